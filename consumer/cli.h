@@ -1,0 +1,42 @@
+// The command line: one table of verbs and options (cli.c), from which parsing, --help, the man page and bash
+// completion derive.
+#pragma once
+
+#include "pricing/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { ARGS_OVERRIDES_MAX = 64, ARGS_OPERANDS_MAX = 64 };
+
+struct verb;
+
+// Parsed arguments of a verb: options by name, operands in order.
+struct args {
+    const struct verb *verb;
+    const char *config_file;
+    size_t override_count;
+    const char *overrides[ARGS_OVERRIDES_MAX]; // of -X
+    size_t operand_count;
+    const char *operands[ARGS_OPERANDS_MAX];
+    struct arg_values *values;
+};
+
+// The option's text, or NULL when it was not given; for flags "" when given.
+const char *args_get(const struct args *args, const char *option);
+
+typedef int verb_main(const struct args *args); // returns the exit status
+
+int cmd_run(const struct args *args);
+int cmd_migrate(const struct args *args);
+int cmd_topics(const struct args *args); // operands: apply
+int cmd_schemas(const struct args *args); // operands: register
+int cmd_check(const struct args *args);
+int cmd_quote(const struct args *args);
+int cmd_generate(const struct args *args);
+int cmd_explain(const struct args *args);
+int cmd_rejects(const struct args *args); // operands: list | requeue | accept | pass
+int cmd_version(const struct args *args);
+
+// Prints "settled VERB: text" to stderr and returns the exit status of the error.
+int cli_fail(const char *verb, const struct error *e);

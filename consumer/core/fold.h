@@ -1,0 +1,130 @@
+// The fold of one shard: three logs and the operators' decisions go in, a step comes out. Pure: no I/O, no clock, no
+// randomness; the same object code runs in the daemon, in replays and in tests. A fold belongs to one thread.
+//
+//   restore (rows, then the calls log up to the committed offset)
+//      └► fold_records / fold_reached / fold_clock_end / fold_decide ──► fold_close_due? ─► fold_close ─► step
+//
+// Per log (see the table in fold.c):   OPEN ──cutoff reached──► CUT ──all three CUT──► (day settled) ──► OPEN
+// Per day:  OPEN ─► GRACE ─► (HELD) ─► CLOSING ─► SETTLED ─► FORGOTTEN
+#pragma once
+
+#include "consumer/core/step.h"
+
+struct fold;
+
+struct fold_options {
+    int32_t shard;
+    uint8_t id_key[32]; // of the deployment; no output depends on it
+    int64_t max_calls_held; // over all usage days of the shard; beyond it the fold stops with FOLD_FULL
+};
+
+// `policy` is borrowed and may be replaced between days by fold_set_policy. Returns NULL when memory is short.
+struct fold *fold_create(const struct fold_options *options, const struct policy *policy);
+void fold_destroy(struct fold *fold);
+void fold_set_policy(struct fold *fold, const struct policy *policy);
+
+// ---- state as the shard's row keeps it ----
+
+struct log_state {
+    int64_t next; // position: the next offset to judge
+    int64_t from; // previous cutoff: where the open day begins
+    int64_t accepted, duplicates, rejected, voids; // since `from`; they add up to next - from
+    int64_t unresolved; // rejects since `from`, neither requeued nor accepted
+    int64_t unresolved_broken; // of these, the reasons that count towards a hold (contract, "Held day")
+    // The last delivered record: proves after a restart that the log is still the one that was read. -1: none yet.
+    int64_t last_offset, last_timestamp;
+    uint64_t last_hash; // XXH3 of key and value
+};
+
+struct fold_state {
+    day_t day; // D: the oldest day not settled
+    bool held;
+    int64_t calls_from; // replay starts here: no call of a retained usage day lies before it
+    day_t horizon; // latest own day of any accepted record: parameters cannot change up to it
+    int64_t decisions; // number of the last one
+    struct log_state log[INPUT_COUNT];
+};
+
+const struct fold_state *fold_state(const struct fold *fold);
+const struct account *fold_account(const struct fold *fold, uint32_t index);
+const struct package *fold_package(const struct fold *fold, uint32_t index);
+size_t fold_account_count(const struct fold *fold);
+int64_t fold_calls_held(const struct fold *fold);
+size_t fold_memory(const struct fold *fold); // bytes
+
+// ---- restore ----
+
+// A fresh shard: first_day opens at the given starts of the logs.
+void fold_begin(struct fold *fold, const int64_t starts[INPUT_COUNT]);
+
+// A shard with a past: in this order state, accounts, spans, packages, credits, cutoffs, rejects, decisions; then fold_replay.
+int fold_restore_state(struct fold *fold, const struct fold_state *state, struct error *e);
+int fold_restore_account(struct fold *fold, const struct account *account, uint32_t *index,
+                         struct error *e); // id, money, state, sequence, position
+int fold_restore_span(struct fold *fold, struct slice account_id, struct span span, struct error *e);
+int fold_restore_package(struct fold *fold, struct slice account_id, const struct package *package, struct error *e);
+int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice credit_id, enum credit_kind kind,
+                        fen_t amount, int64_t credited_at, struct error *e);
+// The calls log's recorded cutoff (exclusive) of a settled day, rising days.
+int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct error *e);
+// A recorded reject of the calls log at or after calls_from, rising offsets.
+int fold_restore_reject(struct fold *fold, int64_t offset, struct error *e);
+// A recorded decision: PASS ones at any offset that may be read again; those since the last close are named in the next.
+int fold_restore_decision(struct fold *fold, const struct decision *decision, bool since_last_close, struct error *e);
+// Rebuilds the calls of open and retained days: events of the calls log from calls_from up to the committed position
+// (later ones are left). *done: the committed position is reached and the state agrees. A contradiction between
+// the recorded verdicts and the replay is an error (ERROR_CONFIG) that names the offset.
+int fold_replay(struct fold *fold, const struct event *events, size_t count, bool *done, struct error *e);
+// The same for an end of the log at `offset` (nothing was delivered between the last event and it).
+int fold_replay_reached(struct fold *fold, int64_t offset, bool *done, struct error *e);
+bool fold_replaying(const struct fold *fold);
+int64_t fold_replay_position(const struct fold *fold);
+
+// ---- going on ----
+
+enum fold_stop {
+    FOLD_MORE, // all events are in: bring more
+    FOLD_CUT, // the log has reached its cutoff and waits for the others
+    FOLD_AHEAD, // the next record lies beyond the open day's end + grace and the clock is not there yet
+    FOLD_FUTURE, // the next record's timestamp is impossible: beyond clock + tolerance, or of another type
+    FOLD_SCHEMA, // the next record's schema is not known yet
+    FOLD_REJECTS, // too many rejects since the cutoff: an operator must decide
+    FOLD_STEP_FULL, // the step must be committed before the fold goes on
+    FOLD_FULL, // max_calls_held is reached: halt, naming the number
+    FOLD_BROKEN, // *e says what: overflow, memory; the state is lost
+};
+
+// Judges events (rising offsets, at or above the log's position; lower ones are dropped) in order. *consumed: how many
+// were taken; on any stop but FOLD_MORE, bring the rest again later. `now_ms`: the clock.
+enum fold_stop fold_records(struct fold *fold, enum input input, const struct event *events, size_t count,
+                            int64_t now_ms, size_t *consumed, struct error *e);
+// Nothing was delivered below `offset`, which is the end of what can be read now: what lies between is void.
+enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset, int64_t now_ms);
+// The log's end, answered to a query sent when the clock was already at or past the open day's end + grace. When
+// the position is there, or gets there, with no record that cuts, the log is cut by the clock. Ignored when stale.
+// In a drain the end taken at its start serves, and an impossible record's own offset.
+void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t asked_at_ms);
+// Whether a log is open, due by the clock and has no end on record: then query its end and call fold_clock_end.
+bool fold_wants_end(const struct fold *fold, enum input input, int64_t now_ms);
+// Applies an operator's decision to the step. Returns 0, or -1 with *e (no such reject, already decided).
+// `reason` is that of the recorded reject (ACCEPT, REQUEUE).
+int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason, int64_t now_ms,
+                struct error *e);
+
+// All three logs are cut and the day is not held.
+bool fold_close_due(const struct fold *fold);
+// Settles the open day into the step and opens the next one. The step then must be committed before anything else.
+// *e on overflow.
+int fold_close(struct fold *fold, struct error *e);
+// First instant at which the open day may be cut: its end + grace, ms.
+int64_t fold_due_at(const struct fold *fold);
+
+const struct step *fold_step(const struct fold *fold);
+// The step is committed: forget it.
+void fold_step_done(struct fold *fold);
+
+// ---- explain ----
+
+// Called for each piece of a call that goes to a line, in the order of drawing, while an account is settled.
+typedef void fold_trace(void *context, const struct settlement_line *line, int64_t occurred_at, int64_t units,
+                        uint64_t ordinal);

@@ -1,0 +1,47 @@
+// What the operator decided beforehand: the parameters of `billing` in force day by day, and the price books. All of
+// it comes from recorded rows, so a replay judges by what was in force.
+#pragma once
+
+#include "pricing/book.h"
+
+enum partitioner { PARTITIONER_MURMUR2, PARTITIONER_CRC32 };
+enum timestamps { TIMESTAMPS_LOG_APPEND, TIMESTAMPS_CREATE };
+
+// These never change once recorded (contract: exit 78).
+struct fixed_parameters {
+    day_t first_day;
+    enum timestamps timestamps;
+    enum partitioner partitioner;
+    int32_t partitions; // of each topic
+    char time_zone[64];
+};
+
+// These change from a day that no shard has opened.
+struct parameters {
+    day_t from_day; // the first row: DAY_NONE, in force from the beginning
+    int64_t grace_ms;
+    int32_t late_days;
+    int64_t future_tolerance_ms;
+    int32_t max_reject_share_ppm; // 1% = 10000
+    char book_sha256[65]; // the version configured when this row was recorded
+};
+
+enum { PARAMETER_ROWS_MAX = 1024, LATE_DAYS_MAX = 366 };
+
+struct policy {
+    struct fixed_parameters fixed;
+    size_t count;
+    struct parameters rows[PARAMETER_ROWS_MAX]; // rising from_day; at least one
+    struct shelf shelf; // at least the first book
+};
+
+const struct parameters *policy_at(const struct policy *policy, day_t day);
+
+// The canonical text of the parameters in force on a day (JSON, sorted keys, no blanks; schemas/README.md), and its
+// SHA-256 in hex as `DayClosed.parameters` has it.
+enum { PARAMETERS_TEXT_SIZE = 1024 };
+char *policy_text(const struct policy *policy, day_t day, char out[PARAMETERS_TEXT_SIZE]);
+void policy_sha256(const struct policy *policy, day_t day, char out[65]);
+
+// The partition of a key, as Java's murmur2 or librdkafka's crc32 (consistent) partitioner has it.
+int32_t partition_of(enum partitioner partitioner, const void *key, size_t size, int32_t partitions);

@@ -1,0 +1,178 @@
+// A step: what a run of the fold changed since the last commit, in the form in which PostgreSQL and the outbox take
+// it. The fold fills it; the edge writes all of it in one transaction, or drops the shard's state and loads it again.
+// Everything in it is owned by the step (strings in its arena) or by the fold (accounts, packages), and stays
+// valid until fold_step_done().
+#pragma once
+
+#include "consumer/core/policy.h"
+#include "consumer/core/record.h"
+
+enum cut_by { CUT_NONE, CUT_RECORD, CUT_CLOCK, CUT_RELEASE };
+const char *cut_symbol(enum cut_by cut); // "RECORD"
+
+enum charge { CHARGE_PACKAGE, CHARGE_POSTPAID };
+const char *charge_symbol(enum charge charge);
+
+enum account_state { ACCOUNT_ACTIVE, ACCOUNT_SUSPENDED };
+const char *account_state_symbol(enum account_state state);
+
+enum cause { CAUSE_ARREARS, CAUSE_CREDIT, CAUSE_ADJUSTMENT };
+const char *cause_symbol(enum cause cause);
+
+enum credit_kind { CREDIT_TOP_UP, CREDIT_ADJUSTMENT };
+const char *credit_kind_symbol(enum credit_kind kind);
+
+// An interval [from, to) of suspension, ms; to is INT64_MAX while it lasts.
+struct span {
+    int64_t from, to;
+};
+
+struct account {
+    struct slice id;
+    fen_t opening, credits, adjustments; // balance = their sum; the last two since the previous settlement
+    enum account_state state;
+    int64_t account_sequence; // of its last status event; 0: none yet
+    int64_t position; // of its last ledger row (credit or settlement), from 1
+    bool stored; // has a row (accepted credit or settlement)
+    bool touched; // is in step.touched
+    uint32_t first_package; // index + 1, in drawing order; 0: none
+    uint32_t span_count, span_capacity;
+    struct span *spans; // rising
+};
+
+static inline fen_t account_balance(const struct account *a)
+{
+    return a->opening + a->credits + a->adjustments;
+}
+
+struct package {
+    uint32_t account;
+    struct slice id;
+    enum service service;
+    int64_t units, used, remaining;
+    fen_t amount;
+    int64_t valid_from, valid_until; // ms; the latter exclusive
+    int64_t offset; // of its purchase
+    bool touched, stored;
+    uint32_t next; // of the same account, in drawing order; index + 1
+};
+
+struct step_reject {
+    enum input input;
+    int64_t offset, timestamp;
+    enum reject_reason reason;
+    const char *detail;
+    struct slice account_id, record_id; // data NULL where not decoded
+    bool has_occurred_at;
+    int64_t occurred_at;
+    struct slice key, value; // as received
+};
+
+struct step_credit {
+    uint32_t account;
+    struct slice credit_id;
+    enum credit_kind kind;
+    fen_t amount;
+    int64_t credited_at, received_at, offset, position;
+    fen_t balance; // after it
+    struct slice reason, reference;
+};
+
+struct step_status {
+    uint32_t account;
+    int64_t account_sequence;
+    enum account_state state;
+    enum cause cause;
+    day_t settlement_day; // with CAUSE_ARREARS
+    struct slice credit_id; // otherwise
+    fen_t balance;
+    int64_t effective_at;
+};
+
+struct settlement_line {
+    day_t usage_day;
+    enum service service;
+    enum charge charge;
+    uint32_t package; // index, with CHARGE_PACKAGE
+    int64_t tier_from; // -1: none
+    int64_t calls, units;
+    fen_t unit_price, amount;
+};
+
+struct settlement {
+    uint32_t account;
+    day_t day;
+    int64_t calls, calls_while_suspended;
+    fen_t amount, opening_balance, credits, adjustments, closing_balance;
+    enum account_state state; // after it
+    int64_t position;
+    size_t first_line, line_count; // in step.lines
+};
+
+struct cutoff {
+    int64_t from_offset, to_offset; // the latter exclusive
+    enum cut_by cut_by;
+    int64_t accepted, duplicates, rejected, voids;
+};
+
+struct day_close {
+    day_t day;
+    struct cutoff cutoffs[INPUT_COUNT];
+    int64_t late, zero_unit_calls, settlements;
+    fen_t amount;
+    char price_book[65], parameters[65];
+    size_t decision_count;
+    const char **decisions; // "NUMBER KIND CONTENT", in number order
+};
+
+enum decision_kind { DECISION_ACCEPT, DECISION_REQUEUE, DECISION_PASS };
+const char *decision_symbol(enum decision_kind kind);
+bool decision_parse(const char *symbol, enum decision_kind *out);
+
+// An operator's decision about one record of an input log.
+struct decision {
+    int64_t number; // from 1 per shard, in the order of application
+    int64_t request; // the row it comes from
+    enum decision_kind kind;
+    enum input input;
+    int64_t offset; // the record it is about
+    int64_t as_of; // ms: when it was asked for; DECISION_PASS judges the record by it
+    const char *operator_name;
+    const char *content; // "call-records/3/1234", a text for people and the next close
+    day_t day; // open when it was applied
+    int64_t at[INPUT_COUNT]; // positions of the logs when it was applied
+};
+
+// What goes out, in order of publication.
+enum emission_kind { EMIT_REJECT, EMIT_STATUS, EMIT_SETTLEMENT, EMIT_DAY_CLOSE };
+struct emission {
+    enum emission_kind kind;
+    uint32_t index; // in the list of that kind
+};
+
+struct step {
+    struct step_reject *rejects;
+    size_t reject_count, reject_capacity;
+    struct step_credit *credits;
+    size_t credit_count, credit_capacity;
+    struct step_status *statuses;
+    size_t status_count, status_capacity;
+    struct settlement *settlements;
+    size_t settlement_count, settlement_capacity;
+    struct settlement_line *lines;
+    size_t line_count, line_capacity;
+    struct decision *decisions;
+    size_t decision_count, decision_capacity;
+    struct emission *emissions;
+    size_t emission_count, emission_capacity;
+    uint32_t *touched_accounts;
+    size_t touched_account_count, touched_account_capacity;
+    uint32_t *touched_packages;
+    size_t touched_package_count, touched_package_capacity; // new or drawn
+    bool closed; // the step settles a day: `close` is set; a step settles at most one
+    struct day_close close;
+    bool held; // the step holds the open day
+    bool moved; // any position changed
+    size_t bytes; // in the arena: the edge commits before it grows beyond its bound
+    struct arena *arena;
+};

@@ -1,0 +1,38 @@
+// Output records as Avro bodies, encoded by avro-c from the .avsc that are embedded in the binary (schemas/avro).
+// Bodies carry no framing: the relay puts it before them. One encoder belongs to one thread.
+#pragma once
+
+#include "consumer/core/fold.h"
+
+enum output { OUTPUT_SETTLEMENTS, OUTPUT_STATUS, OUTPUT_DAY_CLOSES, OUTPUT_REJECTS, OUTPUT_COUNT };
+
+// The original text of a schema as it stands in schemas/avro, embedded at build time.
+const char *schema_of_input(enum input input);
+const char *schema_of_output(enum output output);
+const char *record_name_of_input(enum input input); // "CallRecord"
+const char *record_name_of_output(enum output output); // "Settlement"
+void settlement_schema_sha256(char out[65]); // of the Settlement .avsc text, as DayClosed has it
+
+struct encoder;
+int encoder_create(struct encoder **out, struct error *e);
+void encoder_destroy(struct encoder *encoder);
+
+// Topic names and shard facts that stand in the bodies.
+struct encode_context {
+    int32_t shard, shards;
+    const char *input_topics[INPUT_COUNT];
+    const char *currency;
+    char price_book[65]; // in force on the open day, for settlements
+};
+
+// A body in the encoder's own buffer, valid until its next call.
+int encode_settlement(struct encoder *en, const struct encode_context *cx, const struct fold *fold,
+                      const struct step *step, const struct settlement *s, int64_t sequence, struct slice *body,
+                      struct error *e);
+int encode_status(struct encoder *en, const struct encode_context *cx, const struct fold *fold,
+                  const struct step_status *s, int64_t sequence, struct slice *body, struct error *e);
+int encode_reject(struct encoder *en, const struct encode_context *cx, const struct step_reject *r, int64_t sequence,
+                  struct slice *body, struct error *e);
+int encode_day_close(struct encoder *en, const struct encode_context *cx, const struct day_close *c,
+                     const char *content_digest, const char *previous_digest, const char *digest, int64_t sequence,
+                     struct slice *body, struct error *e);
