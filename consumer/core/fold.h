@@ -126,5 +126,8 @@ void fold_step_done(struct fold *fold);
 // ---- explain ----
 
 // Called for each piece of a call that goes to a line, in the order of drawing, while an account is settled.
+// `ordinal`: which accepted call of its usage day it is, from 0 in the order of offsets. `units`: of this piece.
 typedef void fold_trace(void *context, const struct settlement_line *line, int64_t occurred_at, int64_t units,
                         uint64_t ordinal);
+// Traces one account's settlements from now on; NULL ends it.
+void fold_set_trace(struct fold *fold, struct slice account_id, fold_trace *trace, void *context);

@@ -37,6 +37,11 @@ struct policy {
 
 const struct parameters *policy_at(const struct policy *policy, day_t day);
 
+// The oldest usage day that may still be billed while `open_day` is open: max(first_day, open day - late_days), never
+// falling when late_days is raised: a day whose identities were once forgotten stays closed, or a call would be
+// billed twice.
+day_t policy_floor(const struct policy *policy, day_t open_day);
+
 // The canonical text of the parameters in force on a day (JSON, sorted keys, no blanks; schemas/README.md), and its
 // SHA-256 in hex as `DayClosed.parameters` has it.
 enum { PARAMETERS_TEXT_SIZE = 1024 };

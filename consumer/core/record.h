@@ -87,7 +87,7 @@ struct event {
     bool stamped; // false: no timestamp, or of another type than configured: not judged
     bool schema_pending; // its writer schema is not known yet (registry down): not judged
     enum reject_reason fault; // found while decoding: UNDECODABLE, UNKNOWN_SCHEMA or INCOMPATIBLE_SCHEMA
-    char fault_detail[REJECT_DETAIL_SIZE]; // set with fault; written only then
+    const char *fault_detail; // set with fault; borrowed until the fold has taken the event
     struct slice key, value;
     struct record record; // when fault is REJECT_NONE
 };

@@ -87,12 +87,9 @@ enum store_result store_load_requests(struct store *store, int32_t shard, struct
 enum store_result store_refuse_request(struct store *store, int64_t id, const char *why, struct error *e);
 
 // ---- relay ----
-struct stored_row {
-    struct outbox_row row;
-};
 // Rows above `after`, rising, at most `limit` rows or about `max_bytes`. Strings are valid until the next call.
 enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t after, size_t limit, size_t max_bytes,
-                                    struct stored_row *out, size_t *count, struct error *e);
+                                    struct outbox_row *out, size_t *count, struct error *e);
 // Chain hash of row n; *found false when it is not kept any more (or n is 0).
 enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t n, uint8_t out[32], bool *found,
                                     struct error *e);

@@ -1,0 +1,30 @@
+// Writer schemas of the three inputs, compiled: id -> plan. A lookup never blocks; a side thread asks PostgreSQL (where
+// every schema once used is kept for replays), then the registry, and stores what it found before anybody decodes by it.
+//
+//   (first use) ─► PENDING ─► READY | INCOMPATIBLE            for ever
+//                     └─────► UNKNOWN (every URL says "no such id", again after 10 s) ─► asked anew after 10 s
+// While the registry cannot be asked an id stays PENDING: the partition waits, nothing is rejected.
+#pragma once
+
+#include "consumer/io/plan.h"
+#include "consumer/io/registry.h"
+
+struct writers; // one a process, thread-safe
+
+enum writer_state { WRITER_PENDING, WRITER_READY, WRITER_UNKNOWN, WRITER_INCOMPATIBLE };
+
+struct writer {
+    enum writer_state state;
+    const struct plan *plan; // READY; owned by the writers, for their lifetime
+    const char *why; // UNKNOWN, INCOMPATIBLE: the reject's detail; PENDING: what is being waited for; same lifetime
+};
+
+// Starts the side thread with a database connection of its own. The strings of `options` must outlive the writers.
+int writers_create(const char *dsn, const struct registry_options *options, struct writers **out, struct error *e);
+void writers_destroy(struct writers *writers);
+// Never blocks on I/O. Asking for an unknown id starts the search for it.
+struct writer writers_find(struct writers *writers, enum input input, int32_t id);
+// Number of answers so far: a reader that waits for a PENDING id looks again when this has risen.
+uint64_t writers_generation(const struct writers *writers);
+// Whether the registry failed to answer at the last attempt, and why (for readiness and metrics). "" when all is well.
+void writers_trouble(struct writers *writers, char *out, size_t size);
