@@ -38,5 +38,8 @@ int cmd_explain(const struct args *args);
 int cmd_rejects(const struct args *args); // operands: list | requeue | accept | pass
 int cmd_version(const struct args *args);
 
+// Parses the command line, runs the verb, returns the exit status.
+int cli_main(int argc, char **argv);
+
 // Prints "settled VERB: text" to stderr and returns the exit status of the error.
 int cli_fail(const char *verb, const struct error *e);
