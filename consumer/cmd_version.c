@@ -1,6 +1,5 @@
 #include "consumer/cli.h"
 
-#include <avro.h>
 #include <libpq-fe.h>
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
@@ -10,6 +9,6 @@ int cmd_version(const struct args *args)
     (void)args;
     int pq = PQlibVersion();
     printf("settled %s (%s)\nlibrdkafka %s\navro-c %s\nlibpq %d.%d\n", SETTLED_VERSION, SETTLED_COMMIT,
-           rd_kafka_version_str(), avro_version(), pq / 10000, pq % 10000);
+           rd_kafka_version_str(), SETTLED_AVRO_VERSION, pq / 10000, pq % 10000);
     return 0;
 }
