@@ -1,11 +1,13 @@
-// The command line: one table of verbs and options (cli.c), from which parsing, --help, the man page and bash
-// completion derive.
+// The command line: one table of verbs and options (cli_table.c), from which parsing (cli.c), --help, the man page and
+// bash completion (cli_help.c) derive.
 #pragma once
 
+#include "pricing/calendar.h"
 #include "pricing/error.h"
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { ARGS_OVERRIDES_MAX = 64, ARGS_OPERANDS_MAX = 64 };
 
@@ -22,8 +24,14 @@ struct args {
     struct arg_values *values;
 };
 
-// The option's text, or NULL when it was not given; for flags "" when given.
+// The option's text, or NULL when it was not given; for flags "" when given. An option that is not in the verb's
+// table is a programming error.
 const char *args_get(const struct args *args, const char *option);
+// The option as a whole number within bounds, `otherwise` when it was not given. 0, or -1 with ERROR_USAGE.
+int args_integer(const struct args *args, const char *option, int64_t min, int64_t max, int64_t otherwise, int64_t *out,
+                 struct error *e);
+// The option as a date YYYY-MM-DD, DAY_NONE when it was not given. 0, or -1 with ERROR_USAGE.
+int args_day(const struct args *args, const char *option, day_t *out, struct error *e);
 
 typedef int verb_main(const struct args *args); // returns the exit status
 
@@ -37,6 +45,7 @@ int cmd_generate(const struct args *args);
 int cmd_explain(const struct args *args);
 int cmd_rejects(const struct args *args); // operands: list | requeue | accept | pass
 int cmd_version(const struct args *args);
+int cmd_help(const struct args *args);
 
 // Parses the command line, runs the verb, returns the exit status.
 int cli_main(int argc, char **argv);
