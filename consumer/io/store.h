@@ -96,4 +96,7 @@ enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t 
 // Raises the shard's `relayed` mark under the epoch check and drops rows published more than 8 days ago (row n stays).
 enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t epoch, int64_t n, int64_t now_ms,
                                      struct error *e);
-enum store_result store_check_epoch(struct store *store, int32_t shard, int64_t epoch, struct error *e);
+// Checks the epoch under the row's lock; *sequence (of the last outbox row) and *relayed (the mark) are read with it. Each
+// may be NULL.
+enum store_result store_check_epoch(struct store *store, int32_t shard, int64_t epoch, int64_t *sequence,
+                                    int64_t *relayed, struct error *e);
