@@ -14,6 +14,7 @@ enum service { SERVICE_AUDIENCE_INSIGHT, SERVICE_PURCHASE_INTENT, SERVICE_COUNT 
 // Bounds of a book; a file beyond them is refused with its line.
 enum { BOOK_TIERS_MAX = 32, BOOK_OFFERS_MAX = 32, BOOK_SHELF_MAX = 256, BOOK_NAME_MAX = 96, BOOK_FILE_MAX = 1 << 20 };
 
+#define BOOK_PRICE_MAX INT64_C(1000000000) // fen, of a unit or a custom step: no call or package can overflow an amount
 #define UNITS_OF_RECORD_MAX INT64_C(1000000000) // contract: lead_count and units are at most 10^9
 #define AMOUNT_MAX INT64_C(10000000000000) // contract: an amount lies within +-10^13
 
@@ -59,10 +60,11 @@ struct book {
     struct service_prices services[SERVICE_COUNT];
 };
 
-// Parses and validates a file's bytes. Errors (ERROR_CONFIG) read "FILE:LINE:COLUMN: reason; remedy" for: not YAML,
-// unknown or repeated key, missing key, wrong type, tiers with a gap, overlap or disorder, a price that is not a whole
-// number of fen, units out of bounds, unknown zone, currency or service, a bad date, a file too large.
-// `file` only names the source in messages. Returns 0, or -1 with *e.
+// Parses and validates a file's bytes; pricing/README.md describes the format. Errors (ERROR_CONFIG) read
+// "FILE:LINE:COLUMN: reason; remedy", columns counted in characters, for: not YAML, unknown or repeated key, missing
+// key, wrong type, tiers with a gap, overlap or disorder, a price that is not a whole number of fen, units out of
+// bounds, unknown zone, currency or service, a bad date, a file too large. The first one found is reported.
+// `file` only names the source in messages. Returns 0, or -1 with *e and *out undefined.
 int book_parse(const char *file, const char *bytes, size_t size, struct book *out, struct error *e);
 
 // SHA-256 of bytes in lower-case hex, as in `price_book`.

@@ -3,12 +3,20 @@
 
 #include "pricing/rate.h"
 
-enum { QUOTE_OPTIONS_MAX = BOOK_OFFERS_MAX + 2 };
+enum { QUOTE_OPTIONS_MAX = BOOK_OFFERS_MAX + 2, QUOTE_GROUPS_MAX = 64 };
+
+#define QUOTE_CALLS_MAX INT64_C(1000000000)
+
+// Calls of one day that are alike.
+struct quote_calls {
+    int64_t calls; // at least 1
+    int64_t leads; // of each call; not looked at for a service billed by call
+};
 
 struct quote_request {
     enum service service;
-    int64_t leads; // of one call, for a service billed by lead
-    int64_t calls; // in the day: for a service billed by call, or so many calls of `leads` each; at least 1
+    size_t group_count; // at least 1
+    struct quote_calls groups[QUOTE_GROUPS_MAX]; // in the order in which the calls are made
 };
 
 enum quote_way { QUOTE_POSTPAID, QUOTE_PACKAGE, QUOTE_CUSTOM };
@@ -18,22 +26,30 @@ struct quote_option {
     int64_t package_units; // 0 for postpaid
     fen_t package_price; // 0 for postpaid
     int64_t covered_units; // of the need, by the package
-    int64_t postpaid_units; // the rest, at the tier of the whole call
+    int64_t postpaid_units; // the rest, each call's at the tier of the whole call
     fen_t postpaid_amount;
     fen_t total;
     int64_t left_units; // in the package after the need, valid for a year
 };
 
+// What a group is priced by.
+struct quote_group {
+    int64_t calls, units; // of one call
+    int64_t tier_from; // -1: the service has no tiers
+    fen_t unit_price; // postpaid
+};
+
 struct quote {
     int64_t need_units;
-    int64_t tier_from; // of one call
-    fen_t unit_price; // postpaid
+    size_t group_count;
+    struct quote_group groups[QUOTE_GROUPS_MAX];
     size_t count;
     struct quote_option options[QUOTE_OPTIONS_MAX]; // postpaid first, then offers by size, then the custom offer
     size_t least; // index of the cheapest; on a tie the one with more units left, then the earlier
 };
 
 // Each package is bought once and the rest is postpaid; the custom offer is taken at max(minimum, need) rounded up to
-// its step. Calls draw the package one after the other, each rest at the tier of its whole call (billing rules).
-// Returns 0, or -1 with ERROR_USAGE for a need out of bounds (contract: 10^9 leads a call) or money that overflows.
+// its step, and left out where no purchase record could hold it (UNITS_OF_RECORD_MAX, AMOUNT_MAX). Calls draw the
+// package one after the other, each rest at the tier of its whole call (billing rules). Returns 0, or -1 with
+// ERROR_USAGE for a need out of bounds (contract: 10^9 leads a call) or money that overflows.
 int quote_make(const struct book *book, const struct quote_request *request, struct quote *out, struct error *e);

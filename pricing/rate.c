@@ -1,0 +1,35 @@
+#include "pricing/rate.h"
+
+#include <assert.h>
+
+int64_t rate_units(const struct book *book, enum service service, int64_t lead_count)
+{
+    return book->services[service].unit == UNIT_CALL ? 1 : lead_count;
+}
+
+const struct tier *rate_tier(const struct book *book, enum service service, int64_t units)
+{
+    const struct service_prices *prices = &book->services[service];
+    assert(units >= 0 && prices->tier_count > 0 && prices->tiers[0].from == 0);
+    size_t i = prices->tier_count - 1;
+    while (prices->tiers[i].from > units) i--;
+    return &prices->tiers[i];
+}
+
+bool rate_call(const struct book *book, enum service service, int64_t units, fen_t *amount)
+{
+    return money_times(units, rate_tier(book, service, units)->unit_price, amount);
+}
+
+bool rate_offer_price(const struct book *book, enum service service, int64_t units, fen_t *price)
+{
+    const struct service_prices *prices = &book->services[service];
+    for (size_t i = 0; i < prices->offer_count; i++) {
+        if (prices->offers[i].units != units) continue;
+        *price = prices->offers[i].price;
+        return true;
+    }
+    const struct custom_offer *custom = &prices->custom;
+    if (custom->step == 0 || units < custom->minimum || units % custom->step != 0) return false;
+    return money_times(units / custom->step, custom->price_per_step, price);
+}
