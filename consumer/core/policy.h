@@ -42,11 +42,13 @@ const struct parameters *policy_at(const struct policy *policy, day_t day);
 // billed twice.
 day_t policy_floor(const struct policy *policy, day_t open_day);
 
-// The canonical text of the parameters in force on a day (JSON, sorted keys, no blanks; schemas/README.md), and its
-// SHA-256 in hex as `DayClosed.parameters` has it.
+// The canonical text of the parameters in force on a day (JSON, sorted keys, no blanks; pricing/README.md describes each
+// key), and its SHA-256 in hex as `DayClosed.parameters` has it.
 enum { PARAMETERS_TEXT_SIZE = 1024 };
 char *policy_text(const struct policy *policy, day_t day, char out[PARAMETERS_TEXT_SIZE]);
 void policy_sha256(const struct policy *policy, day_t day, char out[65]);
 
-// The partition of a key, as Java's murmur2 or librdkafka's crc32 (consistent) partitioner has it.
+// The partition of a key, as Java's murmur2 or librdkafka's crc32 (consistent) partitioner has it. An absent key (NULL, 0)
+// is taken as the empty one, as librdkafka's `murmur2` and `consistent` do: 0x106e08d9 % partitions and 0. Java and
+// the `_random` partitioners of librdkafka spread absent keys (the latter empty ones too), so they are no evidence of anything.
 int32_t partition_of(enum partitioner partitioner, const void *key, size_t size, int32_t partitions);
