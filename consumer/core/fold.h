@@ -119,6 +119,14 @@ int fold_close(struct fold *fold, struct error *e);
 // First instant at which the open day may be cut: its end + grace, ms.
 int64_t fold_due_at(const struct fold *fold);
 
+// Where the open day stands at `now_ms` (CLOSING: due, the logs are on their way to their cutoffs).
+enum day_phase { DAY_OPEN, DAY_GRACE, DAY_HELD, DAY_CLOSING };
+enum day_phase fold_phase(const struct fold *fold, int64_t now_ms);
+// How the log was cut for the open day; CUT_NONE while it is open.
+enum cut_by fold_cut(const struct fold *fold, enum input input);
+// XXH3 of key and value, as log_state.last_hash has it.
+uint64_t fold_record_hash(const struct event *event);
+
 const struct step *fold_step(const struct fold *fold);
 // The step is committed: forget it.
 void fold_step_done(struct fold *fold);

@@ -1,0 +1,76 @@
+// The accepted calls of open and retained usage days, column-wise: 28 bytes a call and one slot of the identity index
+// (5 bytes, at most 7/8 full). An entry is told by its usage day and its ordinal in it: 0 is the first accepted.
+#pragma once
+
+#include "consumer/core/identity.h"
+#include "consumer/core/index.h"
+#include "pricing/book.h"
+
+enum { CALL_BLOCK = 4096 };
+
+struct call_block {
+    day_t day;
+    uint64_t half[CALL_BLOCK][2]; // identity
+    uint32_t account[CALL_BLOCK];
+    uint32_t when[CALL_BLOCK]; // ms in the usage day; service in bit 27, packed UUID in bit 28
+    uint32_t units[CALL_BLOCK];
+};
+
+struct usage_day {
+    day_t day;
+    uint32_t count; // accepted calls
+    uint32_t settled; // the first so many are on a settlement
+    int64_t first_offset; // of the first accepted call; a replay must reach back to it
+    size_t block_count, block_capacity;
+    uint32_t *blocks; // numbers
+};
+
+struct calls {
+    struct index index; // of entry numbers: block number * CALL_BLOCK + position
+    size_t block_count, block_capacity;
+    struct call_block **blocks; // NULL: free number
+    size_t first_free; // no free number lies below
+    size_t day_count, day_capacity;
+    struct usage_day *days; // rising days
+    int64_t count; // entries held
+};
+
+// What is billed of a call; two calls of one identity with equal content are one call.
+struct call {
+    uint32_t account;
+    struct identity identity;
+    int64_t when; // ms in the usage day
+    enum service service;
+    int64_t units;
+};
+
+void calls_free(struct calls *calls);
+size_t calls_memory(const struct calls *calls);
+
+enum call_match { CALL_NEW, CALL_SAME, CALL_OTHER };
+// Whether the identity is known, and with the same content (usage day, time, service, units).
+enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day, const struct call *call);
+// Adds a new call. `hash` computes the hash of an entry when the index grows.
+void calls_add(struct calls *calls, uint64_t hash, day_t day, const struct call *call, int64_t offset,
+               index_hash *rehash, const void *context);
+
+// The usage day's table or NULL.
+struct usage_day *calls_day(const struct calls *calls, day_t day);
+// Forgets the identities of every usage day below `floor`.
+void calls_forget(struct calls *calls, day_t floor);
+// The lowest first_offset of the days held, or `none`.
+int64_t calls_first_offset(const struct calls *calls, int64_t none);
+
+static inline const struct call_block *calls_block(const struct calls *calls, const struct usage_day *day,
+                                                   uint32_t ordinal)
+{
+    return calls->blocks[day->blocks[ordinal / CALL_BLOCK]];
+}
+static inline int64_t call_ms(const struct call_block *block, uint32_t ordinal)
+{
+    return block->when[ordinal % CALL_BLOCK] & ((1u << 27) - 1);
+}
+static inline enum service call_service(const struct call_block *block, uint32_t ordinal)
+{
+    return (enum service)(block->when[ordinal % CALL_BLOCK] >> 27 & 1);
+}

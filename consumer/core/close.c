@@ -1,0 +1,391 @@
+// Settling a day: the pending calls of each account, in the order of drawing, become lines; packages first, the rest
+// postpaid at the tier of the whole call (billing rules, "Prepaid packages").
+#include "consumer/core/fold_state.h"
+#include "consumer/core/memory.h"
+#include "pricing/rate.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// A call that is on no settlement yet.
+struct pending {
+    int64_t occurred_at;
+    uint32_t day; // number of its usage day in calls.days
+    uint32_t ordinal;
+};
+
+// Units drawn from one package, on one usage day.
+struct draw {
+    uint32_t package;
+    int64_t calls, units;
+};
+
+// What one account used on one usage day.
+struct tally {
+    struct tier_use {
+        int64_t calls, units;
+    } tiers[SERVICE_COUNT][BOOK_TIERS_MAX];
+    size_t draw_count;
+};
+
+struct closing {
+    struct fold *fold;
+    struct error *e;
+    uint32_t *starts; // by account number: its pending calls are [starts[a], starts[a + 1])
+    struct pending *pending;
+    size_t draw_capacity;
+    struct draw *draws;
+    struct tally tally;
+    const struct account *traced;
+};
+
+// ---- who has what ----
+
+static uint32_t day_account(const struct fold *fold, const struct usage_day *day, uint32_t ordinal)
+{
+    return calls_block(&fold->calls, day, ordinal)->account[ordinal % CALL_BLOCK];
+}
+
+// Counting sort of the pending calls by account: within an account by usage day, then by offset.
+static void gather(struct closing *c)
+{
+    struct fold *fold = c->fold;
+    size_t accounts = fold->ledger.account_count, total = 0;
+    c->starts = calloc(accounts + 2, sizeof *c->starts);
+    if (!c->starts) abort();
+    uint32_t *counts = c->starts + 2;
+    for (size_t d = 0; d < fold->calls.day_count && fold->calls.days[d].day <= fold->state.day; d++) {
+        struct usage_day *day = &fold->calls.days[d];
+        total += day->count - day->settled;
+        for (uint32_t i = day->settled; i < day->count; i++) counts[day_account(fold, day, i)]++;
+        if (day->day < fold->state.day) fold->step.close.late += day->count - day->settled;
+    }
+    // starts[a + 1] is where the next call of account a goes; in the end it is where those of a + 1 begin.
+    for (size_t a = 1; a <= accounts; a++) c->starts[a + 1] += c->starts[a];
+    c->pending = memory_grow(NULL, total ? total : 1, sizeof *c->pending);
+    for (size_t d = 0; d < fold->calls.day_count && fold->calls.days[d].day <= fold->state.day; d++) {
+        struct usage_day *day = &fold->calls.days[d];
+        int64_t start = calendar_day_start(day->day, fold->zone_ms);
+        for (; day->settled < day->count; day->settled++) {
+            const struct call_block *block = calls_block(&fold->calls, day, day->settled);
+            uint32_t at = c->starts[block->account[day->settled % CALL_BLOCK] + 1]++;
+            c->pending[at] = (struct pending){start + call_ms(block, day->settled), (uint32_t)d, day->settled};
+        }
+    }
+}
+
+static int compare_pending(const void *a, const void *b)
+{
+    const struct pending *x = a, *y = b;
+    if (x->occurred_at != y->occurred_at) return x->occurred_at < y->occurred_at ? -1 : 1;
+    return (x->ordinal > y->ordinal) - (x->ordinal < y->ordinal); // the same usage day: ordinals follow offsets
+}
+
+// ---- one call ----
+
+static void trace(struct closing *c, const struct pending *p, struct settlement_line *piece, int64_t units)
+{
+    if (!c->traced) return;
+    piece->usage_day = c->fold->calls.days[p->day].day;
+    c->fold->trace(c->fold->trace_context, piece, p->occurred_at, units, p->ordinal);
+}
+
+static struct draw *find_draw(struct closing *c, uint32_t package)
+{
+    for (size_t i = 0; i < c->tally.draw_count; i++)
+        if (c->draws[i].package == package) return &c->draws[i];
+    c->draws = memory_reserve(c->draws, c->tally.draw_count, &c->draw_capacity, sizeof *c->draws);
+    struct draw *draw = &c->draws[c->tally.draw_count++];
+    *draw = (struct draw){.package = package};
+    return draw;
+}
+
+// Takes what packages cover of a call; returns the units left.
+static int64_t draw_packages(struct closing *c, struct account *account, const struct pending *p, enum service service,
+                             int64_t units)
+{
+    struct ledger *ledger = &c->fold->ledger;
+    uint32_t *at = &account->first_package;
+    while (*at && units > 0) {
+        uint32_t number = *at - 1;
+        struct package *package = &ledger->packages[number];
+        if (package->service == service && package->valid_from <= p->occurred_at &&
+            p->occurred_at < package->valid_until && package->remaining > 0) {
+            int64_t taken = units < package->remaining ? units : package->remaining;
+            package->remaining -= taken;
+            units -= taken;
+            struct draw *draw = find_draw(c, number);
+            draw->calls++;
+            draw->units += taken;
+            step_touch_package(&c->fold->step, package, number);
+            trace(c, p,
+                  &(struct settlement_line){
+                      .service = service, .charge = CHARGE_PACKAGE, .package = number, .tier_from = -1},
+                  taken);
+        }
+        if (package->remaining == 0)
+            *at = package->next; // never drawn again
+        else
+            at = &package->next;
+    }
+    return units;
+}
+
+static void settle_call(struct closing *c, struct account *account, const struct book *book, const struct pending *p,
+                        struct settlement *s)
+{
+    struct fold *fold = c->fold;
+    const struct call_block *block = calls_block(&fold->calls, &fold->calls.days[p->day], p->ordinal);
+    enum service service = call_service(block, p->ordinal);
+    int64_t units = block->units[p->ordinal % CALL_BLOCK];
+    s->calls++;
+    if (account->span_count && ledger_was_suspended(account, p->occurred_at)) s->calls_while_suspended++;
+    if (units == 0) fold->step.close.zero_unit_calls++;
+    int64_t rest = account->first_package ? draw_packages(c, account, p, service, units) : units;
+    if (rest == 0 && units > 0) return;
+    const struct service_prices *prices = &book->services[service];
+    const struct tier *tier = rate_tier(book, service, units);
+    struct tier_use *use = &c->tally.tiers[service][tier - prices->tiers];
+    use->calls++;
+    use->units += rest;
+    trace(c, p,
+          &(struct settlement_line){.service = service,
+                                    .charge = CHARGE_POSTPAID,
+                                    .tier_from = prices->tiered ? tier->from : -1,
+                                    .unit_price = tier->unit_price},
+          rest);
+}
+
+// ---- lines of one account and usage day ----
+
+static int compare_ids(struct slice a, struct slice b)
+{
+    size_t common = a.size < b.size ? a.size : b.size;
+    int order = memcmp(a.data, b.data, common);
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static void sort_draws(struct closing *c)
+{
+    const struct package *packages = c->fold->ledger.packages;
+    for (size_t i = 1; i < c->tally.draw_count; i++) { // a handful: insertion
+        struct draw moving = c->draws[i];
+        size_t at = i;
+        for (; at > 0 && compare_ids(packages[c->draws[at - 1].package].id, packages[moving.package].id) > 0; at--)
+            c->draws[at] = c->draws[at - 1];
+        c->draws[at] = moving;
+    }
+}
+
+static int overflow(struct closing *c, const struct settlement *s)
+{
+    const struct account *account = &c->fold->ledger.accounts[s->account];
+    char day[DAY_TEXT_SIZE];
+    return error_set(c->e, ERROR_BUG, "account %.*s, day %s: the settled amount overflows 64 bits",
+                     (int)account->id.size, account->id.data, calendar_format_day(s->day, day));
+}
+
+static int emit_postpaid(struct closing *c, const struct book *book, enum service service, day_t usage_day,
+                         struct settlement *s)
+{
+    const struct service_prices *prices = &book->services[service];
+    for (size_t t = 0; t < prices->tier_count; t++) {
+        const struct tier_use *use = &c->tally.tiers[service][t];
+        if (use->calls == 0) continue;
+        fen_t price = prices->tiers[t].unit_price, amount;
+        if (!money_times(use->units, price, &amount) || !money_add(s->amount, amount, &s->amount))
+            return overflow(c, s);
+        *step_add_line(&c->fold->step) = (struct settlement_line){
+            .usage_day = usage_day,
+            .service = service,
+            .charge = CHARGE_POSTPAID,
+            .tier_from = prices->tiered ? prices->tiers[t].from : -1,
+            .calls = use->calls,
+            .units = use->units,
+            .unit_price = price,
+            .amount = amount,
+        };
+    }
+    return 0;
+}
+
+// Order of lines: usage day, service, charge, package id, tier.
+static int emit_lines(struct closing *c, const struct book *book, day_t usage_day, struct settlement *s)
+{
+    sort_draws(c);
+    for (enum service service = 0; service < SERVICE_COUNT; service++) {
+        for (size_t i = 0; i < c->tally.draw_count; i++) {
+            const struct draw *draw = &c->draws[i];
+            if (c->fold->ledger.packages[draw->package].service != service) continue;
+            *step_add_line(&c->fold->step) = (struct settlement_line){
+                .usage_day = usage_day,
+                .service = service,
+                .charge = CHARGE_PACKAGE,
+                .package = draw->package,
+                .tier_from = -1,
+                .calls = draw->calls,
+                .units = draw->units,
+            };
+        }
+        if (emit_postpaid(c, book, service, usage_day, s) != 0) return -1;
+    }
+    return 0;
+}
+
+static int settle_usage_day(struct closing *c, struct account *account, struct pending *pending, size_t count,
+                            struct settlement *s)
+{
+    day_t usage_day = c->fold->calls.days[pending->day].day;
+    const struct book *book = shelf_at(&c->fold->policy->shelf, usage_day);
+    memset(&c->tally, 0, sizeof c->tally);
+    // Order matters only to packages, and to a reader of the trace.
+    if (account->first_package || c->traced) qsort(pending, count, sizeof *pending, compare_pending);
+    for (size_t i = 0; i < count; i++) settle_call(c, account, book, &pending[i], s);
+    return emit_lines(c, book, usage_day, s);
+}
+
+// ---- one account ----
+
+static int post(struct closing *c, struct account *account, struct settlement *s)
+{
+    s->opening_balance = account->opening;
+    s->credits = account->credits;
+    s->adjustments = account->adjustments;
+    if (!money_sub(account_balance(account), s->amount, &s->closing_balance)) return overflow(c, s);
+    account->opening = s->closing_balance;
+    account->credits = account->adjustments = 0;
+    account->position++;
+    account->stored = true;
+    s->position = account->position;
+    bool arrears = s->closing_balance < 0 && account->state == ACCOUNT_ACTIVE;
+    s->state = arrears ? ACCOUNT_SUSPENDED : account->state;
+    step_touch_account(&c->fold->step, account, s->account);
+    struct day_close *close = &c->fold->step.close;
+    if (!money_add(close->amount, s->amount, &close->amount)) return overflow(c, s);
+    close->settlements++;
+    uint32_t number = s->account;
+    *step_add_settlement(&c->fold->step) = *s;
+    if (arrears)
+        ledger_change_state(c->fold, number, CAUSE_ARREARS, calendar_day_start(s->day + 1, c->fold->zone_ms), s->day,
+                            (struct slice){0});
+    return 0;
+}
+
+static int settle_account(struct closing *c, uint32_t number)
+{
+    struct fold *fold = c->fold;
+    struct account *account = &fold->ledger.accounts[number];
+    struct slice wanted = fold->trace_account;
+    c->traced = fold->trace && compare_ids(account->id, wanted) == 0 ? account : NULL;
+    struct settlement s = {.account = number, .day = fold->state.day, .first_line = fold->step.line_count};
+    uint32_t end = c->starts[number + 1];
+    for (uint32_t at = c->starts[number]; at < end;) {
+        uint32_t next = at + 1;
+        while (next < end && c->pending[next].day == c->pending[at].day) next++;
+        if (settle_usage_day(c, account, &c->pending[at], next - at, &s) != 0) return -1;
+        at = next;
+    }
+    s.line_count = fold->step.line_count - s.first_line;
+    return post(c, account, &s);
+}
+
+// ---- the day ----
+
+struct named_account {
+    struct slice id;
+    uint32_t number;
+};
+
+static int compare_named(const void *a, const void *b)
+{
+    return compare_ids(((const struct named_account *)a)->id, ((const struct named_account *)b)->id);
+}
+
+static int settle_accounts(struct closing *c)
+{
+    const struct ledger *ledger = &c->fold->ledger;
+    struct named_account *order = memory_grow(NULL, ledger->account_count + 1, sizeof *order);
+    size_t count = 0;
+    for (uint32_t a = 0; a < ledger->account_count; a++)
+        if (c->starts[a + 1] > c->starts[a]) order[count++] = (struct named_account){ledger->accounts[a].id, a};
+    qsort(order, count, sizeof *order, compare_named);
+    int result = 0;
+    for (size_t i = 0; i < count && result == 0; i++) result = settle_account(c, order[i].number);
+    free(order);
+    return result;
+}
+
+static void emit_close(struct fold *fold)
+{
+    struct day_close *close = &fold->step.close;
+    close->day = fold->state.day;
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        const struct log_state *log = &fold->state.log[i];
+        assert(log->accepted + log->duplicates + log->rejected + log->voids == log->next - log->from);
+        close->cutoffs[i] = (struct cutoff){
+            .from_offset = log->from,
+            .to_offset = log->next,
+            .cut_by = fold->log[i].cut,
+            .accepted = log->accepted,
+            .duplicates = log->duplicates,
+            .rejected = log->rejected,
+            .voids = log->voids,
+        };
+    }
+    memcpy(close->price_book, shelf_at(&fold->policy->shelf, close->day)->sha256, sizeof close->price_book);
+    policy_sha256(fold->policy, close->day, close->parameters);
+    close->decision_count = fold->named_count;
+    close->decisions = arena_alloc(fold->step.arena, (fold->named_count + 1) * sizeof *close->decisions);
+    for (size_t i = 0; i < fold->named_count; i++) {
+        close->decisions[i] = arena_copy(fold->step.arena, fold->named[i], strlen(fold->named[i]));
+        free(fold->named[i]);
+    }
+    fold->named_count = 0;
+    step_emit_close(&fold->step);
+}
+
+static void prune_spans(struct fold *fold)
+{
+    int64_t oldest = calendar_day_start(fold->floor, fold->zone_ms);
+    for (size_t a = 0; a < fold->ledger.account_count; a++) {
+        struct account *account = &fold->ledger.accounts[a];
+        uint32_t gone = 0;
+        while (gone < account->span_count && account->spans[gone].to <= oldest) gone++;
+        if (gone == 0) continue;
+        account->span_count -= gone;
+        memmove(account->spans, account->spans + gone, account->span_count * sizeof *account->spans);
+    }
+}
+
+static void open_next(struct fold *fold)
+{
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        struct log_state *log = &fold->state.log[i];
+        log->from = log->next;
+        log->accepted = log->duplicates = log->rejected = log->voids = 0;
+        log->unresolved = log->unresolved_broken = 0;
+        fold->log[i] = (struct log_progress){.clock_end = -1};
+    }
+    fold_open_day(fold, fold->state.day + 1);
+    calls_forget(&fold->calls, fold->floor);
+    fold->state.calls_from = calls_first_offset(&fold->calls, fold->state.log[INPUT_CALLS].next);
+    prune_spans(fold);
+}
+
+int fold_close(struct fold *fold, struct error *e)
+{
+    assert(fold_close_due(fold) && !fold->step.closed);
+    struct closing c = {.fold = fold, .e = e};
+    gather(&c);
+    int result = settle_accounts(&c);
+    free(c.starts);
+    free(c.pending);
+    free(c.draws);
+    if (result != 0) return -1;
+    emit_close(fold);
+    open_next(fold);
+    fold->step.moved = true;
+    return 0;
+}

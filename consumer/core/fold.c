@@ -1,0 +1,407 @@
+// The life of a fold, its logs and its days.
+//
+//   log   OPEN ── record with T >= due, the day not held ─────────────► CUT (RECORD)
+//         OPEN ── position reaches the end asked for when due ────────► CUT (CLOCK)
+//         OPEN ── the held day is released ───────────────────────────► CUT (RELEASE)
+//         CUT  ── the day is found to be held ────────────────────────► OPEN
+//         CUT  ── the day is settled ─────────────────────────────────► OPEN (the next day)
+//   day   all three logs CUT and too many broken records ─► HELD; a decision brings it below the share ─► released
+#include "consumer/core/fold_state.h"
+#include "consumer/core/memory.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+enum {
+    PREFETCH = 16, // events judged after their memory loads were started
+    STEP_BYTES_MAX = 8 << 20,
+    STEP_ROWS_MAX = 50000,
+    HOLD_MIN = 100, // rejects that hold a day at the least (contract, "Held day")
+    PAUSE_MIN = 10000, // rejects that stop a log at the least
+    PPM = 1000000,
+};
+
+struct fold *fold_create(const struct fold_options *options, const struct policy *policy)
+{
+    struct fold *fold = calloc(1, sizeof *fold);
+    if (!fold) return NULL;
+    fold->options = *options;
+    identity_key_expand(&fold->key, options->id_key);
+    ledger_create(&fold->ledger);
+    if (!step_create(&fold->step)) {
+        fold_destroy(fold);
+        return NULL;
+    }
+    for (int i = 0; i < INPUT_COUNT; i++) fold->log[i].clock_end = -1;
+    fold->state.day = policy->fixed.first_day;
+    fold->state.horizon = DAY_NONE;
+    fold_set_policy(fold, policy);
+    return fold;
+}
+
+void fold_destroy(struct fold *fold)
+{
+    if (!fold) return;
+    calls_free(&fold->calls);
+    ledger_free(&fold->ledger);
+    if (fold->step.arena) step_release(&fold->step);
+    free(fold->passes);
+    for (size_t i = 0; i < fold->named_count; i++) free(fold->named[i]);
+    free(fold->named);
+    free(fold->replay.cutoffs);
+    free(fold->replay.rejects);
+    free(fold);
+}
+
+void fold_open_day(struct fold *fold, day_t day)
+{
+    fold->state.day = day;
+    fold->parameters = policy_at(fold->policy, day);
+    fold->floor = policy_floor(fold->policy, day);
+    fold->due_at = calendar_day_start(day + 1, fold->zone_ms) + fold->parameters->grace_ms;
+}
+
+void fold_set_policy(struct fold *fold, const struct policy *policy)
+{
+    fold->policy = policy;
+    fold->zone_ms = policy->shelf.books[0]->offset_ms;
+    fold_open_day(fold, fold->state.day);
+}
+
+void fold_begin(struct fold *fold, const int64_t starts[INPUT_COUNT])
+{
+    for (int i = 0; i < INPUT_COUNT; i++)
+        fold->state.log[i] = (struct log_state){.next = starts[i], .from = starts[i], .last_offset = -1};
+    fold->state.calls_from = starts[INPUT_CALLS];
+    fold->step.moved = true;
+}
+
+// ---- what others may see ----
+
+const struct fold_state *fold_state(const struct fold *fold)
+{
+    return &fold->state;
+}
+
+const struct account *fold_account(const struct fold *fold, uint32_t index)
+{
+    assert(index < fold->ledger.account_count);
+    return &fold->ledger.accounts[index];
+}
+
+const struct package *fold_package(const struct fold *fold, uint32_t index)
+{
+    assert(index < fold->ledger.package_count);
+    return &fold->ledger.packages[index];
+}
+
+size_t fold_account_count(const struct fold *fold)
+{
+    return fold->ledger.account_count;
+}
+
+int64_t fold_calls_held(const struct fold *fold)
+{
+    return fold->calls.count;
+}
+
+size_t fold_memory(const struct fold *fold)
+{
+    return sizeof *fold + calls_memory(&fold->calls) + ledger_memory(&fold->ledger) + arena_used(fold->step.arena);
+}
+
+int64_t fold_due_at(const struct fold *fold)
+{
+    return fold->due_at;
+}
+
+enum day_phase fold_phase(const struct fold *fold, int64_t now_ms)
+{
+    if (fold->state.held) return DAY_HELD;
+    if (now_ms >= fold->due_at) return DAY_CLOSING;
+    return now_ms >= fold->due_at - fold->parameters->grace_ms ? DAY_GRACE : DAY_OPEN;
+}
+
+enum cut_by fold_cut(const struct fold *fold, enum input input)
+{
+    return fold->log[input].cut;
+}
+
+// ---- shares of rejects ----
+
+static bool beyond_share(const struct fold *fold, const struct log_state *log, int64_t rejects, int64_t minimum)
+{
+    int64_t records = log->accepted + log->duplicates + log->rejected;
+    return rejects >= minimum && rejects * PPM > records * fold->parameters->max_reject_share_ppm;
+}
+
+static bool must_hold(const struct fold *fold)
+{
+    const struct log_state *calls = &fold->state.log[INPUT_CALLS];
+    return beyond_share(fold, calls, calls->unresolved_broken, HOLD_MIN);
+}
+
+static bool counts_towards_hold(enum reject_reason reason)
+{
+    return reason >= REJECT_UNDECODABLE && reason <= REJECT_INVALID;
+}
+
+// ---- cutoffs ----
+
+static void cut(struct fold *fold, enum input input, enum cut_by by)
+{
+    assert(fold->log[input].cut == CUT_NONE);
+    fold->log[input].cut = by;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        if (fold->log[i].cut == CUT_NONE) return;
+    if (by == CUT_RELEASE || !must_hold(fold)) return;
+    fold->state.held = fold->step.held = fold->step.moved = true;
+    for (int i = 0; i < INPUT_COUNT; i++) fold->log[i] = (struct log_progress){.clock_end = -1};
+}
+
+static void release(struct fold *fold)
+{
+    fold->state.held = false;
+    for (enum input i = 0; i < INPUT_COUNT; i++) cut(fold, i, CUT_RELEASE);
+}
+
+bool fold_close_due(const struct fold *fold)
+{
+    for (int i = 0; i < INPUT_COUNT; i++)
+        if (fold->log[i].cut == CUT_NONE) return false;
+    return true;
+}
+
+static void cut_at_clock_end(struct fold *fold, enum input input)
+{
+    struct log_progress *log = &fold->log[input];
+    if (log->cut == CUT_NONE && log->clock_end == fold->state.log[input].next) cut(fold, input, CUT_CLOCK);
+}
+
+bool fold_wants_end(const struct fold *fold, enum input input, int64_t now_ms)
+{
+    const struct log_progress *log = &fold->log[input];
+    return log->cut == CUT_NONE && !fold->state.held && log->clock_end < 0 && now_ms >= fold->due_at;
+}
+
+void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t asked_at_ms)
+{
+    if (!fold_wants_end(fold, input, asked_at_ms) || end < fold->state.log[input].next) return;
+    fold->log[input].clock_end = end;
+    cut_at_clock_end(fold, input);
+}
+
+// ---- positions ----
+
+// Nothing was delivered below `offset`. Stops at the clock's end, where the day ends; true when it is there.
+static bool skip_to(struct fold *fold, enum input input, int64_t offset)
+{
+    struct log_state *log = &fold->state.log[input];
+    int64_t end = fold->log[input].clock_end, to = end >= 0 && end < offset ? end : offset;
+    if (to > log->next) {
+        log->voids += to - log->next;
+        log->next = to;
+        fold->step.moved = true;
+    }
+    cut_at_clock_end(fold, input);
+    return fold->log[input].cut == CUT_NONE;
+}
+
+enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset, int64_t now_ms)
+{
+    (void)now_ms;
+    if (fold->log[input].cut != CUT_NONE) return FOLD_CUT;
+    return skip_to(fold, input, offset) ? FOLD_MORE : FOLD_CUT;
+}
+
+static const struct pass *find_pass(const struct fold *fold, enum input input, int64_t offset)
+{
+    for (size_t i = 0; i < fold->pass_count; i++)
+        if (fold->passes[i].input == input && fold->passes[i].offset == offset) return &fold->passes[i];
+    return NULL;
+}
+
+// Whether the log may take this record now; *at_ms: the time it is judged by.
+static enum fold_stop admit(struct fold *fold, enum input input, const struct event *event, int64_t now_ms,
+                            int64_t *at_ms)
+{
+    struct log_state *log = &fold->state.log[input];
+    if (fold->log[input].cut != CUT_NONE || !skip_to(fold, input, event->offset)) return FOLD_CUT;
+    const struct pass *pass = fold->pass_count ? find_pass(fold, input, event->offset) : NULL;
+    *at_ms = pass ? pass->as_of : event->timestamp;
+    if (!pass && (!event->stamped || *at_ms > now_ms + fold->parameters->future_tolerance_ms)) return FOLD_FUTURE;
+    if (!fold->state.held && *at_ms >= fold->due_at) {
+        if (now_ms < fold->due_at) return FOLD_AHEAD;
+        cut(fold, input, CUT_RECORD);
+        if (fold->log[input].cut != CUT_NONE) return FOLD_CUT; // else: the day is held now, reading goes on in it
+    }
+    if (event->schema_pending) return FOLD_SCHEMA;
+    if (beyond_share(fold, log, log->unresolved, PAUSE_MIN + 1)) return FOLD_REJECTS;
+    if (arena_used(fold->step.arena) > STEP_BYTES_MAX || fold->step.emission_count > STEP_ROWS_MAX ||
+        fold->step.credit_count > STEP_ROWS_MAX || fold->step.touched_package_count > STEP_ROWS_MAX)
+        return FOLD_STEP_FULL;
+    if (input == INPUT_CALLS && fold->calls.count >= fold->options.max_calls_held) return FOLD_FULL;
+    return FOLD_MORE;
+}
+
+static void count(struct log_state *log, const struct verdict *verdict)
+{
+    if (verdict->duplicate) {
+        log->duplicates++;
+    } else if (verdict->reason == REJECT_NONE) {
+        log->accepted++;
+    } else {
+        log->rejected++;
+        log->unresolved++;
+        if (counts_towards_hold(verdict->reason)) log->unresolved_broken++;
+    }
+    log->next++;
+}
+
+uint64_t fold_record_hash(const struct event *event)
+{
+    // Of key and value, so that a record moved from one to the other is another record.
+    uint64_t key = event->key.data ? XXH3_64bits(event->key.data, event->key.size) : 0;
+    return event->value.data ? XXH3_64bits_withSeed(event->value.data, event->value.size, key) : key;
+}
+
+static void remember(struct log_state *log, const struct event *event)
+{
+    log->last_offset = event->offset;
+    log->last_timestamp = event->timestamp;
+    log->last_hash = fold_record_hash(event);
+}
+
+enum fold_stop fold_records(struct fold *fold, enum input input, const struct event *events, size_t event_count,
+                            int64_t now_ms, size_t *consumed, struct error *e)
+{
+    assert(!fold->replay.active && !fold->step.closed);
+    struct log_state *log = &fold->state.log[input];
+    const struct event *last = NULL;
+    enum fold_stop stop = FOLD_MORE;
+    struct verdict verdict;
+    int64_t at_ms;
+    size_t i = 0;
+    for (; i < event_count; i++) {
+        const struct event *event = &events[i];
+        if (input == INPUT_CALLS && i % PREFETCH == 0)
+            judge_prefetch(fold, event, event_count - i < PREFETCH ? event_count - i : PREFETCH);
+        if (event->offset < log->next) continue;
+        stop = admit(fold, input, event, now_ms, &at_ms);
+        if (stop != FOLD_MORE) break;
+        judge(fold, input, event, at_ms, &verdict, e);
+        if (verdict.broken) {
+            stop = FOLD_BROKEN;
+            break;
+        }
+        count(log, &verdict);
+        last = event;
+    }
+    if (last) {
+        remember(log, last);
+        fold->step.moved = true;
+    }
+    fold->step.bytes = arena_used(fold->step.arena);
+    *consumed = i;
+    // The last record of all may be the one that the clock's end waited for.
+    if (stop == FOLD_MORE && last) {
+        cut_at_clock_end(fold, input);
+        if (fold->log[input].cut != CUT_NONE) stop = FOLD_CUT;
+    }
+    return stop;
+}
+
+// ---- decisions ----
+
+void fold_add_pass(struct fold *fold, enum input input, int64_t offset, int64_t as_of)
+{
+    fold->passes = memory_reserve(fold->passes, fold->pass_count, &fold->pass_capacity, sizeof *fold->passes);
+    fold->passes[fold->pass_count++] = (struct pass){input, offset, as_of};
+}
+
+void fold_name_decision(struct fold *fold, const struct decision *decision)
+{
+    int size =
+        snprintf(NULL, 0, "%" PRId64 " %s %s", decision->number, decision_symbol(decision->kind), decision->content);
+    char *text = memory_grow(NULL, (size_t)size + 1, 1);
+    snprintf(text, (size_t)size + 1, "%" PRId64 " %s %s", decision->number, decision_symbol(decision->kind),
+             decision->content);
+    fold->named = memory_reserve(fold->named, fold->named_count, &fold->named_capacity, sizeof *fold->named);
+    fold->named[fold->named_count++] = text;
+}
+
+static int check_decision(const struct fold *fold, const struct decision *decision, enum reject_reason reason,
+                          struct error *e)
+{
+    const struct log_state *log = &fold->state.log[decision->input];
+    bool judged = decision->offset < log->next;
+    if (decision->kind == DECISION_PASS && judged)
+        return error_set(e, ERROR_CONFIG, "%s: the record was judged already; nothing waits before it",
+                         decision->content);
+    if (decision->kind == DECISION_PASS && find_pass(fold, decision->input, decision->offset))
+        return error_set(e, ERROR_CONFIG, "%s: it was passed already", decision->content);
+    if (decision->kind != DECISION_PASS && (!judged || reason == REJECT_NONE))
+        return error_set(e, ERROR_CONFIG, "%s: it is not among the rejects; see settled rejects list",
+                         decision->content);
+    return 0;
+}
+
+int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason, int64_t now_ms,
+                struct error *e)
+{
+    (void)now_ms;
+    if (check_decision(fold, decision, reason, e) != 0) return -1;
+    struct decision *applied = step_add_decision(&fold->step);
+    *applied = *decision;
+    applied->number = ++fold->state.decisions;
+    applied->day = fold->state.day;
+    applied->operator_name = arena_copy(fold->step.arena, decision->operator_name, strlen(decision->operator_name));
+    applied->content = arena_copy(fold->step.arena, decision->content, strlen(decision->content));
+    for (int i = 0; i < INPUT_COUNT; i++) applied->at[i] = fold->state.log[i].next;
+    fold_name_decision(fold, applied);
+    fold->step.moved = true;
+    struct log_state *log = &fold->state.log[decision->input];
+    if (decision->kind == DECISION_PASS) {
+        fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
+    } else if (decision->offset >= log->from) { // an earlier day's reject weighs on no open day
+        log->unresolved--;
+        if (counts_towards_hold(reason)) log->unresolved_broken--;
+        if (fold->state.held && !must_hold(fold)) release(fold);
+    }
+    return 0;
+}
+
+// ---- steps ----
+
+const struct step *fold_step(const struct fold *fold)
+{
+    return &fold->step;
+}
+
+void fold_step_done(struct fold *fold)
+{
+    struct step *step = &fold->step;
+    for (size_t i = 0; i < step->touched_account_count; i++) {
+        struct account *account = &fold->ledger.accounts[step->touched_accounts[i]];
+        account->touched = false;
+    }
+    for (size_t i = 0; i < step->touched_package_count; i++) {
+        struct package *package = &fold->ledger.packages[step->touched_packages[i]];
+        package->touched = false;
+        package->stored = true;
+    }
+    step_clear(step);
+}
+
+// ---- explain ----
+
+void fold_set_trace(struct fold *fold, struct slice account_id, fold_trace *trace, void *context)
+{
+    fold->trace_account = account_id;
+    fold->trace = trace;
+    fold->trace_context = context;
+}

@@ -1,0 +1,125 @@
+// What a fold is made of. Included by the files of the fold only: fold.c (life, logs, days), judge.c (records),
+// ledger.c (accounts, packages, credits), close.c (settlement), restore.c (rows and replay).
+#pragma once
+
+#include "consumer/core/calls.h"
+#include "consumer/core/fold.h"
+#include "consumer/core/step_build.h"
+
+#define ACCOUNT_NONE UINT32_MAX
+
+// A log on its way to the open day's cutoff; not recorded: a restart finds it again.
+struct log_progress {
+    enum cut_by cut; // CUT_NONE: open
+    int64_t clock_end; // answered by a query sent when the day was due; -1: none
+};
+
+// A credit once accepted, for ever: identity and billed content.
+struct credit_entry {
+    uint64_t half[2];
+    uint32_t account;
+    bool uuid;
+    uint8_t kind;
+    fen_t amount;
+    int64_t credited_at;
+};
+
+struct ledger {
+    struct arena *texts; // ids
+    size_t account_count, account_capacity;
+    struct account *accounts;
+    uint64_t *account_hashes; // parallel, of the id
+    size_t hash_capacity;
+    struct index account_index;
+    size_t package_count, package_capacity;
+    struct package *packages;
+    struct index package_index;
+    size_t credit_count, credit_capacity;
+    struct credit_entry *credits;
+    struct index credit_index;
+};
+
+struct recorded_cutoff {
+    day_t day;
+    int64_t to_offset;
+};
+
+struct pass {
+    enum input input;
+    int64_t offset, as_of;
+};
+
+// The way back to the committed position of the calls log.
+struct replay {
+    bool active;
+    int64_t next; // position
+    size_t cutoff_count, cutoff_capacity, cutoff_at;
+    struct recorded_cutoff *cutoffs; // rising
+    size_t reject_count, reject_capacity, reject_at;
+    int64_t *rejects; // rising offsets
+    int64_t accepted, others; // in the open day: must agree with the recorded counts
+};
+
+struct fold {
+    struct fold_options options;
+    struct identity_key key;
+    const struct policy *policy;
+    const struct parameters *parameters; // in force on the open day
+    int32_t zone_ms; // offset of the price book's time zone
+    day_t floor; // oldest usage day that may still be billed
+    int64_t due_at; // end of the open day + grace, ms
+    struct fold_state state;
+    struct log_progress log[INPUT_COUNT];
+    struct ledger ledger;
+    struct calls calls;
+    size_t pass_count, pass_capacity;
+    struct pass *passes;
+    // Decisions since the last close, "NUMBER KIND CONTENT".
+    size_t named_count, named_capacity;
+    char **named;
+    struct replay replay;
+    struct step step;
+    struct slice trace_account;
+    fold_trace *trace;
+    void *trace_context;
+};
+
+// ---- fold.c ----
+void fold_open_day(struct fold *fold, day_t day); // parameters, floor and due time of the open day
+void fold_name_decision(struct fold *fold, const struct decision *decision); // for the next close
+void fold_add_pass(struct fold *fold, enum input input, int64_t offset, int64_t as_of);
+
+// ---- judge.c ----
+struct verdict {
+    enum reject_reason reason;
+    bool duplicate;
+    bool broken; // *e is set: the fold cannot go on
+    char detail[REJECT_DETAIL_SIZE];
+};
+// Judges one record and applies it when it is accepted. `at_ms`: its T, or the decision's time for a passed one.
+void judge(struct fold *fold, enum input input, const struct event *event, int64_t at_ms, struct verdict *verdict,
+           struct error *e);
+// Starts the memory loads that judging these calls will need.
+void judge_prefetch(const struct fold *fold, const struct event *events, size_t count);
+// The call of a record that was not rejected, for replays; false where its fields cannot be those of an accepted one.
+bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day, struct call *call, uint64_t *hash);
+uint64_t judge_rehash(const void *fold, uint32_t entry); // index_hash of the calls
+
+// ---- ledger.c ----
+void ledger_create(struct ledger *ledger);
+void ledger_free(struct ledger *ledger);
+size_t ledger_memory(const struct ledger *ledger);
+uint32_t ledger_find_account(const struct fold *fold, uint64_t hash, struct slice id); // ACCOUNT_NONE
+uint32_t ledger_account(struct fold *fold, uint64_t hash, struct slice id); // finds or adds
+uint32_t ledger_find_package(const struct fold *fold, uint64_t account_hash, uint32_t account,
+                             struct slice id); // INDEX_NONE
+uint32_t ledger_add_package(struct fold *fold, const struct package *package);
+const struct credit_entry *ledger_find_credit(const struct fold *fold, uint64_t account_hash, uint32_t account,
+                                              struct identity id);
+void ledger_add_credit(struct fold *fold, uint64_t account_hash, const struct credit_entry *credit);
+// Opens a span of suspension (to INT64_MAX), or takes one whole.
+void ledger_add_span(struct account *account, struct span span);
+bool ledger_was_suspended(const struct account *account, int64_t instant_ms);
+// Changes the account's state and emits the event. Alternation is asserted.
+void ledger_change_state(struct fold *fold, uint32_t number, enum cause cause, int64_t effective_at,
+                         day_t settlement_day, struct slice credit_id);

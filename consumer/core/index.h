@@ -1,0 +1,90 @@
+// Open addressing of 32-bit ids by a 64-bit hash: one tag byte and one id a slot, in groups of eight slots that are
+// probed together. The caller keeps the entries and compares them; the hash must be keyed (nobody may choose collisions).
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INDEX_NONE UINT32_MAX
+
+struct index {
+    uint8_t *tags; // INDEX_EMPTY, INDEX_DELETED, or the low seven bits of the hash
+    uint32_t *ids;
+    size_t groups; // a power of two, or 0
+    size_t used, deleted; // slots
+};
+
+enum { INDEX_GROUP = 8, INDEX_EMPTY = 0x80, INDEX_DELETED = 0xfe };
+
+typedef uint64_t index_hash(const void *context, uint32_t id);
+
+void index_free(struct index *ix);
+size_t index_memory(const struct index *ix); // bytes
+// Makes room for `extra` more ids; at most 7/8 of the slots are ever taken. Aborts when memory is short.
+void index_reserve(struct index *ix, size_t extra, index_hash *hash, const void *context);
+// Room must have been reserved and the id must not be there.
+void index_insert(struct index *ix, uint64_t hash, uint32_t id);
+// Takes out every id for which `gone` says so, in one pass over the slots.
+void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_t id), const void *context);
+
+// The ids that may match, one after the other:
+//     for (struct index_probe p = index_probe(ix, hash); (id = index_next(&p)) != INDEX_NONE;) compare
+struct index_probe {
+    const struct index *ix;
+    size_t group, stride;
+    uint64_t tag, matches; // matches: one high bit a candidate slot of the group
+    bool last; // the group has an empty slot: nothing lies beyond it
+};
+
+static inline uint64_t index_load(const struct index *ix, size_t group)
+{
+    uint64_t word;
+    memcpy(&word, ix->tags + group * INDEX_GROUP, sizeof word);
+    return word;
+}
+
+static inline void index_enter(struct index_probe *p)
+{
+    uint64_t word = index_load(p->ix, p->group);
+    uint64_t difference = word ^ (p->tag * UINT64_C(0x0101010101010101));
+    // A byte is zero where the tags agree; a borrow may add a false candidate, which the comparison refuses.
+    p->matches = (difference - UINT64_C(0x0101010101010101)) & ~difference & UINT64_C(0x8080808080808080);
+    // Empty (0x80) differs from deleted (0xfe) in bit 1.
+    p->last = (word & (~word << 6) & UINT64_C(0x8080808080808080)) != 0;
+}
+
+static inline struct index_probe index_probe(const struct index *ix, uint64_t hash)
+{
+    struct index_probe p = {.ix = ix, .tag = hash & 0x7f};
+    if (ix->groups == 0) {
+        p.last = true;
+        return p;
+    }
+    p.group = (hash >> 7) & (ix->groups - 1);
+    index_enter(&p);
+    return p;
+}
+
+static inline uint32_t index_next(struct index_probe *p)
+{
+    for (;;) {
+        if (p->matches) {
+            size_t slot = (size_t)__builtin_ctzll(p->matches) / 8;
+            p->matches &= p->matches - 1;
+            return p->ix->ids[p->group * INDEX_GROUP + slot];
+        }
+        if (p->last) return INDEX_NONE;
+        p->group = (p->group + ++p->stride) & (p->ix->groups - 1); // triangular: visits every group once
+        index_enter(p);
+    }
+}
+
+static inline void index_prefetch(const struct index *ix, uint64_t hash)
+{
+    if (ix->groups == 0) return;
+    size_t group = (hash >> 7) & (ix->groups - 1);
+    __builtin_prefetch(ix->tags + group * INDEX_GROUP);
+    __builtin_prefetch(ix->ids + group * INDEX_GROUP);
+}

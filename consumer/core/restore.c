@@ -1,0 +1,238 @@
+// A shard with a past: rows first, then the calls log up to the committed position, with the recorded verdicts.
+#include "consumer/core/fold_state.h"
+#include "consumer/core/memory.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+int fold_restore_state(struct fold *fold, const struct fold_state *state, struct error *e)
+{
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        const struct log_state *log = &state->log[i];
+        if (log->from > log->next ||
+            log->accepted + log->duplicates + log->rejected + log->voids != log->next - log->from)
+            return error_set(e, ERROR_CONFIG,
+                             "shard %" PRId32 ": the recorded counts of input %d do not add up to its offsets %" PRId64
+                             "..%" PRId64 "; the shard's row was changed by hand: restore it from a backup",
+                             fold->options.shard, i, log->from, log->next);
+    }
+    fold->state = *state;
+    fold_open_day(fold, state->day);
+    fold->replay.active = true;
+    fold->replay.next = state->calls_from;
+    return 0;
+}
+
+static uint32_t known_account(struct fold *fold, struct slice id)
+{
+    return ledger_account(fold, identity_hash_text(&fold->key, id), id);
+}
+
+int fold_restore_account(struct fold *fold, const struct account *account, uint32_t *index, struct error *e)
+{
+    uint64_t hash = identity_hash_text(&fold->key, account->id);
+    if (ledger_find_account(fold, hash, account->id) != ACCOUNT_NONE)
+        return error_set(e, ERROR_BUG, "account %.*s is restored twice", (int)account->id.size, account->id.data);
+    uint32_t number = ledger_account(fold, hash, account->id);
+    struct account *restored = &fold->ledger.accounts[number];
+    struct slice id = restored->id;
+    *restored = *account;
+    restored->id = id;
+    restored->touched = false;
+    restored->stored = true;
+    restored->first_package = 0;
+    restored->spans = NULL;
+    restored->span_count = restored->span_capacity = 0;
+    if (index) *index = number;
+    return 0;
+}
+
+int fold_restore_span(struct fold *fold, struct slice account_id, struct span span, struct error *e)
+{
+    uint32_t number = known_account(fold, account_id);
+    struct account *account = &fold->ledger.accounts[number];
+    if (span.from > span.to || (span.to == INT64_MAX && account->state != ACCOUNT_SUSPENDED))
+        return error_set(e, ERROR_CONFIG, "account %.*s: its status changes contradict its status",
+                         (int)account_id.size, account_id.data);
+    ledger_add_span(account, span);
+    return 0;
+}
+
+int fold_restore_package(struct fold *fold, struct slice account_id, const struct package *package, struct error *e)
+{
+    struct package restored = *package;
+    restored.account = known_account(fold, account_id);
+    restored.stored = true;
+    uint64_t hash = fold->ledger.account_hashes[restored.account];
+    if (ledger_find_package(fold, hash, restored.account, restored.id) != INDEX_NONE)
+        return error_set(e, ERROR_BUG, "package %.*s of account %.*s is restored twice", (int)package->id.size,
+                         package->id.data, (int)account_id.size, account_id.data);
+    ledger_add_package(fold, &restored);
+    return 0;
+}
+
+int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice credit_id, enum credit_kind kind,
+                        fen_t amount, int64_t credited_at, struct error *e)
+{
+    (void)e;
+    uint32_t number = known_account(fold, account_id);
+    struct identity id = identity_of(&fold->key, credit_id);
+    ledger_add_credit(fold, fold->ledger.account_hashes[number],
+                      &(struct credit_entry){.half = {id.half[0], id.half[1]},
+                                             .uuid = id.uuid,
+                                             .account = number,
+                                             .kind = (uint8_t)kind,
+                                             .amount = amount,
+                                             .credited_at = credited_at});
+    return 0;
+}
+
+int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct error *e)
+{
+    struct replay *replay = &fold->replay;
+    const struct recorded_cutoff *last = replay->cutoff_count ? &replay->cutoffs[replay->cutoff_count - 1] : NULL;
+    if (day >= fold->state.day || (last && (last->day >= day || last->to_offset > to_offset)))
+        return error_set(e, ERROR_CONFIG, "shard %" PRId32 ": the recorded cutoffs are out of order at offset %" PRId64,
+                         fold->options.shard, to_offset);
+    replay->cutoffs =
+        memory_reserve(replay->cutoffs, replay->cutoff_count, &replay->cutoff_capacity, sizeof *replay->cutoffs);
+    replay->cutoffs[replay->cutoff_count++] = (struct recorded_cutoff){day, to_offset};
+    return 0;
+}
+
+int fold_restore_reject(struct fold *fold, int64_t offset, struct error *e)
+{
+    struct replay *replay = &fold->replay;
+    if (replay->reject_count && replay->rejects[replay->reject_count - 1] >= offset)
+        return error_set(e, ERROR_BUG, "shard %" PRId32 ": the recorded rejects are out of order at offset %" PRId64,
+                         fold->options.shard, offset);
+    replay->rejects =
+        memory_reserve(replay->rejects, replay->reject_count, &replay->reject_capacity, sizeof *replay->rejects);
+    replay->rejects[replay->reject_count++] = offset;
+    return 0;
+}
+
+int fold_restore_decision(struct fold *fold, const struct decision *decision, bool since_last_close, struct error *e)
+{
+    (void)e;
+    if (decision->kind == DECISION_PASS) fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
+    if (since_last_close) fold_name_decision(fold, decision);
+    return 0;
+}
+
+// ---- the calls log again ----
+
+bool fold_replaying(const struct fold *fold)
+{
+    return fold->replay.active;
+}
+
+int64_t fold_replay_position(const struct fold *fold)
+{
+    return fold->replay.next;
+}
+
+static int contradiction(const struct fold *fold, int64_t offset, const char *what, struct error *e)
+{
+    return error_set(e, ERROR_CONFIG,
+                     "shard %" PRId32 ": the calls log contradicts the recorded verdicts at offset %" PRId64
+                     ": %s; the topic or the database was changed after the fact: see the runbook, nothing was written",
+                     fold->options.shard, offset, what);
+}
+
+// At a recorded cutoff the calls of its day and before are on a settlement.
+static void pass_cutoffs(struct fold *fold, int64_t offset)
+{
+    struct replay *replay = &fold->replay;
+    for (; replay->cutoff_at < replay->cutoff_count && replay->cutoffs[replay->cutoff_at].to_offset <= offset;
+         replay->cutoff_at++)
+        for (size_t i = 0; i < fold->calls.day_count; i++) {
+            struct usage_day *day = &fold->calls.days[i];
+            if (day->day <= replay->cutoffs[replay->cutoff_at].day) day->settled = day->count;
+        }
+}
+
+// Whether the record was rejected, by what is recorded.
+static int recorded_reject(struct fold *fold, int64_t offset, bool *rejected, struct error *e)
+{
+    struct replay *replay = &fold->replay;
+    *rejected = false;
+    if (replay->reject_at == replay->reject_count || replay->rejects[replay->reject_at] > offset) return 0;
+    if (replay->rejects[replay->reject_at] < offset)
+        return contradiction(fold, replay->rejects[replay->reject_at], "a rejected record is not there any more", e);
+    replay->reject_at++;
+    *rejected = true;
+    return 0;
+}
+
+static int replay_event(struct fold *fold, const struct event *event, struct error *e)
+{
+    struct replay *replay = &fold->replay;
+    const struct log_state *log = &fold->state.log[INPUT_CALLS];
+    pass_cutoffs(fold, event->offset);
+    if (event->offset == log->last_offset &&
+        (event->timestamp != log->last_timestamp || fold_record_hash(event) != log->last_hash))
+        return contradiction(fold, event->offset, "this is not the record that was read (topic made again?)", e);
+    bool rejected, open = event->offset >= log->from;
+    if (recorded_reject(fold, event->offset, &rejected, e) != 0 || rejected) return rejected ? 0 : -1;
+    struct call call;
+    day_t day;
+    uint64_t hash;
+    if (!judge_recorded_call(fold, event, &day, &call, &hash))
+        return contradiction(fold, event->offset, "the record was accepted, but it is broken", e);
+    bool retained = day >= fold->floor;
+    enum call_match match = retained ? calls_match(&fold->calls, hash, day, &call) : CALL_SAME;
+    if (match == CALL_OTHER)
+        return contradiction(fold, event->offset, "the record was accepted, but its call_id is another's", e);
+    if (match == CALL_NEW) {
+        calls_add(&fold->calls, hash, day, &call, event->offset, judge_rehash, fold);
+        if (open) replay->accepted++;
+    } else if (open) {
+        replay->others++;
+    }
+    return 0;
+}
+
+static int finish(struct fold *fold, bool *done, struct error *e)
+{
+    struct replay *replay = &fold->replay;
+    const struct log_state *log = &fold->state.log[INPUT_CALLS];
+    pass_cutoffs(fold, log->next);
+    if (replay->reject_at < replay->reject_count && replay->rejects[replay->reject_at] < log->next)
+        return contradiction(fold, replay->rejects[replay->reject_at], "a rejected record is not there any more", e);
+    if (replay->accepted != log->accepted || replay->others != log->duplicates)
+        return error_set(e, ERROR_CONFIG,
+                         "shard %" PRId32 ": the calls log has %" PRId64 " accepted calls and %" PRId64
+                         " duplicates in offsets %" PRId64 "..%" PRId64 ", but %" PRId64 " and %" PRId64
+                         " are recorded; the topic or the database was changed after the fact: see the runbook, "
+                         "nothing was written",
+                         fold->options.shard, replay->accepted, replay->others, log->from, log->next, log->accepted,
+                         log->duplicates);
+    replay->active = false;
+    *done = true;
+    return 0;
+}
+
+int fold_replay(struct fold *fold, const struct event *events, size_t count, bool *done, struct error *e)
+{
+    struct replay *replay = &fold->replay;
+    int64_t end = fold->state.log[INPUT_CALLS].next;
+    *done = !replay->active;
+    for (size_t i = 0; i < count && !*done; i++) {
+        if (events[i].offset < replay->next) continue;
+        if (events[i].offset < end && replay_event(fold, &events[i], e) != 0) return -1;
+        replay->next = events[i].offset < end ? events[i].offset + 1 : end;
+        if (replay->next >= end && finish(fold, done, e) != 0) return -1;
+    }
+    return 0;
+}
+
+int fold_replay_reached(struct fold *fold, int64_t offset, bool *done, struct error *e)
+{
+    struct replay *replay = &fold->replay;
+    int64_t end = fold->state.log[INPUT_CALLS].next;
+    *done = !replay->active;
+    if (*done) return 0;
+    if (offset > replay->next) replay->next = offset < end ? offset : end;
+    return replay->next >= end ? finish(fold, done, e) : 0;
+}
