@@ -26,3 +26,9 @@ int error_context(struct error *e, const char *format, ...) __attribute__((forma
 
 // The process exit status of a kind (conventions of sysexits.h); 0 for ERROR_NONE.
 int error_exit_status(enum error_kind kind);
+
+#ifdef __clang_analyzer__
+// It reads one file at a time, and would follow paths on which a failure reports success.
+#define error_set(...) (error_set(__VA_ARGS__), -1)
+#define error_context(...) (error_context(__VA_ARGS__), -1)
+#endif
