@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 packages that settled needs and that are missing. Says nothing when all are there.
+#   deploy/setup.sh [build] [demo] [test]      what for; `demo` and `test` include `build`. Default: build
+# As root it installs; as an ordinary user it prints the line to run as root, and exits 69.
+set -euo pipefail
+
+build=(build-essential cmake ninja-build pkg-config git ca-certificates librdkafka-dev libavro-dev libpq-dev
+       libjansson-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libxxhash-dev libssl-dev libsystemd-dev)
+# The throw-away services of tests/lib/services.py.
+demo=(postgresql-15 openjdk-17-jre-headless maven python3)
+test=(libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 shellcheck python3-venv groff-base)
+
+wanted=("${build[@]}")
+for purpose in "${@:-build}"; do
+    case $purpose in
+        build) ;;
+        demo) wanted+=("${demo[@]}") ;;
+        test) wanted+=("${demo[@]}" "${test[@]}") ;;
+        *) echo "setup.sh: unknown purpose '$purpose': build, demo or test" >&2; exit 64 ;;
+    esac
+done
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "setup.sh: this is no Debian system; install the counterparts of: ${wanted[*]}" >&2
+    exit 69
+fi
+installed=$(dpkg-query -W -f='${db:Status-Abbrev}${Package}\n' | sed -n 's/^ii  *//p')
+missing=()
+for package in "${wanted[@]}"; do
+    grep -qxF "$package" <<<"$installed" || missing+=("$package")
+done
+((${#missing[@]})) || exit 0
+
+if [[ $(id -u) != 0 ]]; then
+    echo "setup.sh: packages are missing. As root: apt-get update && apt-get install -y --no-install-recommends ${missing[*]}" >&2
+    exit 69
+fi
+
+echo "installing ${missing[*]}" >&2
+log=$(mktemp)
+# Nobody asked for a database server that stays: while we install, Debian's package makes no cluster of its own.
+no_cluster=
+finish() {
+    rm -f "$log" ${no_cluster:+"$no_cluster"}
+}
+trap finish EXIT
+if [[ " ${missing[*]} " == *" postgresql"* ]]; then
+    mkdir -p /etc/postgresql-common/createcluster.d
+    no_cluster=/etc/postgresql-common/createcluster.d/settled-setup.conf
+    echo "create_main_cluster = false" >"$no_cluster"
+fi
+export DEBIAN_FRONTEND=noninteractive
+if ! { apt-get update -q && apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    echo "setup.sh: apt-get failed; its last lines are above" >&2
+    exit 69
+fi

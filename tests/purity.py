@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Holds pricing and consumer/core to their word: no I/O, no clock, no randomness, no environment, no state of their own.
+
+    purity.py BUILD_DIR      e.g. build/release
+
+The fold must give the same bytes in the daemon, in the simulator and in an audit, so what its object code can reach is
+checked from its symbols: anything undefined that is not on the list below is refused by name. So is a variable that
+outlives a call, and an #include that points outward (pricing <- consumer/core <- consumer/io <- consumer).
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+SOURCE = pathlib.Path(__file__).resolve().parents[1]
+
+# What pure code may call, and why it stays pure.
+ALLOWED = {
+    "bytes and strings in memory":
+        r"mem(cpy|move|set|cmp|chr|rchr|mem)|str(len|nlen|cmp|ncmp|chr|chrnul|rchr|str|spn|cspn|pbrk|dup|ndup)|stpcpy",
+    "the same, as _FORTIFY_SOURCE names them": r"__(mem(cpy|move|set)|stpcpy|v?snprintf)_chk",
+    "formatting into a buffer of the caller's": r"v?snprintf",
+    "integers from text (no floating point: it must not touch money)": r"(__isoc\d+_)?strtou?(l|ll)|__errno_location",
+    "allocation": r"malloc|calloc|realloc|reallocarray|aligned_alloc|free",
+    "sorting and searching": r"qsort|bsearch",
+    "programming errors": r"abort|__assert_fail|__stack_chk_fail",
+    "128-bit arithmetic and tables the compiler adds": r"__u?(div|mod|divmod)ti4?3?|__mulo?ti[34]|_GLOBAL_OFFSET_TABLE_",
+    "digests (libcrypto, no key and no random)":
+        r"SHA256(_\w+)?|EVP_(sha256|Digest(Init(_ex2?)?|Update|Final(_ex)?)?|MD_CTX_(new|free|reset|copy(_ex)?))",
+    "hashes for tables in memory": r"XXH\w+",
+}
+# The price book is parsed in pricing, from a string that the caller has read.
+ALLOWED_IN_PRICING = {
+    "YAML from memory": r"yaml_parser_(initialize|delete|set_input_string|set_encoding|load|parse|scan)"
+                        r"|yaml_(document|event|token)_\w+",
+}
+INCLUDES = {
+    "pricing": ("pricing/",),
+    "consumer/core": ("pricing/", "consumer/core/"),
+    "consumer/io": ("pricing/", "schemas/", "consumer/core/", "consumer/io/"),
+}
+FROZEN_SECTIONS = (".rodata", ".data.rel.ro")
+
+
+def symbols(archive):
+    """Yields (name, class, section) of every symbol: sysv format is the one that names the section."""
+    text = subprocess.run(["nm", "--format=sysv", archive], capture_output=True, text=True, check=True).stdout
+    for line in text.splitlines():
+        columns = [column.strip() for column in line.split("|")]
+        if len(columns) == 7 and columns[0] != "Name":
+            yield columns[0], columns[2], columns[6]
+
+
+def impure(archive, inner, groups):
+    """What `archive` reaches beyond the allowed, given the archives `inner` that it may use."""
+    allowed = re.compile("|".join(groups.values()))
+    defined = {name for each in (archive, *inner) for name, kind, _ in symbols(each) if kind != "U"}
+    found = []
+    for name, kind, section in symbols(archive):
+        if kind == "U" and name not in defined and not allowed.fullmatch(name):
+            found.append(f"{archive.name}: calls {name}, which is not on the list of pure functions")
+        if kind in "bBdDcC" and not section.startswith(FROZEN_SECTIONS):
+            found.append(f"{archive.name}: {name} is a variable that outlives a call")
+    return sorted(set(found))
+
+
+def outward_includes():
+    found = []
+    for folder, allowed in INCLUDES.items():
+        for source in sorted((SOURCE / folder).glob("*.[ch]")):
+            for included in re.findall(r'^\s*#\s*include\s+"([^"]+)"', source.read_text(), re.MULTILINE):
+                if not included.startswith(allowed):
+                    found.append(f"{source.relative_to(SOURCE)}: includes {included}; {folder} may include "
+                                 + ", ".join(allowed))
+    return found
+
+
+def self_test():
+    """The check can fail: an object that reads the clock, and one that keeps state, are refused; a clean one is not."""
+    cases = {
+        "long clocked(void) { extern long time(long *); return time(0); }": "calls time,",
+        "int counted(void) { static int calls; return ++calls; }": "outlives a call",
+        "int plain(const char *a) { extern int strcmp(const char *, const char *); return strcmp(a, a + 1); }": None,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (code, expected) in enumerate(cases.items()):
+            source = pathlib.Path(folder) / f"case{number}.c"
+            source.write_text(code)
+            compiled = source.with_suffix(".o")
+            subprocess.run(["cc", "-O1", "-c", source, "-o", compiled], check=True)
+            found = impure(compiled, (), ALLOWED)
+            if (expected is None) != (not found) or (expected and expected not in found[0]):
+                return [f"self-test: {code!r} gave {found}, expected {expected!r}"]
+    return []
+
+
+def main():
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 64
+    build = pathlib.Path(sys.argv[1])
+    pricing, core = build / "pricing/libsettled_pricing.a", build / "consumer/libsettled_core.a"
+    for archive in (pricing, core):
+        if not archive.exists():
+            print(f"{archive} is not built", file=sys.stderr)
+            return 69
+    found = self_test() + impure(pricing, (), ALLOWED | ALLOWED_IN_PRICING) + impure(core, (pricing,), ALLOWED) \
+        + outward_includes()
+    print("\n".join(found) if found else "pricing and consumer/core are pure")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
