@@ -145,7 +145,7 @@ static bool take_day(const char **text, day_t *out)
     if (!take_number(text, 4, &year) || !take(text, '-') || !take_number(text, 2, &month) || !take(text, '-') ||
         !take_number(text, 2, &day))
         return false;
-    if (year < 1970 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month)) return false;
+    if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month)) return false;
     *out = (day_t)days_of_date((struct date){year, month, day});
     return true;
 }
@@ -153,7 +153,7 @@ static bool take_day(const char **text, day_t *out)
 bool calendar_parse_day(const char *text, day_t *out)
 {
     day_t day;
-    if (!take_day(&text, &day) || *text != '\0') return false;
+    if (!take_day(&text, &day) || *text != '\0' || day < 0) return false;
     *out = day;
     return true;
 }
