@@ -55,7 +55,7 @@ static uint32_t add_block(struct calls *calls, day_t day)
     if (number == calls->block_count) {
         assert(number < UINT32_MAX / CALL_BLOCK);
         calls->blocks =
-            memory_reserve(calls->blocks, calls->block_count, &calls->block_capacity, sizeof *calls->blocks);
+            memory_reserve(calls->blocks, calls->block_count, &calls->block_capacity, sizeof(struct call_block *));
         calls->block_count++;
     }
     calls->blocks[number] = memory_grow(NULL, 1, sizeof **calls->blocks);
@@ -124,7 +124,7 @@ size_t calls_memory(const struct calls *calls)
     size_t blocks = 0;
     for (size_t i = 0; i < calls->day_count; i++) blocks += calls->days[i].block_count;
     return index_memory(&calls->index) + blocks * sizeof(struct call_block) +
-           calls->block_capacity * sizeof *calls->blocks;
+           calls->block_capacity * sizeof(struct call_block *);
 }
 
 void calls_free(struct calls *calls)

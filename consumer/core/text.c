@@ -74,8 +74,7 @@ size_t text_repair(struct slice text, char *out)
             memcpy(out + size, at, (size_t)length);
             size += (size_t)length;
         } else {
-            memcpy(out + size, "\xef\xbf\xbd", 3);
-            size += 3;
+            for (int i = 0; i < 3; i++) out[size++] = "\xef\xbf\xbd"[i]; // U+FFFD
         }
         at += length < 0 ? -length : length;
     }
