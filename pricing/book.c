@@ -205,7 +205,7 @@ static int read_mapping(struct reader *r, const yaml_node_t *node, const char *w
         values[i] = yaml_document_get_node(r->document, pair->value);
     }
     for (size_t i = 0; i < count; i++)
-        if (keys[i].required && !values[i]) return complain(r, node, "key %s is missing in %s", keys[i].name, what);
+        if (keys[i].required && !values[i]) return complain(r, node, "key %s is missing in %s; add it", keys[i].name, what);
     return 0;
 }
 
