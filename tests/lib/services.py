@@ -316,15 +316,20 @@ class Postgres(Service):
                 os.kill(pid, signal.SIGKILL)
 
     def pause(self):
-        for pid in [self.process.pid, *children(self.process.pid)]:
-            os.kill(pid, signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
         self._paused = True
 
     def cont(self):
         if self._paused:
-            for pid in [self.process.pid, *children(self.process.pid)]:
-                os.kill(pid, signal.SIGCONT)
+            self._signal_all(signal.SIGCONT)
             self._paused = False
+
+    def _signal_all(self, number):
+        """To the postmaster first, so that it forks no more meanwhile; what it forked may have ended by itself."""
+        os.kill(self.process.pid, number)
+        for pid in children(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def sql(self, statement, database="postgres"):
         """Runs a statement with psql and returns its rows as text, one a line."""
@@ -563,6 +568,11 @@ class Services:
             print(f"--- the last lines of {log.name}", file=out)
             print(tail(log, lines), file=out, end="")
 
+    def keep_logs(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for log in self.logs():
+            shutil.copyfile(log, folder / "-".join(log.relative_to(self.folder).parts))
+
     def close(self):
         for service in reversed(self.all):
             service.kill()
@@ -581,8 +591,13 @@ def children(pid):
     return found
 
 
-def _reap_all():
-    """Kills what a command left running: as a subreaper this process inherited it."""
+def adopt_orphans():
+    """What a command leaves running becomes a child of this process, where reap_all finds it."""
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap_all():
+    """Kills and reaps every child of this process."""
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
         left = children(os.getpid())
@@ -596,64 +611,67 @@ def _reap_all():
                 os.waitpid(pid, 0)
 
 
-class _Stopped(Exception):
-    """A signal asked this process to end."""
+class Stopped(Exception):
+    """A signal asked this process to end; its argument is the signal's number."""
 
 
-def _stop_on_signals():
+def stop_on_signals():
+    """From now on SIGINT, SIGTERM and SIGHUP raise Stopped, once, in the main thread."""
     def stop(number, _frame):
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)  # the clean-up is not interrupted
-        raise _Stopped(number)
+        raise Stopped(number)
 
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, stop)
 
 
-def _start_asked(services, options):
+def run_to_end(command, timeout=None, **options):
+    """Runs a command in a session of its own and returns its status as a shell would give it. When this process is
+    asked to end meanwhile, or the time is over (subprocess.TimeoutExpired), the session is ended first."""
+    process = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_with_parent, **options)
+    try:
+        status = process.wait(timeout)
+        return 128 - status if status < 0 else status
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def start_asked(services, kafka=0, registry=False, postgres=False):
     """Spawns all before it waits for the first, and returns the variables that tell a command about them."""
     variables = {}
-    if options.kafka:
-        kafka = services.kafka(nodes=options.kafka, start=False)
-        kafka.spawn()
-        variables["SETTLED_TEST_BROKERS"] = kafka.brokers
-    if options.registry:
-        registry = services.registry(start=False)
-        registry.spawn()
-        variables["SETTLED_TEST_REGISTRY"] = registry.url
-    if options.postgres:
-        postgres = services.postgres(start=False)
-        postgres.spawn()
-        variables["SETTLED_TEST_DSN"] = postgres.dsn
+    if kafka:
+        cluster = services.kafka(nodes=kafka, start=False)
+        cluster.spawn()
+        variables["SETTLED_TEST_BROKERS"] = cluster.brokers
+    if registry:
+        service = services.registry(start=False)
+        service.spawn()
+        variables["SETTLED_TEST_REGISTRY"] = service.url
+    if postgres:
+        service = services.postgres(start=False)
+        service.spawn()
+        variables["SETTLED_TEST_DSN"] = service.dsn
     for service in services.all:
         service.wait_ready()
     return variables
 
 
-def _keep_logs(services, folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    for log in services.logs():
-        shutil.copyfile(log, folder / "-".join(log.relative_to(services.folder).parts))
-
-
 def _run(options):
-    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    _stop_on_signals()
+    adopt_orphans()
+    stop_on_signals()
     status = 1
     with Services() as services:
         try:
-            variables = _start_asked(services, options)
-            command = subprocess.Popen(options.command, env={**os.environ, **variables}, start_new_session=True,
-                                       preexec_fn=_die_with_parent)
-            try:
-                status = command.wait()
-                status = 128 - status if status < 0 else status
-            finally:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(command.pid, signal.SIGTERM if command.poll() is None else signal.SIGKILL)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    command.wait(10)
-        except _Stopped as stopped:
+            variables = start_asked(services, options.kafka, options.registry, options.postgres)
+            status = run_to_end(options.command, env={**os.environ, **variables})
+        except Stopped as stopped:
             status = 128 + stopped.args[0]
         except (ServiceError, OSError) as error:
             print(f"services.py: {error}", file=sys.stderr)
@@ -661,8 +679,8 @@ def _run(options):
         if status and not options.quiet:
             services.show_logs(15)
         if options.logs:
-            _keep_logs(services, options.logs)
-    _reap_all()
+            services.keep_logs(options.logs)
+    reap_all()
     return status
 
 

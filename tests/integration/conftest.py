@@ -1,0 +1,52 @@
+"""What the tests here stand on: services that tests/run.sh (or tests/lib/services.py run) has started, and a build.
+
+A missing service is a failure, not a skip."""
+
+import os
+import pathlib
+import sys
+import uuid
+
+import psycopg
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "lib"))
+
+
+def _from_environment(name):
+    value = os.environ.get(name)
+    if not value:
+        pytest.fail(f"{name} is not set: run tests/run.sh, or "
+                    "tests/lib/services.py run --kafka --registry --postgres -- build/venv/bin/pytest -c tests/pytest.ini")
+    return value
+
+
+@pytest.fixture(scope="session")
+def settled():
+    """The path of the program: that of the release build, or SETTLED_BINARY."""
+    path = pathlib.Path(os.environ.get("SETTLED_BINARY", ROOT / "build" / "release" / "settled"))
+    if not path.exists():
+        pytest.fail(f"{path} is not built: cmake --preset release && cmake --build --preset release")
+    return path
+
+
+@pytest.fixture(scope="session")
+def brokers():
+    return _from_environment("SETTLED_TEST_BROKERS")
+
+
+@pytest.fixture(scope="session")
+def registry():
+    return _from_environment("SETTLED_TEST_REGISTRY")
+
+
+@pytest.fixture
+def dsn():
+    """A database of this test's own."""
+    superuser = _from_environment("SETTLED_TEST_DSN")
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield superuser.rpartition("/")[0] + "/" + name
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

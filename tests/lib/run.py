@@ -1,0 +1,310 @@
+#!/usr/bin/env python3
+"""Builds settled in every way and runs every test; the last line counts them: "N passed, N failed".
+
+    tests/run.sh [--long] [--only REGEX] [--list]
+
+--long        more seeds and larger workloads (tests see SETTLED_LONG=1)
+--only REGEX  only tests and checks whose name has a match; a preset is built only when something in it has
+--list        print the names and run nothing (needs configured builds: it makes them)
+
+Every ctest test under every preset, every pytest test, every build and every check counts as one. A skipped test is
+listed, and fails when CI=true. Logs and JUnit files stay in build/test-results.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+import services
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "build" / "test-results"
+VENV = ROOT / "build" / "venv"
+CI = os.environ.get("CI") == "true"
+JOBS = str(os.cpu_count() or 1)
+
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    # The libraries are not instrumented: what only they touch cannot be judged.
+    "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:second_deadlock_stack=1",
+}
+
+
+@dataclasses.dataclass
+class Ctest:
+    """Which labels run under a preset, and whether they need the services."""
+    preset: str
+    options: list
+    services: bool = False
+
+
+@dataclasses.dataclass
+class Check:
+    """A command that passes or fails as one; it needs its preset built first."""
+    name: str
+    command: list
+    preset: str = None
+
+
+# What runs, in this order. Release is what is shipped: all of it runs there, on real services. The sanitizers look for
+# what the same tests cannot see: memory under asan, where inputs are hostile; races under tsan, where threads are.
+PLAN = [
+    Check("clang-format", ["tests/format.sh"]),
+    Check("shellcheck", ["sh", "-c", "shellcheck $(git ls-files --cached --others --exclude-standard '*.sh') .ci/run"]),
+    Check("purity", ["tests/purity.py", "build/release"], "release"),
+    Check("manual page", ["sh", "-c", "build/release/settled help --man >build/release/settled.1 && "
+                          "groff -man -Tutf8 -ww -z build/release/settled.1 2>&1 | tee /dev/stderr | (! grep -q .)"],
+          "release"),
+    Ctest("release", ["-LE", "bench"], services=True),
+    "pytest",
+    Ctest("asan", ["-LE", "integration|worlds|bench"]),
+    Ctest("tsan", ["-L", "unit|integration"], services=True),
+    Check("clang-tidy", ["tests/tidy.sh", "build/clang"], "clang"),
+    Check("coverage", ["tests/coverage.sh", str(VENV / "bin" / "gcovr")]),
+]
+
+
+@dataclasses.dataclass
+class Result:
+    name: str
+    outcome: str  # passed, failed, skipped
+    detail: str = ""
+
+
+class Run:
+    def __init__(self, options):
+        self.options = options
+        self.results = []
+        self.built = {}
+        self.environment = {**os.environ, **SANITIZERS, "PYTHONDONTWRITEBYTECODE": "1"}
+        if options.long:
+            self.environment["SETTLED_LONG"] = "1"
+        self.owner = None
+
+    # --- results ---
+
+    def add(self, name, outcome, detail=""):
+        if outcome == "skipped" and CI:
+            outcome, detail = "failed", f"skipped, which is a failure under CI=true: {detail}"
+        self.results.append(Result(name, outcome, detail))
+
+    def wanted(self, name):
+        return not self.options.only or re.search(self.options.only, name)
+
+    def command(self, name, command, seconds=1800):
+        """Runs one with its output in a log; says how long it took. Returns (status, log)."""
+        log = RESULTS / (re.sub(r"[^A-Za-z0-9]+", "-", name) + ".log")
+        start = time.monotonic()
+        with open(log, "wb") as out:
+            try:
+                status = services.run_to_end(command, timeout=seconds, cwd=ROOT, env=self.environment,
+                                             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+            except subprocess.TimeoutExpired:
+                out.write(f"\nended after {seconds} s\n".encode())
+                status = 124
+        print(f"{'ok    ' if status == 0 else 'FAILED'} {name} ({time.monotonic() - start:.0f} s)", flush=True)
+        return status, log
+
+    def check(self, name, command, seconds=1800):
+        status, log = self.command(name, command, seconds)
+        self.add(name, "passed" if status == 0 else "failed", services.tail(log, 60))
+        return status == 0
+
+    # --- builds ---
+
+    def build(self, preset):
+        """Configures and builds a preset once; its own result counts as a test."""
+        if preset not in self.built:
+            self.built[preset] = self.check(f"build {preset}", [
+                "sh", "-ec", f"cmake --preset {preset} && cmake --build --preset {preset} --parallel {JOBS}"])
+        return self.built[preset]
+
+    def names_in(self, preset, selection):
+        """The ctest names of a preset that a selection and --only leave, after configuring it."""
+        configured = subprocess.run(["cmake", "--preset", preset], cwd=ROOT, stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.DEVNULL, check=False)
+        if configured.returncode != 0:
+            return []
+        listed = subprocess.run(["ctest", "--test-dir", f"build/{preset}", "-N", *selection], cwd=ROOT,
+                                capture_output=True, text=True, check=False).stdout
+        names = re.findall(r"^\s*Test\s+#\d+: (\S+)", listed, re.MULTILINE)
+        return [name for name in names if self.wanted(f"{name} [{preset}]")]
+
+    # --- kinds of tests ---
+
+    def need_services(self):
+        if self.owner.all:
+            return
+        start = time.monotonic()
+        self.environment.update(services.start_asked(self.owner, kafka=1, registry=True, postgres=True))
+        print(f"ok     services started ({time.monotonic() - start:.0f} s)", flush=True)
+
+    def junit(self, path, suffix):
+        """Adds the results of a JUnit file; returns how many."""
+        try:
+            cases = list(xml.etree.ElementTree.parse(path).iter("testcase"))
+        except (OSError, xml.etree.ElementTree.ParseError):
+            return 0
+        for case in cases:
+            name = case.get("name")
+            if case.get("classname") not in (None, name):
+                name = f"{case.get('classname')}::{name}"
+            failed = [each for each in case if each.tag in ("failure", "error")]
+            skipped = case.find("skipped")
+            said = "".join(each.get("message", "") + "\n" + (each.text or "") for each in failed)
+            said += case.findtext("system-out") or "" if failed else ""
+            if failed:
+                self.add(name + suffix, "failed", "\n".join(said.strip().splitlines()[-60:]))
+            elif skipped is not None or case.get("status") in ("notrun", "disabled"):
+                reason = skipped.get("message") if skipped is not None else case.get("status")
+                self.add(name + suffix, "skipped", reason or "")
+            else:
+                self.add(name + suffix, "passed")
+        return len(cases)
+
+    def ctest(self, step):
+        names = self.names_in(step.preset, step.options)
+        if self.options.list:
+            print("\n".join(f"{name} [{step.preset}]" for name in names))
+            return
+        if not names and self.options.only:
+            return
+        if not self.build(step.preset):
+            self.add(f"ctest {step.preset}", "failed", "not run: the build failed")
+            return
+        if step.services:
+            self.need_services()
+        # Configured again since the names were read: a build may have found new files.
+        report = RESULTS / f"ctest-{step.preset}.xml"
+        report.unlink(missing_ok=True)
+        selection = step.options
+        if self.options.only:
+            selection = selection + ["-R", "^(" + "|".join(map(re.escape, names)) + ")$"]
+        status, log = self.command(f"ctest {step.preset}", [
+            "ctest", "--test-dir", f"build/{step.preset}", "--parallel", JOBS, "--output-on-failure",
+            "--no-tests=error", "--timeout", "3600" if self.options.long else "300", "--output-junit", str(report),
+            *selection], seconds=7200 if self.options.long else 1800)
+        before = [each.outcome for each in self.results].count("failed")
+        ran = self.junit(report, f" [{step.preset}]")
+        failed = [each.outcome for each in self.results].count("failed") - before
+        if ran == 0 or (status != 0 and failed == 0):
+            self.add(f"ctest {step.preset}", "failed", services.tail(log, 60))
+
+    def pytest(self):
+        if not self.make_venv():
+            return
+        pytest = [str(VENV / "bin" / "pytest"), "-c", "tests/pytest.ini", "--rootdir", "tests"]
+        listed = subprocess.run([*pytest, "--collect-only", "-q"], cwd=ROOT, env=self.environment,
+                                capture_output=True, text=True, check=False)
+        nodes = [line for line in listed.stdout.splitlines() if "::" in line and not line.startswith("ERROR")]
+        if listed.returncode != 0 and self.wanted("pytest"):
+            self.add("pytest collection", "failed", (listed.stdout + listed.stderr)[-3000:])
+        nodes = [node for node in nodes if self.wanted(node)]
+        if self.options.list:
+            print("\n".join(nodes))
+            return
+        if not nodes:
+            return
+        if not self.build("release"):
+            self.add("pytest", "failed", "not run: the build failed")
+            return
+        self.need_services()
+        report = RESULTS / "pytest.xml"
+        report.unlink(missing_ok=True)
+        status, log = self.command("pytest", [*pytest, "--junitxml", str(report),
+                                              *(f"tests/{node}" for node in nodes)],
+                                   seconds=7200 if self.options.long else 1800)
+        before = [each.outcome for each in self.results].count("failed")
+        ran = self.junit(report, "")
+        failed = [each.outcome for each in self.results].count("failed") - before
+        if ran < len(nodes) or (status != 0 and failed == 0):
+            self.add("pytest", "failed", f"{ran} of {len(nodes)} ran\n{services.tail(log, 60)}")
+
+    def make_venv(self):
+        """The virtual environment, made anew when the requirements or the interpreter have changed."""
+        wanted = hashlib.sha256((ROOT / "tests" / "requirements.txt").read_bytes() + sys.version.encode()).hexdigest()
+        stamp = VENV / "made-for"
+        if stamp.exists() and stamp.read_text() == wanted:
+            return True
+        shutil.rmtree(VENV, ignore_errors=True)
+        pip = f"{VENV}/bin/pip install -q --disable-pip-version-check --retries 5 -r tests/requirements.txt"
+        if not self.check("virtual environment", ["sh", "-ec", f"{sys.executable} -m venv {VENV}; {pip}"]):
+            return False
+        stamp.write_text(wanted)
+        return True
+
+    # --- all of it ---
+
+    def one(self, step):
+        if isinstance(step, Ctest):
+            self.ctest(step)
+        elif step == "pytest":
+            self.pytest()
+        elif not self.wanted(step.name):
+            return
+        elif self.options.list:
+            print(step.name)
+        elif step.preset and not self.build(step.preset):
+            self.add(step.name, "failed", "not run: the build failed")
+        elif step.name == "coverage" and not self.make_venv():
+            self.add(step.name, "failed", "not run: there is no virtual environment")
+        else:
+            self.check(step.name, step.command)
+
+    def everything(self):
+        shutil.rmtree(RESULTS, ignore_errors=True)
+        RESULTS.mkdir(parents=True)
+        with services.Services() as self.owner:
+            try:
+                for step in PLAN:
+                    self.one(step)
+            except services.ServiceError as error:
+                self.add("services", "failed", str(error))
+            finally:
+                self.owner.keep_logs(RESULTS / "services")
+
+    def summary(self):
+        failed = [each for each in self.results if each.outcome == "failed"]
+        skipped = [each for each in self.results if each.outcome == "skipped"]
+        for each in failed:
+            print(f"\n=== {each.name}\n{each.detail}")
+        print()
+        for each in skipped:
+            print(f"skipped: {each.name}: {each.detail}")
+        for each in failed:
+            print(f"failed: {each.name}")
+        passed = len(self.results) - len(failed) - len(skipped)
+        print(f"{passed} passed, {len(failed)} failed", flush=True)
+        return 1 if failed or passed == 0 else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/run.sh", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--only", metavar="REGEX")
+    parser.add_argument("--list", action="store_true")
+    options = parser.parse_args()
+    services.adopt_orphans()
+    services.stop_on_signals()
+    run = Run(options)
+    try:
+        run.everything()
+        return 0 if options.list else run.summary()
+    except services.Stopped as stopped:
+        return 128 + stopped.args[0]
+    finally:
+        services.reap_all()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
