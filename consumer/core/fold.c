@@ -17,7 +17,7 @@
 #include <xxhash.h>
 
 enum {
-    PREFETCH = 16, // events judged after their memory loads were started
+    AHEAD = 16, // events whose memory loads are started before one is judged; a power of two
     STEP_BYTES_MAX = 8 << 20,
     STEP_ROWS_MAX = 50000,
     HOLD_MIN = 100, // rejects that hold a day at the least (contract, "Held day")
@@ -285,15 +285,16 @@ enum fold_stop fold_records(struct fold *fold, enum input input, const struct ev
     enum fold_stop stop = FOLD_MORE;
     struct verdict verdict;
     int64_t at_ms;
-    size_t i = 0;
+    struct lookup lookups[AHEAD];
+    size_t i = 0, ahead = 0;
     for (; i < event_count; i++) {
         const struct event *event = &events[i];
-        if (input == INPUT_CALLS && i % PREFETCH == 0)
-            judge_prefetch(fold, event, event_count - i < PREFETCH ? event_count - i : PREFETCH);
+        for (; input == INPUT_CALLS && ahead < event_count && ahead < i + AHEAD; ahead++)
+            judge_prefetch(fold, &events[ahead], &lookups[ahead % AHEAD]);
         if (event->offset < log->next) continue;
         stop = admit(fold, input, event, now_ms, &at_ms);
         if (stop != FOLD_MORE) break;
-        judge(fold, input, event, at_ms, &verdict, e);
+        judge(fold, input, event, input == INPUT_CALLS ? &lookups[i % AHEAD] : NULL, at_ms, &verdict, e);
         if (verdict.broken) {
             stop = FOLD_BROKEN;
             break;

@@ -28,7 +28,7 @@ struct ledger {
     struct arena *texts; // ids
     size_t account_count, account_capacity;
     struct account *accounts;
-    uint64_t *account_hashes; // parallel, of the id
+    struct account_hash *account_hashes; // parallel, of the id
     size_t hash_capacity;
     struct index account_index;
     size_t package_count, package_capacity;
@@ -96,11 +96,16 @@ struct verdict {
     bool broken; // *e is set: the fold cannot go on
     char detail[REJECT_DETAIL_SIZE];
 };
+// What a call will be looked up by, computed ahead so that the memory is there when it is judged.
+struct lookup {
+    struct account_hash account; // of the key
+    struct identity id;
+};
+void judge_prefetch(const struct fold *fold, const struct event *event, struct lookup *lookup);
 // Judges one record and applies it when it is accepted. `at_ms`: its T, or the decision's time for a passed one.
-void judge(struct fold *fold, enum input input, const struct event *event, int64_t at_ms, struct verdict *verdict,
-           struct error *e);
-// Starts the memory loads that judging these calls will need.
-void judge_prefetch(const struct fold *fold, const struct event *events, size_t count);
+// `lookup`: of a call, from judge_prefetch.
+void judge(struct fold *fold, enum input input, const struct event *event, const struct lookup *lookup, int64_t at_ms,
+           struct verdict *verdict, struct error *e);
 // The call of a record that was not rejected, for replays; false where its fields cannot be those of an accepted one.
 bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day, struct call *call, uint64_t *hash);
 uint64_t judge_rehash(const void *fold, uint32_t entry); // index_hash of the calls
@@ -109,14 +114,14 @@ uint64_t judge_rehash(const void *fold, uint32_t entry); // index_hash of the ca
 void ledger_create(struct ledger *ledger);
 void ledger_free(struct ledger *ledger);
 size_t ledger_memory(const struct ledger *ledger);
-uint32_t ledger_find_account(const struct fold *fold, uint64_t hash, struct slice id); // ACCOUNT_NONE
-uint32_t ledger_account(struct fold *fold, uint64_t hash, struct slice id); // finds or adds
-uint32_t ledger_find_package(const struct fold *fold, uint64_t account_hash, uint32_t account,
+uint32_t ledger_find_account(const struct fold *fold, struct account_hash hash); // ACCOUNT_NONE
+uint32_t ledger_account(struct fold *fold, struct account_hash hash, struct slice id); // finds or adds
+uint32_t ledger_find_package(const struct fold *fold, struct account_hash hash, uint32_t account,
                              struct slice id); // INDEX_NONE
 uint32_t ledger_add_package(struct fold *fold, const struct package *package);
-const struct credit_entry *ledger_find_credit(const struct fold *fold, uint64_t account_hash, uint32_t account,
+const struct credit_entry *ledger_find_credit(const struct fold *fold, struct account_hash hash, uint32_t account,
                                               struct identity id);
-void ledger_add_credit(struct fold *fold, uint64_t account_hash, const struct credit_entry *credit);
+void ledger_add_credit(struct fold *fold, struct account_hash hash, const struct credit_entry *credit);
 // Opens a span of suspension (to INT64_MAX), or takes one whole.
 void ledger_add_span(struct account *account, struct span span);
 bool ledger_was_suspended(const struct account *account, int64_t instant_ms);

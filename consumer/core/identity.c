@@ -58,7 +58,8 @@ struct identity identity_of(const struct identity_key *key, struct slice id)
     return (struct identity){.half = {hash.low64, hash.high64}, .uuid = false};
 }
 
-uint64_t identity_hash_text(const struct identity_key *key, struct slice text)
+struct account_hash identity_of_account(const struct identity_key *key, struct slice id)
 {
-    return XXH3_64bits_withSecret(text.data, text.size, key->secret, sizeof key->secret);
+    XXH128_hash_t hash = XXH3_128bits_withSecret(id.data, id.size, key->secret, sizeof key->secret);
+    return (struct account_hash){{hash.low64, hash.high64}};
 }

@@ -18,8 +18,12 @@ struct identity {
 
 void identity_key_expand(struct identity_key *key, const uint8_t id_key[32]);
 struct identity identity_of(const struct identity_key *key, struct slice id);
-// Keyed hash of a text (account ids).
-uint64_t identity_hash_text(const struct identity_key *key, struct slice text);
+
+// Keyed 128-bit hash of an account id: equal hashes are the same account, so that a look-up touches no text.
+struct account_hash {
+    uint64_t half[2];
+};
+struct account_hash identity_of_account(const struct identity_key *key, struct slice id);
 
 static inline uint64_t identity_fold(uint64_t a, uint64_t b)
 {
@@ -28,7 +32,9 @@ static inline uint64_t identity_fold(uint64_t a, uint64_t b)
 }
 
 // Keyed hash of (account, id) for an index.
-static inline uint64_t identity_hash(const struct identity_key *key, const uint64_t half[2], uint64_t account_hash)
+static inline uint64_t identity_hash(const struct identity_key *key, const uint64_t half[2],
+                                     struct account_hash account)
 {
-    return identity_fold(identity_fold(half[0] ^ key->mix[0], half[1] ^ key->mix[1]) ^ account_hash, key->mix[0] | 1);
+    return identity_fold(identity_fold(half[0] ^ key->mix[0], half[1] ^ key->mix[1]) ^ account.half[0],
+                         key->mix[0] | 1);
 }

@@ -47,22 +47,25 @@ static struct slice keep_text(struct ledger *ledger, struct slice text)
 
 static uint64_t account_hash(const void *context, uint32_t number)
 {
-    return ((const struct ledger *)context)->account_hashes[number];
+    return ((const struct ledger *)context)->account_hashes[number].half[0];
 }
 
-uint32_t ledger_find_account(const struct fold *fold, uint64_t hash, struct slice id)
+uint32_t ledger_find_account(const struct fold *fold, struct account_hash hash)
 {
     const struct ledger *ledger = &fold->ledger;
     uint32_t number;
-    for (struct index_probe p = index_probe(&ledger->account_index, hash); (number = index_next(&p)) != INDEX_NONE;)
-        if (ledger->account_hashes[number] == hash && same_text(ledger->accounts[number].id, id)) return number;
+    for (struct index_probe p = index_probe(&ledger->account_index, hash.half[0]);
+         (number = index_next(&p)) != INDEX_NONE;)
+        if (ledger->account_hashes[number].half[0] == hash.half[0] &&
+            ledger->account_hashes[number].half[1] == hash.half[1])
+            return number;
     return ACCOUNT_NONE;
 }
 
-uint32_t ledger_account(struct fold *fold, uint64_t hash, struct slice id)
+uint32_t ledger_account(struct fold *fold, struct account_hash hash, struct slice id)
 {
     struct ledger *ledger = &fold->ledger;
-    uint32_t number = ledger_find_account(fold, hash, id);
+    uint32_t number = ledger_find_account(fold, hash);
     if (number != ACCOUNT_NONE) return number;
     assert(ledger->account_count < ACCOUNT_NONE);
     number = (uint32_t)ledger->account_count;
@@ -73,7 +76,7 @@ uint32_t ledger_account(struct fold *fold, uint64_t hash, struct slice id)
     ledger->account_hashes[number] = hash;
     ledger->account_count++;
     index_reserve(&ledger->account_index, 1, account_hash, ledger);
-    index_insert(&ledger->account_index, hash, number);
+    index_insert(&ledger->account_index, hash.half[0], number);
     return number;
 }
 
@@ -127,7 +130,7 @@ void ledger_change_state(struct fold *fold, uint32_t number, enum cause cause, i
 
 // ---- packages ----
 
-static uint64_t hash_package(const struct fold *fold, uint64_t hash, struct slice id)
+static uint64_t hash_package(const struct fold *fold, struct account_hash hash, struct slice id)
 {
     struct identity identity = identity_of(&fold->key, id);
     return identity_hash(&fold->key, identity.half, hash);
@@ -140,7 +143,7 @@ static uint64_t package_hash(const void *context, uint32_t number)
     return hash_package(fold, fold->ledger.account_hashes[package->account], package->id);
 }
 
-uint32_t ledger_find_package(const struct fold *fold, uint64_t hash, uint32_t account, struct slice id)
+uint32_t ledger_find_package(const struct fold *fold, struct account_hash hash, uint32_t account, struct slice id)
 {
     const struct ledger *ledger = &fold->ledger;
     uint32_t number;
@@ -188,7 +191,7 @@ static uint64_t credit_hash(const void *context, uint32_t number)
     return identity_hash(&fold->key, credit->half, fold->ledger.account_hashes[credit->account]);
 }
 
-const struct credit_entry *ledger_find_credit(const struct fold *fold, uint64_t hash, uint32_t account,
+const struct credit_entry *ledger_find_credit(const struct fold *fold, struct account_hash hash, uint32_t account,
                                               struct identity id)
 {
     const struct ledger *ledger = &fold->ledger;
@@ -203,7 +206,7 @@ const struct credit_entry *ledger_find_credit(const struct fold *fold, uint64_t 
     return NULL;
 }
 
-void ledger_add_credit(struct fold *fold, uint64_t hash, const struct credit_entry *credit)
+void ledger_add_credit(struct fold *fold, struct account_hash hash, const struct credit_entry *credit)
 {
     struct ledger *ledger = &fold->ledger;
     uint32_t number = (uint32_t)ledger->credit_count;

@@ -25,13 +25,13 @@ int fold_restore_state(struct fold *fold, const struct fold_state *state, struct
 
 static uint32_t known_account(struct fold *fold, struct slice id)
 {
-    return ledger_account(fold, identity_hash_text(&fold->key, id), id);
+    return ledger_account(fold, identity_of_account(&fold->key, id), id);
 }
 
 int fold_restore_account(struct fold *fold, const struct account *account, uint32_t *index, struct error *e)
 {
-    uint64_t hash = identity_hash_text(&fold->key, account->id);
-    if (ledger_find_account(fold, hash, account->id) != ACCOUNT_NONE)
+    struct account_hash hash = identity_of_account(&fold->key, account->id);
+    if (ledger_find_account(fold, hash) != ACCOUNT_NONE)
         return error_set(e, ERROR_BUG, "account %.*s is restored twice", (int)account->id.size, account->id.data);
     uint32_t number = ledger_account(fold, hash, account->id);
     struct account *restored = &fold->ledger.accounts[number];
@@ -63,7 +63,7 @@ int fold_restore_package(struct fold *fold, struct slice account_id, const struc
     struct package restored = *package;
     restored.account = known_account(fold, account_id);
     restored.stored = true;
-    uint64_t hash = fold->ledger.account_hashes[restored.account];
+    struct account_hash hash = fold->ledger.account_hashes[restored.account];
     if (ledger_find_package(fold, hash, restored.account, restored.id) != INDEX_NONE)
         return error_set(e, ERROR_BUG, "package %.*s of account %.*s is restored twice", (int)package->id.size,
                          package->id.data, (int)account_id.size, account_id.data);
