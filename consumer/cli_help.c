@@ -1,4 +1,5 @@
 #include "consumer/cli_table.h"
+#include "consumer/config.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -213,6 +214,8 @@ int cmd_help(const struct args *args)
         print_man();
     } else if (args_get(args, "bash-completion")) {
         print_bash_completion();
+    } else if (args_get(args, "config-example")) {
+        config_print_example(stdout);
     } else if (args->operand_count == 0) {
         cli_print_overview();
     } else {
