@@ -109,6 +109,12 @@ int64_t fold_calls_held(const struct fold *fold)
     return fold->calls.count;
 }
 
+int64_t fold_calls_of_day(const struct fold *fold, day_t usage_day)
+{
+    const struct usage_day *day = calls_day(&fold->calls, usage_day);
+    return day ? day->count : 0;
+}
+
 size_t fold_memory(const struct fold *fold)
 {
     return sizeof *fold + calls_memory(&fold->calls) + ledger_memory(&fold->ledger) + arena_used(fold->step.arena);

@@ -50,6 +50,7 @@ const struct account *fold_account(const struct fold *fold, uint32_t index);
 const struct package *fold_package(const struct fold *fold, uint32_t index);
 size_t fold_account_count(const struct fold *fold);
 int64_t fold_calls_held(const struct fold *fold);
+int64_t fold_calls_of_day(const struct fold *fold, day_t usage_day); // accepted so far
 size_t fold_memory(const struct fold *fold); // bytes
 
 // ---- restore ----
