@@ -18,8 +18,28 @@ static const struct option_spec help_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct option_spec quote_options[] = {
+    {"service", 0, "AUDIENCE_INSIGHT|PURCHASE_INTENT", "what is called"},
+    {"leads", 0, "N", "leads of one call; for calls of different sizes write several: --leads 8000 12000"},
+    {"calls", 0, "N", "calls in a day; of PURCHASE_INTENT: so many calls of --leads each (1)"},
+    {"day", 0, "DATE", "refuse a price book that is not in force on this day yet"},
+    {"book", 0, "FILE", "price book; else the configuration's, else the one built into this program"},
+    {"format", 0, "table|json", "how to print it; json has amounts in fen (table)"},
+    {NULL, 0, NULL, NULL},
+};
+
 // Order of the overview. A verb is listed once its cmd_ function exists.
 const struct verb cli_verbs[] = {
+    {.name = "quote",
+     .run = cmd_quote,
+     .summary = "calculate what a need costs by each way of paying",
+     .about = "Compares paying after use with each package bought once (what it does not cover is paid after use) and "
+              "with the custom package, and marks the least: buying more can cost less. Calls draw on a package one "
+              "after the other, and each call is priced by its own number of leads.",
+     .config = TAKES_CONFIG,
+     .operands = "[N...]",
+     .max_operands = ARGS_OPERANDS_MAX,
+     .options = quote_options},
     {.name = "version", .run = cmd_version, .summary = "print the version and those of the libraries"},
     {.name = "help",
      .run = cmd_help,

@@ -1,4 +1,5 @@
-// The texts of schemas/avro and schemas/postgres, embedded at build time by embed.cmake, sorted by name.
+// The texts of schemas/avro, schemas/postgres and pricing/pricebooks, embedded at build time by embed.cmake, sorted
+// by name.
 #pragma once
 
 #include <stddef.h>
@@ -12,3 +13,4 @@ struct embedded {
 // Each ends with a NULL name.
 extern const struct embedded embedded_avro[];
 extern const struct embedded embedded_migrations[];
+extern const struct embedded embedded_books[];

@@ -305,51 +305,46 @@ static void prices(void **state)
 static void tiers(void **state)
 {
     (void)state;
-    static const struct edit
-        edits
-            [] =
-                {
-                    {"from: 0,", "from: 1,",
-                     "book.yaml:16:16: tiers leave a gap: calls of 0 to 0 units have no price; let this tier begin at "
-                     "0"}, // gap at the beginning
-                    {"from: 10000,", "from: 10001,",
-                     "book.yaml:17:16: tiers leave a gap: calls of 10000 to 10000 units have no price; let this tier "
-                     "begin at 10000"}, // gap
-                    {"from: 20000,", "from: 30000,",
-                     "book.yaml:18:16: tiers leave a gap: calls of 20000 to 29999 units have no price; let this tier "
-                     "begin at 20000"},
-                    {"from: 10000,", "from: 9999,",
-                     "book.yaml:17:16: tiers overlap: calls of 9999 units have a price already; let each tier begin at "
-                     "the `below` of the one before it"}, // overlap
-                    {"below: 10000", "below: 10001",
-                     "book.yaml:17:16: tiers overlap: calls of 10000 units have a price already; let each tier begin "
-                     "at the `below` of the one before it"},
-                    {"from: 10000,", "from: 0,",
-                     "book.yaml:17:16: tiers overlap: calls of 0 units have a price already; let each tier begin at "
-                     "the `below` of the one before it"}, // the same tier again
-                    {"below: 20000, unit_price: 8", "unit_price: 8",
-                     "book.yaml:18:16: tiers overlap: calls of 20000 units have a price already; let each tier begin "
-                     "at the `below` of the one before it"}, // an open tier in the middle
-                    {"from: 20000,", "from: 5000,",
-                     "book.yaml:18:16: tiers are in disorder: from 5000 comes after from 10000; sort them"}, // disorder
-                    {"from: 20000,", "from: 20000, below: 30000,",
-                     "book.yaml:18:9: tiers leave a gap: calls of 30000 units and more have no price; remove `below` "
-                     "from the last tier"}, // gap at the end
-                    {"below: 20000", "below: 10000",
-                     "book.yaml:17:30: the tier is empty: below 10000 is not above from 10000"}, // empty
-                    {"below: 20000", "below: 500",
-                     "book.yaml:17:30: the tier is empty: below 500 is not above from 10000"},
-                    {"below: 10000", "below: 0", "book.yaml:16:26: below is 0; it must lie within 1 and 1000000000"},
-                    {"from: 0,", "from: -1,", "book.yaml:16:16: from is -1; it must lie within 0 and 1000000000"},
-                    {"below: 20000", "below: 1000000001",
-                     "book.yaml:17:30: below is 1000000001; it must lie within 1 and 1000000000"},
-                    {"tiers:\n", "unit_price: 3\n    tiers:\n",
-                     "book.yaml:17:7: unit_price and tiers are both given; remove one"},
-                    {"    unit_price: 2200\n", "",
-                     "book.yaml:7:5: no postpaid price; give unit_price, or tiers for prices by the units of one call"},
-                    {"    unit_price: 2200\n", "    tiers: [{from: 0, unit_price: 2200}]\n",
-                     "book.yaml:9:12: tiers for a service billed by call; give unit_price"},
-                };
+    static const struct edit edits[] = {
+        {"from: 0,", "from: 1,",
+         "book.yaml:16:16: tiers leave a gap: calls of 0 to 0 units have no price; let this tier begin at "
+         "0"}, // gap at the beginning
+        {"from: 10000,", "from: 10001,",
+         "book.yaml:17:16: tiers leave a gap: calls of 10000 to 10000 units have no price; let this tier "
+         "begin at 10000"}, // gap
+        {"from: 20000,", "from: 30000,",
+         "book.yaml:18:16: tiers leave a gap: calls of 20000 to 29999 units have no price; let this tier "
+         "begin at 20000"},
+        {"from: 10000,", "from: 9999,",
+         "book.yaml:17:16: tiers overlap: calls of 9999 units have a price already; let each tier begin at "
+         "the `below` of the one before it"}, // overlap
+        {"below: 10000", "below: 10001",
+         "book.yaml:17:16: tiers overlap: calls of 10000 units have a price already; let each tier begin "
+         "at the `below` of the one before it"},
+        {"from: 10000,", "from: 0,",
+         "book.yaml:17:16: tiers overlap: calls of 0 units have a price already; let each tier begin at "
+         "the `below` of the one before it"}, // the same tier again
+        {"below: 20000, unit_price: 8", "unit_price: 8",
+         "book.yaml:18:16: tiers overlap: calls of 20000 units have a price already; let each tier begin "
+         "at the `below` of the one before it"}, // an open tier in the middle
+        {"from: 20000,", "from: 5000,",
+         "book.yaml:18:16: tiers are in disorder: from 5000 comes after from 10000; sort them"}, // disorder
+        {"from: 20000,", "from: 20000, below: 30000,",
+         "book.yaml:18:9: tiers leave a gap: calls of 30000 units and more have no price; remove `below` "
+         "from the last tier"}, // gap at the end
+        {"below: 20000", "below: 10000",
+         "book.yaml:17:30: the tier is empty: below 10000 is not above from 10000"}, // empty
+        {"below: 20000", "below: 500", "book.yaml:17:30: the tier is empty: below 500 is not above from 10000"},
+        {"below: 10000", "below: 0", "book.yaml:16:26: below is 0; it must lie within 1 and 1000000000"},
+        {"from: 0,", "from: -1,", "book.yaml:16:16: from is -1; it must lie within 0 and 1000000000"},
+        {"below: 20000", "below: 1000000001",
+         "book.yaml:17:30: below is 1000000001; it must lie within 1 and 1000000000"},
+        {"tiers:\n", "unit_price: 3\n    tiers:\n", "book.yaml:17:7: unit_price and tiers are both given; remove one"},
+        {"    unit_price: 2200\n", "",
+         "book.yaml:7:5: no postpaid price; give unit_price, or tiers for prices by the units of one call"},
+        {"    unit_price: 2200\n", "    tiers: [{from: 0, unit_price: 2200}]\n",
+         "book.yaml:9:12: tiers for a service billed by call; give unit_price"},
+    };
     CHECK_EDITS(edits);
 }
 
@@ -533,8 +528,11 @@ static void damaged_books_are_refused_with_a_place(void **state)
             if (cut) text[i] = '\0';
             if (parse(text, &book) == 0) continue;
             assert_int_equal(error.kind, ERROR_CONFIG);
-            unsigned line, column;
-            assert_int_equal(sscanf(error.text, "book.yaml:%u:%u: ", &line, &column), 2);
+            const char *place = "book.yaml:";
+            assert_memory_equal(error.text, place, strlen(place));
+            char *end;
+            unsigned long line = strtoul(error.text + strlen(place), &end, 10);
+            assert_true(*end == ':' && strtoul(end + 1, &end, 10) >= 1 && *end == ':');
             assert_in_range(line, 1, 20);
         }
     }
