@@ -439,6 +439,18 @@ class Kafka:
     def running(self):
         return all(node.running for node in self.nodes)
 
+    def create_topic(self, name, partitions, **config):
+        """With Kafka's own tool, so that no client library is needed; `config` with _ for the dots."""
+        settings = [each for key, value in config.items() for each in ("--config", f"{key.replace('_', '.')}={value}")]
+        done = subprocess.run(["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{self.jars}/*",
+                               f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}",
+                               "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.brokers, "--create",
+                               "--topic", name, "--partitions", str(partitions), *settings],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False)
+        if done.returncode != 0:
+            raise ServiceError(f"creating the topic {name} failed:\n{done.stdout[-2000:]}")
+
     def spawn(self):
         for node in self.nodes:
             node.spawn()
