@@ -143,7 +143,9 @@ class Run:
 
     def need_services(self):
         if self.owner.all:
-            return
+            if all(service.running for service in self.owner.all):
+                return
+            raise services.ServiceError("a service has ended; its log is in build/test-results/services")
         start = time.monotonic()
         self.environment.update(services.start_asked(self.owner, kafka=1, registry=True, postgres=True))
         print(f"ok     services started ({time.monotonic() - start:.0f} s)", flush=True)
@@ -266,9 +268,11 @@ class Run:
         with services.Services() as self.owner:
             try:
                 for step in PLAN:
-                    self.one(step)
-            except services.ServiceError as error:
-                self.add("services", "failed", str(error))
+                    try:
+                        self.one(step)
+                    except services.ServiceError as error:
+                        self.add(f"services for {step if isinstance(step, str) else 'ctest ' + step.preset}", "failed",
+                                 str(error))
             finally:
                 self.owner.keep_logs(RESULTS / "services")
 

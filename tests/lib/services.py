@@ -101,6 +101,9 @@ def _maven(*arguments):
     if not shutil.which("mvn"):
         raise ServiceError("mvn is missing: run deploy/setup.sh test")
     command = ["mvn", "-q", "-B", *arguments]
+    home = pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir)  # what Java goes by, not $HOME
+    if not os.access(home, os.W_OK):
+        command.append(f"-Dmaven.repo.local={_cache() / 'maven'}")
     done = None
     for attempt in range(3):
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
