@@ -1,42 +1,24 @@
 #include "consumer/book_file.h"
 
+#include "consumer/config_table.h"
 #include "schemas/embedded.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-// One byte more than a book may have, so that book_parse sees and reports one that is too large.
-enum { READ_MAX = BOOK_FILE_MAX + 1 };
-
-static int read_file(const char *path, char *bytes, size_t *size, struct error *e)
-{
-    FILE *file = fopen(path, "rbe");
-    if (!file) return error_set(e, ERROR_CONFIG, "price book %s: %s", path, strerror(errno));
-    *size = fread(bytes, 1, READ_MAX, file);
-    int result = ferror(file) ? error_set(e, ERROR_CONFIG, "price book %s: %s", path, strerror(errno)) : 0;
-    fclose(file);
-    return result;
-}
 
 int book_load(const char *path, struct book *out, char **bytes, size_t *size, struct error *e)
 {
-    size_t read = 0;
-    char *buffer = malloc(READ_MAX);
-    if (!buffer) return error_set(e, ERROR_RESTART, "price book %s: no memory", path);
-    if (read_file(path, buffer, &read, e) != 0 || book_parse(path, buffer, read, out, e) != 0) {
-        free(buffer);
-        return -1;
-    }
-    if (!bytes) {
-        free(buffer);
+    size_t length;
+    char *read = config_read_file(path, BOOK_FILE_MAX, &length, e);
+    if (!read) return error_context(e, "price book");
+    int result = book_parse(path, read, length, out, e);
+    if (result == 0 && bytes) {
+        *bytes = read;
+        *size = length;
         return 0;
     }
-    *bytes = buffer;
-    *size = read;
-    return 0;
+    free(read);
+    return result;
 }
 
 void book_load_builtin(struct book *out)

@@ -85,8 +85,8 @@ static int ask(const struct args *args, const struct book *book, struct quote_re
 static int load_configured(const struct args *args, struct book *out, struct error *e)
 {
     struct config config;
-    int result = config_load(args->config_file, args->override_count, args->overrides, &config, e);
-    if (result == 0) result = book_load(config.book, out, NULL, NULL, e);
+    int result = config_load_args(args, &config, e);
+    if (result == 0) result = config_read_book(&config, out, NULL, NULL, e);
     config_free(&config);
     return result;
 }

@@ -1,6 +1,6 @@
 #include "consumer/config_table.h"
 
-#include "pricing/book.h"
+#include "consumer/book_file.h"
 #include "pricing/nearest.h"
 
 #include <assert.h>
@@ -551,15 +551,5 @@ void config_free(struct config *config)
 
 int config_read_book(const struct config *config, struct book *out, char **text, size_t *size, struct error *e)
 {
-    size_t length;
-    char *bytes = config_read_file(config->book, BOOK_FILE_MAX, &length, e);
-    if (!bytes) return error_context(e, "pricing.book");
-    int status = book_parse(config->book, bytes, length, out, e);
-    if (status == 0 && text) {
-        *text = bytes;
-        *size = length;
-        return 0;
-    }
-    free(bytes);
-    return status;
+    return book_load(config->book, out, text, size, e);
 }

@@ -177,7 +177,7 @@ static void another_book_and_its_day(void **state)
     unlink(path);
     refuses(words, 78, "No such file or directory");
     snprintf(words, sizeof words, "%s /", ask);
-    refuses(words, 78, "price book /: Is a directory");
+    refuses(words, 78, "price book: /: Is a directory");
     snprintf(words, sizeof words, "--service AUDIENCE_INSIGHT --calls 1 -c %s", path);
     refuses(words, 78, path);
 }

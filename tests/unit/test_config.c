@@ -392,7 +392,7 @@ static void reads_the_book(void **state)
     free(text);
     assert_int_equal(load(f, "pricing: {book: /nowhere.yaml}\n" MINIMAL), 0);
     assert_int_equal(config_read_book(&f->config, book, NULL, NULL, &f->e), -1);
-    assert_string_equal(f->e.text, "pricing.book: /nowhere.yaml: No such file or directory");
+    assert_string_equal(f->e.text, "price book: /nowhere.yaml: No such file or directory");
     free(book);
 }
 
