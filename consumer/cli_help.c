@@ -1,6 +1,7 @@
 #include "consumer/cli_table.h"
 #include "consumer/config.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,7 +73,7 @@ void cli_print_verb_help(const struct verb *verb)
 {
     fputs("Usage: ", stdout);
     print_usage(verb);
-    printf("\n\n%s.\n", verb->summary);
+    printf("\n\n%c%s.\n", toupper((unsigned char)*verb->summary), verb->summary + 1);
     if (verb->about) {
         putchar('\n');
         print_wrapped(verb->about, 0);

@@ -28,6 +28,13 @@ static const struct option_spec quote_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct option_spec topics_options[] = {
+    {"file", 0, "FILE", "declaration of the topics instead of the one in the binary (deploy/topics.yaml)"},
+    {"partitions", 0, "N", "partitions of each topic, instead of the declaration's"},
+    {"replication", 0, "N", "replicas of new topics, instead of the declaration's; -1 is the cluster's default"},
+    {NULL, 0, NULL, NULL},
+};
+
 // Order of the overview. A verb is listed once its cmd_ function exists.
 const struct verb cli_verbs[] = {
     {.name = "quote",
@@ -40,6 +47,17 @@ const struct verb cli_verbs[] = {
      .operands = "[N...]",
      .max_operands = ARGS_OPERANDS_MAX,
      .options = quote_options},
+    {.name = "topics",
+     .run = cmd_topics,
+     .summary = "create the topics that are missing, and set those that are there",
+     .about = "What is there already is left alone, so it can run at every deployment. Partition counts never change: "
+              "if one "
+              "differs from the declaration, nothing is changed and it says so.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .actions = "apply",
+     .min_operands = 1,
+     .max_operands = 1,
+     .options = topics_options},
     {.name = "version", .run = cmd_version, .summary = "print the version and those of the libraries"},
     {.name = "help",
      .run = cmd_help,

@@ -4,6 +4,7 @@
 
 #include "consumer/cli.h"
 #include "consumer/core/policy.h"
+#include "consumer/io/client.h"
 #include "consumer/io/encode.h"
 #include "consumer/io/log.h"
 #include "consumer/io/registry.h"
@@ -46,6 +47,11 @@ int config_load_args(const struct args *args, struct config *out, struct error *
 // Reads and parses the configured price book. *text (malloc'ed, *size bytes) is what is recorded of it; `text` may be
 // NULL. parameters.book_sha256 of the config is not touched.
 int config_read_book(const struct config *config, struct book *out, char **text, size_t *size, struct error *e);
+
+// kafka.properties and -X, for every client of librdkafka: bootstrap.servers first. `pairs` and the config must
+// outlive the result.
+enum { CONFIG_PAIRS_MAX = CONFIG_PROPERTIES_MAX + 1 };
+struct client_properties config_properties(const struct config *config, const char *pairs[CONFIG_PAIRS_MAX][2]);
 
 // An example file with every key, its default and its help: deploy/settled.yaml.
 void config_print_example(FILE *out);

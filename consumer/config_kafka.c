@@ -115,3 +115,15 @@ const char *config_set_property(struct config *config, const char *name, const c
     config->property_values[i] = copy;
     return NULL;
 }
+
+struct client_properties config_properties(const struct config *config, const char *pairs[CONFIG_PAIRS_MAX][2])
+{
+    size_t count = 0;
+    pairs[count][0] = "bootstrap.servers";
+    pairs[count++][1] = config->brokers;
+    for (size_t i = 0; i < config->property_count; i++) {
+        pairs[count][0] = config->property_names[i];
+        pairs[count++][1] = config->property_values[i];
+    }
+    return (struct client_properties){.count = count, .pairs = pairs};
+}

@@ -1,5 +1,5 @@
-// The texts of schemas/avro, schemas/postgres and pricing/pricebooks, embedded at build time by embed.cmake, sorted
-// by name.
+// The texts of schemas/avro, schemas/postgres, pricing/pricebooks and deploy/topics.yaml, embedded at build time by
+// embed.cmake, sorted by name.
 #pragma once
 
 #include <stddef.h>
@@ -14,3 +14,4 @@ struct embedded {
 extern const struct embedded embedded_avro[];
 extern const struct embedded embedded_migrations[];
 extern const struct embedded embedded_books[];
+extern const struct embedded embedded_topics[]; // deploy/topics.yaml alone

@@ -1,0 +1,47 @@
+// Kafka's administration, blocking and with bounded time: what topics there are and how they are set, creating them,
+// changing their settings. For the verbs and the gates at start; never on the path of records.
+#pragma once
+
+#include "consumer/core/record.h"
+#include "consumer/io/client.h"
+
+#include <stdbool.h>
+
+enum { ADMIN_CLUSTER_ID_SIZE = 128, ADMIN_TOPIC_SIZE = 250, ADMIN_TOPICS_MAX = 16 };
+
+struct admin;
+
+// `properties` as every client of ours has them, brokers included. `timeout_ms` bounds each call.
+int admin_create(const struct client_properties *properties, int timeout_ms, struct admin **out, struct error *e);
+void admin_destroy(struct admin *admin);
+
+// Whether a broker answers, and the id of the cluster. ERROR_UNAVAILABLE with the last reason librdkafka gave.
+int admin_cluster(struct admin *admin, char id[ADMIN_CLUSTER_ID_SIZE], struct error *e);
+
+struct admin_setting {
+    char *name, *value; // value "" where the broker keeps it secret
+    bool own; // set on the topic itself; else a default of the broker's
+};
+
+struct admin_topic {
+    char name[ADMIN_TOPIC_SIZE];
+    bool exists;
+    int32_t partitions;
+    int replicas; // the least of any partition
+    size_t setting_count;
+    struct admin_setting *settings;
+};
+
+// Looks topics up, with their settings where they exist. Release with admin_release.
+int admin_describe(struct admin *admin, const char *const *names, size_t count, struct admin_topic *out,
+                   struct error *e);
+void admin_release(struct admin_topic *topics, size_t count);
+// NULL: the broker knows no such setting.
+const struct admin_setting *admin_setting(const struct admin_topic *topic, const char *name);
+
+// Creates a topic with settings of its own. `replicas` -1: the cluster's default.
+int admin_create_topic(struct admin *admin, const char *name, int32_t partitions, int replicas,
+                       const struct client_properties *settings, struct error *e);
+// Changes settings of a topic that was described; the others it has of its own are kept.
+int admin_alter_topic(struct admin *admin, const struct admin_topic *topic, const struct client_properties *settings,
+                      struct error *e);

@@ -1,0 +1,77 @@
+#include "consumer/io/client.h"
+
+#include "consumer/io/log.h"
+
+#include <string.h>
+
+static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+    // librdkafka's levels are syslog's: 3 error, 4 warning, 6 information.
+    enum log_level ours = level <= 3 ? LOG_ERROR : level <= 4 ? LOG_WARN : level <= 6 ? LOG_INFO : LOG_DEBUG;
+    log_event(ours, "kafka client", "client", LOG_STR(client ? rd_kafka_name(client) : ""), "facility",
+              LOG_STR(facility), "text", LOG_STR(text), LOG_END);
+}
+
+// A single broker's trouble is in the log lines already; only the loss of all of them is a state.
+static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
+{
+    (void)opaque;
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+        log_event(LOG_WARN, "no Kafka broker can be reached", "client", LOG_STR(rd_kafka_name(client)), "reason",
+                  LOG_STR(reason), LOG_END);
+}
+
+static int apply(rd_kafka_conf_t *conf, const struct client_properties *properties, struct error *e)
+{
+    char why[512];
+    for (size_t i = 0; properties && i < properties->count; i++) {
+        const char *name = properties->pairs[i][0];
+        if (rd_kafka_conf_set(conf, name, properties->pairs[i][1], why, sizeof why) != RD_KAFKA_CONF_OK)
+            return error_set(e, ERROR_CONFIG, "librdkafka refuses the property %s: %s; mend kafka.properties or -X",
+                             name, why);
+    }
+    return 0;
+}
+
+rd_kafka_conf_t *client_conf(const struct client_properties *ours, const struct client_properties *theirs,
+                             struct error *e)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    if (apply(conf, ours, e) == 0 && apply(conf, theirs, e) == 0) return conf;
+    rd_kafka_conf_destroy(conf);
+    return NULL;
+}
+
+rd_kafka_t *client_create(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *e)
+{
+    char why[512];
+    rd_kafka_t *client = rd_kafka_new(type, conf, why, sizeof why);
+    if (client) return client;
+    rd_kafka_conf_destroy(conf);
+    error_set(e, ERROR_CONFIG, "librdkafka refuses the configuration: %s", why);
+    return NULL;
+}
+
+int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out, struct error *e)
+{
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
+    const struct rd_kafka_metadata *metadata = NULL;
+    if (!handle) return error_set(e, ERROR_CONFIG, "%s is no topic name", topic);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(client, 0, handle, &metadata, timeout_ms);
+    rd_kafka_topic_destroy(handle);
+    if (code)
+        return error_set(e, ERROR_UNAVAILABLE, "Kafka does not say how many partitions %s has: %s; check kafka.brokers",
+                         topic, rd_kafka_err2str(code));
+    const struct rd_kafka_metadata_topic *found = metadata->topic_cnt == 1 ? &metadata->topics[0] : NULL;
+    int failed = 0;
+    if (!found || found->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || found->partition_cnt == 0)
+        failed = error_set(e, ERROR_CONFIG, "topic %s does not exist; run settled topics apply", topic);
+    else if (found->err)
+        failed = error_set(e, ERROR_UNAVAILABLE, "topic %s: %s", topic, rd_kafka_err2str(found->err));
+    else
+        *out = found->partition_cnt;
+    rd_kafka_metadata_destroy(metadata);
+    return failed;
+}
