@@ -1,0 +1,56 @@
+// Raw records of one log in one piece of memory, as intake hands them to the shard: appended by one thread, then
+// read by another, with no allocation and no lock a record.
+#pragma once
+
+#include "consumer/core/record.h"
+
+enum { BLOCK_BYTES = 256 * 1024 }; // a record that is larger gets a block of its own
+
+enum raw_kind {
+    RAW_RECORD,
+    RAW_END, // nothing more was delivered below `offset`, the end of the log as it then was
+};
+
+#define RAW_NULL UINT32_MAX // size of an absent key or value
+
+// One entry; the key's bytes follow, then the value's, then padding to a multiple of 8.
+struct raw {
+    int64_t offset;
+    int64_t timestamp; // ms
+    uint32_t key_size, value_size;
+    uint8_t kind;
+    uint8_t log_append; // the broker set the timestamp
+    uint8_t stamped; // there is a timestamp at all
+    uint8_t unused[5];
+};
+
+struct block {
+    struct block *next;
+    int64_t first_offset;
+    size_t capacity, used; // bytes of `data`
+    _Alignas(8) char data[];
+};
+
+static inline size_t raw_bytes(uint32_t key_size, uint32_t value_size)
+{
+    size_t size =
+        sizeof(struct raw) + (key_size == RAW_NULL ? 0 : key_size) + (value_size == RAW_NULL ? 0 : value_size);
+    return (size + 7) & ~(size_t)7;
+}
+
+static inline const struct raw *block_at(const struct block *block, size_t at)
+{
+    return (const struct raw *)(const void *)(block->data + at);
+}
+
+static inline struct slice raw_key(const struct raw *raw)
+{
+    if (raw->key_size == RAW_NULL) return (struct slice){NULL, 0};
+    return (struct slice){(const char *)(raw + 1), raw->key_size};
+}
+
+static inline struct slice raw_value(const struct raw *raw)
+{
+    if (raw->value_size == RAW_NULL) return (struct slice){NULL, 0};
+    return (struct slice){(const char *)(raw + 1) + (raw->key_size == RAW_NULL ? 0 : raw->key_size), raw->value_size};
+}
