@@ -1,0 +1,45 @@
+// Figures of the process: threads add to them without locks, /metrics renders them for Prometheus. One table
+// (metrics.c) has name, type and help of each, from which the text and the docs derive. Never an account in a label.
+#pragma once
+
+#include "consumer/core/fold.h"
+
+#include <stdatomic.h>
+
+enum record_result { RESULT_ACCEPTED, RESULT_DUPLICATE, RESULT_REJECTED, RESULT_VOID, RESULT_COUNT };
+
+// Of one shard; written by the thread that owns it.
+struct shard_metrics {
+    _Atomic int owned; // 1: this process works on it
+    _Atomic int state; // enum shard_state
+    _Atomic int phase; // enum day_phase
+    _Atomic int64_t open_day; // day_t
+    _Atomic int64_t records[INPUT_COUNT][RESULT_COUNT];
+    _Atomic int64_t rejects[INPUT_COUNT][REJECT_REASONS];
+    _Atomic int64_t position[INPUT_COUNT], end[INPUT_COUNT]; // end -1: not known
+    _Atomic int64_t last_timestamp[INPUT_COUNT]; // ms, of the last record judged; 0: none
+    _Atomic int stop[INPUT_COUNT]; // enum fold_stop
+    _Atomic int64_t calls_held, bytes_held;
+    _Atomic int64_t days_closed, settlements;
+    _Atomic int64_t sequence, published; // last outbox row; known to be published, -1: not known
+};
+
+enum { COMMIT_BUCKETS = 13 };
+
+struct metrics {
+    int32_t partitions;
+    const char *topics[INPUT_COUNT];
+    struct shard_metrics *shards; // by partition
+    _Atomic int64_t commits[COMMIT_BUCKETS + 1], commit_us; // by duration; the last bucket is +Inf
+    _Atomic int postgres_up, registry_up, kafka_up;
+    _Atomic int64_t reloads, reload_errors;
+};
+
+int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], struct metrics **out);
+void metrics_destroy(struct metrics *metrics);
+void metrics_commit(struct metrics *metrics, int64_t duration_us);
+
+// Prometheus text format 0.0.4, malloc'ed; NULL when memory is short. `now_ms` is for lag in seconds.
+char *metrics_render(const struct metrics *metrics, int64_t now_ms);
+// The table as Markdown, for the docs: malloc'ed.
+char *metrics_document(void);

@@ -1,0 +1,93 @@
+#include "consumer/reader.h"
+
+#include <stdio.h>
+
+enum { FRAME_BYTES = 5 };
+
+const struct raw *reader_peek(const struct reader *reader)
+{
+    if (!reader->block || reader->at >= reader->block->used) return NULL;
+    return block_at(reader->block, reader->at);
+}
+
+static void fault(struct event *event, enum reject_reason reason, const char *detail)
+{
+    event->fault = reason;
+    event->fault_detail = detail;
+}
+
+static struct writer writer_of(struct reader *reader, const struct shard_host *host, int32_t id)
+{
+    if (reader->cached && reader->cached_id == id) return reader->writer;
+    struct writer writer = host->find_writer(host->context, reader->input, id);
+    if (writer.state == WRITER_READY || writer.state == WRITER_INCOMPATIBLE) {
+        reader->cached = true;
+        reader->cached_id = id;
+        reader->writer = writer;
+    }
+    return writer;
+}
+
+static void decode_body(struct event *event, const struct plan *plan, struct shard_scratch *scratch)
+{
+    char *detail = scratch->details[scratch->detail_count];
+    if (plan_decode(plan, event->value.data + FRAME_BYTES, event->value.size - FRAME_BYTES, &event->record, detail) ==
+        PLAN_OK)
+        return;
+    scratch->detail_count++;
+    fault(event, REJECT_UNDECODABLE, detail);
+}
+
+static void decode_value(struct reader *reader, const struct shard_host *host, struct event *event)
+{
+    const unsigned char *value = (const unsigned char *)event->value.data;
+    if (!value) {
+        fault(event, REJECT_UNDECODABLE, "no value");
+        return;
+    }
+    if (event->value.size < FRAME_BYTES || value[0] != 0) {
+        fault(event, REJECT_UNDECODABLE,
+              "unknown framing: a value begins with a zero byte and the 4-byte id of its schema");
+        return;
+    }
+    uint32_t id = (uint32_t)value[1] << 24 | (uint32_t)value[2] << 16 | (uint32_t)value[3] << 8 | (uint32_t)value[4];
+    struct writer writer = writer_of(reader, host, (int32_t)id);
+    switch (writer.state) {
+    case WRITER_PENDING:
+        event->schema_pending = true;
+        break;
+    case WRITER_READY:
+        decode_body(event, writer.plan, host->scratch);
+        break;
+    case WRITER_UNKNOWN:
+        fault(event, REJECT_UNKNOWN_SCHEMA, writer.why);
+        break;
+    case WRITER_INCOMPATIBLE:
+        fault(event, REJECT_INCOMPATIBLE_SCHEMA, writer.why);
+        break;
+    }
+}
+
+size_t reader_decode(struct reader *reader, const struct shard_host *host, int64_t limit)
+{
+    struct shard_scratch *scratch = host->scratch;
+    size_t count = 0, at = reader->at;
+    scratch->detail_count = 0;
+    while (count < SHARD_BATCH && at < reader->block->used) {
+        const struct raw *raw = block_at(reader->block, at);
+        if (raw->kind == RAW_END || raw->offset >= limit) break;
+        struct event *event = &scratch->events[count];
+        event->offset = raw->offset;
+        event->timestamp = raw->timestamp;
+        event->stamped = raw->stamped && raw->log_append == reader->log_append;
+        event->schema_pending = false;
+        event->fault = REJECT_NONE;
+        event->key = raw_key(raw);
+        event->value = raw_value(raw);
+        decode_value(reader, host, event);
+        at += raw_bytes(raw->key_size, raw->value_size);
+        scratch->after[count++] = at;
+        if (event->schema_pending) break;
+    }
+    return count;
+}
