@@ -297,6 +297,7 @@ enum fold_stop fold_records(struct fold *fold, enum input input, const struct ev
         const struct event *event = &events[i];
         for (; input == INPUT_CALLS && ahead < event_count && ahead < i + AHEAD; ahead++)
             judge_prefetch(fold, &events[ahead], &lookups[ahead % AHEAD]);
+        if (i + AHEAD / 2 < ahead) judge_prefetch_account(fold, &lookups[(i + AHEAD / 2) % AHEAD]);
         if (event->offset < log->next) continue;
         stop = admit(fold, input, event, now_ms, &at_ms);
         if (stop != FOLD_MORE) break;

@@ -102,6 +102,8 @@ struct lookup {
     struct identity id;
 };
 void judge_prefetch(const struct fold *fold, const struct event *event, struct lookup *lookup);
+// The second load of the chain, once the first has arrived: the hash of the account that the index names.
+void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup);
 // Judges one record and applies it when it is accepted. `at_ms`: its T, or the decision's time for a passed one.
 // `lookup`: of a call, from judge_prefetch.
 void judge(struct fold *fold, enum input input, const struct event *event, const struct lookup *lookup, int64_t at_ms,

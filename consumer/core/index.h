@@ -81,7 +81,8 @@ static inline uint32_t index_next(struct index_probe *p)
     }
 }
 
-static inline void index_prefetch(const struct index *ix, uint64_t hash)
+// Inlined by force: gcc takes a function that only prefetches for one without effect, and drops the call.
+__attribute__((always_inline)) static inline void index_prefetch(const struct index *ix, uint64_t hash)
 {
     if (ix->groups == 0) return;
     size_t group = (hash >> 7) & (ix->groups - 1);

@@ -400,10 +400,18 @@ void judge(struct fold *fold, enum input input, const struct event *event, const
 
 void judge_prefetch(const struct fold *fold, const struct event *event, struct lookup *lookup)
 {
+    *lookup = (struct lookup){0};
     if (event->fault != REJECT_NONE || event->schema_pending) return;
     *lookup = look_up(fold, event, CALL_CALL_ID);
     index_prefetch(&fold->ledger.account_index, lookup->account.half[0]);
     index_prefetch(&fold->calls.index, identity_hash(&fold->key, lookup->id.half, lookup->account));
+}
+
+void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup)
+{
+    struct index_probe probe = index_probe(&fold->ledger.account_index, lookup->account.half[0]);
+    uint32_t number = index_next(&probe);
+    if (number != INDEX_NONE) __builtin_prefetch(&fold->ledger.account_hashes[number]);
 }
 
 bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day, struct call *call, uint64_t *hash)

@@ -97,12 +97,19 @@ def _cache():
     raise ServiceError(f"neither {base} nor build/ can be written: set XDG_CACHE_HOME to a folder that can")
 
 
+def _passwd_home():
+    """The home that Java, and so Maven, goes by, whatever $HOME says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return "/nonexistent"
+
+
 def _maven(*arguments):
     if not shutil.which("mvn"):
         raise ServiceError("mvn is missing: run deploy/setup.sh test")
     command = ["mvn", "-q", "-B", *arguments]
-    home = pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir)  # what Java goes by, not $HOME
-    if not os.access(home, os.W_OK):
+    if not os.access(_passwd_home(), os.W_OK):
         command.append(f"-Dmaven.repo.local={_cache() / 'maven'}")
     done = None
     for attempt in range(3):
