@@ -2,6 +2,7 @@
 #include "consumer/core/arena.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,7 @@ static int add_type(struct avsc *s, enum avsc_kind kind, const json_t *json, uin
 {
     if (s->type_count == AVSC_TYPES_MAX)
         return error_set(e, ERROR_CONFIG, "the schema has more than %d types; use named types again", AVSC_TYPES_MAX);
+    assert(s->type_count < s->room);
     *out = s->type_count++;
     s->types[*out] = (struct avsc_type){.kind = kind, .json = json};
     return 0;
@@ -59,6 +61,7 @@ static int add_members(struct avsc *s, size_t count, uint32_t *first, struct err
 {
     if (count > AVSC_MEMBERS_MAX - s->member_count)
         return error_set(e, ERROR_CONFIG, "the schema has more than %d fields and branches", AVSC_MEMBERS_MAX);
+    assert(count <= s->room - s->member_count);
     *first = s->member_count;
     s->member_count += (uint32_t)count;
     return 0;
@@ -156,14 +159,12 @@ static const char *required(const json_t *json, const char *key, const char *of,
 
 static int qualify(struct avsc *s, const char *space, const char *name, const char **full, struct error *e)
 {
-    size_t length = strlen(space), size = length + 1 + strlen(name);
+    size_t size = strlen(space) + 1 + strlen(name);
     if (size > AVSC_NAME_MAX)
         return error_set(e, ERROR_CONFIG, "the name %.64s... is longer than %d bytes", name, AVSC_NAME_MAX);
     char *text = arena_alloc(s->arena, size + 1);
-    memcpy(text, space, length);
-    text[length] = '.';
-    strcpy(text + length + 1, name);
-    *full = length == 0 ? text + 1 : text;
+    snprintf(text, size + 1, "%s%s%s", space, space[0] ? "." : "", name);
+    *full = text;
     return 0;
 }
 
@@ -393,12 +394,16 @@ int avsc_parse(const char *text, size_t size, struct avsc **out, struct error *e
     struct arena *arena = arena_create();
     if (!arena) abort();
     struct avsc *s = arena_alloc(arena, sizeof *s);
+    static_assert((int)AVSC_TYPES_MAX == (int)AVSC_MEMBERS_MAX, "one room for both");
     *s = (struct avsc){.arena = arena, .names = json_object()};
     if (!s->names) abort();
-    s->types = arena_alloc(arena, AVSC_TYPES_MAX * sizeof *s->types);
-    s->shapes = arena_alloc(arena, AVSC_TYPES_MAX * sizeof *s->shapes);
-    s->members = arena_alloc(arena, AVSC_MEMBERS_MAX * sizeof *s->members);
-    s->links = arena_alloc(arena, AVSC_MEMBERS_MAX * sizeof *s->links);
+    // No type or member is said in less than two bytes.
+    size_t room = AVSC_PRIMITIVES + size / 2;
+    s->room = room < AVSC_TYPES_MAX ? (uint32_t)room : AVSC_TYPES_MAX;
+    s->types = arena_alloc(arena, s->room * sizeof *s->types);
+    s->shapes = arena_alloc(arena, s->room * sizeof *s->shapes);
+    s->members = arena_alloc(arena, s->room * sizeof *s->members);
+    s->links = arena_alloc(arena, s->room * sizeof *s->links);
     int rc = parse_document(s, text, size, e);
     if (rc == 0)
         *out = s;

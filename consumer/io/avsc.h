@@ -57,7 +57,7 @@ struct avsc {
     json_t *document;
     json_t *names; // full name -> number of the type
     uint32_t root;
-    uint32_t type_count, member_count;
+    uint32_t type_count, member_count, room; // room: for types, and for members
     struct avsc_type *types;
     struct shape *shapes; // of each type
     struct avsc_member *members;

@@ -18,6 +18,7 @@ enum plan_result {
 int plan_compile(enum input input, const char *writer_json, size_t size, struct plan **out, struct error *e);
 void plan_destroy(struct plan *plan);
 
-// Decodes a body without framing. Strings in *out point into `body`. With PLAN_UNDECODABLE, `detail` (of
-// REJECT_DETAIL_SIZE bytes) says what and at which byte. Thread-safe: a plan is immutable. Every byte must be consumed.
+// Decodes a body without framing. Texts in *out point into `body` (a default: into the plan). With PLAN_UNDECODABLE,
+// `detail` (of REJECT_DETAIL_SIZE bytes) says what and at which byte. Thread-safe: a plan is immutable. Every byte must
+// be consumed.
 enum plan_result plan_decode(const struct plan *plan, const void *body, size_t size, struct record *out, char *detail);
