@@ -20,7 +20,8 @@ static inline void put_byte(struct avro_bytes *b, int byte)
 
 static inline void put_long(struct avro_bytes *b, int64_t value)
 {
-    uint64_t n = ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
+    uint64_t n = (uint64_t)value << 1;
+    if (value < 0) n = ~n;
     for (; n >= 0x80; n >>= 7) put_byte(b, (int)(n & 0x7f) | 0x80);
     put_byte(b, (int)n);
 }
