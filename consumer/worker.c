@@ -280,6 +280,7 @@ static void take_assignment(struct worker *worker, int64_t mono_ms)
 static void commit_to_group(struct worker *worker)
 {
     int32_t partitions = worker->shared->partitions;
+    assert(partitions > 0);
     int32_t *shards = calloc((size_t)partitions, sizeof *shards);
     int64_t(*offsets)[INPUT_COUNT] = calloc((size_t)partitions, sizeof *offsets);
     size_t count = 0;
