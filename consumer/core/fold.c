@@ -72,6 +72,11 @@ void fold_set_policy(struct fold *fold, const struct policy *policy)
     fold_open_day(fold, fold->state.day);
 }
 
+const struct policy *fold_policy(const struct fold *fold)
+{
+    return fold->policy;
+}
+
 void fold_begin(struct fold *fold, const int64_t starts[INPUT_COUNT])
 {
     for (int i = 0; i < INPUT_COUNT; i++)

@@ -22,6 +22,7 @@ struct fold_options {
 struct fold *fold_create(const struct fold_options *options, const struct policy *policy);
 void fold_destroy(struct fold *fold);
 void fold_set_policy(struct fold *fold, const struct policy *policy);
+const struct policy *fold_policy(const struct fold *fold);
 
 // ---- state as the shard's row keeps it ----
 

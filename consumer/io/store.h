@@ -11,20 +11,23 @@ struct store;
 enum store_result {
     STORE_OK,
     STORE_FENCED, // the shard's row has a higher epoch: another process owns it
-    STORE_UNAVAILABLE, // the database cannot be reached, or refuses for now: try again; nothing is known to be written
+    STORE_UNAVAILABLE, // the database cannot be reached, or refuses for now: try again, the call reconnects
     STORE_DIVERGED, // the row is not what we last saw (a fail-over lost commits, a restore): halt
     STORE_FAILED, // anything else: *e says what
 };
 
 // dsn: libpq's, TLS options pass through. Sets application_name, statement, lock and idle-in-transaction time-outs
-// and TCP keepalives. Errors name host and database, never the password.
+// and TCP keepalives, unless the dsn, the role or the database do; synchronous_commit is never lower than on. Errors name
+// host and database, never the password. A store whose connection is lost connects again at the next call.
 int store_open(const char *dsn, struct store **out, struct error *e);
 void store_close(struct store *store);
-// Asks another thread's running statement to stop (shutdown); safe from any thread.
+// Asks another thread's running statement to stop (shutdown): that call returns STORE_UNAVAILABLE. Safe from any thread
+// while the store is open.
 void store_interrupt(struct store *store);
 
 // ---- migrations (schemas/postgres, embedded) ----
-// Applies what is missing under an advisory lock. *applied: how many. Refuses a database that is newer than this binary.
+// Applies what is missing under an advisory lock, then sets owner and grants (roles that are missing and may not be
+// created are logged as warnings). *applied: how many. Refuses a database that is newer than this binary.
 int store_migrate(struct store *store, int *applied, struct error *e);
 // ERROR_CONFIG when migrations are missing ("run settled migrate") or the database is newer ("upgrade settled").
 int store_check_version(struct store *store, struct error *e);
@@ -39,10 +42,13 @@ struct deployment {
 };
 // Loads what is recorded; *recorded false when nothing is yet.
 enum store_result store_load_deployment(struct store *store, struct deployment *out, bool *recorded, struct error *e);
-// Records what is wanted: the fixed values at first (later a difference is ERROR_CONFIG, named with both values), the
-// book when it is new, a parameter row when anything differs; both only from a day above every shard's open day and
-// horizon (`from`: DAY_NONE at first, else the smallest such day or the book's effective_from). Idempotent; races between processes are
-// decided by the database. Loads the result into *wanted.
+// Records what is wanted: the fixed values at first (later a difference is ERROR_CONFIG, named with both values; so are
+// group, topic names, and the cluster's id once it is known), the book when it is new, a parameter row when anything of
+// policy.rows[0] differs from the last row or the book is new. A row starts at DAY_NONE at first, else on the smallest
+// day above every shard's open day and horizon and above the last row; a new book's effective_from must lie above them
+// too. A book that is recorded already changes nothing, even if a later one is in force. Idempotent; races between
+// processes are decided by the database (a commit that reaches a day of a row its fold does not know is refused, below).
+// Loads the result into *wanted, whose shelf it clears first; the caller clears it in the end.
 enum store_result store_record_deployment(struct store *store, struct deployment *wanted, const char *book_text,
                                           size_t book_size, struct error *e);
 
@@ -67,24 +73,85 @@ enum store_result store_claim(struct store *store, int32_t shard, struct shard_r
 enum store_result store_restore(struct store *store, int32_t shard, const struct shard_row *row, struct fold *fold,
                                 struct error *e);
 // Writes a step and its outbox rows in one transaction and advances row->step, state, chain. Resolves an unknown COMMIT
-// by reading the row under its lock. On STORE_UNAVAILABLE nothing of it is written and the same call may be repeated.
-// On a new connection, before the first write, checks that the row is what `row` says and that outbox row n is the
-// chain's (STORE_DIVERGED otherwise).
+// by reading the row under its lock. After STORE_UNAVAILABLE repeat the same call with the same step: should the COMMIT
+// have got through and its answer not, the call finds the step there and returns STORE_OK; it is never written twice.
+// Checks that the row is what `row` says and, first on each connection, that the last outbox row is the chain's
+// (STORE_DIVERGED otherwise). STORE_FAILED with ERROR_RESTART: the step reaches a day for which parameters were recorded
+// that fold_policy(fold) does not have; nothing is written, load the deployment and the shard anew.
+// Key and value of a reject are kept in the outbox row and the rejects topic only: `settled rejects requeue` reads the
+// originals at their coordinates from the input, which lasts longer than a requeue makes sense.
 enum store_result store_commit(struct store *store, int32_t shard, struct shard_row *row, const struct fold *fold,
                                const struct outbox *outbox, int64_t now_ms, struct error *e);
 
 // ---- operators' requests ----
+//
+//   requeue: SENDING ─record produced─► WAITING ─┬─► DONE (a decision)
+//   accept, pass: ────────────────────► WAITING ─┴─► REFUSED (with the reason)
+enum request_state { REQUEST_SENDING, REQUEST_WAITING, REQUEST_DONE, REQUEST_REFUSED };
+const char *request_state_symbol(enum request_state state);
+
 struct request {
     int64_t id;
     struct decision decision; // number, day and at are not set; strings valid until the next call on the store
-    enum reject_reason reason; // of the recorded reject (ACCEPT, REQUEUE); REJECT_NONE: there is none
+    enum reject_reason reason; // of the recorded reject (ACCEPT, REQUEUE); REJECT_NONE: none that is open
     int64_t new_offset; // REQUEUE: where the record was sent, when to this shard's own partition; else -1
 };
-// Requests for a shard that no decision has answered yet, in order. *count at most `capacity`.
+// Requests that wait for a shard, in order; the same ones until a step that decides them is committed, or they are
+// refused. *count at most `capacity`.
 enum store_result store_load_requests(struct store *store, int32_t shard, struct request *out, size_t capacity,
                                       size_t *count, struct error *e);
 // A request that cannot be applied (already decided, no such reject): recorded as refused with its reason.
 enum store_result store_refuse_request(struct store *store, int64_t id, const char *why, struct error *e);
+
+// What an operator asks for, about the record at input/shard/offset.
+struct ask {
+    enum decision_kind kind;
+    enum input input;
+    int32_t shard;
+    int64_t offset;
+    const char *operator_name;
+    int64_t now_ms; // a PASS judges the record by it
+};
+// Asks, once: when the same was asked for before, *id and *state are those of that request (a requeue that is SENDING was
+// left half-way: send the record, a second copy is a duplicate). ERROR_CONFIG: no such open reject, or something else
+// was asked for about it.
+enum store_result store_add_request(struct store *store, const struct ask *ask, int64_t *id, enum request_state *state,
+                                    struct error *e);
+// The requeued record is in the log, there.
+enum store_result store_request_sent(struct store *store, int64_t id, int32_t partition, int64_t offset,
+                                     struct error *e);
+struct answer {
+    enum request_state state;
+    int64_t decision; // its number, when DONE; else 0
+    const char *text; // why, when REFUSED; valid until the next call on the store
+};
+enum store_result store_load_answer(struct store *store, int64_t id, struct answer *out, struct error *e);
+
+struct reject_filter {
+    bool by_input, by_shard, by_offset, open_only;
+    enum input input;
+    int32_t shard;
+    int64_t offset;
+    enum reject_reason reason; // REJECT_NONE: any
+    const char *account_id; // NULL: any
+    int64_t received_from, received_to; // ms, the latter exclusive; 0: unbounded
+    size_t limit; // 0: all
+};
+struct reject_row {
+    enum input input;
+    int32_t shard;
+    int64_t offset, received_at;
+    const char *topic, *reason, *detail; // as all strings here: valid during the visit
+    const char *account_id, *record_id; // NULL where not decoded
+    int64_t decision; // that accepted or requeued it; 0: open
+    int64_t request; // that stands about it; 0: none
+    const char *request_kind, *request_state; // of it; NULL: none
+};
+// Returns 0, or -1 with *e to stop. It must not call the store.
+typedef int store_reject_visit(void *context, const struct reject_row *reject, struct error *e);
+// In the order of topic, partition, offset.
+enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter, store_reject_visit *visit,
+                                     void *context, struct error *e);
 
 // ---- relay ----
 // Rows above `after`, rising, at most `limit` rows or about `max_bytes`. Strings are valid until the next call.

@@ -1,0 +1,647 @@
+// A step in one transaction: the shard's row is locked and compared, the step's rows go in, the row moves on.
+//
+//   lock ─► same as ours ─► write ─► COMMIT ─► known: OK
+//     │        └ epoch higher: FENCED                └ lost: lock again ─► one step further, ours: OK
+//     ├► one step further, and it is this one: OK                      └► not: UNAVAILABLE, may be repeated
+//     └► anything else: DIVERGED
+#include "consumer/io/store_sql.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SETTLEMENT_ID_SIZE = 192 };
+
+struct commit {
+    struct store *store;
+    int32_t shard;
+    int64_t now_ms;
+    const struct shard_row *row; // as last committed
+    const struct fold *fold;
+    const struct step *step;
+    const struct outbox *outbox;
+    int64_t *sequences[EMIT_DAY_CLOSE + 1]; // of the outbox rows, by kind and index in the list of that kind
+    uint32_t *line_owners; // which settlement a line belongs to
+};
+
+// ---- rows of a step ----
+
+static struct slice account_id(const struct commit *c, uint32_t account)
+{
+    return fold_account(c->fold, account)->id;
+}
+
+static void put_settlement_id(struct row *row, struct slice account, day_t day)
+{
+    char text[SETTLEMENT_ID_SIZE], date[DAY_TEXT_SIZE];
+    int size = snprintf(text, sizeof text, "%.*s/%s", (int)account.size, account.data, calendar_format_day(day, date));
+    assert(size > 0 && (size_t)size < sizeof text); // an account_id has at most 128 bytes
+    put_bytes(row, text, (size_t)size);
+}
+
+static const struct table rejects_table = {
+    "settled.rejects", "topic, partition, kafka_offset, reason, detail, account_id, record_id, received_at, sequence",
+    9, NULL};
+
+static bool encode_rejects(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct step_reject *r = &c->step->rejects[i];
+    put_string(row, c->store->topics[r->input]);
+    put_int4(row, c->shard);
+    put_int8(row, r->offset);
+    put_string(row, reject_symbol(r->reason));
+    // Cut at a size, it may end within a character.
+    put_clean(row, (struct slice){r->detail, strlen(r->detail)}, REJECT_DETAIL_SIZE);
+    put_slice(row, r->account_id);
+    put_slice(row, r->record_id);
+    put_time(row, r->timestamp);
+    put_int8(row, c->sequences[EMIT_REJECT][i]);
+    return true;
+}
+
+static const struct table credits_table = {"settled.credits",
+                                           "account_id, credit_id, kind, amount, credited_at, received_at, reason,"
+                                           " reference, kafka_offset, shard, position, balance",
+                                           12, NULL};
+
+static bool encode_credits(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct step_credit *credit = &c->step->credits[i];
+    put_slice(row, account_id(c, credit->account));
+    put_slice(row, credit->credit_id);
+    put_string(row, credit_kind_symbol(credit->kind));
+    put_int8(row, credit->amount);
+    put_time(row, credit->credited_at);
+    put_time(row, credit->received_at);
+    put_slice(row, credit->reason);
+    put_slice(row, credit->reference);
+    put_int8(row, credit->offset);
+    put_int4(row, c->shard);
+    put_int8(row, credit->position);
+    put_int8(row, credit->balance);
+    return true;
+}
+
+static const struct table statuses_table = {"settled.status_changes",
+                                            "account_id, account_sequence, status, cause, settlement_id, credit_id,"
+                                            " balance, effective_at, shard, sequence",
+                                            10, NULL};
+
+static bool encode_statuses(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct step_status *status = &c->step->statuses[i];
+    struct slice account = account_id(c, status->account);
+    put_slice(row, account);
+    put_int8(row, status->account_sequence);
+    put_string(row, account_state_symbol(status->state));
+    put_string(row, cause_symbol(status->cause));
+    if (status->cause == CAUSE_ARREARS) {
+        put_settlement_id(row, account, status->settlement_day);
+        put_null(row);
+    } else {
+        put_null(row);
+        put_slice(row, status->credit_id);
+    }
+    put_int8(row, status->balance);
+    put_time(row, status->effective_at);
+    put_int4(row, c->shard);
+    put_int8(row, c->sequences[EMIT_STATUS][i]);
+    return true;
+}
+
+static const struct table settlements_table = {
+    "settled.settlements",
+    "account_id, business_day, settlement_id, calls, calls_while_suspended, amount, opening_balance, credits,"
+    " adjustments, closing_balance, status, shard, sequence, position",
+    14, NULL};
+
+static bool encode_settlements(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct settlement *s = &c->step->settlements[i];
+    struct slice account = account_id(c, s->account);
+    put_slice(row, account);
+    put_day(row, s->day);
+    put_settlement_id(row, account, s->day);
+    put_int8(row, s->calls);
+    put_int8(row, s->calls_while_suspended);
+    put_int8(row, s->amount);
+    put_int8(row, s->opening_balance);
+    put_int8(row, s->credits);
+    put_int8(row, s->adjustments);
+    put_int8(row, s->closing_balance);
+    put_string(row, account_state_symbol(s->state));
+    put_int4(row, c->shard);
+    put_int8(row, c->sequences[EMIT_SETTLEMENT][i]);
+    put_int8(row, s->position);
+    return true;
+}
+
+static const struct table lines_table = {"settled.settlement_lines",
+                                         "account_id, business_day, line_no, usage_day, service, charge, package_id,"
+                                         " tier_from, calls, units, unit_price, amount",
+                                         12, NULL};
+
+static bool encode_lines(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct settlement_line *line = &c->step->lines[i];
+    const struct settlement *s = &c->step->settlements[c->line_owners[i]];
+    put_slice(row, account_id(c, s->account));
+    put_day(row, s->day);
+    put_int4(row, (int32_t)(i - s->first_line + 1));
+    put_day(row, line->usage_day);
+    put_string(row, service_symbol(line->service));
+    put_string(row, charge_symbol(line->charge));
+    put_slice(row, line->charge == CHARGE_PACKAGE ? fold_package(c->fold, line->package)->id : (struct slice){0});
+    if (line->tier_from < 0)
+        put_null(row);
+    else
+        put_int8(row, line->tier_from);
+    put_int8(row, line->calls);
+    put_int8(row, line->units);
+    put_int8(row, line->unit_price);
+    put_int8(row, line->amount);
+    return true;
+}
+
+static const struct table accounts_table = {
+    "settled.accounts", "account_id, shard, balance, status, account_sequence, opening, credits, adjustments, position",
+    9,
+    "on conflict (account_id) do update set balance = excluded.balance, status = excluded.status,"
+    " account_sequence = excluded.account_sequence, opening = excluded.opening, credits = excluded.credits,"
+    " adjustments = excluded.adjustments, position = excluded.position"};
+
+static bool encode_accounts(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct account *a = fold_account(c->fold, c->step->touched_accounts[i]);
+    put_slice(row, a->id);
+    put_int4(row, c->shard);
+    put_int8(row, account_balance(a));
+    put_string(row, account_state_symbol(a->state));
+    put_int8(row, a->account_sequence);
+    put_int8(row, a->opening);
+    put_int8(row, a->credits);
+    put_int8(row, a->adjustments);
+    put_int8(row, a->position);
+    return true;
+}
+
+static const struct table packages_table = {
+    "settled.packages",
+    "account_id, package_id, service, units, remaining, amount, valid_from, valid_until, kafka_offset, shard, used", 11,
+    "on conflict (account_id, package_id) do update set remaining = excluded.remaining"};
+
+static bool encode_packages(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct package *p = fold_package(c->fold, c->step->touched_packages[i]);
+    put_slice(row, account_id(c, p->account));
+    put_slice(row, p->id);
+    put_string(row, service_symbol(p->service));
+    put_int8(row, p->units);
+    put_int8(row, p->remaining);
+    put_int8(row, p->amount);
+    put_time(row, p->valid_from);
+    put_time(row, p->valid_until);
+    put_int8(row, p->offset);
+    put_int4(row, c->shard);
+    put_int8(row, p->used);
+    return true;
+}
+
+static const struct table outbox_table = {"settled.outbox",
+                                          "shard, sequence, output, key, ce_id, ce_time_ms, body, hash", 8, NULL};
+
+static bool encode_outbox(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct outbox_row *out = &c->outbox->rows[i];
+    put_int4(row, c->shard);
+    put_int8(row, out->sequence);
+    put_int2(row, (int16_t)out->output);
+    put_slice(row, out->key);
+    put_string(row, out->ce_id);
+    put_int8(row, out->ce_time);
+    put_bytes(row, out->body.data, out->body.size);
+    put_bytes(row, out->hash, sizeof out->hash);
+    return true;
+}
+
+static const struct table closes_table = {
+    "settled.day_closes",
+    "shard, business_day, late, zero_unit_calls, settlements, amount, price_book, parameters, content_digest,"
+    " previous_digest, digest, sequence, closed_at",
+    13, NULL};
+
+static bool encode_closes(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct day_close *close = &c->step->close;
+    put_int4(row, c->shard);
+    put_day(row, close->day);
+    put_int8(row, close->late);
+    put_int8(row, close->zero_unit_calls);
+    put_int8(row, close->settlements);
+    put_int8(row, close->amount);
+    put_string(row, close->price_book);
+    put_string(row, close->parameters);
+    put_string(row, c->outbox->content_digest);
+    put_string(row, c->row->chain.previous_digest);
+    put_string(row, c->outbox->digest);
+    put_int8(row, c->sequences[EMIT_DAY_CLOSE][i]);
+    put_time(row, c->now_ms);
+    return true;
+}
+
+static const struct table cutoffs_table = {
+    "settled.day_cutoffs",
+    "shard, business_day, topic, from_offset, to_offset, cut_by, accepted, duplicates, rejected, void", 10, NULL};
+
+static bool encode_cutoffs(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct cutoff *cut = &c->step->close.cutoffs[i];
+    put_int4(row, c->shard);
+    put_day(row, c->step->close.day);
+    put_string(row, c->store->topics[i]);
+    put_int8(row, cut->from_offset);
+    put_int8(row, cut->to_offset);
+    put_string(row, cut_symbol(cut->cut_by));
+    put_int8(row, cut->accepted);
+    put_int8(row, cut->duplicates);
+    put_int8(row, cut->rejected);
+    put_int8(row, cut->voids);
+    return true;
+}
+
+static const struct table decisions_table = {"settled.decisions",
+                                             "shard, number, operator, kind, content, topic, kafka_offset, as_of,"
+                                             " business_day, calls_at, purchases_at, credits_at, request, decided_at",
+                                             14, NULL};
+
+static bool encode_decisions(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct decision *d = &c->step->decisions[i];
+    put_int4(row, c->shard);
+    put_int8(row, d->number);
+    put_string(row, d->operator_name);
+    put_string(row, decision_symbol(d->kind));
+    put_string(row, d->content);
+    put_string(row, c->store->topics[d->input]);
+    put_int8(row, d->offset);
+    put_time(row, d->as_of);
+    put_day(row, d->day);
+    for (int input = 0; input < INPUT_COUNT; input++) put_int8(row, d->at[input]);
+    put_int8(row, d->request);
+    put_time(row, c->now_ms);
+    return true;
+}
+
+static const struct table logs_table = {
+    "settled.shard_logs",
+    "shard, topic, next_offset, from_offset, accepted, duplicates, rejected, void, unresolved, unresolved_broken,"
+    " last_offset, last_timestamp, last_hash",
+    13,
+    "on conflict (shard, topic) do update set next_offset = excluded.next_offset, from_offset = excluded.from_offset,"
+    " accepted = excluded.accepted, duplicates = excluded.duplicates, rejected = excluded.rejected,"
+    " void = excluded.void, unresolved = excluded.unresolved, unresolved_broken = excluded.unresolved_broken,"
+    " last_offset = excluded.last_offset, last_timestamp = excluded.last_timestamp, last_hash = excluded.last_hash"};
+
+static bool same_log(const struct log_state *a, const struct log_state *b)
+{
+    return a->next == b->next && a->from == b->from && a->accepted == b->accepted && a->duplicates == b->duplicates &&
+           a->rejected == b->rejected && a->voids == b->voids && a->unresolved == b->unresolved &&
+           a->unresolved_broken == b->unresolved_broken && a->last_offset == b->last_offset &&
+           a->last_timestamp == b->last_timestamp && a->last_hash == b->last_hash;
+}
+
+static bool encode_logs(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct log_state *log = &fold_state(c->fold)->log[i];
+    if (c->row->begun && same_log(log, &c->row->state.log[i])) return false;
+    put_int4(row, c->shard);
+    put_string(row, c->store->topics[i]);
+    put_int8(row, log->next);
+    put_int8(row, log->from);
+    put_int8(row, log->accepted);
+    put_int8(row, log->duplicates);
+    put_int8(row, log->rejected);
+    put_int8(row, log->voids);
+    put_int8(row, log->unresolved);
+    put_int8(row, log->unresolved_broken);
+    put_int8(row, log->last_offset);
+    put_int8(row, log->last_timestamp);
+    put_int8(row, (int64_t)log->last_hash);
+    return true;
+}
+
+// ---- what the outbox numbered ----
+
+static const enum output outputs_of[] = {
+    [EMIT_REJECT] = OUTPUT_REJECTS,
+    [EMIT_STATUS] = OUTPUT_STATUS,
+    [EMIT_SETTLEMENT] = OUTPUT_SETTLEMENTS,
+    [EMIT_DAY_CLOSE] = OUTPUT_DAY_CLOSES,
+};
+
+static void *list_of(size_t count, size_t size)
+{
+    void *list = calloc(count ? count : 1, size);
+    if (!list) abort();
+    return list;
+}
+
+static void number_rows(struct commit *c)
+{
+    const struct step *step = c->step;
+    assert(c->outbox->count == step->emission_count);
+    assert(c->outbox->after.sequence == c->row->chain.sequence + (int64_t)step->emission_count);
+    c->sequences[EMIT_REJECT] = list_of(step->reject_count, sizeof(int64_t));
+    c->sequences[EMIT_STATUS] = list_of(step->status_count, sizeof(int64_t));
+    c->sequences[EMIT_SETTLEMENT] = list_of(step->settlement_count, sizeof(int64_t));
+    c->sequences[EMIT_DAY_CLOSE] = list_of(1, sizeof(int64_t));
+    for (size_t i = 0; i < step->emission_count; i++) {
+        const struct emission *emission = &step->emissions[i];
+        const struct outbox_row *row = &c->outbox->rows[i];
+        assert(row->output == outputs_of[emission->kind] && row->sequence == c->row->chain.sequence + (int64_t)i + 1);
+        c->sequences[emission->kind][emission->index] = row->sequence;
+    }
+    c->line_owners = list_of(step->line_count, sizeof *c->line_owners);
+    for (size_t i = 0; i < step->settlement_count; i++)
+        for (size_t k = 0; k < step->settlements[i].line_count; k++)
+            c->line_owners[step->settlements[i].first_line + k] = (uint32_t)i;
+}
+
+static void release_numbers(struct commit *c)
+{
+    for (int kind = 0; kind <= EMIT_DAY_CLOSE; kind++) free(c->sequences[kind]);
+    free(c->line_owners);
+}
+
+// ---- lock and compare ----
+
+static bool was_seen(const struct store *store, int32_t shard)
+{
+    for (size_t i = 0; i < store->seen_count; i++)
+        if (store->seen[i] == shard) return true;
+    return false;
+}
+
+static void mark_seen(struct store *store, int32_t shard)
+{
+    if (was_seen(store, shard)) return;
+    if (store->seen_count == store->seen_capacity) {
+        store->seen_capacity = store->seen_capacity ? 2 * store->seen_capacity : 16;
+        int32_t *seen = realloc(store->seen, store->seen_capacity * sizeof *seen);
+        if (!seen) abort();
+        store->seen = seen;
+    }
+    store->seen[store->seen_count++] = shard;
+}
+
+static bool same_position(const struct shard_row *found, int64_t step, const struct chain *chain,
+                          const struct fold_state *state)
+{
+    bool same = found->step == step && found->chain.sequence == chain->sequence &&
+                memcmp(found->chain.hash, chain->hash, sizeof chain->hash) == 0;
+    for (int i = 0; i < INPUT_COUNT && same; i++) same = found->state.log[i].next == state->log[i].next;
+    return same;
+}
+
+static enum store_result diverged(const struct commit *c, const struct shard_row *found, struct error *e)
+{
+    return store_say(c->store, STORE_DIVERGED, ERROR_CONFIG, e,
+                     "shard %" PRId32 " stands at epoch %" PRId64 ", step %" PRId64 ", sequence %" PRId64
+                     ", calls offset %" PRId64 ", but this process last committed epoch %" PRId64 ", step %" PRId64
+                     ", sequence %" PRId64 ", calls offset %" PRId64
+                     ": the database has lost commits (a fail-over, a restore). Bring back the one that has them, or"
+                     " follow the runbook, \"diverged\"",
+                     c->shard, found->epoch, found->step, found->chain.sequence, found->state.log[INPUT_CALLS].next,
+                     c->row->epoch, c->row->step, c->row->chain.sequence, c->row->state.log[INPUT_CALLS].next);
+}
+
+// *done: the row is one step further, and it is this step.
+static enum store_result compare_row(const struct commit *c, const struct shard_row *found, bool *done, struct error *e)
+{
+    *done = false;
+    if (found->epoch > c->row->epoch)
+        return store_say(c->store, STORE_FENCED, ERROR_RESTART, e,
+                         "shard %" PRId32 " has epoch %" PRId64 ", ours is %" PRId64 ": another process owns it",
+                         c->shard, found->epoch, c->row->epoch);
+    if (found->epoch < c->row->epoch) return diverged(c, found, e);
+    if (same_position(found, c->row->step, &c->row->chain, &c->row->state)) return STORE_OK;
+    *done = same_position(found, c->row->step + 1, &c->outbox->after, fold_state(c->fold));
+    return *done ? STORE_OK : diverged(c, found, e);
+}
+
+// The last row that we know of must be there with the hash that we remember.
+static enum store_result check_last_row(const struct commit *c, const PGresult *hash, struct error *e)
+{
+    bool same = PQntuples(hash) == 1 && PQgetlength(hash, 0, 0) == sizeof c->row->chain.hash &&
+                memcmp(PQgetvalue(hash, 0, 0), c->row->chain.hash, sizeof c->row->chain.hash) == 0;
+    if (same) return STORE_OK;
+    return store_say(c->store, STORE_DIVERGED, ERROR_CONFIG, e,
+                     "outbox row %" PRId64 " of shard %" PRId32 " %s: the database is not the one that was written to."
+                     " Bring back the one that was, or follow the runbook, \"diverged\"",
+                     c->row->chain.sequence, c->shard, PQntuples(hash) ? "has another hash" : "is missing");
+}
+
+// store_deployment.c has the rule. Rows only follow one another, so a fold that knows `count` of them knows the first.
+static enum store_result check_parameters(const struct commit *c, const PGresult *count, struct error *e)
+{
+    if (get_int8(count, 0, 0) <= (int64_t)fold_policy(c->fold)->count) return STORE_OK;
+    char day[DAY_TEXT_SIZE];
+    return store_say(c->store, STORE_FAILED, ERROR_RESTART, e,
+                     "shard %" PRId32 " reached %s, for which other parameters were recorded meanwhile: start again to"
+                     " load them; nothing was written",
+                     c->shard, calendar_format_day(shard_reached(fold_state(c->fold)), day));
+}
+
+static enum store_result send_lock(const struct commit *c, bool new_day, struct error *e)
+{
+    struct store *store = c->store;
+    char text[512];
+    snprintf(text, sizeof text, "select %s from settled.shards where shard = $1 for update", shard_columns);
+    row_clear(&store->row);
+    put_int4(&store->row, c->shard);
+    enum store_result result = pipe_send(store, "begin", NULL, e);
+    if (result == STORE_OK) result = pipe_send(store, text, &store->row, e);
+    if (result == STORE_OK) result = pipe_send(store, shard_logs_query, &store->row, e);
+    put_int8(&store->row, c->row->chain.sequence);
+    if (result == STORE_OK && !was_seen(store, c->shard) && c->row->chain.sequence > 0)
+        result = pipe_send(store, "select hash from settled.outbox where shard = $1 and sequence = $2", &store->row, e);
+    row_clear(&store->row);
+    put_day(&store->row, shard_reached(fold_state(c->fold)));
+    if (result == STORE_OK && new_day) result = pipe_send(store, "select 1 from settled.deployment for share", NULL, e);
+    if (result == STORE_OK && new_day)
+        result = pipe_send(store, "select count(*) from settled.parameters where from_day <= $1", &store->row, e);
+    return result;
+}
+
+// Opens the transaction, locks the row and compares it. *done: this step is committed already.
+static enum store_result lock_row(const struct commit *c, bool *done, struct error *e)
+{
+    struct store *store = c->store;
+    PGresult *results[6] = {NULL};
+    bool new_day = !c->row->begun || shard_reached(fold_state(c->fold)) > shard_reached(&c->row->state);
+    bool last_row = !was_seen(store, c->shard) && c->row->chain.sequence > 0;
+    enum store_result result = pipe_begin(store, e);
+    if (result != STORE_OK) return result;
+    result = send_lock(c, new_day, e);
+    enum store_result ended = pipe_end(store, results, 6, result == STORE_OK ? e : NULL);
+    if (result == STORE_OK) result = ended;
+    struct shard_row found = {0};
+    if (result == STORE_OK && PQntuples(results[1]) == 1) shard_read(store, results[1], results[2], &found);
+    if (result == STORE_OK) result = compare_row(c, &found, done, e);
+    if (result == STORE_OK && last_row && !*done) result = check_last_row(c, results[3], e);
+    if (result == STORE_OK && new_day && !*done) result = check_parameters(c, results[last_row ? 5 : 4], e);
+    for (int i = 0; i < 6; i++) PQclear(results[i]);
+    return result;
+}
+
+// ---- write ----
+
+static enum store_result send_shard(const struct commit *c, struct error *e)
+{
+    const struct fold_state *state = fold_state(c->fold);
+    const struct chain *after = &c->outbox->after;
+    struct row *row = &c->store->row;
+    row_clear(row);
+    put_int4(row, c->shard);
+    put_int8(row, c->row->step + 1);
+    put_day(row, state->day);
+    put_time(row, c->now_ms);
+    put_int4(row, state->held);
+    put_int8(row, state->calls_from);
+    put_day(row, state->horizon);
+    put_int8(row, state->decisions);
+    put_int8(row, after->sequence);
+    put_bytes(row, after->hash, sizeof after->hash);
+    put_string(row, after->previous_digest);
+    return pipe_send(c->store,
+                     "update settled.shards set step = $2, open_day = $3, committed_at = $4,"
+                     " held_since = case when $5::int4 = 1 then coalesce(held_since, $4) end, calls_from = $6,"
+                     " horizon = $7, decisions = $8, sequence = $9, chain_hash = $10, previous_digest = $11"
+                     " where shard = $1",
+                     row, e);
+}
+
+// A decision answers its request, and settles what becomes of the reject.
+static enum store_result send_answers(const struct commit *c, struct error *e)
+{
+    enum store_result result = STORE_OK;
+    struct row *row = &c->store->row;
+    for (size_t i = 0; i < c->step->decision_count && result == STORE_OK; i++) {
+        const struct decision *d = &c->step->decisions[i];
+        row_clear(row);
+        put_int8(row, d->number);
+        put_int8(row, d->request);
+        result = pipe_send(c->store, "update settled.requests set state = 'DONE', decision = $1 where id = $2", row, e);
+        if (d->kind == DECISION_PASS || result != STORE_OK) continue;
+        row_clear(row);
+        put_int8(row, d->number);
+        put_string(row, c->store->topics[d->input]);
+        put_int4(row, c->shard);
+        put_int8(row, d->offset);
+        result = pipe_send(
+            c->store,
+            "update settled.rejects set decision = $1 where topic = $2 and partition = $3 and kafka_offset = $4", row,
+            e);
+    }
+    return result;
+}
+
+// Long lists by COPY; then everything else and the COMMIT in one round trip. *committing: the COMMIT is on its way.
+static enum store_result write_step(struct commit *c, bool *committing, struct error *e)
+{
+    const struct step *step = c->step;
+    const struct load loads[] = {
+        {&rejects_table, step->reject_count, encode_rejects},
+        {&credits_table, step->credit_count, encode_credits},
+        {&packages_table, step->touched_package_count, encode_packages},
+        {&settlements_table, step->settlement_count, encode_settlements},
+        {&lines_table, step->line_count, encode_lines},
+        {&statuses_table, step->status_count, encode_statuses},
+        {&accounts_table, step->touched_account_count, encode_accounts},
+        {&decisions_table, step->decision_count, encode_decisions},
+        {&outbox_table, c->outbox->count, encode_outbox},
+        {&closes_table, step->closed ? 1 : 0, encode_closes},
+        {&cutoffs_table, step->closed ? INPUT_COUNT : 0, encode_cutoffs},
+        {&logs_table, INPUT_COUNT, encode_logs},
+    };
+    enum { LOADS = sizeof loads / sizeof *loads };
+    enum store_result result = STORE_OK;
+    for (int i = 0; i < LOADS && result == STORE_OK; i++)
+        if (load_is_bulk(&loads[i])) result = load_copy(c->store, &loads[i], c, e);
+    if (result == STORE_OK) result = pipe_begin(c->store, e);
+    if (result != STORE_OK) return result;
+    for (int i = 0; i < LOADS && result == STORE_OK; i++)
+        if (!load_is_bulk(&loads[i])) result = load_send(c->store, &loads[i], c, e);
+    if (result == STORE_OK) result = send_answers(c, e);
+    if (result == STORE_OK) result = send_shard(c, e);
+    if (result == STORE_OK) result = pipe_send(c->store, "commit", NULL, e);
+    *committing = result == STORE_OK;
+    enum store_result ended = pipe_end(c->store, NULL, 0, result == STORE_OK ? e : NULL);
+    return result == STORE_OK ? ended : result;
+}
+
+// One attempt. *unknown: the connection went while the COMMIT was on its way.
+static enum store_result try_commit(struct commit *c, bool *unknown, struct error *e)
+{
+    bool done = false, committing = false;
+    enum store_result result = lock_row(c, &done, e);
+    if (result == STORE_OK && !done) result = write_step(c, &committing, e);
+    *unknown = committing && result != STORE_OK && !c->store->conn;
+    if (done) return store_undo(c->store, STORE_OK);
+    if (result == STORE_OK) mark_seen(c->store, c->shard);
+    return store_undo(c->store, result);
+}
+
+// After a COMMIT without an answer: a new connection looks at the row, behind the lock of the old one. Should that
+// fail too, the same call finds out when it is repeated.
+static enum store_result resolve(const struct commit *c, struct error *e)
+{
+    bool done = false;
+    struct error why = {0};
+    enum store_result result = store_ready(c->store, &why);
+    if (result == STORE_OK) result = lock_row(c, &done, &why);
+    store_undo(c->store, result);
+    if (result == STORE_UNAVAILABLE || (result == STORE_OK && !done)) return STORE_UNAVAILABLE; // *e has the cause
+    if (result != STORE_OK && e) *e = why;
+    return result;
+}
+
+enum store_result store_commit(struct store *store, int32_t shard, struct shard_row *row, const struct fold *fold,
+                               const struct outbox *outbox, int64_t now_ms, struct error *e)
+{
+    struct commit c = {.store = store,
+                       .shard = shard,
+                       .now_ms = now_ms,
+                       .row = row,
+                       .fold = fold,
+                       .step = fold_step(fold),
+                       .outbox = outbox};
+    bool unknown = false;
+    enum store_result result = store_ready(store, e);
+    if (result == STORE_OK) result = store_topics(store, e);
+    if (result != STORE_OK) return store_undo(store, result);
+    number_rows(&c);
+    result = try_commit(&c, &unknown, e);
+    if (unknown) result = resolve(&c, e);
+    release_numbers(&c);
+    if (result != STORE_OK) return result;
+    row->step++;
+    row->begun = true;
+    row->state = *fold_state(fold);
+    row->chain = outbox->after;
+    return STORE_OK;
+}

@@ -1,0 +1,330 @@
+-- What money depends on, one schema. Written by one process a shard (it locks the shard's row first); read by people,
+-- the audit and the console. Enumerations are text, equal to the Avro symbols; amounts are fen; ids sort by bytes.
+-- There are no foreign keys from the bulk tables: a step is written whole, in one transaction, by one writer, and a
+-- key check a line would double the cost of a day's close.
+
+create schema if not exists settled;
+
+create table if not exists settled.schema_migrations (
+    number     integer primary key,
+    name       text not null,
+    sha256     text not null,
+    applied_at timestamptz not null default now()
+);
+
+-- Recorded once; a later difference stops the program.
+create table if not exists settled.deployment (
+    one             boolean primary key default true check (one),
+    first_day       date not null,
+    timestamps      text not null check (timestamps in ('log-append', 'create')),
+    partitioner     text not null check (partitioner in ('murmur2', 'crc32')),
+    partitions      integer not null check (partitions > 0),
+    time_zone       text not null,
+    id_key          bytea not null check (octet_length(id_key) = 32),
+    consumer_group  text not null,
+    cluster_id      text not null default '',
+    calls_topic     text not null,
+    purchases_topic text not null,
+    credits_topic   text not null,
+    recorded_at     timestamptz not null default now()
+);
+comment on column settled.deployment.id_key is 'keys the index of identities; no output depends on it';
+
+create table if not exists settled.price_books (
+    sha256         text primary key,
+    name           text not null,
+    effective_from date not null unique,
+    file           bytea not null,
+    recorded_at    timestamptz not null default now()
+);
+comment on column settled.price_books.effective_from is '-infinity: the first version, always in force';
+comment on column settled.price_books.file is 'the YAML file, byte by byte';
+
+create table if not exists settled.parameters (
+    from_day             date primary key,
+    grace_ms             bigint not null,
+    late_days            integer not null,
+    future_tolerance_ms  bigint not null,
+    max_reject_share_ppm integer not null,
+    book_sha256          text not null references settled.price_books,
+    recorded_at          timestamptz not null default now()
+);
+comment on table settled.parameters is 'in force from from_day on; a row only ever starts on a day that no shard has opened';
+
+create table if not exists settled.writer_schemas (
+    id          integer primary key,
+    schema      text not null,
+    recorded_at timestamptz not null default now()
+);
+comment on table settled.writer_schemas is 'every schema an input was ever decoded by: replays need no registry';
+
+-- ---- shards ----
+
+create table if not exists settled.shards (
+    shard           integer primary key check (shard >= 0),
+    epoch           bigint not null,
+    step            bigint not null default 0,
+    open_day        date,
+    held_since      timestamptz,
+    calls_from      bigint not null default 0,
+    horizon         date not null default '-infinity',
+    decisions       bigint not null default 0,
+    sequence        bigint not null default 0,
+    chain_hash      bytea not null default decode(repeat('00', 32), 'hex') check (octet_length(chain_hash) = 32),
+    previous_digest text not null default repeat('0', 64),
+    relayed         bigint not null default 0 check (relayed <= sequence),
+    claimed_at      timestamptz not null default now(),
+    committed_at    timestamptz
+) with (fillfactor = 50);
+comment on column settled.shards.epoch is 'raised by each new owner; a lower one commits nothing';
+comment on column settled.shards.step is 'commits so far: tells what became of a commit whose answer was lost';
+comment on column settled.shards.open_day is 'the oldest day that is not settled; null: the shard has not begun';
+comment on column settled.shards.held_since is 'the open day is held: too many rejects among its calls';
+comment on column settled.shards.calls_from is 'a replay of the calls starts at this offset';
+comment on column settled.shards.horizon is 'latest own day of any accepted record';
+comment on column settled.shards.sequence is 'of the last outbox row; chain_hash is that row''s hash';
+comment on column settled.shards.relayed is 'known to be published up to here';
+
+create table if not exists settled.shard_logs (
+    shard             integer not null references settled.shards,
+    topic             text not null,
+    next_offset       bigint not null,
+    from_offset       bigint not null,
+    accepted          bigint not null,
+    duplicates        bigint not null,
+    rejected          bigint not null,
+    void              bigint not null,
+    unresolved        bigint not null,
+    unresolved_broken bigint not null,
+    last_offset       bigint not null,
+    last_timestamp    bigint not null,
+    last_hash         bigint not null,
+    primary key (shard, topic),
+    check (accepted + duplicates + rejected + void = next_offset - from_offset)
+) with (fillfactor = 50);
+comment on table settled.shard_logs is 'how far a shard has read each input; the counts are since the last cutoff';
+comment on column settled.shard_logs.last_timestamp is 'ms; with last_offset and last_hash the last record that was read, to know the log again';
+
+-- ---- accounts and their ledger ----
+
+create table if not exists settled.accounts (
+    account_id       text collate "C" primary key,
+    shard            integer not null,
+    balance          bigint not null,
+    status           text not null check (status in ('ACTIVE', 'SUSPENDED')),
+    account_sequence bigint not null,
+    opening          bigint not null,
+    credits          bigint not null,
+    adjustments      bigint not null,
+    position         bigint not null,
+    check (balance = opening + credits + adjustments)
+) with (fillfactor = 80);
+create index if not exists accounts_shard on settled.accounts (shard);
+comment on column settled.accounts.opening is 'balance after the last settlement; credits and adjustments are since then';
+comment on column settled.accounts.position is 'of the last row of its statement';
+
+create table if not exists settled.credits (
+    account_id   text collate "C" not null,
+    credit_id    text collate "C" not null,
+    kind         text not null check (kind in ('TOP_UP', 'ADJUSTMENT')),
+    amount       bigint not null,
+    credited_at  timestamptz not null,
+    received_at  timestamptz not null,
+    reason       text,
+    reference    text,
+    kafka_offset bigint not null,
+    shard        integer not null,
+    position     bigint not null,
+    balance      bigint not null,
+    primary key (account_id, credit_id)
+);
+create index if not exists credits_shard on settled.credits (shard, kafka_offset);
+
+create table if not exists settled.packages (
+    account_id   text collate "C" not null,
+    package_id   text collate "C" not null,
+    service      text not null check (service in ('AUDIENCE_INSIGHT', 'PURCHASE_INTENT')),
+    units        bigint not null,
+    remaining    bigint not null check (remaining between 0 and units - used),
+    amount       bigint not null,
+    valid_from   timestamptz not null,
+    valid_until  timestamptz not null,
+    kafka_offset bigint not null,
+    shard        integer not null,
+    used         bigint not null,
+    primary key (account_id, package_id)
+) with (fillfactor = 80);
+create index if not exists packages_shard on settled.packages (shard);
+comment on column settled.packages.used is 'used up before the purchase was recorded here, in the system billed by until then';
+
+create table if not exists settled.settlements (
+    account_id            text collate "C" not null,
+    business_day          date not null,
+    settlement_id         text not null,
+    calls                 bigint not null,
+    calls_while_suspended bigint not null,
+    amount                bigint not null,
+    opening_balance       bigint not null,
+    credits               bigint not null,
+    adjustments           bigint not null,
+    closing_balance       bigint not null,
+    status                text not null check (status in ('ACTIVE', 'SUSPENDED')),
+    shard                 integer not null,
+    sequence              bigint not null,
+    position              bigint not null,
+    primary key (account_id, business_day),
+    check (closing_balance = opening_balance + credits + adjustments - amount)
+);
+
+create table if not exists settled.settlement_lines (
+    account_id   text collate "C" not null,
+    business_day date not null,
+    line_no      integer not null,
+    usage_day    date not null,
+    service      text not null check (service in ('AUDIENCE_INSIGHT', 'PURCHASE_INTENT')),
+    charge       text not null check (charge in ('PACKAGE', 'POSTPAID')),
+    package_id   text collate "C",
+    tier_from    bigint,
+    calls        bigint not null,
+    units        bigint not null,
+    unit_price   bigint not null,
+    amount       bigint not null,
+    primary key (account_id, business_day, line_no)
+);
+
+create table if not exists settled.status_changes (
+    account_id       text collate "C" not null,
+    account_sequence bigint not null,
+    status           text not null check (status in ('ACTIVE', 'SUSPENDED')),
+    cause            text not null check (cause in ('ARREARS', 'CREDIT', 'ADJUSTMENT')),
+    settlement_id    text,
+    credit_id        text collate "C",
+    balance          bigint not null,
+    effective_at     timestamptz not null,
+    shard            integer not null,
+    sequence         bigint not null,
+    primary key (account_id, account_sequence),
+    check ((settlement_id is null) <> (credit_id is null))
+);
+create index if not exists status_changes_shard on settled.status_changes (shard, effective_at);
+
+-- ---- days ----
+
+create table if not exists settled.day_closes (
+    shard           integer not null,
+    business_day    date not null,
+    late            bigint not null,
+    zero_unit_calls bigint not null,
+    settlements     bigint not null,
+    amount          bigint not null,
+    price_book      text not null,
+    parameters      text not null,
+    content_digest  text not null,
+    previous_digest text not null,
+    digest          text not null,
+    sequence        bigint not null,
+    closed_at       timestamptz not null,
+    primary key (shard, business_day)
+);
+
+create table if not exists settled.day_cutoffs (
+    shard        integer not null,
+    business_day date not null,
+    topic        text not null,
+    from_offset  bigint not null,
+    to_offset    bigint not null,
+    cut_by       text not null check (cut_by in ('RECORD', 'CLOCK', 'RELEASE')),
+    accepted     bigint not null,
+    duplicates   bigint not null,
+    rejected     bigint not null,
+    void         bigint not null,
+    primary key (shard, business_day, topic),
+    check (accepted + duplicates + rejected + void = to_offset - from_offset)
+);
+comment on table settled.day_cutoffs is 'where a day ends on each log: recorded once, ruling for ever; to_offset is exclusive';
+
+-- ---- rejects, requests, decisions ----
+
+create table if not exists settled.rejects (
+    topic        text not null,
+    partition    integer not null,
+    kafka_offset bigint not null,
+    reason       text not null,
+    detail       text not null,
+    account_id   text collate "C",
+    record_id    text collate "C",
+    received_at  timestamptz not null,
+    sequence     bigint not null,
+    decision     bigint,
+    primary key (topic, partition, kafka_offset)
+);
+create index if not exists rejects_received on settled.rejects (received_at);
+create index if not exists rejects_account on settled.rejects (account_id) where account_id is not null;
+comment on column settled.rejects.account_id is 'null where it was not decoded or is no id by the rules; so is record_id';
+comment on column settled.rejects.decision is 'number of the shard''s decision that accepted or requeued it; null: open';
+
+create table if not exists settled.requests (
+    id            bigint generated always as identity primary key,
+    shard         integer not null,
+    kind          text not null check (kind in ('ACCEPT', 'REQUEUE', 'PASS')),
+    topic         text not null,
+    kafka_offset  bigint not null,
+    operator      text not null,
+    content       text not null,
+    requested_at  timestamptz not null,
+    state         text not null check (state in ('SENDING', 'WAITING', 'DONE', 'REFUSED')),
+    new_partition integer,
+    new_offset    bigint,
+    decision      bigint,
+    answer        text
+);
+-- One that stands for each record; an ask for a pass is of another kind than those about a reject.
+create unique index if not exists requests_once on settled.requests (topic, shard, kafka_offset, (kind = 'PASS'))
+    where state <> 'REFUSED';
+create index if not exists requests_waiting on settled.requests (shard, id) where state = 'WAITING';
+comment on table settled.requests is 'what operators ask for: SENDING (a requeue under way) -> WAITING (for the shard''s owner) -> DONE (a decision) or REFUSED';
+
+create table if not exists settled.decisions (
+    shard        integer not null,
+    number       bigint not null,
+    operator     text not null,
+    kind         text not null check (kind in ('ACCEPT', 'REQUEUE', 'PASS')),
+    content      text not null,
+    topic        text not null,
+    kafka_offset bigint not null,
+    as_of        timestamptz not null,
+    business_day date not null,
+    calls_at     bigint not null,
+    purchases_at bigint not null,
+    credits_at   bigint not null,
+    request      bigint not null unique references settled.requests,
+    decided_at   timestamptz not null,
+    primary key (shard, number)
+);
+comment on column settled.decisions.business_day is 'open when it was applied; its close names the decision';
+comment on column settled.decisions.calls_at is 'position of the log when the decision was applied; so are the next two';
+
+-- ---- outbox ----
+
+create table if not exists settled.outbox (
+    shard      integer not null,
+    sequence   bigint not null,
+    output     smallint not null check (output between 0 and 3),
+    key        bytea,
+    ce_id      text not null,
+    ce_time_ms bigint not null,
+    body       bytea not null,
+    hash       bytea not null check (octet_length(hash) = 32),
+    primary key (shard, sequence)
+);
+comment on column settled.outbox.output is '0 settlements, 1 account-status, 2 day-closes, 3 rejects';
+comment on column settled.outbox.hash is 'chains the rows of a shard: over the previous hash and this row';
+
+-- When what was published. A mark in place of a time in each row spares rewriting the outbox.
+create table if not exists settled.relay_marks (
+    shard        integer not null,
+    published_at timestamptz not null,
+    sequence     bigint not null,
+    primary key (shard, published_at)
+);
+comment on table settled.relay_marks is 'rows up to sequence were published at or before published_at; they go 8 days later';
