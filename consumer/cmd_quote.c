@@ -2,6 +2,7 @@
 #include "consumer/book_file.h"
 #include "consumer/cli.h"
 #include "consumer/config.h"
+#include "consumer/numbers.h"
 #include "pricing/quote.h"
 
 #include <inttypes.h>
@@ -112,33 +113,6 @@ static int choose_book(const struct args *args, struct book *out, struct error *
 
 // ---- the answer for people ----
 
-enum { NUMBER_SIZE = 48 };
-
-// "1234567" and "1234567.50" with a comma between thousands.
-static const char *grouped(const char *number, char out[NUMBER_SIZE])
-{
-    size_t whole = strcspn(number, "."), used = 0;
-    for (size_t i = 0; number[i] && used + 2 < NUMBER_SIZE; i++) {
-        if (i > 0 && i < whole && (whole - i) % 3 == 0) out[used++] = ',';
-        out[used++] = number[i];
-    }
-    out[used] = '\0';
-    return out;
-}
-
-static const char *units_text(int64_t units, char out[NUMBER_SIZE])
-{
-    char plain[NUMBER_SIZE];
-    snprintf(plain, sizeof plain, "%" PRId64, units);
-    return grouped(plain, out);
-}
-
-static const char *yuan_text(fen_t fen, char out[NUMBER_SIZE])
-{
-    char plain[MONEY_TEXT_SIZE];
-    return grouped(money_format_yuan(fen, plain), out);
-}
-
 static const char *unit_word(const struct service_prices *prices, int64_t units)
 {
     if (prices->unit == UNIT_CALL) return units == 1 ? "call" : "calls";
@@ -148,11 +122,11 @@ static const char *unit_word(const struct service_prices *prices, int64_t units)
 static void print_group(const struct service_prices *prices, const struct quote_group *group)
 {
     char calls[NUMBER_SIZE], units[NUMBER_SIZE], price[NUMBER_SIZE], from[NUMBER_SIZE];
-    printf("  %s %s", units_text(group->calls, calls), group->calls == 1 ? "call" : "calls");
+    printf("  %s %s", numbers_count(group->calls, calls), group->calls == 1 ? "call" : "calls");
     if (prices->unit == UNIT_LEAD)
-        printf(" of %s %s", units_text(group->units, units), unit_word(prices, group->units));
-    printf(": %s yuan a %s", yuan_text(group->unit_price, price), unit_word(prices, 1));
-    if (group->tier_from >= 0) printf(" (tier from %s)", units_text(group->tier_from, from));
+        printf(" of %s %s", numbers_count(group->units, units), unit_word(prices, group->units));
+    printf(": %s yuan a %s", numbers_yuan(group->unit_price, price), unit_word(prices, 1));
+    if (group->tier_from >= 0) printf(" (tier from %s)", numbers_count(group->tier_from, from));
     putchar('\n');
 }
 
@@ -163,7 +137,7 @@ static void print_head(const struct quote_request *request, const struct book *b
     printf("Service     %s %s\n", service_symbol(request->service), prices->name);
     printf("Price book  %s, SHA-256 %.12s", book->name, book->sha256);
     if (book->effective_from != DAY_NONE) printf(", from %s", calendar_format_day(book->effective_from, from));
-    printf("\nNeed        %s %s\n", units_text(quote->need_units, need), unit_word(prices, quote->need_units));
+    printf("\nNeed        %s %s\n", numbers_count(quote->need_units, need), unit_word(prices, quote->need_units));
     for (size_t i = 0; i < quote->group_count; i++) print_group(prices, &quote->groups[i]);
     putchar('\n');
 }
@@ -201,14 +175,14 @@ static void fill_row(const struct quote_option *option, struct row *row)
     snprintf(row->cells[COLUMN_WAY], NUMBER_SIZE, "%s", ways[option->way]);
     for (int c = COLUMN_PACKAGE; c <= COLUMN_LEFT; c++) snprintf(row->cells[c], NUMBER_SIZE, "-");
     if (option->way != QUOTE_POSTPAID) {
-        units_text(option->package_units, row->cells[COLUMN_PACKAGE]);
-        yuan_text(option->package_price, row->cells[COLUMN_PRICE]);
-        units_text(option->covered_units, row->cells[COLUMN_COVERED]);
-        units_text(option->left_units, row->cells[COLUMN_LEFT]);
+        numbers_count(option->package_units, row->cells[COLUMN_PACKAGE]);
+        numbers_yuan(option->package_price, row->cells[COLUMN_PRICE]);
+        numbers_count(option->covered_units, row->cells[COLUMN_COVERED]);
+        numbers_count(option->left_units, row->cells[COLUMN_LEFT]);
     }
-    units_text(option->postpaid_units, row->cells[COLUMN_REST]);
-    yuan_text(option->postpaid_amount, row->cells[COLUMN_REST_YUAN]);
-    yuan_text(option->total, row->cells[COLUMN_TOTAL]);
+    numbers_count(option->postpaid_units, row->cells[COLUMN_REST]);
+    numbers_yuan(option->postpaid_amount, row->cells[COLUMN_REST_YUAN]);
+    numbers_yuan(option->total, row->cells[COLUMN_TOTAL]);
 }
 
 static void print_row(const char *mark, const struct row *row, const int widths[COLUMNS])
@@ -237,12 +211,12 @@ static void print_table(const struct quote_request *request, const struct book *
     char total[NUMBER_SIZE], saved[NUMBER_SIZE];
     print_head(request, book, quote);
     print_options(quote);
-    printf("\n* the least: %s yuan", yuan_text(least->total, total));
+    printf("\n* the least: %s yuan", numbers_yuan(least->total, total));
     if (least->way == QUOTE_POSTPAID)
         puts(", paid after use");
     else
         printf(", %s less than postpaid; what is left stays valid for a year from the purchase\n",
-               yuan_text(quote->options[0].total - least->total, saved));
+               numbers_yuan(quote->options[0].total - least->total, saved));
 }
 
 // ---- the answer for programs: amounts in fen ----
