@@ -12,6 +12,7 @@ enum {
     RECENT_MAX = 256, // calls of the day that a duplicate or a conflict can follow
     DELAY_MS = 2000, // a record is at most this much later than its call
     VALUE_MAX = 512,
+    TOP_UP_STEPS = 20,
     PPM = 1000000,
 };
 
@@ -31,6 +32,7 @@ struct made_call {
 struct workload {
     struct workload_options options;
     struct party *accounts;
+    fen_t top_up_step;
     uint64_t random;
     int32_t day_index;
     int64_t left[INPUT_COUNT]; // of the day
@@ -117,15 +119,44 @@ static void send_call(struct workload *w, const struct made_call *call, struct w
     set_value(w, encode_call(&record, w->options.schema_ids[INPUT_CALLS], w->value, sizeof w->value), out);
 }
 
+// The leads of calls in a tier: `from` to `below` - 1. The last tier has no end of its own.
+static void tier_range(const struct service_prices *prices, int64_t i, int64_t *from, int64_t *below)
+{
+    *from = prices->tiers[i].from;
+    *below = i + 1 < (int64_t)prices->tier_count ? prices->tiers[i + 1].from : *from * 2;
+    if (*below > UNITS_OF_RECORD_MAX) *below = UNITS_OF_RECORD_MAX;
+    if (*below <= *from) *below = *from + 1;
+}
+
 // Small calls are more frequent; every tier occurs.
 static int64_t draw_leads(struct workload *w)
 {
     const struct service_prices *prices = &w->options.book->services[SERVICE_PURCHASE_INTENT];
-    int64_t count = (int64_t)prices->tier_count, a = draw_below(w, count), b = draw_below(w, count);
-    int64_t i = a < b ? a : b, from = prices->tiers[i].from;
-    int64_t below = i + 1 < count ? prices->tiers[i + 1].from : from * 2;
-    if (below > UNITS_OF_RECORD_MAX) below = UNITS_OF_RECORD_MAX;
-    return below > from ? from + draw_below(w, below - from) : from;
+    int64_t count = (int64_t)prices->tier_count, a = draw_below(w, count), b = draw_below(w, count), from, below;
+    tier_range(prices, a < b ? a : b, &from, &below);
+    return from + draw_below(w, below - from);
+}
+
+// About what a call costs postpaid: three of four are drawn by draw_leads, where tier i of n has (2(n - i) - 1) / n^2.
+static fen_t mean_price(const struct book *book)
+{
+    const struct service_prices *prices = &book->services[SERVICE_PURCHASE_INTENT];
+    int64_t n = (int64_t)prices->tier_count, sum = 0, from, below;
+    for (int64_t i = 0; i < n; i++) {
+        tier_range(prices, i, &from, &below);
+        sum += (2 * (n - i) - 1) * ((from + below) / 2 * prices->tiers[i].unit_price / (n * n));
+    }
+    return (3 * sum + book->services[SERVICE_AUDIENCE_INSIGHT].tiers[0].unit_price) / 4;
+}
+
+// 10 steps are what the calls of a day cost for each credit of a day, so that accounts drift into arrears and out again.
+static fen_t choose_top_up_step(const struct workload_options *o)
+{
+    const fen_t most = AMOUNT_MAX / TOP_UP_STEPS, step = 10000;
+    fen_t amount;
+    if (o->credits == 0 || !money_times(o->calls, mean_price(o->book), &amount)) return most;
+    amount = amount / (10 * o->credits) / step * step;
+    return amount < step ? step : amount > most ? most : amount;
 }
 
 static struct made_call draw_call(struct workload *w)
@@ -306,7 +337,7 @@ static void next_credit(struct workload *w, struct workload_message *out)
         .credited_at = w->timestamp,
     };
     if (record.kind == CREDIT_TOP_UP) {
-        record.amount = (1 + draw_below(w, 20)) * 5000000; // 50,000 to 1,000,000 yuan
+        record.amount = (1 + draw_below(w, TOP_UP_STEPS)) * w->top_up_step;
     } else {
         record.amount = (1 + draw_below(w, 1000)) * (draw_below(w, 2) ? 100 : -100); // 1 to 1,000 yuan
         record.reason = (struct slice){reason, sizeof reason - 1};
@@ -396,7 +427,7 @@ static int check_days(const struct workload_options *o, struct error *e)
     return 0;
 }
 
-static int check_options(const struct workload_options *o, struct error *e)
+int workload_check(const struct workload_options *o, struct error *e)
 {
     if (check_bound("accounts", o->accounts, 1, WORKLOAD_ACCOUNTS_MAX, e) != 0 ||
         check_bound("days", o->days, 1, WORKLOAD_DAYS_MAX, e) != 0 ||
@@ -417,7 +448,7 @@ static int check_options(const struct workload_options *o, struct error *e)
 int workload_create(const struct workload_options *options, struct workload **out, struct error *e)
 {
     assert(options->partitions > 0);
-    if (check_options(options, e) != 0) return -1;
+    if (workload_check(options, e) != 0) return -1;
     struct workload *w = calloc(1, sizeof *w);
     if (w) w->accounts = calloc((size_t)options->accounts, sizeof *w->accounts);
     if (!w || !w->accounts) {
@@ -426,6 +457,7 @@ int workload_create(const struct workload_options *options, struct workload **ou
     }
     w->options = *options;
     w->random = options->seed;
+    w->top_up_step = choose_top_up_step(options);
     for (int32_t i = 0; i < options->accounts; i++) {
         struct party *account = &w->accounts[i];
         int size = snprintf(account->id, sizeof account->id, "acct-%07" PRId32, i + 1);

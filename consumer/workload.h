@@ -45,7 +45,9 @@ struct workload_message {
 
 struct workload;
 
-// Returns 0, or -1 with ERROR_USAGE for options that make no valid workload.
+// 0, or -1 with ERROR_USAGE for options that make no valid workload. Partitions and schema ids are not looked at.
+int workload_check(const struct workload_options *options, struct error *e);
+// The same errors.
 int workload_create(const struct workload_options *options, struct workload **out, struct error *e);
 void workload_destroy(struct workload *workload);
 int64_t workload_total(const struct workload *workload); // records

@@ -234,6 +234,37 @@ static void live_records_are_made_at_the_clock(void **state)
     workload_destroy(load);
 }
 
+// Top-ups keep about even with what calls cost, so that accounts are suspended and resumed.
+static void top_ups_are_of_the_size_of_the_bills(void **state)
+{
+    struct workload_options options = options_of(*state);
+    options.credits = 300;
+    options.calls = 30000;
+    options.broken_ppm = options.late_ppm = options.duplicates_ppm = 0;
+    struct workload *load;
+    struct workload_message m;
+    struct error e;
+    assert_int_equal(workload_create(&options, &load, &e), 0);
+    fen_t billed = 0;
+    while (workload_next(load, 0, &m)) {
+        if (m.input != INPUT_CALLS) continue;
+        struct record record;
+        char detail[REJECT_DETAIL_SIZE];
+        const struct world *w = *state;
+        assert_int_equal(plan_decode(w->plans[INPUT_CALLS], m.value.data + FRAMING_SIZE, m.value.size - FRAMING_SIZE,
+                                     &record, detail),
+                         PLAN_OK);
+        enum service service = (enum service)record.field[CALL_SERVICE].number;
+        fen_t amount;
+        assert_true(rate_call(options.book, service,
+                              rate_units(options.book, service, record.field[CALL_LEAD_COUNT].number), &amount));
+        billed += amount;
+    }
+    fen_t paid = workload_tally(load)->credited_amount[CREDIT_TOP_UP];
+    assert_true(paid > billed * 8 / 10 && paid < billed * 12 / 10);
+    workload_destroy(load);
+}
+
 static void options_that_make_no_workload(void **state)
 {
     struct world *w = *state;
@@ -297,9 +328,13 @@ static void a_buffer_too_small_writes_nothing_beyond_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_WORLD(a_fold_finds_what_the_tally_says),      IN_WORLD(the_seed_decides_every_byte),
-        IN_WORLD(records_lie_where_their_key_hashes_to), IN_WORLD(live_records_are_made_at_the_clock),
-        IN_WORLD(options_that_make_no_workload),         cmocka_unit_test(a_buffer_too_small_writes_nothing_beyond_it),
+        IN_WORLD(a_fold_finds_what_the_tally_says),
+        IN_WORLD(the_seed_decides_every_byte),
+        IN_WORLD(records_lie_where_their_key_hashes_to),
+        IN_WORLD(live_records_are_made_at_the_clock),
+        IN_WORLD(top_ups_are_of_the_size_of_the_bills),
+        IN_WORLD(options_that_make_no_workload),
+        cmocka_unit_test(a_buffer_too_small_writes_nothing_beyond_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
