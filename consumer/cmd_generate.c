@@ -201,12 +201,13 @@ static int connect_all(struct generate *g, struct error *e)
 
 static int send_one(struct generate *g, const struct workload_message *m, struct error *e)
 {
+    // librdkafka copies both and takes them without const.
+    void *key = (void *)(uintptr_t)m->key.data, *value = (void *)(uintptr_t)m->value.data;
     for (;;) {
-        rd_kafka_resp_err_t code =
-            rd_kafka_producev(g->producer, RD_KAFKA_V_RKT(g->topics[m->input]), RD_KAFKA_V_PARTITION(m->partition),
-                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(m->key.data, m->key.size),
-                              RD_KAFKA_V_VALUE((void *)(uintptr_t)m->value.data, m->value.size),
-                              RD_KAFKA_V_TIMESTAMP(m->timestamp), RD_KAFKA_V_END);
+        rd_kafka_resp_err_t code = rd_kafka_producev(
+            g->producer, RD_KAFKA_V_RKT(g->topics[m->input]), RD_KAFKA_V_PARTITION(m->partition),
+            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, m->key.size),
+            RD_KAFKA_V_VALUE(value, m->value.size), RD_KAFKA_V_TIMESTAMP(m->timestamp), RD_KAFKA_V_END);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
             g->sent++;
             return 0;
