@@ -17,6 +17,7 @@ static const uint16_t transitions[RELAY_STATES][RELAY_EVENTS] = {
     [RELAY_INIT] =
         {
             [RELAY_ON_INITIALISED] = TO(RELAY_POSITION),
+            [RELAY_ON_FAILED] = TO(RELAY_INIT),
             [RELAY_ON_BROKEN] = TO(RELAY_CREATE),
             [RELAY_ON_FENCED] = TO(RELAY_EPOCH),
         },

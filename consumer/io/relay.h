@@ -5,32 +5,37 @@
 //   claimed ─► INIT (init_transactions fences the zombie) ─► RECOVER (read n) ─► IDLE ⇄ PUBLISH
 //                ▲                                                                     │ fenced or fatal: check the epoch
 //                └──────────────────────────── kept ◄──────────────────────────────────┴─► lost: stop
+//
+// core/relay_machine.h decides, publisher.h and published.h talk to Kafka, the store to PostgreSQL; here are the threads.
 #pragma once
 
 #include "consumer/io/store.h"
 
-#include <stdatomic.h>
+// Of one worker: a thread and a producer a shard, two database connections for all of them. A transaction is 40 to 90 ms
+// of waiting inside librdkafka's blocking calls, and an init_transactions can take seconds: on one thread every shard
+// would wait for all others (eight shards: 0.6 s more until a top-up's resumption is out), and one whose partition has
+// no leader would stop them all. A producer has several threads of its own anyway. A connection is held while rows
+// are loaded and queued, never while a transaction is committed.
+struct relay;
 
-struct relay; // of one worker: one thread, one database connection, a producer a shard
-
-struct relay_options {
+struct relay_options { // what it points to must outlive the relay
     const char *group, *dsn;
     const char *topics[OUTPUT_COUNT];
     int32_t schema_ids[OUTPUT_COUNT];
     // librdkafka properties for the producers, as name and value, n pairs; brokers included
     size_t property_count;
     const char *(*properties)[2];
-    int64_t (*clock_ms)(void *context);
+    int64_t (*clock_ms)(void *context); // called by several threads; pauses and time-outs do not depend on it
     void *clock_context;
-    bool drop_published; // false in tests that want to see every row
 };
 
-// Starts the thread. Errors: ERROR_CONFIG for properties librdkafka refuses.
+// Connects nowhere yet. Errors: ERROR_CONFIG for properties librdkafka refuses.
 int relay_create(const struct relay_options *options, struct relay **out, struct error *e);
-// Stops within a bound and frees; a batch under way is committed or aborted.
+// Stops within a bound and frees; a batch under way is committed or aborted, or left to the next owner's init.
 void relay_destroy(struct relay *relay);
 
-// The caller owns the shard since `epoch`; publishing starts. Adding it again with a higher epoch restarts it.
+// The caller owns the shard since `epoch`; publishing starts. Adding it again with a higher epoch restarts it; with the
+// same or a lower one nothing happens.
 void relay_add(struct relay *relay, int32_t shard, int64_t epoch);
 // Returns once the shard's producer is gone.
 void relay_remove(struct relay *relay, int32_t shard);
@@ -41,6 +46,7 @@ struct relay_status {
     int64_t published; // n; -1: not known yet
     bool lost; // the epoch is another's
     bool halted; // e.g. Kafka is ahead of PostgreSQL; error says the numbers and the remedy
-    struct error error; // of the halt, or the last trouble while retrying
+    struct error error; // of the halt, or the last trouble while retrying; kind ERROR_NONE when all is well
 };
+// Safe from any thread, as relay_wake is. A shard that was not added: published -1.
 struct relay_status relay_status(struct relay *relay, int32_t shard);

@@ -428,6 +428,7 @@ static struct relay_event perform(struct world *w, int r, enum relay_action acti
         w->relay[r].sent = false;
         return answer(w, RELAY_ON_CREATED, -1);
     case RELAY_DO_INIT:
+        if (!calm && draw(w, 8) == 0) return answer(w, draw(w, 2) ? RELAY_ON_FAILED : RELAY_ON_BROKEN, -1);
         w->relay[r].producer = ++w->producer_epoch;
         if (w->fences) abort_all(w);
         return answer(w, RELAY_ON_INITIALISED, -1);

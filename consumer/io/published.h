@@ -1,0 +1,26 @@
+// How far a shard is published, as Kafka tells it: the pseudo group's committed offset, or, where that has expired or was
+// deleted, the ends of the four output topics. To be asked only after init_transactions: then nothing is under way.
+#pragma once
+
+#include "consumer/io/publisher.h"
+
+enum published_result {
+    PUBLISHED_FOUND,
+    PUBLISHED_UNKNOWN, // no offset is stored: expired, deleted, or never was
+    PUBLISHED_UNAVAILABLE, // try again; *e says why
+    PUBLISHED_FOREIGN, // what is there is not ours: *e says what and the remedy
+};
+
+// Reads stable offsets only: one of a transaction that is not ended yet is waited for. *has_hash: the hash of row n was
+// stored with it (an operator's tool sets an offset without).
+enum published_result published_position(const struct publisher_options *options, int32_t shard,
+                                         const atomic_bool *stop, int64_t *n, bool *has_hash, uint8_t hash[32],
+                                         struct error *e);
+// The highest sequence among the last committed records of partition `shard` of the four topics; 0: there is none.
+enum published_result published_tails(const struct publisher_options *options, int32_t shard, const atomic_bool *stop,
+                                      int64_t *n, struct error *e);
+
+// Reads `shard` and `sequence` from a framed message of an output topic. Fields may be added behind them, so a newer or
+// older writer's record reads as well.
+int published_sequence(enum output output, const void *value, size_t size, int32_t *shard, int64_t *sequence,
+                       struct error *e);

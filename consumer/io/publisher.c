@@ -1,0 +1,349 @@
+#include "consumer/io/publisher.h"
+
+#include "pricing/calendar.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    SLICE_MS = 250, // how long a call of librdkafka may not notice `stop`
+    PATIENCE_MS = 30000, // for a commit or an abort; its outcome is unknown afterwards
+    INIT_MS = 2000, // then it says why; init_transactions goes on in the background and is resumed
+    OFFSETS_MS = 5000, // send_offsets_to_transaction cannot be resumed, so it is one call
+    FRAMING_SIZE = 5,
+    HEADER_COUNT = 6,
+    CE_SOURCE_SIZE = 320,
+};
+
+struct publisher {
+    const struct publisher_options *options;
+    int32_t shard;
+    const atomic_bool *stop;
+    rd_kafka_t *producer;
+    rd_kafka_topic_t *topics[OUTPUT_COUNT];
+    char ce_source[CE_SOURCE_SIZE];
+    char ce_types[OUTPUT_COUNT][64];
+    bool alone; // each row of this transaction is in a batch of its own
+    char *frame; // a row's value with its framing
+    size_t frame_size;
+    // The first delivery that failed for its own sake since publisher_begin.
+    rd_kafka_resp_err_t refusal;
+    int64_t refused_sequence;
+    size_t refused_size;
+    char refused_topic[256];
+};
+
+const char *relay_group(const char *group, char out[RELAY_GROUP_SIZE])
+{
+    snprintf(out, RELAY_GROUP_SIZE, "%s-relay", group);
+    return out;
+}
+
+void position_format(int64_t n, const uint8_t hash[32], char out[POSITION_TEXT_SIZE])
+{
+    int used = snprintf(out, POSITION_TEXT_SIZE, "1 %" PRId64 " ", n);
+    for (int i = 0; i < 32; i++, used += 2) snprintf(out + used, (size_t)(POSITION_TEXT_SIZE - used), "%02x", hash[i]);
+}
+
+bool position_parse(const char *text, size_t size, int64_t *n, uint8_t hash[32])
+{
+    char copy[POSITION_TEXT_SIZE], again[POSITION_TEXT_SIZE];
+    if (size >= sizeof copy) return false;
+    memcpy(copy, text, size);
+    copy[size] = '\0';
+    if (strncmp(copy, "1 ", 2) != 0) return false;
+    char *end = NULL;
+    *n = strtoll(copy + 2, &end, 10);
+    if (*end != ' ' || strlen(end + 1) != 64) return false;
+    for (size_t i = 0; i < 32; i++) {
+        const char pair[3] = {end[1 + 2 * i], end[2 + 2 * i], '\0'};
+        hash[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+    position_format(*n, hash, again); // whatever reads otherwise than it was written is not ours
+    return strcmp(copy, again) == 0;
+}
+
+int64_t publisher_clock_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+static bool may_wait(const struct publisher *p, int64_t until_ms)
+{
+    return !atomic_load(p->stop) && publisher_clock_ms() < until_ms;
+}
+
+// Only failures are reported. What an abort purges is no refusal, it follows from one.
+static void on_delivery(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
+{
+    struct publisher *p = opaque;
+    (void)producer;
+    bool purged = message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+    if (!message->err || purged || p->refusal) return;
+    p->refusal = message->err;
+    p->refused_sequence = (int64_t)(intptr_t)message->_private;
+    p->refused_size = message->len + message->key_len;
+    snprintf(p->refused_topic, sizeof p->refused_topic, "%s", rd_kafka_topic_name(message->rkt));
+}
+
+static int open_producer(struct publisher *p, struct error *e)
+{
+    static const char *defaults[][2] = {
+        {"compression.type", "lz4"},
+        // The broker answers CONCURRENT_TRANSACTIONS while it still writes the markers of the one before.
+        {"retry.backoff.ms", "10"},
+        {"linger.ms", "5"},
+        {"batch.size", "900000"}, // below the topics' default of max.message.bytes, which counts whole batches
+        {"message.max.bytes", "16000000"}, // a single row: the topic is to say what is too large, not the client
+    };
+    char id[RELAY_GROUP_SIZE + 16], group[RELAY_GROUP_SIZE];
+    snprintf(id, sizeof id, "%s-%" PRId32, relay_group(p->options->group, group), p->shard);
+    const char *fixed[][2] = {
+        {"transactional.id", id},
+        {"enable.idempotence", "true"},
+        {"delivery.report.only.error", "true"},
+        {"allow.auto.create.topics", "false"},
+        {"client.id", id},
+    };
+    const struct client_properties ours = {sizeof defaults / sizeof defaults[0], defaults};
+    rd_kafka_conf_t *conf = client_conf(&ours, &p->options->properties, e);
+    if (!conf) return -1;
+    char why[512];
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
+        if (rd_kafka_conf_set(conf, fixed[i][0], fixed[i][1], why, sizeof why) == RD_KAFKA_CONF_OK) continue;
+        rd_kafka_conf_destroy(conf);
+        return error_set(e, ERROR_CONFIG, "librdkafka refuses %s = %s: %s", fixed[i][0], fixed[i][1], why);
+    }
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_conf_set_opaque(conf, p);
+    p->producer = client_create(RD_KAFKA_PRODUCER, conf, e);
+    return p->producer ? 0 : -1;
+}
+
+int publisher_create(const struct publisher_options *options, int32_t shard, const atomic_bool *stop,
+                     struct publisher **out, struct error *e)
+{
+    struct publisher *p = calloc(1, sizeof *p);
+    if (!p) return error_set(e, ERROR_UNAVAILABLE, "memory is short");
+    p->options = options;
+    p->shard = shard;
+    p->stop = stop;
+    snprintf(p->ce_source, sizeof p->ce_source, "/settled/%s/%" PRId32, options->group, shard);
+    if (open_producer(p, e) != 0) {
+        publisher_destroy(p);
+        return -1;
+    }
+    for (int i = 0; i < OUTPUT_COUNT; i++) {
+        snprintf(p->ce_types[i], sizeof p->ce_types[i], "settled.%s.v1", record_name_of_output((enum output)i));
+        p->topics[i] = rd_kafka_topic_new(p->producer, options->topics[i], NULL);
+        if (p->topics[i]) continue;
+        publisher_destroy(p);
+        return error_set(e, ERROR_CONFIG, "%s is no topic name; mend topics in the configuration", options->topics[i]);
+    }
+    *out = p;
+    return 0;
+}
+
+void publisher_destroy(struct publisher *p)
+{
+    if (!p) return;
+    for (int i = 0; i < OUTPUT_COUNT; i++)
+        if (p->topics[i]) rd_kafka_topic_destroy(p->topics[i]);
+    if (p->producer) {
+        // What is still queued belongs to a transaction that nobody will commit.
+        rd_kafka_purge(p->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+        rd_kafka_destroy(p->producer);
+    }
+    free(p->frame);
+    free(p);
+}
+
+void publisher_poll(struct publisher *p)
+{
+    rd_kafka_poll(p->producer, 0);
+}
+
+// Takes the error. What the text is about: "what: librdkafka's words".
+static enum publish_result judge(struct publisher *p, rd_kafka_error_t *error, const char *what,
+                                 enum publish_result otherwise, struct error *e)
+{
+    bool fatal = rd_kafka_error_is_fatal(error);
+    error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": %s: %s (%s)", p->shard, what, rd_kafka_error_string(error),
+              rd_kafka_error_name(error));
+    rd_kafka_error_destroy(error);
+    return fatal ? PUBLISH_FENCED : otherwise;
+}
+
+// Calls again while librdkafka says that the operation goes on in the background.
+static rd_kafka_error_t *resume(struct publisher *p, rd_kafka_error_t *(*call)(rd_kafka_t *, int), int64_t patience_ms)
+{
+    int64_t until = publisher_clock_ms() + patience_ms;
+    for (;;) {
+        rd_kafka_error_t *error = call(p->producer, SLICE_MS);
+        if (!error || !rd_kafka_error_is_retriable(error) || !may_wait(p, until)) return error;
+        rd_kafka_error_destroy(error);
+        // Some retriable answers come at once.
+        rd_kafka_poll(p->producer, 10);
+    }
+}
+
+enum publish_result publisher_init(struct publisher *p, struct error *e)
+{
+    rd_kafka_error_t *error = resume(p, rd_kafka_init_transactions, INIT_MS);
+    if (!error) return PUBLISH_OK;
+    bool resumable = rd_kafka_error_is_retriable(error);
+    return judge(p, error, "cannot begin to publish", resumable ? PUBLISH_ABORTED : PUBLISH_BROKEN, e);
+}
+
+static enum publish_result refused(const struct publisher *p, struct error *e)
+{
+    error_set(e, ERROR_UNAVAILABLE, "topic %s partition %" PRId32 " refuses row %" PRId64 " of %zu bytes: %s",
+              p->refused_topic, p->shard, p->refused_sequence, p->refused_size, rd_kafka_err2str(p->refusal));
+    if (p->refusal != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) return PUBLISH_ABORTED;
+    if (!p->alone) return PUBLISH_SPLIT;
+    size_t limit = p->refused_size + 4096; // the batch's and the record's own headers count as well
+    error_set(e, ERROR_CONFIG,
+              "topic %s partition %" PRId32 " refuses row %" PRId64
+              " of settled.outbox, %zu bytes, as too large: raise "
+              "max.message.bytes of %s to at least %zu (kafka-configs --alter --entity-type topics --entity-name %s "
+              "--add-config max.message.bytes=%zu), and restart; nothing of the shard is published before",
+              p->refused_topic, p->shard, p->refused_sequence, p->refused_size, p->refused_topic, limit,
+              p->refused_topic, limit);
+    return PUBLISH_IMPOSSIBLE;
+}
+
+// Ends the transaction so that nothing of it is ever seen. *e keeps why; a delivery that was refused says it better.
+static enum publish_result give_up(struct publisher *p, struct error *e)
+{
+    struct error why;
+    rd_kafka_error_t *error = resume(p, rd_kafka_abort_transaction, PATIENCE_MS);
+    if (error) {
+        enum publish_result result = judge(p, error, "cannot abort a transaction", PUBLISH_BROKEN, &why);
+        // Whatever becomes of the producer: what a new one would meet again is to be said, and ends it.
+        enum publish_result refusal = p->refusal ? refused(p, e) : PUBLISH_OK;
+        if (refusal == PUBLISH_IMPOSSIBLE || refusal == PUBLISH_SPLIT) return refusal;
+        return result;
+    }
+    return p->refusal ? refused(p, e) : PUBLISH_ABORTED;
+}
+
+static rd_kafka_vu_t header(const char *name, const char *value)
+{
+    return (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADER, .u.header = {name, value, (ssize_t)strlen(value)}};
+}
+
+static void frame(struct publisher *p, const struct outbox_row *row)
+{
+    size_t size = row->body.size + FRAMING_SIZE;
+    if (size > p->frame_size) {
+        p->frame = realloc(p->frame, size);
+        if (!p->frame) abort();
+        p->frame_size = size;
+    }
+    uint32_t id = (uint32_t)p->options->schema_ids[row->output];
+    const char head[FRAMING_SIZE] = {0, (char)(id >> 24), (char)(id >> 16), (char)(id >> 8), (char)id};
+    memcpy(p->frame, head, sizeof head);
+    memcpy(p->frame + sizeof head, row->body.data, row->body.size);
+}
+
+static rd_kafka_error_t *send_row(struct publisher *p, const struct outbox_row *row)
+{
+    char time[INSTANT_TEXT_SIZE];
+    calendar_format_instant(row->ce_time, 0, time);
+    frame(p, row);
+    rd_kafka_vu_t parts[] = {
+        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = p->topics[row->output]},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = p->shard},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)row->key.data, row->key.size}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {p->frame, row->body.size + FRAMING_SIZE}},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)(intptr_t)row->sequence},
+        header("ce_specversion", "1.0"),
+        header("ce_id", row->ce_id),
+        header("ce_source", p->ce_source),
+        header("ce_type", p->ce_types[row->output]),
+        header("ce_time", time),
+        header("content-type", "application/avro"),
+    };
+    return rd_kafka_produceva(p->producer, parts, sizeof parts / sizeof parts[0]);
+}
+
+// Queues one row, waiting while the queue is full, and until it is delivered when it goes alone.
+static rd_kafka_error_t *queue_row(struct publisher *p, const struct outbox_row *row)
+{
+    int64_t until = publisher_clock_ms() + PATIENCE_MS;
+    rd_kafka_error_t *error;
+    while ((error = send_row(p, row)) && rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL &&
+           may_wait(p, until)) {
+        rd_kafka_error_destroy(error);
+        rd_kafka_poll(p->producer, 50);
+    }
+    if (error) return error;
+    if (p->alone)
+        while (rd_kafka_flush(p->producer, SLICE_MS) != RD_KAFKA_RESP_ERR_NO_ERROR && may_wait(p, until)) continue;
+    return NULL;
+}
+
+enum publish_result publisher_begin(struct publisher *p, const struct outbox_row *rows, size_t count, bool alone,
+                                    struct error *e)
+{
+    assert(count > 0);
+    p->refusal = RD_KAFKA_RESP_ERR_NO_ERROR;
+    p->alone = alone;
+    rd_kafka_error_t *error = rd_kafka_begin_transaction(p->producer);
+    if (error) return judge(p, error, "cannot begin a transaction", PUBLISH_BROKEN, e);
+    for (size_t i = 0; i < count; i++) {
+        error = queue_row(p, &rows[i]);
+        if (!error && !p->refusal) continue;
+        if (!error) return give_up(p, e);
+        rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+        if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !p->refusal) { // beyond the client's own message.max.bytes
+            p->refusal = code;
+            p->refused_sequence = rows[i].sequence;
+            p->refused_size = rows[i].key.size + rows[i].body.size + FRAMING_SIZE;
+            snprintf(p->refused_topic, sizeof p->refused_topic, "%s", p->options->topics[rows[i].output]);
+        }
+        enum publish_result result = judge(p, error, "cannot queue a row", PUBLISH_ABORTED, e);
+        return result == PUBLISH_FENCED ? result : give_up(p, e);
+    }
+    return PUBLISH_OK;
+}
+
+static rd_kafka_error_t *send_position(struct publisher *p, int64_t last, const uint8_t hash[32])
+{
+    char text[POSITION_TEXT_SIZE], group[RELAY_GROUP_SIZE];
+    position_format(last, hash, text);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *at =
+        rd_kafka_topic_partition_list_add(list, p->options->topics[OUTPUT_SETTLEMENTS], p->shard);
+    at->offset = last;
+    at->metadata_size = strlen(text);
+    at->metadata = strdup(text); // owned by the list
+    if (!at->metadata) abort();
+    rd_kafka_consumer_group_metadata_t *about =
+        rd_kafka_consumer_group_metadata_new(relay_group(p->options->group, group));
+    rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(p->producer, list, about, OFFSETS_MS);
+    rd_kafka_consumer_group_metadata_destroy(about);
+    rd_kafka_topic_partition_list_destroy(list);
+    return error;
+}
+
+enum publish_result publisher_commit(struct publisher *p, int64_t last, const uint8_t hash[32], struct error *e)
+{
+    rd_kafka_error_t *error = send_position(p, last, hash);
+    if (error) {
+        enum publish_result result = judge(p, error, "cannot send the position", PUBLISH_ABORTED, e);
+        return result == PUBLISH_FENCED ? result : give_up(p, e);
+    }
+    error = resume(p, rd_kafka_commit_transaction, PATIENCE_MS);
+    if (!error) return PUBLISH_OK;
+    bool abortable = rd_kafka_error_txn_requires_abort(error);
+    enum publish_result result = judge(p, error, "cannot commit a transaction", PUBLISH_BROKEN, e);
+    return abortable && result != PUBLISH_FENCED ? give_up(p, e) : result;
+}

@@ -1,0 +1,514 @@
+#include "consumer/io/relay.h"
+
+#include "consumer/core/relay_machine.h"
+#include "consumer/io/log.h"
+#include "consumer/io/published.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    BATCH_ROWS = 20000,
+    BATCH_BYTES = 16 << 20,
+    CONNECTIONS = 2, // a worker
+    IDLE_MS = 1000, // librdkafka is let report this often
+};
+
+// A database connection and room for the rows it loads.
+struct lane {
+    struct store *store;
+    bool lent;
+    struct outbox_row rows[BATCH_ROWS];
+};
+
+struct shard {
+    struct shard *next;
+    struct relay *relay;
+    int32_t number;
+    int64_t epoch;
+    pthread_t thread;
+    atomic_bool stop;
+    pthread_mutex_t lock; // of woken and status
+    pthread_cond_t changed; // woken or stop
+    int64_t woken;
+    struct relay_status status;
+    // The thread's own
+    struct relay_machine machine;
+    struct publisher *publisher;
+    bool alone; // a batch was too large for a topic: each row goes by itself
+    bool complained; // a trouble was logged and is not over
+};
+
+struct relay {
+    struct relay_options options;
+    struct publisher_options publisher;
+    pthread_mutex_t lock; // of shards and lanes
+    pthread_cond_t returned; // a lane
+    struct shard *shards;
+    struct lane *lanes[CONNECTIONS];
+};
+
+// ---- database connections ----
+
+static struct lane *borrow(struct shard *s)
+{
+    struct relay *r = s->relay;
+    struct lane *found = NULL;
+    pthread_mutex_lock(&r->lock);
+    while (!found && !atomic_load(&s->stop)) {
+        for (int i = 0; i < CONNECTIONS && !found; i++)
+            if (!r->lanes[i]->lent) found = r->lanes[i];
+        if (!found) pthread_cond_wait(&r->returned, &r->lock);
+    }
+    if (found) found->lent = true;
+    pthread_mutex_unlock(&r->lock);
+    return found;
+}
+
+static void give_back(struct shard *s, struct lane *lane)
+{
+    pthread_mutex_lock(&s->relay->lock);
+    lane->lent = false;
+    pthread_cond_broadcast(&s->relay->returned);
+    pthread_mutex_unlock(&s->relay->lock);
+}
+
+static enum store_result connect_lane(struct shard *s, struct lane *lane, struct error *e)
+{
+    if (lane->store) return STORE_OK;
+    struct store *store = NULL;
+    if (store_open(s->relay->options.dsn, &store, e) != 0) return STORE_UNAVAILABLE;
+    pthread_mutex_lock(&s->relay->lock); // relay_destroy looks for statements to interrupt
+    lane->store = store;
+    pthread_mutex_unlock(&s->relay->lock);
+    return STORE_OK;
+}
+
+static enum relay_event_kind event_of_store(enum store_result result, enum relay_event_kind when_ok)
+{
+    switch (result) {
+    case STORE_OK:
+        return when_ok;
+    case STORE_FENCED:
+        return RELAY_ON_LOST;
+    case STORE_DIVERGED:
+        return RELAY_ON_IMPOSSIBLE;
+    case STORE_UNAVAILABLE:
+    case STORE_FAILED:
+        break;
+    }
+    return RELAY_ON_FAILED;
+}
+
+// The broker holds max.message.bytes against a whole batch: only a row that goes alone shows whether it is too large.
+static void split(struct shard *s)
+{
+    s->alone = true;
+    log_event(LOG_WARN, "a batch is too large for an output topic: rows go one by one, slowly", "shard",
+              LOG_INT(s->number), "remedy", LOG_STR("raise max.message.bytes of the topic to 1048588"), LOG_END);
+}
+
+static enum relay_event_kind event_of_publish(struct shard *s, enum publish_result result,
+                                              enum relay_event_kind when_ok)
+{
+    switch (result) {
+    case PUBLISH_OK:
+        return when_ok;
+    case PUBLISH_SPLIT:
+        split(s);
+        return RELAY_ON_FAILED;
+    case PUBLISH_ABORTED:
+        return RELAY_ON_FAILED;
+    case PUBLISH_BROKEN:
+        return RELAY_ON_BROKEN;
+    case PUBLISH_FENCED:
+        return RELAY_ON_FENCED;
+    case PUBLISH_IMPOSSIBLE:
+        break;
+    }
+    return RELAY_ON_IMPOSSIBLE;
+}
+
+static enum relay_event_kind event_of_published(enum published_result result, enum relay_event_kind when_found)
+{
+    switch (result) {
+    case PUBLISHED_FOUND:
+        return when_found;
+    case PUBLISHED_UNKNOWN:
+        return RELAY_ON_POSITION_UNKNOWN;
+    case PUBLISHED_UNAVAILABLE:
+        return RELAY_ON_FAILED;
+    case PUBLISHED_FOREIGN:
+        break;
+    }
+    return RELAY_ON_IMPOSSIBLE;
+}
+
+// ---- actions: each fills the event that answers it ----
+
+static enum relay_event_kind create(struct shard *s, struct error *e)
+{
+    publisher_destroy(s->publisher);
+    s->publisher = NULL;
+    int failed = publisher_create(&s->relay->publisher, s->number, &s->stop, &s->publisher, e);
+    return failed ? RELAY_ON_FAILED : RELAY_ON_CREATED;
+}
+
+static enum relay_event_kind read_position(struct shard *s, struct relay_event *event, struct error *e)
+{
+    enum published_result result =
+        published_position(&s->relay->publisher, s->number, &s->stop, &event->n, &event->has_hash, event->hash, e);
+    return event_of_published(result, RELAY_ON_POSITION);
+}
+
+static enum relay_event_kind read_tails(struct shard *s, struct relay_event *event, struct error *e)
+{
+    return event_of_published(published_tails(&s->relay->publisher, s->number, &s->stop, &event->n, e), RELAY_ON_TAILS);
+}
+
+static enum relay_event_kind verify(struct shard *s, struct lane *lane, struct relay_event *event, struct error *e)
+{
+    enum store_result result = store_check_epoch(lane->store, s->number, s->epoch, &event->n, &event->mark, e);
+    if (result == STORE_OK)
+        result = store_outbox_hash(lane->store, s->number, s->machine.n, event->hash, &event->has_hash, e);
+    return event_of_store(result, RELAY_ON_VERIFIED);
+}
+
+static enum relay_event_kind mark(struct shard *s, struct lane *lane, struct error *e)
+{
+    const struct relay_options *o = &s->relay->options;
+    enum store_result result =
+        store_mark_relayed(lane->store, s->number, s->epoch, s->machine.n, o->clock_ms(o->clock_context), e);
+    return event_of_store(result, RELAY_ON_MARKED);
+}
+
+static enum relay_event_kind check_epoch(struct shard *s, struct lane *lane, struct error *e)
+{
+    return event_of_store(store_check_epoch(lane->store, s->number, s->epoch, NULL, NULL, e), RELAY_ON_KEPT);
+}
+
+// Whether the rows are those that follow row n: a gap, a changed row, or a fail-over to a server that has other rows
+// breaks the chain, on whichever connection they came.
+static bool check_chain(const struct shard *s, const struct outbox_row *rows, size_t count, struct error *e)
+{
+    const uint8_t *previous = s->machine.hash;
+    for (size_t i = 0; i < count; i++) {
+        int64_t due = s->machine.n + 1 + (int64_t)i;
+        uint8_t hash[RELAY_HASH_SIZE];
+        outbox_chain_hash(previous, &rows[i], hash);
+        if (rows[i].sequence == due && memcmp(hash, rows[i].hash, sizeof hash) == 0) {
+            previous = rows[i].hash;
+            continue;
+        }
+        error_set(
+            e, ERROR_CONFIG,
+            "shard %" PRId32 ": row %" PRId64 " of settled.outbox does not follow row %" PRId64
+            " (its chain hash differs, or a row is missing): rows were lost or changed in PostgreSQL. Bring it back "
+            "to the state that was published, and restart; nothing is published before",
+            s->number, rows[i].sequence, due - 1);
+        return false;
+    }
+    return true;
+}
+
+// Loads what is there and queues it in a transaction that is left open; *event has its last row.
+static enum relay_event_kind begin_batch(struct shard *s, struct lane *lane, struct relay_event *event, struct error *e)
+{
+    size_t count = 0;
+    enum store_result result =
+        store_load_outbox(lane->store, s->number, s->machine.n, BATCH_ROWS, BATCH_BYTES, lane->rows, &count, e);
+    if (result == STORE_DIVERGED) return RELAY_ON_IMPOSSIBLE;
+    if (result != STORE_OK) return RELAY_ON_FAILED;
+    if (count == 0) {
+        error_set(e, ERROR_UNAVAILABLE,
+                  "shard %" PRId32 ": settled.outbox has no row above %" PRId64 " although it had", s->number,
+                  s->machine.n);
+        return RELAY_ON_NOTHING;
+    }
+    if (!check_chain(s, lane->rows, count, e)) return RELAY_ON_IMPOSSIBLE;
+    const struct outbox_row *last = &lane->rows[count - 1];
+    event->n = last->sequence;
+    memcpy(event->hash, last->hash, sizeof event->hash);
+    return event_of_publish(s, publisher_begin(s->publisher, lane->rows, count, s->alone, e), RELAY_ON_COMMITTED);
+}
+
+static enum relay_event_kind publish(struct shard *s, struct lane *lane, struct relay_event *event, struct error *e)
+{
+    enum relay_event_kind begun = begin_batch(s, lane, event, e);
+    give_back(s, lane);
+    if (begun != RELAY_ON_COMMITTED) return begun;
+    return event_of_publish(s, publisher_commit(s->publisher, event->n, event->hash, e), RELAY_ON_COMMITTED);
+}
+
+static enum relay_event_kind on_database(struct shard *s, enum relay_action action, struct relay_event *event,
+                                         struct error *e)
+{
+    struct lane *lane = borrow(s);
+    if (!lane) return RELAY_ON_FAILED; // stopping
+    enum relay_event_kind kind = event_of_store(connect_lane(s, lane, e), RELAY_EVENTS);
+    if (kind == RELAY_EVENTS && action == RELAY_DO_PUBLISH) return publish(s, lane, event, e);
+    if (kind == RELAY_EVENTS && action == RELAY_DO_VERIFY) kind = verify(s, lane, event, e);
+    if (kind == RELAY_EVENTS && action == RELAY_DO_MARK) kind = mark(s, lane, e);
+    if (kind == RELAY_EVENTS && action == RELAY_DO_CHECK_EPOCH) kind = check_epoch(s, lane, e);
+    assert(kind != RELAY_EVENTS);
+    give_back(s, lane);
+    return kind;
+}
+
+static enum relay_event_kind perform(struct shard *s, enum relay_action action, struct relay_event *event,
+                                     struct error *e)
+{
+    switch (action) {
+    case RELAY_DO_CREATE:
+        return create(s, e);
+    case RELAY_DO_INIT:
+        return event_of_publish(s, publisher_init(s->publisher, e), RELAY_ON_INITIALISED);
+    case RELAY_DO_READ_POSITION:
+        return read_position(s, event, e);
+    case RELAY_DO_READ_TAILS:
+        return read_tails(s, event, e);
+    case RELAY_DO_VERIFY:
+    case RELAY_DO_PUBLISH:
+    case RELAY_DO_MARK:
+    case RELAY_DO_CHECK_EPOCH:
+        return on_database(s, action, event, e);
+    case RELAY_DO_WAIT:
+    case RELAY_DO_STOP:
+        break;
+    }
+    assert(!"no action that is answered");
+    return RELAY_EVENTS;
+}
+
+// ---- a shard's thread ----
+
+static void report(struct shard *s)
+{
+    const struct relay_machine *m = &s->machine;
+    bool trouble = m->trouble.kind != ERROR_NONE;
+    pthread_mutex_lock(&s->lock);
+    bool over = s->status.halted || s->status.lost;
+    if (m->known) s->status.published = m->n;
+    s->status.halted = m->state == RELAY_HALTED;
+    s->status.lost = m->state == RELAY_LOST;
+    s->status.error = m->trouble;
+    pthread_mutex_unlock(&s->lock);
+    if (over) return;
+    if (m->state == RELAY_HALTED)
+        log_event(LOG_ERROR, "publishing is halted", "shard", LOG_INT(s->number), "reason", LOG_STR(m->trouble.text),
+                  LOG_END);
+    else if (m->state == RELAY_LOST)
+        log_event(LOG_INFO, "publishing ends: the shard is another's", "shard", LOG_INT(s->number), "epoch",
+                  LOG_INT(s->epoch), LOG_END);
+    else if (trouble && !s->complained)
+        log_event(LOG_WARN, "publishing is in trouble, and goes on trying", "shard", LOG_INT(s->number), "reason",
+                  LOG_STR(m->trouble.text), LOG_END);
+    else if (!trouble && s->complained)
+        log_event(LOG_INFO, "publishing goes on", "shard", LOG_INT(s->number), "published", LOG_INT(m->n), LOG_END);
+    s->complained = trouble;
+}
+
+static void wait_for_change(struct shard *s, int64_t until_ms)
+{
+    int64_t at = publisher_clock_ms() + IDLE_MS;
+    if (until_ms < at) at = until_ms;
+    const struct timespec when = {at / 1000, at % 1000 * 1000000};
+    pthread_mutex_lock(&s->lock);
+    if (s->woken == 0 && !atomic_load(&s->stop)) pthread_cond_timedwait(&s->changed, &s->lock, &when);
+    pthread_mutex_unlock(&s->lock);
+    if (s->publisher) publisher_poll(s->publisher);
+}
+
+static void take_wake(struct shard *s)
+{
+    pthread_mutex_lock(&s->lock);
+    int64_t woken = s->woken;
+    s->woken = 0;
+    pthread_mutex_unlock(&s->lock);
+    if (woken > 0) relay_machine_on(&s->machine, &(struct relay_event){.kind = RELAY_ON_ROWS, .n = woken});
+}
+
+static void *serve(void *context)
+{
+    struct shard *s = context;
+    while (!atomic_load(&s->stop)) {
+        int64_t until;
+        take_wake(s);
+        enum relay_action action = relay_machine_next(&s->machine, publisher_clock_ms(), &until);
+        if (action == RELAY_DO_STOP) {
+            publisher_destroy(s->publisher);
+            s->publisher = NULL;
+        }
+        if (action == RELAY_DO_STOP || action == RELAY_DO_WAIT) {
+            wait_for_change(s, until);
+            continue;
+        }
+        struct error why = {0};
+        struct relay_event event = {.kind = RELAY_EVENTS};
+        event.kind = perform(s, action, &event, &why);
+        if (atomic_load(&s->stop)) break; // the answer may be no more than that
+        event.now_ms = publisher_clock_ms();
+        event.error = why.kind == ERROR_NONE ? NULL : &why;
+        relay_machine_on(&s->machine, &event);
+        report(s);
+    }
+    publisher_destroy(s->publisher);
+    s->publisher = NULL;
+    return NULL;
+}
+
+// ---- the public side ----
+
+static void init_monotonic(pthread_cond_t *cond)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+int relay_create(const struct relay_options *options, struct relay **out, struct error *e)
+{
+    struct relay *r = calloc(1, sizeof *r);
+    if (!r) return error_set(e, ERROR_UNAVAILABLE, "memory is short");
+    r->options = *options;
+    r->publisher = (struct publisher_options){
+        .group = options->group,
+        .properties = {options->property_count, options->properties},
+    };
+    memcpy(r->publisher.topics, options->topics, sizeof options->topics);
+    memcpy(r->publisher.schema_ids, options->schema_ids, sizeof options->schema_ids);
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->returned, NULL);
+    bool short_of_memory = false;
+    for (int i = 0; i < CONNECTIONS; i++) {
+        r->lanes[i] = calloc(1, sizeof *r->lanes[i]);
+        if (!r->lanes[i]) short_of_memory = true;
+    }
+    // What librdkafka makes of the properties together shows only when a producer is made.
+    atomic_bool stop = false;
+    struct publisher *trial = NULL;
+    if (short_of_memory ? error_set(e, ERROR_UNAVAILABLE, "memory is short")
+                        : publisher_create(&r->publisher, 0, &stop, &trial, e)) {
+        relay_destroy(r);
+        return -1;
+    }
+    publisher_destroy(trial);
+    *out = r;
+    return 0;
+}
+
+static void ask_to_stop(struct shard *s)
+{
+    pthread_mutex_lock(&s->lock);
+    atomic_store(&s->stop, true);
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_lock(&s->relay->lock);
+    pthread_cond_broadcast(&s->relay->returned);
+    pthread_mutex_unlock(&s->relay->lock);
+}
+
+static void end_shard(struct shard *s)
+{
+    pthread_join(s->thread, NULL);
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+void relay_destroy(struct relay *r)
+{
+    if (!r) return;
+    for (struct shard *s = r->shards; s; s = s->next) ask_to_stop(s);
+    pthread_mutex_lock(&r->lock);
+    for (int i = 0; i < CONNECTIONS; i++)
+        if (r->lanes[i] && r->lanes[i]->store) store_interrupt(r->lanes[i]->store);
+    pthread_mutex_unlock(&r->lock);
+    for (struct shard *s = r->shards, *next; s; s = next) {
+        next = s->next;
+        end_shard(s);
+    }
+    for (int i = 0; i < CONNECTIONS; i++) {
+        if (r->lanes[i]) store_close(r->lanes[i]->store);
+        free(r->lanes[i]);
+    }
+    pthread_cond_destroy(&r->returned);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+static struct shard **find(struct relay *r, int32_t number)
+{
+    struct shard **at = &r->shards;
+    while (*at && (*at)->number != number) at = &(*at)->next;
+    return at;
+}
+
+void relay_add(struct relay *r, int32_t number, int64_t epoch)
+{
+    pthread_mutex_lock(&r->lock);
+    const struct shard *present = *find(r, number);
+    bool same = present && present->epoch >= epoch;
+    pthread_mutex_unlock(&r->lock);
+    if (same) return;
+    if (present) relay_remove(r, number);
+    struct shard *s = calloc(1, sizeof *s);
+    if (!s) abort();
+    s->relay = r;
+    s->number = number;
+    s->epoch = epoch;
+    s->status.published = -1;
+    relay_machine_start(&s->machine, number);
+    pthread_mutex_init(&s->lock, NULL);
+    init_monotonic(&s->changed);
+    if (pthread_create(&s->thread, NULL, serve, s) != 0) abort(); // as malloc: the machine is at its end
+    pthread_mutex_lock(&r->lock);
+    s->next = r->shards;
+    r->shards = s;
+    pthread_mutex_unlock(&r->lock);
+}
+
+void relay_remove(struct relay *r, int32_t number)
+{
+    pthread_mutex_lock(&r->lock);
+    struct shard **at = find(r, number);
+    struct shard *s = *at;
+    if (s) *at = s->next;
+    pthread_mutex_unlock(&r->lock);
+    if (!s) return;
+    ask_to_stop(s);
+    end_shard(s);
+}
+
+void relay_wake(struct relay *r, int32_t number, int64_t sequence)
+{
+    pthread_mutex_lock(&r->lock);
+    struct shard *s = *find(r, number);
+    if (s) {
+        pthread_mutex_lock(&s->lock);
+        if (sequence > s->woken) s->woken = sequence;
+        pthread_cond_broadcast(&s->changed);
+        pthread_mutex_unlock(&s->lock);
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+struct relay_status relay_status(struct relay *r, int32_t number)
+{
+    struct relay_status status = {.published = -1};
+    pthread_mutex_lock(&r->lock);
+    struct shard *s = *find(r, number);
+    if (s) {
+        pthread_mutex_lock(&s->lock);
+        status = s->status;
+        pthread_mutex_unlock(&s->lock);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return status;
+}
