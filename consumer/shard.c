@@ -402,6 +402,16 @@ static void run_locating(struct shard *shard, int64_t mono_ms)
 
 // ---- reading ----
 
+static bool next_block(struct shard *shard, enum input input)
+{
+    struct reader *reader = &shard->log[input].reader;
+    if (reader_peek(reader)) return true;
+    if (reader->block) shard->host->release_block(shard->host->context, shard->id, input, reader->block);
+    reader->block = shard->host->next_block(shard->host->context, shard->id, input);
+    reader->at = 0;
+    return reader->block != NULL;
+}
+
 // The record at last_offset comes first: the log is the one that was read only if it is the one that is remembered.
 static bool prove(struct shard *shard, enum input input, const struct raw *raw)
 {
@@ -420,6 +430,18 @@ static bool prove(struct shard *shard, enum input input, const struct raw *raw)
         shard->host->input_topics[input], shard->id, state->last_offset);
     halt(shard, &e);
     return false;
+}
+
+// Before anything is judged. False: not yet, or halted.
+static bool prove_logs(struct shard *shard)
+{
+    bool all = true;
+    for (enum input i = 0; i < INPUT_COUNT; i++) {
+        struct input_log *log = &shard->log[i];
+        if (log->unproved && next_block(shard, i) && !prove(shard, i, reader_peek(&log->reader))) return false;
+        all = all && !log->unproved;
+    }
+    return all;
 }
 
 // In a drain: this log is done. Days that are due are cut where it ends.
@@ -520,7 +542,6 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
     const struct raw *raw = reader_peek(reader);
     enum fold_stop stop;
     struct error e;
-    if (log->unproved && !prove(shard, input, raw)) return false;
     if (raw->kind == RAW_END || raw->offset >= shard->drain[input]) {
         int64_t end = raw->offset < shard->drain[input] ? raw->offset : shard->drain[input];
         stop = fold_reached(shard->fold, input, end, now_ms);
@@ -539,16 +560,6 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
     }
     stop_log(shard, input, stop, mono_ms, now_ms);
     return stop == FOLD_MORE;
-}
-
-static bool next_block(struct shard *shard, enum input input)
-{
-    struct reader *reader = &shard->log[input].reader;
-    if (reader_peek(reader)) return true;
-    if (reader->block) shard->host->release_block(shard->host->context, shard->id, input, reader->block);
-    reader->block = shard->host->next_block(shard->host->context, shard->id, input);
-    reader->at = 0;
-    return reader->block != NULL;
 }
 
 // True when it stopped only because its turn was over.
@@ -573,13 +584,13 @@ static bool run_replay(struct shard *shard)
     struct reader *reader = &log->reader;
     struct error e;
     bool done = false;
+    if (!prove_logs(shard)) return false;
     for (int i = 0; i < TURN_BATCHES && !done; i++) {
         if (log->stop == FOLD_SCHEMA && shard->host->writers_generation(shard->host->context) == log->generation)
             return false;
         log->stop = FOLD_MORE;
         if (!next_block(shard, INPUT_CALLS)) return false;
         const struct raw *raw = reader_peek(reader);
-        if (log->unproved && !prove(shard, INPUT_CALLS, raw)) return false;
         log->generation = shard->host->writers_generation(shard->host->context);
         size_t count = raw->kind == RAW_END ? 0 : reader_decode(reader, shard->host, INT64_MAX);
         bool pending = count > 0 && shard->host->scratch->events[count - 1].schema_pending;
@@ -789,6 +800,7 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
 {
     int64_t now_ms = shard->host->clock_ms(shard->host->context);
     bool more = false;
+    if (!prove_logs(shard)) return false;
     // A step that waits for its commit is left as it is.
     if (!shard->built && !fold_step(shard->fold)->closed) {
         for (enum input i = 0; i < INPUT_COUNT && shard->state == SHARD_RUNNING; i++) {

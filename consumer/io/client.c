@@ -39,6 +39,8 @@ rd_kafka_conf_t *client_conf(const struct client_properties *ours, const struct 
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
+    // Properties go to every client; that a producer has no use for a consumer's is no news.
+    rd_kafka_conf_set(conf, "log.configuration.warnings", "false", NULL, 0);
     if (apply(conf, ours, e) == 0 && apply(conf, theirs, e) == 0) return conf;
     rd_kafka_conf_destroy(conf);
     return NULL;
