@@ -32,6 +32,7 @@ struct worker {
     uint64_t assignment; // seen; shards not assigned yet while `unconfirmed`
     bool unconfirmed;
     int64_t figures_at, slow_figures_at;
+    struct intake_position *told; // for commit_to_group
     int64_t calls_held; // the share in shared->calls_held
     pthread_t thread;
     bool started;
@@ -279,16 +280,11 @@ static void take_assignment(struct worker *worker, int64_t mono_ms)
 
 static void commit_to_group(struct worker *worker)
 {
-    int32_t partitions = worker->shared->partitions;
-    assert(partitions > 0);
-    int32_t *shards = calloc((size_t)partitions, sizeof *shards);
-    int64_t(*offsets)[INPUT_COUNT] = calloc((size_t)partitions, sizeof *offsets);
     size_t count = 0;
-    for (int32_t p = 0; shards && offsets && p < partitions; p++)
-        if (worker->shards[p] && shard_positions(worker->shards[p], offsets[count])) shards[count++] = p;
-    if (count > 0) intake_commit(worker->intake, count, shards, (const int64_t(*)[INPUT_COUNT])offsets);
-    free(shards);
-    free(offsets);
+    for (int32_t p = 0; p < worker->shared->partitions; p++)
+        if (worker->shards[p] && shard_positions(worker->shards[p], worker->told[count].offsets))
+            worker->told[count++].shard = p;
+    if (count > 0) intake_commit(worker->intake, worker->told, count);
 }
 
 static void check_calls_held(struct worker *worker)
@@ -437,6 +433,7 @@ static void free_worker(struct worker *worker)
     free(worker->shards);
     free(worker->assigned);
     free(worker->owned);
+    free(worker->told);
     free(worker->scratch);
     free(worker);
 }
@@ -448,7 +445,8 @@ static int create_parts(struct worker *worker, struct error *e)
     worker->assigned = calloc(partitions, sizeof *worker->assigned);
     worker->owned = calloc(partitions, sizeof *worker->owned);
     worker->scratch = calloc(1, sizeof *worker->scratch);
-    if (!worker->shards || !worker->assigned || !worker->owned || !worker->scratch)
+    worker->told = calloc(partitions, sizeof *worker->told);
+    if (!worker->shards || !worker->assigned || !worker->owned || !worker->scratch || !worker->told)
         return error_set(e, ERROR_RESTART, "memory is short for a worker");
     if (store_open(worker->shared->config->dsn, &worker->store, e) || encoder_create(&worker->encoder, e)) return -1;
     if (host_refresh_policy(worker, e) != STORE_OK) return -1;

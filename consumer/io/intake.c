@@ -691,13 +691,13 @@ int64_t intake_end(struct intake *intake, int32_t shard, enum input input)
     return lane_of(intake, shard, input)->end;
 }
 
-void intake_commit(struct intake *intake, size_t count, const int32_t *shards, const int64_t (*offsets)[INPUT_COUNT])
+void intake_commit(struct intake *intake, const struct intake_position *positions, size_t count)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)(count * INPUT_COUNT));
     for (size_t i = 0; i < count; i++)
         for (int input = 0; input < INPUT_COUNT; input++)
-            rd_kafka_topic_partition_list_add(list, intake->options.topics[input], shards[i])->offset =
-                offsets[i][input];
+            rd_kafka_topic_partition_list_add(list, intake->options.topics[input], positions[i].shard)->offset =
+                positions[i].offsets[input];
     if (list->cnt > 0) rd_kafka_commit(intake->client, list, 1);
     rd_kafka_topic_partition_list_destroy(list);
 }

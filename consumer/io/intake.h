@@ -46,7 +46,11 @@ void intake_release(struct intake *intake, int32_t shard, enum input input, stru
 // End of the log as the last fetch told it, for figures only; -1: not known.
 int64_t intake_end(struct intake *intake, int32_t shard, enum input input);
 // Tells the group the positions, for lag tools only: nothing of ours ever reads them back. Does not wait.
-void intake_commit(struct intake *intake, size_t count, const int32_t *shards, const int64_t (*offsets)[INPUT_COUNT]);
+struct intake_position {
+    int32_t shard;
+    int64_t offsets[INPUT_COUNT];
+};
+void intake_commit(struct intake *intake, const struct intake_position *positions, size_t count);
 
 // True when reading cannot go on (*e says why): damaged data, offsets out of range, topics cut differently.
 bool intake_failed(struct intake *intake, struct error *e);
