@@ -35,6 +35,24 @@ static const struct option_spec topics_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct option_spec rejects_options[] = {
+    {"topic", 0, "TOPIC", "only of this input topic"},
+    {"partition", 0, "N", "only of this partition"},
+    {"reason", 0,
+     "UNDECODABLE|UNKNOWN_SCHEMA|INCOMPATIBLE_SCHEMA|MISROUTED|INVALID|FROM_FUTURE|TOO_LATE|REFUND|NOT_FOR_SALE|"
+     "CONFLICT",
+     "only with this reason"},
+    {"account", 0, "ID", "only of this account"},
+    {"from-day", 0, "DATE", "only what arrived on or after this day"},
+    {"to-day", 0, "DATE", "only what arrived on or before this day"},
+    {"all", 0, NULL, "list: also those that were decided; requeue and accept: every open one"},
+    {"limit", 0, "N", "at most so many"},
+    {"format", 0, "table|json|csv", "how to list (table)"},
+    {"operator", 0, "NAME", "who decides, for the record (the user who runs it)"},
+    {"wait", 0, "SECONDS", "wait so long for the owners of the shards to answer (0)"},
+    {NULL, 0, NULL, NULL},
+};
+
 // Order of the overview. A verb is listed once its cmd_ function exists.
 const struct verb cli_verbs[] = {
     {.name = "quote",
@@ -58,6 +76,28 @@ const struct verb cli_verbs[] = {
      .min_operands = 1,
      .max_operands = 1,
      .options = topics_options},
+    {.name = "migrate",
+     .run = cmd_migrate,
+     .summary = "bring the database's schema up to this version",
+     .about =
+         "Applies the migrations that are missing, under a lock, and grants the roles what they need. It can run at "
+         "every deployment.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED},
+    {.name = "rejects",
+     .run = cmd_rejects,
+     .summary = "list what could not be billed, and decide about it",
+     .about =
+         "list prints the open rejects. requeue sends the original record again, once, after its cause was mended: it "
+         "gets the reject's bytes, key and headers, and headers settled_requeued_topic, _partition, _offset and "
+         "_request. accept records that nobody will be billed for it. pass lets a record be judged whose timestamp is "
+         "impossible and before which its shard waits.\nWhat is asked for is applied by the process that owns the "
+         "shard, and named in the next day close. Asking again changes nothing.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .actions = "list|requeue|accept|pass",
+     .operands = "[TOPIC/PARTITION/OFFSET...]",
+     .min_operands = 1,
+     .max_operands = ARGS_OPERANDS_MAX,
+     .options = rejects_options},
     {.name = "version", .run = cmd_version, .summary = "print the version and those of the libraries"},
     {.name = "help",
      .run = cmd_help,

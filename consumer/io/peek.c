@@ -1,0 +1,140 @@
+#include "consumer/io/peek.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct peek {
+    rd_kafka_t *consumer;
+};
+
+enum {
+    SLICE_MS = 100,
+    // The last offsets of a partition may be control records, which are never delivered.
+    NEWEST_TAIL = 10,
+};
+
+static int64_t monotonic_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+int peek_create(const struct client_properties *properties, const char *group, struct peek **out, struct error *e)
+{
+    const char *fixed[][2] = {
+        {"group.id", group},
+        {"enable.auto.commit", "false"},
+        {"enable.partition.eof", "true"},
+        {"auto.offset.reset", "error"},
+        {"isolation.level", "read_committed"},
+        {"allow.auto.create.topics", "false"},
+        {"fetch.wait.max.ms", "20"}, // the end of a partition should be told at once
+    };
+    // Ours last: with them no property could make a peek commit or wander.
+    struct client_properties ours = {sizeof fixed / sizeof *fixed, fixed};
+    struct peek *peek = calloc(1, sizeof *peek);
+    if (!peek) return error_set(e, ERROR_RESTART, "out of memory");
+    rd_kafka_conf_t *conf = client_conf(properties, &ours, e);
+    if (conf) {
+        rd_kafka_conf_set_log_cb(conf, NULL);
+        peek->consumer = client_create(RD_KAFKA_CONSUMER, conf, e);
+    }
+    if (!peek->consumer) {
+        free(peek);
+        return -1;
+    }
+    rd_kafka_poll_set_consumer(peek->consumer);
+    *out = peek;
+    return 0;
+}
+
+void peek_destroy(struct peek *peek)
+{
+    if (!peek) return;
+    // Nothing was joined, so there is nothing to leave; closing can hang.
+    rd_kafka_destroy_flags(peek->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    free(peek);
+}
+
+static int assign(struct peek *peek, const rd_kafka_topic_partition_list_t *list, struct error *e)
+{
+    rd_kafka_resp_err_t code = rd_kafka_assign(peek->consumer, list);
+    return code ? error_set(e, ERROR_UNAVAILABLE, "partitions cannot be read: %s", rd_kafka_err2str(code)) : 0;
+}
+
+// Whether what a poll gave ends the search for one record. Takes the message.
+static bool settle_record(rd_kafka_message_t *message, const char *topic, int32_t partition, int64_t offset,
+                          rd_kafka_message_t **out, int *status, struct error *e)
+{
+    bool ours = !message->err && message->partition == partition && message->offset == offset;
+    bool past = !message->err ? message->offset > offset
+                              : message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
+                                    message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+                                    message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+    bool refused = message->err && !past && message->err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN &&
+                   message->err != RD_KAFKA_RESP_ERR__TRANSPORT;
+    if (ours) {
+        *out = message;
+        *status = 0;
+        return true;
+    }
+    if (past)
+        *status = error_set(e, ERROR_CONFIG, "%s/%" PRId32 "/%" PRId64 " is not in the log (any more)", topic,
+                            partition, offset);
+    if (refused)
+        *status = error_set(e, ERROR_CONFIG, "%s/%" PRId32 "/%" PRId64 " cannot be read: %s", topic, partition, offset,
+                            rd_kafka_message_errstr(message));
+    rd_kafka_message_destroy(message);
+    return past || refused;
+}
+
+int peek_record(struct peek *peek, const char *topic, int32_t partition, int64_t offset, int timeout_ms,
+                rd_kafka_message_t **out, struct error *e)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
+    int status = assign(peek, list, e);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (status) return status;
+    bool settled = false;
+    for (int64_t end = monotonic_ms() + timeout_ms; !settled && monotonic_ms() < end;) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
+        if (message) settled = settle_record(message, topic, partition, offset, out, &status, e);
+    }
+    rd_kafka_assign(peek->consumer, NULL);
+    if (settled) return status;
+    return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 "/%" PRId64 " was not read within %d s; check kafka.brokers",
+                     topic, partition, offset, timeout_ms / 1000);
+}
+
+int peek_newest(struct peek *peek, const char *topic, int32_t partitions, int timeout_ms, int64_t *timestamp_ms,
+                int32_t *partition, struct error *e)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+    for (int32_t p = 0; p < partitions; p++)
+        rd_kafka_topic_partition_list_add(list, topic, p)->offset = RD_KAFKA_OFFSET_TAIL(NEWEST_TAIL);
+    int status = assign(peek, list, e);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (status) return status;
+    int32_t open = partitions;
+    *timestamp_ms = -1;
+    *partition = -1;
+    for (int64_t end = monotonic_ms() + timeout_ms; open > 0 && monotonic_ms() < end;) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
+        if (!message) continue;
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) open--;
+        int64_t timestamp = message->err ? -1 : rd_kafka_message_timestamp(message, NULL);
+        if (timestamp > *timestamp_ms) {
+            *timestamp_ms = timestamp;
+            *partition = message->partition;
+        }
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_assign(peek->consumer, NULL);
+    if (open == 0) return 0;
+    return error_set(e, ERROR_UNAVAILABLE,
+                     "topic %s: the last records of %" PRId32 " partitions were not read within %d s", topic, open,
+                     timeout_ms / 1000);
+}

@@ -1,0 +1,22 @@
+// Single records read back from a topic, outside any group's work: with bounded time, nothing committed.
+#pragma once
+
+#include "consumer/io/client.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct peek; // a consumer
+
+// `group` only names the client to brokers with access lists; it is never joined.
+int peek_create(const struct client_properties *properties, const char *group, struct peek **out, struct error *e);
+void peek_destroy(struct peek *peek);
+
+// The committed record at an offset; free with rd_kafka_message_destroy. Errors: ERROR_CONFIG when it is not there (any
+// more), ERROR_UNAVAILABLE.
+int peek_record(struct peek *peek, const char *topic, int32_t partition, int64_t offset, int timeout_ms,
+                rd_kafka_message_t **out, struct error *e);
+
+// The latest timestamp among the last record of each partition. *partition -1: all are empty.
+int peek_newest(struct peek *peek, const char *topic, int32_t partitions, int timeout_ms, int64_t *timestamp_ms,
+                int32_t *partition, struct error *e);
