@@ -36,6 +36,8 @@ static int complain_at(struct reader *r, yaml_mark_t mark, const char *format, .
     return error_set(r->e, ERROR_CONFIG, "%s:%zu:%zu: %s", r->file, mark.line + 1, mark.column + 1, text);
 }
 
+// Always a failure, which clang's analyzer does not see in a variadic function.
+#define complain_at(...) (complain_at(__VA_ARGS__), -1)
 #define complain(r, node, ...) complain_at((r), (node)->start_mark, __VA_ARGS__)
 
 // ---- scalars ----
@@ -205,7 +207,8 @@ static int read_mapping(struct reader *r, const yaml_node_t *node, const char *w
         values[i] = yaml_document_get_node(r->document, pair->value);
     }
     for (size_t i = 0; i < count; i++)
-        if (keys[i].required && !values[i]) return complain(r, node, "key %s is missing in %s; add it", keys[i].name, what);
+        if (keys[i].required && !values[i])
+            return complain(r, node, "key %s is missing in %s; add it", keys[i].name, what);
     return 0;
 }
 
@@ -483,6 +486,7 @@ static int parse_document(struct reader *r, yaml_parser_t *parser, const char *b
                       : complain_at(r, (yaml_mark_t){0}, "the file holds nothing; write a price book");
     if (result == 0) result = read_book(r, root, out);
     yaml_document_delete(&document);
+    r->document = NULL;
     return result;
 }
 

@@ -92,6 +92,7 @@ static bool is_bare(const char *text)
 static void put_pair(struct line *line, enum log_format format, const char *key, struct log_value value)
 {
     char number[24];
+    const char *text = value.kind == LOG_KIND_INT || !value.string ? "" : value.string;
     if (line->used > 0 && line->text[line->used - 1] != '{') put_text(line, format == LOG_JSON ? "," : " ");
     if (format == LOG_JSON)
         put_quoted(line, key);
@@ -101,10 +102,10 @@ static void put_pair(struct line *line, enum log_format format, const char *key,
     if (value.kind == LOG_KIND_INT) {
         snprintf(number, sizeof number, "%" PRId64, value.integer);
         put_text(line, number);
-    } else if (format == LOG_LOGFMT && is_bare(value.string ? value.string : "")) {
-        put_text(line, value.string);
+    } else if (format == LOG_LOGFMT && is_bare(text)) {
+        put_text(line, text);
     } else {
-        put_quoted(line, value.string ? value.string : "");
+        put_quoted(line, text);
     }
 }
 
