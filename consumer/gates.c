@@ -352,8 +352,8 @@ static void check_kafka(struct gates *g)
     struct client_properties properties = config_properties(g->config, pairs);
     struct admin *admin = NULL;
     struct error e = {0};
-    for (int i = 0; i < TOPIC_COUNT; i++)
-        names[i] = i < INPUT_COUNT ? g->config->input_topics[i] : g->config->output_topics[i - INPUT_COUNT];
+    for (int i = 0; i < INPUT_COUNT; i++) names[i] = g->config->input_topics[i];
+    for (int i = 0; i < OUTPUT_COUNT; i++) names[INPUT_COUNT + i] = g->config->output_topics[i];
     if (admin_create(&properties, KAFKA_TIMEOUT_MS, &admin, &e) || admin_cluster(admin, g->cluster_id, &e) ||
         admin_describe(admin, names, TOPIC_COUNT, g->topics, &e)) {
         find_error(g, &e);
