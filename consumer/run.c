@@ -169,6 +169,7 @@ static int start_workers(struct run *run, struct error *e)
     int wanted = run->config.workers > 0 ? run->config.workers : (int)(cores > 0 ? cores : 1);
     // A member of the group without a shard would only take part in rebalances.
     if (wanted > run->shared.partitions) wanted = run->shared.partitions;
+    run->shared.workers = wanted;
     run->workers = calloc((size_t)wanted, sizeof(struct worker *));
     if (!run->workers) return error_set(e, ERROR_RESTART, "memory is short");
     for (; run->worker_count < (size_t)wanted; run->worker_count++)

@@ -33,7 +33,8 @@ struct input_log {
     bool unproved; // the record at last_offset has to be delivered first, and be the remembered one
     bool asked, located; // a question for its ends is open; is answered since LOCATING
     struct log_ends ends;
-    struct log_state counted; // what the metrics have
+    struct log_state counted; // up to here `pending` has counted
+    int64_t pending[RESULT_COUNT]; // for the metrics, once they are committed
     bool ended; // in a drain: nothing more is read
 };
 
@@ -115,6 +116,7 @@ static void drop_fold(struct shard *shard)
     shard->fold = NULL;
     shard->built = shard->must_commit = false;
     shard->effects_at = shard->moved_at = 0;
+    for (int i = 0; i < INPUT_COUNT; i++) memset(shard->log[i].pending, 0, sizeof shard->log[i].pending);
     figures(shard)->calls_held = figures(shard)->bytes_held = 0;
 }
 
@@ -153,10 +155,10 @@ static void count_log(struct shard *shard, enum input input)
     const struct log_state *now = &fold_state(shard->fold)->log[input];
     struct shard_metrics *m = figures(shard);
     if (now->from != log->counted.from) log->counted = (struct log_state){.from = now->from}; // a close starts over
-    m->records[input][RESULT_ACCEPTED] += now->accepted - log->counted.accepted;
-    m->records[input][RESULT_DUPLICATE] += now->duplicates - log->counted.duplicates;
-    m->records[input][RESULT_REJECTED] += now->rejected - log->counted.rejected;
-    m->records[input][RESULT_VOID] += now->voids - log->counted.voids;
+    log->pending[RESULT_ACCEPTED] += now->accepted - log->counted.accepted;
+    log->pending[RESULT_DUPLICATE] += now->duplicates - log->counted.duplicates;
+    log->pending[RESULT_REJECTED] += now->rejected - log->counted.rejected;
+    log->pending[RESULT_VOID] += now->voids - log->counted.voids;
     m->position[input] = now->next;
     m->last_timestamp[input] = now->last_offset >= 0 ? now->last_timestamp : 0;
     m->stop[input] = log->stop;
@@ -174,9 +176,15 @@ static void count_fold(struct shard *shard, const struct relay_status *relay, in
     m->published = relay->published;
 }
 
+// The step is committed: what was judged counts, and counts once, in whatever process.
 static void count_step(struct shard *shard, const struct step *step)
 {
     struct shard_metrics *m = figures(shard);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        for (int r = 0; r < RESULT_COUNT; r++) {
+            m->records[i][r] += shard->log[i].pending[r];
+            shard->log[i].pending[r] = 0;
+        }
     for (size_t i = 0; i < step->reject_count; i++) m->rejects[step->rejects[i].input][step->rejects[i].reason]++;
     m->settlements += (int64_t)step->settlement_count;
     m->days_closed += step->closed;

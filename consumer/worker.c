@@ -31,7 +31,7 @@ struct worker {
     bool *assigned; // by partition, as of `assignment`
     uint64_t assignment; // seen; shards not assigned yet while `unconfirmed`
     bool unconfirmed;
-    int64_t figures_at, slow_figures_at;
+    int64_t joined_at, figures_at, slow_figures_at;
     struct intake_position *told; // for commit_to_group
     int64_t calls_held; // the share in shared->calls_held
     pthread_t thread;
@@ -249,17 +249,30 @@ static void host_init(struct worker *worker)
 
 // ---- the fold thread ----
 
+// The workers of a process join one after the other, and each join deals all shards anew: what the first one began
+// would be for nothing. False: wait for the others, for a bounded time.
+static bool all_joined(struct worker *worker, int64_t mono_ms)
+{
+    if (!worker->joined_at) {
+        worker->joined_at = mono_ms;
+        worker->shared->joined++;
+    }
+    return worker->shared->joined >= worker->shared->workers ||
+           mono_ms - worker->joined_at > worker->shared->session_ms;
+}
+
 static void take_assignment(struct worker *worker, int64_t mono_ms)
 {
     bool confirmed;
     uint64_t assignment = intake_assignment(worker->intake, worker->assigned, &confirmed);
+    if (assignment == 0) return;
     if (assignment != worker->assignment) {
         worker->assignment = assignment;
         worker->unconfirmed = true;
         for (int32_t p = 0; p < worker->shared->partitions; p++)
             if (worker->shards[p]) shard_revoke(worker->shards[p], mono_ms);
     }
-    if (!worker->unconfirmed || !confirmed) return;
+    if (!worker->unconfirmed || !confirmed || !all_joined(worker, mono_ms)) return;
     worker->unconfirmed = false;
     int64_t count = 0;
     struct error e;

@@ -28,6 +28,8 @@ struct worker_shared {
     struct metrics *metrics;
     int32_t schema_ids[OUTPUT_COUNT];
     int64_t (*drain)[INPUT_COUNT]; // by partition: the ends to read to; NULL: go on for ever
+    int workers;
+    _Atomic int joined; // workers that have had an assignment
     _Atomic int64_t calls_held; // by all shards of the process
     _Atomic int64_t first_read_at, last_read_at; // monotonic ms of the first and the last block taken; 0: none
 };

@@ -7,6 +7,8 @@
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
     // librdkafka's levels are syslog's: 3 error, 4 warning, 6 information.
+    // A transaction coordinator that is not there yet is retried every few milliseconds.
+    if (strcmp(facility, "GETPID") == 0 && strstr(text, "retrying")) level = 7;
     enum log_level ours = level <= 3 ? LOG_ERROR : level <= 4 ? LOG_WARN : level <= 6 ? LOG_INFO : LOG_DEBUG;
     log_event(ours, "kafka client", "client", LOG_STR(client ? rd_kafka_name(client) : ""), "facility",
               LOG_STR(facility), "text", LOG_STR(text), LOG_END);

@@ -509,6 +509,7 @@ static const char *(member_properties[])[2] = {
     {"partition.assignment.strategy", "range"},
     {"check.crcs", "true"},
     {"session.timeout.ms", "10000"},
+    {"heartbeat.interval.ms", "1000"}, // a member learns by it that another one joins
     {"max.poll.interval.ms", "30000"},
     // A full queue is looked at again when a fetch of another partition comes back: keep those short.
     {"fetch.wait.max.ms", "100"},
