@@ -172,7 +172,8 @@ void store_drop(struct store *store)
     if (store->conn) PQfinish(store->conn);
     store->conn = NULL;
     store->seen_count = 0;
-    store->queued = 0;
+    store->queued.used = 0;
+    pipe_forget(store);
 }
 
 // Every text leaves and comes as UTF-8: the byte order of ids is theirs, and another encoding could not hold them all.
@@ -302,6 +303,7 @@ void store_close(struct store *store)
     PQclear(store->held);
     store_drop(store);
     bytes_release(&store->row.bytes);
+    bytes_release(&store->queued);
     pthread_mutex_destroy(&store->lock);
     free(store->seen);
     free(store->dsn);

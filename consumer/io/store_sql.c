@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <endian.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -14,24 +15,29 @@ enum {
     STATEMENT_SIZE = 1024,
 };
 
-// Sends one statement; the values are read out of the row, where each lies behind its length.
-static int send_statement(struct store *store, const char *sql, const struct row *params)
+// The values of a row, where each lies behind its length, as libpq wants them.
+struct values {
+    int count;
+    const char *at[PARAMETERS_MAX];
+    int lengths[PARAMETERS_MAX], formats[PARAMETERS_MAX];
+};
+
+static struct values values_of(const struct row *params)
 {
-    const char *values[PARAMETERS_MAX];
-    int lengths[PARAMETERS_MAX], formats[PARAMETERS_MAX], count = params ? params->count : 0;
+    struct values values = {.count = params ? params->count : 0};
     const unsigned char *at = params ? params->bytes.data : NULL;
-    assert(count <= PARAMETERS_MAX);
-    for (int i = 0; i < count; i++) {
+    assert(values.count <= PARAMETERS_MAX);
+    for (int i = 0; i < values.count; i++) {
         uint32_t wire;
         memcpy(&wire, at, sizeof wire);
         int32_t length = (int32_t)be32toh(wire);
         at += sizeof wire;
-        values[i] = length < 0 ? NULL : (const char *)at;
-        lengths[i] = length < 0 ? 0 : length;
-        formats[i] = 1;
-        at += lengths[i];
+        values.at[i] = length < 0 ? NULL : (const char *)at;
+        values.lengths[i] = length < 0 ? 0 : length;
+        values.formats[i] = 1;
+        at += values.lengths[i];
     }
-    return PQsendQueryParams(store->conn, sql, count, NULL, values, lengths, formats, 1);
+    return values;
 }
 
 static bool is_good(const PGresult *result)
@@ -63,7 +69,9 @@ enum store_result sql_run(struct store *store, const char *sql, const struct row
                           struct error *e)
 {
     if (out) *out = NULL;
-    if (!send_statement(store, sql, params)) return store_fail(store, NULL, e);
+    struct values v = values_of(params);
+    if (!PQsendQueryParams(store->conn, sql, v.count, NULL, v.at, v.lengths, v.formats, 1))
+        return store_fail(store, NULL, e);
     return finish(store, out, e);
 }
 
@@ -75,16 +83,49 @@ enum store_result sql_script(struct store *store, const char *sql, struct error 
 
 // ---- pipelines ----
 
+enum { STATEMENT, PREPARATION };
+
 enum store_result pipe_begin(struct store *store, struct error *e)
 {
-    store->queued = 0;
+    store->queued.used = 0;
     return PQenterPipelineMode(store->conn) ? STORE_OK : store_fail(store, NULL, e);
+}
+
+static void enqueue(struct store *store, unsigned char what)
+{
+    bytes_append(&store->queued, &what, 1);
+}
+
+// The name under which this text is prepared; prepares it, in the pipeline, when it is new. False when libpq refuses.
+static bool prepare(struct store *store, const char *sql, char name[16])
+{
+    size_t i = 0;
+    while (i < store->prepared_count && strcmp(store->prepared[i], sql) != 0) i++;
+    assert(i < STORE_PREPARED_MAX);
+    bool known = i < store->prepared_count;
+    snprintf(name, 16, "s%d", known ? store->prepared_names[i] : store->named);
+    if (known) return true;
+    if (!PQsendPrepare(store->conn, name, sql, 0, NULL)) return false;
+    enqueue(store, PREPARATION);
+    if (!(store->prepared[i] = strdup(sql))) abort();
+    store->prepared_names[i] = store->named++;
+    store->prepared_count++;
+    return true;
+}
+
+void pipe_forget(struct store *store)
+{
+    for (size_t i = 0; i < store->prepared_count; i++) free(store->prepared[i]);
+    store->prepared_count = 0;
 }
 
 enum store_result pipe_send(struct store *store, const char *sql, const struct row *params, struct error *e)
 {
-    if (!send_statement(store, sql, params)) return store_fail(store, NULL, e);
-    store->queued++;
+    char name[16];
+    struct values v = values_of(params);
+    if (!prepare(store, sql, name) || !PQsendQueryPrepared(store->conn, name, v.count, v.at, v.lengths, v.formats, 1))
+        return store_fail(store, NULL, e);
+    enqueue(store, STATEMENT);
     return STORE_OK;
 }
 
@@ -104,32 +145,54 @@ static enum store_result take_one(struct store *store, PGresult **keep, struct e
     return waited == STORE_OK ? result : waited;
 }
 
-enum store_result pipe_end(struct store *store, PGresult **results, int keep, struct error *e)
+static bool is_alive(const struct store *store)
+{
+    return store->conn && PQstatus(store->conn) == CONNECTION_OK;
+}
+
+// The results of all that was queued; the first `keep` statements' go to `results`.
+static enum store_result take_all(struct store *store, PGresult **results, int keep, struct error *e)
 {
     enum store_result result = STORE_OK;
-    for (int i = 0; i < keep; i++) results[i] = NULL;
-    if (!PQpipelineSync(store->conn)) result = store_fail(store, NULL, e);
-    for (int i = 0; i < store->queued && store->conn && PQstatus(store->conn) == CONNECTION_OK; i++) {
-        enum store_result one = take_one(store, i < keep ? &results[i] : NULL, result == STORE_OK ? e : NULL);
+    int statement = 0;
+    for (size_t i = 0; i < store->queued.used && is_alive(store); i++) {
+        bool wanted = store->queued.data[i] == STATEMENT && statement < keep;
+        enum store_result one = take_one(store, wanted ? &results[statement] : NULL, result == STORE_OK ? e : NULL);
+        if (store->queued.data[i] == STATEMENT) statement++;
         if (result == STORE_OK) result = one;
     }
-    if (store->conn && PQstatus(store->conn) == CONNECTION_OK) {
-        PGresult *sync = NULL;
-        enum store_result last = store_next(store, &sync, result == STORE_OK ? e : NULL);
-        if (result == STORE_OK) result = last;
-        if (sync && PQresultStatus(sync) == PGRES_PIPELINE_SYNC) PQexitPipelineMode(store->conn);
-        PQclear(sync);
+    return result;
+}
+
+static enum store_result leave_pipeline(struct store *store, struct error *e)
+{
+    PGresult *sync = NULL;
+    enum store_result result = store_next(store, &sync, e);
+    if (sync && PQresultStatus(sync) == PGRES_PIPELINE_SYNC) PQexitPipelineMode(store->conn);
+    PQclear(sync);
+    return result;
+}
+
+enum store_result pipe_end(struct store *store, PGresult **results, int keep, struct error *e)
+{
+    for (int i = 0; i < keep; i++) results[i] = NULL;
+    enum store_result result = PQpipelineSync(store->conn) ? STORE_OK : store_fail(store, NULL, e);
+    enum store_result taken = take_all(store, results, keep, result == STORE_OK ? e : NULL);
+    if (result == STORE_OK) result = taken;
+    if (is_alive(store)) {
+        enum store_result left = leave_pipeline(store, result == STORE_OK ? e : NULL);
+        if (result == STORE_OK) result = left;
     }
-    store->queued = 0;
-    if (store->conn && (PQstatus(store->conn) != CONNECTION_OK || PQpipelineStatus(store->conn) != PQ_PIPELINE_OFF)) {
+    if (!is_alive(store) || PQpipelineStatus(store->conn) != PQ_PIPELINE_OFF) {
         if (result == STORE_OK) result = store_fail(store, NULL, e);
         store_drop(store);
     }
-    if (result != STORE_OK)
-        for (int i = 0; i < keep; i++) {
-            PQclear(results[i]);
-            results[i] = NULL;
-        }
+    if (result == STORE_OK) return result;
+    pipe_forget(store); // a preparation may have been skipped
+    for (int i = 0; i < keep; i++) {
+        PQclear(results[i]);
+        results[i] = NULL;
+    }
     return result;
 }
 

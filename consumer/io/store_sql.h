@@ -8,7 +8,7 @@
 #include <libpq-fe.h>
 #include <pthread.h>
 
-enum { STORE_LOCATION_SIZE = 256, STORE_TOPIC_SIZE = 250 };
+enum { STORE_LOCATION_SIZE = 256, STORE_TOPIC_SIZE = 250, STORE_PREPARED_MAX = 64 };
 
 // A growing buffer; growth aborts when memory is short, as an arena does.
 struct bytes {
@@ -57,7 +57,11 @@ struct store {
     PGcancel *cancel;
     PGresult *held; // behind the strings of the last answer
     struct row row; // the row or the parameters being put together
-    int queued; // statements sent in the pipeline
+    struct bytes queued; // what was sent in the pipeline, a byte each: STATEMENT or PREPARATION
+    int named; // prepared statements so far, for their names
+    size_t prepared_count;
+    char *prepared[STORE_PREPARED_MAX]; // texts; the name of i is in prepared_names[i]
+    int prepared_names[STORE_PREPARED_MAX];
     bool topics_known;
     char topics[INPUT_COUNT][STORE_TOPIC_SIZE];
     size_t seen_count, seen_capacity; // shards whose row and last outbox row were checked on this connection
@@ -81,10 +85,12 @@ enum store_result sql_run(struct store *store, const char *sql, const struct row
 // The text protocol, several statements at once.
 enum store_result sql_script(struct store *store, const char *sql, struct error *e);
 
-// A pipeline: one round trip for all that is sent between. pipe_end hands out the first `keep` results (NULL after an
+// A pipeline: one round trip for all that is sent between. Each text is prepared once on a connection, which saves a
+// small commit most of its time, so texts must not vary with values. pipe_end hands out the first `keep` results (NULL after an
 // error) and fails with the first error; later statements were then skipped by the server.
 enum store_result pipe_begin(struct store *store, struct error *e);
 enum store_result pipe_send(struct store *store, const char *sql, const struct row *params, struct error *e);
+void pipe_forget(struct store *store); // the statements that were prepared: the connection is another
 enum store_result pipe_end(struct store *store, PGresult **results, int keep, struct error *e);
 
 // Reads a query in pieces through a cursor, within the transaction that is open. `visit` returns 0, or -1 with *e.
