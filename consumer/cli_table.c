@@ -53,6 +53,11 @@ static const struct option_spec rejects_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct option_spec explain_options[] = {
+    {"format", 0, "table|json", "how to print it; json has amounts in fen (table)"},
+    {NULL, 0, NULL, NULL},
+};
+
 // Order of the overview. A verb is listed once its cmd_ function exists.
 const struct verb cli_verbs[] = {
     {.name = "quote",
@@ -83,6 +88,16 @@ const struct verb cli_verbs[] = {
          "Applies the migrations that are missing, under a lock, and grants the roles what they need. It can run at "
          "every deployment.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED},
+    {.name = "explain",
+     .run = cmd_explain,
+     .summary = "show why an account's settlement is what it is, down to its calls",
+     .about = "Reads the calls of the day again from Kafka, folds them as they were folded then, and prints every line "
+              "with the calls behind it. It refuses to print what differs from the settlement that is recorded.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .operands = "ACCOUNT DAY",
+     .min_operands = 2,
+     .max_operands = 2,
+     .options = explain_options},
     {.name = "rejects",
      .run = cmd_rejects,
      .summary = "list what could not be billed, and decide about it",

@@ -4,6 +4,9 @@
 
 #include "consumer/core/record.h"
 
+#include <librdkafka/rdkafka.h>
+#include <string.h>
+
 enum { BLOCK_BYTES = 256 * 1024 }; // a record that is larger gets a block of its own
 
 enum raw_kind {
@@ -41,6 +44,21 @@ static inline size_t raw_bytes(uint32_t key_size, uint32_t value_size)
 static inline const struct raw *block_at(const struct block *block, size_t at)
 {
     return (const struct raw *)(const void *)(block->data + at);
+}
+
+// Fills an entry that has the message's offset and sizes already.
+static inline void raw_fill(struct raw *raw, const rd_kafka_message_t *message)
+{
+    rd_kafka_timestamp_type_t type;
+    raw->timestamp = rd_kafka_message_timestamp(message, &type);
+    raw->stamped = type != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    raw->log_append = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME;
+    char *bytes = (char *)(raw + 1);
+    if (message->key) {
+        memcpy(bytes, message->key, message->key_len);
+        bytes += message->key_len;
+    }
+    if (message->payload) memcpy(bytes, message->payload, message->len);
 }
 
 static inline struct slice raw_key(const struct raw *raw)

@@ -297,16 +297,7 @@ static void take(rd_kafka_message_t *message, void *opaque)
         out_of_memory(lane);
         return;
     }
-    rd_kafka_timestamp_type_t type;
-    raw->timestamp = rd_kafka_message_timestamp(message, &type);
-    raw->stamped = type != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-    raw->log_append = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME;
-    char *bytes = (char *)(raw + 1);
-    if (message->key) {
-        memcpy(bytes, message->key, message->key_len);
-        bytes += message->key_len;
-    }
-    if (message->payload) memcpy(bytes, message->payload, message->len);
+    raw_fill(raw, message);
     lane->expected = message->offset + 1;
 }
 

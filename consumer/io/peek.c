@@ -109,6 +109,42 @@ int peek_record(struct peek *peek, const char *topic, int32_t partition, int64_t
                      topic, partition, offset, timeout_ms / 1000);
 }
 
+// What a poll gave, for a range: 0 go on, 1 the end is reached, -1 with *e.
+static int visit_one(const rd_kafka_message_t *message, int64_t to, peek_visit *visit, void *context, struct error *e)
+{
+    if (!message->err && message->offset < to) return visit(context, message, e);
+    if (!message->err || (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && message->offset >= to))
+        return visit(context, NULL, e) ? -1 : 1;
+    bool passing = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
+                   message->err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || message->err == RD_KAFKA_RESP_ERR__TRANSPORT;
+    if (passing) return 0;
+    return error_set(e, ERROR_CONFIG, "%s/%" PRId32 " cannot be read: %s", rd_kafka_topic_name(message->rkt),
+                     message->partition, rd_kafka_message_errstr(message));
+}
+
+int peek_range(struct peek *peek, const char *topic, int32_t partition, int64_t from, int64_t to, int patience_ms,
+               peek_visit *visit, void *context, struct error *e)
+{
+    if (from >= to) return visit(context, NULL, e);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = from;
+    int status = assign(peek, list, e);
+    rd_kafka_topic_partition_list_destroy(list);
+    int64_t end = monotonic_ms() + patience_ms;
+    while (status == 0 && monotonic_ms() < end) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
+        if (!message) continue;
+        if (!message->err) end = monotonic_ms() + patience_ms;
+        status = visit_one(message, to, visit, context, e);
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_assign(peek->consumer, NULL);
+    if (status == 0)
+        return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 ": nothing was read for %d s; check kafka.brokers", topic,
+                         partition, patience_ms / 1000);
+    return status < 0 ? -1 : 0;
+}
+
 int peek_newest(struct peek *peek, const char *topic, int32_t partitions, int timeout_ms, int64_t *timestamp_ms,
                 int32_t *partition, struct error *e)
 {

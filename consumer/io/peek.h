@@ -17,6 +17,13 @@ void peek_destroy(struct peek *peek);
 int peek_record(struct peek *peek, const char *topic, int32_t partition, int64_t offset, int timeout_ms,
                 rd_kafka_message_t **out, struct error *e);
 
+// Every committed record in [from, to), in order. `visit` returns 0, or -1 with *e to stop; `message` is NULL for what was
+// never delivered at the end: nothing more comes below `to`. Errors: ERROR_CONFIG when the log no longer has `from`,
+// ERROR_UNAVAILABLE when nothing arrives for `patience_ms`.
+typedef int peek_visit(void *context, const rd_kafka_message_t *message, struct error *e);
+int peek_range(struct peek *peek, const char *topic, int32_t partition, int64_t from, int64_t to, int patience_ms,
+               peek_visit *visit, void *context, struct error *e);
+
 // The latest timestamp among the last record of each partition. *partition -1: all are empty.
 int peek_newest(struct peek *peek, const char *topic, int32_t partitions, int timeout_ms, int64_t *timestamp_ms,
                 int32_t *partition, struct error *e);

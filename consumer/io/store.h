@@ -83,6 +83,37 @@ enum store_result store_restore(struct store *store, int32_t shard, const struct
 enum store_result store_commit(struct store *store, int32_t shard, struct shard_row *row, const struct fold *fold,
                                const struct outbox *outbox, int64_t now_ms, struct error *e);
 
+// ---- the past ----
+
+// A settlement as it is recorded, with strings valid until store_past_release.
+struct recorded_line {
+    day_t usage_day;
+    enum service service;
+    enum charge charge;
+    char *package_id; // NULL with CHARGE_POSTPAID
+    int64_t tier_from; // -1: none
+    int64_t calls, units;
+    fen_t unit_price, amount;
+};
+struct past {
+    bool settled; // false: the account has no settlement of that day; the rest is not set
+    int64_t calls, calls_while_suspended;
+    fen_t amount, opening_balance, credits, adjustments, closing_balance;
+    enum account_state state; // after it
+    int64_t sequence, position;
+    size_t line_count;
+    struct recorded_line *lines;
+    struct cutoff cutoffs[INPUT_COUNT]; // of the day; cut_by is not set
+    char price_book[65];
+};
+// Loads one account's settlement of a day and brings a fresh fold to where the shard stood when that day was about to be
+// settled, as far as this account is concerned: its money, state, suspensions and packages come from the rows of before;
+// the calls log is to be replayed from fold_replay_position() to the day's cutoff. ERROR_CONFIG when the shard has not
+// settled the day.
+enum store_result store_restore_past(struct store *store, int32_t shard, struct slice account_id, day_t day,
+                                     struct fold *fold, struct past *out, struct error *e);
+void store_past_release(struct past *past);
+
 // ---- operators' requests ----
 //
 //   requeue: SENDING ─record produced─► WAITING ─┬─► DONE (a decision)

@@ -237,8 +237,8 @@ static bool encode_outbox(void *context, size_t i, struct row *row)
 static const struct table closes_table = {
     "settled.day_closes",
     "shard, business_day, late, zero_unit_calls, settlements, amount, price_book, parameters, content_digest,"
-    " previous_digest, digest, sequence, closed_at",
-    13, NULL};
+    " previous_digest, digest, sequence, calls_from, closed_at",
+    14, NULL};
 
 static bool encode_closes(void *context, size_t i, struct row *row)
 {
@@ -256,6 +256,7 @@ static bool encode_closes(void *context, size_t i, struct row *row)
     put_string(row, c->row->chain.previous_digest);
     put_string(row, c->outbox->digest);
     put_int8(row, c->sequences[EMIT_DAY_CLOSE][i]);
+    put_int8(row, fold_state(c->fold)->calls_from);
     put_time(row, c->now_ms);
     return true;
 }

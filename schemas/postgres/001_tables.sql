@@ -223,9 +223,11 @@ create table if not exists settled.day_closes (
     previous_digest text not null,
     digest          text not null,
     sequence        bigint not null,
+    calls_from      bigint not null,
     closed_at       timestamptz not null,
     primary key (shard, business_day)
 );
+comment on column settled.day_closes.calls_from is 'a replay of the day that opened with this close starts at this offset of the calls';
 
 create table if not exists settled.day_cutoffs (
     shard        integer not null,
