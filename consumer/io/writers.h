@@ -21,6 +21,14 @@ struct writer {
 
 // Starts the side thread with a database connection of its own. The strings of `options` must outlive the writers.
 int writers_create(const char *dsn, const struct registry_options *options, struct writers **out, struct error *e);
+
+enum { WRITERS_UNKNOWN_MS = 10000 };
+struct writers_options {
+    int64_t unknown_ms; // between the two askings that make an id unknown, and before it is asked for anew
+};
+int writers_create_with(const char *dsn, const struct registry_options *registry, const struct writers_options *options,
+                        struct writers **out, struct error *e);
+// Waits for a request that is under way, which is bounded by the registry's and the database's time-outs.
 void writers_destroy(struct writers *writers);
 // Never blocks on I/O. Asking for an unknown id starts the search for it.
 struct writer writers_find(struct writers *writers, enum input input, int32_t id);
