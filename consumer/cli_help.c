@@ -120,8 +120,8 @@ static void man_verb(const struct verb *verb)
     printf(".SS settled %s", verb->name);
     if (verb->actions) printf(" %s", verb->actions);
     if (verb->operands) printf(" %s", verb->operands);
-    putchar('\n');
-    print_roff(verb->summary);
+    printf("\n%c", toupper((unsigned char)*verb->summary));
+    print_roff(verb->summary + 1);
     puts(".");
     if (verb->about) {
         puts(".PP");
