@@ -18,7 +18,8 @@ enum store_result {
 
 // dsn: libpq's, TLS options pass through. Sets application_name, statement, lock and idle-in-transaction time-outs
 // and TCP keepalives, unless the dsn, the role or the database do; synchronous_commit is never lower than on. Errors name
-// host and database, never the password. A store whose connection is lost connects again at the next call.
+// host and database, never the password. A store whose connection is lost connects again at the next call. Behind a
+// pooler it needs sessions of its own (session pooling), as statements are prepared.
 int store_open(const char *dsn, struct store **out, struct error *e);
 void store_close(struct store *store);
 // Asks another thread's running statement to stop (shutdown): that call returns STORE_UNAVAILABLE. Safe from any thread

@@ -1,6 +1,6 @@
 // What the store's files share: the connection, statements with binary values, rows on their way into tables. Not for
-// users of the store. Flow: store.c connects and waits, store_sql.c runs statements, store_load.c fills tables; above
-// them a file a theme (store_migrate, _deployment, _shards, _restore, _commit, _requests, _relay).
+// users of the store. Flow: store.c connects and waits, store_values.c packs values, store_sql.c runs statements and fills tables; above
+// them a file a theme (store_migrate, _deployment, _shards, _restore, _step, _commit, _requests, _relay).
 #pragma once
 
 #include "consumer/io/store.h"

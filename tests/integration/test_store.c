@@ -405,6 +405,39 @@ static void a_restored_fold_goes_on_the_same(void **state)
     w->bench->fold = old;
 }
 
+static void a_held_day_stays_held(void **state)
+{
+    struct world *w = *state;
+    struct bench *b = w->bench;
+    struct shard_row row;
+    for (int i = 0; i < 120; i++) {
+        struct event astray = call(b, "a", "c", 5, at(b, 0, HOUR));
+        astray.key = text("other");
+        reject(b, INPUT_CALLS, kept(w, astray), REJECT_MISROUTED);
+    }
+    b->now = fold_due_at(b->fold);
+    for (enum input i = 0; i < INPUT_COUNT; i++) {
+        assert_true(fold_wants_end(b->fold, i, b->now));
+        fold_clock_end(b->fold, i, b->offsets[i], b->now);
+        fold_reached(b->fold, i, b->offsets[i], b->now);
+    }
+    assert_true(fold_state(b->fold)->held);
+    commit(w);
+    assert_int_equal(number_of(w, "select count(*) from settled.rejects"), 120); // by COPY
+    int64_t since = number_of(w, "select extract(epoch from held_since) * 1000 from settled.shards");
+    assert_int_equal(since, b->now);
+    b->now += HOUR;
+    accept(b, INPUT_CREDITS, credit(b, "a", "c", CREDIT_TOP_UP, 5, at(b, 0, HOUR)));
+    commit(w);
+    assert_int_equal(number_of(w, "select extract(epoch from held_since) * 1000 from settled.shards"), since);
+    claim(w, w->store, &row);
+    assert_true(row.state.held);
+    assert_int_equal(row.state.log[INPUT_CALLS].unresolved_broken, 120);
+    struct fold *fold = restored(w, &row);
+    assert_true(fold_state(fold)->held);
+    fold_destroy(fold);
+}
+
 static void a_lower_epoch_commits_nothing(void **state)
 {
     struct world *w = *state;
@@ -700,6 +733,32 @@ static void the_daemon_lives_as_the_writer(void **state)
     assert_int_equal(applied, 0);
 }
 
+static void a_plain_user_may_migrate_a_database_of_its_own(void **state)
+{
+    struct world *w = *state;
+    char text[512], dsn[DSN_SIZE];
+    int applied;
+    run_sql(w,
+            "do $$ begin create role settled_test_plain; exception when duplicate_object or unique_violation then null;"
+            " end $$");
+    snprintf(text, sizeof text, "grant create on database %s to settled_test_plain", w->database);
+    run_sql(w, text);
+    store_close(w->store);
+    dsn_with(dsn, w->database, NULL, NULL, "options='-c role=settled_test_plain'");
+    assert_ok(w, store_open(dsn, &w->store, &w->e));
+    assert_ok(w, store_migrate(w->store, &applied, &w->e)); // warns that it may not give the schema to settled_owner
+    assert_true(applied >= 3);
+    assert_string_equal(value_of(w, "select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'settled'"),
+                        "settled_test_plain");
+    run_sql(w, "set client_min_messages = error; call settled.apply_privileges(); reset client_min_messages");
+    assert_string_equal(value_of(w, "select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'settled'"),
+                        "settled_owner"); // an administrator's run heals it
+    store_close(w->store);
+    w->store = NULL;
+    run_sql(w, "reassign owned by settled_test_plain to current_user; drop owned by settled_test_plain;"
+               " drop role settled_test_plain");
+}
+
 int main(void)
 {
     test_dsn();
@@ -722,6 +781,7 @@ int main(void)
         READY(a_rejects_ids_are_ids_or_null),
         READY(a_time_beyond_postgres_is_infinity),
         READY(a_restored_fold_goes_on_the_same),
+        READY(a_held_day_stays_held),
         READY(a_lower_epoch_commits_nothing),
         READY(rejects_are_listed_by_filter),
         READY(a_request_becomes_a_decision),
@@ -731,6 +791,7 @@ int main(void)
         READY(published_rows_go_after_eight_days_but_the_last),
         READY(roles_may_what_they_must),
         READY(the_daemon_lives_as_the_writer),
+        EMPTY(a_plain_user_may_migrate_a_database_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
