@@ -58,8 +58,21 @@ static const struct option_spec explain_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct option_spec run_options[] = {
+    {"drain", 0, NULL, "read to the ends that the topics have now, settle what is due, and end"},
+    {"clock", 0, "INSTANT", "the clock stands at this instant (RFC 3339), as 2026-11-03T00:10:00+08:00"},
+    {NULL, 0, NULL, NULL},
+};
+
 // Order of the overview. A verb is listed once its cmd_ function exists.
 const struct verb cli_verbs[] = {
+    {.name = "run",
+     .run = cmd_run,
+     .summary = "bill: read the topics, settle the days, publish what was settled",
+     .about = "Runs until SIGTERM; SIGHUP reads the configuration again. With --drain it ends by itself: 0 when every "
+              "shard has settled and published the days that are due, 75 when one is held or owned elsewhere.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .options = run_options},
     {.name = "quote",
      .run = cmd_quote,
      .summary = "calculate what a need costs by each way of paying",

@@ -647,7 +647,11 @@ static bool build_outbox(struct shard *shard, const struct step *step)
     const struct shard_host *host = shard->host;
     const struct policy *policy = host->policy(host->context);
     struct encode_context cx = {
-        .shard = shard->id, .shards = host->partitions, .currency = policy->shelf.books[0]->currency};
+        .shard = shard->id,
+        .shards = host->partitions,
+        .currency = policy->shelf.books[0]->currency,
+        .offset_ms = policy->shelf.books[0]->offset_ms,
+    };
     struct error e;
     for (int i = 0; i < INPUT_COUNT; i++) cx.input_topics[i] = host->input_topics[i];
     memcpy(cx.price_book,

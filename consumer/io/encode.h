@@ -22,8 +22,18 @@ struct encode_context {
     int32_t shard, shards;
     const char *input_topics[INPUT_COUNT];
     const char *currency;
+    int32_t offset_ms; // of the price book's time zone: where a day's 24:00 lies
     char price_book[65]; // in force on the open day, for settlements
 };
+
+// The ids of outputs (contract): ACCOUNT/YYYY-MM-DD and ACCOUNT/SEQ. An account id has at most 128 bytes; returns out.
+enum { OUTPUT_ID_SIZE = 160 };
+char *settlement_id(struct slice account_id, day_t day, char out[OUTPUT_ID_SIZE]);
+char *status_event_id(struct slice account_id, int64_t account_sequence, char out[OUTPUT_ID_SIZE]);
+
+// What must not make a Reject unpublishable: a value or key beyond this is left out (null), its length and SHA-256 stand
+// in the detail. The message's key and the record's copy of it count with the value, for a message has one bound.
+enum { REJECT_BYTES_MAX = 900000, REJECT_MESSAGE_MAX = 950000 };
 
 // A body in the encoder's own buffer, valid until its next call.
 int encode_settlement(struct encoder *en, const struct encode_context *cx, const struct fold *fold,

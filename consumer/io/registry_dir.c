@@ -25,11 +25,11 @@ static int open_directory(const char *directory, struct error *e)
 
 static enum registry_result read_text(int fd, const char *directory, const char *name, char **text, struct error *e)
 {
-    char *bytes = malloc(REGISTRY_TEXT_MAX + 1);
     size_t used = 0;
-    ssize_t got = -1;
-    errno = ENOMEM;
-    while (bytes && (got = read(fd, bytes + used, REGISTRY_TEXT_MAX + 1 - used)) > 0) used += (size_t)got;
+    ssize_t got;
+    char *bytes = malloc(REGISTRY_TEXT_MAX + 1);
+    if (!bytes) return unreadable(directory, name, "no memory", e);
+    while ((got = read(fd, bytes + used, REGISTRY_TEXT_MAX + 1 - used)) > 0) used += (size_t)got;
     const char *why = got < 0                     ? strerror(errno)
                       : used > REGISTRY_TEXT_MAX  ? "is larger than 1 MiB"
                       : memchr(bytes, '\0', used) ? "holds a zero byte"

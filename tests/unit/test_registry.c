@@ -182,7 +182,7 @@ static void fails_over_and_stays_there(void **state)
 {
     (void)state;
     char refused[64];
-    strcpy(refused, first.base);
+    snprintf(refused, sizeof refused, "%s", first.base);
     fake_stop(&first); // nobody listens there any more
     fake_start(&first);
     FAKE_SCRIPT(&first, {.status = 500});
@@ -200,7 +200,7 @@ static void a_refused_connection_names_the_url(void **state)
 {
     (void)state;
     char refused[64];
-    strcpy(refused, first.base);
+    snprintf(refused, sizeof refused, "%s", first.base);
     fake_stop(&first);
     open_registry((struct registry_options){.url_count = 1, .urls = {refused}});
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_UNAVAILABLE);
@@ -403,7 +403,7 @@ static char folder[64];
 
 static int setup_folder(void **state)
 {
-    strcpy(folder, "/tmp/settled-registry-XXXXXX");
+    snprintf(folder, sizeof folder, "/tmp/settled-registry-XXXXXX");
     return !mkdtemp(folder) ? -1 : setup(state);
 }
 
