@@ -64,6 +64,22 @@ static const struct option_spec run_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct option_spec generate_options[] = {
+    {"seed", 0, "N", "the same seed and options give the same records (1)"},
+    {"accounts", 0, "N", "accounts (100)"},
+    {"calls-per-day", 0, "N", "call records a day (10000)"},
+    {"days", 0, "N", "simulated days; needs billing.timestamps: create (1)"},
+    {"from-day", 0, "DATE", "first simulated day (billing.first_day)"},
+    {"duplicates", 0, "PERCENT", "share of the calls that are sent again (1)"},
+    {"late", 0, "PERCENT", "share of the calls that belong to an earlier day, within the limit (1)"},
+    {"broken", 0, "PERCENT", "share of the calls that must be rejected, for every reason in turn (0)"},
+    {"purchases", 0, "N", "packages bought a day (a tenth of the accounts)"},
+    {"credits", 0, "N", "top-ups and adjustments a day (half of the accounts)"},
+    {"rate", 0, "N", "records a second; 0: as fast as possible (0)"},
+    {"format", 0, "table|json", "how to print the totals; json has amounts in fen (table)"},
+    {NULL, 0, NULL, NULL},
+};
+
 // Order of the overview. A verb is listed once its cmd_ function exists.
 const struct verb cli_verbs[] = {
     {.name = "run",
@@ -126,6 +142,15 @@ const struct verb cli_verbs[] = {
      .min_operands = 1,
      .max_operands = ARGS_OPERANDS_MAX,
      .options = rejects_options},
+    {.name = "generate",
+     .run = cmd_generate,
+     .summary = "send a seeded workload and print its totals",
+     .about = "Sends calls, purchases and credits of made-up accounts to the three input topics, and prints what must "
+              "become of them: calls and units to bill, duplicates, rejects by reason. With billing.timestamps: create "
+              "the records are stamped with simulated times, so that a month is sent in seconds; with log-append they "
+              "are made now. For tests, demonstrations and benchmarks: never point it at a deployment that bills.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .options = generate_options},
     {.name = "version", .run = cmd_version, .summary = "print the version and those of the libraries"},
     {.name = "help",
      .run = cmd_help,
