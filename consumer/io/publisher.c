@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,8 @@ enum {
     SLICE_MS = 250, // how long a call of librdkafka may not notice `stop`
     PATIENCE_MS = 30000, // for a commit or an abort; its outcome is unknown afterwards
     INIT_MS = 2000, // then it says why; init_transactions goes on in the background and is resumed
-    OFFSETS_MS = 5000, // send_offsets_to_transaction cannot be resumed, so it is one call
+    OFFSETS_MS = 10000, // for send_offsets_to_transaction, which cannot be resumed
+    GRACE_MS = 1000, // the same once `stop` is set
     FRAMING_SIZE = 5,
     HEADER_COUNT = 6,
     CE_SOURCE_SIZE = 320,
@@ -28,6 +30,11 @@ struct publisher {
     char ce_source[CE_SOURCE_SIZE];
     char ce_types[OUTPUT_COUNT][64];
     bool alone; // each row of this transaction is in a batch of its own
+    // A call that may hang, on a thread of its own
+    pthread_mutex_t lock; // of calling, orphaned, outcome
+    pthread_cond_t returned;
+    bool calling, orphaned;
+    rd_kafka_error_t *outcome;
     char *frame; // a row's value with its framing
     size_t frame_size;
     // The first delivery that failed for its own sake since publisher_begin.
@@ -134,6 +141,12 @@ int publisher_create(const struct publisher_options *options, int32_t shard, con
     p->options = options;
     p->shard = shard;
     p->stop = stop;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&p->returned, &attributes);
+    pthread_condattr_destroy(&attributes);
     snprintf(p->ce_source, sizeof p->ce_source, "/settled/%s/%" PRId32, options->group, shard);
     if (open_producer(p, e) != 0) {
         publisher_destroy(p);
@@ -150,9 +163,8 @@ int publisher_create(const struct publisher_options *options, int32_t shard, con
     return 0;
 }
 
-void publisher_destroy(struct publisher *p)
+static void release(struct publisher *p)
 {
-    if (!p) return;
     for (int i = 0; i < OUTPUT_COUNT; i++)
         if (p->topics[i]) rd_kafka_topic_destroy(p->topics[i]);
     if (p->producer) {
@@ -160,8 +172,19 @@ void publisher_destroy(struct publisher *p)
         rd_kafka_purge(p->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
         rd_kafka_destroy(p->producer);
     }
+    pthread_cond_destroy(&p->returned);
+    pthread_mutex_destroy(&p->lock);
     free(p->frame);
     free(p);
+}
+
+void publisher_destroy(struct publisher *p)
+{
+    if (!p) return;
+    pthread_mutex_lock(&p->lock);
+    bool orphaned = p->orphaned = p->calling; // then the call's thread releases it, whenever that returns
+    pthread_mutex_unlock(&p->lock);
+    if (!orphaned) release(p);
 }
 
 void publisher_poll(struct publisher *p)
@@ -315,28 +338,80 @@ enum publish_result publisher_begin(struct publisher *p, const struct outbox_row
     return PUBLISH_OK;
 }
 
-static rd_kafka_error_t *send_position(struct publisher *p, int64_t last, const uint8_t hash[32])
+struct position_call {
+    struct publisher *publisher;
+    rd_kafka_topic_partition_list_t *list;
+    rd_kafka_consumer_group_metadata_t *group;
+};
+
+static void *call_send_offsets(void *context)
+{
+    struct position_call call = *(struct position_call *)context;
+    struct publisher *p = call.publisher;
+    free(context);
+    rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(p->producer, call.list, call.group, OFFSETS_MS);
+    rd_kafka_consumer_group_metadata_destroy(call.group);
+    rd_kafka_topic_partition_list_destroy(call.list);
+    pthread_mutex_lock(&p->lock);
+    p->calling = false;
+    p->outcome = error;
+    bool orphaned = p->orphaned;
+    pthread_cond_signal(&p->returned);
+    pthread_mutex_unlock(&p->lock);
+    if (!orphaned) return NULL;
+    if (error) rd_kafka_error_destroy(error);
+    release(p);
+    return NULL;
+}
+
+static struct position_call *position_call(struct publisher *p, int64_t last, const uint8_t hash[32])
 {
     char text[POSITION_TEXT_SIZE], group[RELAY_GROUP_SIZE];
-    position_format(last, hash, text);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    struct position_call *call = malloc(sizeof *call);
+    if (!call) abort();
+    call->publisher = p;
+    call->group = rd_kafka_consumer_group_metadata_new(relay_group(p->options->group, group));
+    call->list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *at =
-        rd_kafka_topic_partition_list_add(list, p->options->topics[OUTPUT_SETTLEMENTS], p->shard);
+        rd_kafka_topic_partition_list_add(call->list, p->options->topics[OUTPUT_SETTLEMENTS], p->shard);
+    position_format(last, hash, text);
     at->offset = last;
     at->metadata_size = strlen(text);
     at->metadata = strdup(text); // owned by the list
     if (!at->metadata) abort();
-    rd_kafka_consumer_group_metadata_t *about =
-        rd_kafka_consumer_group_metadata_new(relay_group(p->options->group, group));
-    rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(p->producer, list, about, OFFSETS_MS);
-    rd_kafka_consumer_group_metadata_destroy(about);
-    rd_kafka_topic_partition_list_destroy(list);
-    return error;
+    return call;
+}
+
+// False: the call still hangs. librdkafka 2.0.2 sends the requests of send_offsets_to_transaction again and again while
+// the broker does not answer, whatever time-out it is given, and offers no way to end that but its own thread's.
+static bool send_position(struct publisher *p, int64_t last, const uint8_t hash[32], rd_kafka_error_t **error)
+{
+    pthread_t thread;
+    p->calling = true;
+    if (pthread_create(&thread, NULL, call_send_offsets, position_call(p, last, hash)) != 0) abort();
+    pthread_detach(thread);
+    int64_t until = publisher_clock_ms() + OFFSETS_MS + GRACE_MS, slice;
+    pthread_mutex_lock(&p->lock);
+    while (p->calling && (slice = publisher_clock_ms()) < until) {
+        if (atomic_load(p->stop) && until > slice + GRACE_MS) until = slice + GRACE_MS;
+        slice += SLICE_MS;
+        const struct timespec when = {slice / 1000, slice % 1000 * 1000000};
+        pthread_cond_timedwait(&p->returned, &p->lock, &when);
+    }
+    bool done = !p->calling;
+    *error = done ? p->outcome : NULL;
+    pthread_mutex_unlock(&p->lock);
+    return done;
 }
 
 enum publish_result publisher_commit(struct publisher *p, int64_t last, const uint8_t hash[32], struct error *e)
 {
-    rd_kafka_error_t *error = send_position(p, last, hash);
+    rd_kafka_error_t *error;
+    if (!send_position(p, last, hash, &error)) {
+        error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": a broker does not answer: sending the position hangs",
+                  p->shard);
+        return PUBLISH_BROKEN;
+    }
     if (error) {
         enum publish_result result = judge(p, error, "cannot send the position", PUBLISH_ABORTED, e);
         return result == PUBLISH_FENCED ? result : give_up(p, e);

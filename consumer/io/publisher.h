@@ -28,6 +28,7 @@ enum publish_result {
 // Connects nowhere yet. Errors: ERROR_CONFIG for properties that librdkafka refuses.
 int publisher_create(const struct publisher_options *options, int32_t shard, const atomic_bool *stop,
                      struct publisher **out, struct error *e);
+// After PUBLISH_BROKEN a call of librdkafka's may still hang: then this returns, and the producer goes once it comes back.
 void publisher_destroy(struct publisher *publisher);
 // init_transactions: fences every earlier producer of the shard, and ends what it had under way. ABORTED: call again.
 enum publish_result publisher_init(struct publisher *publisher, struct error *e);

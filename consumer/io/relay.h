@@ -31,7 +31,7 @@ struct relay_options { // what it points to must outlive the relay
 
 // Connects nowhere yet. Errors: ERROR_CONFIG for properties librdkafka refuses.
 int relay_create(const struct relay_options *options, struct relay **out, struct error *e);
-// Stops within a bound and frees; a batch under way is committed or aborted, or left to the next owner's init.
+// Stops and frees, within a few seconds also when a broker hangs; a batch under way is committed or aborted, or left to the next owner's init.
 void relay_destroy(struct relay *relay);
 
 // The caller owns the shard since `epoch`; publishing starts. Adding it again with a higher epoch restarts it; with the
