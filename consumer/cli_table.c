@@ -35,6 +35,11 @@ static const struct option_spec topics_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct option_spec check_options[] = {
+    {"format", 0, "table|json", "how to print the findings (table)"},
+    {NULL, 0, NULL, NULL},
+};
+
 static const struct option_spec rejects_options[] = {
     {"topic", 0, "TOPIC", "only of this input topic"},
     {"partition", 0, "N", "only of this partition"},
@@ -110,6 +115,15 @@ const struct verb cli_verbs[] = {
      .min_operands = 1,
      .max_operands = 1,
      .options = topics_options},
+    {.name = "check",
+     .run = cmd_check,
+     .summary = "name all that is wrong with configuration, topics, schemas and database",
+     .about =
+         "Looks at the configuration, the price book, the database and what is recorded in it, the schema registry, "
+         "the topics and their settings, and the clock. Each finding names the remedy. 'settled run' refuses to start "
+         "on an error; a warning is a risk.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .options = check_options},
     {.name = "migrate",
      .run = cmd_migrate,
      .summary = "bring the database's schema up to this version",
@@ -127,6 +141,16 @@ const struct verb cli_verbs[] = {
      .min_operands = 2,
      .max_operands = 2,
      .options = explain_options},
+    {.name = "schemas",
+     .run = cmd_schemas,
+     .summary = "register the schemas of the seven topics",
+     .about = "Registers the texts that are part of this program under TOPIC-value, sets FULL_TRANSITIVE on the "
+              "outputs, and "
+              "prints the ids. What is registered already is found again.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .actions = "register",
+     .min_operands = 1,
+     .max_operands = 1},
     {.name = "rejects",
      .run = cmd_rejects,
      .summary = "list what could not be billed, and decide about it",

@@ -19,7 +19,8 @@ struct findings {
 };
 
 // Looks at everything that can be looked at: what is unreachable is one finding and hides only what stands behind it.
-// Each call to the outside has a bound of a few seconds. `now_ms`: the clock.
+// Each call to the outside has a bound of a few seconds. `now_ms`: the clock; -1: it is a simulated one, and is not
+// compared with the brokers'.
 void gates_check(const struct config *config, int64_t now_ms, struct findings *out);
 
 // 0 without errors; else -1 and *e, which names the first and how many there are. A configuration error outweighs one

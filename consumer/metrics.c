@@ -237,10 +237,11 @@ static void render_shards(const struct metrics *m, FILE *out)
         fprintf(out, "%s{shard=\"%" PRId32 "\",state=\"%s\"} 1\n", table[SHARD_STATE].name, p,
                 shard_state_name((enum shard_state)m->shards[p].state));
     heading(out, DAY_STATE);
-    for (int32_t p = 0; p < m->partitions; p++)
+    for (int32_t p = 0; p < m->partitions; p++) {
+        int phase = m->shards[p].phase; // gcc 12 reads an atomic that is an index as if it were none
         if (m->shards[p].state == SHARD_RUNNING)
-            fprintf(out, "%s{shard=\"%" PRId32 "\",state=\"%s\"} 1\n", table[DAY_STATE].name, p,
-                    phase_names[m->shards[p].phase]);
+            fprintf(out, "%s{shard=\"%" PRId32 "\",state=\"%s\"} 1\n", table[DAY_STATE].name, p, phase_names[phase]);
+    }
 }
 
 static void render_commits(const struct metrics *m, FILE *out)

@@ -1,5 +1,6 @@
 #include "consumer/run.h"
 
+#include "consumer/gates.h"
 #include "consumer/io/log.h"
 
 #include <inttypes.h>
@@ -24,6 +25,20 @@ static int read_arguments(struct run *run, const struct args *args, struct error
         run->clock.stands = true;
     }
     return config_load_args(args, &run->config, e);
+}
+
+// Refuses to start on what settled check calls an error; each finding is logged.
+static int pass_gates(struct run *run, bool simulated, struct error *e)
+{
+    struct findings *findings = calloc(1, sizeof *findings);
+    if (!findings) return error_set(e, ERROR_RESTART, "memory is short");
+    gates_check(&run->config, simulated ? -1 : run_clock_ms(&run->clock), findings);
+    for (size_t i = 0; i < findings->count; i++)
+        log_event(findings->list[i].level == FINDING_ERROR ? LOG_ERROR : LOG_WARN, "check", "finding",
+                  LOG_STR(findings->list[i].text), LOG_END);
+    int status = gates_verdict(findings, e);
+    free(findings);
+    return status;
 }
 
 // The properties of every client: brokers, then the operator's own.
@@ -184,6 +199,7 @@ int run_open(struct run *run, const struct args *args, struct error *e)
     log_configure(run->config.log_level, run->config.log_format);
     shared->config = &run->config;
     shared->clock = &run->clock;
+    if (pass_gates(run, args_get(args, "clock") != NULL, e)) return -1;
     if (gather_properties(run, e) || ask_cluster(run, e) || open_store(run, e) || find_schema_ids(run, e)) return -1;
     if (metrics_create(shared->partitions, (const char *const *)run->config.input_topics, &shared->metrics))
         return error_set(e, ERROR_RESTART, "memory is short");

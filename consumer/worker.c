@@ -10,7 +10,7 @@
 #include <time.h>
 
 enum {
-    INTAKE_BYTES = 256 << 20, // of blocks, a worker
+    INTAKE_BYTES = 64 << 20, // of blocks, a worker
     FIGURES_MS = 1000,
     SLOW_FIGURES_MS = 5000,
     STOP_MS = 5000, // for the fold thread to finish its step, and again after its statement was interrupted

@@ -9,11 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A call that is on no settlement yet.
+// A call that is on no settlement yet, with all that its price needs: the columns are read once, in their order.
 struct pending {
     int64_t occurred_at;
-    uint32_t day; // number of its usage day in calls.days
-    uint32_t ordinal;
+    uint32_t ordinal, units;
+    uint32_t day : 31; // number of its usage day in calls.days
+    uint32_t service : 1;
 };
 
 // Units drawn from one package, on one usage day.
@@ -71,7 +72,11 @@ static void gather(struct closing *c)
         for (; day->settled < day->count; day->settled++) {
             const struct call_block *block = calls_block(&fold->calls, day, day->settled);
             uint32_t at = c->starts[block->account[day->settled % CALL_BLOCK] + 1]++;
-            c->pending[at] = (struct pending){start + call_ms(block, day->settled), (uint32_t)d, day->settled};
+            c->pending[at] = (struct pending){.occurred_at = start + call_ms(block, day->settled),
+                                              .ordinal = day->settled,
+                                              .units = block->units[day->settled % CALL_BLOCK],
+                                              .day = (uint32_t)d & INT32_MAX,
+                                              .service = call_service(block, day->settled) & 1};
         }
     }
 }
@@ -137,9 +142,8 @@ static void settle_call(struct closing *c, struct account *account, const struct
                         struct settlement *s)
 {
     struct fold *fold = c->fold;
-    const struct call_block *block = calls_block(&fold->calls, &fold->calls.days[p->day], p->ordinal);
-    enum service service = call_service(block, p->ordinal);
-    int64_t units = block->units[p->ordinal % CALL_BLOCK];
+    enum service service = (enum service)p->service;
+    int64_t units = p->units;
     s->calls++;
     if (account->span_count && ledger_was_suspended(account, p->occurred_at)) s->calls_while_suspended++;
     if (units == 0) fold->step.close.zero_unit_calls++;

@@ -18,36 +18,38 @@ void identity_key_expand(struct identity_key *key, const uint8_t id_key[32])
     }
 }
 
-// Value of a lower-case hexadecimal digit.
-static uint8_t hex(unsigned char c)
-{
-    static const uint8_t values[256] = {
-        ['0'] = 0x10, ['1'] = 0x11, ['2'] = 0x12, ['3'] = 0x13, ['4'] = 0x14, ['5'] = 0x15, ['6'] = 0x16, ['7'] = 0x17,
-        ['8'] = 0x18, ['9'] = 0x19, ['a'] = 0x1a, ['b'] = 0x1b, ['c'] = 0x1c, ['d'] = 0x1d, ['e'] = 0x1e, ['f'] = 0x1f,
-    };
-    return values[c]; // 0x10 marks a digit
-}
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "texts are read as little-endian words");
 
-// Takes `digits` hexadecimal digits; *good keeps 0x10 while all of them are.
-static uint64_t take(const char *text, int digits, uint8_t *good)
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+// Eight lower-case hexadecimal digits at once; false when one of them is something else.
+static bool parse_hex8(const char first[4], const char second[4], uint32_t *out)
 {
-    uint64_t number = 0;
-    for (int i = 0; i < digits; i++) {
-        uint8_t value = hex((unsigned char)text[i]);
-        *good &= value;
-        number = number << 4 | (value & 0xf);
-    }
-    return number;
+    uint64_t text;
+    memcpy(&text, first, 4);
+    memcpy((char *)&text + 4, second, 4);
+    uint64_t nibbles = (text & EACH(0x0f)) + 9 * (text >> 6 & EACH(1)); // letters have bit 6
+    uint64_t letters = (nibbles + EACH(6)) >> 4 & EACH(1);
+    // What writes itself the same way again was a digit.
+    if (nibbles & EACH(0xf0) || nibbles + EACH('0') + letters * ('a' - 10 - '0') != text) return false;
+    uint64_t packed = __builtin_bswap64(nibbles);
+    packed = (packed | packed >> 4) & UINT64_C(0x00ff00ff00ff00ff);
+    packed = (packed | packed >> 8) & UINT64_C(0x0000ffff0000ffff);
+    *out = (uint32_t)(packed | packed >> 16);
+    return true;
 }
 
 static bool parse_uuid(struct slice id, uint64_t half[2])
 {
     const char *s = id.data;
+    uint32_t part[4];
     if (id.size != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-') return false;
-    uint8_t good = 0x10;
-    half[0] = take(s, 8, &good) << 32 | take(s + 9, 4, &good) << 16 | take(s + 14, 4, &good);
-    half[1] = take(s + 19, 4, &good) << 48 | take(s + 24, 12, &good);
-    return good == 0x10;
+    if (!parse_hex8(s, s + 4, &part[0]) || !parse_hex8(s + 9, s + 14, &part[1]) ||
+        !parse_hex8(s + 19, s + 24, &part[2]) || !parse_hex8(s + 28, s + 32, &part[3]))
+        return false;
+    half[0] = (uint64_t)part[0] << 32 | part[1];
+    half[1] = (uint64_t)part[2] << 32 | part[3];
+    return true;
 }
 
 struct identity identity_of(const struct identity_key *key, struct slice id)

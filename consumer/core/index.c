@@ -53,6 +53,28 @@ void index_insert(struct index *ix, uint64_t hash, uint32_t id)
     }
 }
 
+// Into a new table in the order of ids: entries are then read one after the other, not all over the memory.
+static void move(struct index *ix, size_t groups, index_hash *hash, const void *context)
+{
+    struct index old = *ix;
+    uint32_t last = 0;
+    for (size_t slot = 0; slot < capacity(&old); slot++)
+        if (old.tags[slot] < INDEX_EMPTY && old.ids[slot] > last) last = old.ids[slot];
+    size_t words = (size_t)last / 64 + 1;
+    uint64_t *present = memory_grow(NULL, words, sizeof *present);
+    memset(present, 0, words * sizeof *present);
+    for (size_t slot = 0; slot < capacity(&old); slot++)
+        if (old.tags[slot] < INDEX_EMPTY) present[old.ids[slot] / 64] |= UINT64_C(1) << old.ids[slot] % 64;
+    index_free(&old);
+    create(ix, groups);
+    for (size_t word = 0; word < words; word++)
+        for (uint64_t bits = present[word]; bits; bits &= bits - 1) {
+            uint32_t id = (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
+            index_insert(ix, hash(context, id), id);
+        }
+    free(present);
+}
+
 void index_reserve(struct index *ix, size_t extra, index_hash *hash, const void *context)
 {
     if (ix->groups > 0 && ix->used + ix->deleted + extra <= limit(ix->groups)) return;
@@ -60,11 +82,7 @@ void index_reserve(struct index *ix, size_t extra, index_hash *hash, const void 
     while (ix->used + extra > limit(groups)) groups *= 2;
     // Half of it deleted: the same size again is enough once the deleted slots are gone. Else double.
     if (ix->groups > 0 && ix->used + extra > limit(groups) / 2 && groups == ix->groups) groups *= 2;
-    struct index old = *ix;
-    create(ix, groups);
-    for (size_t slot = 0; slot < capacity(&old); slot++)
-        if (old.tags[slot] < INDEX_EMPTY) index_insert(ix, hash(context, old.ids[slot]), old.ids[slot]);
-    index_free(&old);
+    move(ix, groups, hash, context);
 }
 
 void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_t id), const void *context)

@@ -15,7 +15,7 @@
 
 enum {
     LANE_BLOCKS = 2, // every lane may hold so many, whatever the others hold
-    POOL_BLOCKS = 64, // kept for reuse
+    POOL_BLOCKS = 256, // kept for reuse
     CONFIRM_MS = 100, // polls without a loss for so long confirm an assignment
     GATHER_MS = 50, // shards that start within it start with one assignment
     IDLE_MS = 100,

@@ -112,11 +112,12 @@ static struct writer answer(struct writers *writers, struct entry *entry, enum i
         if (entry->plans[input]) return (struct writer){.state = WRITER_READY, .plan = entry->plans[input]};
         return (struct writer){.state = WRITER_INCOMPATIBLE, .why = entry->why[input]};
     case TEXT_UNKNOWN:
-        if (!entry->asked && monotonic_ms() >= entry->ask_at) { // it may have been registered meanwhile
-            entry->asked = true;
-            pthread_cond_signal(&writers->wake);
-        }
-        return (struct writer){.state = WRITER_UNKNOWN, .why = "no schema registry has a schema of this id"};
+        if (!entry->asked && monotonic_ms() < entry->ask_at)
+            return (struct writer){.state = WRITER_UNKNOWN, .why = "no schema registry has a schema of this id"};
+        // An answer of old rejects nothing: the schema may have been registered meanwhile, or nobody can say.
+        if (!entry->asked) pthread_cond_signal(&writers->wake);
+        entry->asked = true;
+        return (struct writer){.state = WRITER_PENDING, .why = "its schema is being looked for again"};
     }
     abort();
 }
@@ -147,7 +148,13 @@ void writers_trouble(struct writers *writers, char *out, size_t size)
 
 static enum registry_result from_store(struct writers *writers, int32_t id, char **text, struct error *e)
 {
-    if (!writers->store && store_open(writers->dsn, &writers->store, e)) return REGISTRY_UNAVAILABLE;
+    if (!writers->store) {
+        struct store *store;
+        if (store_open(writers->dsn, &store, e)) return REGISTRY_UNAVAILABLE;
+        pthread_mutex_lock(&writers->lock); // writers_destroy interrupts it
+        writers->store = store;
+        pthread_mutex_unlock(&writers->lock);
+    }
     if (store_load_schema(writers->store, id, text, e) != STORE_OK) return REGISTRY_UNAVAILABLE;
     return *text ? REGISTRY_FOUND : REGISTRY_ABSENT;
 }
@@ -166,11 +173,13 @@ static enum registry_result search(struct writers *writers, int32_t id, char **t
     return REGISTRY_UNAVAILABLE;
 }
 
+// The verdict depends on the text alone, so a replay from PostgreSQL comes to the same one in the same words.
 static void compile(struct entry *compiled, const char *text)
 {
+    struct error e = {0};
+    bool foreign = registry_foreign(text, e.text, sizeof e.text);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
-        struct error e = {0};
-        if (plan_compile(i, text, strlen(text), &compiled->plans[i], &e) == 0) continue;
+        if (!foreign && plan_compile(i, text, strlen(text), &compiled->plans[i], &e) == 0) continue;
         compiled->plans[i] = NULL;
         compiled->why[i] = strdup(e.text);
         if (!compiled->why[i]) abort();
@@ -254,6 +263,7 @@ static void *serve(void *context)
         if (result == REGISTRY_FOUND) compile(&compiled, text);
         free(text);
         pthread_mutex_lock(&writers->lock);
+        if (writers->stopping && result == REGISTRY_UNAVAILABLE) break; // interrupted
         // An entry that is asked for is never forgotten.
         size_t at = place_of(writers, id);
         assert(at < writers->count && writers->entries[at]->id == id);
@@ -319,6 +329,8 @@ void writers_destroy(struct writers *writers)
     pthread_mutex_lock(&writers->lock);
     writers->stopping = true;
     pthread_cond_signal(&writers->wake);
+    registry_interrupt(writers->registry);
+    if (writers->store) store_interrupt(writers->store);
     pthread_mutex_unlock(&writers->lock);
     pthread_join(writers->thread, NULL);
     release(writers);

@@ -2,7 +2,7 @@
 // every schema once used is kept for replays), then the registry, and stores what it found before anybody decodes by it.
 //
 //   (first use) ─► PENDING ─► READY | INCOMPATIBLE            for ever
-//                     └─────► UNKNOWN (every URL says "no such id", again after 10 s) ─► asked anew after 10 s
+//                     └─────► UNKNOWN (every URL says "no such id", again after 10 s) ─► PENDING when asked for after 10 s
 // While the registry cannot be asked an id stays PENDING: the partition waits, nothing is rejected.
 #pragma once
 
@@ -28,7 +28,7 @@ struct writers_options {
 };
 int writers_create_with(const char *dsn, const struct registry_options *registry, const struct writers_options *options,
                         struct writers **out, struct error *e);
-// Waits for a request that is under way, which is bounded by the registry's and the database's time-outs.
+// Interrupts a request that is under way and waits for the side thread.
 void writers_destroy(struct writers *writers);
 // Never blocks on I/O. Asking for an unknown id starts the search for it.
 struct writer writers_find(struct writers *writers, enum input input, int32_t id);

@@ -60,7 +60,7 @@ class Bench:
 
     def prepare(self):
         for topic in ("call-records", "no-records", "package-purchases", "account-credits"):
-            self.kafka.create_topic(topic, PARTITIONS, message_timestamp_type="LogAppendTime")
+            self.kafka.create_topic(topic, PARTITIONS, message_timestamp_type="LogAppendTime", retention_ms=-1)
         for topic in ("settlements", "account-status", "day-closes", "rejects"):
             self.kafka.create_topic(topic, PARTITIONS)
         filled = self.measured([self.programs / "fill", self.kafka.brokers, "call-records", str(self.options.records),

@@ -1,0 +1,290 @@
+"""One deployment of settled for a test: topics, database, schemas and configuration of its own, records in, results out.
+
+Records carry their own timestamps (`timestamps: create`), so that days pass as fast as they are read.
+"""
+
+import collections
+import datetime
+import io
+import json
+import pathlib
+import re
+import signal
+import subprocess
+import threading
+import time
+import urllib.request
+import uuid
+
+import confluent_kafka
+import confluent_kafka.admin
+import fastavro
+import psycopg
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ZONE = datetime.timezone(datetime.timedelta(hours=8))
+INPUTS = {"calls": "CallRecord", "purchases": "PackagePurchase", "credits": "AccountCredit"}
+OUTPUTS = {"settlements": "Settlement", "status": "AccountStatusChanged", "day_closes": "DayClosed", "rejects": "Reject"}
+SCHEMAS = {name: number for number, name in enumerate([*INPUTS.values(), *OUTPUTS.values()], 1)}
+
+
+def parsed_schema(record):
+    return fastavro.parse_schema(json.loads((ROOT / "schemas" / "avro" / f"{record}.avsc").read_text()))
+
+
+def at(day, clock="00:00:00"):
+    """Milliseconds of a local date and time."""
+    return int(datetime.datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=ZONE).timestamp() * 1000)
+
+
+class Process:
+    """A running `settled run`."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.PIPE, text=True)
+        self.lines = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def log(self):
+        return "\n".join(self.lines)
+
+    def wait(self, seconds=90):
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"settled did not end within {seconds} s:\n{self.log[-6000:]}") from None
+        self._reader.join(10)
+        return status
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(10)
+
+    def stop(self, number=signal.SIGTERM, seconds=20):
+        self.process.send_signal(number)
+        return self.wait(seconds)
+
+    def await_line(self, pattern, seconds=60):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for line in list(self.lines):
+                found = re.search(pattern, line)
+                if found:
+                    return found
+            if self.process.poll() is not None:
+                self._reader.join(10)
+                raise AssertionError(f"settled ended with {self.process.returncode} before {pattern!r}:\n{self.log}")
+            time.sleep(0.05)
+        raise AssertionError(f"no line {pattern!r} within {seconds} s:\n{self.log[-6000:]}")
+
+    @property
+    def port(self):
+        return int(self.await_line(r"http listens.* port=(\d+)").group(1))
+
+    def get(self, path):
+        """Status and text of a GET."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name, **labels):
+        """The sum of the metric's values over all series that carry the labels."""
+        total = 0
+        for line in self.get("/metrics")[1].splitlines():
+            found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
+            if found and all(f'{key}="{value}"' in (found.group(1) or "") for key, value in labels.items()):
+                total += float(found.group(2))
+        return total
+
+    def await_ready(self, seconds=60):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            status, text = self.get("/healthz/ready")
+            if status == 200:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"not ready within {seconds} s ({text.strip()}):\n{self.log[-6000:]}")
+
+
+class Deployment:
+    def __init__(self, settled, brokers, dsn, folder, partitions=4, workers=2, inputs_of=None, **billing):
+        self.settled, self.brokers, self.dsn, self.folder = settled, brokers, dsn, folder
+        self.partitions = partitions
+        self.name = f"t{uuid.uuid4().hex[:12]}"
+        self.topics = {key: f"{self.name}-{key.replace('_', '-')}" for key in (*INPUTS, *OUTPUTS)}
+        if inputs_of:
+            self.topics.update({key: inputs_of.topics[key] for key in INPUTS})
+        self.billing = {"first_day": "2026-11-01", "grace": "5m", "timestamps": "create", **billing}
+        self.workers = workers
+        self.processes = []
+        self.schemas = {record: parsed_schema(record) for record in SCHEMAS}
+        self._make_topics([key for key in self.topics if not (inputs_of and key in INPUTS)])
+        self.config = self.write_config()
+        self.run("migrate")
+        self.producer = confluent_kafka.Producer({
+            "bootstrap.servers": brokers, "partitioner": "murmur2_random", "linger.ms": 20,
+            "enable.idempotence": True})
+
+    # --- set up ---
+
+    def _make_topics(self, keys):
+        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
+        made = admin.create_topics([
+            confluent_kafka.admin.NewTopic(self.topics[key], self.partitions, 1,
+                                           config={"message.timestamp.type": "CreateTime"}) for key in keys])
+        for each in made.values():
+            each.result(30)
+
+    def delete_topics(self, keys):
+        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
+        for each in admin.delete_topics([self.topics[key] for key in keys]).values():
+            each.result(30)
+
+    def write_config(self, name="settled.yaml", **sections):
+        folder = self.folder / self.name
+        schemas = folder / "schemas"
+        schemas.mkdir(parents=True, exist_ok=True)
+        for record, number in SCHEMAS.items():
+            (schemas / f"{number}.avsc").write_bytes((ROOT / "schemas" / "avro" / f"{record}.avsc").read_bytes())
+        config = {
+            "kafka": {"brokers": self.brokers, "group": self.name, "properties": {"session.timeout.ms": "6000"}},
+            "topics": self.topics,
+            "schemas": {"directory": str(schemas)},
+            "postgres": {"dsn": self.dsn},
+            "pricing": {"book": str(ROOT / "pricing" / "pricebooks" / "apcas.yaml")},
+            "billing": self.billing,
+            "run": {"workers": self.workers},
+            "http": {"listen": "127.0.0.1:0"},
+        }
+        for section, values in sections.items():
+            config[section] = {**config.get(section, {}), **values}
+        path = folder / name
+        path.write_text(json.dumps(config))  # JSON is YAML
+        return path
+
+    # --- the program ---
+
+    def run(self, verb, *arguments, status=0):
+        done = subprocess.run([self.settled, verb, "-c", self.config, *arguments], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == status, f"settled {verb} ended with {done.returncode}:\n{done.stderr}{done.stdout}"
+        return done.stdout + done.stderr
+
+    def start(self, *arguments, config=None):
+        process = Process([self.settled, "run", "-c", config or self.config, *arguments])
+        self.processes.append(process)
+        return process
+
+    def drain(self, clock, status=0, seconds=120):
+        process = self.start("--drain", "--clock", clock)
+        ended = process.wait(seconds)
+        assert ended == status, f"the drain ended with {ended}, not {status}:\n{process.log[-8000:]}"
+        return process
+
+    def close(self):
+        for process in self.processes:
+            process.kill()
+
+    # --- records in ---
+
+    def send(self, key, record, timestamp, account=None, partition=None):
+        out = io.BytesIO()
+        name = INPUTS[key]
+        out.write(b"\0" + SCHEMAS[name].to_bytes(4, "big"))
+        fastavro.schemaless_writer(out, self.schemas[name], record)
+        self.send_bytes(key, out.getvalue(), timestamp, account or record["account_id"], partition)
+
+    def send_bytes(self, key, value, timestamp, account, partition=None):
+        where = {} if partition is None else {"partition": partition}
+        while True:
+            try:
+                self.producer.produce(self.topics[key], value, account, timestamp=timestamp, **where)
+                return
+            except BufferError:
+                self.producer.poll(0.1)
+
+    def call(self, account, call_id, occurred_at, leads=None, timestamp=None):
+        self.send("calls", {
+            "call_id": call_id, "account_id": account,
+            "service": "AUDIENCE_INSIGHT" if leads is None else "PURCHASE_INTENT",
+            "lead_count": leads, "occurred_at": occurred_at, "request_id": None}, timestamp or occurred_at + 1000)
+
+    def top_up(self, account, credit_id, amount, credited_at, timestamp=None):
+        self.send("credits", {
+            "credit_id": credit_id, "account_id": account, "kind": "TOP_UP", "amount": amount, "currency": "CNY",
+            "credited_at": credited_at, "reason": None, "reference": None}, timestamp or credited_at + 1000)
+
+    def purchase(self, account, purchase_id, service, units, amount, purchased_at, timestamp=None):
+        self.send("purchases", {
+            "purchase_id": purchase_id, "account_id": account, "service": service, "units": units, "used": 0,
+            "amount": amount, "currency": "CNY", "purchased_at": purchased_at}, timestamp or purchased_at + 1000)
+
+    def flush(self):
+        assert self.producer.flush(60) == 0
+
+    # --- results out ---
+
+    def sql(self, statement, *parameters):
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def read(self, key):
+        """Every committed record of an output topic: (partition, key, headers, decoded)."""
+        consumer = confluent_kafka.Consumer({
+            "bootstrap.servers": self.brokers, "group.id": f"reader-{uuid.uuid4().hex}", "enable.auto.commit": False,
+            "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest"})
+        consumer.assign([confluent_kafka.TopicPartition(self.topics[key], p, 0) for p in range(self.partitions)])
+        found, ended, deadline = [], set(), time.monotonic() + 60
+        while len(ended) < self.partitions:
+            assert time.monotonic() < deadline, f"{key} has no end"
+            message = consumer.poll(1)
+            if message is None:
+                continue
+            if message.error():
+                assert message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF, message.error()
+                ended.add(message.partition())
+                continue
+            value = message.value()
+            assert value[0] == 0 and int.from_bytes(value[1:5], "big") == SCHEMAS[OUTPUTS[key]]
+            body = fastavro.schemaless_reader(io.BytesIO(value[5:]), self.schemas[OUTPUTS[key]], None)
+            found.append((message.partition(), message.key(), dict(message.headers() or []), body))
+        consumer.close()
+        return found
+
+    def check_published(self):
+        """Each output row stands exactly once in the topics, numbered from 1 without a gap, as PostgreSQL has it."""
+        sequences = collections.defaultdict(list)
+        for key in OUTPUTS:
+            for partition, _, _, body in self.read(key):
+                assert body["shard"] == partition
+                sequences[partition].append(body["sequence"])
+        for partition, numbers in sequences.items():
+            assert sorted(numbers) == list(range(1, len(numbers) + 1)), f"shard {partition}: {sorted(numbers)}"
+        rows = self.sql("select account_id, business_day, amount, closing_balance, calls, shard, sequence "
+                        "from settled.settlements order by 1, 2")
+        topic = sorted((b["account_id"], b["business_day"], b["amount"], b["closing_balance"], b["calls"], b["shard"],
+                        b["sequence"]) for _, _, _, b in self.read("settlements"))
+        assert topic == rows
+        return len(rows)
+
+    def outcome(self):
+        """What two runs over the same input must agree on, whatever happened on the way."""
+        return {
+            "closes": self.sql("select shard, business_day, content_digest, previous_digest, digest, amount "
+                               "from settled.day_closes order by 1, 2"),
+            "accounts": self.sql("select account_id, shard, balance, status, account_sequence "
+                                 "from settled.accounts order by 1"),
+            "statement": self.sql("select * from settled.account_statement order by account_id, position"),
+        }

@@ -1,0 +1,79 @@
+#include "consumer/metrics.h"
+#include "consumer/shard.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const topics[INPUT_COUNT] = {"call-records", "package-purchases", "account-credits"};
+
+static void expect(const char *text, const char *line)
+{
+    const char *found = strstr(text, line);
+    if (!found || (found != text && found[-1] != '\n') || found[strlen(line)] != '\n') fail_msg("no line %s", line);
+}
+
+static void test_render(void **state)
+{
+    struct metrics *m;
+    (void)state;
+    assert_int_equal(metrics_create(2, topics, &m), 0);
+    m->shards[0].owned = 1;
+    m->shards[0].state = SHARD_RUNNING;
+    m->shards[0].phase = DAY_HELD;
+    m->shards[0].open_day = 20000;
+    m->shards[0].records[INPUT_CALLS][RESULT_ACCEPTED] = 5;
+    m->shards[1].records[INPUT_CALLS][RESULT_ACCEPTED] = 6;
+    m->shards[1].rejects[INPUT_CREDITS][REJECT_REFUND] = 2;
+    m->shards[0].position[INPUT_CALLS] = 90;
+    m->shards[0].end[INPUT_CALLS] = 100;
+    m->shards[0].last_timestamp[INPUT_CALLS] = 1000;
+    m->shards[0].stop[INPUT_CALLS] = FOLD_SCHEMA;
+    m->shards[0].sequence = 12;
+    m->shards[0].published = 10;
+    metrics_commit(m, 900);
+    metrics_commit(m, 1000);
+    metrics_commit(m, 20000000);
+    char *text = metrics_render(m, 61000);
+    assert_non_null(text);
+    expect(text, "# TYPE settled_records_total counter");
+    expect(text, "settled_records_total{topic=\"call-records\",result=\"accepted\"} 11");
+    expect(text, "settled_rejects_total{topic=\"account-credits\",reason=\"REFUND\"} 2");
+    expect(text, "settled_log_lag_records{topic=\"call-records\",partition=\"0\"} 10");
+    expect(text, "settled_log_lag_seconds{topic=\"call-records\",partition=\"0\"} 60");
+    expect(text, "settled_log_waiting{topic=\"call-records\",partition=\"0\",for=\"schema\"} 1");
+    expect(text, "settled_open_day_seconds{shard=\"0\"} 1728000000");
+    expect(text, "settled_day_state{shard=\"0\",state=\"held\"} 1");
+    expect(text, "settled_shard_state{shard=\"1\",state=\"none\"} 1");
+    expect(text, "settled_relay_backlog_rows{shard=\"0\"} 2");
+    expect(text, "settled_commit_duration_seconds_bucket{le=\"0.001\"} 2");
+    expect(text, "settled_commit_duration_seconds_bucket{le=\"10\"} 2");
+    expect(text, "settled_commit_duration_seconds_bucket{le=\"+Inf\"} 3");
+    expect(text, "settled_commit_duration_seconds_sum 20.001900");
+    expect(text, "settled_commit_duration_seconds_count 3");
+    // Of what is not known, or not ours, nothing is said.
+    assert_null(strstr(text, "settled_log_lag_records{topic=\"package-purchases\",partition=\"0\"}"));
+    assert_null(strstr(text, "partition=\"1\""));
+    free(text);
+    metrics_destroy(m);
+}
+
+static void test_document(void **state)
+{
+    (void)state;
+    char *text = metrics_document();
+    assert_non_null(text);
+    assert_non_null(strstr(text, "| `settled_records_total` | counter | topic, result |"));
+    assert_null(strstr(text, "(null)"));
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_render), cmocka_unit_test(test_document)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
