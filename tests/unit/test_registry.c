@@ -12,8 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FOUND_A {.status = 200, .body = "{\"schema\":\"{\\\"type\\\":\\\"string\\\"}\"}"}
-#define ABSENT_A {.status = 404, .body = "{\"error_code\":40403,\"message\":\"Schema not found\"}"}
+#define FOUND_A                                                                                                        \
+    {                                                                                                                  \
+        .status = 200, .body = "{\"schema\":\"{\\\"type\\\":\\\"string\\\"}\"}"                                        \
+    }
+#define ABSENT_A                                                                                                       \
+    {                                                                                                                  \
+        .status = 404, .body = "{\"error_code\":40403,\"message\":\"Schema not found\"}"                               \
+    }
 
 static struct fake first, second;
 static struct registry *registry;
