@@ -55,6 +55,7 @@ struct shard {
     bool draining;
     int64_t drain[INPUT_COUNT];
     bool drained_rejects; // a drained log waits for an operator
+    bool more_requests; // the last look at them was full
 };
 
 static const char *const state_names[] = {"none", "locating", "replaying", "running", "parked", "fenced", "halted"};
@@ -200,7 +201,7 @@ static void reset_logs(struct shard *shard)
         log->asked = log->located = log->unproved = log->warned = log->ended = false;
         log->stopped_at = 0;
     }
-    shard->drained_rejects = false;
+    shard->drained_rejects = shard->more_requests = false;
 }
 
 void shard_assign(struct shard *shard, int64_t mono_ms)
@@ -645,7 +646,7 @@ static int64_t elapsed_us(const struct timespec *since)
 static bool build_outbox(struct shard *shard, const struct step *step)
 {
     const struct shard_host *host = shard->host;
-    const struct policy *policy = host->policy(host->context);
+    const struct policy *policy = fold_policy(shard->fold);
     struct encode_context cx = {
         .shard = shard->id,
         .shards = host->partitions,
@@ -755,13 +756,27 @@ static void end_drained_logs(struct shard *shard, int64_t now_ms)
             end_log(shard, i, fold_state(shard->fold)->log[i].next, now_ms);
 }
 
+// Parameters that are recorded now are taken over between two steps: what a step holds was judged by those of before,
+// and its commit checks that these were enough. False: the step has to be committed first.
+static bool follow_policy(struct shard *shard)
+{
+    const struct policy *current = shard->host->policy(shard->host->context);
+    if (fold_policy(shard->fold) == current) return true;
+    if (fold_step(shard->fold)->moved) {
+        shard->must_commit = true;
+        return false;
+    }
+    fold_set_policy(shard->fold, current);
+    return true;
+}
+
 // The next day opens by the parameters that are recorded now: the commit checks that none came in between.
 static void close_when_due(struct shard *shard, int64_t mono_ms)
 {
     struct error e;
     if (fold_step(shard->fold)->closed || !fold_close_due(shard->fold) || mono_ms < shard->retry_at) return;
     enum store_result result = shard->host->refresh_policy(shard->host->context, &e);
-    if (!answered(shard, result, mono_ms, "parameters", &e)) return;
+    if (!answered(shard, result, mono_ms, "parameters", &e) || !follow_policy(shard)) return;
     for (enum input i = 0; i < INPUT_COUNT; i++) count_log(shard, i);
     if (fold_close(shard->fold, &e)) halt(shard, &e);
 }
@@ -781,7 +796,7 @@ static void serve_requests(struct shard *shard, int64_t mono_ms, int64_t now_ms)
     const struct shard_host *host = shard->host;
     struct request requests[REQUESTS_MAX];
     struct error e, why;
-    size_t count = 0;
+    size_t count = 0, applied = 0;
     if (mono_ms < shard->requests_at || mono_ms < shard->retry_at || fold_step(shard->fold)->decision_count > 0 ||
         fold_step(shard->fold)->closed)
         return;
@@ -796,6 +811,7 @@ static void serve_requests(struct shard *shard, int64_t mono_ms, int64_t now_ms)
                       LOG_STR(decision_symbol(request->decision.kind)), "operator",
                       LOG_STR(request->decision.operator_name), "content", LOG_STR(request->decision.content), LOG_END);
             shard->must_commit = true;
+            applied++;
             continue;
         }
         // Refusing ends the validity of the requests' strings: the rest comes with the next look.
@@ -803,18 +819,21 @@ static void serve_requests(struct shard *shard, int64_t mono_ms, int64_t now_ms)
         shard->requests_at = mono_ms;
         break;
     }
-    resume_logs(shard);
+    shard->more_requests = count == REQUESTS_MAX && applied > 0;
+    if (shard->more_requests) shard->requests_at = mono_ms;
+    if (applied > 0) resume_logs(shard);
 }
 
 // ---- turns ----
 
 static bool run_running(struct shard *shard, int64_t mono_ms)
 {
-    int64_t now_ms = shard->host->clock_ms(shard->host->context);
+    int64_t now_ms = shard->host->clock_ms(shard->host->context), step = shard->row.step;
     bool more = false;
     if (!prove_logs(shard)) return false;
     // A step that waits for its commit is left as it is.
     if (!shard->built && !fold_step(shard->fold)->closed) {
+        follow_policy(shard);
         for (enum input i = 0; i < INPUT_COUNT && shard->state == SHARD_RUNNING; i++) {
             more |= read_log(shard, i, mono_ms, now_ms);
             if (shard->state == SHARD_RUNNING) count_log(shard, i);
@@ -839,7 +858,7 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
         fenced(shard, mono_ms);
         return false;
     }
-    return more;
+    return more || shard->row.step != step; // a commit lets logs and days go on
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -925,7 +944,7 @@ bool shard_drained(const struct shard *shard, bool *held)
     if (shard->state != SHARD_RUNNING || shard->built) return false;
     int64_t now_ms = shard->host->clock_ms(shard->host->context);
     const struct step *step = fold_step(shard->fold);
-    if (step->moved || step->closed || fold_close_due(shard->fold)) return false;
+    if (step->moved || step->closed || fold_close_due(shard->fold) || shard->more_requests) return false;
     for (enum input i = 0; i < INPUT_COUNT; i++)
         if (!shard->log[i].ended || (fold_wants_end(shard->fold, i, now_ms) && shard->log[i].stop != FOLD_REJECTS))
             return false;

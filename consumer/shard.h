@@ -49,7 +49,8 @@ struct shard_host {
     enum store_result (*load_requests)(void *context, int32_t shard, struct request *out, size_t capacity,
                                        size_t *count, struct error *e);
     enum store_result (*refuse_request)(void *context, int64_t id, const char *why, struct error *e);
-    // Loads parameters and books that were recorded meanwhile, and gives them to the folds (fold_set_policy).
+    // Loads parameters and books that were recorded meanwhile; policy() then returns another one. Older ones stay valid
+    // as long as the shards do.
     enum store_result (*refresh_policy)(void *context, struct error *e);
     const struct policy *(*policy)(void *context);
     void (*relay_add)(void *context, int32_t shard, int64_t epoch);

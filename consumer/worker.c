@@ -24,7 +24,8 @@ struct worker {
     struct store *store;
     struct relay *relay;
     struct encoder *encoder;
-    struct deployment *deployment; // its policy is the folds'
+    size_t deployment_count;
+    struct deployment **deployments; // as they were loaded; the last is in force, folds may still use the others
     struct shard_scratch *scratch;
     struct shard_host host;
     struct shard **shards; // by partition; NULL: never assigned
@@ -120,6 +121,11 @@ static void deployment_free(struct deployment *deployment)
     free(deployment);
 }
 
+static const struct deployment *current_deployment(const struct worker *worker)
+{
+    return worker->deployment_count > 0 ? worker->deployments[worker->deployment_count - 1] : NULL;
+}
+
 static enum store_result host_refresh_policy(void *context, struct error *e)
 {
     struct worker *worker = context;
@@ -128,25 +134,25 @@ static enum store_result host_refresh_policy(void *context, struct error *e)
     if (!fresh) return error_set(e, ERROR_RESTART, "memory is short for the parameters"), STORE_FAILED;
     enum store_result result = store_load_deployment(worker->store, fresh, &recorded, e);
     // Rows and books are only ever added.
+    const struct deployment *known = current_deployment(worker);
     bool news = result == STORE_OK && recorded &&
-                (!worker->deployment || fresh->policy.count != worker->deployment->policy.count ||
-                 fresh->policy.shelf.count != worker->deployment->policy.shelf.count);
-    if (!news) {
+                (!known || fresh->policy.count != known->policy.count ||
+                 fresh->policy.shelf.count != known->policy.shelf.count);
+    struct deployment **grown =
+        news ? reallocarray(worker->deployments, worker->deployment_count + 1, sizeof *grown) : NULL;
+    if (!grown) {
         deployment_free(fresh);
+        if (news) return error_set(e, ERROR_RESTART, "memory is short for the parameters"), STORE_FAILED;
         return result;
     }
-    for (int32_t p = 0; p < worker->shared->partitions; p++) {
-        struct fold *fold = worker->shards[p] ? shard_fold(worker->shards[p]) : NULL;
-        if (fold) fold_set_policy(fold, &fresh->policy);
-    }
-    deployment_free(worker->deployment);
-    worker->deployment = fresh;
+    worker->deployments = grown;
+    worker->deployments[worker->deployment_count++] = fresh;
     return STORE_OK;
 }
 
 static const struct policy *host_policy(void *context)
 {
-    return &((struct worker *)context)->deployment->policy;
+    return &current_deployment(context)->policy;
 }
 
 static void host_relay_add(void *context, int32_t shard, int64_t epoch)
@@ -199,9 +205,10 @@ static struct block *host_next_block(void *context, int32_t shard, enum input in
 {
     struct worker *worker = context;
     struct block *block = intake_next(worker->intake, shard, input);
-    int64_t none = 0;
-    if (block && worker->shared->first_read_at == 0)
-        atomic_compare_exchange_strong(&worker->shared->first_read_at, &none, monotonic_ms());
+    if (!block) return NULL;
+    int64_t none = 0, now = monotonic_ms();
+    if (worker->shared->first_read_at == 0) atomic_compare_exchange_strong(&worker->shared->first_read_at, &none, now);
+    worker->shared->last_read_at = now;
     return block;
 }
 
@@ -243,7 +250,7 @@ static void host_init(struct worker *worker)
         .max_calls_held = config->max_calls_held,
         .session_ms = worker->shared->session_ms,
     };
-    memcpy(worker->host.id_key, worker->deployment->id_key, sizeof worker->host.id_key);
+    memcpy(worker->host.id_key, current_deployment(worker)->id_key, sizeof worker->host.id_key);
     for (int i = 0; i < INPUT_COUNT; i++) worker->host.input_topics[i] = config->input_topics[i];
 }
 
@@ -440,7 +447,8 @@ static void free_worker(struct worker *worker)
     relay_destroy(worker->relay);
     store_close(worker->store);
     encoder_destroy(worker->encoder);
-    deployment_free(worker->deployment);
+    for (size_t i = 0; i < worker->deployment_count; i++) deployment_free(worker->deployments[i]);
+    free(worker->deployments);
     pthread_cond_destroy(&worker->bell);
     pthread_mutex_destroy(&worker->lock);
     free(worker->shards);
@@ -463,7 +471,7 @@ static int create_parts(struct worker *worker, struct error *e)
         return error_set(e, ERROR_RESTART, "memory is short for a worker");
     if (store_open(worker->shared->config->dsn, &worker->store, e) || encoder_create(&worker->encoder, e)) return -1;
     if (host_refresh_policy(worker, e) != STORE_OK) return -1;
-    if (!worker->deployment) return error_set(e, ERROR_BUG, "the deployment is not recorded");
+    if (!current_deployment(worker)) return error_set(e, ERROR_BUG, "the deployment is not recorded");
     host_init(worker);
     if (create_relay(worker, e) || create_intake(worker, e)) return -1;
     if (pthread_create(&worker->thread, NULL, fold_main, worker))

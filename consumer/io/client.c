@@ -7,8 +7,9 @@
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
     // librdkafka's levels are syslog's: 3 error, 4 warning, 6 information.
-    // A transaction coordinator that is not there yet is retried every few milliseconds.
-    if (strcmp(facility, "GETPID") == 0 && strstr(text, "retrying")) level = 7;
+    // No news: that a producer has no use for a consumer's property (all clients are given all), and every few
+    // milliseconds that a transaction coordinator is not there yet.
+    if (strcmp(facility, "CONFWARN") == 0 || (strcmp(facility, "GETPID") == 0 && strstr(text, "retrying"))) level = 7;
     enum log_level ours = level <= 3 ? LOG_ERROR : level <= 4 ? LOG_WARN : level <= 6 ? LOG_INFO : LOG_DEBUG;
     log_event(ours, "kafka client", "client", LOG_STR(client ? rd_kafka_name(client) : ""), "facility",
               LOG_STR(facility), "text", LOG_STR(text), LOG_END);
@@ -41,8 +42,6 @@ rd_kafka_conf_t *client_conf(const struct client_properties *ours, const struct 
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
-    // Properties go to every client; that a producer has no use for a consumer's is no news.
-    rd_kafka_conf_set(conf, "log.configuration.warnings", "false", NULL, 0);
     if (apply(conf, ours, e) == 0 && apply(conf, theirs, e) == 0) return conf;
     rd_kafka_conf_destroy(conf);
     return NULL;

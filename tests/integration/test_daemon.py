@@ -6,9 +6,10 @@ import random
 import signal
 import time
 
+import psycopg
 import pytest
 
-from deployment import Deployment, at
+from deployment import ZONE, Deployment, at
 
 DAYS = ["2026-11-01", "2026-11-02", "2026-11-03"]
 AFTER = "2026-11-04T00:10:00+08:00"
@@ -59,6 +60,17 @@ def fill(deployment, days=DAYS, accounts=40, seed=1, per_day=15):
                 paid[account] += amount
     deployment.flush()
     return dict(owed), paid
+
+
+def today():
+    return datetime.datetime.now(ZONE).date()
+
+
+def wait_until(condition, process, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, process.log[-6000:]
+        time.sleep(0.1)
 
 
 def check_amounts(deployment, owed, paid):
@@ -135,7 +147,6 @@ def test_killed_again_and_again_ends_the_same(deploy, dsn):
     want = calm.outcome()
 
     other = dsn.rpartition("/")[0] + "/" + dsn.rpartition("/")[2] + "_killed"
-    import psycopg
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE {other.rpartition("/")[2]}')
     try:
@@ -210,8 +221,7 @@ def test_health_metrics_and_a_clean_end(deploy):
 
 
 def test_idle_logs_are_cut_by_the_clock(deploy):
-    today = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=8))).date()
-    before = [str(today - datetime.timedelta(days=n)) for n in (2, 1)]
+    before = [str(today() - datetime.timedelta(days=n)) for n in (2, 1)]
     d = deploy(first_day=before[0], grace="0m")
     d.call("a", "c", at(before[0], "10:00:00"))
     d.flush()
@@ -223,7 +233,7 @@ def test_idle_logs_are_cut_by_the_clock(deploy):
     check_closed(d, before)
     assert {row[0] for row in d.sql("select cut_by from settled.day_cutoffs")} == {"CLOCK"}
     # The day that is open takes what comes now.
-    d.top_up("a", "credit", 12345, at(str(today)), timestamp=int(time.time() * 1000))
+    d.top_up("a", "credit", 12345, at(str(today())), timestamp=int(time.time() * 1000))
     d.flush()
     deadline = time.monotonic() + 30
     while not d.sql("select 1 from settled.credits"):
@@ -272,3 +282,65 @@ def test_lost_connections_lose_nothing(deploy):
     d.drain(AFTER)
     check_amounts(d, owed, paid)
     assert d.check_published() == len(owed)
+
+
+def test_a_held_day_waits_for_the_operator(deploy):
+    d = deploy(partitions=1, workers=1)
+    owed, paid = fill(d, days=DAYS[:1])
+    for n in range(150):
+        d.send_bytes("calls", b"not a record", at(DAYS[0], "22:00:00"), f"broken-{n}")
+    d.top_up("account-000", "while-held", 77, at(DAYS[1], "10:00:00"))
+    d.flush()
+    paid["account-000"] += 77
+    clock = "2026-11-03T00:10:00+08:00"
+    assert "held" in d.drain(clock, status=75).log
+    assert d.sql("select 1 from settled.day_closes") == []
+    assert d.sql("select amount from settled.credits where credit_id = 'while-held'") == [(77,)]
+    d.run("rejects", "accept", "--all", "--operator", "tester")
+    d.drain(clock)
+    assert {row[0] for row in d.sql("select cut_by from settled.day_cutoffs where business_day = '2026-11-01'")} == \
+        {"RELEASE"}
+    assert d.sql("select count(*), min(operator) from settled.decisions") == [(150, "tester")]
+    check_amounts(d, owed, paid)
+    check_closed(d, DAYS[:2])
+    d.check_published()
+
+
+def test_a_record_of_the_future_waits_until_it_is_passed(deploy):
+    now = int(time.time() * 1000)
+    d = deploy(partitions=1, workers=1, first_day=str(today() - datetime.timedelta(days=1)))
+    process = d.start()
+    process.await_ready()
+    for call_id, stamp in ("before", now), ("astray", at("2031-01-01")), ("after", now):
+        d.call("a", call_id, now - 1000, timestamp=stamp)
+    d.flush()
+    wait_until(lambda: process.metric("settled_log_waiting", **{"for": "future_record"}) == 1, process)
+    assert process.metric("settled_log_position", topic=d.topics["calls"]) == 1
+    d.run("rejects", "pass", f"{d.topics['calls']}/0/1", "--operator", "tester")
+    wait_until(lambda: process.metric("settled_records_total", topic=d.topics["calls"], result="accepted") == 3, process)
+    assert d.sql("select kind, operator from settled.decisions") == [("PASS", "tester")]
+    assert process.stop() == 0
+
+
+def test_parameters_are_reloaded_for_days_to_come(deploy):
+    d = deploy(partitions=2, workers=1)
+    process = d.start("--clock", "2026-11-01T12:00:00+08:00")
+    process.await_ready()
+    wait_until(lambda: d.sql("select count(open_day) from settled.shards") == [(2,)], process)
+    d.write_config(billing={"grace": "10m"})
+    process.process.send_signal(signal.SIGHUP)
+    process.await_line("configuration reloaded")
+    rows = d.sql("select from_day::text, grace_ms from settled.parameters order by from_day")
+    assert rows == [("-infinity", 300000), ("2026-11-02", 600000)]
+    d.config.write_text("kafka: {brokers: [")
+    process.process.send_signal(signal.SIGHUP)
+    process.await_line("the old one stays in force")
+    assert process.metric("settled_config_reloads_total") == 1
+    assert process.metric("settled_config_reload_errors_total") == 1
+    d.write_config(billing={"grace": "10m"})
+    assert process.stop() == 0
+    # The first day is cut by the old grace, the second by the new one.
+    d.drain("2026-11-03T00:07:00+08:00")
+    check_closed(d, DAYS[:1])
+    d.drain("2026-11-03T00:11:00+08:00")
+    check_closed(d, DAYS[:2])
