@@ -139,7 +139,7 @@ static enum store_result host_refresh_policy(void *context, struct error *e)
                 (!known || fresh->policy.count != known->policy.count ||
                  fresh->policy.shelf.count != known->policy.shelf.count);
     struct deployment **grown =
-        news ? reallocarray(worker->deployments, worker->deployment_count + 1, sizeof *grown) : NULL;
+        news ? reallocarray(worker->deployments, worker->deployment_count + 1, sizeof(struct deployment *)) : NULL;
     if (!grown) {
         deployment_free(fresh);
         if (news) return error_set(e, ERROR_RESTART, "memory is short for the parameters"), STORE_FAILED;
