@@ -91,6 +91,14 @@ static inline enum MHD_Result fake_handle(void *context, struct MHD_Connection *
     return fake_respond(connection, answer);
 }
 
+static inline size_t fake_request_count(struct fake *fake)
+{
+    pthread_mutex_lock(&fake->lock);
+    size_t count = fake->request_count;
+    pthread_mutex_unlock(&fake->lock);
+    return count;
+}
+
 static inline void fake_start(struct fake *fake)
 {
     memset(fake, 0, sizeof *fake);
