@@ -73,11 +73,10 @@ static int set_settings(struct applying *a, const struct topic_wish *topic, cons
         pairs[changes.count][0] = wanted->name;
         pairs[changes.count++][1] = wanted->value;
     }
-    if (changes.count == 0) {
-        if (!created) printf("unchanged  %s\n", topic->name);
-        return 0;
-    }
+    if (changes.count == 0 && !created) printf("unchanged  %s\n", topic->name);
+    if (changes.count == 0) return 0;
     if (admin_alter_topic(a->admin, found, &changes, e)) return -1;
+    if (created) return 0; // part of its creation
     for (size_t i = 0; i < changes.count; i++) {
         const struct admin_setting *was = admin_setting(found, pairs[i][0]);
         printf("set        %s, %s: %s%s%s\n", topic->name, pairs[i][0], pairs[i][1], was ? ", was " : "",
