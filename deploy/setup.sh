@@ -7,7 +7,7 @@ set -euo pipefail
 build=(build-essential cmake ninja-build pkg-config git ca-certificates librdkafka-dev libavro-dev libpq-dev
        libjansson-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libxxhash-dev libssl-dev libsystemd-dev)
 # The throw-away services of tests/lib/services.py.
-demo=(postgresql-15 openjdk-17-jre-headless maven python3)
+demo=(postgresql-15 openjdk-17-jre-headless maven python3 kcat)
 test=(libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 shellcheck python3-venv groff-base)
 
 wanted=("${build[@]}")

@@ -45,17 +45,6 @@ def wait_until(condition, seconds=15):
         time.sleep(0.05)
 
 
-@pytest.fixture
-def place(tmp_path):
-    """Where PostgreSQL's user can get in: pytest's folders are closed to others."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.geteuid() and folder != pathlib.Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-        if folder.name.startswith("pytest-of-"):
-            break
-    return tmp_path
-
-
 def test_the_status_is_the_commands_and_an_orphan_is_ended(place):
     process = run(place, "--postgres", "--", "sh", "-c",
                   'setsid sleep 300 & echo $!; psql -XAtc "select 40 + 2" "$SETTLED_TEST_DSN"; exit 3')
