@@ -1,0 +1,52 @@
+"""The runbook quotes what the program says, and names commands that exist."""
+
+import re
+import subprocess
+
+from conftest import ROOT
+
+RUNBOOK = (ROOT / "deploy" / "RUNBOOK.md").read_text()
+
+
+def said():
+    """All string literals, neighbours joined; what is formatted in becomes "…"."""
+    texts = []
+    for source in sorted((ROOT / "consumer").rglob("*.c")):
+        code = re.sub(r'\s*PRI[a-z0-9]+\s*', '""', source.read_text())
+        for literals in re.findall(r'(?:"(?:[^"\\\n]|\\.)*"\s*)+', code):
+            text = "".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', literals)).replace('\\"', '"')
+            texts.append(re.sub(r"%[-.*0-9]*(?:[a-z]|$|(?=\W))", "…", text))
+    return "\n".join(texts)
+
+
+def test_each_message_is_one_that_the_program_has():
+    known = said()
+    quoted = re.findall(r"^> `(.*)`$", RUNBOOK, re.MULTILINE)
+    assert len(quoted) > 30
+    missing = [quote for quote in quoted for part in quote.split("…")
+               if part.strip(" .,()") and part.strip() not in known]
+    assert missing == []
+
+
+def test_each_place_that_points_to_an_entry_has_it():
+    titles = {title.lower() for title in re.findall(r"^#+ (.*)$", RUNBOOK, re.MULTILINE)}
+    pointed = set(re.findall(r'runbook, \\?"(\w+)', "\n".join(p.read_text() for p in (ROOT / "consumer").rglob("*.c"))))
+    assert pointed and pointed <= titles
+    assert {name.lower() for name in re.findall(r'[:,] "([A-Za-z ]+)"', RUNBOOK)} - titles <= {"settled migrate"}
+
+
+def test_each_command_exists(settled):
+    overview = subprocess.run([settled, "--help"], capture_output=True, text=True, check=True).stdout
+    verbs = set(re.findall(r"^  ([a-z]+) ", overview, re.MULTILINE))
+    spans = re.findall(r"`settled\s([^`]*)`", RUNBOOK) + re.findall(r"^    settled ([^#\n]*)", RUNBOOK, re.MULTILINE)
+    assert len(spans) > 8
+    for verb, *words in map(str.split, spans):
+        assert verb in verbs
+        usage = subprocess.run([settled, verb, "--help"], capture_output=True, text=True, check=True).stdout
+        assert [word for word in words if word.startswith("--") and word not in usage] == [], verb
+
+
+def test_each_metric_exists():
+    table = (ROOT / "consumer" / "metrics.c").read_text()
+    for metric in re.findall(r"settled_[a-z_]+(?:_up|_waiting|_state|_rows)", RUNBOOK):
+        assert f'"{metric}"' in table, metric
