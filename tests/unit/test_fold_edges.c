@@ -1,0 +1,392 @@
+// The fold at its edges: what it refuses, where it stops, what it tells of itself.
+#include "fold_fixture.h"
+
+static int setup(void **state)
+{
+    *state = bench_create();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    bench_destroy(*state);
+    return 0;
+}
+
+static void says(const struct error *e, const char *words)
+{
+    if (!strstr(e->text, words)) fail_msg("\"%s\" does not say \"%s\"", e->text, words);
+}
+
+// ---- symbols ----
+
+static void symbols_are_read_back(void **state)
+{
+    (void)state;
+    for (int i = REJECT_NONE + 1; i < REJECT_REASONS; i++) {
+        enum reject_reason reason;
+        assert_true(reject_parse(reject_symbol((enum reject_reason)i), &reason));
+        assert_int_equal(reason, i);
+    }
+    enum reject_reason none;
+    assert_false(reject_parse("NONE", &none));
+    assert_false(reject_parse("invalid", &none));
+    for (int i = DECISION_ACCEPT; i <= DECISION_PASS; i++) {
+        enum decision_kind kind;
+        assert_true(decision_parse(decision_symbol((enum decision_kind)i), &kind));
+        assert_int_equal(kind, i);
+    }
+    enum decision_kind kind;
+    assert_false(decision_parse("FORGIVE", &kind));
+    assert_string_equal(cut_symbol(CUT_RELEASE), "RELEASE");
+    assert_string_equal(charge_symbol(CHARGE_PACKAGE), "PACKAGE");
+    assert_string_equal(account_state_symbol(ACCOUNT_SUSPENDED), "SUSPENDED");
+    assert_string_equal(cause_symbol(CAUSE_ADJUSTMENT), "ADJUSTMENT");
+    assert_string_equal(credit_kind_symbol(CREDIT_TOP_UP), "TOP_UP");
+}
+
+// ---- what it tells of itself ----
+
+static void the_day_has_phases(void **state)
+{
+    struct bench *b = *state;
+    assert_int_equal(fold_phase(b->fold, at(b, 1, 0) - 1), DAY_OPEN);
+    assert_int_equal(fold_phase(b->fold, at(b, 1, 0)), DAY_GRACE);
+    assert_int_equal(fold_phase(b->fold, at(b, 1, 5 * MINUTE) - 1), DAY_GRACE);
+    assert_int_equal(fold_phase(b->fold, at(b, 1, 5 * MINUTE)), DAY_CLOSING);
+}
+
+static void it_counts_what_it_holds(void **state)
+{
+    struct bench *b = *state;
+    size_t before = fold_memory(b->fold);
+    for (int i = 0; i < 5000; i++) { // beyond a block, and beyond the index's first sizes
+        char id[16], account[16];
+        snprintf(id, sizeof id, "call-%d", i);
+        snprintf(account, sizeof account, "account-%d", i % 1000);
+        accept(b, INPUT_CALLS, call(b, account, id, -1, at(b, 0, HOUR)));
+    }
+    assert_int_equal(fold_calls_held(b->fold), 5000);
+    assert_int_equal(fold_calls_of_day(b->fold, b->first_day), 5000);
+    assert_int_equal(fold_calls_of_day(b->fold, b->first_day + 1), 0);
+    assert_int_equal(fold_account_count(b->fold), 1000);
+    assert_true(fold_memory(b->fold) > before + 5000 * 28);
+    assert_ptr_equal(fold_policy(b->fold), &b->policy);
+    const struct step *step = settle(b);
+    assert_int_equal(step->settlement_count, 1000);
+    for (size_t i = 1; i < step->settlement_count; i++) { // byte order
+        struct slice x = fold_account(b->fold, step->settlements[i - 1].account)->id;
+        struct slice y = fold_account(b->fold, step->settlements[i].account)->id;
+        size_t common = x.size < y.size ? x.size : y.size;
+        int order = memcmp(x.data, y.data, common);
+        assert_true(order < 0 || (order == 0 && x.size < y.size));
+    }
+}
+
+static void collect(void *context, const struct settlement_line *line, int64_t occurred_at, int64_t units,
+                    uint64_t ordinal)
+{
+    char *out = context;
+    snprintf(out + strlen(out), 256 - strlen(out), "%s %d %d %d@%d; ", charge_symbol(line->charge), (int)units,
+             (int)line->unit_price, (int)ordinal, (int)(occurred_at % DAY_MS / HOUR));
+}
+
+static void one_account_is_traced_in_the_order_of_drawing(void **state)
+{
+    struct bench *b = *state;
+    char seen[256] = "";
+    accept(b, INPUT_PURCHASES, purchase(b, "a", "p", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, 0)));
+    struct event late = call(b, "a", "second", 12000, at(b, 0, 14 * HOUR));
+    accept(b, INPUT_CALLS, late);
+    struct event early = call(b, "a", "first", 9000, at(b, 0, 10 * HOUR));
+    early.timestamp = late.timestamp;
+    accept(b, INPUT_CALLS, early);
+    accept(b, INPUT_CALLS, call(b, "b", "another's", 9000, at(b, 0, 15 * HOUR)));
+    fold_set_trace(b->fold, text("a"), collect, seen);
+    settle(b);
+    assert_string_equal(seen, "PACKAGE 9000 0 1@2; PACKAGE 1000 0 0@6; POSTPAID 11000 800 0@6; "); // hours in UTC
+}
+
+// ---- where it stops ----
+
+static void a_balance_that_overflows_stops_it(void **state)
+{
+    struct bench *b = *state;
+    struct account rich = {.id = text("a"), .opening = INT64_MAX - 5};
+    struct error e = {0};
+    assert_int_equal(fold_restore_account(b->fold, &rich, NULL, &e), 0);
+    accept(b, INPUT_CREDITS, credit(b, "a", "k1", CREDIT_TOP_UP, 5, at(b, 0, 0)));
+    struct event ev = credit(b, "a", "k2", CREDIT_TOP_UP, 1, at(b, 0, 0));
+    size_t consumed;
+    assert_int_equal(fold_records(b->fold, INPUT_CREDITS, &ev, 1, b->now, &consumed, &e), FOLD_BROKEN);
+    assert_int_equal(e.kind, ERROR_BUG);
+    says(&e, "account a: the balance overflows");
+    assert_int_equal(fold_account(b->fold, 0)->credits, 5);
+}
+
+static void a_debt_that_overflows_stops_the_close(void **state)
+{
+    struct bench *b = *state;
+    struct account poor = {.id = text("a"), .opening = INT64_MIN + 5};
+    struct error e = {0};
+    assert_int_equal(fold_restore_account(b->fold, &poor, NULL, &e), 0);
+    accept(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, HOUR)));
+    for (enum input i = 0; i < INPUT_COUNT; i++) fold_clock_end(b->fold, i, b->offsets[i], fold_due_at(b->fold));
+    assert_int_equal(fold_close(b->fold, &e), -1);
+    says(&e, "account a, day 2026-11-01: the settled amount overflows");
+}
+
+static void a_step_that_is_full_waits_for_its_commit(void **state)
+{
+    struct bench *b = *state;
+    enum fold_stop stop = FOLD_MORE;
+    int count = 0;
+    for (; stop == FOLD_MORE && count < 100000; count++) {
+        char id[16];
+        snprintf(id, sizeof id, "credit-%d", count);
+        stop = feed(b, INPUT_CREDITS, credit(b, "a", id, CREDIT_TOP_UP, 1, at(b, 0, 0)));
+    }
+    assert_int_equal(stop, FOLD_STEP_FULL);
+    b->offsets[INPUT_CREDITS]--;
+    fold_step_done(b->fold);
+    accept(b, INPUT_CREDITS, credit(b, "a", "one more", CREDIT_TOP_UP, 1, at(b, 0, 0)));
+    assert_int_equal(fold_account(b->fold, 0)->credits, count);
+}
+
+static void a_key_of_another_partition_is_misrouted(void **state)
+{
+    struct bench *b = *state;
+    b->policy.fixed.partitions = 1000;
+    reject(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, 0)), REJECT_MISROUTED);
+    assert_non_null(strstr(fold_step(b->fold)->rejects[0].detail, "of 1000"));
+}
+
+static void a_cut_log_takes_nothing_more(void **state)
+{
+    struct bench *b = *state;
+    int64_t due = fold_due_at(b->fold);
+    b->now = due;
+    fold_clock_end(b->fold, INPUT_CALLS, 0, due);
+    assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_CLOCK);
+    assert_int_equal(feed(b, INPUT_CALLS, call(b, "a", "c", -1, due - 1)), FOLD_CUT);
+    assert_false(fold_wants_end(b->fold, INPUT_CALLS, due));
+    fold_clock_end(b->fold, INPUT_CALLS, 7, due); // ignored
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 0);
+}
+
+static void an_end_below_the_position_is_stale(void **state)
+{
+    struct bench *b = *state;
+    accept(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, 0)));
+    fold_clock_end(b->fold, INPUT_CALLS, 0, fold_due_at(b->fold));
+    assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_NONE);
+    assert_true(fold_wants_end(b->fold, INPUT_CALLS, fold_due_at(b->fold)));
+}
+
+static void records_below_the_position_are_dropped(void **state)
+{
+    struct bench *b = *state;
+    struct event ev = call(b, "a", "c", -1, at(b, 0, 0));
+    accept(b, INPUT_CALLS, ev);
+    assert_int_equal(feed(b, INPUT_CALLS, ev), FOLD_MORE);
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].duplicates, 0);
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 1);
+}
+
+// ---- decisions ----
+
+static struct decision decide_about(enum decision_kind kind, int64_t offset)
+{
+    return (struct decision){
+        .kind = kind, .input = INPUT_CALLS, .offset = offset, .operator_name = "op", .content = "call-records/0/0"};
+}
+
+static void decisions_about_nothing_are_refused(void **state)
+{
+    struct bench *b = *state;
+    struct error e = {0};
+    accept(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, 0)));
+    struct decision decision = decide_about(DECISION_PASS, 0);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, b->now, &e), -1);
+    says(&e, "was judged already");
+    decision = decide_about(DECISION_ACCEPT, 0);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, b->now, &e), -1);
+    says(&e, "not among the rejects");
+    decision = decide_about(DECISION_REQUEUE, 5);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_INVALID, b->now, &e), -1);
+    says(&e, "not among the rejects");
+    decision = decide_about(DECISION_PASS, 5);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, b->now, &e), 0);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, b->now, &e), -1);
+    says(&e, "passed already");
+    assert_int_equal(fold_state(b->fold)->decisions, 1);
+}
+
+static void a_decision_about_an_earlier_day_weighs_on_no_open_one(void **state)
+{
+    struct bench *b = *state;
+    struct error e = {0};
+    struct event ev = event(b, INPUT_CALLS, "a", b->now);
+    ev.fault = REJECT_UNDECODABLE;
+    ev.fault_detail = "x";
+    reject(b, INPUT_CALLS, ev, REJECT_UNDECODABLE);
+    settle(b);
+    fold_step_done(b->fold);
+    struct decision decision = decide_about(DECISION_ACCEPT, 0);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, b->now, &e), 0);
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].unresolved, 0);
+    assert_int_equal(fold_step(b->fold)->decision_count, 1);
+    assert_int_equal(fold_step(b->fold)->decisions[0].day, b->first_day + 1);
+    fold_step_done(b->fold);
+    settle(b);
+    assert_int_equal(fold_step(b->fold)->close.decision_count, 1); // named once
+    fold_step_done(b->fold);
+    settle(b);
+    assert_int_equal(fold_step(b->fold)->close.decision_count, 0);
+}
+
+// ---- restoring ----
+
+static void rows_that_contradict_each_other_are_refused(void **state)
+{
+    struct bench *b = *state;
+    struct error e = {0};
+    struct account account = {.id = text("a")};
+    struct package package = {.id = text("p"), .units = 50, .remaining = 50};
+    assert_int_equal(fold_restore_account(b->fold, &account, NULL, &e), 0);
+    assert_int_equal(fold_restore_account(b->fold, &account, NULL, &e), -1);
+    says(&e, "account a is restored twice");
+    assert_int_equal(fold_restore_span(b->fold, text("a"), (struct span){5, INT64_MAX}, &e), -1);
+    says(&e, "contradict its status");
+    assert_int_equal(fold_restore_span(b->fold, text("a"), (struct span){5, 4}, &e), -1);
+    assert_int_equal(fold_restore_span(b->fold, text("a"), (struct span){4, 5}, &e), 0);
+    assert_int_equal(fold_restore_package(b->fold, text("a"), &package, &e), 0);
+    assert_int_equal(fold_restore_package(b->fold, text("a"), &package, &e), -1);
+    says(&e, "package p of account a is restored twice");
+    assert_int_equal(fold_restore_cutoff(b->fold, b->first_day, 5, &e), -1);
+    says(&e, "out of order");
+    assert_int_equal(fold_restore_reject(b->fold, 5, &e), 0);
+    assert_int_equal(fold_restore_reject(b->fold, 5, &e), -1);
+    says(&e, "out of order");
+}
+
+static void decisions_are_restored(void **state)
+{
+    struct bench *b = *state;
+    struct error e = {0};
+    struct decision accepted = decide_about(DECISION_ACCEPT, 0), passed = decide_about(DECISION_PASS, 0);
+    accepted.number = 7;
+    passed.number = 8;
+    passed.as_of = at(b, 0, HOUR);
+    assert_int_equal(fold_restore_decision(b->fold, &accepted, true, &e), 0);
+    assert_int_equal(fold_restore_decision(b->fold, &passed, false, &e), 0);
+    struct event ev = call(b, "a", "c", -1, at(b, 0, HOUR));
+    ev.timestamp = at(b, 5000, 0);
+    size_t consumed;
+    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, b->now, &consumed, &e), FOLD_MORE);
+    settle(b);
+    assert_int_equal(fold_step(b->fold)->close.decision_count, 1);
+    assert_string_equal(fold_step(b->fold)->close.decisions[0], "7 ACCEPT call-records/0/0");
+}
+
+// ---- parameters that change ----
+
+static void raised_late_days_reopen_no_day_that_was_forgotten(void **state)
+{
+    struct bench *b = *state;
+    b->policy.rows[0].late_days = 1;
+    b->policy.count = 2;
+    b->policy.rows[1] = b->policy.rows[0];
+    b->policy.rows[1].from_day = b->first_day + 3;
+    b->policy.rows[1].late_days = 7;
+    accept(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, HOUR)));
+    for (int i = 0; i < 3; i++) {
+        settle(b);
+        fold_step_done(b->fold);
+    }
+    // Day 3 looks back seven days, but the identities of day 0 are gone: its call would be billed again.
+    struct event again = call(b, "a", "c", -1, at(b, 0, HOUR));
+    again.timestamp = at(b, 3, HOUR);
+    reject(b, INPUT_CALLS, again, REJECT_TOO_LATE);
+    struct event day_1 = call(b, "a", "d", -1, at(b, 1, HOUR));
+    day_1.timestamp = at(b, 3, HOUR);
+    accept(b, INPUT_CALLS, day_1);
+}
+
+static void a_later_price_book_prices_its_own_days(void **state)
+{
+    struct bench *b = *state;
+    struct error e = {0};
+    struct book dearer = *b->policy.shelf.books[0];
+    memset(dearer.sha256, 'f', 64);
+    dearer.effective_from = b->first_day + 1;
+    dearer.services[SERVICE_AUDIENCE_INSIGHT].tiers[0].unit_price = 300000;
+    dearer.services[SERVICE_AUDIENCE_INSIGHT].offers[0].price = 20000000;
+    assert_int_equal(shelf_add(&b->policy.shelf, &dearer, &e), 0);
+    settle(b);
+    assert_string_equal(fold_step(b->fold)->close.price_book, b->policy.shelf.books[0]->sha256);
+    fold_step_done(b->fold);
+    struct event late = call(b, "a", "late", -1, at(b, 0, HOUR));
+    late.timestamp = at(b, 1, HOUR);
+    accept(b, INPUT_CALLS, late);
+    accept(b, INPUT_CALLS, call(b, "a", "today's", -1, at(b, 1, HOUR)));
+    reject(b, INPUT_PURCHASES, purchase(b, "a", "p", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 1, HOUR)),
+           REJECT_NOT_FOR_SALE);
+    struct event old = purchase(b, "a", "q", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, 23 * HOUR));
+    old.timestamp = at(b, 1, HOUR);
+    accept(b, INPUT_PURCHASES, old); // bought the day before, at that day's price; too late for the call of 01:00
+    settle(b);
+    assert_string_equal(fold_step(b->fold)->close.price_book, dearer.sha256);
+    const struct settlement *s = settlement_of(b, "a");
+    assert_int_equal(s->line_count, 2);
+    assert_int_equal(fold_step(b->fold)->lines[s->first_line].unit_price, 220000);
+    assert_int_equal(fold_step(b->fold)->lines[s->first_line + 1].charge, CHARGE_PACKAGE);
+}
+
+static void spans_are_kept_as_long_as_their_days_may_be_billed(void **state)
+{
+    struct bench *b = *state;
+    accept(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, HOUR)));
+    settle(b);
+    fold_step_done(b->fold);
+    accept(b, INPUT_CREDITS, credit(b, "a", "k", CREDIT_TOP_UP, 900000000, at(b, 1, 12 * HOUR)));
+    assert_int_equal(fold_account(b->fold, 0)->span_count, 1);
+    for (int i = 1; i < 8; i++) {
+        settle(b);
+        fold_step_done(b->fold);
+    }
+    assert_int_equal(fold_account(b->fold, 0)->span_count, 1); // day 8: day 1 is the oldest that may be billed
+    struct event late = call(b, "a", "late", -1, at(b, 1, HOUR));
+    late.timestamp = b->now;
+    accept(b, INPUT_CALLS, late);
+    settle(b);
+    assert_int_equal(settlement_of(b, "a")->calls_while_suspended, 1);
+    assert_int_equal(fold_account(b->fold, 0)->span_count, 0);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(symbols_are_read_back),
+        CASE(the_day_has_phases),
+        CASE(it_counts_what_it_holds),
+        CASE(one_account_is_traced_in_the_order_of_drawing),
+        CASE(a_balance_that_overflows_stops_it),
+        CASE(a_debt_that_overflows_stops_the_close),
+        CASE(a_step_that_is_full_waits_for_its_commit),
+        CASE(a_key_of_another_partition_is_misrouted),
+        CASE(a_cut_log_takes_nothing_more),
+        CASE(an_end_below_the_position_is_stale),
+        CASE(records_below_the_position_are_dropped),
+        CASE(decisions_about_nothing_are_refused),
+        CASE(a_decision_about_an_earlier_day_weighs_on_no_open_one),
+        CASE(rows_that_contradict_each_other_are_refused),
+        CASE(decisions_are_restored),
+        CASE(raised_late_days_reopen_no_day_that_was_forgotten),
+        CASE(a_later_price_book_prices_its_own_days),
+        CASE(spans_are_kept_as_long_as_their_days_may_be_billed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
