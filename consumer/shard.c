@@ -484,7 +484,8 @@ static void stop_log(struct shard *shard, enum input input, enum fold_stop stop,
         log->retry_at = mono_ms + CLOCK_RETRY_MS;
         if (shard->draining) end_log(shard, input, next, now_ms);
         if (log->stopped_at == 0) log->stopped_at = mono_ms;
-        if (log->warned || mono_ms - log->stopped_at < FUTURE_WARN_MS) break;
+        // A drain ends there: nothing comes to pass by waiting.
+        if (log->warned || (!shard->draining && mono_ms - log->stopped_at < FUTURE_WARN_MS)) break;
         log->warned = true;
         log_event(LOG_WARN,
                   "a record's timestamp is ahead of the clock or of another type than configured: its log waits; "
