@@ -13,6 +13,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 
+from deployment import Deployment  # noqa: E402
+
 
 def _from_environment(name):
     value = os.environ.get(name)
@@ -61,3 +63,17 @@ def place(tmp_path):
         if folder.name.startswith("pytest-of-"):
             break
     return tmp_path
+
+
+@pytest.fixture
+def deploy(settled, brokers, dsn, tmp_path):
+    """Makes deployments, on this test's database unless told otherwise; whatever still runs at its end is killed."""
+    made = []
+
+    def make(**options):
+        made.append(Deployment(settled, options.pop("brokers", brokers), options.pop("dsn", dsn), tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

@@ -7,28 +7,12 @@ import signal
 import time
 
 import psycopg
-import pytest
-
-from deployment import ZONE, Deployment, at
+from deployment import ZONE, at
 
 DAYS = ["2026-11-01", "2026-11-02", "2026-11-03"]
 AFTER = "2026-11-04T00:10:00+08:00"
 INSIGHT = 220000  # fen a call
 TIERS = [(500000, 250), (100000, 300), (50000, 400), (20000, 500), (10000, 800), (0, 1000)]
-
-
-@pytest.fixture
-def deploy(settled, brokers, dsn, tmp_path):
-    """Makes deployments on this test's database; whatever still runs at its end is killed."""
-    made = []
-
-    def make(**options):
-        made.append(Deployment(settled, brokers, options.pop("dsn", dsn), tmp_path, **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
 
 
 def postpaid(leads):

@@ -102,7 +102,9 @@ class Process:
     def metric(self, name, **labels):
         """The sum of the metric's values over all series that carry the labels."""
         total = 0
-        for line in self.get("/metrics")[1].splitlines():
+        text = self.get("/metrics")[1]
+        assert f"# TYPE {name} " in text, f"there is no metric {name}"
+        for line in text.splitlines():
             found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
             if found and all(f'{key}="{value}"' in (found.group(1) or "") for key, value in labels.items()):
                 total += float(found.group(2))
@@ -192,6 +194,17 @@ class Deployment:
         ended = process.wait(seconds)
         assert ended == status, f"the drain ended with {ended}, not {status}:\n{process.log[-8000:]}"
         return process
+
+    @staticmethod
+    def until(condition, *processes, seconds=60):
+        """Waits until the condition holds; shows the processes' logs when it does not come to."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            ended = [process for process in processes if process.process.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                what = f"a process ended with {ended[0].process.returncode}" if ended else f"not within {seconds} s"
+                raise AssertionError(what + "".join(f"\n--- log\n{process.log[-6000:]}" for process in processes))
+            time.sleep(0.05)
 
     def close(self):
         for process in self.processes:
