@@ -1,11 +1,11 @@
 #include "consumer/cli.h"
 #include "consumer/gates.h"
+#include "consumer/io/clock.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char *const levels[] = {"warning", "error"};
 
@@ -38,10 +38,8 @@ static void check(const struct args *args, struct findings *findings)
 {
     struct config config;
     struct error e = {0};
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
     if (config_load_args(args, &config, &e) == 0) {
-        gates_check(&config, now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000, findings);
+        gates_check(&config, clock_wall_ms(), findings);
     } else {
         for (char *line = e.text, *next; line && findings->count < FINDINGS_MAX; line = next) {
             next = strchr(line, '\n');

@@ -2,6 +2,7 @@
 #include "consumer/cli.h"
 #include "consumer/config.h"
 #include "consumer/io/client.h"
+#include "consumer/io/clock.h"
 #include "consumer/numbers.h"
 #include "consumer/progress.h"
 #include "consumer/workload.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ASK_MS = 15000, SUBJECT_SIZE = 256 + 8, POLL_EVERY = 256 };
 
@@ -28,13 +28,6 @@ struct generate {
     int64_t sent, delivered, failed;
     char why[256]; // of the first failure
 };
-
-static int64_t clock_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
-}
 
 // ---- options ----
 
@@ -89,7 +82,7 @@ static int read_days(struct generate *g, const struct args *args, struct error *
         return error_set(e, ERROR_USAGE,
                          "--from-day and --days need billing.timestamps: create; with log-append the "
                          "broker stamps every record now");
-    if (calendar_day(clock_ms(), g->book.offset_ms) >= g->config.first_day) return 0;
+    if (calendar_day(clock_wall_ms(), g->book.offset_ms) >= g->config.first_day) return 0;
     return error_set(e, ERROR_CONFIG, "billing.first_day lies ahead: every call made now would be too late");
 }
 
@@ -224,7 +217,7 @@ static int send_one(struct generate *g, const struct workload_message *m, struct
 static void keep_pace(struct generate *g, int64_t started_ms)
 {
     if (g->rate == 0) return;
-    for (int64_t wait; (wait = started_ms + g->sent * 1000 / g->rate - clock_ms()) > 0;)
+    for (int64_t wait; (wait = started_ms + g->sent * 1000 / g->rate - clock_wall_ms()) > 0;)
         rd_kafka_poll(g->producer, wait < 100 ? (int)wait : 100);
 }
 
@@ -237,8 +230,8 @@ static int failure(const struct generate *g, struct error *e)
 static int send_all(struct generate *g, struct progress *progress, struct error *e)
 {
     struct workload_message m;
-    int64_t started_ms = clock_ms();
-    while (workload_next(g->workload, clock_ms(), &m)) {
+    int64_t started_ms = clock_wall_ms();
+    while (workload_next(g->workload, clock_wall_ms(), &m)) {
         if (send_one(g, &m, e) != 0) return -1;
         keep_pace(g, started_ms);
         if (g->sent % POLL_EVERY != 0) continue;

@@ -1,3 +1,4 @@
+#include "consumer/io/clock.h"
 #include "consumer/io/log.h"
 #include "consumer/run.h"
 
@@ -26,13 +27,6 @@ struct loop {
     int32_t owned_count;
     int64_t owned_since; // when owned_count last changed
 };
-
-static int64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 // ---- health and metrics, from the server's thread ----
 
@@ -80,7 +74,7 @@ static void put_line(struct http_answer *out, bool good, const char *line)
 static void answer_live(void *context, const struct http_request *request, struct http_answer *out)
 {
     (void)request;
-    bool alive = is_alive(context, monotonic_ms());
+    bool alive = is_alive(context, clock_monotonic_ms());
     put_line(out, alive, alive ? "alive" : "a thread is stuck");
 }
 
@@ -124,7 +118,7 @@ static void reload(struct run *run, const struct args *args)
 {
     struct config config;
     struct error e;
-    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, monotonic_ms() * 1000);
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_monotonic_ms() * 1000);
     int failed = config_load_args(args, &config, &e);
     if (!failed) failed = run_record_deployment(run, &config, &e);
     if (failed) {
@@ -234,7 +228,7 @@ static void run_loop(struct loop *loop, const struct args *args, const sigset_t 
             return;
         }
         if (number == SIGHUP) reload(loop->run, args);
-        int64_t now = monotonic_ms();
+        int64_t now = clock_monotonic_ms();
         if (check_workers(loop, now, e)) return;
         look_around(loop, now);
     }
@@ -243,7 +237,7 @@ static void run_loop(struct loop *loop, const struct args *args, const sigset_t 
 static int start_loop(struct run *run, const struct args *args, const sigset_t *signals, struct error *e)
 {
     uint64_t watchdog_us = 0;
-    struct loop loop = {.run = run, .owned_since = monotonic_ms(), .progress_at = monotonic_ms()};
+    struct loop loop = {.run = run, .owned_since = clock_monotonic_ms(), .progress_at = clock_monotonic_ms()};
     if (serve_http(run, e)) return -1;
     loop.owned = calloc((size_t)run->shared.partitions, sizeof *loop.owned);
     if (!loop.owned) return error_set(e, ERROR_RESTART, "memory is short");

@@ -219,17 +219,10 @@ static int open_job(struct job *job, struct error *e)
 static int open_log(struct job *job, struct error *e)
 {
     const struct config *config = job->config;
-    const char *(*pairs)[2] = memory_grow(NULL, config->property_count + 1, sizeof *pairs);
-    struct client_properties properties = {.count = 0, .pairs = pairs};
-    pairs[properties.count][0] = "bootstrap.servers";
-    pairs[properties.count++][1] = config->brokers;
-    for (size_t i = 0; i < config->property_count; i++) {
-        pairs[properties.count][0] = config->property_names[i];
-        pairs[properties.count++][1] = config->property_values[i];
-    }
+    const char *pairs[CONFIG_PAIRS_MAX][2];
+    struct client_properties properties = config_properties(config, pairs);
     int failed = peek_create(&properties, config->group, &job->peek, e) ||
                  writers_create(config->dsn, &config->registry, &job->writers, e);
-    free(pairs);
     if (failed) return -1;
     job->scratch = memory_grow(NULL, 1, sizeof *job->scratch);
     job->host = (struct shard_host){.context = job, .find_writer = find_writer, .scratch = job->scratch};

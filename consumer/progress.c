@@ -1,23 +1,16 @@
 #include "consumer/progress.h"
+#include "consumer/io/clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BAR_WIDTH = 30, TERMINAL_EVERY_MS = 200, LINE_EVERY_MS = 5000 };
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
-}
-
 void progress_start(struct progress *p, const char *what, int64_t total)
 {
-    int64_t now = monotonic_ms();
+    int64_t now = clock_monotonic_ms();
     *p = (struct progress){
         .what = what, .total = total, .started_ms = now, .shown_ms = now, .terminal = isatty(STDERR_FILENO) == 1};
 }
@@ -43,13 +36,13 @@ static void show(struct progress *p, int64_t done, int64_t now)
 
 void progress_at(struct progress *p, int64_t done)
 {
-    int64_t now = monotonic_ms();
+    int64_t now = clock_monotonic_ms();
     if (now - p->shown_ms >= (p->terminal ? TERMINAL_EVERY_MS : LINE_EVERY_MS)) show(p, done, now);
 }
 
 void progress_end(struct progress *p, int64_t done)
 {
     if (!p->shown) return;
-    show(p, done, monotonic_ms());
+    show(p, done, clock_monotonic_ms());
     if (p->terminal) fputc('\n', stderr);
 }

@@ -1,6 +1,7 @@
 // accept, pass, requeue: asks for a decision, which the shard's owner takes in a step of its fold.
 #include "consumer/rejects.h"
 
+#include "consumer/io/clock.h"
 #include "consumer/io/peek.h"
 #include "consumer/io/requeue.h"
 
@@ -35,13 +36,6 @@ struct deciding {
     struct requeue *sender;
     size_t refused; // records that could not be decided; the others went on
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
 
 static void add_item(struct items *items, struct item item)
 {
@@ -136,7 +130,7 @@ static int ask(struct deciding *d, struct item *item, enum request_state *state,
         .shard = item->at.partition,
         .offset = item->at.offset,
         .operator_name = d->operator_name,
-        .now_ms = now_ms(),
+        .now_ms = clock_wall_ms(),
     };
     return rejects_stored(store_add_request(d->r->store, &question, &item->request, state, e));
 }
@@ -293,13 +287,13 @@ static int take_answer(struct deciding *d, const struct item *item, bool *open, 
 // *left: how many are still without an answer when the time is up.
 static int await_answers(struct deciding *d, int64_t wait_ms, size_t *left, struct error *e)
 {
-    int64_t end = now_ms() + wait_ms;
+    int64_t end = clock_wall_ms() + wait_ms;
     *left = 0;
     for (size_t i = 0; i < d->chosen.count; i++) {
         bool open = d->chosen.list[i].request != 0;
         while (open) {
             if (take_answer(d, &d->chosen.list[i], &open, e)) return -1;
-            if (!open || now_ms() >= end) break;
+            if (!open || clock_wall_ms() >= end) break;
             nanosleep(&(struct timespec){.tv_nsec = LOOK_AGAIN_MS * 1000000L}, NULL);
         }
         *left += open;

@@ -46,18 +46,13 @@ static int gather_properties(struct run *run, struct error *e)
 {
     const struct config *config = &run->config;
     struct client_properties *properties = &run->shared.properties;
-    const char *(*pairs)[2] = calloc(config->property_count + 1, sizeof *pairs);
+    const char *(*pairs)[2] = calloc(CONFIG_PAIRS_MAX, sizeof *pairs);
     if (!pairs) return error_set(e, ERROR_RESTART, "memory is short");
-    properties->pairs = pairs;
-    pairs[properties->count][0] = "bootstrap.servers";
-    pairs[properties->count++][1] = config->brokers;
+    *properties = config_properties(config, pairs);
     run->shared.session_ms = SESSION_MS;
-    for (size_t i = 0; i < config->property_count; i++) {
-        pairs[properties->count][0] = config->property_names[i];
-        pairs[properties->count++][1] = config->property_values[i];
+    for (size_t i = 0; i < config->property_count; i++)
         if (strcmp(config->property_names[i], "session.timeout.ms") == 0)
             run->shared.session_ms = strtol(config->property_values[i], NULL, 10);
-    }
     return 0;
 }
 

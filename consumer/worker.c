@@ -1,5 +1,6 @@
 #include "consumer/worker.h"
 
+#include "consumer/io/clock.h"
 #include "consumer/io/log.h"
 
 #include <assert.h>
@@ -46,20 +47,10 @@ struct worker {
     bool *owned; // by partition
 };
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 int64_t run_clock_ms(void *clock)
 {
     const struct run_clock *run = clock;
-    if (run->stands) return run->at_ms;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return run->stands ? run->at_ms : clock_wall_ms();
 }
 
 static void ring(void *context)
@@ -206,7 +197,7 @@ static struct block *host_next_block(void *context, int32_t shard, enum input in
     struct worker *worker = context;
     struct block *block = intake_next(worker->intake, shard, input);
     if (!block) return NULL;
-    int64_t none = 0, now = monotonic_ms();
+    int64_t none = 0, now = clock_monotonic_ms();
     if (worker->shared->first_read_at == 0) atomic_compare_exchange_strong(&worker->shared->first_read_at, &none, now);
     worker->shared->last_read_at = now;
     return block;
@@ -216,7 +207,7 @@ static void host_release_block(void *context, int32_t shard, enum input input, s
 {
     struct worker *worker = context;
     intake_release(worker->intake, shard, input, block);
-    worker->shared->last_read_at = monotonic_ms();
+    worker->shared->last_read_at = clock_monotonic_ms();
 }
 
 static void host_init(struct worker *worker)
@@ -387,7 +378,7 @@ static void *fold_main(void *argument)
     struct worker *worker = argument;
     int32_t partitions = worker->shared->partitions;
     while (!worker->stopping) {
-        int64_t now = monotonic_ms(), wake_at = now + FIGURES_MS / 5;
+        int64_t now = clock_monotonic_ms(), wake_at = now + FIGURES_MS / 5;
         bool more = false;
         take_assignment(worker, now);
         for (int32_t p = 0; p < partitions && !worker->stopping; p++) {
@@ -487,7 +478,7 @@ int worker_create(struct worker_shared *shared, int number, struct worker **out,
     if (!worker) return error_set(e, ERROR_RESTART, "memory is short for a worker");
     worker->shared = shared;
     worker->number = number;
-    worker->status.heartbeat = monotonic_ms();
+    worker->status.heartbeat = clock_monotonic_ms();
     pthread_mutex_init(&worker->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);

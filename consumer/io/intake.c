@@ -1,4 +1,5 @@
 #include "consumer/io/intake.h"
+#include "consumer/io/clock.h"
 
 #include "consumer/io/log.h"
 
@@ -61,13 +62,6 @@ struct intake {
     int pooled;
     _Atomic int64_t memory; // bytes of blocks in use
 };
-
-static int64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static struct lane *lane_of(struct intake *intake, int32_t shard, enum input input)
 {
@@ -352,7 +346,7 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_
     revoke_locked(intake);
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         if (!read_assignment(intake, list, &e)) fail_locked(intake, &e);
-        intake->assigned_at = monotonic_ms();
+        intake->assigned_at = clock_monotonic_ms();
     }
     pthread_mutex_unlock(&intake->lock);
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
@@ -471,7 +465,7 @@ static void *poll_main(void *argument)
     struct intake *intake = argument;
     int64_t figures_at = 0;
     while (!intake->stopping) {
-        int64_t now = monotonic_ms();
+        int64_t now = clock_monotonic_ms();
         intake->heartbeat = now;
         serve_group(intake);
         if (wanted_is_due(intake, now)) assign_wanted(intake);
@@ -570,7 +564,7 @@ int intake_create(const struct intake_options *options, struct intake **out, str
     if (!intake) return error_set(e, ERROR_RESTART, "memory is short");
     intake->options = *options;
     pthread_mutex_init(&intake->lock, NULL);
-    intake->heartbeat = monotonic_ms();
+    intake->heartbeat = clock_monotonic_ms();
     intake->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     intake->assigned = calloc((size_t)options->partitions, sizeof *intake->assigned);
     intake->lanes = calloc((size_t)options->partitions * INPUT_COUNT, sizeof *intake->lanes);
@@ -648,7 +642,7 @@ void intake_start(struct intake *intake, uint64_t assignment, int32_t shard, con
             lane->state = LANE_WANTED;
             lane->start = offsets[i];
         }
-        intake->wanted_at = monotonic_ms();
+        intake->wanted_at = clock_monotonic_ms();
     }
     pthread_mutex_unlock(&intake->lock);
     wake(intake);

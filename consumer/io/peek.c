@@ -1,8 +1,8 @@
 #include "consumer/io/peek.h"
+#include "consumer/io/clock.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct peek {
     rd_kafka_t *consumer;
@@ -13,13 +13,6 @@ enum {
     // The last offsets of a partition may be control records, which are never delivered.
     NEWEST_TAIL = 10,
 };
-
-static int64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
 
 int peek_create(const struct client_properties *properties, const char *group, struct peek **out, struct error *e)
 {
@@ -99,7 +92,7 @@ int peek_record(struct peek *peek, const char *topic, int32_t partition, int64_t
     rd_kafka_topic_partition_list_destroy(list);
     if (status) return status;
     bool settled = false;
-    for (int64_t end = monotonic_ms() + timeout_ms; !settled && monotonic_ms() < end;) {
+    for (int64_t end = clock_monotonic_ms() + timeout_ms; !settled && clock_monotonic_ms() < end;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
         if (message) settled = settle_record(message, topic, partition, offset, out, &status, e);
     }
@@ -130,11 +123,11 @@ int peek_range(struct peek *peek, const char *topic, int32_t partition, int64_t 
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = from;
     int status = assign(peek, list, e);
     rd_kafka_topic_partition_list_destroy(list);
-    int64_t end = monotonic_ms() + patience_ms;
-    while (status == 0 && monotonic_ms() < end) {
+    int64_t end = clock_monotonic_ms() + patience_ms;
+    while (status == 0 && clock_monotonic_ms() < end) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
         if (!message) continue;
-        if (!message->err) end = monotonic_ms() + patience_ms;
+        if (!message->err) end = clock_monotonic_ms() + patience_ms;
         status = visit_one(message, to, visit, context, e);
         rd_kafka_message_destroy(message);
     }
@@ -157,7 +150,7 @@ int peek_newest(struct peek *peek, const char *topic, int32_t partitions, int ti
     int32_t open = partitions;
     *timestamp_ms = -1;
     *partition = -1;
-    for (int64_t end = monotonic_ms() + timeout_ms; open > 0 && monotonic_ms() < end;) {
+    for (int64_t end = clock_monotonic_ms() + timeout_ms; open > 0 && clock_monotonic_ms() < end;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
         if (!message) continue;
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) open--;

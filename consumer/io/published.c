@@ -1,4 +1,5 @@
 #include "consumer/io/published.h"
+#include "consumer/io/clock.h"
 
 #include "consumer/io/avsc.h"
 
@@ -17,7 +18,7 @@ enum {
 
 static bool may_wait(const atomic_bool *stop, int64_t since_ms)
 {
-    return !atomic_load(stop) && publisher_clock_ms() - since_ms < PATIENCE_MS;
+    return !atomic_load(stop) && clock_monotonic_ms() - since_ms < PATIENCE_MS;
 }
 
 // A member of no group: it asks for offsets and reads partitions that are named.
@@ -87,7 +88,7 @@ enum published_result published_position(const struct publisher_options *options
     if (!reader) return PUBLISHED_UNAVAILABLE;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, options->topics[OUTPUT_SETTLEMENTS], shard);
-    int64_t since = publisher_clock_ms();
+    int64_t since = clock_monotonic_ms();
     rd_kafka_resp_err_t code;
     while ((code = ask_committed(reader, list)) && may_wait(stop, since)) {
         rd_kafka_message_t *event = rd_kafka_consumer_poll(reader, PAUSE_MS); // reports, no records
@@ -214,7 +215,7 @@ static bool assign_windows(rd_kafka_t *reader, struct tails *t)
 static enum published_result read_windows(rd_kafka_t *reader, struct tails *t, const atomic_bool *stop, struct error *e)
 {
     enum published_result result = PUBLISHED_FOUND;
-    int64_t since = publisher_clock_ms();
+    int64_t since = clock_monotonic_ms();
     while (result == PUBLISHED_FOUND && !all_ends_reached(t)) {
         if (!may_wait(stop, since)) {
             error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": the ends of the output topics cannot be read in time",

@@ -1,4 +1,5 @@
 #include "consumer/io/publisher.h"
+#include "consumer/io/clock.h"
 
 #include "pricing/calendar.h"
 
@@ -74,16 +75,9 @@ bool position_parse(const char *text, size_t size, int64_t *n, uint8_t hash[32])
     return strcmp(copy, again) == 0;
 }
 
-int64_t publisher_clock_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 static bool may_wait(const struct publisher *p, int64_t until_ms)
 {
-    return !atomic_load(p->stop) && publisher_clock_ms() < until_ms;
+    return !atomic_load(p->stop) && clock_monotonic_ms() < until_ms;
 }
 
 // Only failures are reported. What an abort purges is no refusal, it follows from one.
@@ -206,7 +200,7 @@ static enum publish_result judge(struct publisher *p, rd_kafka_error_t *error, c
 // Calls again while librdkafka says that the operation goes on in the background.
 static rd_kafka_error_t *resume(struct publisher *p, rd_kafka_error_t *(*call)(rd_kafka_t *, int), int64_t patience_ms)
 {
-    int64_t until = publisher_clock_ms() + patience_ms;
+    int64_t until = clock_monotonic_ms() + patience_ms;
     for (;;) {
         rd_kafka_error_t *error = call(p->producer, SLICE_MS);
         if (!error || !rd_kafka_error_is_retriable(error) || !may_wait(p, until)) return error;
@@ -300,7 +294,7 @@ static rd_kafka_error_t *send_row(struct publisher *p, const struct outbox_row *
 // Queues one row, waiting while the queue is full, and until it is delivered when it goes alone.
 static rd_kafka_error_t *queue_row(struct publisher *p, const struct outbox_row *row)
 {
-    int64_t until = publisher_clock_ms() + PATIENCE_MS;
+    int64_t until = clock_monotonic_ms() + PATIENCE_MS;
     rd_kafka_error_t *error;
     while ((error = send_row(p, row)) && rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL &&
            may_wait(p, until)) {
@@ -390,9 +384,9 @@ static bool send_position(struct publisher *p, int64_t last, const uint8_t hash[
     p->calling = true;
     if (pthread_create(&thread, NULL, call_send_offsets, position_call(p, last, hash)) != 0) abort();
     pthread_detach(thread);
-    int64_t until = publisher_clock_ms() + OFFSETS_MS + GRACE_MS, slice;
+    int64_t until = clock_monotonic_ms() + OFFSETS_MS + GRACE_MS, slice;
     pthread_mutex_lock(&p->lock);
-    while (p->calling && (slice = publisher_clock_ms()) < until) {
+    while (p->calling && (slice = clock_monotonic_ms()) < until) {
         if (atomic_load(p->stop) && until > slice + GRACE_MS) until = slice + GRACE_MS;
         slice += SLICE_MS;
         const struct timespec when = {slice / 1000, slice % 1000 * 1000000};

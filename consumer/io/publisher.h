@@ -42,7 +42,6 @@ enum publish_result publisher_commit(struct publisher *publisher, int64_t last, 
 void publisher_poll(struct publisher *publisher);
 
 // For time-outs and pauses: real time also where the program's clock stands at an instant.
-int64_t publisher_clock_ms(void);
 
 // The pseudo consumer group's metadata: "1 SEQUENCE HASH", the hash in hex.
 enum { POSITION_TEXT_SIZE = 96 };

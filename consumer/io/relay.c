@@ -1,4 +1,5 @@
 #include "consumer/io/relay.h"
+#include "consumer/io/clock.h"
 
 #include "consumer/core/relay_machine.h"
 #include "consumer/io/log.h"
@@ -314,7 +315,7 @@ static void report(struct shard *s)
 
 static void wait_for_change(struct shard *s, int64_t until_ms)
 {
-    int64_t at = publisher_clock_ms() + IDLE_MS;
+    int64_t at = clock_monotonic_ms() + IDLE_MS;
     if (until_ms < at) at = until_ms;
     const struct timespec when = {at / 1000, at % 1000 * 1000000};
     pthread_mutex_lock(&s->lock);
@@ -338,7 +339,7 @@ static void *serve(void *context)
     while (!atomic_load(&s->stop)) {
         int64_t until;
         take_wake(s);
-        enum relay_action action = relay_machine_next(&s->machine, publisher_clock_ms(), &until);
+        enum relay_action action = relay_machine_next(&s->machine, clock_monotonic_ms(), &until);
         if (action == RELAY_DO_STOP) {
             publisher_destroy(s->publisher);
             s->publisher = NULL;
@@ -351,7 +352,7 @@ static void *serve(void *context)
         struct relay_event event = {.kind = RELAY_EVENTS};
         event.kind = perform(s, action, &event, &why);
         if (atomic_load(&s->stop)) break; // the answer may be no more than that
-        event.now_ms = publisher_clock_ms();
+        event.now_ms = clock_monotonic_ms();
         event.error = why.kind == ERROR_NONE ? NULL : &why;
         relay_machine_on(&s->machine, &event);
         report(s);

@@ -1,4 +1,5 @@
 // The connection: opening it with its time-outs, waiting for answers, naming what went wrong, giving it up.
+#include "consumer/io/clock.h"
 #include "consumer/io/store_sql.h"
 
 #include "consumer/io/log.h"
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { SETUP_PATIENCE_MS = 10000, PATIENCE_MARGIN_MS = 10000, TEXT_PART_SIZE = 400 };
 
@@ -85,19 +85,12 @@ enum store_result store_fail(struct store *store, const PGresult *result, struct
     return store_say(store, STORE_FAILED, ERROR_BUG, e, "%s%s%s (%s)", primary, detail[0] ? ": " : "", detail, state);
 }
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 // Waits until the socket can be read (or written, when `writing`). A server that answers nothing in time is given up.
 static enum store_result wait_for_socket(struct store *store, bool writing, int64_t deadline, struct error *e)
 {
     int left = -1;
     if (deadline >= 0) {
-        int64_t rest = deadline - monotonic_ms();
+        int64_t rest = deadline - clock_monotonic_ms();
         left = rest > 0 ? (int)rest : 0;
     }
     struct pollfd fd = {.fd = PQsocket(store->conn), .events = (short)(POLLIN | (writing ? POLLOUT : 0))};
@@ -111,7 +104,7 @@ static enum store_result wait_for_socket(struct store *store, bool writing, int6
 
 static int64_t patience_end(const struct store *store)
 {
-    return store->patience_ms < 0 ? -1 : monotonic_ms() + store->patience_ms;
+    return store->patience_ms < 0 ? -1 : clock_monotonic_ms() + store->patience_ms;
 }
 
 enum store_result store_flush(struct store *store, struct error *e)

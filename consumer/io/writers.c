@@ -1,4 +1,5 @@
 #include "consumer/io/writers.h"
+#include "consumer/io/clock.h"
 
 #include "consumer/io/log.h"
 #include "consumer/io/store.h"
@@ -47,13 +48,6 @@ struct writers {
     _Atomic uint64_t generation;
 };
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 // ---- the table; the caller holds the lock ----
 
 static size_t place_of(const struct writers *writers, int32_t id)
@@ -94,7 +88,7 @@ static struct entry *add(struct writers *writers, int32_t id)
     }
     struct entry *entry = calloc(1, sizeof *entry);
     if (!entry) abort();
-    *entry = (struct entry){.id = id, .asked = true, .ask_at = monotonic_ms()};
+    *entry = (struct entry){.id = id, .asked = true, .ask_at = clock_monotonic_ms()};
     size_t at = place_of(writers, id);
     memmove(writers->entries + at + 1, writers->entries + at, (writers->count - at) * sizeof(struct entry *));
     writers->entries[at] = entry;
@@ -112,7 +106,7 @@ static struct writer answer(struct writers *writers, struct entry *entry, enum i
         if (entry->plans[input]) return (struct writer){.state = WRITER_READY, .plan = entry->plans[input]};
         return (struct writer){.state = WRITER_INCOMPATIBLE, .why = entry->why[input]};
     case TEXT_UNKNOWN:
-        if (!entry->asked && monotonic_ms() < entry->ask_at)
+        if (!entry->asked && clock_monotonic_ms() < entry->ask_at)
             return (struct writer){.state = WRITER_UNKNOWN, .why = "no schema registry has a schema of this id"};
         // An answer of old rejects nothing: the schema may have been registered meanwhile, or nobody can say.
         if (!entry->asked) pthread_cond_signal(&writers->wake);
@@ -190,7 +184,7 @@ static void compile(struct entry *compiled, const char *text)
 static void learn(struct writers *writers, struct entry *entry, enum registry_result result,
                   const struct entry *compiled, const struct error *e)
 {
-    int64_t now = monotonic_ms();
+    int64_t now = clock_monotonic_ms();
     if (result == REGISTRY_UNAVAILABLE) {
         if (writers->trouble[0] == '\0')
             log_event(LOG_WARN, "a writer's schema is not to be had for now, its records wait", "schema_id",
@@ -228,7 +222,7 @@ static struct entry *next_due(struct writers *writers, int64_t *wait_ms)
     for (size_t i = 0; i < writers->count; i++)
         if (writers->entries[i]->asked && (!due || writers->entries[i]->ask_at < due->ask_at))
             due = writers->entries[i];
-    *wait_ms = due ? due->ask_at - monotonic_ms() : INT64_MAX;
+    *wait_ms = due ? due->ask_at - clock_monotonic_ms() : INT64_MAX;
     return due && *wait_ms <= 0 ? due : NULL;
 }
 
@@ -238,7 +232,7 @@ static void wait_locked(struct writers *writers, int64_t wait_ms)
         pthread_cond_wait(&writers->wake, &writers->lock);
         return;
     }
-    int64_t at = monotonic_ms() + wait_ms;
+    int64_t at = clock_monotonic_ms() + wait_ms;
     struct timespec until = {.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
     pthread_cond_timedwait(&writers->wake, &writers->lock, &until);
 }
