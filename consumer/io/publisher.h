@@ -41,8 +41,6 @@ enum publish_result publisher_commit(struct publisher *publisher, int64_t last, 
 // Lets librdkafka report; call it now and then while nothing is published.
 void publisher_poll(struct publisher *publisher);
 
-// For time-outs and pauses: real time also where the program's clock stands at an instant.
-
 // The pseudo consumer group's metadata: "1 SEQUENCE HASH", the hash in hex.
 enum { POSITION_TEXT_SIZE = 96 };
 void position_format(int64_t n, const uint8_t hash[32], char out[POSITION_TEXT_SIZE]);

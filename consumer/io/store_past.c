@@ -90,8 +90,7 @@ static int read_line(void *context, const PGresult *row, int i, struct error *e)
     p->past->lines = grown;
     grown[p->past->line_count++] = line;
     if (service_parse(get_string(row, i, 1), &grown[p->past->line_count - 1].service)) return 0;
-    return error_set(e, ERROR_CONFIG, "PostgreSQL %s: \"%s\" is no service that this program knows: upgrade settled",
-                     p->store->location, get_string(row, i, 1));
+    return store_unknown(p->store, "service", get_string(row, i, 1), e);
 }
 
 // Status changes of before, rising: the last one is the state, each suspension a span.
@@ -115,19 +114,8 @@ static int restore_span(void *context, const PGresult *row, int i, struct error 
 static int restore_package(void *context, const PGresult *row, int i, struct error *e)
 {
     struct past_read *p = context;
-    struct package package = {
-        .id = get_slice(row, i, 0),
-        .units = get_int8(row, i, 2),
-        .used = get_int8(row, i, 3),
-        .remaining = get_int8(row, i, 4),
-        .amount = get_int8(row, i, 5),
-        .valid_from = get_time(row, i, 6),
-        .valid_until = get_time(row, i, 7),
-        .offset = get_int8(row, i, 8),
-    };
-    if (!service_parse(get_string(row, i, 1), &package.service))
-        return error_set(e, ERROR_CONFIG, "PostgreSQL %s: \"%s\" is no service that this program knows",
-                         p->store->location, get_string(row, i, 1));
+    struct package package;
+    if (package_read(p->store, row, i, 0, &package, e)) return -1;
     return fold_restore_package(p->fold, p->account_id, &package, e);
 }
 

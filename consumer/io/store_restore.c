@@ -11,10 +11,10 @@ struct restore {
     day_t open_day;
 };
 
-static int parse_failed(const struct restore *r, const char *what, const char *symbol, struct error *e)
+int store_unknown(const struct store *store, const char *what, const char *text, struct error *e)
 {
     return error_set(e, ERROR_CONFIG, "PostgreSQL %s: \"%s\" is no %s that this program knows: upgrade settled",
-                     r->store->location, symbol, what);
+                     store->location, text, what);
 }
 
 static int restore_account(void *context, const PGresult *row, int i, struct error *e)
@@ -41,22 +41,29 @@ static int restore_span(void *context, const PGresult *row, int i, struct error 
     return fold_restore_span(r->fold, get_slice(row, i, 0), span, e);
 }
 
+int package_read(const struct store *store, const PGresult *result, int row, int first, struct package *out,
+                 struct error *e)
+{
+    *out = (struct package){
+        .id = get_slice(result, row, first),
+        .units = get_int8(result, row, first + 2),
+        .used = get_int8(result, row, first + 3),
+        .remaining = get_int8(result, row, first + 4),
+        .amount = get_int8(result, row, first + 5),
+        .valid_from = get_time(result, row, first + 6),
+        .valid_until = get_time(result, row, first + 7),
+        .offset = get_int8(result, row, first + 8),
+        .stored = true,
+    };
+    if (service_parse(get_string(result, row, first + 1), &out->service)) return 0;
+    return store_unknown(store, "service", get_string(result, row, first + 1), e);
+}
+
 static int restore_package(void *context, const PGresult *row, int i, struct error *e)
 {
     struct restore *r = context;
-    struct package package = {
-        .id = get_slice(row, i, 1),
-        .units = get_int8(row, i, 3),
-        .used = get_int8(row, i, 4),
-        .remaining = get_int8(row, i, 5),
-        .amount = get_int8(row, i, 6),
-        .valid_from = get_time(row, i, 7),
-        .valid_until = get_time(row, i, 8),
-        .offset = get_int8(row, i, 9),
-        .stored = true,
-    };
-    if (!service_parse(get_string(row, i, 2), &package.service))
-        return parse_failed(r, "service", get_string(row, i, 2), e);
+    struct package package;
+    if (package_read(r->store, row, i, 1, &package, e)) return -1;
     return fold_restore_package(r->fold, get_slice(row, i, 0), &package, e);
 }
 
@@ -95,8 +102,8 @@ static int restore_decision(void *context, const PGresult *row, int i, struct er
         .at = {get_int8(row, i, 9), get_int8(row, i, 10), get_int8(row, i, 11)},
     };
     if (!decision_parse(get_string(row, i, 2), &decision.kind))
-        return parse_failed(r, "kind of decision", get_string(row, i, 2), e);
-    if (decision.input == INPUT_COUNT) return parse_failed(r, "input topic", get_string(row, i, 3), e);
+        return store_unknown(r->store, "kind of decision", get_string(row, i, 2), e);
+    if (decision.input == INPUT_COUNT) return store_unknown(r->store, "input topic", get_string(row, i, 3), e);
     return fold_restore_decision(r->fold, &decision, decision.day >= r->open_day, e);
 }
 

@@ -124,6 +124,14 @@ enum store_result store_fail(struct store *store, const PGresult *result, struct
 enum store_result store_say(struct store *store, enum store_result result, enum error_kind kind, struct error *e,
                             const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+// ---- packages, shared by restore and past ----
+
+// From nine columns at `first`: package_id, service, units, used, remaining, amount, valid_from, valid_until, kafka_offset.
+int package_read(const struct store *store, const PGresult *result, int row, int first, struct package *out,
+                 struct error *e);
+// A text that this program has no name for: ERROR_CONFIG, upgrade.
+int store_unknown(const struct store *store, const char *what, const char *text, struct error *e);
+
 // ---- shards, shared by claim, commit and relay ----
 
 // Columns that shard_read expects, in its order.
