@@ -86,8 +86,9 @@ static int ask_cluster(struct run *run, struct error *e)
     return failed;
 }
 
-static int fill_deployment(const struct run *run, const struct config *config, const struct book *book,
-                           struct deployment *out, struct error *e)
+// The book itself is for the store to shelve, among those that are recorded: a later version cannot stand alone.
+static void fill_deployment(const struct run *run, const struct config *config, const struct book *book,
+                            struct deployment *out)
 {
     struct policy *policy = &out->policy;
     policy->fixed.first_day = config->first_day;
@@ -103,7 +104,6 @@ static int fill_deployment(const struct run *run, const struct config *config, c
     snprintf(out->cluster_id, sizeof out->cluster_id, "%s", run->cluster_id);
     for (int i = 0; i < INPUT_COUNT; i++)
         snprintf(out->topics[i], sizeof out->topics[i], "%s", config->input_topics[i]);
-    return shelf_add(&policy->shelf, book, e);
 }
 
 int run_record_deployment(struct run *run, const struct config *config, struct error *e)
@@ -113,12 +113,12 @@ int run_record_deployment(struct run *run, const struct config *config, struct e
     char *text = NULL;
     size_t size = 0;
     int failed = -1;
-    if (!wanted || !book)
+    if (!wanted || !book) {
         error_set(e, ERROR_RESTART, "memory is short");
-    else if (config_read_book(config, book, &text, &size, e) == 0 &&
-             fill_deployment(run, config, book, wanted, e) == 0 &&
-             store_record_deployment(run->store, wanted, text, size, e) == STORE_OK)
-        failed = 0;
+    } else if (config_read_book(config, book, &text, &size, e) == 0) {
+        fill_deployment(run, config, book, wanted);
+        failed = store_record_deployment(run->store, wanted, text, size, e) == STORE_OK ? 0 : -1;
+    }
     if (wanted) shelf_clear(&wanted->policy.shelf);
     free(wanted);
     free(book);

@@ -1,0 +1,608 @@
+"""The billing rules once more, record by record and day by day, as plainly as they can be said.
+
+Input is what the topics delivered, when it was read (drains, each with its clock and the ends of the logs), what
+operators decided, and the parameters and price books that were recorded. Output is every row and every message that
+must be there. Nothing is fast, nothing is shared with the program.
+"""
+
+import datetime
+import decimal
+import hashlib
+import io
+import json
+
+import fastavro
+import yaml
+
+from . import avro
+
+DAY = 86_400_000
+ZONE = 8 * 3_600_000  # Asia/Shanghai has no daylight saving
+CALLS, PURCHASES, CREDITS = "calls", "purchases", "credits"
+LOGS = (CALLS, PURCHASES, CREDITS)
+RECORDS = {CALLS: "CallRecord", PURCHASES: "PackagePurchase", CREDITS: "AccountCredit"}
+ID = {CALLS: "call_id", PURCHASES: "purchase_id", CREDITS: "credit_id"}
+TIME = {CALLS: "occurred_at", PURCHASES: "purchased_at", CREDITS: "credited_at"}
+SERVICES = ("AUDIENCE_INSIGHT", "PURCHASE_INTENT")
+BROKEN = {"UNDECODABLE", "UNKNOWN_SCHEMA", "INCOMPATIBLE_SCHEMA", "MISROUTED", "INVALID"}
+LAST_INSTANT = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
+
+
+def day_of(instant):
+    return (instant + ZONE) // DAY
+
+
+def start_of(day):
+    return day * DAY - ZONE
+
+
+def date_of(day):
+    return datetime.date(1970, 1, 1) + datetime.timedelta(days=day)
+
+
+def a_year_later(instant):
+    local = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=instant + ZONE)
+    try:
+        later = local.replace(year=local.year + 1)
+    except ValueError:  # 29 February
+        later = local.replace(year=local.year + 1, day=28)
+    return (later - datetime.datetime(1970, 1, 1)) // datetime.timedelta(milliseconds=1) - ZONE
+
+
+def murmur2(data):
+    """Java's partitioner."""
+    mask, m = 0xFFFFFFFF, 0x5BD1E995
+    h = 0x9747B28C ^ len(data)
+    for at in range(0, len(data) - len(data) % 4, 4):
+        k = int.from_bytes(data[at:at + 4], "little") * m & mask
+        k = (k ^ k >> 24) * m & mask
+        h = (h * m & mask) ^ k
+    tail = data[len(data) - len(data) % 4:]
+    if tail:
+        h = (h ^ int.from_bytes(tail, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return (h ^ h >> 15) & 0x7FFFFFFF
+
+
+class Book:
+    """A version of the price book, from its file."""
+
+    def __init__(self, data):
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        text = yaml.load(data.decode(), yaml.BaseLoader)  # every scalar as it is written
+        start = text.get("effective_from")
+        self.effective_from = (datetime.date.fromisoformat(start) - datetime.date(1970, 1, 1)).days if start else None
+        self.services = {name: self.service(each) for name, each in text["services"].items()}
+
+    @staticmethod
+    def fen(yuan):
+        amount = decimal.Decimal(yuan) * 100
+        assert amount == int(amount)
+        return int(amount)
+
+    def service(self, text):
+        tiers = [(int(tier["from"]), self.fen(tier["unit_price"])) for tier in text.get("tiers", [])]
+        custom = text["custom"]
+        return {
+            "tiered": bool(tiers),
+            "tiers": tiers or [(0, self.fen(text["unit_price"]))],
+            "packages": {int(each["units"]): self.fen(each["price"]) for each in text["packages"]},
+            "custom": (int(custom["minimum"]), int(custom["step"]), self.fen(custom["price_per_step"])),
+        }
+
+    def tier(self, service, units):
+        """(lower bound or None, price) of a call of so many units."""
+        prices = self.services[service]
+        bound, price = [tier for tier in prices["tiers"] if tier[0] <= units][-1]
+        return (bound if prices["tiered"] else None), price
+
+    def package_price(self, service, units):
+        """None: not for sale."""
+        prices = self.services[service]
+        if units in prices["packages"]:
+            return prices["packages"][units]
+        minimum, step, price = prices["custom"]
+        return units // step * price if units >= minimum and units % step == 0 else None
+
+
+class Account:
+    def __init__(self):
+        self.opening = self.credits = self.adjustments = 0
+        self.status, self.changes, self.position = "ACTIVE", 0, 0
+        self.stored = False
+        self.spans = []  # [from, to) of suspension
+
+    @property
+    def balance(self):
+        return self.opening + self.credits + self.adjustments
+
+
+def is_id(text):
+    if text is None or not 1 <= len(text) <= 128:
+        return False
+    try:
+        decoded = text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return not any(ord(c) < 0x20 or 0x7F <= ord(c) <= 0x9F for c in decoded)
+
+
+class Rejected(Exception):
+    """The reason; `record` is what was decoded."""
+
+
+class Shard:
+    """One shard's three logs, folded."""
+
+    def __init__(self, world, number):
+        self.world, self.number = world, number
+        self.day = world.first_day
+        self.position = {log: 0 for log in LOGS}
+        self.since = {log: 0 for log in LOGS}
+        self.counts = {log: self.zero() for log in LOGS}
+        self.unresolved = {}  # (log, offset) of rejects since the last cutoff: reason
+        self.cut = {log: None for log in LOGS}
+        self.held = False
+        self.accounts, self.calls, self.packages, self.credits = {}, {}, {}, {}
+        self.passed = {}
+        self.pending_decisions = [d for d in world.decisions if d["shard"] == number]
+        self.named = []
+        self.outputs, self.rejects = [], []  # in order; rejects apart, whose place among the others is free
+        self.closes, self.cutoffs, self.settlements, self.statement = [], [], [], []
+        self.status_changes = []
+        self.previous_digest = "0" * 64
+
+    @staticmethod
+    def zero():
+        return {"accepted": 0, "duplicates": 0, "rejected": 0, "void": 0}
+
+    # --- a drain ---
+
+    def drain(self, clock, ends):
+        """Reads to the ends, or to the first record beyond the clock; settles what is due."""
+        self.clock = clock
+        while True:
+            if self.decide(ends):
+                continue
+            self.read_logs(ends)
+            if self.decide(ends):
+                continue
+            if not all(self.cut.values()):
+                return
+            if self.must_hold():
+                self.held = True
+                self.cut = {log: None for log in LOGS}
+                continue
+            self.close()
+
+    def read_logs(self, ends):
+        for log in LOGS:
+            if self.cut[log] is None:
+                self.read(log, ends[log])
+
+    def read(self, log, end):
+        """Up to the cutoff, the end, or the place of the next decision."""
+        decision = self.pending_decisions[0] if self.pending_decisions else None
+        stop = decision["at"][log] if decision and decision["day"] == self.day else end
+        for record in self.world.records[log][self.number]:
+            if record.offset < self.position[log] or record.offset >= end:
+                continue
+            if record.offset >= stop:
+                self.skip(log, max(stop, self.position[log]))
+                return
+            ended = self.step(log, record)
+            if ended:
+                return
+        if stop < end:
+            self.skip(log, max(stop, self.position[log]))
+            return
+        self.skip(log, max(end, self.position[log]))
+        if not self.held and self.clock >= self.due():
+            self.cut[log] = "CLOCK"
+
+    def step(self, log, record):
+        """One record; True where the log stops before it."""
+        instant = self.passed.get((log, record.offset))
+        if instant is None:
+            instant = record.timestamp
+            if not record.stamped or instant > self.clock + self.parameters()["tolerance"]:
+                self.skip(log, record.offset)
+                if not self.held and self.clock >= self.due():
+                    self.cut[log] = "CLOCK"
+                return True
+        if not self.held and instant >= self.due():
+            self.skip(log, record.offset)
+            if self.clock >= self.due():
+                self.cut[log] = "RECORD"
+            return True
+        self.skip(log, record.offset)
+        if self.too_many_rejects(log):
+            return True
+        self.judge(log, record, instant)
+        self.position[log] = record.offset + 1
+        return False
+
+    def skip(self, log, offset):
+        self.counts[log]["void"] += offset - self.position[log]
+        self.position[log] = offset
+
+    def parameters(self):
+        return self.world.parameters(self.day)
+
+    def due(self):
+        return start_of(self.day + 1) + self.parameters()["grace"]
+
+    def floor(self):
+        return self.world.floor(self.day)
+
+    # --- holds and decisions ---
+
+    def share_exceeded(self, log, rejects):
+        counts = self.counts[log]
+        records = counts["accepted"] + counts["duplicates"] + counts["rejected"]
+        return rejects * 1_000_000 > records * self.parameters()["share"]
+
+    def must_hold(self):
+        if "RELEASE" in self.cut.values():
+            return False
+        broken = sum(log == CALLS and reason in BROKEN for (log, _), reason in self.unresolved.items())
+        return broken >= 100 and self.share_exceeded(CALLS, broken)
+
+    def too_many_rejects(self, log):
+        rejects = sum(each == log for each, _ in self.unresolved)
+        return rejects > 10_000 and self.share_exceeded(log, rejects)
+
+    def decide(self, ends):
+        """Applies the next decision when every log stands where it was applied."""
+        if not self.pending_decisions:
+            return False
+        decision = self.pending_decisions[0]
+        if decision["day"] != self.day or any(self.position[log] != decision["at"][log] for log in LOGS):
+            return False
+        self.pending_decisions.pop(0)
+        self.named.append(f"{decision['number']} {decision['kind']} {decision['content']}")
+        if decision["kind"] == "PASS":
+            self.passed[decision["log"], decision["offset"]] = decision["as_of"]
+            # What the record held up goes on.
+            if self.cut[decision["log"]] == "CLOCK" and self.position[decision["log"]] < ends[decision["log"]]:
+                self.cut[decision["log"]] = None
+            return True
+        self.unresolved.pop((decision["log"], decision["offset"]), None)
+        if self.held and not self.still_held():
+            self.held = False
+            self.cut = {log: "RELEASE" for log in LOGS}
+        return True
+
+    def still_held(self):
+        broken = sum(log == CALLS and reason in BROKEN for (log, _), reason in self.unresolved.items())
+        return broken >= 100 and self.share_exceeded(CALLS, broken)
+
+    # --- one record ---
+
+    def judge(self, log, record, instant):
+        decoded = None
+        try:
+            decoded = self.decode(log, record)
+            self.check(log, record, decoded, instant)
+            accept = {CALLS: self.call, PURCHASES: self.purchase, CREDITS: self.credit}[log]
+            known = accept(record, decoded, instant)
+            self.counts[log]["duplicates" if known else "accepted"] += 1
+        except Rejected as rejected:
+            reason = str(rejected)
+            self.counts[log]["rejected"] += 1
+            self.unresolved[log, record.offset] = reason
+            self.reject(log, record, decoded, reason)
+
+    def decode(self, log, record):
+        value = record.value
+        if value is None or len(value) < 5 or value[0] != 0:
+            raise Rejected("UNDECODABLE")
+        text = self.world.schemas.get(int.from_bytes(value[1:5], "big"))
+        if text is None:
+            raise Rejected("UNKNOWN_SCHEMA")
+        reader = self.world.readers[log]
+        try:
+            writer = avro.Writer(text)
+            reader.check(writer)
+        except avro.Incompatible as error:
+            raise Rejected("INCOMPATIBLE_SCHEMA") from error
+        try:
+            return reader.read(writer, value[5:])
+        except avro.Undecodable as error:
+            raise Rejected("UNDECODABLE") from error
+
+    def check(self, log, record, r, instant):
+        account = r["account_id"]
+        if record.key is None or account is None or record.key != account:
+            raise Rejected("MISROUTED")
+        if murmur2(account) % self.world.partitions != self.number:
+            raise Rejected("MISROUTED")
+        if not self.is_valid(log, r):
+            raise Rejected("INVALID")
+        if r[TIME[log]] > instant + self.parameters()["tolerance"]:
+            raise Rejected("FROM_FUTURE")
+        if log == CALLS and day_of(r["occurred_at"]) < self.floor():
+            raise Rejected("TOO_LATE")
+
+    @staticmethod
+    def is_valid(log, r):
+        optional = {CALLS: {"lead_count", "request_id"}, PURCHASES: set(), CREDITS: {"reason", "reference"}}[log]
+        if any(value is None for name, value in r.items() if name not in optional):
+            return False
+        if avro.UNKNOWN in r.values() or not is_id(r["account_id"]) or not is_id(r[ID[log]]):
+            return False
+        if not 0 <= r[TIME[log]] <= LAST_INSTANT:
+            return False
+        if log == CALLS:
+            leads = r["lead_count"]
+            return r["service"] != "PURCHASE_INTENT" or (leads is not None and 0 <= leads <= 10**9)
+        if abs(r["amount"]) > 10**13 or r["currency"] != b"CNY":
+            return False
+        if log == PURCHASES:
+            return r["units"] <= 10**9 and (r["units"] <= 0 or 0 <= r["used"] <= r["units"])
+        return True
+
+    def account(self, r):
+        return self.accounts.setdefault(r["account_id"], Account())
+
+    def call(self, record, r, instant):
+        usage_day = day_of(r["occurred_at"])
+        units = 1 if r["service"] == "AUDIENCE_INSIGHT" else r["lead_count"]
+        content = (r["service"], units, r["occurred_at"])
+        identity = (r["account_id"], r["call_id"])
+        known = self.calls.get(identity)
+        if known and known["usage_day"] >= self.floor():
+            if known["content"] != content:
+                raise Rejected("CONFLICT")
+            return True
+        self.account(r)
+        self.calls[identity] = {"content": content, "usage_day": usage_day, "offset": record.offset, "billed": False,
+                                "account": r["account_id"]}
+        return False
+
+    def purchase(self, record, r, instant):
+        if r["amount"] <= 0 or r["units"] <= 0:
+            raise Rejected("REFUND")
+        if self.world.book(day_of(r["purchased_at"])).package_price(r["service"], r["units"]) != r["amount"]:
+            raise Rejected("NOT_FOR_SALE")
+        content = {name: r[name] for name in ("service", "units", "used", "amount", "currency", "purchased_at")}
+        identity = (r["account_id"], r["purchase_id"])
+        if identity in self.packages:
+            if self.packages[identity]["content"] != content:
+                raise Rejected("CONFLICT")
+            return True
+        self.account(r)
+        self.packages[identity] = {
+            "content": content, "service": r["service"], "units": r["units"], "used": r["used"], "amount": r["amount"],
+            "remaining": r["units"] - r["used"], "from": r["purchased_at"], "until": a_year_later(r["purchased_at"]),
+            "offset": record.offset}
+        return False
+
+    def credit(self, record, r, instant):
+        if r["amount"] <= 0 if r["kind"] == "TOP_UP" else r["amount"] == 0:
+            raise Rejected("REFUND")
+        content = {name: r[name] for name in ("kind", "amount", "currency", "credited_at")}
+        identity = (r["account_id"], r["credit_id"])
+        if identity in self.credits:
+            if self.credits[identity]["content"] != content:
+                raise Rejected("CONFLICT")
+            return True
+        account = self.account(r)
+        if r["kind"] == "TOP_UP":
+            account.credits += r["amount"]
+        else:
+            account.adjustments += r["amount"]
+        account.stored = True
+        account.position += 1
+        self.credits[identity] = {
+            "content": content, "kind": r["kind"], "amount": r["amount"], "credited_at": r["credited_at"],
+            "received_at": instant, "reason": self.readable(r["reason"]), "reference": self.readable(r["reference"]),
+            "offset": record.offset}
+        self.statement.append((r["account_id"], account.position, instant, r["kind"], r["credit_id"].decode(),
+                               r["amount"], account.balance))
+        if account.status == "SUSPENDED" and account.balance > 0:
+            effective = max(instant, account.spans[-1][0])
+            account.spans[-1][1] = effective
+            self.change(r["account_id"], "ACTIVE", "CREDIT" if r["kind"] == "TOP_UP" else "ADJUSTMENT",
+                        None, r["credit_id"].decode(), effective)
+        return False
+
+    @staticmethod
+    def readable(text):
+        return None if text is None else text.decode("utf-8", "replace").replace("\0", "\ufffd")
+
+    def change(self, account_id, status, cause, settlement_id, credit_id, effective_at):
+        account = self.accounts[account_id]
+        account.status = status
+        account.changes += 1
+        change = {"event_id": f"{account_id.decode()}/{account.changes}", "account_id": account_id.decode(),
+                  "account_sequence": account.changes, "status": status, "cause": cause,
+                  "settlement_id": settlement_id, "credit_id": credit_id, "balance": account.balance,
+                  "effective_at": effective_at, "shard": self.number}
+        self.status_changes.append(change)
+        self.outputs.append(("status", change))
+
+    def reject(self, log, record, decoded, reason):
+        account_id = decoded and decoded["account_id"]
+        record_id = decoded and decoded[ID[log]]
+        time = decoded and decoded[TIME[log]]
+        key, value = record.key, record.value
+        if value is not None and len(value) > 900_000:
+            value = None
+        self.rejects.append({
+            "topic": self.world.topics[log], "partition": self.number, "offset": record.offset,
+            "timestamp": record.timestamp, "reason": reason,
+            "account_id": account_id.decode() if is_id(account_id) else None,
+            "record_id": record_id.decode() if is_id(record_id) else None,
+            "occurred_at": time if time is not None and 0 <= time <= LAST_INSTANT else None,
+            "key": key, "value": value, "shard": self.number})
+
+    # --- the close of a day ---
+
+    def close(self):
+        billed, late, zero = {}, 0, 0
+        for call in self.calls.values():
+            if call["billed"] or call["usage_day"] > self.day:
+                continue
+            call["billed"] = True
+            late += call["usage_day"] < self.day
+            zero += call["content"][1] == 0
+            billed.setdefault(call["account"], []).append(call)
+        bodies, total = [], 0
+        for account_id in sorted(billed):
+            settlement = self.settle(account_id, billed[account_id])
+            bodies.append(self.world.encode("Settlement", {**settlement, "sequence": 0}))
+            total += settlement["amount"]
+        self.finish(bodies, total, late, zero)
+
+    def settle(self, account_id, calls):
+        account = self.accounts[account_id]
+        lines, suspended = {}, 0
+        for call in sorted(calls, key=lambda c: (c["content"][2], c["offset"])):
+            service, units, occurred_at = call["content"]
+            suspended += any(start <= occurred_at < end for start, end in account.spans)
+            self.bill(account_id, call["usage_day"], service, units, occurred_at, lines)
+        amount = sum(line["units"] * line["unit_price"] for line in lines.values())
+        ordered = [{**self.line_key(key), **line, "amount": line["units"] * line["unit_price"]}
+                   for key, line in sorted(lines.items(), key=lambda item: self.line_order(item[0]))]
+        name = account_id.decode()
+        settlement = {
+            "settlement_id": f"{name}/{date_of(self.day)}", "account_id": name, "business_day": self.day,
+            "currency": "CNY", "calls": len(calls), "calls_while_suspended": suspended, "amount": amount,
+            "opening_balance": account.opening, "credits": account.credits, "adjustments": account.adjustments,
+            "closing_balance": account.balance - amount, "status": account.status,
+            "price_book": self.world.book(self.day).sha256, "shard": self.number, "lines": ordered}
+        account.opening, account.credits, account.adjustments = settlement["closing_balance"], 0, 0
+        account.stored = True
+        account.position += 1
+        self.statement.append((account_id, account.position, start_of(self.day + 1), "SETTLEMENT",
+                               settlement["settlement_id"], -amount, account.balance))
+        arrears = account.balance < 0 and account.status == "ACTIVE"
+        if arrears:
+            settlement["status"] = "SUSPENDED"
+        self.settlements.append(settlement)
+        self.outputs.append(("settlements", settlement))
+        if arrears:
+            account.spans.append([start_of(self.day + 1), float("inf")])
+            self.change(account_id, "SUSPENDED", "ARREARS", settlement["settlement_id"], None, start_of(self.day + 1))
+        return settlement
+
+    def bill(self, account_id, usage_day, service, units, occurred_at, lines):
+        rest = units
+        usable = sorted((p["until"], p["from"], package_id) for (owner, package_id), p in self.packages.items()
+                        if owner == account_id and p["service"] == service
+                        and p["from"] <= occurred_at < p["until"])
+        for _, _, package_id in usable:
+            package = self.packages[account_id, package_id]
+            taken = min(rest, package["remaining"])
+            if taken > 0:
+                package["remaining"] -= taken
+                rest -= taken
+                self.add(lines, (usage_day, service, "PACKAGE", package_id, None), taken, 0)
+        if rest > 0 or units == 0:
+            bound, price = self.world.book(usage_day).tier(service, units)
+            self.add(lines, (usage_day, service, "POSTPAID", None, bound), rest, price)
+
+    @staticmethod
+    def add(lines, key, units, price):
+        line = lines.setdefault(key, {"calls": 0, "units": 0, "unit_price": price})
+        line["calls"] += 1
+        line["units"] += units
+
+    @staticmethod
+    def line_key(key):
+        usage_day, service, charge, package_id, tier_from = key
+        return {"usage_day": usage_day, "service": service, "charge": charge,
+                "package_id": package_id.decode() if package_id else None, "tier_from": tier_from}
+
+    @staticmethod
+    def line_order(key):
+        usage_day, service, charge, package_id, tier_from = key
+        return usage_day, SERVICES.index(service), charge, package_id or b"", -1 if tier_from is None else tier_from
+
+    def finish(self, bodies, total, late, zero):
+        cutoffs = []
+        for log in LOGS:
+            cutoffs.append({"topic": self.world.topics[log], "from_offset": self.since[log],
+                            "to_offset": self.position[log], "cut_by": self.cut[log], **self.counts[log]})
+        close = {
+            "shard": self.number, "shards": self.world.partitions, "business_day": self.day, "cutoffs": cutoffs,
+            "late": late, "zero_unit_calls": zero, "settlements": len(bodies), "amount": total,
+            "price_book": self.world.book(self.day).sha256, "parameters": self.world.parameters_sha256(self.day),
+            "decisions": self.named, "settlement_schema": self.world.settlement_schema,
+            "content_digest": hashlib.sha256(b"".join(bodies)).hexdigest(), "previous_digest": self.previous_digest}
+        body = self.world.encode("DayClosed", {**close, "digest": "", "sequence": 0})
+        close["digest"] = self.previous_digest = hashlib.sha256(body).hexdigest()
+        self.closes.append(close)
+        self.cutoffs += [(self.number, self.day, cutoff) for cutoff in cutoffs]
+        self.outputs.append(("day_closes", close))
+        self.named = []
+        self.day += 1
+        self.since = dict(self.position)
+        self.counts = {log: self.zero() for log in LOGS}
+        self.unresolved = {}
+        self.cut = {log: None for log in LOGS}
+
+
+class Record:
+    def __init__(self, offset, timestamp, key, value, stamped=True):
+        self.offset, self.timestamp, self.key, self.value, self.stamped = offset, timestamp, key, value, stamped
+
+
+class World:
+    """What all shards share. `parameter_rows`: dicts with from_day (None: always), grace, late_days, tolerance (ms),
+    share (ppm), book (SHA-256). `records`: log -> partition -> delivered records in order of offset."""
+
+    def __init__(self, *, first_day, partitions, topics, records, schemas, books, parameter_rows, decisions=(),
+                 timestamps="create"):
+        self.first_day, self.partitions, self.topics, self.records = first_day, partitions, topics, records
+        self.schemas, self.rows, self.decisions = schemas, parameter_rows, list(decisions)
+        self.books = sorted((Book(data) for data in books), key=lambda book: book.effective_from or 0)
+        self.timestamps = timestamps
+        self.readers = {log: avro.Reader(name) for log, name in RECORDS.items()}
+        self.encoders = {name: fastavro.parse_schema(json.loads((avro.SCHEMAS / f"{name}.avsc").read_text()))
+                         for name in ("Settlement", "DayClosed")}
+        self.settlement_schema = hashlib.sha256((avro.SCHEMAS / "Settlement.avsc").read_bytes()).hexdigest()
+        self.shards = [Shard(self, number) for number in range(partitions)]
+
+    def drain(self, clock, ends):
+        """`ends`: log -> partition -> end offset."""
+        for shard in self.shards:
+            shard.drain(clock, {log: ends[log][shard.number] for log in LOGS})
+
+    def parameters(self, day):
+        return [row for row in self.rows if row["from_day"] is None or row["from_day"] <= day][-1]
+
+    def parameters_sha256(self, day):
+        """Of the canonical text that pricing/README.md describes."""
+        row, book = self.parameters(day), self.book(day)
+        fixed = {"first_day": str(date_of(self.first_day)), "timestamps": self.timestamps, "partitioner": "murmur2",
+                 "partitions": self.partitions, "time_zone": "Asia/Shanghai"}
+        in_force = {"from_day": None if row["from_day"] is None else str(date_of(row["from_day"])),
+                    "grace_ms": row["grace"], "late_days": row["late_days"],
+                    "future_tolerance_ms": row["tolerance"], "max_reject_share_ppm": row["share"],
+                    "book": book.sha256}
+        text = json.dumps({**fixed, **in_force}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def book(self, day):
+        return [book for book in self.books if book.effective_from is None or book.effective_from <= day][-1]
+
+    def floor(self, day):
+        """The oldest usage day that may still be billed; it never falls."""
+        return max([self.first_day] + [each - self.parameters(each)["late_days"]
+                                       for each in range(self.first_day, day + 1)])
+
+    def encode(self, name, record):
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, self.encoders[name], self.dated(record))
+        return out.getvalue()
+
+    @staticmethod
+    def dated(record):
+        """Day numbers as dates, which is what fastavro takes."""
+        record = dict(record)
+        record["business_day"] = date_of(record["business_day"])
+        if "lines" in record:
+            record["lines"] = [{**line, "usage_day": date_of(line["usage_day"])} for line in record["lines"]]
+        return record

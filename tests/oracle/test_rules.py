@@ -1,0 +1,80 @@
+"""The oracle against what the billing page itself says, and against Kafka's vectors."""
+
+import io
+import json
+import pathlib
+
+import fastavro
+import pytest
+
+from oracle import avro, rules
+
+BOOK = (pathlib.Path(__file__).resolve().parents[2] / "pricing" / "pricebooks" / "apcas.yaml").read_bytes()
+FIRST_DAY = rules.day_of(1_762_000_000_000)
+NOON = rules.start_of(FIRST_DAY) + 12 * 3_600_000
+ROW = {"from_day": None, "grace": 300_000, "late_days": 7, "tolerance": 300_000, "share": 10_000}
+
+
+def one_day(calls=(), purchases=(), credits=()):
+    """A shard that has settled one day of these records."""
+    schemas, records = {}, {}
+    for number, (log, each) in enumerate(zip(rules.LOGS, (calls, purchases, credits)), 1):
+        text = (avro.SCHEMAS / f"{rules.RECORDS[log]}.avsc").read_text()
+        schema = fastavro.parse_schema(json.loads(text))
+        schemas[number] = text
+        records[log] = {0: []}
+        for offset, record in enumerate(each):
+            out = io.BytesIO()
+            fastavro.schemaless_writer(out, schema, {"account_id": "a", **record})
+            records[log][0].append(rules.Record(offset, NOON, b"a", b"\0" + number.to_bytes(4, "big") + out.getvalue()))
+    world = rules.World(first_day=FIRST_DAY, partitions=1, topics={log: log for log in rules.LOGS}, records=records,
+                        schemas=schemas, books=[BOOK], parameter_rows=[ROW])
+    world.drain(rules.start_of(FIRST_DAY + 1) + 300_000, {log: [len(records[log][0])] for log in rules.LOGS})
+    return world.shards[0]
+
+
+def call(number, leads=None):
+    return {"call_id": str(number), "service": "AUDIENCE_INSIGHT" if leads is None else "PURCHASE_INTENT",
+            "lead_count": leads, "occurred_at": NOON}
+
+
+def test_the_example_of_the_billing_page():
+    shard = one_day([call(n, 8000) for n in range(3)])
+    assert [s["amount"] for s in shard.settlements] == [24_000_000]
+    assert shard.settlements[0]["lines"][0]["units"] == 24_000
+    assert shard.settlements[0]["status"] == "SUSPENDED"
+
+
+@pytest.mark.parametrize("leads, fen", [
+    (0, 0), (9_999, 9_999_000), (10_000, 8_000_000), (20_000, 10_000_000), (50_000, 20_000_000), (100_000, 30_000_000),
+    (500_000, 125_000_000)])
+def test_tiers(leads, fen):
+    assert one_day([call(1, leads)]).settlements[0]["amount"] == fen
+
+
+def test_a_package_covers_in_part():
+    bought = {"purchase_id": "p", "service": "PURCHASE_INTENT", "units": 10_000, "used": 4_000, "amount": 7_000_000,
+              "currency": "CNY", "purchased_at": NOON - 1}
+    shard = one_day([call(1, 20_000)], [bought])
+    assert [(line["charge"], line["units"], line["amount"]) for line in shard.settlements[0]["lines"]] == [
+        ("PACKAGE", 6_000, 0), ("POSTPAID", 14_000, 7_000_000)]
+
+
+def test_zero_is_no_arrears():
+    top_up = {"credit_id": "c", "kind": "TOP_UP", "amount": 220_000, "currency": "CNY", "credited_at": NOON}
+    assert one_day([call(1)], credits=[top_up]).status_changes == []
+
+
+@pytest.mark.parametrize("key, number", [
+    (b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536),
+    (b"a-little-bit-longer-string", -1486304829), (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+    (b"abc", 479470107)])
+def test_murmur2_is_that_of_kafka(key, number):
+    """The vectors of Kafka's own UtilsTest."""
+    assert rules.murmur2(key) == number & 0x7FFFFFFF
+
+
+def test_leap_day_goes_to_the_28th():
+    leap = 1_709_175_600_000  # 2024-02-29T11:00+08:00
+    assert rules.date_of(rules.day_of(rules.a_year_later(leap))).isoformat() == "2025-02-28"
+    assert rules.a_year_later(leap) - leap == 365 * rules.DAY

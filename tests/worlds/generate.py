@@ -1,0 +1,350 @@
+"""A seeded hostile world: what is sent to the topics between one drain and the next, and with which schemas."""
+
+import copy
+import datetime
+import io
+import json
+import random
+import uuid
+
+import fastavro
+
+from oracle import avro, rules
+
+MINUTE, HOUR = 60_000, 3_600_000
+TOLERANCE = GRACE = 5 * MINUTE
+FIRST_DAYS = ["2024-02-26", "2024-12-29", "2025-02-26", "2025-06-01", "2025-10-30"]
+LEADS = [0, 1, 9_999, 10_000, 10_001, 19_999, 20_000, 49_999, 50_000, 99_999, 100_000, 499_999, 500_000, 10**9]
+OFFERS = {"AUDIENCE_INSIGHT": [(50, 10_000_000), (100, 15_000_000), (301, 15_050_000)],
+          "PURCHASE_INTENT": [(10_000, 7_000_000), (50_000, 25_000_000), (801_000, 120_150_000)]}
+WRONG_OFFERS = {"AUDIENCE_INSIGHT": [(250, 10_000_000), (50, 10_000_001), (300, 26_999_999)],
+                "PURCHASE_INTENT": [(801_001, 120_150_000), (10, 7_000), (10_000, 0), (-10_000, 7_000_000)]}
+ACCOUNTS = ["acme", "a" * 128, "账户-一", "😀/é", "0f8fad5b-d9cb-469f-a165-70867728950e", "B2", "x y"]
+BAD_TEXTS = [b"", b"a" * 129, b"tab\there", b"\xff\xfe", b"\xed\xa0\x80", "\x85".encode(), b"nul\0"]
+
+
+def day_number(text):
+    return (datetime.date.fromisoformat(text) - datetime.date(1970, 1, 1)).days
+
+
+def base(record):
+    return json.loads((avro.SCHEMAS / f"{record}.avsc").read_text())
+
+
+def plain(field, kind):
+    """The field with another type and nothing else."""
+    return {"name": field["name"], "type": kind}
+
+
+class Variant:
+    """A writer's schema, and how a record is put into it."""
+
+    def __init__(self, schema, fill=None, bytes_for_text=False, micros=False):
+        self.text = json.dumps(schema)
+        self.schema = fastavro.parse_schema(copy.deepcopy(schema)) if isinstance(schema, dict) else schema
+        self.fill, self.bytes_for_text, self.micros = fill or {}, bytes_for_text, micros
+
+    def encode(self, record, time_field):
+        record = {**record, **self.fill}
+        if self.bytes_for_text:
+            record = {k: v.encode() if isinstance(v, str) and k not in ("service", "kind") else v
+                      for k, v in record.items()}
+        if self.micros:
+            record[time_field] = record[time_field] * 1000 + 999
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, self.schema, record)
+        return out.getvalue()
+
+
+def variants(log):
+    """Writers that resolve: each exercises other rules of schema resolution."""
+    record = rules.RECORDS[log]
+    schema = base(record)
+    found = [Variant(schema)]
+
+    grown = copy.deepcopy(schema)
+    grown["namespace"] = "somebody.else"
+    grown["fields"] = list(reversed(grown["fields"]))
+    grown["fields"].insert(2, {"name": "nested", "type": {"type": "record", "name": "Nested", "fields": [
+        {"name": "items", "type": {"type": "array", "items": "string"}},
+        {"name": "map", "type": {"type": "map", "values": ["null", "double"]}},
+        {"name": "fixed", "type": {"type": "fixed", "name": "Four", "size": 4}}]}})
+    found.append(Variant(grown, {"nested": {"items": ["x", "y" * 70], "map": {"k": 1.5, "n": None}, "fixed": b"1234"}}))
+
+    raw = copy.deepcopy(schema)
+    raw["fields"] = [plain(f, "bytes") if f["type"] == "string" else
+                     plain(f, ["bytes", "null"]) if f["type"] == ["null", "string"] else f for f in raw["fields"]]
+    found.append(Variant(raw, bytes_for_text=True))
+
+    micros = copy.deepcopy(schema)
+    micros["fields"] = [plain(f, {"type": "long", "logicalType": "timestamp-micros"})
+                        if f["name"] == rules.TIME[log] else f for f in micros["fields"]]
+    found.append(Variant(micros, micros=True))
+
+    nullable = copy.deepcopy(schema)
+    nullable["fields"] = [plain(f, [f["type"], "null"]) if not isinstance(f["type"], list) else f
+                          for f in nullable["fields"]]
+    found.append(Variant(nullable))
+    return found
+
+
+def lean(log):
+    """A writer that leaves away what has a default."""
+    schema = base(rules.RECORDS[log])
+    schema["fields"] = [f for f in schema["fields"] if "default" not in f]
+    return Variant(schema)
+
+
+def strange_enum(log):
+    """An enum with a symbol that we do not know."""
+    schema = base(rules.RECORDS[log])
+    for field in schema["fields"]:
+        if isinstance(field["type"], dict) and field["type"]["type"] == "enum":
+            field["type"] = {**field["type"], "symbols": ["OF_TOMORROW", *field["type"]["symbols"]]}
+            field["type"].pop("default", None)
+            field.pop("default", None)
+    return Variant(schema)
+
+
+def foreign(log):
+    """Writers that do not resolve."""
+    lacking = base(rules.RECORDS[log])
+    lacking["fields"] = [f for f in lacking["fields"] if f["name"] != "account_id"]
+    other = {"type": "record", "name": "SomethingElse", "fields": [{"name": "x", "type": "long"}]}
+    floating = base(rules.RECORDS[log])
+    floating["fields"] = [plain(f, "double") if f["name"] == rules.TIME[log] else f for f in floating["fields"]]
+    return [lacking, other, floating]
+
+
+class Message:
+    def __init__(self, log, key, value, timestamp, partition=None, transaction=None):
+        self.log, self.key, self.value, self.timestamp = log, key, value, timestamp
+        self.partition, self.transaction = partition, transaction
+
+
+class Generator:
+    def __init__(self, seed, register):
+        """`register`: takes a subject's suffix and a schema's text, gives its id."""
+        self.random = random.Random(seed)
+        self.seed, self.register = seed, register
+        self.first_day = day_number(self.random.choice(FIRST_DAYS))
+        self.partitions = self.random.choice([2, 3])
+        self.late_days = self.random.choice([1, 2, 3])
+        self.days = self.random.randint(4, 9)
+        self.held_day = self.random.randrange(1, self.days) if seed % 5 == 2 else None
+        self.accounts = self.random.sample(ACCOUNTS, self.random.randint(3, len(ACCOUNTS)))
+        self.ids = [str(uuid.UUID(int=self.random.getrandbits(128))) for _ in range(30)]
+        self.ids += [each.upper() for each in self.ids[:3]] + [f"id-{n}" for n in range(30)] + ["号😀", "i" * 128]
+        self.kept = {log: [] for log in rules.LOGS}
+        self.schemas = {log: [(v, self.id_of(log, v.text)) for v in variants(log)] for log in rules.LOGS}
+        self.lean = {log: (v := lean(log), self.id_of(log, v.text)) for log in rules.LOGS}
+        self.strange = {log: (v := strange_enum(log), self.id_of(log, v.text)) for log in (rules.CALLS, rules.CREDITS)}
+        self.foreign = {log: [self.id_of(log, json.dumps(each)) for each in foreign(log)] for log in rules.LOGS}
+
+    def id_of(self, log, text):
+        return self.register(f"{log}-{uuid.UUID(int=self.random.getrandbits(128))}", text)
+
+    # --- time ---
+
+    def clocks(self):
+        """When the drains stand; the last one settles the last day."""
+        points = sorted(self.random.sample(range(self.days), self.random.randint(1, 2)))
+        found = []
+        for day in points:
+            due = rules.start_of(self.first_day + day + 1) + GRACE
+            found.append(due + self.random.choice([-1, 0, 1, 3 * HOUR, -2 * HOUR]))
+        found.append(rules.start_of(self.first_day + self.days) + GRACE + self.random.choice([0, HOUR]))
+        return sorted(set(found))
+
+    def instant(self, start, end):
+        """A broker's timestamp, often where days meet."""
+        at = self.random.randrange(start, end)
+        if self.random.random() < 0.25:
+            midnight = rules.start_of(rules.day_of(at))
+            at = midnight + self.random.choice([-1, 0, 1, GRACE - 1, GRACE, GRACE + 1, MINUTE])
+        return min(max(at, start), end - 1)
+
+    def own_time(self, timestamp):
+        pick = self.random.random()
+        if pick < 0.55:
+            return timestamp - self.random.randrange(2000)
+        if pick < 0.70:
+            return rules.start_of(rules.day_of(timestamp)) + self.random.choice([-1, 0, 1])
+        if pick < 0.80:
+            return timestamp + self.random.choice([TOLERANCE, TOLERANCE + 1, TOLERANCE - 1, 1000])
+        return timestamp - self.random.randint(1, self.late_days + 2) * rules.DAY + self.random.randrange(HOUR)
+
+    # --- records ---
+
+    def call(self, timestamp):
+        service = self.random.choice(rules.SERVICES)
+        return {"call_id": self.random.choice(self.ids), "account_id": self.random.choice(self.accounts),
+                "service": service, "lead_count": self.random.choice(LEADS) if service == "PURCHASE_INTENT" else None,
+                "occurred_at": self.own_time(timestamp), "request_id": self.random.choice([None, "r"])}
+
+    def purchase(self, timestamp):
+        service = self.random.choice(rules.SERVICES)
+        good = self.random.random() < 0.8
+        units, amount = self.random.choice((OFFERS if good else WRONG_OFFERS)[service])
+        when = self.own_time(timestamp)
+        if self.random.random() < 0.3:  # one that expires about now
+            when = rules.a_year_later(timestamp) - 2 * 366 * rules.DAY + self.random.randrange(4 * rules.DAY)
+        return {"purchase_id": f"p{self.random.randrange(25)}", "account_id": self.random.choice(self.accounts),
+                "service": service, "units": units, "used": self.random.choice([0, 0, 1, max(units, 0), units + 1]),
+                "amount": amount, "currency": "CNY", "purchased_at": when}
+
+    def credit(self, timestamp):
+        kind = self.random.choice(["TOP_UP", "TOP_UP", "TOP_UP", "ADJUSTMENT"])
+        amount = self.random.choice([1, 220_000, 10_000_000, 10**11, 10**13, 10**13 + 1, -1, -5_000_000, 0])
+        return {"credit_id": self.random.choice(self.ids), "account_id": self.random.choice(self.accounts),
+                "kind": kind, "amount": amount, "currency": self.random.choice(["CNY"] * 12 + ["USD"]),
+                "credited_at": self.own_time(timestamp), "reason": self.random.choice([None, "理由"]),
+                "reference": None}
+
+    def fresh(self, log, timestamp):
+        return {rules.CALLS: self.call, rules.PURCHASES: self.purchase, rules.CREDITS: self.credit}[log](timestamp)
+
+    def message(self, log, timestamp):
+        pick = self.random.random()
+        if pick < 0.15 and self.kept[log]:
+            return self.again(log, timestamp)
+        if pick < 0.28:
+            return self.broken(log, timestamp)
+        record = self.fresh(log, timestamp)
+        self.kept[log].append(record)
+        return self.framed(log, record, timestamp)
+
+    def framed(self, log, record, timestamp, variant=None):
+        variant, number = variant or self.random.choice(self.schemas[log])
+        value = b"\0" + number.to_bytes(4, "big") + variant.encode(record, rules.TIME[log])
+        return Message(log, record["account_id"].encode(), value, timestamp)
+
+    def again(self, log, timestamp):
+        """A record sent before: the same, or with other content."""
+        record = dict(self.random.choice(self.kept[log][-40:]))
+        change = self.random.random()
+        if change < 0.35:
+            field = {rules.CALLS: "occurred_at", rules.PURCHASES: "amount", rules.CREDITS: "amount"}[log]
+            record[field] += self.random.choice([1, 1000, rules.DAY])
+        elif change < 0.45 and log == rules.CALLS:
+            record["request_id"] = "another"
+        elif change < 0.5:
+            record["account_id"] = self.random.choice(self.accounts)
+        return self.framed(log, record, timestamp)
+
+    def broken(self, log, timestamp):
+        """A record that is rejected for one reason or another, or is only odd."""
+        record = self.fresh(log, timestamp)
+        good = self.framed(log, record, timestamp)
+        key, value = good.key, good.value
+        raw = self.schemas[log][2]  # bytes for texts
+        bad_text = self.random.choice(BAD_TEXTS)
+        return self.random.choice([
+            lambda: Message(log, key, None, timestamp),
+            lambda: Message(log, key, b"", timestamp),
+            lambda: Message(log, key, b"\1" + value[1:], timestamp),
+            lambda: Message(log, key, value[:self.random.randrange(5, len(value))], timestamp),
+            lambda: Message(log, key, value + b"x", timestamp),
+            lambda: Message(log, b"somebody", value, timestamp),
+            lambda: Message(log, None, value, timestamp),
+            lambda: Message(log, key, value, timestamp, partition=self.random.randrange(self.partitions)),
+            lambda: Message(log, key, b"\0" + self.random.choice(self.foreign[log]).to_bytes(4, "big") + b"abc",
+                            timestamp),
+            lambda: self.with_bytes(log, record, timestamp, raw, rules.ID[log], bad_text, key),
+            lambda: self.with_bytes(log, record, timestamp, raw, "account_id", bad_text, bad_text),
+            lambda: self.with_null(log, record, timestamp, key),
+            lambda: self.with_strange_symbol(log, record, timestamp),
+            lambda: self.framed(log, {**record, rules.TIME[log]: self.random.choice([-1, 253_402_300_800_000])},
+                                timestamp, self.schemas[log][0]),
+            lambda: self.leaned(log, record, timestamp),
+            lambda: self.out_of_bounds(log, record, timestamp),
+        ])()
+
+    def with_bytes(self, log, record, timestamp, raw, field, text, key):
+        variant, number = raw
+        value = b"\0" + number.to_bytes(4, "big")
+        out = io.BytesIO()
+        filled = {k: v.encode() if isinstance(v, str) and k not in ("service", "kind") else v
+                  for k, v in record.items()}
+        if log == rules.CREDITS and self.random.random() < 0.5:
+            filled["reason"] = b"bad \xff\xe4\xb8 and \0"
+        filled[field] = text
+        fastavro.schemaless_writer(out, variant.schema, filled)
+        return Message(log, key, value + out.getvalue(), timestamp)
+
+    def with_null(self, log, record, timestamp, key):
+        field = self.random.choice([rules.ID[log], "account_id", rules.TIME[log]])
+        message = self.framed(log, {**record, field: None} if field != "account_id" else record, timestamp,
+                              self.schemas[log][4])
+        if field == "account_id":
+            variant, number = self.schemas[log][4]
+            message.value = b"\0" + number.to_bytes(4, "big") + variant.encode({**record, field: None}, None)
+        message.key = key
+        return message
+
+    def with_strange_symbol(self, log, record, timestamp):
+        if log not in self.strange:
+            return self.framed(log, record, timestamp)
+        field = "service" if log == rules.CALLS else "kind"
+        return self.framed(log, {**record, field: "OF_TOMORROW"}, timestamp, self.strange[log])
+
+    def leaned(self, log, record, timestamp):
+        """What is left away takes the default: a lead_count that is null, a kind that is TOP_UP."""
+        return self.framed(log, record, timestamp, self.lean[log])
+
+    def out_of_bounds(self, log, record, timestamp):
+        if log == rules.CALLS:
+            record = {**record, "service": "PURCHASE_INTENT", "lead_count": self.random.choice([None, -1, 10**9 + 1])}
+        elif log == rules.PURCHASES:
+            record = {**record, "units": 10**9 + 1}
+        return self.framed(log, record, timestamp, self.schemas[log][0])
+
+    # --- a batch ---
+
+    def batch(self, start, end):
+        """What is sent between two drains: messages in order of sending, some in transactions, some of those aborted."""
+        messages = []
+        days = max(1, (end - start) // rules.DAY)
+        for log, many in ((rules.CALLS, 45), (rules.PURCHASES, 7), (rules.CREDITS, 12)):
+            times = sorted(self.instant(start, end) for _ in range(int(many * days)))
+            messages += [self.message(log, at) for at in times]
+        messages += self.flood(start, end)
+        messages.sort(key=lambda m: m.timestamp)
+        messages = self.jittered(messages)
+        if self.seed % 7 == 3:
+            messages.append(self.huge(end - 1))
+        if self.seed % 4 == 1:
+            self.transact(messages)
+        return messages
+
+    def jittered(self, messages):
+        """Neighbours change places now and then: timestamps of producers do not rise strictly."""
+        for at in range(1, len(messages)):
+            if self.random.random() < 0.05:
+                messages[at - 1], messages[at] = messages[at], messages[at - 1]
+        return messages
+
+    def flood(self, start, end):
+        """A wrong deployment: more than a hundred broken calls within one day, all of them in one shard."""
+        if self.held_day is None:
+            return []
+        at = rules.start_of(self.first_day + self.held_day) + 12 * HOUR
+        if not start <= at < end:
+            return []
+        key = self.accounts[0].encode()
+        return [Message(rules.CALLS, key, b"\0\0\0", at + n) for n in range(130)]
+
+    def huge(self, timestamp):
+        record = {**self.call(timestamp), "request_id": "r" * 950_000}
+        message = self.framed(rules.CALLS, record, timestamp, self.schemas[rules.CALLS][0])
+        if self.random.random() < 0.5:
+            message.value += b"left over"
+        return message
+
+    def transact(self, messages):
+        number = 0
+        for at in range(0, len(messages) - 10, 25):
+            number += 1
+            outcome = self.random.choice(["commit", "abort"])
+            for message in messages[at:at + self.random.randint(1, 10)]:
+                message.transaction = (number, outcome)
