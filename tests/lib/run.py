@@ -68,6 +68,7 @@ PLAN = [
     "pytest",
     Ctest("asan", ["-LE", "integration|worlds|bench"]),
     Ctest("tsan", ["-L", "unit|integration"], services=True),
+    Check("soak, one minute", ["tests/soak/soak.py", "--minutes", "1"], "release"),
     Check("clang-tidy", ["tests/tidy.sh", "build/clang"], "clang"),
     Check("coverage", ["tests/coverage.sh", str(VENV / "bin" / "gcovr")]),
 ]
