@@ -208,18 +208,26 @@ void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t as
 
 // ---- positions ----
 
+static void void_to(struct fold *fold, enum input input, int64_t offset)
+{
+    struct log_state *log = &fold->state.log[input];
+    if (offset <= log->next) return;
+    log->voids += offset - log->next;
+    log->next = offset;
+    fold->step.moved = true;
+}
+
 // Nothing was delivered below `offset`. Stops at the clock's end, where the day ends; true when it is there.
 static bool skip_to(struct fold *fold, enum input input, int64_t offset)
 {
-    struct log_state *log = &fold->state.log[input];
-    int64_t end = fold->log[input].clock_end, to = end >= 0 && end < offset ? end : offset;
-    if (to > log->next) {
-        log->voids += to - log->next;
-        log->next = to;
-        fold->step.moved = true;
+    int64_t end = fold->log[input].clock_end;
+    if (end >= 0 && end <= offset) {
+        void_to(fold, input, end);
+        cut_at_clock_end(fold, input);
+        if (fold->log[input].cut != CUT_NONE) return false; // else: the day is held now, reading goes on in it
     }
-    cut_at_clock_end(fold, input);
-    return fold->log[input].cut == CUT_NONE;
+    void_to(fold, input, offset);
+    return true;
 }
 
 enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset, int64_t now_ms)

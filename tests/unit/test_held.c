@@ -1,0 +1,263 @@
+// A held day: how it comes to be held, what goes on meanwhile, how it ends.
+#include "fold_fixture.h"
+
+static int setup(void **state)
+{
+    *state = bench_create();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    bench_destroy(*state);
+    return 0;
+}
+
+static void break_calls(struct bench *b, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct event ev = event(b, INPUT_CALLS, "a", b->now);
+        ev.fault = REJECT_UNDECODABLE;
+        ev.fault_detail = "truncated at byte 3";
+        reject(b, INPUT_CALLS, ev, REJECT_UNDECODABLE);
+        if (i % 1000 == 999) fold_step_done(b->fold);
+    }
+}
+
+// Purchases and credits are cut by the clock, at their ends.
+static void cut_the_others(struct bench *b)
+{
+    b->now = fold_due_at(b->fold);
+    fold_clock_end(b->fold, INPUT_PURCHASES, b->offsets[INPUT_PURCHASES], b->now);
+    fold_clock_end(b->fold, INPUT_CREDITS, b->offsets[INPUT_CREDITS], b->now);
+    assert_int_equal(fold_cut(b->fold, INPUT_PURCHASES), CUT_CLOCK);
+    assert_int_equal(fold_cut(b->fold, INPUT_CREDITS), CUT_CLOCK);
+}
+
+static void assert_held(const struct bench *b)
+{
+    assert_true(fold_state(b->fold)->held);
+    assert_true(fold_step(b->fold)->held);
+    assert_true(fold_step(b->fold)->moved);
+    assert_false(fold_close_due(b->fold));
+    for (enum input i = 0; i < INPUT_COUNT; i++) {
+        assert_int_equal(fold_cut(b->fold, i), CUT_NONE);
+        assert_false(fold_wants_end(b->fold, i, b->now));
+    }
+}
+
+static int decide(struct bench *b, enum decision_kind kind, int64_t offset, enum reject_reason reason)
+{
+    struct error e = {0};
+    struct decision decision = {
+        .kind = kind, .input = INPUT_CALLS, .offset = offset, .operator_name = "op", .content = "call-records/0/0"};
+    return fold_decide(b->fold, &decision, reason, b->now, &e);
+}
+
+// ---- held where a log is cut ----
+
+static void by_a_record_that_cuts(void **state)
+{
+    struct bench *b = *state;
+    break_calls(b, 100);
+    cut_the_others(b);
+    accept(b, INPUT_CALLS, call(b, "a", "c", -1, b->now)); // it would cut; held, it is of the open day
+    assert_held(b);
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 101);
+}
+
+static void by_the_clocks_end_and_the_next_record_lies_beyond_it(void **state)
+{
+    struct bench *b = *state;
+    break_calls(b, 100);
+    cut_the_others(b);
+    fold_clock_end(b->fold, INPUT_CALLS, 102, b->now);
+    b->offsets[INPUT_CALLS] = 105; // voids up to there
+    struct event ev = call(b, "a", "c", -1, at(b, 0, HOUR));
+    accept(b, INPUT_CALLS, ev);
+    assert_held(b);
+    const struct log_state *log = &fold_state(b->fold)->log[INPUT_CALLS];
+    assert_int_equal(log->next, 106);
+    assert_int_equal(log->voids, 5);
+    assert_int_equal(feed(b, INPUT_CALLS, ev), FOLD_MORE); // delivered again
+    assert_int_equal(log->duplicates, 0);
+}
+
+static void by_the_clocks_end_and_the_log_goes_on_without_records(void **state)
+{
+    struct bench *b = *state;
+    break_calls(b, 100);
+    cut_the_others(b);
+    fold_clock_end(b->fold, INPUT_CALLS, 102, b->now);
+    assert_int_equal(fold_reached(b->fold, INPUT_CALLS, 105, b->now), FOLD_MORE);
+    assert_held(b);
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 105);
+}
+
+static void by_the_last_record_before_the_clocks_end(void **state)
+{
+    struct bench *b = *state;
+    break_calls(b, 99);
+    cut_the_others(b);
+    fold_clock_end(b->fold, INPUT_CALLS, 100, b->now);
+    b->now = at(b, 0, HOUR);
+    break_calls(b, 1);
+    b->now = fold_due_at(b->fold);
+    assert_held(b);
+}
+
+static void by_the_log_that_is_cut_last(void **state)
+{
+    struct bench *b = *state;
+    break_calls(b, 100);
+    b->now = fold_due_at(b->fold);
+    fold_clock_end(b->fold, INPUT_CALLS, 100, b->now);
+    assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_CLOCK);
+    assert_false(fold_state(b->fold)->held);
+    fold_clock_end(b->fold, INPUT_CREDITS, 0, b->now);
+    fold_clock_end(b->fold, INPUT_PURCHASES, 0, b->now);
+    assert_held(b);
+}
+
+// ---- what holds ----
+
+static void a_share_is_more_than_its_bound(void **state)
+{
+    struct bench *b = *state;
+    break_calls(b, 100);
+    for (int i = 0; i < 9900; i++) { // 1 % exactly, which holds nothing
+        char id[16];
+        snprintf(id, sizeof id, "c%d", i / 2); // duplicates count among the records
+        feed(b, INPUT_CALLS, call(b, "a", id, -1, at(b, 0, HOUR)));
+    }
+    settle(b);
+    fold_step_done(b->fold);
+    break_calls(b, 100);
+    for (int i = 0; i < 9899; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "d%d", i);
+        feed(b, INPUT_CALLS, call(b, "a", id, -1, at(b, 1, HOUR)));
+    }
+    b->offsets[INPUT_CALLS] += 5; // voids do not
+    cut_the_others(b);
+    fold_clock_end(b->fold, INPUT_CALLS, b->offsets[INPUT_CALLS], b->now);
+    fold_reached(b->fold, INPUT_CALLS, b->offsets[INPUT_CALLS], b->now);
+    assert_held(b);
+}
+
+static void rejects_of_other_reasons_hold_nothing(void **state)
+{
+    struct bench *b = *state;
+    for (int i = 0; i < 500; i++) reject(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, 0) - 1), REJECT_TOO_LATE);
+    settle(b);
+}
+
+static void a_new_day_counts_from_nothing(void **state)
+{
+    struct bench *b = *state;
+    break_calls(b, 99);
+    settle(b);
+    fold_step_done(b->fold);
+    break_calls(b, 99);
+    settle(b);
+}
+
+// ---- release ----
+
+static void requeues_release_it_once_it_is_below(void **state)
+{
+    struct bench *b = *state;
+    break_calls(b, 102);
+    cut_the_others(b);
+    fold_clock_end(b->fold, INPUT_CALLS, 102, b->now);
+    assert_held(b);
+    fold_step_done(b->fold);
+    for (int i = 0; i < 2; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "c%d", i);
+        accept(b, INPUT_CALLS, call(b, "a", id, -1, at(b, 0, HOUR))); // the record again, mended
+        assert_int_equal(decide(b, DECISION_REQUEUE, i, REJECT_UNDECODABLE), 0);
+        assert_true(fold_state(b->fold)->held);
+    }
+    assert_int_equal(decide(b, DECISION_ACCEPT, 2, REJECT_UNDECODABLE), 0);
+    assert_false(fold_state(b->fold)->held);
+    assert_true(fold_close_due(b->fold));
+    for (enum input i = 0; i < INPUT_COUNT; i++) {
+        assert_int_equal(fold_cut(b->fold, i), CUT_RELEASE);
+        assert_int_equal(fold_reached(b->fold, i, 1000, b->now), FOLD_CUT);
+    }
+    assert_int_equal(feed(b, INPUT_CALLS, call(b, "a", "later", -1, at(b, 0, HOUR))), FOLD_CUT);
+    assert_int_equal(decide(b, DECISION_ACCEPT, 3, REJECT_UNDECODABLE), 0); // what else waits in the same look
+    struct error e;
+    assert_int_equal(fold_close(b->fold, &e), 0);
+    const struct day_close *close = &fold_step(b->fold)->close;
+    assert_int_equal(close->cutoffs[INPUT_CALLS].accepted, 2);
+    assert_int_equal(close->cutoffs[INPUT_CALLS].rejected, 102);
+    assert_int_equal(close->cutoffs[INPUT_CALLS].cut_by, CUT_RELEASE);
+    assert_int_equal(close->decision_count, 4);
+    assert_string_equal(close->decisions[0], "1 REQUEUE call-records/0/0");
+    assert_string_equal(close->decisions[3], "4 ACCEPT call-records/0/0");
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].unresolved, 0);
+}
+
+static void credits_count_in_a_held_day_and_calls_of_the_next_wait(void **state)
+{
+    struct bench *b = *state;
+    accept(b, INPUT_CALLS, call(b, "a", "c0", -1, at(b, 0, HOUR)));
+    settle(b);
+    fold_step_done(b->fold);
+    assert_int_equal(fold_account(b->fold, 0)->state, ACCOUNT_SUSPENDED);
+    break_calls(b, 100);
+    cut_the_others(b);
+    fold_clock_end(b->fold, INPUT_CALLS, b->offsets[INPUT_CALLS], b->now);
+    assert_held(b);
+    accept(b, INPUT_CALLS, call(b, "a", "held day's", -1, at(b, 1, HOUR)));
+    accept(b, INPUT_CALLS, call(b, "a", "next day's", -1, at(b, 2, HOUR)));
+    accept(b, INPUT_CREDITS, credit(b, "a", "k", CREDIT_TOP_UP, 220001, at(b, 3, HOUR))); // days later
+    assert_int_equal(fold_account(b->fold, 0)->state, ACCOUNT_ACTIVE);
+    assert_int_equal(decide(b, DECISION_ACCEPT, 1, REJECT_UNDECODABLE), 0);
+    struct error e;
+    assert_int_equal(fold_close(b->fold, &e), 0);
+    assert_int_equal(settlement_of(b, "a")->calls, 1);
+    assert_int_equal(settlement_of(b, "a")->calls_while_suspended, 1);
+    assert_int_equal(settlement_of(b, "a")->credits, 220001);
+    assert_int_equal(fold_account(b->fold, 0)->state, ACCOUNT_SUSPENDED);
+    fold_step_done(b->fold);
+    settle(b);
+    assert_int_equal(settlement_of(b, "a")->calls, 1);
+}
+
+static void an_earlier_days_reject_releases_nothing(void **state)
+{
+    struct bench *b = *state;
+    break_calls(b, 1);
+    settle(b);
+    fold_step_done(b->fold);
+    break_calls(b, 100);
+    cut_the_others(b);
+    fold_clock_end(b->fold, INPUT_CALLS, b->offsets[INPUT_CALLS], b->now);
+    assert_held(b);
+    assert_int_equal(decide(b, DECISION_ACCEPT, 0, REJECT_UNDECODABLE), 0);
+    assert_true(fold_state(b->fold)->held);
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].unresolved_broken, 100);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(by_a_record_that_cuts),
+        CASE(by_the_clocks_end_and_the_next_record_lies_beyond_it),
+        CASE(by_the_clocks_end_and_the_log_goes_on_without_records),
+        CASE(by_the_last_record_before_the_clocks_end),
+        CASE(by_the_log_that_is_cut_last),
+        CASE(a_share_is_more_than_its_bound),
+        CASE(rejects_of_other_reasons_hold_nothing),
+        CASE(a_new_day_counts_from_nothing),
+        CASE(requeues_release_it_once_it_is_below),
+        CASE(credits_count_in_a_held_day_and_calls_of_the_next_wait),
+        CASE(an_earlier_days_reject_releases_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
