@@ -6,6 +6,7 @@
 //         CUT  ── the day is found to be held ────────────────────────► OPEN
 //         CUT  ── the day is settled ─────────────────────────────────► OPEN (the next day)
 //   day   all three logs CUT and too many broken records ─► HELD; a decision brings it below the share ─► released
+//         due, and its calls log stopped by so many of them ─► HELD
 #include "consumer/core/fold_state.h"
 #include "consumer/core/memory.h"
 
@@ -156,6 +157,13 @@ static bool must_hold(const struct fold *fold)
     return beyond_share(fold, calls, calls->unresolved_broken, HOLD_MIN);
 }
 
+// Too many rejects: it reads no further until an operator has decided.
+static bool is_stopped(const struct fold *fold, enum input input)
+{
+    const struct log_state *log = &fold->state.log[input];
+    return beyond_share(fold, log, log->unresolved, PAUSE_MIN + 1);
+}
+
 static bool counts_towards_hold(enum reject_reason reason)
 {
     return reason >= REJECT_UNDECODABLE && reason <= REJECT_INVALID;
@@ -163,15 +171,26 @@ static bool counts_towards_hold(enum reject_reason reason)
 
 // ---- cutoffs ----
 
+static void hold(struct fold *fold)
+{
+    fold->state.held = fold->step.held = fold->step.moved = true;
+    for (int i = 0; i < INPUT_COUNT; i++) fold->log[i] = (struct log_progress){.clock_end = -1};
+}
+
 static void cut(struct fold *fold, enum input input, enum cut_by by)
 {
     assert(fold->log[input].cut == CUT_NONE);
     fold->log[input].cut = by;
     for (int i = 0; i < INPUT_COUNT; i++)
         if (fold->log[i].cut == CUT_NONE) return;
-    if (by == CUT_RELEASE || !must_hold(fold)) return;
-    fold->state.held = fold->step.held = fold->step.moved = true;
-    for (int i = 0; i < INPUT_COUNT; i++) fold->log[i] = (struct log_progress){.clock_end = -1};
+    if (by != CUT_RELEASE && must_hold(fold)) hold(fold);
+}
+
+// The day is due, but a calls log that rejects have stopped comes to no cutoff: the others must not wait for it, or
+// broken calls would stop top-ups.
+static void hold_if_stopped(struct fold *fold)
+{
+    if (!fold->state.held && is_stopped(fold, INPUT_CALLS) && must_hold(fold)) hold(fold);
 }
 
 static void release(struct fold *fold)
@@ -204,6 +223,7 @@ void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t as
     if (!fold_wants_end(fold, input, asked_at_ms) || end < fold->state.log[input].next) return;
     fold->log[input].clock_end = end;
     cut_at_clock_end(fold, input);
+    if (input == INPUT_CALLS && fold->log[input].cut == CUT_NONE) hold_if_stopped(fold);
 }
 
 // ---- positions ----
@@ -248,7 +268,6 @@ static const struct pass *find_pass(const struct fold *fold, enum input input, i
 static enum fold_stop admit(struct fold *fold, enum input input, const struct event *event, int64_t now_ms,
                             int64_t *at_ms)
 {
-    struct log_state *log = &fold->state.log[input];
     if (fold->log[input].cut != CUT_NONE || !skip_to(fold, input, event->offset)) return FOLD_CUT;
     const struct pass *pass = fold->pass_count ? find_pass(fold, input, event->offset) : NULL;
     *at_ms = pass ? pass->as_of : event->timestamp;
@@ -259,7 +278,10 @@ static enum fold_stop admit(struct fold *fold, enum input input, const struct ev
         if (fold->log[input].cut != CUT_NONE) return FOLD_CUT; // else: the day is held now, reading goes on in it
     }
     if (event->schema_pending) return FOLD_SCHEMA;
-    if (beyond_share(fold, log, log->unresolved, PAUSE_MIN + 1)) return FOLD_REJECTS;
+    if (is_stopped(fold, input)) {
+        if (input == INPUT_CALLS && now_ms >= fold->due_at) hold_if_stopped(fold);
+        return FOLD_REJECTS;
+    }
     if (arena_used(fold->step.arena) > STEP_BYTES_MAX || fold->step.emission_count > STEP_ROWS_MAX ||
         fold->step.credit_count > STEP_ROWS_MAX || fold->step.touched_package_count > STEP_ROWS_MAX)
         return FOLD_STEP_FULL;

@@ -119,6 +119,57 @@ static void by_the_log_that_is_cut_last(void **state)
     assert_held(b);
 }
 
+// ---- held although the calls log comes to no cutoff ----
+
+static void by_a_calls_log_that_rejects_stopped_before_the_day_was_due(void **state)
+{
+    struct bench *b = *state;
+    break_calls(b, 10001);
+    struct event next = call(b, "a", "c", -1, at(b, 0, HOUR));
+    assert_int_equal(feed(b, INPUT_CALLS, next), FOLD_REJECTS);
+    assert_false(fold_state(b->fold)->held); // not due
+    fold_clock_end(b->fold, INPUT_CALLS, 10050, fold_due_at(b->fold) - 1);
+    assert_false(fold_state(b->fold)->held);
+    cut_the_others(b);
+    fold_clock_end(b->fold, INPUT_CALLS, 10050, b->now);
+    assert_held(b);
+    accept(b, INPUT_CREDITS, credit(b, "a", "k", CREDIT_TOP_UP, 1, b->now + HOUR)); // top-ups go on
+    assert_int_equal(feed(b, INPUT_CALLS, next), FOLD_REJECTS);
+    assert_int_equal(decide(b, DECISION_ACCEPT, 0, REJECT_UNDECODABLE), 0);
+    accept(b, INPUT_CALLS, next); // it reads on, and is held still
+    assert_true(fold_state(b->fold)->held);
+}
+
+static void by_a_calls_log_that_rejects_stop_when_the_day_is_due(void **state)
+{
+    struct bench *b = *state;
+    break_calls(b, 10000);
+    cut_the_others(b);
+    fold_clock_end(b->fold, INPUT_CALLS, 10050, b->now);
+    assert_false(fold_state(b->fold)->held); // its end may still dilute the rejects
+    int64_t now = b->now;
+    b->now = at(b, 0, HOUR);
+    break_calls(b, 1);
+    struct event next = call(b, "a", "c", -1, b->now);
+    b->now = now;
+    assert_int_equal(feed(b, INPUT_CALLS, next), FOLD_REJECTS);
+    assert_held(b);
+}
+
+static void not_by_a_calls_log_that_other_rejects_stopped(void **state)
+{
+    struct bench *b = *state;
+    for (int i = 0; i < 10001; i++) {
+        reject(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, 0) - 1), REJECT_TOO_LATE);
+        if (i % 1000 == 999) fold_step_done(b->fold);
+    }
+    b->now = fold_due_at(b->fold);
+    struct event next = call(b, "a", "c", -1, at(b, 0, HOUR));
+    assert_int_equal(feed(b, INPUT_CALLS, next), FOLD_REJECTS);
+    fold_clock_end(b->fold, INPUT_CALLS, 10050, b->now);
+    assert_false(fold_state(b->fold)->held);
+}
+
 // ---- what holds ----
 
 static void a_share_is_more_than_its_bound(void **state)
@@ -252,6 +303,9 @@ int main(void)
         CASE(by_the_clocks_end_and_the_log_goes_on_without_records),
         CASE(by_the_last_record_before_the_clocks_end),
         CASE(by_the_log_that_is_cut_last),
+        CASE(by_a_calls_log_that_rejects_stopped_before_the_day_was_due),
+        CASE(by_a_calls_log_that_rejects_stop_when_the_day_is_due),
+        CASE(not_by_a_calls_log_that_other_rejects_stopped),
         CASE(a_share_is_more_than_its_bound),
         CASE(rejects_of_other_reasons_hold_nothing),
         CASE(a_new_day_counts_from_nothing),
