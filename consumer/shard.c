@@ -554,7 +554,7 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
     struct error e;
     if (raw->kind == RAW_END || raw->offset >= shard->drain[input]) {
         int64_t end = raw->offset < shard->drain[input] ? raw->offset : shard->drain[input];
-        stop = fold_reached(shard->fold, input, end, now_ms);
+        stop = fold_reached(shard->fold, input, end);
         // A log that is cut before this end learns of it again in the next day.
         if (raw->kind == RAW_END && stop == FOLD_MORE) reader->at += raw_bytes(RAW_NULL, RAW_NULL);
     } else {
@@ -792,7 +792,7 @@ static bool must_wait(const struct shard *shard, const struct request *request)
            request->new_offset >= fold_state(shard->fold)->log[request->decision.input].next;
 }
 
-static void serve_requests(struct shard *shard, int64_t mono_ms, int64_t now_ms)
+static void serve_requests(struct shard *shard, int64_t mono_ms)
 {
     const struct shard_host *host = shard->host;
     struct request requests[REQUESTS_MAX];
@@ -807,7 +807,7 @@ static void serve_requests(struct shard *shard, int64_t mono_ms, int64_t now_ms)
     for (size_t i = 0; i < count && shard->state == SHARD_RUNNING; i++) {
         const struct request *request = &requests[i];
         if (must_wait(shard, request)) continue;
-        if (fold_decide(shard->fold, &request->decision, request->reason, now_ms, &why) == 0) {
+        if (fold_decide(shard->fold, &request->decision, request->reason, &why) == 0) {
             log_event(LOG_INFO, "operator's decision applied", "shard", LOG_INT(shard->id), "kind",
                       LOG_STR(decision_symbol(request->decision.kind)), "operator",
                       LOG_STR(request->decision.operator_name), "content", LOG_STR(request->decision.content), LOG_END);
@@ -844,7 +844,7 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
             end_drained_logs(shard, now_ms);
         else
             ask_for_ends(shard, now_ms);
-        serve_requests(shard, mono_ms, now_ms);
+        serve_requests(shard, mono_ms);
         if (shard->state == SHARD_RUNNING) close_when_due(shard, mono_ms);
     }
     if (shard->state == SHARD_RUNNING) commit_when_due(shard, mono_ms);

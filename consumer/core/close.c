@@ -261,7 +261,6 @@ static int post(struct closing *c, struct account *account, struct settlement *s
     account->opening = s->closing_balance;
     account->credits = account->adjustments = 0;
     account->position++;
-    account->stored = true;
     s->position = account->position;
     bool arrears = s->closing_balance < 0 && account->state == ACCOUNT_ACTIVE;
     s->state = arrears ? ACCOUNT_SUSPENDED : account->state;

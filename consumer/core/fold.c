@@ -250,9 +250,8 @@ static bool skip_to(struct fold *fold, enum input input, int64_t offset)
     return true;
 }
 
-enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset, int64_t now_ms)
+enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset)
 {
-    (void)now_ms;
     if (fold->log[input].cut != CUT_NONE) return FOLD_CUT;
     return skip_to(fold, input, offset) ? FOLD_MORE : FOLD_CUT;
 }
@@ -348,7 +347,6 @@ enum fold_stop fold_records(struct fold *fold, enum input input, const struct ev
         remember(log, last);
         fold->step.moved = true;
     }
-    fold->step.bytes = arena_used(fold->step.arena);
     *consumed = i;
     // The last record of all may be the one that the clock's end waited for.
     if (stop == FOLD_MORE && last) {
@@ -393,10 +391,8 @@ static int check_decision(const struct fold *fold, const struct decision *decisi
     return 0;
 }
 
-int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason, int64_t now_ms,
-                struct error *e)
+int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason, struct error *e)
 {
-    (void)now_ms;
     if (check_decision(fold, decision, reason, e) != 0) return -1;
     struct decision *applied = step_add_decision(&fold->step);
     *applied = *decision;
@@ -435,7 +431,6 @@ void fold_step_done(struct fold *fold)
     for (size_t i = 0; i < step->touched_package_count; i++) {
         struct package *package = &fold->ledger.packages[step->touched_packages[i]];
         package->touched = false;
-        package->stored = true;
     }
     step_clear(step);
 }

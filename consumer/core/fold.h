@@ -79,7 +79,6 @@ int fold_restore_decision(struct fold *fold, const struct decision *decision, bo
 int fold_replay(struct fold *fold, const struct event *events, size_t count, bool *done, struct error *e);
 // The same for an end of the log at `offset` (nothing was delivered between the last event and it).
 int fold_replay_reached(struct fold *fold, int64_t offset, bool *done, struct error *e);
-bool fold_replaying(const struct fold *fold);
 int64_t fold_replay_position(const struct fold *fold);
 
 // ---- going on ----
@@ -101,7 +100,7 @@ enum fold_stop {
 enum fold_stop fold_records(struct fold *fold, enum input input, const struct event *events, size_t count,
                             int64_t now_ms, size_t *consumed, struct error *e);
 // Nothing was delivered below `offset`, which is the end of what can be read now: what lies between is void.
-enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset, int64_t now_ms);
+enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset);
 // The log's end, answered to a query sent when the clock was already at or past the open day's end + grace. When
 // the position is there, or gets there, with no record that cuts, the log is cut by the clock. Ignored when stale.
 // In a drain the end taken at its start serves, and an impossible record's own offset.
@@ -110,8 +109,7 @@ void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t as
 bool fold_wants_end(const struct fold *fold, enum input input, int64_t now_ms);
 // Applies an operator's decision to the step. Returns 0, or -1 with *e (no such reject, already decided).
 // `reason` is that of the recorded reject (ACCEPT, REQUEUE).
-int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason, int64_t now_ms,
-                struct error *e);
+int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason, struct error *e);
 
 // All three logs are cut and the day is not held.
 bool fold_close_due(const struct fold *fold);

@@ -271,7 +271,6 @@ static void apply_credit(struct trial *c, const struct credit_entry *credit, str
         return;
     }
     account->position++;
-    account->stored = true;
     ledger_add_credit(fold, c->lookup.account, credit);
     step_touch_account(&fold->step, account, credit->account);
     *step_add_credit(&fold->step) = (struct step_credit){

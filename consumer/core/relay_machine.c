@@ -68,21 +68,12 @@ static const uint16_t transitions[RELAY_STATES][RELAY_EVENTS] = {
         },
 };
 
-static const char *const state_names[RELAY_STATES] = {"CREATE",  "INIT", "POSITION", "TAILS", "VERIFY", "IDLE",
-                                                      "PUBLISH", "MARK", "EPOCH",    "LOST",  "HALTED"};
-
 static const enum relay_action actions[RELAY_STATES] = {
     [RELAY_CREATE] = RELAY_DO_CREATE,    [RELAY_INIT] = RELAY_DO_INIT,     [RELAY_POSITION] = RELAY_DO_READ_POSITION,
     [RELAY_TAILS] = RELAY_DO_READ_TAILS, [RELAY_VERIFY] = RELAY_DO_VERIFY, [RELAY_IDLE] = RELAY_DO_WAIT,
     [RELAY_PUBLISH] = RELAY_DO_PUBLISH,  [RELAY_MARK] = RELAY_DO_MARK,     [RELAY_EPOCH] = RELAY_DO_CHECK_EPOCH,
     [RELAY_LOST] = RELAY_DO_STOP,        [RELAY_HALTED] = RELAY_DO_STOP,
 };
-
-const char *relay_state_name(enum relay_state state)
-{
-    assert(state < RELAY_STATES);
-    return state_names[state];
-}
 
 void relay_machine_start(struct relay_machine *m, int32_t shard)
 {

@@ -34,7 +34,6 @@ enum relay_state {
     RELAY_HALTED, // an operator must mend what `trouble` says: for good
     RELAY_STATES
 };
-const char *relay_state_name(enum relay_state state);
 
 enum relay_action {
     RELAY_DO_WAIT, // until the instant given, or a ROWS event

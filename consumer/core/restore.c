@@ -39,7 +39,6 @@ int fold_restore_account(struct fold *fold, const struct account *account, uint3
     *restored = *account;
     restored->id = id;
     restored->touched = false;
-    restored->stored = true;
     restored->first_package = 0;
     restored->spans = NULL;
     restored->span_count = restored->span_capacity = 0;
@@ -62,7 +61,6 @@ int fold_restore_package(struct fold *fold, struct slice account_id, const struc
 {
     struct package restored = *package;
     restored.account = known_account(fold, account_id);
-    restored.stored = true;
     struct account_hash hash = fold->ledger.account_hashes[restored.account];
     if (ledger_find_package(fold, hash, restored.account, restored.id) != INDEX_NONE)
         return error_set(e, ERROR_BUG, "package %.*s of account %.*s is restored twice", (int)package->id.size,
@@ -121,11 +119,6 @@ int fold_restore_decision(struct fold *fold, const struct decision *decision, bo
 }
 
 // ---- the calls log again ----
-
-bool fold_replaying(const struct fold *fold)
-{
-    return fold->replay.active;
-}
 
 int64_t fold_replay_position(const struct fold *fold)
 {

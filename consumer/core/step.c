@@ -140,7 +140,6 @@ void step_clear(struct step *step)
     step->touched_account_count = step->touched_package_count = 0;
     step->closed = step->held = step->moved = false;
     step->close = (struct day_close){0};
-    step->bytes = 0;
 }
 
 void step_release(struct step *step)

@@ -33,8 +33,7 @@ struct account {
     enum account_state state;
     int64_t account_sequence; // of its last status event; 0: none yet
     int64_t position; // of its last ledger row (credit or settlement), from 1
-    bool stored; // has a row (accepted credit or settlement)
-    bool touched; // is in step.touched
+    bool touched; // is in step.touched_accounts
     uint32_t first_package; // index + 1, in drawing order; 0: none
     uint32_t span_count, span_capacity;
     struct span *spans; // rising
@@ -53,7 +52,7 @@ struct package {
     fen_t amount;
     int64_t valid_from, valid_until; // ms; the latter exclusive
     int64_t offset; // of its purchase
-    bool touched, stored;
+    bool touched; // is in step.touched_packages
     uint32_t next; // of the same account, in drawing order; index + 1
 };
 
@@ -173,6 +172,5 @@ struct step {
     struct day_close close;
     bool held; // the step holds the open day
     bool moved; // any position changed
-    size_t bytes; // in the arena: the edge commits before it grows beyond its bound
     struct arena *arena;
 };

@@ -29,7 +29,6 @@ static int restore_account(void *context, const PGresult *row, int i, struct err
         .state = suspended ? ACCOUNT_SUSPENDED : ACCOUNT_ACTIVE,
         .account_sequence = get_int8(row, i, 5),
         .position = get_int8(row, i, 6),
-        .stored = true,
     };
     return fold_restore_account(r->fold, &account, NULL, e);
 }
@@ -53,7 +52,6 @@ int package_read(const struct store *store, const PGresult *result, int row, int
         .valid_from = get_time(result, row, first + 6),
         .valid_until = get_time(result, row, first + 7),
         .offset = get_int8(result, row, first + 8),
-        .stored = true,
     };
     if (service_parse(get_string(result, row, first + 1), &out->service)) return 0;
     return store_unknown(store, "service", get_string(result, row, first + 1), e);

@@ -419,7 +419,7 @@ static void a_held_day_stays_held(void **state)
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         assert_true(fold_wants_end(b->fold, i, b->now));
         fold_clock_end(b->fold, i, b->offsets[i], b->now);
-        fold_reached(b->fold, i, b->offsets[i], b->now);
+        fold_reached(b->fold, i, b->offsets[i]);
     }
     assert_true(fold_state(b->fold)->held);
     commit(w);
@@ -533,7 +533,7 @@ static void a_request_becomes_a_decision(void **state)
     assert_string_equal(requests[0].decision.content, "call-records/0/5");
     assert_string_equal(requests[0].decision.operator_name, "eve");
     assert_int_equal(requests[0].decision.as_of, w->bench->now);
-    assert_ok(w, fold_decide(w->bench->fold, &requests[0].decision, requests[0].reason, w->bench->now, &w->e));
+    assert_ok(w, fold_decide(w->bench->fold, &requests[0].decision, requests[0].reason, &w->e));
     commit(w);
     struct answer answer;
     assert_ok(w, store_load_answer(w->store, id, &answer, &w->e));

@@ -204,7 +204,7 @@ static inline const struct step *settle(struct bench *b)
     if (b->now < fold_due_at(b->fold)) b->now = fold_due_at(b->fold);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         if (fold_wants_end(b->fold, i, b->now)) fold_clock_end(b->fold, i, b->offsets[i], b->now);
-        fold_reached(b->fold, i, b->offsets[i], b->now);
+        fold_reached(b->fold, i, b->offsets[i]);
     }
     assert_true(fold_close_due(b->fold));
     assert_int_equal(fold_close(b->fold, &e), 0);

@@ -295,9 +295,9 @@ static void only_an_end_asked_for_when_due_cuts(void **state)
     assert_true(fold_wants_end(b->fold, INPUT_CALLS, due));
     fold_clock_end(b->fold, INPUT_CALLS, 5, due);
     assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_NONE); // offsets 0..4 are still to be read
-    fold_reached(b->fold, INPUT_CALLS, 3, due);
+    fold_reached(b->fold, INPUT_CALLS, 3);
     assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_NONE);
-    assert_int_equal(fold_reached(b->fold, INPUT_CALLS, 9, due), FOLD_CUT);
+    assert_int_equal(fold_reached(b->fold, INPUT_CALLS, 9), FOLD_CUT);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 5); // the day ends at the end that was told
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].voids, 5);
 }
@@ -471,7 +471,7 @@ static void too_many_broken_records_hold_the_day_until_accepted(void **state)
                                 .offset = 0,
                                 .operator_name = "op",
                                 .content = "call-records/0/0"};
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, b->now, &e), 0);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, &e), 0);
     assert_false(fold_state(b->fold)->held);
     assert_true(fold_close_due(b->fold));
     assert_int_equal(fold_close(b->fold, &e), 0);
@@ -504,7 +504,7 @@ static void rejects_beyond_10000_stop_a_log(void **state)
     struct event next = call(b, "a", "c", -1, at(b, 0, 0));
     assert_int_equal(feed(b, INPUT_CALLS, next), FOLD_REJECTS);
     struct decision decision = {.kind = DECISION_ACCEPT, .input = INPUT_CALLS, .operator_name = "op", .content = "x"};
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, b->now, &e), 0);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, &e), 0);
     accept(b, INPUT_CALLS, next);
 }
 
@@ -523,8 +523,8 @@ static void a_record_of_a_broker_years_ahead_is_passed_by_a_decision(void **stat
                                 .as_of = b->now,
                                 .operator_name = "op",
                                 .content = "call-records/0/0"};
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, b->now, &e), 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, b->now, &e), -1);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), 0);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), -1);
     assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, b->now, &consumed, &e), FOLD_MORE);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].accepted, 1);
 }

@@ -207,17 +207,17 @@ static void decisions_about_nothing_are_refused(void **state)
     struct error e = {0};
     accept(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, 0)));
     struct decision decision = decide_about(DECISION_PASS, 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, b->now, &e), -1);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), -1);
     says(&e, "was judged already");
     decision = decide_about(DECISION_ACCEPT, 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, b->now, &e), -1);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), -1);
     says(&e, "not among the rejects");
     decision = decide_about(DECISION_REQUEUE, 5);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_INVALID, b->now, &e), -1);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_INVALID, &e), -1);
     says(&e, "not among the rejects");
     decision = decide_about(DECISION_PASS, 5);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, b->now, &e), 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, b->now, &e), -1);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), 0);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), -1);
     says(&e, "passed already");
     assert_int_equal(fold_state(b->fold)->decisions, 1);
 }
@@ -233,7 +233,7 @@ static void a_decision_about_an_earlier_day_weighs_on_no_open_one(void **state)
     settle(b);
     fold_step_done(b->fold);
     struct decision decision = decide_about(DECISION_ACCEPT, 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, b->now, &e), 0);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, &e), 0);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].unresolved, 0);
     assert_int_equal(fold_step(b->fold)->decision_count, 1);
     assert_int_equal(fold_step(b->fold)->decisions[0].day, b->first_day + 1);

@@ -51,7 +51,7 @@ static int decide(struct bench *b, enum decision_kind kind, int64_t offset, enum
     struct error e = {0};
     struct decision decision = {
         .kind = kind, .input = INPUT_CALLS, .offset = offset, .operator_name = "op", .content = "call-records/0/0"};
-    return fold_decide(b->fold, &decision, reason, b->now, &e);
+    return fold_decide(b->fold, &decision, reason, &e);
 }
 
 // ---- held where a log is cut ----
@@ -89,7 +89,7 @@ static void by_the_clocks_end_and_the_log_goes_on_without_records(void **state)
     break_calls(b, 100);
     cut_the_others(b);
     fold_clock_end(b->fold, INPUT_CALLS, 102, b->now);
-    assert_int_equal(fold_reached(b->fold, INPUT_CALLS, 105, b->now), FOLD_MORE);
+    assert_int_equal(fold_reached(b->fold, INPUT_CALLS, 105), FOLD_MORE);
     assert_held(b);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 105);
 }
@@ -192,7 +192,7 @@ static void a_share_is_more_than_its_bound(void **state)
     b->offsets[INPUT_CALLS] += 5; // voids do not
     cut_the_others(b);
     fold_clock_end(b->fold, INPUT_CALLS, b->offsets[INPUT_CALLS], b->now);
-    fold_reached(b->fold, INPUT_CALLS, b->offsets[INPUT_CALLS], b->now);
+    fold_reached(b->fold, INPUT_CALLS, b->offsets[INPUT_CALLS]);
     assert_held(b);
 }
 
@@ -235,7 +235,7 @@ static void requeues_release_it_once_it_is_below(void **state)
     assert_true(fold_close_due(b->fold));
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         assert_int_equal(fold_cut(b->fold, i), CUT_RELEASE);
-        assert_int_equal(fold_reached(b->fold, i, 1000, b->now), FOLD_CUT);
+        assert_int_equal(fold_reached(b->fold, i, 1000), FOLD_CUT);
     }
     assert_int_equal(feed(b, INPUT_CALLS, call(b, "a", "later", -1, at(b, 0, HOUR))), FOLD_CUT);
     assert_int_equal(decide(b, DECISION_ACCEPT, 3, REJECT_UNDECODABLE), 0); // what else waits in the same look
