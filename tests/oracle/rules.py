@@ -158,9 +158,10 @@ class Shard:
 
     # --- a drain ---
 
-    def drain(self, clock, ends):
-        """Reads to the ends, or to the first record beyond the clock; settles what is due."""
-        self.clock = clock
+    def drain(self, clock, ends, decided):
+        """Reads to the ends, or to the first record beyond the clock; settles what is due. `decided`: the number of the
+        last decision that was taken by the end of this drain."""
+        self.clock, self.decided = clock, decided
         while True:
             if self.decide(ends):
                 continue
@@ -182,8 +183,8 @@ class Shard:
 
     def read(self, log, end):
         """Up to the cutoff, the end, or the place of the next decision."""
-        decision = self.pending_decisions[0] if self.pending_decisions else None
-        stop = decision["at"][log] if decision and decision["day"] == self.day else end
+        decision = self.next_decision()
+        stop = decision["at"][log] if decision else end
         for record in self.world.records[log][self.number]:
             if record.offset < self.position[log] or record.offset >= end:
                 continue
@@ -252,12 +253,16 @@ class Shard:
         rejects = sum(each == log for each, _ in self.unresolved)
         return rejects > 10_000 and self.share_exceeded(log, rejects)
 
+    def next_decision(self):
+        if self.pending_decisions and self.pending_decisions[0]["number"] <= self.decided \
+                and self.pending_decisions[0]["day"] == self.day:
+            return self.pending_decisions[0]
+        return None
+
     def decide(self, ends):
         """Applies the next decision when every log stands where it was applied."""
-        if not self.pending_decisions:
-            return False
-        decision = self.pending_decisions[0]
-        if decision["day"] != self.day or any(self.position[log] != decision["at"][log] for log in LOGS):
+        decision = self.next_decision()
+        if decision is None or any(self.position[log] != decision["at"][log] for log in LOGS):
             return False
         self.pending_decisions.pop(0)
         self.named.append(f"{decision['number']} {decision['kind']} {decision['content']}")
@@ -565,10 +570,10 @@ class World:
         self.settlement_schema = hashlib.sha256((avro.SCHEMAS / "Settlement.avsc").read_bytes()).hexdigest()
         self.shards = [Shard(self, number) for number in range(partitions)]
 
-    def drain(self, clock, ends):
-        """`ends`: log -> partition -> end offset."""
+    def drain(self, clock, ends, decided=None):
+        """`ends`: log -> partition -> end offset; `decided`: shard -> number of its last decision by then."""
         for shard in self.shards:
-            shard.drain(clock, {log: ends[log][shard.number] for log in LOGS})
+            shard.drain(clock, {log: ends[log][shard.number] for log in LOGS}, (decided or {}).get(shard.number, 0))
 
     def parameters(self, day):
         return [row for row in self.rows if row["from_day"] is None or row["from_day"] <= day][-1]

@@ -209,7 +209,7 @@ class World:
         return found
 
     def drain(self, clock):
-        self.drains.append((clock, self.ends()))
+        self.drains.append((clock, self.ends(), self.decided()))
         command = ["run", "--drain", "--clock", rfc3339(clock)]
         if self.seed % 2 == 1:
             self.killed(command)
@@ -218,8 +218,9 @@ class World:
             return
         # Held: an operator takes the loss, and the day is released.
         self.settled("rejects", "accept", "--reason", "UNDECODABLE", "--operator", "oracle")
-        self.drains.append((clock, self.ends()))
+        ends = self.ends()
         self.settled(*command)
+        self.drains.append((clock, ends, self.decided()))
 
     def killed(self, command):
         """The same drain, killed somewhere: it must change nothing."""
@@ -269,6 +270,10 @@ class World:
         consumer.close()
         return found
 
+    def decided(self):
+        """The last decision of each shard."""
+        return dict(self.sql("select shard, max(number) from settled.decisions group by shard"))
+
     def decisions(self):
         logs = {self.topics[log]: log for log in rules.LOGS}
         return [{"shard": shard, "number": number, "kind": kind, "content": content, "log": logs[topic],
@@ -293,8 +298,8 @@ class World:
             first_day=self.generator.first_day, partitions=self.generator.partitions, topics=self.topics,
             records=records, schemas=self.schemas, books=self.books, parameter_rows=self.parameter_rows(),
             decisions=self.decisions())
-        for clock, ends in self.drains:
-            world.drain(clock, ends)
+        for clock, ends, decided in self.drains:
+            world.drain(clock, ends, decided)
         return world
 
 
