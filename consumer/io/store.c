@@ -11,15 +11,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 enum { SETUP_PATIENCE_MS = 10000, PATIENCE_MARGIN_MS = 10000, TEXT_PART_SIZE = 400 };
 
 // Ours unless the connection string, PGOPTIONS, or the database's or role's own settings say otherwise. A lock is
-// waited for less long than a consumer group's session lasts; synchronous_commit is never taken lower.
+// waited for less long than a consumer group's session lasts; synchronous_commit is never taken lower. A statement whose
+// client went away is given up soon (from PostgreSQL 14 on; before, within its time-outs).
 static const char setup_query[] =
     "select set_config(v.name, v.value, false)"
     "  from (values ('statement_timeout', '60s'), ('lock_timeout', '10s'),"
     "               ('idle_in_transaction_session_timeout', '30s'), ('synchronous_commit', 'on'),"
+    "               ('client_connection_check_interval', '2s'),"
     "               ('client_min_messages', 'warning')) as v (name, value)"
     "  join pg_settings s using (name)"
     " where case v.name when 'synchronous_commit' then s.setting not in ('on', 'remote_apply')"
@@ -85,6 +89,11 @@ enum store_result store_fail(struct store *store, const PGresult *result, struct
     return store_say(store, STORE_FAILED, ERROR_BUG, e, "%s%s%s (%s)", primary, detail[0] ? ": " : "", detail, state);
 }
 
+static enum store_result interrupted(struct store *store, struct error *e)
+{
+    return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "interrupted, as the process ends");
+}
+
 // Waits until the socket can be read (or written, when `writing`). A server that answers nothing in time is given up.
 static enum store_result wait_for_socket(struct store *store, bool writing, int64_t deadline, struct error *e)
 {
@@ -93,11 +102,16 @@ static enum store_result wait_for_socket(struct store *store, bool writing, int6
         int64_t rest = deadline - clock_monotonic_ms();
         left = rest > 0 ? (int)rest : 0;
     }
-    struct pollfd fd = {.fd = PQsocket(store->conn), .events = (short)(POLLIN | (writing ? POLLOUT : 0))};
-    int ready = poll(&fd, 1, left);
-    if (ready > 0 || (ready < 0 && errno == EINTR)) return STORE_OK;
-    store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "%s",
-              ready == 0 ? "no answer within the time-out" : strerror(errno));
+    struct pollfd fds[] = {{.fd = PQsocket(store->conn), .events = (short)(POLLIN | (writing ? POLLOUT : 0))},
+                           {.fd = store->stop_fd, .events = POLLIN}};
+    int ready = poll(fds, 2, left);
+    if ((ready > 0 && !fds[1].revents) || (ready < 0 && errno == EINTR)) return STORE_OK;
+    if (ready > 0) {
+        interrupted(store, e);
+    } else {
+        store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "%s",
+                  ready == 0 ? "no answer within the time-out" : strerror(errno));
+    }
     store_drop(store);
     return STORE_UNAVAILABLE;
 }
@@ -150,18 +164,8 @@ static void locate(struct store *store, const char *host, const char *port, cons
              port && *port ? port : "5432", database && *database ? database : "(default)");
 }
 
-static void replace_cancel(struct store *store, PGcancel *cancel)
-{
-    pthread_mutex_lock(&store->lock);
-    PGcancel *old = store->cancel;
-    store->cancel = cancel;
-    pthread_mutex_unlock(&store->lock);
-    if (old) PQfreeCancel(old);
-}
-
 void store_drop(struct store *store)
 {
-    replace_cancel(store, NULL);
     if (store->conn) PQfinish(store->conn);
     store->conn = NULL;
     store->seen_count = 0;
@@ -223,7 +227,6 @@ static enum store_result connect_now(struct store *store, struct error *e)
     locate(store, host && host[0] == '/' ? NULL : host, PQport(store->conn), PQdb(store->conn));
     PQsetNoticeReceiver(store->conn, pass_notice, store);
     PQsetnonblocking(store->conn, 1);
-    replace_cancel(store, PQgetCancel(store->conn));
     enum store_result result = set_up(store, e);
     if (result != STORE_OK) store_drop(store);
     return result;
@@ -233,6 +236,7 @@ enum store_result store_ready(struct store *store, struct error *e)
 {
     PQclear(store->held);
     store->held = NULL;
+    if (store->stopped) return interrupted(store, e);
     if (store->conn && PQstatus(store->conn) == CONNECTION_OK && PQtransactionStatus(store->conn) == PQTRANS_IDLE)
         return STORE_OK;
     store_drop(store);
@@ -281,8 +285,9 @@ int store_open(const char *dsn, struct store **out, struct error *e)
         free(store);
         return error_set(e, ERROR_UNAVAILABLE, "PostgreSQL: memory is short");
     }
-    pthread_mutex_init(&store->lock, NULL);
-    if (locate_dsn(store, e) < 0 || connect_now(store, e) != STORE_OK) {
+    store->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (store->stop_fd < 0) error_set(e, ERROR_RESTART, "no file descriptor is left: %s", strerror(errno));
+    if (store->stop_fd < 0 || locate_dsn(store, e) < 0 || connect_now(store, e) != STORE_OK) {
         store_close(store);
         return -1;
     }
@@ -297,7 +302,7 @@ void store_close(struct store *store)
     store_drop(store);
     bytes_release(&store->row.bytes);
     bytes_release(&store->queued);
-    pthread_mutex_destroy(&store->lock);
+    if (store->stop_fd >= 0) close(store->stop_fd);
     free(store->seen);
     free(store->dsn);
     free(store);
@@ -305,9 +310,6 @@ void store_close(struct store *store)
 
 void store_interrupt(struct store *store)
 {
-    char trouble[256];
-    pthread_mutex_lock(&store->lock);
-    // Its failure only means that the statement runs on, within its own time-outs.
-    if (store->cancel) PQcancel(store->cancel, trouble, sizeof trouble);
-    pthread_mutex_unlock(&store->lock);
+    store->stopped = true;
+    eventfd_write(store->stop_fd, 1);
 }

@@ -22,8 +22,8 @@ enum store_result {
 // pooler it needs sessions of its own (session pooling), as statements are prepared.
 int store_open(const char *dsn, struct store **out, struct error *e);
 void store_close(struct store *store);
-// Asks another thread's running statement to stop (shutdown): that call returns STORE_UNAVAILABLE. Safe from any thread
-// while the store is open.
+// For shutdown: another thread's call, and each one after it, returns STORE_UNAVAILABLE at once, whether the server
+// answers or not. Safe from any thread while the store is open.
 void store_interrupt(struct store *store);
 
 // ---- migrations (schemas/postgres, embedded) ----

@@ -6,7 +6,7 @@
 #include "consumer/io/store.h"
 
 #include <libpq-fe.h>
-#include <pthread.h>
+#include <stdatomic.h>
 
 enum { STORE_LOCATION_SIZE = 256, STORE_TOPIC_SIZE = 250, STORE_PREPARED_MAX = 64 };
 
@@ -53,8 +53,8 @@ struct store {
     char *dsn;
     char location[STORE_LOCATION_SIZE]; // "host:port/database", for errors
     int patience_ms; // how long an answer may take: the server's statement_timeout and a margin; -1: for ever
-    pthread_mutex_t lock; // of `cancel`, which store_interrupt uses from other threads
-    PGcancel *cancel;
+    int stop_fd; // becomes readable when interrupted, for good
+    atomic_bool stopped;
     PGresult *held; // behind the strings of the last answer
     struct row row; // the row or the parameters being put together
     struct bytes queued; // what was sent in the pipeline, a byte each: STATEMENT or PREPARATION

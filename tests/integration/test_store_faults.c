@@ -230,7 +230,10 @@ static void a_waiting_call_can_be_interrupted(void **state)
     assert_int_equal(store_claim(w->store, 0, &row, &w->e), STORE_UNAVAILABLE);
     assert_true(clock_us() - start < 5000000);
     pthread_join(thread, NULL);
+    assert_non_null(strstr(w->e.text, "interrupted"));
+    assert_int_equal(store_claim(w->store, 0, &row, &w->e), STORE_UNAVAILABLE); // for good
     run_sql(w, "rollback");
+    reopen(w, NULL, NULL, NULL);
     claim(w, w->store, &row);
 }
 
