@@ -10,6 +10,7 @@ enum record_result { RESULT_ACCEPTED, RESULT_DUPLICATE, RESULT_REJECTED, RESULT_
 
 // Of one shard; written by the thread that owns it.
 struct shard_metrics {
+    _Atomic(const void *) shown; // whose figures these are: each worker may hold the shard, parked or not revoked yet
     _Atomic int owned; // 1: this process works on it
     _Atomic int state; // enum shard_state
     _Atomic int phase; // enum day_phase

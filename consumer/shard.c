@@ -54,6 +54,7 @@ struct shard {
     int64_t requests_at, parked_at, deadline;
     bool draining;
     int64_t drain[INPUT_COUNT];
+    struct shard_metrics hidden; // its figures while they do not show
     bool drained_rejects; // a drained log waits for an operator
     bool more_requests; // the last look at them was full
 };
@@ -65,9 +66,16 @@ const char *shard_state_name(enum shard_state state)
     return state_names[state];
 }
 
-static struct shard_metrics *figures(const struct shard *shard)
+// What adds up in this process, whichever of its workers had the shard.
+static struct shard_metrics *totals(const struct shard *shard)
 {
     return &shard->host->metrics->shards[shard->id];
+}
+
+// Where the shard's state shows: only of the worker that got it last.
+static struct shard_metrics *figures(struct shard *shard)
+{
+    return totals(shard)->shown == shard ? totals(shard) : &shard->hidden;
 }
 
 // What may follow what; anything else is a bug.
@@ -131,9 +139,7 @@ struct shard *shard_create(const struct shard_host *host, int32_t id, const int6
     for (int i = 0; i < INPUT_COUNT; i++) {
         shard->log[i].reader.input = (enum input)i;
         shard->drain[i] = drain ? drain[i] : INT64_MAX;
-        figures(shard)->end[i] = -1;
     }
-    figures(shard)->published = -1;
     return shard;
 }
 
@@ -180,7 +186,7 @@ static void count_fold(struct shard *shard, const struct relay_status *relay, in
 // The step is committed: what was judged counts, and counts once, in whatever process.
 static void count_step(struct shard *shard, const struct step *step)
 {
-    struct shard_metrics *m = figures(shard);
+    struct shard_metrics *m = totals(shard);
     for (int i = 0; i < INPUT_COUNT; i++)
         for (int r = 0; r < RESULT_COUNT; r++) {
             m->records[i][r] += shard->log[i].pending[r];
@@ -207,6 +213,7 @@ static void reset_logs(struct shard *shard)
 void shard_assign(struct shard *shard, int64_t mono_ms)
 {
     if (shard->state == SHARD_HALTED) return;
+    totals(shard)->shown = shard;
     become(shard, SHARD_LOCATING);
     reset_logs(shard);
     shard->retry_at = mono_ms;
