@@ -1,0 +1,78 @@
+"""A schema registry that misbehaves on demand: the part of Confluent's interface that settled asks, on a free port.
+
+`mode` is how it answers from now on: "well"; "error" (500); "garbage" (200 with a page); "lost" (404 with a page, as a
+proxy gives it); stop() refuses connections until start().
+"""
+
+import http.server
+import json
+import re
+import threading
+
+from services import free_port
+
+PAGE = b"<html><body>It works!</body></html>"
+
+
+class FakeRegistry:
+    def __init__(self, schemas):
+        """`schemas`: text by id."""
+        self.schemas = dict(schemas)
+        self.mode = "well"
+        self.asked = []  # paths, in order
+        self.port = free_port()
+        self._server = None
+        self.start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        registry = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                self.answer(None)
+
+            def do_POST(self):
+                self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+            def answer(self, body):
+                registry.asked.append(self.path)
+                status, content = registry.answer(self.path, body)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def stop(self):
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def answer(self, path, body):
+        if self.mode == "error":
+            return 500, json.dumps({"error_code": 50001, "message": "no leader"}).encode()
+        if self.mode in ("garbage", "lost"):
+            return 200 if self.mode == "garbage" else 404, PAGE
+        return self._well(path, body)
+
+    def _well(self, path, body):
+        by_id = re.fullmatch(r"/schemas/ids/(\d+)", path)
+        if by_id and int(by_id.group(1)) in self.schemas:
+            return 200, json.dumps({"schema": self.schemas[int(by_id.group(1))]}).encode()
+        if path.startswith("/config"):
+            return 200, json.dumps({"compatibilityLevel": "FULL_TRANSITIVE"}).encode()
+        if path.startswith("/subjects/") and body:
+            for number, text in self.schemas.items():
+                if text == body["schema"]:
+                    return 200, json.dumps({"id": number, "subject": path.split("/")[2], "version": 1}).encode()
+        return 404, json.dumps({"error_code": 40403, "message": "Schema not found"}).encode()
