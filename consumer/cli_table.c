@@ -66,6 +66,7 @@ static const struct option_spec explain_options[] = {
 static const struct option_spec run_options[] = {
     {"drain", 0, NULL, "read to the ends that the topics have now, settle what is due, and end"},
     {"clock", 0, "INSTANT", "the clock stands at this instant (RFC 3339), as 2026-11-03T00:10:00+08:00"},
+    {"speed", 0, "N", "with --clock: the clock runs on from there, N times as fast (it stands)"},
     {NULL, 0, NULL, NULL},
 };
 

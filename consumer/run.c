@@ -1,6 +1,7 @@
 #include "consumer/run.h"
 
 #include "consumer/gates.h"
+#include "consumer/io/clock.h"
 #include "consumer/io/log.h"
 
 #include <inttypes.h>
@@ -8,23 +9,30 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ASK_MS = 15000, HANG_MS = 5000, SESSION_MS = 10000 };
+enum { ASK_MS = 15000, HANG_MS = 5000, SESSION_MS = 10000, SPEED_MAX = 1000000 };
+
+static int read_clock(struct run *run, const struct args *args, struct error *e)
+{
+    struct run_clock *clock = &run->clock;
+    const char *instant = args_get(args, "clock");
+    if (args_integer(args, "speed", 1, SPEED_MAX, 0, &clock->speed, e)) return -1;
+    if (clock->speed && (!instant || run->drain))
+        return error_set(e, ERROR_USAGE, "option --speed: it needs --clock, and no --drain, in which the clock stands");
+    // In a drain, what is due is decided once, or a day that becomes due meanwhile would be cut at an end asked for
+    // before.
+    if (run->drain) clock->at_ms = clock_wall_ms();
+    clock->set = instant || run->drain;
+    clock->since_ms = clock_monotonic_ms();
+    if (instant && !calendar_parse_instant(instant, &clock->at_ms))
+        return error_set(e, ERROR_USAGE,
+                         "option --clock: '%s' is not an instant; write it as 2026-11-03T00:10:00+08:00", instant);
+    return 0;
+}
 
 static int read_arguments(struct run *run, const struct args *args, struct error *e)
 {
-    const char *clock = args_get(args, "clock");
     run->drain = args_get(args, "drain") != NULL;
-    if (clock) {
-        run->clock.stands = true;
-        if (!calendar_parse_instant(clock, &run->clock.at_ms))
-            return error_set(e, ERROR_USAGE,
-                             "option --clock: '%s' is not an instant; write it as 2026-11-03T00:10:00+08:00", clock);
-    } else if (run->drain) {
-        // What is due is decided once, or a day that becomes due meanwhile would be cut at an end asked for before.
-        run->clock.at_ms = run_clock_ms(&run->clock);
-        run->clock.stands = true;
-    }
-    return config_load_args(args, &run->config, e);
+    return read_clock(run, args, e) ? -1 : config_load_args(args, &run->config, e);
 }
 
 // Refuses to start on what settled check calls an error; each finding is logged.

@@ -50,7 +50,8 @@ struct worker {
 int64_t run_clock_ms(void *clock)
 {
     const struct run_clock *run = clock;
-    return run->stands ? run->at_ms : clock_wall_ms();
+    if (!run->set) return clock_wall_ms();
+    return run->at_ms + run->speed * (clock_monotonic_ms() - run->since_ms);
 }
 
 static void ring(void *context)

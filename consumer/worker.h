@@ -9,10 +9,13 @@
 
 struct worker;
 
-// The clock of the process: the system's, or one that stands (--clock).
+// The clock of the process: the system's, or one set to an instant (--clock), where it stands or from where it runs at
+// a speed of its own (--speed).
 struct run_clock {
-    bool stands;
+    bool set;
     int64_t at_ms;
+    int64_t speed; // ms of it in a real one; 0: it stands
+    int64_t since_ms; // monotonic: when it was at_ms
 };
 int64_t run_clock_ms(void *clock);
 

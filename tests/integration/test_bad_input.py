@@ -353,6 +353,7 @@ def test_usage_is_told(deploy):
     assert "--drian" in failing(d, "--drian", status=64)
     assert "option --clock: 'noon' is not an instant; write it as 2026-11-03T00:10:00+08:00" in failing(
         d, "--clock", "noon", status=64)
+    assert "option --speed: it needs --clock, and no --drain" in failing(d, "--speed", "60", "--clock", LATER, status=64)
     assert "nowhere.yaml" in failing(d, status=78, config="nowhere.yaml")
 
 
