@@ -167,6 +167,17 @@ static int open_ends(struct run *run, struct error *e)
     return ends_create(&options, &run->shared.ends, e);
 }
 
+// A broker that has just started, or a partition that moves, has no leader for a moment.
+static int ask_end(struct run *run, int32_t shard, enum input input, struct log_ends *out, struct error *e)
+{
+    const struct timespec pause = {.tv_nsec = 200000000};
+    for (int64_t left = ASK_MS, end = clock_monotonic_ms() + ASK_MS; left > 0; left = end - clock_monotonic_ms()) {
+        if (ends_query(run->shared.ends, shard, input, (int)left, out, e) == 0) return 0;
+        nanosleep(&pause, NULL);
+    }
+    return -1;
+}
+
 // Where a drain stops, for every shard: taken once, before anything is read.
 static int take_drain_ends(struct run *run, struct error *e)
 {
@@ -175,7 +186,7 @@ static int take_drain_ends(struct run *run, struct error *e)
     for (int32_t p = 0; p < run->shared.partitions; p++)
         for (enum input i = 0; i < INPUT_COUNT; i++) {
             struct log_ends ends;
-            if (ends_query(run->shared.ends, p, i, ASK_MS, &ends, e)) return -1;
+            if (ask_end(run, p, i, &ends, e)) return -1;
             run->shared.drain[p][i] = ends.high;
         }
     return 0;
