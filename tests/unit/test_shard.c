@@ -1,26 +1,183 @@
+#include "books.h"
 #include "consumer/shard.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
+#include <unistd.h>
+
+enum { ROUND_MS = 20, MINUTE_MS = 60000, HOUR_MS = 3600000 };
+
+// A partition whose calls log holds one record without a value; the other logs are empty.
 struct world {
     struct metrics *metrics;
     struct shard_host host;
     struct shard *worker[2]; // the same partition, as two workers of a process hold it
+    struct policy policy;
+    int64_t now;
+    struct shard_scratch scratch;
+    struct block *block; // not handed out yet
+    int64_t end[INPUT_COUNT];
 };
+
+static int64_t host_clock(void *context)
+{
+    return ((struct world *)context)->now;
+}
+
+static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out, struct error *e)
+{
+    (void)context, (void)shard, (void)e;
+    *out = (struct shard_row){.epoch = 1};
+    return STORE_OK;
+}
+
+static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row, const struct fold *fold,
+                                     const struct outbox *outbox, int64_t now_ms, struct error *e)
+{
+    (void)context, (void)shard, (void)outbox, (void)now_ms, (void)e;
+    row->begun = true;
+    row->step++;
+    row->state = *fold_state(fold);
+    return STORE_OK;
+}
+
+static enum store_result host_load_requests(void *context, int32_t shard, struct request *out, size_t capacity,
+                                            size_t *count, struct error *e)
+{
+    (void)context, (void)shard, (void)out, (void)capacity, (void)e;
+    *count = 0;
+    return STORE_OK;
+}
+
+static enum store_result host_refresh_policy(void *context, struct error *e)
+{
+    (void)context, (void)e;
+    return STORE_OK;
+}
+
+static const struct policy *host_policy(void *context)
+{
+    return &((struct world *)context)->policy;
+}
+
+static void host_relay(void *context, int32_t shard, int64_t number)
+{
+    (void)context, (void)shard, (void)number;
+}
+
+static void host_relay_remove(void *context, int32_t shard)
+{
+    (void)context, (void)shard;
+}
+
+static struct relay_status host_relay_status(void *context, int32_t shard)
+{
+    (void)context, (void)shard;
+    return (struct relay_status){.published = 0};
+}
+
+static void host_ask_ends(void *context, int32_t shard, enum input input)
+{
+    (void)context, (void)shard, (void)input;
+}
+
+static bool host_take_ends(void *context, int32_t shard, enum input input, struct log_ends *out)
+{
+    const struct world *w = context;
+    (void)shard;
+    *out = (struct log_ends){.high = w->end[input], .asked_at = w->now};
+    return true;
+}
+
+static uint64_t host_writers_generation(void *context)
+{
+    (void)context;
+    return 1;
+}
+
+static void host_start(void *context, int32_t shard, const int64_t offsets[INPUT_COUNT])
+{
+    (void)context, (void)shard, (void)offsets;
+}
+
+static struct block *host_next_block(void *context, int32_t shard, enum input input)
+{
+    struct world *w = context;
+    (void)shard;
+    struct block *block = input == INPUT_CALLS ? w->block : NULL;
+    if (block) w->block = NULL;
+    return block;
+}
+
+static void host_release_block(void *context, int32_t shard, enum input input, struct block *block)
+{
+    (void)context, (void)shard, (void)input;
+    free(block);
+}
+
+static void add_record(struct world *w, int64_t timestamp)
+{
+    size_t size = raw_bytes(RAW_NULL, RAW_NULL);
+    w->block = calloc(1, sizeof *w->block + size);
+    assert_non_null(w->block);
+    w->block->used = w->block->capacity = size;
+    *(struct raw *)(void *)w->block->data = (struct raw){
+        .timestamp = timestamp, .key_size = RAW_NULL, .value_size = RAW_NULL, .log_append = true, .stamped = true};
+    w->end[INPUT_CALLS] = 1;
+}
+
+static void make_policy(struct policy *policy)
+{
+    const struct book book = load_apcas();
+    struct error e;
+    policy->fixed =
+        (struct fixed_parameters){.partitioner = PARTITIONER_MURMUR2, .partitions = 1, .time_zone = "Asia/Shanghai"};
+    assert_true(calendar_parse_day("2026-11-01", &policy->fixed.first_day));
+    assert_int_equal(shelf_add(&policy->shelf, &book, &e), 0);
+    policy->count = 1;
+    policy->rows[0] = (struct parameters){.from_day = DAY_NONE, .late_days = 7, .future_tolerance_ms = 5 * MINUTE_MS};
+    memcpy(policy->rows[0].book_sha256, book.sha256, sizeof book.sha256);
+}
 
 static int set_up(void **state)
 {
     static const char *const topics[INPUT_COUNT] = {"calls", "purchases", "credits"};
     struct world *w = calloc(1, sizeof *w);
+    struct error e;
     if (!w || metrics_create(1, topics, &w->metrics)) return -1;
-    w->host.metrics = w->metrics;
+    make_policy(&w->policy);
+    w->now = calendar_day_start(w->policy.fixed.first_day, 8 * HOUR_MS) + 12 * HOUR_MS;
+    w->host = (struct shard_host){
+        .context = w,
+        .clock_ms = host_clock,
+        .claim = host_claim,
+        .commit = host_commit,
+        .load_requests = host_load_requests,
+        .refresh_policy = host_refresh_policy,
+        .policy = host_policy,
+        .relay_add = host_relay,
+        .relay_remove = host_relay_remove,
+        .relay_wake = host_relay,
+        .relay_status = host_relay_status,
+        .ask_ends = host_ask_ends,
+        .take_ends = host_take_ends,
+        .writers_generation = host_writers_generation,
+        .start = host_start,
+        .next_block = host_next_block,
+        .release_block = host_release_block,
+        .scratch = &w->scratch,
+        .metrics = w->metrics,
+        .partitions = 1,
+        .max_calls_held = 1000,
+        .session_ms = 6000,
+    };
+    memcpy(w->host.input_topics, topics, sizeof topics);
+    if (encoder_create(&w->host.encoder, &e)) return -1;
     for (int i = 0; i < 2; i++) w->worker[i] = shard_create(&w->host, 0, NULL);
     *state = w;
     return w->worker[0] && w->worker[1] ? 0 : -1;
@@ -30,7 +187,10 @@ static int tear_down(void **state)
 {
     struct world *w = *state;
     for (int i = 0; i < 2; i++) shard_destroy(w->worker[i]);
+    encoder_destroy(w->host.encoder);
+    shelf_clear(&w->policy.shelf);
     metrics_destroy(w->metrics);
+    free(w->block);
     free(w);
     return 0;
 }
@@ -69,10 +229,60 @@ static void a_shard_that_comes_back_shows_again(void **state)
     expect_shown(w, SHARD_LOCATING, 1);
 }
 
+// ---- a record stamped ahead of the clock ----
+
+// Runs the first worker's shard until `until_ms`; returns how often stderr got a line with the text.
+static int run_counting(struct world *w, int64_t from_ms, int64_t until_ms, const char *text)
+{
+    char line[1024];
+    int count = 0, kept = dup(STDERR_FILENO);
+    FILE *log = tmpfile();
+    assert_non_null(log);
+    dup2(fileno(log), STDERR_FILENO);
+    for (int64_t at = from_ms; at < until_ms; at += ROUND_MS) {
+        while (shard_run(w->worker[0], at)) {}
+    }
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    rewind(log);
+    while (fgets(line, sizeof line, log)) count += strstr(line, text) != NULL;
+    fclose(log);
+    return count;
+}
+
+static void a_record_ahead_of_the_clock_is_told_of_after_a_minute(void **state)
+{
+    static const char text[] = "topic=calls offset=0";
+    struct world *w = *state;
+    add_record(w, w->now + 24 * HOUR_MS);
+    shard_assign(w->worker[0], 0);
+    assert_int_equal(run_counting(w, 0, 60000, text), 0);
+    assert_int_equal(w->metrics->shards[0].stop[INPUT_CALLS], FOLD_FUTURE);
+    assert_int_equal(run_counting(w, 60000, 61000, text), 1);
+    assert_int_equal(run_counting(w, 61000, 300000, text), 0); // once
+    assert_int_equal(fold_state(shard_fold(w->worker[0]))->log[INPUT_CALLS].next, 0);
+}
+
+static void a_record_ahead_of_the_clock_is_judged_once_the_clock_is_there(void **state)
+{
+    struct world *w = *state;
+    add_record(w, w->now + 6 * MINUTE_MS);
+    shard_assign(w->worker[0], 0);
+    assert_int_equal(run_counting(w, 0, 30000, "level=warn"), 0);
+    assert_int_equal(fold_state(shard_fold(w->worker[0]))->log[INPUT_CALLS].next, 0);
+    w->now += MINUTE_MS;
+    assert_int_equal(run_counting(w, 30000, 90000, "level=warn"), 0);
+    assert_int_equal(fold_state(shard_fold(w->worker[0]))->log[INPUT_CALLS].next, 1);
+    assert_int_equal(w->metrics->shards[0].rejects[INPUT_CALLS][REJECT_UNDECODABLE], 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_late_revocation_does_not_hide_the_next_owner, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_record_ahead_of_the_clock_is_told_of_after_a_minute, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_record_ahead_of_the_clock_is_judged_once_the_clock_is_there, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_shard_that_comes_back_shows_again, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
