@@ -202,7 +202,19 @@ class World:
         self.send([self.generator.framed(log, self.generator.fresh(log, clock), clock + generate.TOLERANCE + 1)])
 
     def ends(self):
-        consumer = confluent_kafka.Consumer({"bootstrap.servers": self.brokers, "group.id": f"{self.name}-ends"})
+        """Where each log ends, once no transaction is pending any more: its end marker can come after the commit's reply."""
+        deadline = time.monotonic() + 60
+        while True:
+            stable, last = (self.ends_by(level) for level in ("read_committed", "read_uncommitted"))
+            if stable == last:
+                return stable
+            if time.monotonic() > deadline:
+                raise AssertionError(f"a transaction stays pending: {stable}, {last}")
+            time.sleep(0.1)
+
+    def ends_by(self, level):
+        consumer = confluent_kafka.Consumer({"bootstrap.servers": self.brokers, "group.id": f"{self.name}-ends",
+                                             "isolation.level": level})
         found = {log: [consumer.get_watermark_offsets(confluent_kafka.TopicPartition(self.topics[log], p), 30)[1]
                        for p in range(self.generator.partitions)] for log in rules.LOGS}
         consumer.close()
