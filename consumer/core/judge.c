@@ -110,10 +110,11 @@ static bool check_amount(const struct trial *c, int amount_field, int currency_f
 
 static bool check_future(const struct trial *c, struct verdict *v)
 {
-    int64_t ahead = c->record->field[c->shape->time].number - c->at_ms;
-    if (ahead <= c->fold->parameters->future_tolerance_ms) return true;
-    return refuse(v, REJECT_FROM_FUTURE, "%s is %" PRId64 " ms ahead of the broker's timestamp",
-                  c->shape->names[c->shape->time], ahead);
+    int64_t time = c->record->field[c->shape->time].number;
+    if (time <= c->at_ms + c->fold->parameters->future_tolerance_ms) return true;
+    // A producer may stamp anything: the difference needs all 64 bits.
+    return refuse(v, REJECT_FROM_FUTURE, "%s is %" PRIu64 " ms ahead of the broker's timestamp",
+                  c->shape->names[c->shape->time], (uint64_t)time - (uint64_t)c->at_ms);
 }
 
 // ---- calls ----

@@ -440,6 +440,9 @@ static void times_are_checked(void **state)
     ev = call(b, "a", "c5", -1, INSTANT_MAX + 1);
     ev.timestamp = at(b, 0, 0);
     reject(b, INPUT_CALLS, ev, REJECT_INVALID);
+    ev = call(b, "a", "c6", -1, INSTANT_MAX);
+    ev.timestamp = INT64_MIN; // as a producer may stamp it
+    reject(b, INPUT_CALLS, ev, REJECT_FROM_FUTURE);
 }
 
 // ---- holds and decisions ----
