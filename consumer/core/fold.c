@@ -263,12 +263,22 @@ static const struct pass *find_pass(const struct fold *fold, enum input input, i
     return NULL;
 }
 
+// A record is judged once: every later one would be compared with the passes of before.
+static void drop_pass(struct fold *fold, enum input input, int64_t offset)
+{
+    for (size_t i = 0; i < fold->pass_count; i++) {
+        if (fold->passes[i].input != input || fold->passes[i].offset != offset) continue;
+        fold->passes[i] = fold->passes[--fold->pass_count];
+        return;
+    }
+}
+
 // Whether the log may take this record now; *at_ms: the time it is judged by.
 static enum fold_stop admit(struct fold *fold, enum input input, const struct event *event, int64_t now_ms,
                             int64_t *at_ms)
 {
     if (fold->log[input].cut != CUT_NONE || !skip_to(fold, input, event->offset)) return FOLD_CUT;
-    const struct pass *pass = fold->pass_count ? find_pass(fold, input, event->offset) : NULL;
+    const struct pass *pass = find_pass(fold, input, event->offset);
     *at_ms = pass ? pass->as_of : event->timestamp;
     if (!pass && (!event->stamped || *at_ms > now_ms + fold->parameters->future_tolerance_ms)) return FOLD_FUTURE;
     if (!fold->state.held && *at_ms >= fold->due_at) {
@@ -341,6 +351,7 @@ enum fold_stop fold_records(struct fold *fold, enum input input, const struct ev
             break;
         }
         count(log, &verdict);
+        drop_pass(fold, input, event->offset);
         last = event;
     }
     if (last) {

@@ -71,7 +71,8 @@ int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice
 int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct error *e);
 // A recorded reject of the calls log at or after calls_from, rising offsets.
 int fold_restore_reject(struct fold *fold, int64_t offset, struct error *e);
-// A recorded decision: PASS ones at any offset that may be read again; those since the last close are named in the next.
+// A recorded decision: PASS ones at offsets still to be judged (others are left), and those since the last close, which
+// are named in the next.
 int fold_restore_decision(struct fold *fold, const struct decision *decision, bool since_last_close, struct error *e);
 // Rebuilds the calls of open and retained days: events of the calls log from calls_from up to the committed position
 // (later ones are left). *done: the committed position is reached and the state agrees. A contradiction between

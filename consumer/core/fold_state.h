@@ -57,6 +57,7 @@ struct replay {
     struct recorded_cutoff *cutoffs; // rising
     size_t reject_count, reject_capacity, reject_at;
     int64_t *rejects; // rising offsets
+    bool proved; // the record at last_offset was delivered, and is the remembered one
     int64_t accepted, others; // in the open day: must agree with the recorded counts
 };
 

@@ -72,10 +72,13 @@ int fold_restore_package(struct fold *fold, struct slice account_id, const struc
 int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice credit_id, enum credit_kind kind,
                         fen_t amount, int64_t credited_at, struct error *e)
 {
-    (void)e;
     uint32_t number = known_account(fold, account_id);
+    struct account_hash hash = fold->ledger.account_hashes[number];
     struct identity id = identity_of(&fold->key, credit_id);
-    ledger_add_credit(fold, fold->ledger.account_hashes[number],
+    if (ledger_find_credit(fold, hash, number, id))
+        return error_set(e, ERROR_BUG, "credit %.*s of account %.*s is restored twice", (int)credit_id.size,
+                         credit_id.data, (int)account_id.size, account_id.data);
+    ledger_add_credit(fold, hash,
                       &(struct credit_entry){.half = {id.half[0], id.half[1]},
                                              .uuid = id.uuid,
                                              .account = number,
@@ -112,8 +115,14 @@ int fold_restore_reject(struct fold *fold, int64_t offset, struct error *e)
 
 int fold_restore_decision(struct fold *fold, const struct decision *decision, bool since_last_close, struct error *e)
 {
-    (void)e;
-    if (decision->kind == DECISION_PASS) fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
+    if (decision->number < 1 || decision->number > fold->state.decisions)
+        return error_set(e, ERROR_CONFIG,
+                         "shard %" PRId32 ": decision %" PRId64 " is recorded, but the shard's row counts %" PRId64
+                         "; it was changed by hand: restore it from a backup",
+                         fold->options.shard, decision->number, fold->state.decisions);
+    // What was judged is not judged again: a replay goes by the recorded verdicts.
+    if (decision->kind == DECISION_PASS && decision->offset >= fold->state.log[decision->input].next)
+        fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
     if (since_last_close) fold_name_decision(fold, decision);
     return 0;
 }
@@ -163,9 +172,11 @@ static int replay_event(struct fold *fold, const struct event *event, struct err
     struct replay *replay = &fold->replay;
     const struct log_state *log = &fold->state.log[INPUT_CALLS];
     pass_cutoffs(fold, event->offset);
-    if (event->offset == log->last_offset &&
-        (event->timestamp != log->last_timestamp || fold_record_hash(event) != log->last_hash))
-        return contradiction(fold, event->offset, "this is not the record that was read (topic made again?)", e);
+    if (event->offset == log->last_offset) {
+        if (event->timestamp != log->last_timestamp || fold_record_hash(event) != log->last_hash)
+            return contradiction(fold, event->offset, "this is not the record that was read (topic made again?)", e);
+        replay->proved = true;
+    }
     bool rejected, open = event->offset >= log->from;
     if (recorded_reject(fold, event->offset, &rejected, e) != 0 || rejected) return rejected ? 0 : -1;
     struct call call;
@@ -186,11 +197,27 @@ static int replay_event(struct fold *fold, const struct event *event, struct err
     return 0;
 }
 
+// Who is suspended is so from an instant on that his status changes tell.
+static int check_suspended(const struct fold *fold, struct error *e)
+{
+    for (size_t a = 0; a < fold->ledger.account_count; a++) {
+        const struct account *account = &fold->ledger.accounts[a];
+        if (account->state == ACCOUNT_ACTIVE) continue;
+        if (account->span_count == 0 || account->spans[account->span_count - 1].to != INT64_MAX)
+            return error_set(e, ERROR_CONFIG, "account %.*s: its status changes contradict its status",
+                             (int)account->id.size, account->id.data);
+    }
+    return 0;
+}
+
 static int finish(struct fold *fold, bool *done, struct error *e)
 {
     struct replay *replay = &fold->replay;
     const struct log_state *log = &fold->state.log[INPUT_CALLS];
+    if (check_suspended(fold, e) != 0) return -1;
     pass_cutoffs(fold, log->next);
+    if (log->last_offset >= fold->state.calls_from && !replay->proved)
+        return contradiction(fold, log->last_offset, "the last record that was read is not there any more", e);
     if (replay->reject_at < replay->reject_count && replay->rejects[replay->reject_at] < log->next)
         return contradiction(fold, replay->rejects[replay->reject_at], "a rejected record is not there any more", e);
     if (replay->accepted != log->accepted || replay->others != log->duplicates)

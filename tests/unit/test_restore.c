@@ -2,13 +2,13 @@
 // random worlds are folded twice, once through and once with restarts, and every step must be the same.
 #include "fold_fixture.h"
 
-enum { EVENTS = 1500, ACCOUNTS = 5, IDS = 60, SEEDS = 40, ROWS = 4000 };
+enum { EVENTS = 1500, ACCOUNTS = 5, IDS = 60, SEEDS = 40, ROWS = 6000, BURST = 120 };
 
 // ---- rows, as a database would keep them ----
 
 struct rows {
     struct fold_state state;
-    size_t account_count, span_count, package_count, credit_count, cutoff_count, reject_count;
+    size_t account_count, span_count, package_count, credit_count, cutoff_count, reject_count, decision_count;
     struct account accounts[ROWS];
     struct {
         struct slice account;
@@ -29,6 +29,7 @@ struct rows {
         int64_t to;
     } cutoffs[ROWS];
     int64_t rejects[ROWS];
+    struct decision decisions[ROWS]; // their texts are constants
 };
 
 static struct slice keep(struct slice s)
@@ -92,10 +93,21 @@ static void store_spans(struct rows *rows, const struct fold *fold, const struct
     }
 }
 
+static void store_decisions(struct rows *rows, const struct step *step)
+{
+    for (size_t i = 0; i < step->decision_count; i++) {
+        struct decision *decision = &rows->decisions[rows->decision_count++];
+        *decision = step->decisions[i];
+        decision->operator_name = "op";
+        decision->content = "call-records/0/N";
+    }
+}
+
 static void store_step(struct rows *rows, struct fold *fold)
 {
     const struct step *step = fold_step(fold);
     rows->state = *fold_state(fold);
+    store_decisions(rows, step);
     store_accounts(rows, fold, step);
     store_packages(rows, fold, step);
     store_spans(rows, fold, step);
@@ -138,6 +150,10 @@ static struct fold *restore(struct bench *b, struct rows *rows, const struct eve
     for (size_t i = 0; i < rows->reject_count; i++)
         if (rows->rejects[i] >= rows->state.calls_from)
             assert_int_equal(fold_restore_reject(fold, rows->rejects[i], &e), 0);
+    for (size_t i = 0; i < rows->decision_count; i++)
+        if (rows->decisions[i].kind == DECISION_PASS || rows->decisions[i].day >= rows->state.day)
+            assert_int_equal(
+                fold_restore_decision(fold, &rows->decisions[i], rows->decisions[i].day >= rows->state.day, &e), 0);
     if (fold_replay(fold, calls, call_count, &done, &e) != 0 ||
         (!done && fold_replay_reached(fold, b->offsets[INPUT_CALLS], &done, &e) != 0))
         fail_msg("%s", e.text);
@@ -156,6 +172,35 @@ static int64_t pick(int64_t below)
 }
 
 static char ids[IDS][16], accounts[ACCOUNTS][16];
+
+struct world {
+    struct bench *b; // its fold runs through
+    struct fold *restarted;
+    struct rows *rows;
+    size_t call_count;
+    struct event calls[EVENTS + ROWS];
+    size_t broken_count;
+    int64_t broken[ROWS]; // offsets of broken calls that nobody has decided about
+    int64_t restarts, holds, passes;
+};
+
+// Late days go down and up again, and a dearer price book follows, while the world runs.
+static void change_policy(struct bench *b)
+{
+    struct error e = {0};
+    struct book dearer = *b->policy.shelf.books[0];
+    memset(dearer.sha256, 'f', 64);
+    dearer.effective_from = b->first_day + 10;
+    dearer.services[SERVICE_PURCHASE_INTENT].tiers[0].unit_price++;
+    assert_int_equal(shelf_add(&b->policy.shelf, &dearer, &e), 0);
+    for (b->policy.count = 1; b->policy.count < 4; b->policy.count++) {
+        struct parameters *row = &b->policy.rows[b->policy.count];
+        *row = b->policy.rows[0];
+        row->from_day = b->first_day + 7 * (day_t)b->policy.count;
+        row->late_days = (int32_t)pick(8);
+        row->grace_ms = pick(60) * MINUTE;
+    }
+}
 
 static struct event random_event(struct bench *b, enum input input, int64_t now)
 {
@@ -207,57 +252,97 @@ static void assert_same_steps(const struct fold *fa, const struct fold *fb)
         assert_int_equal(a->statuses[i].effective_at, b->statuses[i].effective_at);
         assert_int_equal(a->statuses[i].balance, b->statuses[i].balance);
     }
+    assert_int_equal(a->close.decision_count, b->close.decision_count);
+    for (size_t i = 0; i < a->close.decision_count; i++)
+        assert_string_equal(a->close.decisions[i], b->close.decisions[i]);
+    assert_int_equal(a->close.late, b->close.late);
 }
 
-static void close_both(struct bench *b, struct fold *through, struct rows *rows, struct fold *restarted)
+// Both have made the same step; it is committed.
+static void commit_both(struct world *w)
+{
+    assert_same_steps(w->b->fold, w->restarted);
+    fold_step_done(w->b->fold);
+    store_step(w->rows, w->restarted);
+}
+
+static void decide_both(struct world *w, enum decision_kind kind, enum input input, int64_t offset)
 {
     struct error e = {0};
-    struct fold *folds[] = {through, restarted};
-    for (int f = 0; f < 2; f++) {
-        for (enum input i = 0; i < INPUT_COUNT; i++) {
-            fold_clock_end(folds[f], i, b->offsets[i], b->now);
-            fold_reached(folds[f], i, b->offsets[i]);
-        }
-        assert_true(fold_close_due(folds[f]));
-        assert_int_equal(fold_close(folds[f], &e), 0);
-    }
-    assert_same_steps(through, restarted);
-    fold_step_done(through);
-    store_step(rows, restarted);
+    struct decision decision = {.kind = kind,
+                                .input = input,
+                                .offset = offset,
+                                .as_of = w->b->now,
+                                .operator_name = "op",
+                                .content = "call-records/0/N"};
+    enum reject_reason reason = kind == DECISION_PASS ? REJECT_NONE : REJECT_UNDECODABLE;
+    assert_int_equal(fold_decide(w->b->fold, &decision, reason, &e), 0);
+    assert_int_equal(fold_decide(w->restarted, &decision, reason, &e), 0);
 }
 
-static int64_t run_world(uint64_t seed)
+// False: the day is held.
+static bool close_both(struct world *w)
 {
-    struct bench *b = bench_create();
-    struct rows *rows = calloc(1, sizeof *rows);
-    struct event *calls = calloc(EVENTS, sizeof *calls);
-    size_t call_count = 0;
-    int64_t restarts = 0;
-    seed_state = seed;
-    struct fold *restarted = bench_fold(b);
-    fold_begin(restarted, (int64_t[INPUT_COUNT]){0, 0, 0});
-    store_step(rows, restarted);
-    for (int n = 0; n < EVENTS; n++) {
-        b->now += pick(60) * MINUTE;
-        while (b->now >= fold_due_at(b->fold)) close_both(b, b->fold, rows, restarted);
-        enum input input = pick(8) ? INPUT_CALLS : pick(4) ? INPUT_CREDITS : INPUT_PURCHASES;
-        struct event ev = random_event(b, input, b->now);
-        if (input == INPUT_CALLS) calls[call_count++] = ev;
-        struct error e = {0};
-        size_t consumed;
-        assert_int_equal(fold_records(b->fold, input, &ev, 1, b->now, &consumed, &e), FOLD_MORE);
-        assert_int_equal(fold_records(restarted, input, &ev, 1, b->now, &consumed, &e), FOLD_MORE);
-        assert_same_steps(b->fold, restarted);
-        fold_step_done(b->fold);
-        store_step(rows, restarted);
-        if (pick(40) != 0) continue;
-        fold_destroy(restarted);
-        restarted = restore(b, rows, calls, call_count);
-        restarts++;
-        assert_int_equal(fold_calls_held(restarted), fold_calls_held(b->fold));
+    struct error e = {0};
+    struct fold *folds[] = {w->b->fold, w->restarted};
+    bool due = fold_close_due(w->b->fold);
+    for (int f = 0; f < 2; f++) {
+        for (enum input i = 0; i < INPUT_COUNT && !due; i++) {
+            fold_clock_end(folds[f], i, w->b->offsets[i], w->b->now);
+            fold_reached(folds[f], i, w->b->offsets[i]);
+        }
+        if (fold_close_due(folds[f])) assert_int_equal(fold_close(folds[f], &e), 0);
     }
-    fold_destroy(restarted);
-    free(calls);
+    bool held = fold_state(w->b->fold)->held;
+    w->holds += fold_step(w->b->fold)->held;
+    assert_int_equal(held, !fold_step(w->b->fold)->closed);
+    commit_both(w);
+    return !held;
+}
+
+// Operators decide about a few broken calls, of whatever day.
+static void decide_some(struct world *w)
+{
+    for (int64_t n = pick(40); n > 0 && w->broken_count > 0; n--) {
+        int64_t *at = &w->broken[pick((int64_t)w->broken_count)];
+        decide_both(w, pick(2) ? DECISION_ACCEPT : DECISION_REQUEUE, INPUT_CALLS, *at);
+        *at = w->broken[--w->broken_count];
+    }
+    if (fold_close_due(w->b->fold))
+        close_both(w); // released
+    else
+        commit_both(w);
+}
+
+static void feed_both(struct world *w, enum input input, struct event ev)
+{
+    struct error e = {0};
+    size_t consumed;
+    if (ev.fault == REJECT_NONE && pick(200) == 0) { // of a broker with another clock: passed
+        ev.timestamp = w->b->now + 1000 * DAY_MS;
+        assert_int_equal(fold_records(w->b->fold, input, &ev, 1, w->b->now, &consumed, &e), FOLD_FUTURE);
+        assert_int_equal(fold_records(w->restarted, input, &ev, 1, w->b->now, &consumed, &e), FOLD_FUTURE);
+        decide_both(w, DECISION_PASS, input, ev.offset);
+        w->passes++;
+        if (pick(2)) commit_both(w);
+    }
+    if (input == INPUT_CALLS) w->calls[w->call_count++] = ev;
+    if (input == INPUT_CALLS && ev.fault != REJECT_NONE) w->broken[w->broken_count++] = ev.offset;
+    assert_int_equal(fold_records(w->b->fold, input, &ev, 1, w->b->now, &consumed, &e), FOLD_MORE);
+    assert_int_equal(fold_records(w->restarted, input, &ev, 1, w->b->now, &consumed, &e), FOLD_MORE);
+    commit_both(w);
+}
+
+static void restart(struct world *w)
+{
+    fold_destroy(w->restarted);
+    w->restarted = restore(w->b, w->rows, w->calls, w->call_count);
+    w->restarts++;
+    assert_int_equal(fold_calls_held(w->restarted), fold_calls_held(w->b->fold));
+}
+
+static void free_rows(struct rows *rows)
+{
     for (size_t i = 0; i < rows->account_count; i++) free((void *)(uintptr_t)rows->accounts[i].id.data);
     for (size_t i = 0; i < rows->span_count; i++) free((void *)(uintptr_t)rows->spans[i].account.data);
     for (size_t i = 0; i < rows->package_count; i++) {
@@ -269,8 +354,36 @@ static int64_t run_world(uint64_t seed)
         free((void *)(uintptr_t)rows->credits[i].id.data);
     }
     free(rows);
-    bench_destroy(b);
-    return restarts;
+}
+
+static void run_world(struct world *w, uint64_t seed)
+{
+    w->b = bench_create();
+    w->rows = calloc(1, sizeof *w->rows);
+    w->call_count = w->broken_count = 0;
+    seed_state = seed;
+    change_policy(w->b);
+    w->restarted = bench_fold(w->b);
+    fold_begin(w->restarted, (int64_t[INPUT_COUNT]){0, 0, 0});
+    store_step(w->rows, w->restarted);
+    for (int n = 0; n < EVENTS; n++) {
+        w->b->now += pick(60) * MINUTE;
+        while (w->b->now >= fold_due_at(w->b->fold) && !fold_state(w->b->fold)->held)
+            if (!close_both(w)) break;
+        enum input input = pick(8) ? INPUT_CALLS : pick(4) ? INPUT_CREDITS : INPUT_PURCHASES;
+        feed_both(w, input, random_event(w->b, input, w->b->now));
+        for (int i = pick(400) ? BURST : 0; i < BURST; i++) { // a wrong deployment
+            struct event ev = random_event(w->b, INPUT_CALLS, w->b->now);
+            ev.fault = REJECT_UNDECODABLE;
+            ev.fault_detail = "broken";
+            feed_both(w, INPUT_CALLS, ev);
+        }
+        if (pick(fold_state(w->b->fold)->held ? 10 : 100) == 0) decide_some(w);
+        if (pick(40) == 0) restart(w);
+    }
+    fold_destroy(w->restarted);
+    free_rows(w->rows);
+    bench_destroy(w->b);
 }
 
 static void restarts_change_nothing(void **state)
@@ -278,9 +391,12 @@ static void restarts_change_nothing(void **state)
     (void)state;
     for (int i = 0; i < IDS; i++) snprintf(ids[i], sizeof ids[i], "id-%d", i);
     for (int i = 0; i < ACCOUNTS; i++) snprintf(accounts[i], sizeof accounts[i], "account-%d", i);
-    int64_t restarts = 0;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) restarts += run_world(seed);
-    assert_true(restarts > SEEDS);
+    struct world *w = calloc(1, sizeof *w);
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) run_world(w, seed);
+    assert_true(w->restarts > SEEDS);
+    assert_true(w->holds > SEEDS);
+    assert_true(w->passes > SEEDS);
+    free(w);
 }
 
 // ---- contradictions ----
@@ -311,6 +427,8 @@ static void expect_contradiction(struct past *p, const struct event *calls, size
     struct fold *fold = bench_fold(p->b);
     bool done;
     assert_int_equal(fold_restore_state(fold, &p->rows->state, &e), 0);
+    for (size_t i = 0; i < p->rows->account_count; i++)
+        assert_int_equal(fold_restore_account(fold, &p->rows->accounts[i], NULL, &e), 0);
     for (size_t i = 0; i < p->rows->reject_count; i++)
         assert_int_equal(fold_restore_reject(fold, p->rows->rejects[i], &e), 0);
     int result = fold_replay(fold, calls, count, &done, &e);
@@ -319,8 +437,7 @@ static void expect_contradiction(struct past *p, const struct event *calls, size
     assert_int_equal(e.kind, ERROR_CONFIG);
     if (!strstr(e.text, words)) fail_msg("\"%s\" does not say \"%s\"", e.text, words);
     fold_destroy(fold);
-    for (size_t i = 0; i < p->rows->account_count; i++) free((void *)(uintptr_t)p->rows->accounts[i].id.data);
-    free(p->rows);
+    free_rows(p->rows);
     bench_destroy(p->b);
 }
 
@@ -363,6 +480,25 @@ static void a_broken_record_that_was_accepted_is_noticed(void **state)
     expect_contradiction(&p, p.calls, 3, "offset 0: the record was accepted, but it is broken");
 }
 
+static void a_last_record_that_is_gone_is_noticed(void **state)
+{
+    (void)state;
+    struct past p = make_past();
+    p.rows->state.log[INPUT_CALLS].accepted = 1; // else the counts tell
+    p.rows->state.log[INPUT_CALLS].voids = 1;
+    expect_contradiction(&p, p.calls, 2, "offset 2: the last record that was read is not there");
+}
+
+static void a_suspension_of_no_instant_is_noticed(void **state)
+{
+    (void)state;
+    struct past p = make_past();
+    settle(p.b);
+    store_step(p.rows, p.b->fold);
+    assert_int_equal(p.rows->accounts[0].state, ACCOUNT_SUSPENDED);
+    expect_contradiction(&p, p.calls, 3, "account a: its status changes contradict its status");
+}
+
 static void counts_that_do_not_add_up_are_refused(void **state)
 {
     (void)state;
@@ -384,6 +520,8 @@ int main(void)
         cmocka_unit_test(another_record_at_the_position_is_noticed),
         cmocka_unit_test(an_unrecorded_conflict_is_noticed),
         cmocka_unit_test(a_broken_record_that_was_accepted_is_noticed),
+        cmocka_unit_test(a_last_record_that_is_gone_is_noticed),
+        cmocka_unit_test(a_suspension_of_no_instant_is_noticed),
         cmocka_unit_test(counts_that_do_not_add_up_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
