@@ -172,9 +172,11 @@ uint32_t ledger_add_package(struct fold *fold, const struct package *package)
     *added = *package;
     added->id = keep_text(ledger, package->id);
     added->touched = false;
+    added->next = 0;
     ledger->package_count++;
     index_reserve(&ledger->package_index, 1, package_hash, fold);
     index_insert(&ledger->package_index, package_hash(fold, number), number);
+    if (added->remaining == 0) return number; // never drawn: a restart brings many of them
     uint32_t *at = &ledger->accounts[package->account].first_package;
     while (*at && drawn_before(&ledger->packages[*at - 1], added)) at = &ledger->packages[*at - 1].next;
     added->next = *at;
