@@ -1,12 +1,12 @@
 #include "consumer/io/registry.h"
 
+#include "consumer/io/registry_answer.h"
 #include "consumer/io/registry_dir.h"
 
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -22,7 +22,6 @@ enum {
     ANSWER_MAX = 2 * REGISTRY_TEXT_MAX, // bytes; a schema's quotes are escaped in it
     BASE_MAX = 1000, // bytes of a base URL
     PATH_SIZE = 1024,
-    MESSAGE_SIZE = 300,
 };
 
 // What registries answer with status 404 when they mean it (a wrong base URL also gives 404, with no such code).
@@ -267,21 +266,12 @@ static enum verdict judge_failure(const struct registry *r, const char *base, CU
     return TRANSIENT;
 }
 
-// The registry's own words, fit for one line of a log.
-static void message_of(const struct answer *a, char out[MESSAGE_SIZE])
-{
-    const char *message = json_string_value(json_object_get(a->json, "message"));
-    snprintf(out, MESSAGE_SIZE, "%s", message ? message : "no message");
-    for (char *c = out; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f) *c = ' ';
-}
-
 static enum verdict judge_status(const char *base, const struct request *request, const struct answer *a,
                                  struct error *e)
 {
-    char message[MESSAGE_SIZE];
-    json_int_t code = json_integer_value(json_object_get(a->json, "error_code"));
-    message_of(a, message);
+    char message[ANSWER_MESSAGE_SIZE];
+    int64_t code = answer_code(a->json);
+    answer_message(a->json, message);
     if (a->status == 404 && code != 0 && (code == request->absent[0] || code == request->absent[1])) return ABSENT;
     if (a->status == 401 || a->status == 403) {
         error_set(e, ERROR_CONFIG, "schema registry %s: refuses access (%ld): check user, password and their role",
@@ -318,9 +308,9 @@ static enum verdict ask_one(struct registry *r, const struct endpoint *endpoint,
     curl_easy_setopt(r->curl, CURLOPT_ERRORBUFFER, NULL);
     if (code != CURLE_OK) return judge_failure(r, endpoint->base, code, problem, a, e);
     curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &a->status);
-    a->json = a->size ? json_loadb(a->bytes, a->size, 0, NULL) : NULL;
+    a->json = answer_parse(a->bytes, a->size);
     if (a->status < 200 || a->status >= 300) return judge_status(endpoint->base, request, a, e);
-    if (json_is_object(a->json)) return ANSWERED;
+    if (a->json) return ANSWERED;
     error_set(e, ERROR_UNAVAILABLE, "schema registry %s: answers %ld with what is no JSON object: is this its URL?",
               endpoint->base, a->status);
     return TRANSIENT;
@@ -378,39 +368,6 @@ static int malformed(const struct registry *r, const char *what, struct error *e
 
 // ---- the calls ----
 
-static bool has_references(const json_t *answer)
-{
-    return json_array_size(json_object_get(answer, "references")) > 0;
-}
-
-// The text of an answer to GET /schemas/ids/ID; NULL when there is none.
-static char *schema_text(const json_t *answer)
-{
-    const char *text = json_string_value(json_object_get(answer, "schema"));
-    const char *type = json_string_value(json_object_get(answer, "schemaType"));
-    if (!text) return NULL;
-    if ((!type || strcmp(type, "AVRO") == 0) && !has_references(answer)) return strdup(text);
-    json_t *references = json_object_get(answer, "references");
-    json_t *foreign =
-        json_pack("{s:s, s:s, s:O?}", "schema", text, "schemaType", type ? type : "AVRO", "references", references);
-    char *out = foreign ? json_dumps(foreign, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-    json_decref(foreign);
-    return out;
-}
-
-bool registry_foreign(const char *text, char *why, size_t size)
-{
-    json_t *json = json_loads(text, 0, NULL);
-    const char *type = json_string_value(json_object_get(json, "schemaType"));
-    bool foreign = type && json_is_string(json_object_get(json, "schema")) && !json_object_get(json, "type");
-    if (foreign && strcmp(type, "AVRO") == 0)
-        snprintf(why, size, "the schema refers to others; register it as one self-contained text");
-    else if (foreign)
-        snprintf(why, size, "the schema is of type %.32s, not AVRO", type);
-    json_decref(json);
-    return foreign;
-}
-
 enum registry_result registry_fetch(struct registry *r, int32_t id, char **text, struct error *e)
 {
     if (id < 0) return REGISTRY_ABSENT; // registries give out none of these
@@ -419,7 +376,7 @@ enum registry_result registry_fetch(struct registry *r, int32_t id, char **text,
     struct answer answer = {0};
     snprintf(request.path, sizeof request.path, "/schemas/ids/%" PRId32, id);
     enum registry_result result = result_of(ask(r, &request, &answer, e));
-    if (result == REGISTRY_FOUND && !(*text = schema_text(answer.json))) {
+    if (result == REGISTRY_FOUND && !(*text = answer_schema(answer.json))) {
         malformed(r, "schema", e);
         result = REGISTRY_UNAVAILABLE;
     }
@@ -452,13 +409,9 @@ static enum verdict post_schema(struct registry *r, struct request *request, con
     struct answer answer = {0};
     request->body = body_of("schema", text);
     enum verdict verdict = ask(r, request, &answer, e);
-    json_t *number = json_object_get(answer.json, "id");
-    if (verdict == ANSWERED) {
-        bool usable =
-            json_is_integer(number) && json_integer_value(number) >= 0 && json_integer_value(number) <= INT32_MAX;
-        if (usable) *id = (int32_t)json_integer_value(number);
-        if (!usable) malformed(r, "id of 31 bits", e);
-        if (!usable) verdict = TRANSIENT;
+    if (verdict == ANSWERED && !answer_id(answer.json, id)) {
+        malformed(r, "id of 31 bits", e);
+        verdict = TRANSIENT;
     }
     answer_clear(&answer);
     free(request->body);
@@ -513,7 +466,7 @@ int registry_compatibility(struct registry *r, const char *subject, char **level
         request = (struct request){.method = "GET", .path = "/config"};
         verdict = ask(r, &request, &answer, e);
     }
-    const char *text = json_string_value(json_object_get(answer.json, "compatibilityLevel"));
+    const char *text = answer_level(answer.json);
     int failed = verdict == ANSWERED ? 0 : -1;
     if (!failed && !text) failed = malformed(r, "compatibilityLevel", e);
     if (!failed) *level = strdup(text);
