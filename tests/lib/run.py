@@ -69,6 +69,8 @@ PLAN = [
     Ctest("asan", ["-LE", "integration|worlds|bench"]),
     Ctest("tsan", ["-L", "unit|integration"], services=True),
     Check("soak, one minute", ["tests/soak/soak.py", "--minutes", "1"], "release"),
+    # On the services that the tests above have started.
+    Check("mutants", ["tests/mutants/run.py"]),
     Check("clang-tidy", ["tests/tidy.sh", "build/clang"], "clang"),
     Check("coverage", ["tests/coverage.sh", str(VENV / "bin" / "gcovr")]),
 ]

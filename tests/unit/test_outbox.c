@@ -168,6 +168,7 @@ static void an_empty_day_is_closed_too(void **state)
     build();
     assert_int_equal(box.count, 1);
     assert_string_equal(box.content_digest, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_string_equal(box.after.previous_digest, box.digest);
 }
 
 static void a_failure_leaves_the_chain_alone(void **state)

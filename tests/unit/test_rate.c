@@ -163,6 +163,7 @@ static void custom_packages_of_any_larger_size(void **state)
 {
     (void)state;
     fen_t price;
+    assert_true(rate_offer_price(&book, A, 301, &price) && price == 15050000);
     assert_true(rate_offer_price(&book, A, 302, &price) && price == 15100000);
     assert_true(rate_offer_price(&book, A, 1000, &price) && price == 50000000);
     assert_true(rate_offer_price(&book, A, UNITS_OF_RECORD_MAX, &price) && price == INT64_C(50000000000000));

@@ -1,0 +1,82 @@
+// Where the position of a shard stands: in the transaction that publishes its rows, and nowhere else.
+#include "tests/integration/relay_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static char database[512]; // DSN of a database of this test's own
+
+static int make_database(void **state)
+{
+    (void)state;
+    make_relay_database(database, sizeof database);
+    return 0;
+}
+
+static int drop_database(void **state)
+{
+    (void)state;
+    drop_relay_database();
+    return 0;
+}
+
+static int setup(void **state)
+{
+    *state = fixture_create(database, test_brokers(), 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture_destroy(*state);
+    return 0;
+}
+
+static void publish_all(struct fixture *f)
+{
+    struct relay *relay = start_relay(f);
+    assert_int_equal(await(relay, f->last).published, f->last);
+    relay_destroy(relay);
+}
+
+static void test_the_position_is_committed_with_the_rows(void **state)
+{
+    struct fixture *f = *state;
+    const atomic_bool stop = false;
+    struct error e = {0};
+    int64_t n = -1;
+    bool has_hash = false;
+    uint8_t hash[32];
+    add_rows(f, 5, 0);
+    publish_all(f);
+    assert_int_equal(published_position(&f->publisher, SHARD, &stop, &n, &has_hash, hash, &e), PUBLISHED_FOUND);
+    assert_int_equal(n, 5);
+    assert_true(has_hash);
+    assert_memory_equal(hash, f->hash, sizeof hash);
+}
+
+// The worst case of a lost offset: nothing in PostgreSQL says either that rows were published.
+static void test_an_offset_that_is_gone_is_not_zero(void **state)
+{
+    struct fixture *f = *state;
+    add_rows(f, 5, 0);
+    publish_all(f);
+    must_sql(f->pg, "update settled.shards set relayed = 0");
+    delete_group(f);
+    add_rows(f, 3, 0);
+    publish_all(f);
+    read_topics(f, "read_committed");
+    assert_int_equal(f->seen_count, 8);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_the_position_is_committed_with_the_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_offset_that_is_gone_is_not_zero, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, make_database, drop_database);
+}

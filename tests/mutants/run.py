@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""Small wrong changes that a test must notice: each NN-NAME.patch is applied to a copy of the sources, built, and the
+tests that it names must then fail. The last line counts them: "N passed, N failed".
+
+    tests/mutants/run.py [--all | --third 0|1|2] [--only REGEX] [--list]
+
+Without --all a third of them runs, chosen by the commit, so that consecutive commits go through all of them; with
+SETTLED_LONG=1 all run. A patch opens with lines that say what is wrong, and one that names the tests:
+
+    # tests: PROGRAM:CASE ...
+
+PROGRAM is a test of tests/CMakeLists.txt, CASE one of its cmocka cases. Those of integration_* need the services; the
+variables SETTLED_TEST_* tell of running ones, else they are started here.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "lib"))
+import services  # noqa: E402 (the path is set above)
+
+CASE_SECONDS = 60
+# Without optimisation or debug information: most of the time goes into compiling and linking.
+CONFIGURE = ["cmake", "-G", "Ninja", "-B", "build", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_C_FLAGS=-O0"]
+
+
+class Broken(Exception):
+    """What is wrong with a mutant itself, or with the tree without it."""
+
+
+@dataclasses.dataclass
+class Mutant:
+    name: str
+    patch: pathlib.Path
+    what: str
+    tests: list  # (program, case)
+
+
+def read_mutant(path):
+    head = []
+    for line in path.read_text().splitlines():
+        if not line.startswith("# "):
+            break
+        head.append(line[2:])
+    named = [line for line in head if line.startswith("tests: ")]
+    tests = [tuple(each.split(":")) for line in named for each in line.split()[1:]]
+    if not tests or any(len(each) != 2 for each in tests):
+        raise Broken(f"{path.name} has no line of the form '# tests: PROGRAM:CASE ...'")
+    return Mutant(path.stem, path, " ".join(line for line in head if line not in named), tests)
+
+
+def chosen(mutants, options):
+    if options.only:
+        return [each for each in mutants if re.search(options.only, each.name)]
+    if options.all or (options.third is None and os.environ.get("SETTLED_LONG") == "1"):
+        return mutants
+    third = options.third
+    if third is None:
+        head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, check=False).stdout
+        third = hashlib.sha256(head).digest()[0] % 3
+    print(f"a third of {len(mutants)} mutants; --third {third} repeats it, --all runs all")
+    return mutants[third::3]
+
+
+def copy_tree(to):
+    """What git knows and what is new, so that neither builds nor results go along."""
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            capture_output=True, check=True).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        source, target = ROOT / name, to / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+class Bench:
+    """A copy of the sources, built; mutants are applied to it one after the other."""
+
+    def __init__(self, folder, environment):
+        self.folder = folder
+        # No repository above the copy may be mistaken for its own.
+        self.environment = {**environment, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+
+    def command(self, *command, seconds=600, **variables):
+        """Returns (status, output); status 124 after `seconds`."""
+        try:
+            with tempfile.TemporaryFile() as out:
+                status = services.run_to_end(command, timeout=seconds, cwd=self.folder,
+                                             env={**self.environment, **variables}, stdin=subprocess.DEVNULL,
+                                             stdout=out, stderr=subprocess.STDOUT)
+                out.seek(0)
+                return status, out.read().decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            return 124, ""
+
+    def build(self, programs):
+        return self.command("cmake", "--build", "build", "--parallel", str(os.cpu_count() or 1), "--target",
+                            *sorted(programs))
+
+    def case(self, program, case):
+        """Runs one case; returns "passed", "failed" or what else came of it."""
+        status, output = self.command(f"build/tests/{program}", seconds=CASE_SECONDS, SETTLED_TEST_CASES=case)
+        if status == 124:
+            return f"did not end within {CASE_SECONDS} s"
+        if status == 0:
+            return "passed" if f"[       OK ] {case}\n" in output else "did not run"
+        started = f"[ RUN      ] {case}\n" in output
+        return "failed" if started else f"did not run: status {status}"
+
+    def prepare(self, programs):
+        copy_tree(self.folder)
+        for status, output in (self.command(*CONFIGURE), self.build(programs)):
+            if status != 0:
+                raise Broken(f"the sources do not build:\n{output[-3000:]}")
+
+    def apply(self, mutant):
+        """Returns what undoes it."""
+        before = {}
+        for name in re.findall(r"^--- a/(\S+)", mutant.patch.read_text(), re.MULTILINE):
+            target = self.folder / name
+            before[target] = target.read_bytes() if target.is_file() else b""
+        status, output = self.command("git", "apply", str(mutant.patch))
+        if status != 0:
+            raise Broken(f"does not apply: {output.strip()}. The code has moved on: make the same wrong change by hand "
+                         f"and put `git diff -U1` of it below the comment of {mutant.patch.name}")
+        return before
+
+    def judge(self, mutant):
+        """Returns the case that noticed it."""
+        before = self.apply(mutant)
+        try:
+            status, output = self.build({program for program, _ in mutant.tests})
+            if status != 0:
+                raise Broken(f"does not compile:\n{output[-3000:]}")
+            said = []
+            for program, case in mutant.tests:
+                outcome = self.case(program, case)
+                if outcome == "failed":
+                    return f"{program}:{case}"
+                said.append(f"{program}:{case} {outcome}")
+            raise Broken(f"survives: {', '.join(said)}. Add a case that fails with it")
+        finally:
+            for target, content in before.items():
+                target.write_bytes(content)
+
+
+def services_needed(mutants):
+    """What start_asked takes, for the integration programs that the variables name no running services for."""
+    programs = {program for mutant in mutants for program, _ in mutant.tests}
+    have = os.environ.get
+    relay = any(program.startswith("integration_relay") for program in programs)
+    store = relay or any(program.startswith("integration_store") for program in programs)
+    return {"kafka": int(relay and not have("SETTLED_TEST_BROKERS")), "postgres": store and not have("SETTLED_TEST_DSN")}
+
+
+def run(bench, mutants):
+    """Prints a line for each; returns how many failed."""
+    start = time.monotonic()
+    tests = sorted({each for mutant in mutants for each in mutant.tests})
+    bench.prepare({program for program, _ in tests})
+    for program, case in tests:
+        outcome = bench.case(program, case)
+        if outcome != "passed":
+            raise Broken(f"{program}:{case} {outcome} without any mutant")
+    print(f"built; {len(tests)} cases pass without a mutant ({time.monotonic() - start:.0f} s)", flush=True)
+    failed = 0
+    for mutant in mutants:
+        start = time.monotonic()
+        try:
+            said = f"caught by {bench.judge(mutant)}"
+            outcome = "ok    "
+        except Broken as broken:
+            said, outcome = str(broken), "FAILED"
+            failed += 1
+        print(f"{outcome} {mutant.name} ({time.monotonic() - start:.1f} s): {said}", flush=True)
+    return failed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true")
+    which.add_argument("--third", type=int, choices=range(3))
+    which.add_argument("--only", metavar="REGEX")
+    parser.add_argument("--list", action="store_true", help="print what each gets wrong and run nothing")
+    options = parser.parse_args()
+    services.adopt_orphans()
+    services.stop_on_signals()
+    try:
+        mutants = chosen([read_mutant(path) for path in sorted(HERE.glob("*.patch"))], options)
+        if options.list:
+            for mutant in mutants:
+                print(f"{mutant.name}: {mutant.what}")
+            return 0
+        if not mutants:
+            raise Broken("no mutant is chosen")
+        with services.Services() as owner:
+            variables = services.start_asked(owner, **services_needed(mutants))
+            folder = owner.folder / "mutants"
+            folder.mkdir()
+            failed = run(Bench(folder, {**os.environ, **variables}), mutants)
+        print(f"{len(mutants) - failed} passed, {failed} failed")
+        return 1 if failed else 0
+    except (Broken, services.ServiceError) as broken:
+        print(f"{broken}\n0 passed, 1 failed")
+        return 1
+    except services.Stopped as stopped:
+        return 128 + stopped.args[0]
+    finally:
+        services.reap_all()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
