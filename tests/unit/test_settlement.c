@@ -300,7 +300,7 @@ static bool settle_account(struct model *m, int account, day_t day, const struct
         if (m->calls[i].account == account && !m->calls[i].settled && m->calls[i].day <= day)
             order[count++] = &m->calls[i];
     if (count == 0) return false;
-    qsort(order, count, sizeof *order, compare_calls);
+    qsort(order, count, sizeof(struct model_call *), compare_calls);
     for (size_t i = 0; i < count; i++) {
         order[i]->settled = true;
         bill_call(m, order[i]);
