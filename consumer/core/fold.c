@@ -5,8 +5,8 @@
 //         OPEN ── the held day is released ───────────────────────────► CUT (RELEASE)
 //         CUT  ── the day is found to be held ────────────────────────► OPEN
 //         CUT  ── the day is settled ─────────────────────────────────► OPEN (the next day)
-//   day   all three logs CUT and too many broken records ─► HELD; a decision brings it below the share ─► released
-//         due, and its calls log stopped by so many of them ─► HELD
+//   day   each log CUT, or stopped by rejects, and too many broken calls ─► HELD; a decision brings them below the
+//         share ─► released
 #include "consumer/core/fold_state.h"
 #include "consumer/core/memory.h"
 
@@ -177,20 +177,23 @@ static void hold(struct fold *fold)
     for (int i = 0; i < INPUT_COUNT; i++) fold->log[i] = (struct log_progress){.clock_end = -1};
 }
 
+// Judged when the day is due and each log has come to its cutoff, or to a stop: the others must not wait for a calls log
+// that rejects have stopped, or broken calls would stop top-ups.
+static void hold_if_broken(struct fold *fold)
+{
+    bool due = false;
+    for (enum input i = 0; i < INPUT_COUNT; i++) {
+        if (fold->log[i].cut == CUT_NONE && !is_stopped(fold, i)) return;
+        due = due || fold->log[i].cut != CUT_NONE;
+    }
+    if (due && must_hold(fold)) hold(fold);
+}
+
 static void cut(struct fold *fold, enum input input, enum cut_by by)
 {
     assert(fold->log[input].cut == CUT_NONE);
     fold->log[input].cut = by;
-    for (int i = 0; i < INPUT_COUNT; i++)
-        if (fold->log[i].cut == CUT_NONE) return;
-    if (by != CUT_RELEASE && must_hold(fold)) hold(fold);
-}
-
-// The day is due, but a calls log that rejects have stopped comes to no cutoff: the others must not wait for it, or
-// broken calls would stop top-ups.
-static void hold_if_stopped(struct fold *fold)
-{
-    if (!fold->state.held && is_stopped(fold, INPUT_CALLS) && must_hold(fold)) hold(fold);
+    hold_if_broken(fold);
 }
 
 static void release(struct fold *fold)
@@ -223,7 +226,6 @@ void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t as
     if (!fold_wants_end(fold, input, asked_at_ms) || end < fold->state.log[input].next) return;
     fold->log[input].clock_end = end;
     cut_at_clock_end(fold, input);
-    if (input == INPUT_CALLS && fold->log[input].cut == CUT_NONE) hold_if_stopped(fold);
 }
 
 // ---- positions ----
@@ -288,7 +290,7 @@ static enum fold_stop admit(struct fold *fold, enum input input, const struct ev
     }
     if (event->schema_pending) return FOLD_SCHEMA;
     if (is_stopped(fold, input)) {
-        if (input == INPUT_CALLS && now_ms >= fold->due_at) hold_if_stopped(fold);
+        hold_if_broken(fold);
         return FOLD_REJECTS;
     }
     if (arena_used(fold->step.arena) > STEP_BYTES_MAX || fold->step.emission_count > STEP_ROWS_MAX ||
