@@ -22,6 +22,9 @@ struct question {
 struct ends {
     struct ends_options options;
     rd_kafka_t *client;
+    // Held so that librdkafka counts the topics among those it knows: only of these it asks for the leaders again when
+    // one has moved. Otherwise a query goes to the old one until the cache expires, a quarter of an hour.
+    rd_kafka_topic_t *topics[INPUT_COUNT];
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t asked;
@@ -82,8 +85,18 @@ static bool answer(struct ends *ends, int32_t shard, enum input input)
     question->state = QUESTION_ANSWERED;
     question->answer = found;
     ends->open--;
-    ends->trouble[0] = '\0';
     return true;
+}
+
+// Every open question once: a log whose leader is gone does not keep the others from being answered. Caller holds the
+// lock.
+static bool answer_all(struct ends *ends)
+{
+    bool good = true;
+    for (int32_t p = 0; p < ends->options.partitions; p++)
+        for (int i = 0; i < INPUT_COUNT && !ends->stopping; i++)
+            if (question_of(ends, p, (enum input)i)->state == QUESTION_ASKED) good &= answer(ends, p, (enum input)i);
+    return good;
 }
 
 static void *ends_main(void *argument)
@@ -95,11 +108,10 @@ static void *ends_main(void *argument)
             pthread_cond_wait(&ends->asked, &ends->lock);
             continue;
         }
-        bool good = true;
-        for (int32_t p = 0; p < ends->options.partitions && good; p++)
-            for (int i = 0; i < INPUT_COUNT && good && !ends->stopping; i++)
-                if (question_of(ends, p, (enum input)i)->state == QUESTION_ASKED) good = answer(ends, p, (enum input)i);
-        if (!good && !ends->stopping) wait_locked(ends, RETRY_MS);
+        if (answer_all(ends))
+            ends->trouble[0] = '\0';
+        else if (!ends->stopping)
+            wait_locked(ends, RETRY_MS);
     }
     pthread_mutex_unlock(&ends->lock);
     return NULL;
@@ -107,6 +119,8 @@ static void *ends_main(void *argument)
 
 static void free_all(struct ends *ends)
 {
+    for (int i = 0; i < INPUT_COUNT; i++)
+        if (ends->topics[i]) rd_kafka_topic_destroy(ends->topics[i]);
     if (ends->client) rd_kafka_destroy(ends->client);
     pthread_cond_destroy(&ends->asked);
     pthread_mutex_destroy(&ends->lock);
@@ -132,6 +146,7 @@ int ends_create(const struct ends_options *options, struct ends **out, struct er
     rd_kafka_conf_t *conf = client_conf(&ours, &options->properties, e);
     if (conf) ends->client = client_create(RD_KAFKA_CONSUMER, conf, e);
     if (!ends->client) goto failed;
+    for (int i = 0; i < INPUT_COUNT; i++) ends->topics[i] = rd_kafka_topic_new(ends->client, options->topics[i], NULL);
     if (!ends->questions || pthread_create(&ends->thread, NULL, ends_main, ends)) {
         error_set(e, ERROR_RESTART, "memory or threads are short");
         goto failed;
