@@ -1,6 +1,7 @@
 // Any bytes as a configuration file, up to a zero byte, and what is behind it as an override (-X): refused with
 // reasons, or a configuration within its bounds.
 #include "consumer/config.h"
+#include "text_of.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -38,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct error e = {0};
     const uint8_t *zero = size > 0 ? memchr(data, 0, size) : NULL;
     size_t file_size = zero ? (size_t)(zero - data) : size;
-    char *override = zero ? strndup((const char *)zero + 1, size - file_size - 1) : NULL;
+    char *override = zero ? text_of(zero + 1, size - file_size - 1) : NULL;
     const char *const overrides[] = {override};
     if (config_load(file_of(data, file_size), override ? 1 : 0, overrides, &config, &e) == 0)
         check(&config);

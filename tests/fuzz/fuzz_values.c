@@ -2,6 +2,7 @@
 // position in Kafka. Up to a zero byte, the first byte says as what.
 #include "consumer/config_table.h"
 #include "consumer/io/publisher.h"
+#include "text_of.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -83,9 +84,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) return 0;
     size_t what = data[0] % (AS_KEY + config_key_count);
-    char *text = strndup((const char *)data + 1, size - 1);
+    char *text = text_of(data + 1, size - 1);
     struct config config = {.file = strdup("settled.yaml")};
-    if (!text || !config.file) abort();
+    if (!config.file) abort();
     switch (what) {
     case AS_DAY:
         check_day(text);

@@ -298,7 +298,7 @@ def test_a_wrong_deployment_holds_the_day_until_requeued(deploy):
     assert d.sql("select distinct cut_by from settled.day_cutoffs where business_day = %s", NEXT) == [("RELEASE",)]
     d.drain("2026-11-04T00:10:00+08:00")
     assert billed(d)["good", DAY] == (1, INSIGHT)
-    assert 50 < billed(d)["good", NEXT][0] < 160
+    assert 50 < billed(d)["good", NEXT][0] <= 160  # how many come before the release is not settled by the rules
     assert d.sql("select usage_day::text, sum(calls)::int, sum(amount)::bigint from settled.settlement_lines "
                  "group by 1 order by 1") == [(DAY, 1, INSIGHT), (NEXT, 160, 160 * INSIGHT)]
     no_call_is_lost(d, 161, rejected=110)
