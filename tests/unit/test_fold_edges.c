@@ -193,6 +193,63 @@ static void records_below_the_position_are_dropped(void **state)
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 1);
 }
 
+// ---- batches ----
+
+static void feed_batches(struct bench *b, struct fold *fold, const struct event *events, size_t count, size_t most)
+{
+    struct error e = {0};
+    for (size_t done = 0; done < count;) {
+        size_t taken, size = count - done < most ? count - done : most;
+        enum fold_stop stop = fold_records(fold, INPUT_CALLS, events + done, size, b->now, &taken, &e);
+        done += taken;
+        if (stop == FOLD_SCHEMA)
+            done++; // as if its schema had come, and told that it is void
+        else
+            assert_int_equal(stop, FOLD_MORE);
+    }
+}
+
+// Records are looked up ahead of being judged; what is judged in between changes nothing.
+static void batches_of_any_size_are_judged_alike(void **state)
+{
+    struct bench *b = *state;
+    enum { COUNT = 600 };
+    static char ids[COUNT][16];
+    struct event *events = calloc(COUNT, sizeof *events);
+    b->now = at(b, 0, HOUR);
+    for (int i = 0; i < COUNT; i++) {
+        int id = i * 7 % 311; // most of them twice
+        snprintf(ids[i], sizeof ids[i], "c%d", id);
+        events[i] = call(b, id % 3 ? "a" : "b", ids[i], id % 5 ? 10 : -1, at(b, 0, 0));
+        events[i].timestamp = b->now;
+        if (i % 13 == 0) events[i].key = (struct slice){0};
+        if (i % 17 == 0) events[i].record.field[CALL_CALL_ID] = (struct value){0};
+        if (i % 29 == 0) events[i].offset -= 3; // delivered before
+        if (i % 31 == 0) events[i].schema_pending = true;
+        if (i % 37 == 0) {
+            events[i] = event(b, INPUT_CALLS, "a", b->now);
+            events[i].fault = REJECT_UNDECODABLE;
+            events[i].fault_detail = "x";
+        }
+    }
+    feed_batches(b, b->fold, events, COUNT, 1);
+    static const size_t sizes[] = {2, 7, 15, 16, 17, 33, COUNT};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        struct fold *other = bench_fold(b);
+        fold_begin(other, (int64_t[INPUT_COUNT]){0, 0, 0});
+        feed_batches(b, other, events, COUNT, sizes[s]);
+        assert_memory_equal(fold_state(b->fold), fold_state(other), sizeof(struct fold_state));
+        assert_int_equal(fold_step(b->fold)->reject_count, fold_step(other)->reject_count);
+        for (size_t i = 0; i < fold_step(other)->reject_count; i++) {
+            assert_int_equal(fold_step(b->fold)->rejects[i].offset, fold_step(other)->rejects[i].offset);
+            assert_int_equal(fold_step(b->fold)->rejects[i].reason, fold_step(other)->rejects[i].reason);
+        }
+        fold_destroy(other);
+    }
+    assert_true(fold_state(b->fold)->log[INPUT_CALLS].duplicates > 100);
+    free(events);
+}
+
 // ---- decisions ----
 
 static struct decision decide_about(enum decision_kind kind, int64_t offset)
@@ -395,6 +452,7 @@ int main(void)
         CASE(a_cut_log_takes_nothing_more),
         CASE(an_end_below_the_position_is_stale),
         CASE(records_below_the_position_are_dropped),
+        CASE(batches_of_any_size_are_judged_alike),
         CASE(decisions_about_nothing_are_refused),
         CASE(a_decision_about_an_earlier_day_weighs_on_no_open_one),
         CASE(rows_that_contradict_each_other_are_refused),

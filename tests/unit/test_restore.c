@@ -178,7 +178,7 @@ struct world {
     struct fold *restarted;
     struct rows *rows;
     size_t call_count;
-    struct event calls[EVENTS + ROWS];
+    struct event calls[2 * EVENTS + ROWS];
     size_t broken_count;
     int64_t broken[ROWS]; // offsets of broken calls that nobody has decided about
     int64_t restarts, holds, passes;
@@ -333,6 +333,15 @@ static void feed_both(struct world *w, enum input input, struct event ev)
     commit_both(w);
 }
 
+// A call of before once more; broken ones too.
+static struct event repeated(struct world *w)
+{
+    struct event ev = w->calls[pick((int64_t)w->call_count)];
+    ev.offset = w->b->offsets[INPUT_CALLS]++;
+    ev.timestamp = w->b->now;
+    return ev;
+}
+
 static void restart(struct world *w)
 {
     fold_destroy(w->restarted);
@@ -372,6 +381,7 @@ static void run_world(struct world *w, uint64_t seed)
             if (!close_both(w)) break;
         enum input input = pick(8) ? INPUT_CALLS : pick(4) ? INPUT_CREDITS : INPUT_PURCHASES;
         feed_both(w, input, random_event(w->b, input, w->b->now));
+        if (w->call_count > 0 && pick(4) == 0) feed_both(w, INPUT_CALLS, repeated(w));
         for (int i = pick(400) ? BURST : 0; i < BURST; i++) { // a wrong deployment
             struct event ev = random_event(w->b, INPUT_CALLS, w->b->now);
             ev.fault = REJECT_UNDECODABLE;
