@@ -38,20 +38,27 @@ static void decode_body(struct event *event, const struct plan *plan, struct sha
     fault(event, REJECT_UNDECODABLE, detail);
 }
 
+static bool schema_id(struct slice value, int32_t *id)
+{
+    const unsigned char *bytes = (const unsigned char *)value.data;
+    if (!bytes || value.size < FRAME_BYTES || bytes[0] != 0) return false;
+    *id = (int32_t)((uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 | (uint32_t)bytes[4]);
+    return true;
+}
+
 static void decode_value(struct reader *reader, const struct shard_host *host, struct event *event)
 {
-    const unsigned char *value = (const unsigned char *)event->value.data;
-    if (!value) {
+    int32_t id;
+    if (!event->value.data) {
         fault(event, REJECT_UNDECODABLE, "no value");
         return;
     }
-    if (event->value.size < FRAME_BYTES || value[0] != 0) {
+    if (!schema_id(event->value, &id)) {
         fault(event, REJECT_UNDECODABLE,
               "unknown framing: a value begins with a zero byte and the 4-byte id of its schema");
         return;
     }
-    uint32_t id = (uint32_t)value[1] << 24 | (uint32_t)value[2] << 16 | (uint32_t)value[3] << 8 | (uint32_t)value[4];
-    struct writer writer = writer_of(reader, host, (int32_t)id);
+    struct writer writer = writer_of(reader, host, id);
     switch (writer.state) {
     case WRITER_PENDING:
         event->schema_pending = true;
@@ -65,6 +72,22 @@ static void decode_value(struct reader *reader, const struct shard_host *host, s
     case WRITER_INCOMPATIBLE:
         fault(event, REJECT_INCOMPATIBLE_SCHEMA, writer.why);
         break;
+    }
+}
+
+// Asks for the schemas of what stands behind a record that waits for its own: ids that nobody has then wait their ten
+// seconds together, not in turn.
+static void look_ahead(struct reader *reader, const struct shard_host *host, size_t at)
+{
+    while (at < reader->block->used) {
+        const struct raw *raw = block_at(reader->block, at);
+        int32_t id;
+        if (raw->kind == RAW_END) {
+            at += raw_bytes(RAW_NULL, RAW_NULL);
+            continue;
+        }
+        if (schema_id(raw_value(raw), &id)) writer_of(reader, host, id);
+        at += raw_bytes(raw->key_size, raw->value_size);
     }
 }
 
@@ -87,7 +110,10 @@ size_t reader_decode(struct reader *reader, const struct shard_host *host, int64
         decode_value(reader, host, event);
         at += raw_bytes(raw->key_size, raw->value_size);
         scratch->after[count++] = at;
-        if (event->schema_pending) break;
+        if (event->schema_pending) {
+            look_ahead(reader, host, at);
+            break;
+        }
     }
     return count;
 }

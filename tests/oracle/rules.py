@@ -10,6 +10,7 @@ import decimal
 import hashlib
 import io
 import json
+import zlib
 
 import fastavro
 import yaml
@@ -62,6 +63,11 @@ def murmur2(data):
         h = (h ^ int.from_bytes(tail, "little")) * m & mask
     h = (h ^ h >> 13) * m & mask
     return (h ^ h >> 15) & 0x7FFFFFFF
+
+
+def partition_of(partitioner, key, partitions):
+    """As Java's clients choose it, or librdkafka's `consistent`."""
+    return (murmur2(key) if partitioner == "murmur2" else zlib.crc32(key)) % partitions
 
 
 class Book:
@@ -320,7 +326,7 @@ class Shard:
         account = r["account_id"]
         if record.key is None or account is None or record.key != account:
             raise Rejected("MISROUTED")
-        if murmur2(account) % self.world.partitions != self.number:
+        if partition_of(self.world.partitioner, account, self.world.partitions) != self.number:
             raise Rejected("MISROUTED")
         if not self.is_valid(log, r):
             raise Rejected("INVALID")
@@ -432,7 +438,7 @@ class Shard:
         record_id = decoded and decoded[ID[log]]
         time = decoded and decoded[TIME[log]]
         key, value = record.key, record.value
-        if value is not None and len(value) > 900_000:
+        if value is not None and (len(value) > 900_000 or len(value) + 2 * len(key or b"") > 950_000):
             value = None
         self.rejects.append({
             "topic": self.world.topics[log], "partition": self.number, "offset": record.offset,
@@ -559,7 +565,8 @@ class World:
     share (ppm), book (SHA-256). `records`: log -> partition -> delivered records in order of offset."""
 
     def __init__(self, *, first_day, partitions, topics, records, schemas, books, parameter_rows, decisions=(),
-                 timestamps="create"):
+                 timestamps="create", partitioner="murmur2"):
+        self.partitioner = partitioner
         self.first_day, self.partitions, self.topics, self.records = first_day, partitions, topics, records
         self.schemas, self.rows, self.decisions = schemas, parameter_rows, list(decisions)
         self.books = sorted((Book(data) for data in books), key=lambda book: book.effective_from or 0)
@@ -571,9 +578,11 @@ class World:
         self.shards = [Shard(self, number) for number in range(partitions)]
 
     def drain(self, clock, ends, decided=None):
-        """`ends`: log -> partition -> end offset; `decided`: shard -> number of its last decision by then."""
+        """`ends`: log -> partition -> end offset; `decided`: shard -> number of its last decision by then. Returns the
+        shards that have not settled a day that is due."""
         for shard in self.shards:
             shard.drain(clock, {log: ends[log][shard.number] for log in LOGS}, (decided or {}).get(shard.number, 0))
+        return [shard.number for shard in self.shards if clock >= shard.due()]
 
     def parameters(self, day):
         return [row for row in self.rows if row["from_day"] is None or row["from_day"] <= day][-1]
@@ -581,7 +590,7 @@ class World:
     def parameters_sha256(self, day):
         """Of the canonical text that pricing/README.md describes."""
         row, book = self.parameters(day), self.book(day)
-        fixed = {"first_day": str(date_of(self.first_day)), "timestamps": self.timestamps, "partitioner": "murmur2",
+        fixed = {"first_day": str(date_of(self.first_day)), "timestamps": self.timestamps, "partitioner": self.partitioner,
                  "partitions": self.partitions, "time_zone": "Asia/Shanghai"}
         in_force = {"from_day": None if row["from_day"] is None else str(date_of(row["from_day"])),
                     "grace_ms": row["grace"], "late_days": row["late_days"],

@@ -5,14 +5,15 @@ import datetime
 import io
 import json
 import random
+import time
 import uuid
 
 import fastavro
 
 from oracle import avro, rules
+from worlds import writers
 
 MINUTE, HOUR = 60_000, 3_600_000
-TOLERANCE = GRACE = 5 * MINUTE
 FIRST_DAYS = ["2024-02-26", "2024-12-29", "2025-02-26", "2025-06-01", "2025-10-30"]
 LEADS = [0, 1, 9_999, 10_000, 10_001, 19_999, 20_000, 49_999, 50_000, 99_999, 100_000, 499_999, 500_000, 10**9]
 OFFERS = {"AUDIENCE_INSIGHT": [(50, 10_000_000), (100, 15_000_000), (301, 15_050_000)],
@@ -20,7 +21,11 @@ OFFERS = {"AUDIENCE_INSIGHT": [(50, 10_000_000), (100, 15_000_000), (301, 15_050
 WRONG_OFFERS = {"AUDIENCE_INSIGHT": [(250, 10_000_000), (50, 10_000_001), (300, 26_999_999)],
                 "PURCHASE_INTENT": [(801_001, 120_150_000), (10, 7_000), (10_000, 0), (-10_000, 7_000_000)]}
 ACCOUNTS = ["acme", "a" * 128, "账户-一", "😀/é", "0f8fad5b-d9cb-469f-a165-70867728950e", "B2", "x y"]
-BAD_TEXTS = [b"", b"a" * 129, b"tab\there", b"\xff\xfe", b"\xed\xa0\x80", "\x85".encode(), b"nul\0"]
+BAD_TEXTS = [b"", b"a" * 129, "é".encode() * 65, b"tab\there", b"del\x7f", b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\x80",
+             b"cut \xe4\xba", "\x85".encode(), b"nul\0"]
+ODD_IDS = ["号😀", "i" * 128, "é" * 64, "nbsp\xa0", " ", "quote'\"\\;--", "%s%n", "{0b4f6f0a-3f63-4b1e-9d4e-111111111111}"]
+UNKNOWN_IDS = [0, 987_654_321, 2**31 - 1, 2**31, 2**32 - 1]
+JSON_SCHEMA = '{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}'
 
 
 def day_number(text):
@@ -34,6 +39,18 @@ def base(record):
 def plain(field, kind):
     """The field with another type and nothing else."""
     return {"name": field["name"], "type": kind}
+
+
+class Drawn:
+    """A writer's schema that writers.py drew."""
+
+    def __init__(self, change, record, rng):
+        schema = change(base(record), rng)
+        self.text, self.encoder = json.dumps(schema), writers.Encoder(schema, rng)
+
+    def encode(self, record, _time_field):
+        return self.encoder.record({name: value.encode() if isinstance(value, str) and name not in ("service", "kind")
+                                    else value for name, value in record.items()})
 
 
 class Variant:
@@ -113,7 +130,8 @@ def foreign(log):
     other = {"type": "record", "name": "SomethingElse", "fields": [{"name": "x", "type": "long"}]}
     floating = base(rules.RECORDS[log])
     floating["fields"] = [plain(f, "double") if f["name"] == rules.TIME[log] else f for f in floating["fields"]]
-    return [lacking, other, floating]
+    renamed = writers.other_enum(base(rules.RECORDS[log]), None)
+    return [lacking, other, floating, renamed]
 
 
 class Message:
@@ -124,22 +142,37 @@ class Message:
 
 class Generator:
     def __init__(self, seed, register):
-        """`register`: takes a subject's suffix and a schema's text, gives its id."""
+        """`register`: takes a subject's suffix and a schema's text (and its kind), gives its id."""
         self.random = random.Random(seed)
         self.seed, self.register = seed, register
-        self.first_day = day_number(self.random.choice(FIRST_DAYS))
-        self.partitions = self.random.choice([2, 3])
-        self.late_days = self.random.choice([1, 2, 3])
+        self.live = seed % 10 == 9  # the brokers' timestamps: all that is sent comes today
+        self.first_day = rules.day_of(self.now()) if self.live else day_number(self.random.choice(FIRST_DAYS))
+        self.partitions = self.random.choice([2, 3, 4])
+        self.partitioner = self.random.choice(["murmur2", "murmur2", "crc32"])
+        self.late_days = self.random.choice([0, 1, 2, 3])
+        self.grace = self.random.choice([0, 1000, 5 * MINUTE, 3 * HOUR])
+        self.tolerance = self.random.choice([0, 5 * MINUTE, 2 * HOUR])
+        self.share = self.random.choice([0, 1, 1, 20])  # percent
         self.days = self.random.randint(4, 9)
         self.held_day = self.random.randrange(1, self.days) if seed % 5 == 2 else None
         self.accounts = self.random.sample(ACCOUNTS, self.random.randint(3, len(ACCOUNTS)))
         self.ids = [str(uuid.UUID(int=self.random.getrandbits(128))) for _ in range(30)]
-        self.ids += [each.upper() for each in self.ids[:3]] + [f"id-{n}" for n in range(30)] + ["号😀", "i" * 128]
+        self.ids += [each.upper() for each in self.ids[:3]] + [f"id-{n}" for n in range(30)] + ODD_IDS
         self.kept = {log: [] for log in rules.LOGS}
-        self.schemas = {log: [(v, self.id_of(log, v.text)) for v in variants(log)] for log in rules.LOGS}
+        self.unknown_due = seed % 6 == 4
+        self.balances = {}  # of accounts, as the last drain left them
+        self.schemas = {log: [(v, self.id_of(log, v.text)) for v in variants(log) + self.drawn(log)] for log in rules.LOGS}
         self.lean = {log: (v := lean(log), self.id_of(log, v.text)) for log in rules.LOGS}
         self.strange = {log: (v := strange_enum(log), self.id_of(log, v.text)) for log in (rules.CALLS, rules.CREDITS)}
         self.foreign = {log: [self.id_of(log, json.dumps(each)) for each in foreign(log)] for log in rules.LOGS}
+        self.foreign[rules.CALLS].append(self.register("json", JSON_SCHEMA, "JSON"))
+
+    def drawn(self, log):
+        return [Drawn(change, rules.RECORDS[log], self.random) for change in self.random.sample(writers.RESOLVE, 3)]
+
+    @staticmethod
+    def now():
+        return int(time.time() * 1000)
 
     def id_of(self, log, text):
         return self.register(f"{log}-{uuid.UUID(int=self.random.getrandbits(128))}", text)
@@ -151,17 +184,19 @@ class Generator:
         points = sorted(self.random.sample(range(self.days), self.random.randint(1, 2)))
         found = []
         for day in points:
-            due = rules.start_of(self.first_day + day + 1) + GRACE
+            due = rules.start_of(self.first_day + day + 1) + self.grace
             found.append(due + self.random.choice([-1, 0, 1, 3 * HOUR, -2 * HOUR]))
-        found.append(rules.start_of(self.first_day + self.days) + GRACE + self.random.choice([0, HOUR]))
+        found.append(rules.start_of(self.first_day + self.days) + self.grace + self.random.choice([0, HOUR]))
         return sorted(set(found))
 
     def instant(self, start, end):
         """A broker's timestamp, often where days meet."""
+        if self.live:
+            return self.now()
         at = self.random.randrange(start, end)
         if self.random.random() < 0.25:
             midnight = rules.start_of(rules.day_of(at))
-            at = midnight + self.random.choice([-1, 0, 1, GRACE - 1, GRACE, GRACE + 1, MINUTE])
+            at = midnight + self.random.choice([-1, 0, 1, self.grace - 1, self.grace, self.grace + 1, MINUTE])
         return min(max(at, start), end - 1)
 
     def own_time(self, timestamp):
@@ -171,7 +206,7 @@ class Generator:
         if pick < 0.70:
             return rules.start_of(rules.day_of(timestamp)) + self.random.choice([-1, 0, 1])
         if pick < 0.80:
-            return timestamp + self.random.choice([TOLERANCE, TOLERANCE + 1, TOLERANCE - 1, 1000])
+            return timestamp + self.random.choice([self.tolerance, self.tolerance + 1, self.tolerance - 1, 1000])
         return timestamp - self.random.randint(1, self.late_days + 2) * rules.DAY + self.random.randrange(HOUR)
 
     # --- records ---
@@ -195,8 +230,11 @@ class Generator:
 
     def credit(self, timestamp):
         kind = self.random.choice(["TOP_UP", "TOP_UP", "TOP_UP", "ADJUSTMENT"])
-        amount = self.random.choice([1, 220_000, 10_000_000, 10**11, 10**13, 10**13 + 1, -1, -5_000_000, 0])
-        return {"credit_id": self.random.choice(self.ids), "account_id": self.random.choice(self.accounts),
+        account = self.random.choice(self.accounts)
+        owed = -self.balances.get(account, 0)  # zero, and one fen beside it, are where accounts are resumed or not
+        amount = self.random.choice([1, 220_000, 10_000_000, 10**11, 10**13, 10**13 + 1, -1, -5_000_000, 0,
+                                     owed, owed, owed + 1, owed - 1])
+        return {"credit_id": self.random.choice(self.ids), "account_id": account,
                 "kind": kind, "amount": amount, "currency": self.random.choice(["CNY"] * 12 + ["USD"]),
                 "credited_at": self.own_time(timestamp), "reason": self.random.choice([None, "理由"]),
                 "reference": None}
@@ -313,6 +351,8 @@ class Generator:
         messages = self.jittered(messages)
         if self.seed % 7 == 3:
             messages.append(self.huge(end - 1))
+        if self.unknown_due:
+            messages += self.of_unknown_schemas(start, end)
         if self.seed % 4 == 1:
             self.transact(messages)
         return messages
@@ -332,7 +372,22 @@ class Generator:
         if not start <= at < end:
             return []
         key = self.accounts[0].encode()
-        return [Message(rules.CALLS, key, b"\0\0\0", at + n) for n in range(130)]
+        partition = self.partition(key)
+        found = [Message(rules.CALLS, key, b"\0\0\0", at + n) for n in range(100)]
+        # What is only in the wrong partition is billed when it is sent again.
+        found += [self.astray(at + n, partition) for n in range(30)]
+        # While the day is held, the logs go on in it.
+        later = start + (end - start) // 2
+        return found + [self.message(log, self.random.randrange(later, end)) for log in rules.LOGS for _ in range(5)]
+
+    def astray(self, at, partition):
+        record = {**self.call(at), "call_id": str(uuid.UUID(int=self.random.getrandbits(128))), "occurred_at": at}
+        message = self.framed(rules.CALLS, record, at, self.schemas[rules.CALLS][0])
+        message.partition = partition
+        return message
+
+    def partition(self, key):
+        return rules.partition_of(self.partitioner, key or b"", self.partitions)
 
     def huge(self, timestamp):
         record = {**self.call(timestamp), "request_id": "r" * 950_000}
@@ -340,6 +395,14 @@ class Generator:
         if self.random.random() < 0.5:
             message.value += b"left over"
         return message
+
+    def of_unknown_schemas(self, start, end):
+        """Ids that the registry does not have: once, as they cost a drain ten seconds."""
+        self.unknown_due = False
+        messages = [self.message(rules.CALLS, self.instant(start, end)) for _ in UNKNOWN_IDS]
+        for message, number in zip(messages, UNKNOWN_IDS):
+            message.value = b"\0" + number.to_bytes(4, "big") + (message.value or b"")[5:]
+        return messages
 
     def transact(self, messages):
         number = 0

@@ -10,6 +10,7 @@ import argparse
 import collections
 import concurrent.futures
 import datetime
+import hashlib
 import io
 import json
 import os
@@ -36,6 +37,8 @@ OUTPUTS = {"settlements": "Settlement", "status": "AccountStatusChanged", "day_c
 KEYS = (*rules.LOGS, *OUTPUTS)
 BOOK = ROOT / "pricing" / "pricebooks" / "apcas.yaml"
 UNHELD = 75
+STAMPS = {"create": confluent_kafka.TIMESTAMP_CREATE_TIME, "log-append": confluent_kafka.TIMESTAMP_LOG_APPEND_TIME}
+KEYLESS = 78  # `rejects requeue` could not send all again: one without a key belongs nowhere
 
 
 def rfc3339(instant):
@@ -64,18 +67,22 @@ class World:
         self.schemas = {}
         self.generator = generate.Generator(seed, self.register)
         self.books = [BOOK.read_bytes()]
-        self.billing = {"first_day": str(rules.date_of(self.generator.first_day)), "grace": "5m",
-                        "late_days": self.generator.late_days, "future_tolerance": "5m", "max_reject_share": "1%",
-                        "timestamps": "create"}
+        self.billing = {"first_day": str(rules.date_of(self.generator.first_day)), "grace": f"{self.generator.grace}ms",
+                        "late_days": self.generator.late_days, "future_tolerance": f"{self.generator.tolerance}ms",
+                        "max_reject_share": f"{self.generator.share}%",
+                        "timestamps": "log-append" if self.generator.live else "create"}
         self.drains, self.log = [], ""
+        self.statuses = {}  # of drains, by their place in `drains`
+        self.open_transaction = None
         self.make_topics()
         self.write_config(BOOK)
 
     # --- set up ---
 
-    def register(self, subject, text):
+    def register(self, subject, text, kind="AVRO"):
         request = urllib.request.Request(
-            f"{self.registry}/subjects/{self.name}-{subject}/versions", json.dumps({"schema": text}).encode(),
+            f"{self.registry}/subjects/{self.name}-{subject}/versions",
+            json.dumps({"schema": text, "schemaType": kind}).encode(),
             {"Content-Type": "application/vnd.schemaregistry.v1+json"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             number = json.load(answer)["id"]
@@ -84,7 +91,8 @@ class World:
 
     def make_topics(self):
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
-        settings = {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}
+        settings = {"retention.ms": "-1",
+                    "message.timestamp.type": "LogAppendTime" if self.generator.live else "CreateTime"}
         made = admin.create_topics([
             confluent_kafka.admin.NewTopic(
                 self.topics[key], self.generator.partitions, 1,
@@ -95,7 +103,7 @@ class World:
     def write_config(self, book):
         config = {
             "kafka": {"brokers": self.brokers, "group": self.name, "properties": {"session.timeout.ms": "6000"}},
-            "topics": self.topics, "schemas": {"registry": self.registry}, "postgres": {"dsn": self.dsn},
+            "topics": {**self.topics, "partitioner": self.generator.partitioner}, "schemas": {"registry": self.registry}, "postgres": {"dsn": self.dsn},
             "pricing": {"book": str(book)}, "billing": self.billing, "run": {"workers": 1}, "http": {"listen": ""},
             "log": {"level": "info"}}
         self.config = self.folder / "settled.yaml"
@@ -116,14 +124,31 @@ class World:
         self.settled("schemas", "register")
         start = rules.start_of(self.generator.first_day)
         clocks = self.generator.clocks()
+        self.draw_events(len(clocks))
         for number, clock in enumerate(clocks):
             # A later drain's records begin a little before the clock of the one before: the broker's time is not ours.
             self.send(self.generator.batch(start, max(clock + self.random.choice([0, 2 * generate.MINUTE]), start + 1)))
-            if number + 1 == len(clocks) and self.seed % 3 == 0:
-                self.send_from_the_future(clock)
+            happens = {event for event, when in self.events.items() if when == number}
+            astray = self.send_from_the_future(clock) if "astray" in happens else None
+            if "open" in happens:
+                self.leave_open(clock)
+            if "accept" in happens:
+                self.accept_some()
             self.drain(clock)
+            if "open" in happens:
+                self.end_open()
+            if astray:
+                self.pass_by(astray, clock)
+                self.drain(clock)
+            self.generator.balances = dict(self.sql("select account_id, balance from settled.accounts"))
             start = clock
             self.change_something(number, clock)
+
+    def draw_events(self, drains):
+        """Before or after which drain what happens; most things happen in some worlds only."""
+        shares = {"astray": 0 if self.generator.live else .4, "open": .3, "accept": .3}
+        self.events = {event: self.random.randrange(drains) if self.random.random() < share else None
+                       for event, share in shares.items()}
 
     def change_something(self, number, clock):
         """Parameters and price books that come into force on a day that no shard has opened."""
@@ -169,7 +194,7 @@ class World:
 
     def producer(self, more=()):
         return confluent_kafka.Producer({"bootstrap.servers": self.brokers, "enable.idempotence": True,
-                                         "linger.ms": 5, "message.max.bytes": 1048576, **dict(more)})
+                                         "linger.ms": 5, "message.max.bytes": 1048576, "log_level": 3, **dict(more)})
 
     @staticmethod
     def grouped(messages):
@@ -186,7 +211,7 @@ class World:
     def produce(self, producer, message):
         partition = message.partition
         if partition is None:
-            partition = rules.murmur2(message.key) % self.generator.partitions if message.key is not None else 0
+            partition = self.generator.partition(message.key)
         while True:
             try:
                 producer.produce(self.topics[message.log], message.value, message.key, partition=partition,
@@ -197,13 +222,57 @@ class World:
         producer.poll(0)
 
     def send_from_the_future(self, clock):
-        """A record that no clock can have stamped ends its log in a drain."""
+        """A record that no clock can have stamped ends its log in a drain. Returns where it stands."""
         log = self.random.choice(rules.LOGS)
-        self.send([self.generator.framed(log, self.generator.fresh(log, clock), clock + generate.TOLERANCE + 1)])
+        ahead = self.generator.tolerance + self.random.choice([1, 400 * rules.DAY])
+        message = self.generator.framed(log, self.generator.fresh(log, clock), clock + ahead)
+        stands = []
+        producer = self.producer()
+        producer.produce(self.topics[log], message.value, message.key, partition=self.generator.partition(message.key),
+                         timestamp=message.timestamp, on_delivery=lambda _error, sent: stands.append(sent))
+        producer.flush(30)
+        self.send([self.generator.message(log, clock) for _ in range(5)])  # they wait behind it, or stand elsewhere
+        return stands[0].topic(), stands[0].partition(), stands[0].offset()
+
+    def pass_by(self, astray, clock):
+        """An operator lets the record be judged as of an instant; the request is the row that `rejects pass` adds."""
+        topic, partition, offset = astray
+        as_of = datetime.datetime.fromisoformat(rfc3339(clock - self.random.randrange(generate.HOUR)))
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute(
+                "insert into settled.requests (shard, kind, topic, kafka_offset, operator, content, requested_at, state)"
+                " values (%s, 'PASS', %s, %s, 'oracle', %s, %s, 'WAITING')",
+                (partition, topic, offset, f"{topic}/{partition}/{offset}", as_of))
+
+    def accept_some(self):
+        """Rejects that an operator takes the loss of; too few of them to decide whether a day is held."""
+        rows = self.sql("select topic, partition, kafka_offset from settled.rejects where decision is null"
+                        " order by random() limit 3")
+        if rows:
+            self.settled("rejects", "accept", *("/".join(map(str, row)) for row in rows), "--operator", "oracle")
+
+    def leave_open(self, clock):
+        """A transaction that is open while a drain runs: what stands behind its records is not stable yet."""
+        self.ends()  # what was sent before is stable
+        self.open_transaction = self.producer({"transactional.id": f"{self.name}-open"})
+        self.open_transaction.init_transactions(30)
+        self.open_transaction.begin_transaction()
+        self.produce(self.open_transaction, self.generator.message(rules.CALLS, clock))
+        self.open_transaction.flush(30)
+        self.send([self.generator.message(log, clock) for log in rules.LOGS for _ in range(4)])
+
+    def end_open(self):
+        if self.random.random() < 0.5:
+            self.open_transaction.commit_transaction(30)
+        else:
+            self.open_transaction.abort_transaction(30)
+        self.open_transaction = None
 
     def ends(self):
         """Where each log ends, once no transaction is pending any more: its end marker can come after the commit's reply."""
         deadline = time.monotonic() + 60
+        if self.open_transaction:
+            return self.ends_by("read_committed")
         while True:
             stable, last = (self.ends_by(level) for level in ("read_committed", "read_uncommitted"))
             if stable == last:
@@ -221,18 +290,23 @@ class World:
         return found
 
     def drain(self, clock):
-        self.drains.append((clock, self.ends(), self.decided()))
-        command = ["run", "--drain", "--clock", rfc3339(clock)]
-        if self.seed % 2 == 1:
-            self.killed(command)
-        done = self.settled(*command, status=(0, UNHELD))
-        if done.returncode == 0:
-            return
-        # Held: an operator takes the loss, and the day is released.
-        self.settled("rejects", "accept", "--reason", "UNDECODABLE", "--operator", "oracle")
         ends = self.ends()
-        self.settled(*command)
+        command = ["run", "--drain", "--clock", rfc3339(clock)]
+        if self.seed % 4 == 1:
+            self.killed(command)
+        if self.drain_once(clock, ends, command) == 0:
+            return
+        # Held: what was sent astray is sent again, of the rest an operator takes the loss, and the day is released.
+        broken = ["--topic", "calls", "--operator", "oracle"]
+        self.settled("rejects", "requeue", "--reason", "MISROUTED", *broken, status=(0, KEYLESS))
+        self.settled("rejects", "accept", *broken)
+        self.drain_once(clock, self.ends(), command)
+
+    def drain_once(self, clock, ends, command):
+        done = self.settled(*command, status=(0, UNHELD))
+        self.statuses[len(self.drains)] = done.returncode
         self.drains.append((clock, ends, self.decided()))
+        return done.returncode
 
     def killed(self, command):
         """The same drain, killed somewhere: it must change nothing."""
@@ -303,16 +377,23 @@ class World:
                     " max_reject_share_ppm from settled.parameters order by from_day")]
 
     def oracle(self):
+        timestamps = self.recorded()["timestamps"]
         records = {log: {p: [rules.Record(m.offset(), m.timestamp()[1], m.key(), m.value(),
-                                          m.timestamp()[0] == confluent_kafka.TIMESTAMP_CREATE_TIME) for m in messages]
+                                          m.timestamp()[0] == STAMPS[timestamps]) for m in messages]
                          for p, messages in self.read(log).items()} for log in rules.LOGS}
+        self.values = {(self.topics[log], partition, record.offset): record.value for log, partitions in records.items()
+                       for partition, delivered in partitions.items() for record in delivered}
         world = rules.World(
             first_day=self.generator.first_day, partitions=self.generator.partitions, topics=self.topics,
             records=records, schemas=self.schemas, books=self.books, parameter_rows=self.parameter_rows(),
-            decisions=self.decisions())
-        for clock, ends, decided in self.drains:
-            world.drain(clock, ends, decided)
+            decisions=self.decisions(), **self.recorded())
+        self.undone = [world.drain(clock, ends, decided) for clock, ends, decided in self.drains]
         return world
+
+    def recorded(self):
+        """Of the deployment, what a world may choose."""
+        (timestamps, partitioner), = self.sql("select timestamps, partitioner from settled.deployment")
+        return {"timestamps": timestamps, "partitioner": partitioner}
 
 
 class Differences(list):
@@ -346,8 +427,9 @@ def compare_tables(world, oracle, out):
                   for row in world.sql(f"select {wanted} from settled.{name} {where}")]
         out.rows(name, columns, expected, actual, width)
 
-    table("accounts", ("account_id", "shard", "balance", "status", "account_sequence"),
-          [(a.decode(), s.number, x.balance, x.status, x.changes)
+    table("accounts", ("account_id", "shard", "balance", "status", "account_sequence", "opening", "credits",
+                       "adjustments", "position"),
+          [(a.decode(), s.number, x.balance, x.status, x.changes, x.opening, x.credits, x.adjustments, x.position)
            for s in shards for a, x in s.accounts.items() if x.stored], 1)
     names = ("account_id", "business_day", "settlement_id", "calls", "calls_while_suspended", "amount",
              "opening_balance", "credits", "adjustments", "closing_balance", "status", "shard")
@@ -393,6 +475,73 @@ def compare_tables(world, oracle, out):
           [(row[0].decode(), *row[1:]) for s in shards for row in s.statement], 2)
 
 
+def compare_shards(world, oracle, out):
+    """How far each shard is, what was answered to operators, and how each drain ended."""
+    for shard, day, held, sequence, relayed in world.sql(
+            "select shard, open_day, held_since is not null, sequence, relayed from settled.shards order by shard"):
+        out.same(f"shard {shard}: the open day", oracle.shards[shard].day, plain(day))
+        out.same(f"shard {shard}: held", oracle.shards[shard].held, held)
+        out.same(f"shard {shard}: published", sequence, relayed)
+    for number, undone in enumerate(world.undone):
+        out.same(f"drain {number} of {len(world.undone)}: its status, where shards {undone} have a day left",
+                 UNHELD if undone else 0, world.statuses[number])
+    decided = {(topic, shard, offset): number for shard, number, kind, topic, offset in world.sql(
+        "select shard, number, kind, topic, kafka_offset from settled.decisions where kind <> 'PASS'")}
+    for topic, partition, offset, number in world.sql(
+            "select topic, partition, kafka_offset, decision from settled.rejects"):
+        out.same(f"rejects {topic}/{partition}/{offset}: decision", decided.get((topic, partition, offset)), number)
+    for content, where in world.sql("select content, topic || '/' || shard || '/' || kafka_offset from settled.decisions"):
+        out.same("decisions: content", where, content)
+    for row in world.sql("select * from settled.requests where state <> 'DONE'"):
+        out.append(f"requests: not decided: {row}")
+
+
+def compare_order(shard, messages, out):
+    """`messages`: (sequence, topic's key, message, body) of a shard by sequence. A close and its settlements stand
+    together, after the rejects below its cutoffs and before those that follow."""
+    closes = [(sequence, body) for sequence, key, _, body in messages if key == "day_closes"]
+    rejects = [(sequence, body) for sequence, key, _, body in messages if key == "rejects"]
+    for sequence, close in closes:
+        cutoffs = {cutoff["topic"]: cutoff["to_offset"] for cutoff in close["cutoffs"]}
+        settled = [number for number, key, _, body in messages if key == "settlements"
+                   and body["business_day"] == close["business_day"]]
+        between = [key for number, key, _, _ in messages if min(settled, default=sequence) <= number < sequence]
+        out.same(f"shard {shard}: rejects amid the close of {close['business_day']}", 0, between.count("rejects"))
+        for number, reject in rejects:
+            out.same(f"shard {shard}: reject {reject['topic']}/{reject['offset']} before the close of "
+                     f"{close['business_day']}", reject["offset"] < cutoffs[reject["topic"]], number < sequence)
+
+
+def compare_sequences(world, messages, out):
+    """A row has the sequence of its message."""
+    keys = {"settlements": ("settlements", "account_id, business_day"),
+            "status": ("status_changes", "account_id, account_sequence"),
+            "day_closes": ("day_closes", "shard, business_day"),
+            "rejects": ("rejects", "topic, partition, kafka_offset")}
+    for topic, (table, columns) in keys.items():
+        stored = {tuple(plain(value) for value in row[:-1]): row[-1]
+                  for row in world.sql(f"select {columns}, sequence from settled.{table}")}
+        names = columns.replace("kafka_", "").split(", ")
+        published = {tuple(body[name] for name in names): sequence
+                     for sequence, key, _, body in messages if key == topic}
+        for key in published.keys() | stored.keys():
+            out.same(f"{table} {key}: sequence", published.get(key), stored.get(key))
+
+
+def compare_details(world, messages, out):
+    """A reject says what is wrong; of a value that it leaves out, the length and the SHA-256 as well."""
+    for _, key, message, body in messages:
+        if key != "rejects":
+            continue
+        where = f"reject {body['topic']}/{body['partition']}/{body['offset']}"
+        out.same(f"{where}: has a detail", True, bool(body["detail"]))
+        value = world.values.get((body["topic"], body["partition"], body["offset"]))
+        if value is not None and body["value"] is None:
+            told = body["detail"].replace(",", "")
+            out.same(f"{where}: length and digest in {body['detail']!r}", True,
+                     str(len(value)) in told and hashlib.sha256(value).hexdigest() in told)
+
+
 def plain(value):
     if isinstance(value, datetime.datetime):
         return milliseconds(value)
@@ -411,7 +560,7 @@ def number_dates(value):
 
 
 def compare_topics(world, oracle, out):
-    decoded = {}
+    decoded, everything = {}, []
     for key, record in OUTPUTS.items():
         schema = fastavro.parse_schema(json.loads((avro.SCHEMAS / f"{record}.avsc").read_text()))
         decoded[key] = {
@@ -426,6 +575,10 @@ def compare_topics(world, oracle, out):
         compare_rejects(shard, [body for key, body in bodies if key == "rejects"], out)
         for sequence, key, message, body in messages:
             compare_headers(world, shard.number, key, message, body, out)
+        compare_order(shard.number, messages, out)
+        everything += messages
+    compare_sequences(world, everything, out)
+    compare_details(world, everything, out)
 
 
 def compare_stream(where, expected, actual, out):
@@ -454,7 +607,7 @@ def compare_headers(world, shard, key, message, body, out):
     headers = dict(message.headers() or [])
     expected = {"ce_specversion": b"1.0", "ce_id": identity.encode(),
                 "ce_source": f"/settled/{world.name}/{shard}".encode(),
-                "ce_type": f"settled.{OUTPUTS[key]}.v1".encode()}
+                "ce_type": f"settled.{OUTPUTS[key]}.v1".encode(), "content-type": b"application/avro"}
     out.same(f"{identity}: headers", expected, {name: headers.get(name) for name in expected})
     moment = datetime.datetime.fromisoformat(headers["ce_time"].decode().replace("Z", "+00:00"))
     out.same(f"{identity}: ce_time", instant, milliseconds(moment))
@@ -474,6 +627,7 @@ def run(seed, binary, keep=False):
             world.live()
             oracle = world.oracle()
             compare_tables(world, oracle, out)
+            compare_shards(world, oracle, out)
             compare_topics(world, oracle, out)
             closes = sum(len(s.closes) for s in oracle.shards)
             reasons = collections.Counter(r["reason"] for s in oracle.shards for r in s.rejects)
