@@ -23,7 +23,7 @@ static const uint16_t transitions[RELAY_STATES][RELAY_EVENTS] = {
         },
     [RELAY_POSITION] =
         {
-            [RELAY_ON_POSITION] = TO(RELAY_VERIFY),
+            [RELAY_ON_POSITION] = TO(RELAY_VERIFY) | TO(RELAY_TAILS),
             [RELAY_ON_POSITION_UNKNOWN] = TO(RELAY_TAILS),
             [RELAY_ON_FAILED] = TO(RELAY_POSITION),
             [RELAY_ON_IMPOSSIBLE] = TO(RELAY_HALTED),
@@ -227,6 +227,9 @@ static enum relay_state decide(struct relay_machine *m, const struct relay_event
         m->initialised = true;
         return RELAY_POSITION;
     case RELAY_ON_POSITION:
+        // The relay stores each with a hash. Another's, as of a tool that resets offsets, may lie below what went out
+        // since the last mark.
+        if (!event->has_hash) return RELAY_TAILS;
         take_position(m, event, false);
         return RELAY_VERIFY;
     case RELAY_ON_POSITION_UNKNOWN:

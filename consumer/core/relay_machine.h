@@ -52,7 +52,7 @@ enum relay_event_kind {
     RELAY_ON_ROWS, // rows up to `n` are committed; in any state
     RELAY_ON_CREATED,
     RELAY_ON_INITIALISED,
-    RELAY_ON_POSITION, // n, and the hash of row n where the metadata has it
+    RELAY_ON_POSITION, // n, and the hash of row n; without one it is not the relay's own, and as good as unknown
     RELAY_ON_POSITION_UNKNOWN,
     RELAY_ON_TAILS, // n: the highest sequence; 0: all four are empty
     RELAY_ON_VERIFIED, // n: the last row in PostgreSQL; mark; has_hash: row n is there
