@@ -57,6 +57,7 @@ struct shard {
     struct shard_metrics hidden; // its figures while they do not show
     bool drained_rejects; // a drained log waits for an operator
     bool more_requests; // the last look at them was full
+    int64_t located_step; // the row's, for which the ends were asked for once more; -1: they were not
 };
 
 static const char *const state_names[] = {"none", "locating", "replaying", "running", "parked", "fenced", "halted"};
@@ -208,6 +209,7 @@ static void reset_logs(struct shard *shard)
         log->stopped_at = 0;
     }
     shard->drained_rejects = shard->more_requests = false;
+    shard->located_step = -1;
 }
 
 void shard_assign(struct shard *shard, int64_t mono_ms)
@@ -393,6 +395,18 @@ static void start_reading(struct shard *shard, bool replay)
               LOG_END);
 }
 
+// Whoever had the shard before may have read on since the ends were asked for. Asked for after its last commit they tell
+// whether the logs are there. True: wait for them.
+static bool ask_ends_again(struct shard *shard, const struct shard_row *row)
+{
+    bool beyond = false;
+    for (int i = 0; i < INPUT_COUNT; i++) beyond = beyond || row->state.log[i].next > shard->log[i].ends.high;
+    if (!row->begun || !beyond || shard->located_step == row->step) return false;
+    shard->located_step = row->step;
+    for (int i = 0; i < INPUT_COUNT; i++) shard->log[i].located = false;
+    return true;
+}
+
 static void run_locating(struct shard *shard, int64_t mono_ms)
 {
     const struct shard_host *host = shard->host;
@@ -401,7 +415,7 @@ static void run_locating(struct shard *shard, int64_t mono_ms)
     if (mono_ms < shard->retry_at || !ends_known(shard)) return;
     enum store_result result = host->refresh_policy(host->context, &e);
     if (result == STORE_OK) result = host->claim(host->context, shard->id, &row, &e);
-    if (!answered(shard, result, mono_ms, "claim", &e)) return;
+    if (!answered(shard, result, mono_ms, "claim", &e) || ask_ends_again(shard, &row)) return;
     // Nobody else has been here: what is in memory goes on, with what it has not committed yet.
     bool keep = shard->fold && row.epoch == shard->row.epoch + 1 && row.step == shard->row.step;
     if (shard->fold && !keep) drop_fold(shard);

@@ -22,6 +22,8 @@ struct world {
     struct shard_scratch scratch;
     struct block *block; // not handed out yet
     int64_t end[INPUT_COUNT];
+    bool begun; // the row is one that has read the calls log up to `next`, and on to `next_end` until it is claimed
+    int64_t next, next_end;
 };
 
 static int64_t host_clock(void *context)
@@ -31,9 +33,22 @@ static int64_t host_clock(void *context)
 
 static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out, struct error *e)
 {
-    (void)context, (void)shard, (void)e;
-    *out = (struct shard_row){.epoch = 1};
+    struct world *w = context;
+    (void)shard, (void)e;
+    *out = (struct shard_row){.epoch = 1, .begun = w->begun};
+    if (!w->begun) return STORE_OK;
+    out->state.day = w->policy.fixed.first_day;
+    for (int i = 0; i < INPUT_COUNT; i++) out->state.log[i].last_offset = -1;
+    out->state.log[INPUT_CALLS].next = out->state.log[INPUT_CALLS].voids = out->state.calls_from = w->next;
+    w->end[INPUT_CALLS] = w->next_end;
     return STORE_OK;
+}
+
+static enum store_result host_restore(void *context, int32_t shard, const struct shard_row *row, struct fold *fold,
+                                      struct error *e)
+{
+    (void)context, (void)shard;
+    return fold_restore_state(fold, &row->state, e) == 0 ? STORE_OK : STORE_FAILED;
 }
 
 static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row, const struct fold *fold,
@@ -156,6 +171,7 @@ static int set_up(void **state)
         .context = w,
         .clock_ms = host_clock,
         .claim = host_claim,
+        .restore = host_restore,
         .commit = host_commit,
         .load_requests = host_load_requests,
         .refresh_policy = host_refresh_policy,
@@ -229,6 +245,31 @@ static void a_shard_that_comes_back_shows_again(void **state)
     expect_shown(w, SHARD_LOCATING, 1);
 }
 
+// ---- where the logs end ----
+
+// The ends were asked for before the shard was claimed, and its owner of then went on reading.
+static void an_owner_that_read_on_does_not_halt_the_next(void **state)
+{
+    struct world *w = *state;
+    w->begun = true;
+    w->next = w->next_end = 3;
+    shard_assign(w->worker[0], 0);
+    for (int64_t at = 0; at < 1000; at += ROUND_MS) shard_run(w->worker[0], at);
+    assert_int_equal(shard_state(w->worker[0]), SHARD_RUNNING);
+}
+
+static void a_log_that_ends_below_the_position_halts(void **state)
+{
+    struct world *w = *state;
+    w->begun = true;
+    w->next = 3;
+    w->next_end = 2;
+    shard_assign(w->worker[0], 0);
+    for (int64_t at = 0; at < 1000; at += ROUND_MS) shard_run(w->worker[0], at);
+    assert_int_equal(shard_state(w->worker[0]), SHARD_HALTED);
+    assert_non_null(strstr(shard_error(w->worker[0])->text, "read up to offset 3, but the log ends at 2"));
+}
+
 // ---- a record stamped ahead of the clock ----
 
 // Runs the first worker's shard until `until_ms`; returns how often stderr got a line with the text.
@@ -283,6 +324,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_record_ahead_of_the_clock_is_told_of_after_a_minute, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_record_ahead_of_the_clock_is_judged_once_the_clock_is_there, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_log_that_ends_below_the_position_halts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_owner_that_read_on_does_not_halt_the_next, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_shard_that_comes_back_shows_again, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
