@@ -9,9 +9,10 @@ import uuid
 import psycopg
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions
 
 from conftest import ROOT
+from deployment import alter_topic
 
 PARTITIONS = 3
 KEYS = ["calls", "purchases", "credits", "settlements", "status", "day_closes", "rejects"]
@@ -59,10 +60,7 @@ class World:
         return self.admin.describe_configs([resource])[resource].result()[name].value
 
     def alter(self, key, **settings):
-        entries = [ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
-                   for name, value in settings.items()]
-        resource = ConfigResource(ConfigResource.Type.TOPIC, self.topics[key], incremental_configs=entries)
-        self.admin.incremental_alter_configs([resource])[resource].result()
+        alter_topic(self.brokers, self.topics[key], **settings)
 
     def records(self, key):
         """Every committed record of a topic."""

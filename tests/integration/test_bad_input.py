@@ -14,7 +14,7 @@ import fastavro
 import psycopg
 import pytest
 
-from deployment import INPUTS, ROOT, SCHEMAS, ZONE, at
+from deployment import INPUTS, ROOT, SCHEMAS, ZONE, alter_topic, at
 
 DAY, NEXT = "2026-11-01", "2026-11-02"
 AFTER, LATER = "2026-11-02T00:10:00+08:00", "2026-11-03T00:10:00+08:00"
@@ -402,16 +402,6 @@ def test_a_changed_book_of_a_recorded_version(deploy):
     d.drain(AFTER)  # the recorded one goes on
 
 
-def alter(d, key, **settings):
-    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": d.brokers})
-    resource = confluent_kafka.admin.ConfigResource(
-        confluent_kafka.admin.ConfigResource.Type.TOPIC, d.topics[key], incremental_configs=[
-            confluent_kafka.admin.ConfigEntry(
-                name.replace("_", "."), value, incremental_operation=confluent_kafka.admin.AlterConfigOpType.SET)
-            for name, value in settings.items()])
-    admin.incremental_alter_configs([resource])[resource].result(20)
-
-
 @pytest.mark.parametrize("key, settings, message", [
     ("calls", {"cleanup_policy": "compact"}, "has cleanup.policy compact: compaction would take records away"),
     ("credits", {"cleanup_policy": "compact,delete"}, "has cleanup.policy compact,delete"),
@@ -422,7 +412,7 @@ def alter(d, key, **settings):
 ])
 def test_a_topic_that_would_lose_records(deploy, key, settings, message):
     d = deploy(partitions=1, workers=1)
-    alter(d, key, **settings)
+    alter_topic(d.brokers, d.topics[key], **settings)
     told = failing(d, status=78)
     assert message in told and d.topics[key] in told and "run settled topics apply" in told
     d.run("topics", "apply", "--partitions", "1")

@@ -120,6 +120,24 @@ class Process:
         raise AssertionError(f"not ready within {seconds} s ({text.strip()}):\n{self.log[-6000:]}")
 
 
+def alter_topic(brokers, topic, **settings):
+    """Sets a topic's settings, and waits until the broker answers with them: its own copy is a little behind."""
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": brokers})
+    wanted = {name.replace("_", "."): value for name, value in settings.items()}
+    kind, change = confluent_kafka.admin.ConfigResource.Type.TOPIC, confluent_kafka.admin.AlterConfigOpType.SET
+    resource = confluent_kafka.admin.ConfigResource(kind, topic, incremental_configs=[
+        confluent_kafka.admin.ConfigEntry(name, value, incremental_operation=change) for name, value in wanted.items()])
+    admin.incremental_alter_configs([resource])[resource].result(20)
+    deadline = time.monotonic() + 20
+    while True:
+        asked = confluent_kafka.admin.ConfigResource(kind, topic)
+        found = admin.describe_configs([asked])[asked].result(20)
+        if all(found[name].value == value for name, value in wanted.items()):
+            return
+        assert time.monotonic() < deadline, f"{topic} still has {found}"
+        time.sleep(0.05)
+
+
 class Deployment:
     def __init__(self, settled, brokers, dsn, folder, partitions=4, workers=2, inputs_of=None, **billing):
         self.settled, self.brokers, self.dsn, self.folder = settled, brokers, dsn, folder

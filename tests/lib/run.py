@@ -225,7 +225,9 @@ class Run:
         self.need_services()
         report = RESULTS / "pytest.xml"
         report.unlink(missing_ok=True)
-        status, log = self.command("pytest", [*pytest, "--junitxml", str(report),
+        # A file's tests stay in one process, as they share what they set up. More processes than cores: they wait much.
+        beside = ["--numprocesses", str(int(JOBS) + 1), "--dist", "loadfile"]
+        status, log = self.command("pytest", [*pytest, *beside, "--junitxml", str(report),
                                               *(f"tests/{node}" for node in nodes)],
                                    seconds=7200 if self.options.long else 1800)
         before = [each.outcome for each in self.results].count("failed")
