@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KAFKA_TIMEOUT_MS = 5000, OUTPUT_BYTES_MIN = 1000000 };
+enum { KAFKA_TIMEOUT_MS = 5000, OUTPUT_BYTES_MIN = 1000000, BUSIEST_OF_DAYS = 31 };
 
 struct gates {
     const struct config *config;
@@ -79,6 +79,20 @@ static void load_recorded(struct gates *g, struct store *store)
     g->recorded = NULL;
 }
 
+// Held are the calls of the open day, of late_days before it, and of the next that come early.
+static void check_calls_held(struct gates *g, struct store *store)
+{
+    struct error e = {0};
+    int64_t calls = 0, days = g->config->parameters.late_days + 2, most = g->config->max_calls_held;
+    if (store_busiest_day(store, BUSIEST_OF_DAYS, &calls, &e) != STORE_OK)
+        find_error(g, &e);
+    else if (calls > most / days)
+        WARN(g,
+             "run.max_calls_held is %" PRId64 ", but the busiest of the last %d settled days had %" PRId64
+             " calls, and late_days has %" PRId64 " days of them held: a process that has all shards needs %" PRId64,
+             most, BUSIEST_OF_DAYS, calls, days, calls * days);
+}
+
 static void check_database(struct gates *g)
 {
     struct error e = {0};
@@ -87,6 +101,7 @@ static void check_database(struct gates *g)
         find_error(g, &e);
     else
         load_recorded(g, store);
+    if (g->recorded) check_calls_held(g, store);
     store_close(store);
 }
 

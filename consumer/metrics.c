@@ -120,6 +120,17 @@ void metrics_destroy(struct metrics *metrics)
     free(metrics);
 }
 
+int64_t metrics_calls_waiting(const struct metrics *metrics)
+{
+    int64_t waiting = 0;
+    for (int32_t p = 0; p < metrics->partitions; p++) {
+        const struct shard_metrics *shard = &metrics->shards[p];
+        int64_t lag = shard->end[INPUT_CALLS] - shard->position[INPUT_CALLS];
+        if (shard->owned && lag > 0) waiting += lag;
+    }
+    return waiting;
+}
+
 void metrics_commit(struct metrics *metrics, int64_t duration_us)
 {
     int bucket = 0;

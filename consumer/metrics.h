@@ -38,6 +38,8 @@ struct metrics {
 
 int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], struct metrics **out);
 void metrics_destroy(struct metrics *metrics);
+// Records of the calls logs of this process's shards that are not judged yet, as far as their ends are known.
+int64_t metrics_calls_waiting(const struct metrics *metrics);
 void metrics_commit(struct metrics *metrics, int64_t duration_us);
 
 // Prometheus text format 0.0.4, malloc'ed; NULL when memory is short. `now_ms` is for lag in seconds.

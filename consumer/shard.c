@@ -554,13 +554,20 @@ static bool may_read(const struct shard *shard, const struct input_log *log, int
     }
 }
 
-static void broken(struct shard *shard, enum input input, enum fold_stop stop, struct error *e)
+void shard_say_full(const struct metrics *metrics, int64_t held, int64_t most, struct error *e)
+{
+    int64_t waiting = metrics_calls_waiting(metrics);
+    error_set(e, ERROR_CONFIG,
+              "%" PRId64 " calls of open and retained days are held, run.max_calls_held allows %" PRId64
+              ", and %" PRId64 " more records wait in the logs: set it to at least %" PRId64
+              " (about 40 bytes of memory a call), or spread the shards over more processes",
+              held, most, waiting, held + waiting);
+}
+
+static void broken(struct shard *shard, enum fold_stop stop, struct error *e)
 {
     if (stop == FOLD_FULL)
-        error_set(e, ERROR_CONFIG,
-                  "%s: %" PRId64 " calls of open and retained days are held, and run.max_calls_held allows no more: "
-                  "raise it, or spread the shards over more processes",
-                  shard->host->input_topics[input], fold_calls_held(shard->fold));
+        shard_say_full(shard->host->metrics, fold_calls_held(shard->fold), shard->host->max_calls_held, e);
     halt(shard, e);
 }
 
@@ -586,7 +593,7 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
         if (taken > 0) reader->at = scratch->after[taken - 1];
     }
     if (stop == FOLD_FULL || stop == FOLD_BROKEN) {
-        broken(shard, input, stop, &e);
+        broken(shard, stop, &e);
         return false;
     }
     stop_log(shard, input, stop, mono_ms, now_ms);

@@ -94,6 +94,8 @@ void shard_finish(struct shard *shard);
 
 enum shard_state shard_state(const struct shard *shard);
 const struct error *shard_error(const struct shard *shard); // HALTED: why
+// run.max_calls_held is reached: says so in *e (ERROR_CONFIG), with what would be enough for what is known to come.
+void shard_say_full(const struct metrics *metrics, int64_t held, int64_t most, struct error *e);
 struct fold *shard_fold(struct shard *shard); // NULL while there is none
 // In a drain: all that is due is settled and published. *held: an operator has to decide before it can be.
 bool shard_drained(const struct shard *shard, bool *held);

@@ -310,10 +310,7 @@ static void check_calls_held(struct worker *worker)
     worker->calls_held = held;
     if (all <= most) return;
     struct error e;
-    error_set(&e, ERROR_CONFIG,
-              "%" PRId64 " calls of open and retained days are held in this process, and run.max_calls_held allows "
-              "%" PRId64 ": raise it, or spread the shards over more processes",
-              all, most);
+    shard_say_full(worker->shared->metrics, all, most, &e);
     fail(worker, &e);
 }
 

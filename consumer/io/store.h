@@ -53,6 +53,9 @@ enum store_result store_load_deployment(struct store *store, struct deployment *
 enum store_result store_record_deployment(struct store *store, struct deployment *wanted, const char *book_text,
                                           size_t book_size, struct error *e);
 
+// The most calls that all shards accepted in one of the last `days` settled days; 0 when none is settled.
+enum store_result store_busiest_day(struct store *store, int days, int64_t *calls, struct error *e);
+
 // ---- writer schemas seen on the inputs ----
 // *text malloc'ed, NULL when it is not stored.
 enum store_result store_load_schema(struct store *store, int32_t id, char **text, struct error *e);

@@ -145,6 +145,24 @@ enum input store_input_of(const struct store *store, const char *topic)
     return i;
 }
 
+enum store_result store_busiest_day(struct store *store, int days, int64_t *calls, struct error *e)
+{
+    PGresult *row;
+    row_clear(&store->row);
+    put_int4(&store->row, days);
+    enum store_result result = store_ready(store, e);
+    if (result == STORE_OK)
+        result = sql_run(store,
+                         "select coalesce(max(calls), 0)::bigint from (select sum(accepted) as calls"
+                         " from settled.day_cutoffs join settled.deployment on topic = calls_topic"
+                         " group by business_day order by business_day desc limit $1::integer) as days",
+                         &store->row, &row, e);
+    if (result != STORE_OK) return result;
+    *calls = get_int8(row, 0, 0);
+    PQclear(row);
+    return STORE_OK;
+}
+
 // ---- record ----
 
 static enum store_result insert_fixed(struct store *store, const struct deployment *wanted, struct error *e)

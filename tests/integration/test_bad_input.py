@@ -419,6 +419,26 @@ def test_a_topic_that_would_lose_records(deploy, key, settings, message):
     settles_after_all(d)
 
 
+def test_more_calls_than_may_be_held(deploy):
+    """It halts with what would be enough, and goes on with that; afterwards `check` knows what late_days needs."""
+    d = deploy(partitions=1, workers=1)
+    for n in range(1500):
+        d.call("good", f"c{n}", NOON)
+    d.flush()
+    tight = d.write_config("tight.yaml", run={"max_calls_held": 1000})
+    told = failing(d, "--clock", AFTER, status=78, config=tight)
+    found = re.search(r"run\.max_calls_held allows 1000, and \d+ more records wait in the logs: set it to at least (\d+)",
+                      told)
+    assert found and billed(d) == {}, told
+    ended = d.start("--drain", "--clock", AFTER, config=d.write_config("wide.yaml", run={"max_calls_held": int(found[1])}))
+    assert ended.wait() == 0, ended.log
+    assert billed(d) == {("good", DAY): (1500, 1500 * INSIGHT)}
+    for config, words in ((tight, "1500 calls, and late_days has 9 days of them held: a process that has all shards "
+                                  "needs 13500"), (d.config, None)):
+        told = subprocess.run([d.settled, "check", "-c", config], capture_output=True, text=True, check=False).stdout
+        assert (words in told) if words else ("max_calls_held" not in told), told
+
+
 def test_topics_of_unequal_partition_counts(deploy):
     d = deploy(partitions=2, workers=1)
     admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": d.brokers})
