@@ -1,0 +1,227 @@
+#include "tests/sim/check.h"
+
+#include <assert.h>
+#include <string.h>
+
+static bool same(struct slice a, struct slice b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+// ---- the database ----
+
+static void check_logs(struct world *w, int32_t shard, const struct rows *before, const struct rows *after)
+{
+    bool closed = after->closes.count > before->closes.count;
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        const struct log_state *old = &before->state.log[i], *new = &after->state.log[i];
+        if (new->accepted + new->duplicates + new->rejected + new->voids != new->next - new->from)
+            world_fail(w, "I1: shard %d, input %d: verdicts do not add up to the offsets", shard, i);
+        if (before->begun && new->next < old->next)
+            world_fail(w, "I1: shard %d, input %d: the position went back", shard, i);
+        if (before->begun && !closed && new->from != old->from)
+            world_fail(w, "I7: shard %d, input %d: the cutoff moved without a close", shard, i);
+        if (new->next > w->kafka.logs[shard][i].stable)
+            world_fail(w, "I1: shard %d, input %d: read beyond the end", shard, i);
+    }
+}
+
+static void check_closes(struct world *w, int32_t shard, const struct rows *before, const struct rows *after)
+{
+    if (after->closes.count == before->closes.count) {
+        if (before->begun && after->state.day != before->state.day)
+            world_fail(w, "I9: shard %d opened another day without a close", shard);
+        return;
+    }
+    size_t n = after->closes.count;
+    assert(n > 0 && after->closes.at);
+    const struct day_close *close = &after->closes.at[n - 1].close;
+    const struct day_close *last = n > 1 ? &after->closes.at[n - 2].close : NULL;
+    day_t due = last ? last->day + 1 : w->first_policy.fixed.first_day;
+    if (n != before->closes.count + 1 || close->day != due || after->state.day != due + 1)
+        world_fail(w, "I9: shard %d closed day %d, not %d", shard, close->day, due);
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        const struct cutoff *cut = &close->cutoffs[i];
+        int64_t from = last ? last->cutoffs[i].to_offset : 0;
+        if (cut->cut_by == CUT_NONE || cut->to_offset < cut->from_offset || (last && cut->from_offset != from) ||
+            after->state.log[i].from != cut->to_offset)
+            world_fail(w, "I7: shard %d, day %d, input %d: cutoffs do not follow one another", shard, close->day, i);
+        if (cut->accepted + cut->duplicates + cut->rejected + cut->voids != cut->to_offset - cut->from_offset)
+            world_fail(w, "I1: shard %d, day %d, input %d: the cutoff's counts do not add up", shard, close->day, i);
+    }
+}
+
+static void check_settlements(struct world *w, int32_t shard, const struct rows *before, const struct rows *after)
+{
+    for (size_t n = before->settlements.count; n < after->settlements.count; n++) {
+        const struct settlement_row *row = &after->settlements.at[n];
+        const struct settlement *s = &row->settlement;
+        fen_t opening = 0;
+        for (size_t i = 0; i < n; i++) {
+            const struct settlement_row *old = &after->settlements.at[i];
+            if (!same(old->account, row->account)) continue;
+            if (old->settlement.day == s->day)
+                world_fail(w, "I2: shard %d: day %d of an account is settled twice", shard, s->day);
+            opening = old->settlement.closing_balance;
+        }
+        if (s->opening_balance != opening ||
+            s->opening_balance + s->credits + s->adjustments - s->amount != s->closing_balance)
+            world_fail(w, "I4: shard %d: a settlement of day %d does not add up", shard, s->day);
+    }
+}
+
+static void check_balances(struct world *w, int32_t shard, const struct rows *after)
+{
+    for (size_t a = 0; a < after->accounts.count; a++) {
+        const struct account_row *account = &after->accounts.at[a];
+        fen_t sum = 0;
+        int64_t rows = 0;
+        for (size_t i = 0; i < after->credits.count; i++)
+            if (same(after->credits.at[i].account, account->id)) sum += after->credits.at[i].credit.amount, rows++;
+        for (size_t i = 0; i < after->settlements.count; i++)
+            if (same(after->settlements.at[i].account, account->id))
+                sum -= after->settlements.at[i].settlement.amount, rows++;
+        if (sum != account->opening + account->credits + account->adjustments || rows != account->position)
+            world_fail(w, "I4: shard %d: the ledger of %.*s does not add up to its balance", shard,
+                       (int)account->id.size, account->id.data);
+    }
+}
+
+static void check_statuses(struct world *w, int32_t shard, const struct rows *before, const struct rows *after)
+{
+    for (size_t n = before->statuses.count; n < after->statuses.count; n++) {
+        const struct status_row *row = &after->statuses.at[n];
+        enum account_state last = ACCOUNT_ACTIVE;
+        int64_t sequence = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (!same(after->statuses.at[i].account, row->account)) continue;
+            last = after->statuses.at[i].status.state;
+            sequence = after->statuses.at[i].status.account_sequence;
+        }
+        if (row->status.state == last || row->status.account_sequence != sequence + 1)
+            world_fail(w, "I8: shard %d: status changes do not alternate", shard);
+    }
+}
+
+static void check_outbox(struct world *w, int32_t shard, const struct rows *before, const struct rows *after)
+{
+    if (after->chain.sequence != (int64_t)after->outbox.count)
+        world_fail(w, "I3: shard %d counts %d outbox rows and has %d", shard, (int)after->chain.sequence,
+                   (int)after->outbox.count);
+    for (size_t i = before->outbox.count; i < after->outbox.count; i++)
+        if (after->outbox.at[i].sequence != (int64_t)i + 1)
+            world_fail(w, "I3: shard %d: outbox row %d has sequence %d", shard, (int)i + 1,
+                       (int)after->outbox.at[i].sequence);
+}
+
+void check_commit(void *context, int32_t shard, int64_t epoch, const struct rows *before)
+{
+    struct world *w = context;
+    const struct rows *after = &w->postgres.rows[shard];
+    if (epoch != after->epoch)
+        world_fail(w, "I5: epoch %d commits for shard %d while %d owns it", (int)epoch, shard, (int)after->epoch);
+    if (after->step != before->step + 1) {
+        world_fail(w, "I5: shard %d: a commit was written over", shard);
+        return;
+    }
+    check_logs(w, shard, before, after);
+    check_closes(w, shard, before, after);
+    check_settlements(w, shard, before, after);
+    check_balances(w, shard, after);
+    check_statuses(w, shard, before, after);
+    check_outbox(w, shard, before, after);
+}
+
+void check_close(struct process *p, int32_t shard, const struct day_close *close)
+{
+    struct world *w = p->world;
+    const struct due_seen *seen = &w->due[p->number][shard];
+    int day = close->day - w->first_policy.fixed.first_day;
+    if (p->draining) return;
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        if (close->cutoffs[i].cut_by != CUT_CLOCK || day >= DUE_DAYS) continue;
+        if (day >= seen->days || close->cutoffs[i].to_offset < seen->stable[day][i])
+            world_fail(w, "I7: shard %d, day %d, input %d was cut by the clock before its end", shard, close->day, i);
+    }
+}
+
+// ---- the topics ----
+
+bool check_contradicts(const struct world *w, int32_t shard)
+{
+    const struct rows *rows = &w->postgres.rows[shard];
+    int64_t n = w->published[shard];
+    if (n > (int64_t)rows->outbox.count) return true;
+    return n > 0 && memcmp(rows->outbox.at[n - 1].hash, w->published_hash[shard], RELAY_HASH_SIZE) != 0;
+}
+
+// What is published is one chain of rows, whatever became of the database meanwhile.
+static void check_message(struct world *w, int32_t shard, const struct message *message)
+{
+    const struct outbox_row row = {
+        .sequence = message->sequence, .output = message->output, .key = message->key, .body = message->body};
+    uint8_t *hash = w->published_hash[shard];
+    if (message->sequence != w->published[shard] + 1)
+        world_fail(w, "I3: sequence %d of shard %d is published after %d", (int)message->sequence, shard,
+                   (int)w->published[shard]);
+    outbox_chain_hash(hash, &row, hash);
+    if (memcmp(hash, message->hash, RELAY_HASH_SIZE) != 0)
+        world_fail(w, "I3: sequence %d of shard %d does not follow what was published before it",
+                   (int)message->sequence, shard);
+    w->published[shard] = message->sequence;
+}
+
+void check_batch(void *context, const struct batch *batch)
+{
+    struct world *w = context;
+    int32_t shard = batch->shard;
+    for (size_t i = 0; i < batch->messages.count; i++) check_message(w, shard, &batch->messages.at[i]);
+    if (batch->to != w->published[shard])
+        world_fail(w, "I3: shard %d: the offset says %d, the topics have %d", shard, (int)batch->to,
+                   (int)w->published[shard]);
+    // A batch may have left before commits were lost, and arrive after.
+    if (!w->lost_commits && check_contradicts(w, shard))
+        world_fail(w, "I2: shard %d: PostgreSQL does not hold what is published up to %d", shard,
+                   (int)w->published[shard]);
+}
+
+// ---- all the time ----
+
+void check_failed_over(struct world *w)
+{
+    for (int32_t s = 0; s < w->kafka.shards; s++) w->epochs[s] = w->postgres.rows[s].epoch;
+}
+
+// Each process's clock comes to a day's end in its own time; what is in the logs then belongs to the day.
+static void note_due(struct world *w, const struct process *p, int32_t shard)
+{
+    const struct policy *policy = w->postgres.policy;
+    struct due_seen *seen = &w->due[p->number][shard];
+    for (; p->alive && seen->days < DUE_DAYS; seen->days++) {
+        day_t day = policy->fixed.first_day + seen->days;
+        int64_t end = calendar_day_start(day + 1, world_book()->offset_ms);
+        if (process_clock(p) < end + policy_at(policy, day)->grace_ms) return;
+        for (int i = 0; i < INPUT_COUNT; i++) seen->stable[seen->days][i] = w->kafka.logs[shard][i].stable;
+    }
+}
+
+void check_step(struct world *w)
+{
+    for (int p = 0; p < w->process_count; p++)
+        for (int32_t s = 0; s < w->kafka.shards; s++) note_due(w, &w->processes[p], s);
+    for (int32_t s = 0; s < w->kafka.shards; s++) {
+        const struct rows *rows = &w->postgres.rows[s];
+        if (rows->epoch < w->epochs[s]) world_fail(w, "I5: the epoch of shard %d went down", s);
+        w->epochs[s] = rows->epoch;
+        if ((int64_t)rows->outbox.count != rows->chain.sequence)
+            world_fail(w, "I3: shard %d counts %d outbox rows and has %d", s, (int)rows->chain.sequence,
+                       (int)rows->outbox.count);
+        if (w->lost_commits) continue; // what is published is a chain: check_message
+        if (w->published[s] > rows->chain.sequence)
+            world_fail(w, "I3: Kafka has %d rows of shard %d, PostgreSQL %d", (int)w->published[s], s,
+                       (int)rows->chain.sequence);
+        if (rows->relayed > w->published[s])
+            world_fail(w, "I3: shard %d is marked as published up to %d, and is up to %d", s, (int)rows->relayed,
+                       (int)w->published[s]);
+    }
+}

@@ -1,0 +1,203 @@
+#include "tests/sim/oracle.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void oracle_fail(struct oracle *o, const char *format, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    world_fail(o->world, "oracle: shard %d, day %d of %d: %s", o->shard, o->day - o->policy->fixed.first_day,
+               o->world->script.days, text);
+}
+
+bool oracle_same(struct slice a, struct slice b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+int oracle_order(struct slice a, struct slice b)
+{
+    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+struct known_account *oracle_account(struct oracle *o, struct slice id)
+{
+    for (size_t i = 0; i < o->accounts.count; i++)
+        if (oracle_same(o->accounts.at[i].id, id)) return &o->accounts.at[i];
+    struct known_account *added = list_add(&o->accounts);
+    *added = (struct known_account){.id = id};
+    return added;
+}
+
+fen_t oracle_balance(const struct known_account *account)
+{
+    return account->opening + account->credits + account->adjustments;
+}
+
+int64_t oracle_due(const struct oracle *o)
+{
+    return calendar_day_start(o->day + 1, world_book()->offset_ms) + policy_at(o->policy, o->day)->grace_ms;
+}
+
+void oracle_status(struct oracle *o, struct known_account *account, enum cause cause, int64_t effective_at,
+                   struct slice credit_id)
+{
+    account->state = cause == CAUSE_ARREARS ? ACCOUNT_SUSPENDED : ACCOUNT_ACTIVE;
+    account->sequence++;
+    if (o->status_rows == o->rows->statuses.count) {
+        oracle_fail(o, "a status change of %.*s is not there", (int)account->id.size, account->id.data);
+        return;
+    }
+    const struct status_row *row = &o->rows->statuses.at[o->status_rows++];
+    const struct step_status *s = &row->status;
+    bool same = oracle_same(row->account, account->id) && s->account_sequence == account->sequence &&
+                s->state == account->state && s->cause == cause && s->balance == oracle_balance(account) &&
+                s->effective_at == effective_at && oracle_same(s->credit_id, credit_id) &&
+                (cause != CAUSE_ARREARS || s->settlement_day == o->day);
+    if (!same) oracle_fail(o, "a status change of %.*s is another", (int)account->id.size, account->id.data);
+}
+
+// ---- days ----
+
+static void judge_log(struct oracle *o, enum input input, int64_t from, int64_t to)
+{
+    o->log[input] = (struct log_state){.from = from, .next = to};
+    for (int64_t offset = from; offset < to && !o->world->failure[0]; offset++) oracle_judge(o, input, offset);
+}
+
+// Where it was cut: at the first record of the next day; a day that was held was cut where its release found the logs.
+static void check_cutoff(struct oracle *o, enum input input, const struct cutoff *cut)
+{
+    const struct input_topic_log *log = &o->world->kafka.logs[o->shard][input];
+    int64_t due = oracle_due(o);
+    for (int64_t at = cut->from_offset; at < cut->to_offset && cut->cut_by != CUT_RELEASE; at++) {
+        const struct entry *entry = &log->entries.at[at];
+        if (!entry->marker && entry->fate == FATE_COMMITTED && oracle_time(o, input, at) >= due)
+            oracle_fail(o, "input %d: offset %d belongs to the next day", input, (int)at);
+    }
+    // By the broker's time, even if it was passed by an earlier one when its own day had come.
+    bool cuts = cut->to_offset < log->stable &&
+                (log->entries.at[cut->to_offset].timestamp >= due || oracle_time(o, input, cut->to_offset) >= due);
+    if (cut->cut_by == CUT_RECORD && !cuts)
+        oracle_fail(o, "input %d: offset %d cuts nothing", input, (int)cut->to_offset);
+    const struct log_state *counts = &o->log[input];
+    if (cut->accepted != counts->accepted || cut->duplicates != counts->duplicates ||
+        cut->rejected != counts->rejected || cut->voids != counts->voids)
+        oracle_fail(o, "input %d: %d/%d/%d/%d accepted, duplicate, rejected, void, not %d/%d/%d/%d", input,
+                    (int)cut->accepted, (int)cut->duplicates, (int)cut->rejected, (int)cut->voids,
+                    (int)counts->accepted, (int)counts->duplicates, (int)counts->rejected, (int)counts->voids);
+}
+
+// Not more broken calls than may be, less those that an operator decided on while the day was open.
+static void check_hold(struct oracle *o, const struct day_close *close)
+{
+    enum { HELD_FROM = 100, MILLION = 1000000 };
+    const struct cutoff *cut = &close->cutoffs[INPUT_CALLS];
+    int64_t broken = 0, records = cut->accepted + cut->duplicates + cut->rejected;
+    for (size_t i = 0; i < o->rows->rejects.count; i++) {
+        const struct reject_row_of *row = &o->rows->rejects.at[i];
+        const struct step_reject *r = &row->reject;
+        bool decided = row->decision > 0 && o->rows->decisions.at[row->decision - 1].day <= close->day;
+        if (r->input == INPUT_CALLS && r->offset >= cut->from_offset && r->offset < cut->to_offset &&
+            r->reason <= REJECT_INVALID && !decided)
+            broken++;
+    }
+    if (broken >= HELD_FROM && broken * MILLION > records * policy_at(o->policy, close->day)->max_reject_share_ppm)
+        oracle_fail(o, "settled with %d broken calls of %d", (int)broken, (int)records);
+}
+
+static void check_close_row(struct oracle *o, const struct day_close *close)
+{
+    if (close->late != o->late || close->zero_unit_calls != o->zero_unit_calls ||
+        close->settlements != o->settlements || close->amount != o->amount)
+        oracle_fail(o, "its close has other sums");
+    if (strcmp(close->price_book, shelf_at(&o->policy->shelf, close->day)->sha256) != 0)
+        oracle_fail(o, "its close names another price book");
+}
+
+static void judge_days(struct oracle *o)
+{
+    for (size_t i = 0; i < o->rows->closes.count && !o->world->failure[0]; i++) {
+        const struct day_close *close = &o->rows->closes.at[i].close;
+        o->day = close->day;
+        for (enum input in = 0; in < INPUT_COUNT; in++) {
+            judge_log(o, in, close->cutoffs[in].from_offset, close->cutoffs[in].to_offset);
+            check_cutoff(o, in, &close->cutoffs[in]);
+        }
+        check_hold(o, close);
+        oracle_settle(o);
+        check_close_row(o, close);
+    }
+    o->day = o->rows->state.day;
+    for (enum input in = 0; in < INPUT_COUNT; in++) {
+        const struct log_state *log = &o->rows->state.log[in];
+        judge_log(o, in, log->from, log->next);
+        if (log->accepted != o->log[in].accepted || log->duplicates != o->log[in].duplicates ||
+            log->rejected != o->log[in].rejected || log->voids != o->log[in].voids)
+            oracle_fail(o, "input %d: other counts in the open day", in);
+    }
+}
+
+// ---- what is left ----
+
+static void check_accounts(struct oracle *o)
+{
+    if (o->accounts.count != o->rows->accounts.count)
+        oracle_fail(o, "%d accounts, not %d", (int)o->rows->accounts.count, (int)o->accounts.count);
+    for (size_t i = 0; i < o->rows->accounts.count; i++) {
+        const struct account_row *row = &o->rows->accounts.at[i];
+        const struct known_account *a = oracle_account(o, row->id);
+        if (row->opening != a->opening || row->credits != a->credits || row->adjustments != a->adjustments ||
+            row->state != a->state || row->account_sequence != a->sequence || row->position != a->position)
+            oracle_fail(o, "account %.*s is another", (int)row->id.size, row->id.data);
+    }
+}
+
+static void check_packages(struct oracle *o)
+{
+    if (o->packages.count != o->rows->packages.count)
+        oracle_fail(o, "%d packages, not %d", (int)o->rows->packages.count, (int)o->packages.count);
+    for (size_t i = 0; i < o->packages.count && !o->world->failure[0]; i++) {
+        const struct known_package *p = &o->packages.at[i];
+        bool found = false;
+        for (size_t k = 0; k < o->rows->packages.count; k++) {
+            const struct package_row *row = &o->rows->packages.at[k];
+            const struct package *q = &row->package;
+            found = found || (oracle_same(row->account, p->account) && oracle_same(q->id, p->id) &&
+                              q->service == p->service && q->units == p->units && q->used == p->used &&
+                              q->remaining == p->remaining && q->amount == p->amount && q->valid_from == p->from &&
+                              q->valid_until == p->until && q->offset == p->offset);
+        }
+        if (!found) oracle_fail(o, "package %.*s is missing or another", (int)p->id.size, p->id.data);
+    }
+}
+
+static void check_rest(struct oracle *o)
+{
+    check_accounts(o);
+    check_packages(o);
+    if (o->credit_rows != o->rows->credits.count || o->status_rows != o->rows->statuses.count ||
+        o->settlement_rows != o->rows->settlements.count || o->reject_rows != o->rows->rejects.count)
+        oracle_fail(o, "there are credits, status changes, settlements or rejects too many");
+}
+
+void oracle_check(struct world *w)
+{
+    for (int32_t s = 0; s < w->kafka.shards && !w->failure[0]; s++) {
+        struct oracle o = {.world = w, .shard = s, .rows = &w->postgres.rows[s], .policy = w->postgres.policy};
+        if (!o.rows->begun) continue;
+        judge_days(&o);
+        if (!w->failure[0]) check_rest(&o);
+        if (!w->failure[0]) oracle_check_topics(&o);
+        for (size_t i = 0; i < o.accounts.count; i++) list_free(&o.accounts.at[i].spans);
+        list_free(&o.calls);
+        list_free(&o.packages);
+        list_free(&o.credits);
+        list_free(&o.accounts);
+    }
+}

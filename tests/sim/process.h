@@ -1,0 +1,83 @@
+// One process of the group, with one worker: its clock, its shards (consumer/shard.c, driven through struct shard_host
+// as worker.c drives them), its relay (core/relay_machine.c, answered as io/relay.c answers it), its connections.
+#pragma once
+
+#include "consumer/core/relay_machine.h"
+#include "consumer/shard.h"
+#include "tests/sim/postgres.h"
+
+struct world;
+
+// What io/intake.c is for a log.
+struct lane {
+    bool reading;
+    int64_t start, next; // first offset wanted; next to deliver
+    int64_t fetched; // offsets below it may be delivered
+    int64_t told_end;
+};
+
+enum question_state { QUESTION_NONE, QUESTION_ASKED, QUESTION_SENT, QUESTION_ANSWERED };
+struct question {
+    enum question_state state;
+    struct log_ends answer;
+};
+
+// What io/relay.c is for a shard.
+struct publishing {
+    bool added;
+    int64_t epoch, woken;
+    struct relay_machine machine;
+    struct relay_status status;
+    int producer_epoch; // 0: none
+    int batch; // begun and not ended; -1: none
+    int64_t batch_to;
+    uint8_t batch_hash[32];
+};
+// What becomes of the next transaction of a relay.
+enum batch_fate { BATCH_WELL, BATCH_ABORTED, BATCH_UNANSWERED, BATCH_LATE, BATCH_LOST, BATCH_FATES };
+
+struct process {
+    int number;
+    struct world *world;
+    bool alive, draining;
+    int64_t skew; // of its clock, ms
+    int64_t frozen_until, deaf_until; // world ms: does nothing; does not hear of the group
+    int64_t back_at; // dead: starts again then
+    bool dies; // as soon as its turn is over
+    int dies_after; // so many calls of the database from now; -1: not
+    struct error why; // it ended by itself; kind ERROR_NONE: it did not
+    // The worker
+    struct shard_host host;
+    struct metrics *metrics;
+    struct shard *shards[SHARDS_MAX];
+    bool assigned[SHARDS_MAX];
+    uint64_t heard; // generation of the group, as its poll thread has it
+    bool heard_shards[SHARDS_MAX], confirmed;
+    uint64_t assignment; // as its fold thread has it
+    bool unconfirmed;
+    const struct policy *policy;
+    int64_t refreshed_at;
+    struct lane lanes[SHARDS_MAX][INPUT_COUNT];
+    struct question questions[SHARDS_MAX][INPUT_COUNT];
+    struct session session;
+    // The relay
+    struct publishing publishing[SHARDS_MAX];
+    enum batch_fate batch_fate;
+    int64_t drain[SHARDS_MAX][INPUT_COUNT];
+};
+
+void process_start(struct process *process, struct world *world, int number, bool draining);
+// Ends it as SIGKILL does.
+void process_kill(struct process *process);
+void process_stop(struct process *process); // as SIGTERM does
+int64_t process_clock(const struct process *process);
+
+// Each is one turn of one of its threads.
+void process_fold(struct process *process, int32_t shard);
+void process_relay(struct process *process, int32_t shard);
+void process_poll(struct process *process, struct dice *dice);
+void process_ask(struct process *process, int32_t shard, enum input input); // the ends of a log
+// Records come again that were delivered before.
+void process_redeliver(struct process *process, struct dice *dice);
+// In a drain: all that is due is settled and published.
+bool process_drained(const struct process *process);

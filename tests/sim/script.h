@@ -1,0 +1,65 @@
+// What producers will send, drawn from the seed beforehand: records with all that an oracle may know of them, so that it
+// need not decode anything.
+#pragma once
+
+#include "consumer/core/arena.h"
+#include "consumer/core/step.h"
+#include "tests/sim/dice.h"
+#include "tests/sim/list.h"
+
+enum { SHARDS_MAX = 3, ACCOUNTS_MAX = 6, DAYS_MAX = 12 };
+enum { SCHEMA_KNOWN = 11, SCHEMA_UNKNOWN = 12, SCHEMA_INCOMPATIBLE = 13 }; // + 10 * input for the first
+
+// What a record says. Which fields count depends on `input`.
+struct fact {
+    enum input input;
+    enum reject_reason fault; // cannot be decoded: why; the rest but key and value is not set then
+    struct slice key, value;
+    struct slice account, id;
+    enum service service;
+    bool leads_null;
+    int64_t leads;
+    int64_t time;
+    int64_t units, used;
+    fen_t amount;
+    bool foreign_currency;
+    enum credit_kind kind;
+    struct slice reason, reference;
+};
+
+struct send {
+    int64_t at; // world ms
+    int32_t partition;
+    struct fact fact;
+    int transaction; // 0: none
+    bool create_time; // the topic's timestamps were set wrong when it was appended
+};
+
+// The end of a producer's transaction: a marker in each log it wrote to.
+struct ending {
+    int64_t at;
+    int transaction;
+    bool commit;
+};
+
+struct script {
+    int32_t shards;
+    int days;
+    size_t account_count;
+    struct slice accounts[ACCOUNTS_MAX];
+    LIST(struct send) sends; // rising `at`
+    LIST(struct ending) endings; // rising `at`
+};
+
+struct script_options {
+    uint64_t seed;
+    struct arena *arena; // of the bytes
+    const struct policy *policy;
+    int64_t records_max;
+};
+
+int script_days(uint64_t seed);
+void script_make(struct script *script, const struct script_options *options);
+void script_free(struct script *script);
+// Milliseconds of the world at which a day begins.
+int64_t script_day_start(const struct policy *policy, int day);

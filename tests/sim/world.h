@@ -1,0 +1,126 @@
+// One world: everything that runs in it, what goes wrong in it, and what must hold in it all the time.
+#pragma once
+
+#include "tests/sim/process.h"
+
+enum { PROCESSES_MAX = 3, FAULTS_MAX = 40, FAILURE_SIZE = 1200 };
+
+enum fault_kind {
+    FAULT_KILL, // a process, at once
+    FAULT_KILL_INSIDE, // between two of its calls of the database
+    FAULT_FREEZE, // it does nothing for a while, longer than its session lasts
+    FAULT_DEAF, // its poll thread hangs: the others own its shards, and it does not know
+    FAULT_REBALANCE,
+    FAULT_CLOCK, // a process's clock is wrong for a while
+    FAULT_BROKER_CLOCK,
+    FAULT_COMMIT, // what becomes of a process's next COMMIT: a kind of enum commit_fate
+    FAULT_CUT, // a process's connections to PostgreSQL
+    FAULT_POSTGRES_DOWN,
+    FAULT_FAIL_OVER, // to a replica that has every commit
+    FAULT_LOSE_COMMITS, // to one that has not
+    FAULT_KAFKA_DOWN,
+    FAULT_BATCH, // what becomes of a process's next transaction: a kind of enum batch_fate
+    FAULT_TIME_OUT, // the coordinator ends the relays' open transactions
+    FAULT_OFFSET_GONE, // the pseudo group's offset: -1001
+    FAULT_OFFSET_BACK, // somebody sets it back
+    FAULT_REDELIVER,
+    FAULT_RETENTION, // a log begins where it need reach back to no further
+    FAULT_RETENTION_SHORT, // one begins after what is still needed
+    FAULT_REGISTRY_DOWN,
+    FAULT_PARAMETERS, // others are recorded
+    FAULT_BOOK, // another price book is recorded
+    FAULT_KINDS
+};
+extern const char *const fault_names[FAULT_KINDS];
+
+struct fault {
+    int number; // in the whole schedule
+    int64_t step;
+    enum fault_kind kind;
+    uint64_t chance; // what is left to chance in it
+};
+
+struct schedule {
+    size_t count;
+    struct fault faults[FAULTS_MAX];
+};
+
+// A wrong thing that comes right by itself.
+struct cure {
+    int64_t at;
+    enum fault_kind kind;
+    int process;
+    int32_t shard;
+    enum input input;
+};
+
+struct options {
+    uint64_t seed;
+    int64_t records_max;
+    enum breakage breakage;
+    bool trace; // says what happens
+};
+
+// Where each log ended when a process's clock first was past a day's end and grace, by day since the first.
+enum { DUE_DAYS = DAYS_MAX + 8 };
+struct due_seen {
+    int days;
+    int64_t stable[DUE_DAYS][INPUT_COUNT];
+};
+
+struct world {
+    struct options options;
+    struct dice dice;
+    struct arena *arena;
+    struct policy first_policy;
+    struct script script;
+    size_t sent, ended; // of the script
+    struct kafka kafka;
+    struct postgres postgres;
+    int process_count;
+    struct process processes[PROCESSES_MAX];
+    int64_t now, mono, step; // ms of the world, and since its beginning
+    int64_t end; // a while after the last day of the script
+    bool registry_down;
+    uint64_t registry_generation;
+    enum { UNKNOWN_NEW, UNKNOWN_ASKED, UNKNOWN_FOUND } unknown[INPUT_COUNT]; // what is known of the unknown schema
+    bool healed;
+    // The consumer group
+    uint64_t generation;
+    int owner[SHARDS_MAX]; // process, -1: none
+    bool member[PROCESSES_MAX];
+    int64_t heard_at[PROCESSES_MAX]; // monotonic ms
+    int64_t operator_at; // looks again then
+    LIST(struct cure) cures;
+    struct schedule schedule; // as far as it is to happen
+    int injected[FAULT_KINDS];
+    // What may end it without being a failure
+    bool lost_commits, lost_policy, moved_retention, short_retention;
+    int halts; // since all is well again
+    // What the checks remember
+    int64_t epochs[SHARDS_MAX];
+    int64_t published[SHARDS_MAX]; // last sequence that subscribers have seen
+    uint8_t published_hash[SHARDS_MAX][RELAY_HASH_SIZE]; // of its row
+    struct due_seen due[PROCESSES_MAX][SHARDS_MAX];
+    char failure[FAILURE_SIZE]; // "" while all is well
+};
+
+void schedule_draw(struct schedule *schedule, uint64_t seed);
+// Runs a world to its end. The caller looks at `failure` and frees.
+void world_run(struct world *world, const struct options *options, const struct schedule *schedule);
+void world_free(struct world *world);
+
+// The first one counts.
+__attribute__((format(printf, 2, 3))) void world_fail(struct world *world, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void world_say(const struct world *world, const char *format, ...);
+void world_inject(struct world *world, const struct fault *fault);
+void world_heal(struct world *world);
+void world_cure(struct world *world);
+void world_rebalance(struct world *world);
+// Once for all worlds: what is expensive to make.
+void world_prepare(void);
+void world_release(void);
+struct encoder *world_encoder(void);
+struct shard_scratch *world_scratch(void);
+const struct plan *world_plan(enum input input);
+const struct book *world_book(void);
