@@ -26,10 +26,7 @@ def own():
     with Services() as services:
         services.postgres_one = services.postgres(start=False)
         services.kafka_one = services.kafka(start=False)
-        for service in services.all:
-            service.spawn()
-        for service in services.all:
-            service.wait_ready()
+        services.start()
         yield services
 
 

@@ -582,6 +582,13 @@ class Services:
             service.start()
         return service
 
+    def start(self):
+        """Starts what was made with start=False, all of it side by side."""
+        for service in self.all:
+            service.spawn()
+        for service in self.all:
+            service.wait_ready()
+
     def logs(self):
         return [log for service in self.all for log in service.logs if log.exists()]
 
@@ -666,22 +673,15 @@ def run_to_end(command, timeout=None, **options):
 
 
 def start_asked(services, kafka=0, registry=False, postgres=False):
-    """Spawns all before it waits for the first, and returns the variables that tell a command about them."""
+    """Starts them and returns the variables that tell a command about them."""
     variables = {}
     if kafka:
-        cluster = services.kafka(nodes=kafka, start=False)
-        cluster.spawn()
-        variables["SETTLED_TEST_BROKERS"] = cluster.brokers
+        variables["SETTLED_TEST_BROKERS"] = services.kafka(nodes=kafka, start=False).brokers
     if registry:
-        service = services.registry(start=False)
-        service.spawn()
-        variables["SETTLED_TEST_REGISTRY"] = service.url
+        variables["SETTLED_TEST_REGISTRY"] = services.registry(start=False).url
     if postgres:
-        service = services.postgres(start=False)
-        service.spawn()
-        variables["SETTLED_TEST_DSN"] = service.dsn
-    for service in services.all:
-        service.wait_ready()
+        variables["SETTLED_TEST_DSN"] = services.postgres(start=False).dsn
+    services.start()
     return variables
 
 

@@ -185,10 +185,7 @@ def main():
     options = parser.parse_args()
     with Services() as services, tempfile.TemporaryDirectory() as folder:
         postgres, kafka = services.postgres(start=False), services.kafka(start=False)
-        for service in services.all:
-            service.spawn()
-        for service in services.all:
-            service.wait_ready()
+        services.start()
         deployment = Deployment(options.settled, kafka.brokers, postgres.dsn, pathlib.Path(folder),
                                 **options_of_deployment())
         with contextlib.closing(deployment):
