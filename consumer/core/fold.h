@@ -41,7 +41,7 @@ struct fold_state {
     day_t day; // D: the oldest day not settled
     bool held;
     int64_t calls_from; // replay starts here: no call of a retained usage day lies before it
-    day_t horizon; // latest own day of any accepted record: parameters cannot change up to it
+    day_t horizon; // latest day whose price book judged a record: parameters cannot change up to it
     int64_t decisions; // number of the last one
     struct log_state log[INPUT_COUNT];
 };

@@ -211,6 +211,8 @@ static void judge_purchase(struct trial *c, struct verdict *v)
     const struct value *field = c->record->field;
     int64_t purchased_at = field[PURCHASE_PURCHASED_AT].number;
     day_t day = calendar_day(purchased_at, fold->zone_ms);
+    // The book of that day judges it, also when it says no: another one must not come in force behind the verdict.
+    if (day > fold->state.horizon) fold->state.horizon = day;
     if (!check_sale(c, day, v)) return;
     struct package bought = {
         .id = c->id,
@@ -235,7 +237,6 @@ static void judge_purchase(struct trial *c, struct verdict *v)
     bought.account = ledger_account(fold, c->lookup.account, c->account_id);
     uint32_t number = ledger_add_package(fold, &bought);
     step_touch_package(&fold->step, &fold->ledger.packages[number], number);
-    if (day > fold->state.horizon) fold->state.horizon = day;
 }
 
 // ---- credits ----

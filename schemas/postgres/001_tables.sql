@@ -81,7 +81,7 @@ comment on column settled.shards.step is 'commits so far: tells what became of a
 comment on column settled.shards.open_day is 'the oldest day that is not settled; null: the shard has not begun';
 comment on column settled.shards.held_since is 'the open day is held: too many rejects among its calls';
 comment on column settled.shards.calls_from is 'a replay of the calls starts at this offset';
-comment on column settled.shards.horizon is 'latest own day of any accepted record';
+comment on column settled.shards.horizon is 'latest day whose price book judged a record';
 comment on column settled.shards.sequence is 'of the last outbox row; chain_hash is that row''s hash';
 comment on column settled.shards.relayed is 'known to be published up to here';
 

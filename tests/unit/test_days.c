@@ -346,10 +346,18 @@ static void the_horizon_is_the_latest_own_day(void **state)
     ev.timestamp = at(b, 0, 23 * HOUR + 58 * MINUTE);
     accept(b, INPUT_PURCHASES, ev);
     assert_int_equal(fold_state(b->fold)->horizon, b->first_day + 1);
+    // One that is not for sale was judged by the book of its day as well.
+    settle(b);
+    fold_step_done(b->fold);
+    ev = purchase(b, "a", "q", SERVICE_AUDIENCE_INSIGHT, 50, 1, at(b, 2, 0));
+    ev.timestamp = at(b, 1, 23 * HOUR + 58 * MINUTE);
+    b->now = ev.timestamp;
+    reject(b, INPUT_PURCHASES, ev, REJECT_NOT_FOR_SALE);
+    assert_int_equal(fold_state(b->fold)->horizon, b->first_day + 2);
     ev = call(b, "a", "late", -1, at(b, 0, 0));
     ev.timestamp = b->now;
     accept(b, INPUT_CALLS, ev);
-    assert_int_equal(fold_state(b->fold)->horizon, b->first_day + 1);
+    assert_int_equal(fold_state(b->fold)->horizon, b->first_day + 2);
 }
 
 static void a_replay_begins_at_the_first_call_that_is_retained(void **state)
