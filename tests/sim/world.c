@@ -92,6 +92,8 @@ static void take_end(struct world *w, struct process *p)
     if (p->why.text[0] == '\0') world_fail(w, "I10: process %d halts and does not say why", p->number);
     if (!excused) world_fail(w, "I10: process %d halts without a cause: %s", p->number, p->why.text);
     if (w->healed) w->halts++;
+    for (int32_t s = 0; s < w->kafka.shards && w->lost_commits; s++)
+        w->contradicted = w->contradicted || check_contradicts(w, s);
     process_kill(p);
     p->back_at = w->now + dice_below(&w->dice, 5 * SECOND);
 }
@@ -382,12 +384,11 @@ static void drain(struct world *w)
 // I10: nothing goes wrong any more, so it settles, or halts for a cause that no restart can mend.
 static void settle(struct world *w)
 {
-    bool mendable = !w->short_retention;
     world_heal(w);
     if (dice_hit(&w->dice, 20)) drain(w);
     int64_t until = w->step + SETTLING_STEPS;
     while (!w->failure[0] && !all_settled(w) && w->halts < HALTS_MAX && w->step < until) step(w);
-    for (int32_t s = 0; s < w->kafka.shards; s++) mendable = mendable && !check_contradicts(w, s);
+    bool mendable = !w->short_retention && !w->contradicted;
     if (all_settled(w) || (w->halts >= HALTS_MAX && !mendable)) return;
     for (int32_t s = 0; s < w->kafka.shards; s++) {
         const struct rows *rows = &w->postgres.rows[s];

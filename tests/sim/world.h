@@ -96,6 +96,7 @@ struct world {
     int injected[FAULT_KINDS];
     // What may end it without being a failure
     bool lost_commits, lost_policy, moved_retention, short_retention;
+    bool contradicted; // a process halted while Kafka had what PostgreSQL had lost
     int halts; // since all is well again
     // What the checks remember
     int64_t epochs[SHARDS_MAX];
