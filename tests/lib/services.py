@@ -325,18 +325,20 @@ class Postgres(Service):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    # The postmaster stands still while what it forked is listed: else it reaps meanwhile, and the kernel's list leaves
+    # out one that then stands still for ever.
     def pause(self):
-        self._signal_all(signal.SIGSTOP)
+        os.kill(self.process.pid, signal.SIGSTOP)
+        self._signal_forked(signal.SIGSTOP)
         self._paused = True
 
     def cont(self):
         if self._paused:
-            self._signal_all(signal.SIGCONT)
+            self._signal_forked(signal.SIGCONT)
+            os.kill(self.process.pid, signal.SIGCONT)
             self._paused = False
 
-    def _signal_all(self, number):
-        """To the postmaster first, so that it forks no more meanwhile; what it forked may have ended by itself."""
-        os.kill(self.process.pid, number)
+    def _signal_forked(self, number):
         for pid in children(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
