@@ -5,22 +5,30 @@
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, PURPOSE_SCHEDULE = 2, STEPS_A_DAY = 560 };
 
-const char *const fault_names[FAULT_KINDS] = {"kill",          "kill inside",   "freeze",       "deaf",
-                                              "rebalance",     "clock",         "broker clock", "commit",
-                                              "cut",           "postgres down", "fail-over",    "lost commits",
-                                              "kafka down",    "batch",         "time-out",     "offset gone",
-                                              "offset back",   "redeliver",     "retention",    "retention too short",
-                                              "registry down", "parameters",    "price book"};
+const char *const fault_names[FAULT_KINDS] = {"kill",          "kill inside", "freeze",
+                                              "deaf",          "rebalance",   "clock",
+                                              "broker clock",  "commit",      "cut",
+                                              "postgres down", "fail-over",   "lost commits",
+                                              "kafka down",    "batch",       "time-out",
+                                              "offset gone",   "offset back", "outputs gone",
+                                              "redeliver",     "retention",   "retention too short",
+                                              "registry down", "parameters",  "price book"};
 
 // How often each is drawn; those of 0 end a world, so few worlds have them, by draw_kind.
-static const int weights[FAULT_KINDS] = {10, 12, 7, 6, 8, 6, 4, 16, 5, 4, 3, 0, 4, 14, 5, 6, 3, 4, 3, 0, 3, 2, 2};
+static const int weights[FAULT_KINDS] = {10, 12, 7, 6, 8, 6, 4, 16, 5, 4, 3, 0, 4, 14, 5, 6, 3, 0, 4, 3, 0, 3, 2, 2};
 
 // ---- the schedule ----
 
-static enum fault_kind draw_kind(struct dice *d, bool may_lose, bool may_shorten)
+// What few worlds have, for it ends them.
+struct luck {
+    bool loses_commits, loses_records, loses_outputs;
+};
+
+static enum fault_kind draw_kind(struct dice *d, const struct luck *luck)
 {
-    if (may_lose && dice_hit(d, 10)) return FAULT_LOSE_COMMITS;
-    if (may_shorten && dice_hit(d, 5)) return FAULT_RETENTION_SHORT;
+    if (luck->loses_commits && dice_hit(d, 10)) return FAULT_LOSE_COMMITS;
+    if (luck->loses_records && dice_hit(d, 5)) return FAULT_RETENTION_SHORT;
+    if (luck->loses_outputs && dice_hit(d, 5)) return FAULT_OUTPUTS_GONE;
     int total = 0;
     for (int k = 0; k < FAULT_KINDS; k++) total += weights[k];
     int64_t at = dice_below(d, total);
@@ -39,12 +47,12 @@ static int by_step(const void *a, const void *b)
 void schedule_draw(struct schedule *schedule, uint64_t seed)
 {
     struct dice d = dice_of(seed, PURPOSE_SCHEDULE, 0);
-    bool may_lose = dice_hit(&d, 10), may_shorten = dice_hit(&d, 4);
+    struct luck luck = {dice_hit(&d, 10), dice_hit(&d, 4), dice_hit(&d, 4)};
     int64_t steps = (int64_t)script_days(seed) * STEPS_A_DAY;
     schedule->count = (size_t)dice_between(&d, 6, FAULTS_MAX);
     for (size_t i = 0; i < schedule->count; i++) {
         struct fault *f = &schedule->faults[i];
-        *f = (struct fault){.step = 1 + dice_below(&d, steps), .kind = draw_kind(&d, may_lose, may_shorten)};
+        *f = (struct fault){.step = 1 + dice_below(&d, steps), .kind = draw_kind(&d, &luck)};
         // Trouble comes in company.
         if (i > 0 && dice_hit(&d, 35)) f->step = schedule->faults[i - 1].step + dice_below(&d, 60);
         f->chance = dice_next(&d);
@@ -162,7 +170,7 @@ static void kill_process(struct world *w, struct process *p, struct dice *d)
 
 static void break_broker_clock(struct world *w, int32_t shard, struct dice *d)
 {
-    int64_t skew = clock_error(d), until = dice_below(d, HOUR);
+    int64_t skew = dice_hit(d, 10) ? 400 * DAY_MS : clock_error(d), until = dice_below(d, HOUR);
     bool all = dice_hit(d, 50);
     enum input one = (enum input)dice_below(d, INPUT_COUNT);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
@@ -237,6 +245,15 @@ static void lose_offset(struct world *w, int32_t shard, bool back, struct dice *
     if (position->n < 0 || w->lost_commits || w->postgres.lags) return;
     position->n = back ? dice_below(d, position->n + 1) : -1;
     position->has_hash = false;
+}
+
+// Where PostgreSQL was not told either that anything was published, nobody could know it.
+static void lose_outputs(struct world *w, int32_t shard)
+{
+    if (w->postgres.rows[shard].relayed == 0 || w->lost_commits || w->postgres.lags) return;
+    w->kafka.coordinators[shard].position = (struct published_to){.n = -1};
+    w->kafka.coordinators[shard].emptied = w->published[shard];
+    w->lost_outputs = true;
 }
 
 static void on_process(struct world *w, struct process *p, enum fault_kind kind, struct dice *d)
@@ -314,6 +331,9 @@ void world_inject(struct world *w, const struct fault *f)
     case FAULT_OFFSET_GONE:
     case FAULT_OFFSET_BACK:
         lose_offset(w, shard, f->kind == FAULT_OFFSET_BACK, d);
+        break;
+    case FAULT_OUTPUTS_GONE:
+        lose_outputs(w, shard);
         break;
     case FAULT_RETENTION:
     case FAULT_RETENTION_SHORT:

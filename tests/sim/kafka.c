@@ -137,5 +137,5 @@ int64_t kafka_tail(const struct kafka *kafka, int32_t shard)
         if (count > 0 && kafka->read[shard][o].at[count - 1].sequence > highest)
             highest = kafka->read[shard][o].at[count - 1].sequence;
     }
-    return highest;
+    return highest > kafka->coordinators[shard].emptied ? highest : 0;
 }

@@ -51,6 +51,7 @@ struct published_to { // the pseudo group's offset of a shard
 struct coordinator {
     int producer_epoch;
     struct published_to position;
+    int64_t emptied; // the topics have lost what was published up to here
 };
 
 struct kafka {

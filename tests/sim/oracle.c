@@ -93,22 +93,26 @@ static void check_cutoff(struct oracle *o, enum input input, const struct cutoff
                     (int)counts->accepted, (int)counts->duplicates, (int)counts->rejected, (int)counts->voids);
 }
 
-// Not more broken calls than may be, less those that an operator decided on while the day was open.
+// Not more broken calls than may be, less those that an operator decided on while the day was open. And no day was held
+// that had not as many.
 static void check_hold(struct oracle *o, const struct day_close *close)
 {
     enum { HELD_FROM = 100, MILLION = 1000000 };
     const struct cutoff *cut = &close->cutoffs[INPUT_CALLS];
-    int64_t broken = 0, records = cut->accepted + cut->duplicates + cut->rejected;
+    int64_t broken = 0, open = 0, records = cut->accepted + cut->duplicates + cut->rejected;
     for (size_t i = 0; i < o->rows->rejects.count; i++) {
         const struct reject_row_of *row = &o->rows->rejects.at[i];
         const struct step_reject *r = &row->reject;
-        bool decided = row->decision > 0 && o->rows->decisions.at[row->decision - 1].day <= close->day;
-        if (r->input == INPUT_CALLS && r->offset >= cut->from_offset && r->offset < cut->to_offset &&
-            r->reason <= REJECT_INVALID && !decided)
-            broken++;
+        if (r->input != INPUT_CALLS || r->offset < cut->from_offset || r->offset >= cut->to_offset ||
+            r->reason > REJECT_INVALID)
+            continue;
+        broken++;
+        open += row->decision == 0 || o->rows->decisions.at[row->decision - 1].day > close->day;
     }
-    if (broken >= HELD_FROM && broken * MILLION > records * policy_at(o->policy, close->day)->max_reject_share_ppm)
-        oracle_fail(o, "settled with %d broken calls of %d", (int)broken, (int)records);
+    if (open >= HELD_FROM && open * MILLION > records * policy_at(o->policy, close->day)->max_reject_share_ppm)
+        oracle_fail(o, "settled with %d broken calls of %d", (int)open, (int)records);
+    if (cut->cut_by == CUT_RELEASE && broken < HELD_FROM)
+        oracle_fail(o, "was held for %d broken calls of %d", (int)broken, (int)records);
 }
 
 static void check_close_row(struct oracle *o, const struct day_close *close)

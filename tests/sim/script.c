@@ -73,6 +73,16 @@ static struct slice draw_id(struct writer_of_script *w, const char *kind)
     return text(w, id);
 }
 
+// The instant at which a package expires that was bought before, or at which a credit may have resumed its account.
+static int64_t draw_instant(struct writer_of_script *w, int64_t at)
+{
+    if (w->script->sends.count == 0) return at;
+    const struct send *old = &w->script->sends.at[dice_below(&w->dice, (int64_t)w->script->sends.count)];
+    if (old->fact.input == INPUT_CREDITS) return old->at;
+    if (old->fact.input != INPUT_PURCHASES || old->fact.time < 0) return at;
+    return calendar_add_year(old->fact.time, w->policy->shelf.books[0]->offset_ms);
+}
+
 // A record's own time: mostly shortly before it is sent.
 static int64_t draw_own_time(struct writer_of_script *w, int64_t at)
 {
@@ -86,7 +96,7 @@ static int64_t draw_own_time(struct writer_of_script *w, int64_t at)
     case 3: // the last or first ms of a day
         return script_day_start(w->policy, (int)dice_below(&w->dice, w->script->days + 1)) - dice_below(&w->dice, 2);
     case 4:
-        return dice_hit(&w->dice, 10) ? -1 : at;
+        return dice_hit(&w->dice, 10) ? -1 : draw_instant(w, at);
     default:
         return at - dice_below(&w->dice, 30 * SECOND);
     }
@@ -267,17 +277,27 @@ static void add_sends(struct writer_of_script *w, int64_t count)
     list_free(&times);
 }
 
-// Somebody deploys a broken producer: enough of it to hold a day.
+// Somebody deploys a broken producer, enough of it to hold a day; or one that sends calls of long ago, which hold none.
 static void add_flood(struct writer_of_script *w)
 {
     struct script *s = w->script;
     size_t at = (size_t)dice_below(&w->dice, (int64_t)s->sends.count), count = (size_t)dice_between(&w->dice, 101, 130);
-    struct send broken = {.at = s->sends.at[at].at, .partition = s->sends.at[at].partition};
-    broken.fact = (struct fact){.input = INPUT_CALLS, .fault = REJECT_UNDECODABLE, .key = s->accounts[0]};
-    broken.fact.value = text(w, "{\"json\": true}");
+    struct send one = {.at = s->sends.at[at].at, .partition = s->sends.at[at].partition};
+    one.fact = (struct fact){.input = INPUT_CALLS, .account = s->accounts[0], .key = s->accounts[0]};
+    if (dice_hit(&w->dice, 70)) {
+        one.fact.fault = REJECT_UNDECODABLE;
+        one.fact.value = text(w, "{\"json\": true}");
+    } else {
+        uint8_t bytes[VALUE_MAX];
+        one.fact.id = draw_id(w, "call");
+        one.fact.time = one.at - 100 * DAY_MS;
+        size_t size = encode(&one.fact, SCHEMA_KNOWN, bytes);
+        one.fact.value = (struct slice){arena_copy(w->options->arena, bytes, size), size};
+        one.partition = partition_of(w->policy->fixed.partitioner, one.fact.key.data, one.fact.key.size, s->shards);
+    }
     for (size_t i = 0; i < count; i++) (void)list_add(&s->sends);
     memmove(s->sends.at + at + count, s->sends.at + at, (s->sends.count - count - at) * sizeof *s->sends.at);
-    for (size_t i = 0; i < count; i++) s->sends.at[at + i] = broken;
+    for (size_t i = 0; i < count; i++) s->sends.at[at + i] = one;
 }
 
 static int ending_by_time(const void *a, const void *b)

@@ -87,7 +87,7 @@ static void start_again(struct world *w)
 // It ended by itself. That it may, when it says why, and has a cause.
 static void take_end(struct world *w, struct process *p)
 {
-    bool excused = w->lost_commits || w->moved_retention;
+    bool excused = w->lost_commits || w->moved_retention || w->lost_outputs;
     world_say(w, "process %d halts: %s", p->number, p->why.text);
     if (p->why.text[0] == '\0') world_fail(w, "I10: process %d halts and does not say why", p->number);
     if (!excused) world_fail(w, "I10: process %d halts without a cause: %s", p->number, p->why.text);
@@ -388,7 +388,7 @@ static void settle(struct world *w)
     if (dice_hit(&w->dice, 20)) drain(w);
     int64_t until = w->step + SETTLING_STEPS;
     while (!w->failure[0] && !all_settled(w) && w->halts < HALTS_MAX && w->step < until) step(w);
-    bool mendable = !w->short_retention && !w->contradicted;
+    bool mendable = !w->short_retention && !w->contradicted && !w->lost_outputs;
     if (all_settled(w) || (w->halts >= HALTS_MAX && !mendable)) return;
     for (int32_t s = 0; s < w->kafka.shards; s++) {
         const struct rows *rows = &w->postgres.rows[s];

@@ -23,6 +23,7 @@ enum fault_kind {
     FAULT_TIME_OUT, // the coordinator ends the relays' open transactions
     FAULT_OFFSET_GONE, // the pseudo group's offset: -1001
     FAULT_OFFSET_BACK, // somebody sets it back
+    FAULT_OUTPUTS_GONE, // and the output topics are deleted and made again
     FAULT_REDELIVER,
     FAULT_RETENTION, // a log begins where it need reach back to no further
     FAULT_RETENTION_SHORT, // one begins after what is still needed
@@ -95,7 +96,7 @@ struct world {
     struct schedule schedule; // as far as it is to happen
     int injected[FAULT_KINDS];
     // What may end it without being a failure
-    bool lost_commits, lost_policy, moved_retention, short_retention;
+    bool lost_commits, lost_policy, moved_retention, short_retention, lost_outputs;
     bool contradicted; // a process halted while Kafka had what PostgreSQL had lost
     int halts; // since all is well again
     // What the checks remember
