@@ -9,7 +9,7 @@ SETTLED_LONG=1 all run. A patch opens with lines that say what is wrong, and one
 
     # tests: PROGRAM:CASE ...
 
-PROGRAM is a test of tests/CMakeLists.txt, CASE one of its cmocka cases. Those of integration_* need the services; the
+PROGRAM is a test of tests/CMakeLists.txt, CASE one of its cmocka cases; of `sim` it is a number of seeds. Those of integration_* need the services; the
 variables SETTLED_TEST_* tell of running ones, else they are started here.
 """
 
@@ -110,9 +110,14 @@ class Bench:
 
     def case(self, program, case):
         """Runs one case; returns "passed", "failed" or what else came of it."""
-        status, output = self.command(f"build/tests/{program}", seconds=CASE_SECONDS, SETTLED_TEST_CASES=case)
+        if program == "sim":
+            status, output = self.command("build/tests/sim/sim", "--seeds", case, seconds=CASE_SECONDS)
+        else:
+            status, output = self.command(f"build/tests/{program}", seconds=CASE_SECONDS, SETTLED_TEST_CASES=case)
         if status == 124:
             return f"did not end within {CASE_SECONDS} s"
+        if program == "sim":
+            return "passed" if status == 0 else "failed"
         if status == 0:
             return "passed" if f"[       OK ] {case}\n" in output else "did not run"
         started = f"[ RUN      ] {case}\n" in output
