@@ -110,6 +110,11 @@ size_t fold_account_count(const struct fold *fold)
     return fold->ledger.account_count;
 }
 
+size_t fold_package_count(const struct fold *fold)
+{
+    return fold->ledger.package_count;
+}
+
 int64_t fold_calls_held(const struct fold *fold)
 {
     return fold->calls.count;
@@ -151,7 +156,7 @@ static bool beyond_share(const struct fold *fold, const struct log_state *log, i
     return rejects >= minimum && rejects * PPM > records * fold->parameters->max_reject_share_ppm;
 }
 
-static bool must_hold(const struct fold *fold)
+bool fold_must_hold(const struct fold *fold)
 {
     const struct log_state *calls = &fold->state.log[INPUT_CALLS];
     return beyond_share(fold, calls, calls->unresolved_broken, HOLD_MIN);
@@ -186,7 +191,7 @@ static void hold_if_broken(struct fold *fold)
         if (fold->log[i].cut == CUT_NONE && !is_stopped(fold, i)) return;
         due = due || fold->log[i].cut != CUT_NONE;
     }
-    if (due && must_hold(fold)) hold(fold);
+    if (due && fold_must_hold(fold)) hold(fold);
 }
 
 static void cut(struct fold *fold, enum input input, enum cut_by by)
@@ -230,7 +235,7 @@ void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t as
 
 // ---- positions ----
 
-static void void_to(struct fold *fold, enum input input, int64_t offset)
+void fold_void_to(struct fold *fold, enum input input, int64_t offset)
 {
     struct log_state *log = &fold->state.log[input];
     if (offset <= log->next) return;
@@ -244,11 +249,11 @@ static bool skip_to(struct fold *fold, enum input input, int64_t offset)
 {
     int64_t end = fold->log[input].clock_end;
     if (end >= 0 && end <= offset) {
-        void_to(fold, input, end);
+        fold_void_to(fold, input, end);
         cut_at_clock_end(fold, input);
         if (fold->log[input].cut != CUT_NONE) return false; // else: the day is held now, reading goes on in it
     }
-    void_to(fold, input, offset);
+    fold_void_to(fold, input, offset);
     return true;
 }
 
@@ -258,7 +263,7 @@ enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset)
     return skip_to(fold, input, offset) ? FOLD_MORE : FOLD_CUT;
 }
 
-static const struct pass *find_pass(const struct fold *fold, enum input input, int64_t offset)
+const struct pass *fold_find_pass(const struct fold *fold, enum input input, int64_t offset)
 {
     for (size_t i = 0; i < fold->pass_count; i++)
         if (fold->passes[i].input == input && fold->passes[i].offset == offset) return &fold->passes[i];
@@ -266,7 +271,7 @@ static const struct pass *find_pass(const struct fold *fold, enum input input, i
 }
 
 // A record is judged once: every later one would be compared with the passes of before.
-static void drop_pass(struct fold *fold, enum input input, int64_t offset)
+void fold_drop_pass(struct fold *fold, enum input input, int64_t offset)
 {
     for (size_t i = 0; i < fold->pass_count; i++) {
         if (fold->passes[i].input != input || fold->passes[i].offset != offset) continue;
@@ -280,7 +285,7 @@ static enum fold_stop admit(struct fold *fold, enum input input, const struct ev
                             int64_t *at_ms)
 {
     if (fold->log[input].cut != CUT_NONE || !skip_to(fold, input, event->offset)) return FOLD_CUT;
-    const struct pass *pass = find_pass(fold, input, event->offset);
+    const struct pass *pass = fold_find_pass(fold, input, event->offset);
     *at_ms = pass ? pass->as_of : event->timestamp;
     if (!pass && (!event->stamped || *at_ms > now_ms + fold->parameters->future_tolerance_ms)) return FOLD_FUTURE;
     if (!fold->state.held && *at_ms >= fold->due_at) {
@@ -300,7 +305,7 @@ static enum fold_stop admit(struct fold *fold, enum input input, const struct ev
     return FOLD_MORE;
 }
 
-static void count(struct log_state *log, const struct verdict *verdict)
+void fold_count(struct log_state *log, const struct verdict *verdict)
 {
     if (verdict->duplicate) {
         log->duplicates++;
@@ -321,7 +326,7 @@ uint64_t fold_record_hash(const struct event *event)
     return event->value.data ? XXH3_64bits_withSeed(event->value.data, event->value.size, key) : key;
 }
 
-static void remember(struct log_state *log, const struct event *event)
+void fold_remember(struct log_state *log, const struct event *event)
 {
     log->last_offset = event->offset;
     log->last_timestamp = event->timestamp;
@@ -352,12 +357,12 @@ enum fold_stop fold_records(struct fold *fold, enum input input, const struct ev
             stop = FOLD_BROKEN;
             break;
         }
-        count(log, &verdict);
-        drop_pass(fold, input, event->offset);
+        fold_count(log, &verdict);
+        fold_drop_pass(fold, input, event->offset);
         last = event;
     }
     if (last) {
-        remember(log, last);
+        fold_remember(log, last);
         fold->step.moved = true;
     }
     *consumed = i;
@@ -396,12 +401,20 @@ static int check_decision(const struct fold *fold, const struct decision *decisi
     if (decision->kind == DECISION_PASS && judged)
         return error_set(e, ERROR_CONFIG, "%s: the record was judged already; nothing waits before it",
                          decision->content);
-    if (decision->kind == DECISION_PASS && find_pass(fold, decision->input, decision->offset))
+    if (decision->kind == DECISION_PASS && fold_find_pass(fold, decision->input, decision->offset))
         return error_set(e, ERROR_CONFIG, "%s: it was passed already", decision->content);
     if (decision->kind != DECISION_PASS && (!judged || reason == REJECT_NONE))
         return error_set(e, ERROR_CONFIG, "%s: it is not among the rejects; see settled rejects list",
                          decision->content);
     return 0;
+}
+
+bool fold_resolve(struct log_state *log, int64_t offset, enum reject_reason reason)
+{
+    if (offset < log->from) return false;
+    log->unresolved--;
+    if (counts_towards_hold(reason)) log->unresolved_broken--;
+    return true;
 }
 
 int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason, struct error *e)
@@ -419,10 +432,8 @@ int fold_decide(struct fold *fold, const struct decision *decision, enum reject_
     struct log_state *log = &fold->state.log[decision->input];
     if (decision->kind == DECISION_PASS) {
         fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
-    } else if (decision->offset >= log->from) { // an earlier day's reject weighs on no open day
-        log->unresolved--;
-        if (counts_towards_hold(reason)) log->unresolved_broken--;
-        if (fold->state.held && !must_hold(fold)) release(fold);
+    } else if (fold_resolve(log, decision->offset, reason) && fold->state.held && !fold_must_hold(fold)) {
+        release(fold);
     }
     return 0;
 }

@@ -50,6 +50,7 @@ const struct fold_state *fold_state(const struct fold *fold);
 const struct account *fold_account(const struct fold *fold, uint32_t index);
 const struct package *fold_package(const struct fold *fold, uint32_t index);
 size_t fold_account_count(const struct fold *fold);
+size_t fold_package_count(const struct fold *fold);
 int64_t fold_calls_held(const struct fold *fold);
 int64_t fold_calls_of_day(const struct fold *fold, day_t usage_day); // accepted so far
 size_t fold_memory(const struct fold *fold); // bytes
@@ -131,6 +132,35 @@ uint64_t fold_record_hash(const struct event *event);
 const struct step *fold_step(const struct fold *fold);
 // The step is committed: forget it.
 void fold_step_done(struct fold *fold);
+
+// ---- audit ----
+//
+// A day again by what is recorded of it: no clock is asked, each log takes what lies below its recorded cutoff and is cut
+// there, and a recorded verdict stands. The fold is a fresh one (fold_begin), or restored and replayed to where a day
+// opened; then, day after day: fold_audit_decision, fold_audit_record and fold_audit_cut of each log, fold_close.
+// Nothing that goes out depends on how the records of the three logs interleave within a day.
+
+// What the rules say of a record, beside what is recorded.
+struct audit_verdict {
+    enum reject_reason reason; // REJECT_NONE: accepted, or a duplicate
+    bool duplicate;
+    bool unpassed; // no clock could have judged it (its timestamp is missing or of another type), and nobody decided so
+    bool beyond_due; // stamped at or past the open day's end + grace: only a held day takes it
+};
+
+// A recorded decision of the open day, in the order of their numbers; `reason` as in fold_decide. One that passes a
+// record must come before that record.
+void fold_audit_decision(struct fold *fold, const struct decision *decision, enum reject_reason reason);
+// The next record of a log. `recorded`: the reason it was rejected for, REJECT_NONE: it was not. A recorded reject stays
+// one, with `detail` when the rules would accept it. Returns 0, or -1 with *e (overflow).
+int fold_audit_record(struct fold *fold, enum input input, const struct event *event, enum reject_reason recorded,
+                      const char *detail, struct audit_verdict *out, struct error *e);
+// Every record below `offset` was given: what lies between is void. Cuts the log there, unless `cut_by` is CUT_NONE.
+void fold_audit_cut(struct fold *fold, enum input input, int64_t offset, enum cut_by cut_by);
+// The time by which a record is judged: its own, or that of the decision that passed it.
+int64_t fold_judged_at(const struct fold *fold, enum input input, int64_t offset, int64_t timestamp);
+// Whether the open day's broken calls would hold it, as they are now.
+bool fold_must_hold(const struct fold *fold);
 
 // ---- explain ----
 

@@ -1,5 +1,5 @@
 // What a fold is made of. Included by the files of the fold only: fold.c (life, logs, days), judge.c (records),
-// ledger.c (accounts, packages, credits), close.c (settlement), restore.c (rows and replay).
+// ledger.c (accounts, packages, credits), close.c (settlement), restore.c (rows and replay), recorded.c (audits).
 #pragma once
 
 #include "consumer/core/calls.h"
@@ -79,6 +79,7 @@ struct fold {
     size_t named_count, named_capacity;
     char **named;
     struct replay replay;
+    bool withhold; // of an audit: the record in hand is judged, but not applied when it would be accepted
     struct step step;
     struct slice trace_account;
     fold_trace *trace;
@@ -89,6 +90,14 @@ struct fold {
 void fold_open_day(struct fold *fold, day_t day); // parameters, floor and due time of the open day
 void fold_name_decision(struct fold *fold, const struct decision *decision); // for the next close
 void fold_add_pass(struct fold *fold, enum input input, int64_t offset, int64_t as_of);
+const struct pass *fold_find_pass(const struct fold *fold, enum input input, int64_t offset); // NULL: none
+void fold_drop_pass(struct fold *fold, enum input input, int64_t offset); // the record is judged
+void fold_void_to(struct fold *fold, enum input input, int64_t offset); // nothing was delivered below it
+struct verdict;
+void fold_count(struct log_state *log, const struct verdict *verdict); // the record at log->next
+void fold_remember(struct log_state *log, const struct event *event); // as the last one delivered
+// Takes a decided reject off the open day's shares; false: it is an earlier day's, which weighs on no open day.
+bool fold_resolve(struct log_state *log, int64_t offset, enum reject_reason reason);
 
 // ---- judge.c ----
 struct verdict {
@@ -109,6 +118,8 @@ void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup
 // `lookup`: of a call, from judge_prefetch.
 void judge(struct fold *fold, enum input input, const struct event *event, const struct lookup *lookup, int64_t at_ms,
            struct verdict *verdict, struct error *e);
+// Puts a rejected record into the step; judge does so itself.
+void judge_add_reject(struct fold *fold, enum input input, const struct event *event, const struct verdict *verdict);
 // The call of a record that was not rejected, for replays; false where its fields cannot be those of an accepted one.
 bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day, struct call *call, uint64_t *hash);
 uint64_t judge_rehash(const void *fold, uint32_t entry); // index_hash of the calls

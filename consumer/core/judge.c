@@ -172,7 +172,7 @@ static void judge_call(struct trial *c, struct verdict *v)
     enum call_match match = c->account == ACCOUNT_NONE ? CALL_NEW : calls_match(&fold->calls, hash, day, &call);
     v->duplicate = match == CALL_SAME;
     if (match == CALL_OTHER) refuse(v, REJECT_CONFLICT, "call_id was accepted before with other billed content");
-    if (match != CALL_NEW) return;
+    if (match != CALL_NEW || fold->withhold) return;
     call.account = ledger_account(fold, c->lookup.account, c->account_id);
     calls_add(&fold->calls, hash, day, &call, c->event->offset, judge_rehash, fold);
     if (day > fold->state.horizon) fold->state.horizon = day;
@@ -234,6 +234,7 @@ static void judge_purchase(struct trial *c, struct verdict *v)
         if (!v->duplicate) refuse(v, REJECT_CONFLICT, "purchase_id was accepted before with other content");
         return;
     }
+    if (fold->withhold) return;
     bought.account = ledger_account(fold, c->lookup.account, c->account_id);
     uint32_t number = ledger_add_package(fold, &bought);
     step_touch_package(&fold->step, &fold->ledger.packages[number], number);
@@ -321,6 +322,7 @@ static void judge_credit(struct trial *c, struct verdict *v, struct error *e)
         if (!v->duplicate) refuse(v, REJECT_CONFLICT, "credit_id was accepted before with other content");
         return;
     }
+    if (fold->withhold) return;
     credit.account = ledger_account(fold, c->lookup.account, c->account_id);
     apply_credit(c, &credit, v, e);
 }
@@ -355,7 +357,7 @@ static struct trial open_trial(struct fold *fold, enum input input, const struct
 }
 
 // What the reject topic tells of a record; ids only where they are valid ones.
-static void add_reject(struct fold *fold, enum input input, const struct event *event, const struct verdict *v)
+void judge_add_reject(struct fold *fold, enum input input, const struct event *event, const struct verdict *v)
 {
     struct step *step = &fold->step;
     struct step_reject *reject = step_add_reject(step);
@@ -396,7 +398,7 @@ void judge(struct fold *fold, enum input input, const struct event *event, const
                 judge_credit(&c, v, e);
         }
     }
-    if (v->reason != REJECT_NONE) add_reject(fold, input, event, v);
+    if (v->reason != REJECT_NONE) judge_add_reject(fold, input, event, v);
 }
 
 void judge_prefetch(const struct fold *fold, const struct event *event, struct lookup *lookup)

@@ -33,11 +33,6 @@ size_t ledger_memory(const struct ledger *ledger)
            index_memory(&ledger->credit_index);
 }
 
-static bool same_text(struct slice a, struct slice b)
-{
-    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
-}
-
 static struct slice keep_text(struct ledger *ledger, struct slice text)
 {
     return (struct slice){arena_copy(ledger->texts, text.data, text.size), text.size};
@@ -149,7 +144,7 @@ uint32_t ledger_find_package(const struct fold *fold, struct account_hash hash, 
     uint32_t number;
     for (struct index_probe p = index_probe(&ledger->package_index, hash_package(fold, hash, id));
          (number = index_next(&p)) != INDEX_NONE;)
-        if (ledger->packages[number].account == account && same_text(ledger->packages[number].id, id)) return number;
+        if (ledger->packages[number].account == account && slice_same(ledger->packages[number].id, id)) return number;
     return INDEX_NONE;
 }
 

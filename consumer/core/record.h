@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum input { INPUT_CALLS, INPUT_PURCHASES, INPUT_CREDITS, INPUT_COUNT };
 
@@ -46,6 +47,12 @@ struct slice {
     const char *data;
     size_t size;
 };
+
+static inline bool slice_same(struct slice a, struct slice b)
+{
+    if (!a.data || !b.data) return !a.data && !b.data;
+    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+}
 
 // string: `data` and its size in `number`. long: `number`. timestamp: milliseconds in `number` (micros floored).
 // enum: the reader's symbol index in `number`.

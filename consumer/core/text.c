@@ -80,3 +80,15 @@ size_t text_repair(struct slice text, char *out)
     }
     return size;
 }
+
+const char *text_show(struct slice text, char *out, size_t size)
+{
+    size_t used = 0;
+    if (!text.data) return "null";
+    for (; used < text.size && used + 1 < size; used++) {
+        unsigned char c = (unsigned char)text.data[used];
+        out[used] = (char)(c < 0x20 || c == 0x7f ? '.' : c);
+    }
+    out[used] = '\0';
+    return out;
+}

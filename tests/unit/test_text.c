@@ -223,6 +223,16 @@ static void what_is_repaired_is_utf8_and_stays_as_it_is(void **state)
     }
 }
 
+static void what_is_shown_is_one_line_that_fits(void **state)
+{
+    (void)state;
+    char out[6];
+    assert_string_equal(text_show((struct slice){"a\nb\x1b\x7f", 5}, out, sizeof out), "a.b..");
+    assert_string_equal(text_show((struct slice){"abcdefgh", 8}, out, sizeof out), "abcde");
+    assert_string_equal(text_show((struct slice){"", 0}, out, sizeof out), "");
+    assert_string_equal(text_show((struct slice){0}, out, sizeof out), "null");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +243,7 @@ int main(void)
         cmocka_unit_test(ids_have_1_to_128_bytes),
         cmocka_unit_test(texts_are_repaired_as_elsewhere),
         cmocka_unit_test(what_is_repaired_is_utf8_and_stays_as_it_is),
+        cmocka_unit_test(what_is_shown_is_one_line_that_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,60 @@
+// A fold by what is recorded: cutoffs, verdicts and decisions come from rows, only the records come from the logs.
+#include "consumer/core/fold_state.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+void fold_audit_decision(struct fold *fold, const struct decision *decision, enum reject_reason reason)
+{
+    fold->state.decisions = decision->number;
+    fold_name_decision(fold, decision);
+    if (decision->kind == DECISION_PASS)
+        fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
+    else if (reason != REJECT_NONE)
+        fold_resolve(&fold->state.log[decision->input], decision->offset, reason);
+}
+
+int64_t fold_judged_at(const struct fold *fold, enum input input, int64_t offset, int64_t timestamp)
+{
+    const struct pass *pass = fold_find_pass(fold, input, offset);
+    return pass ? pass->as_of : timestamp;
+}
+
+int fold_audit_record(struct fold *fold, enum input input, const struct event *event, enum reject_reason recorded,
+                      const char *detail, struct audit_verdict *out, struct error *e)
+{
+    struct log_state *log = &fold->state.log[input];
+    assert(!fold->replay.active && !fold->step.closed && fold->log[input].cut == CUT_NONE &&
+           event->offset >= log->next);
+    fold_void_to(fold, input, event->offset);
+    int64_t at_ms = fold_judged_at(fold, input, event->offset, event->timestamp);
+    struct verdict verdict;
+    fold->withhold = recorded != REJECT_NONE;
+    judge(fold, input, event, NULL, at_ms, &verdict, e);
+    fold->withhold = false;
+    if (verdict.broken) return -1;
+    *out = (struct audit_verdict){
+        .reason = verdict.reason,
+        .duplicate = verdict.duplicate,
+        .unpassed = !event->stamped && !fold_find_pass(fold, input, event->offset),
+        .beyond_due = at_ms >= fold->due_at,
+    };
+    if (recorded != REJECT_NONE && verdict.reason == REJECT_NONE) {
+        verdict.reason = recorded;
+        verdict.duplicate = false;
+        snprintf(verdict.detail, sizeof verdict.detail, "%s", detail);
+        judge_add_reject(fold, input, event, &verdict);
+    }
+    fold_count(log, &verdict);
+    fold_drop_pass(fold, input, event->offset);
+    fold_remember(log, event);
+    fold->step.moved = true;
+    return 0;
+}
+
+void fold_audit_cut(struct fold *fold, enum input input, int64_t offset, enum cut_by cut_by)
+{
+    assert(fold->log[input].cut == CUT_NONE);
+    fold_void_to(fold, input, offset);
+    fold->log[input].cut = cut_by;
+}
