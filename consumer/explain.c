@@ -1,17 +1,16 @@
 #include "consumer/explain.h"
 
 #include "consumer/core/memory.h"
+#include "consumer/decoder.h"
 #include "consumer/io/peek.h"
 #include "consumer/progress.h"
-#include "consumer/reader.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { PATIENCE_MS = 15000, SCHEMA_POLL_MS = 10, SCHEMA_PATIENCE_MS = 30000, POSITIONS_INITIAL = 64 };
+enum { PATIENCE_MS = 15000, POSITIONS_INITIAL = 64 };
 
 // An accepted call of the account, by its place in its usage day.
 struct place {
@@ -26,14 +25,10 @@ struct job {
     day_t day;
     struct deployment *recorded;
     struct store *store;
-    struct writers *writers;
+    struct decoder *decoder;
     struct peek *peek;
     struct fold *fold;
     struct explanation *out;
-    // Decoding, one record at a time.
-    struct shard_scratch *scratch;
-    struct shard_host host;
-    struct block *block;
     struct progress progress;
     bool done;
     size_t place_count, place_capacity;
@@ -41,40 +36,6 @@ struct job {
 };
 
 // ---- reading the calls again ----
-
-static struct writer find_writer(void *context, enum input input, int32_t id)
-{
-    const struct job *job = context;
-    return writers_find(job->writers, input, id);
-}
-
-static struct event *decode(struct job *job, const rd_kafka_message_t *message, struct error *e)
-{
-    uint32_t key_size = message->key ? (uint32_t)message->key_len : RAW_NULL;
-    uint32_t value_size = message->payload ? (uint32_t)message->len : RAW_NULL;
-    size_t size = raw_bytes(key_size, value_size);
-    if (!job->block || job->block->capacity < size) {
-        job->block = memory_grow(job->block, 1, sizeof *job->block + size);
-        job->block->capacity = size;
-    }
-    struct raw *raw = (struct raw *)(void *)job->block->data;
-    *raw = (struct raw){.offset = message->offset, .key_size = key_size, .value_size = value_size};
-    raw_fill(raw, message);
-    job->block->used = size;
-    struct reader reader = {.input = INPUT_CALLS,
-                            .log_append = job->recorded->policy.fixed.timestamps == TIMESTAMPS_LOG_APPEND,
-                            .block = job->block};
-    for (int waited = 0; waited < SCHEMA_PATIENCE_MS; waited += SCHEMA_POLL_MS) {
-        reader_decode(&reader, &job->host, INT64_MAX);
-        if (!job->scratch->events[0].schema_pending) return &job->scratch->events[0];
-        nanosleep(&(struct timespec){.tv_nsec = SCHEMA_POLL_MS * 1000000L}, NULL);
-    }
-    char why[512];
-    writers_trouble(job->writers, why, sizeof why);
-    error_set(e, ERROR_UNAVAILABLE, "the schema of the record at offset %" PRId64 " is not to be had: %s",
-              message->offset, why[0] ? why : "nothing answers");
-    return NULL;
-}
 
 static bool is_of_account(const struct job *job, const struct event *event)
 {
@@ -88,8 +49,8 @@ static int replay_one(void *context, const rd_kafka_message_t *message, struct e
     struct job *job = context;
     if (!message) return fold_replay_reached(job->fold, job->out->to_offset, &job->done, e);
     progress_at(&job->progress, message->offset - job->out->from_offset);
-    const struct event *event = decode(job, message, e);
-    if (!event) return -1;
+    struct event *event;
+    if (decoder_event(job->decoder, INPUT_CALLS, message, false, &event, e)) return -1;
     if (!is_of_account(job, event)) return fold_replay(job->fold, event, 1, &job->done, e);
     day_t day = calendar_day(event->record.field[CALL_OCCURRED_AT].number, job->out->zone_ms);
     int64_t before = fold_calls_of_day(job->fold, day);
@@ -221,12 +182,10 @@ static int open_log(struct job *job, struct error *e)
     const struct config *config = job->config;
     const char *pairs[CONFIG_PAIRS_MAX][2];
     struct client_properties properties = config_properties(config, pairs);
-    int failed = peek_create(&properties, config->group, &job->peek, e) ||
-                 writers_create(config->dsn, &config->registry, &job->writers, e);
-    if (failed) return -1;
-    job->scratch = memory_grow(NULL, 1, sizeof *job->scratch);
-    job->host = (struct shard_host){.context = job, .find_writer = find_writer, .scratch = job->scratch};
-    return 0;
+    return peek_create(&properties, config->group, &job->peek, e) ||
+                   decoder_create(config, job->recorded->policy.fixed.timestamps, &job->decoder, e)
+               ? -1
+               : 0;
 }
 
 static int run_job(struct job *job, struct error *e)
@@ -253,9 +212,7 @@ int explain(const struct config *config, const char *account_id, day_t day, stru
     int result = run_job(&job, e);
     for (size_t i = 0; i < job.place_count; i++) free(job.places[i].call_id);
     free(job.places);
-    free(job.block);
-    free(job.scratch);
-    writers_destroy(job.writers);
+    decoder_destroy(job.decoder);
     peek_destroy(job.peek);
     fold_destroy(job.fold);
     store_close(job.store);

@@ -3,6 +3,7 @@
 #include "consumer/gates.h"
 #include "consumer/io/clock.h"
 #include "consumer/io/log.h"
+#include "consumer/schema_ids.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -140,23 +141,6 @@ static int open_store(struct run *run, struct error *e)
     return run_record_deployment(run, &run->config, e);
 }
 
-static int find_schema_ids(struct run *run, struct error *e)
-{
-    struct registry *registry;
-    char subject[300];
-    if (registry_create(&run->config.registry, &registry, e)) return -1;
-    enum registry_result result = REGISTRY_FOUND;
-    for (enum output o = 0; o < OUTPUT_COUNT && result == REGISTRY_FOUND; o++) {
-        snprintf(subject, sizeof subject, "%s-value", run->config.output_topics[o]);
-        result = registry_lookup(registry, subject, schema_of_output(o), &run->shared.schema_ids[o], e);
-        if (result == REGISTRY_ABSENT)
-            error_set(e, ERROR_CONFIG, "subject %s does not hold the schema of %s; run settled schemas register",
-                      subject, record_name_of_output(o));
-    }
-    registry_destroy(registry);
-    return result == REGISTRY_FOUND ? 0 : -1;
-}
-
 static int open_ends(struct run *run, struct error *e)
 {
     struct ends_options options = {.partitions = run->shared.partitions,
@@ -214,7 +198,9 @@ int run_open(struct run *run, const struct args *args, struct error *e)
     shared->config = &run->config;
     shared->clock = &run->clock;
     if (pass_gates(run, args_get(args, "clock") != NULL, e)) return -1;
-    if (gather_properties(run, e) || ask_cluster(run, e) || open_store(run, e) || find_schema_ids(run, e)) return -1;
+    if (gather_properties(run, e) || ask_cluster(run, e) || open_store(run, e) ||
+        schema_ids_find(&run->config, run->shared.schema_ids, e))
+        return -1;
     if (metrics_create(shared->partitions, (const char *const *)run->config.input_topics, &shared->metrics))
         return error_set(e, ERROR_RESTART, "memory is short");
     if (open_ends(run, e) || (run->drain && take_drain_ends(run, e))) return -1;

@@ -20,6 +20,8 @@ enum {
     TROUBLE_SIZE = 512,
 };
 
+const char writers_unknown[] = "no schema registry has a schema of this id";
+
 enum text_state { TEXT_WANTED, TEXT_FOUND, TEXT_UNKNOWN };
 
 // One schema id. Entries with a text stay for ever; plans and reasons are handed out by pointer.
@@ -107,7 +109,7 @@ static struct writer answer(struct writers *writers, struct entry *entry, enum i
         return (struct writer){.state = WRITER_INCOMPATIBLE, .why = entry->why[input]};
     case TEXT_UNKNOWN:
         if (!entry->asked && clock_monotonic_ms() < entry->ask_at)
-            return (struct writer){.state = WRITER_UNKNOWN, .why = "no schema registry has a schema of this id"};
+            return (struct writer){.state = WRITER_UNKNOWN, .why = writers_unknown};
         // An answer of old rejects nothing: the schema may have been registered meanwhile, or nobody can say.
         if (!entry->asked) pthread_cond_signal(&writers->wake);
         entry->asked = true;
@@ -167,16 +169,15 @@ static enum registry_result search(struct writers *writers, int32_t id, char **t
     return REGISTRY_UNAVAILABLE;
 }
 
-// The verdict depends on the text alone, so a replay from PostgreSQL comes to the same one in the same words.
-static void compile(struct entry *compiled, const char *text)
+void writers_compile(const char *text, struct plan *plans[INPUT_COUNT], char *why[INPUT_COUNT])
 {
     struct error e = {0};
     bool foreign = registry_foreign(text, e.text, sizeof e.text);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
-        if (!foreign && plan_compile(i, text, strlen(text), &compiled->plans[i], &e) == 0) continue;
-        compiled->plans[i] = NULL;
-        compiled->why[i] = strdup(e.text);
-        if (!compiled->why[i]) abort();
+        if (!foreign && plan_compile(i, text, strlen(text), &plans[i], &e) == 0) continue;
+        plans[i] = NULL;
+        why[i] = strdup(e.text);
+        if (!why[i]) abort();
     }
 }
 
@@ -254,7 +255,7 @@ static void *serve(void *context)
         struct entry compiled = {0};
         char *text;
         enum registry_result result = search(writers, id, &text, &e);
-        if (result == REGISTRY_FOUND) compile(&compiled, text);
+        if (result == REGISTRY_FOUND) writers_compile(text, compiled.plans, compiled.why);
         free(text);
         pthread_mutex_lock(&writers->lock);
         if (writers->stopping && result == REGISTRY_UNAVAILABLE) break; // interrupted

@@ -36,3 +36,8 @@ struct writer writers_find(struct writers *writers, enum input input, int32_t id
 uint64_t writers_generation(const struct writers *writers);
 // Whether the registry failed to answer at the last attempt, and why (for readiness and metrics). "" when all is well.
 void writers_trouble(struct writers *writers, char *out, size_t size);
+
+// What a text means to each input, by the text alone: a replay comes to the same in the same words. A plan that is NULL has
+// its reason in `why` (malloc'ed); each entry must be NULL before.
+void writers_compile(const char *text, struct plan *plans[INPUT_COUNT], char *why[INPUT_COUNT]);
+extern const char writers_unknown[]; // the detail of UNKNOWN_SCHEMA
