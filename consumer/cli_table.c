@@ -63,6 +63,14 @@ static const struct option_spec explain_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct option_spec audit_options[] = {
+    {"from", 0, "DATE", "first day to compare (the deployment's first day)"},
+    {"to", 0, "DATE", "last day to compare; it must be settled (all that is committed, the open day included)"},
+    {"account", 0, "ID", "compare only what concerns this account"},
+    {"format", 0, "table|json", "how to print what differs and the summary (table)"},
+    {NULL, 0, NULL, NULL},
+};
+
 static const struct option_spec run_options[] = {
     {"drain", 0, NULL, "read to the ends that the topics have now, settle what is due, and end"},
     {"clock", 0, "INSTANT", "the clock stands at this instant (RFC 3339), as 2026-11-03T00:10:00+08:00"},
@@ -142,6 +150,16 @@ const struct verb cli_verbs[] = {
      .min_operands = 2,
      .max_operands = 2,
      .options = explain_options},
+    {.name = "audit",
+     .run = cmd_audit,
+     .summary = "fold the topics again and compare every table and output topic with what comes out",
+     .about = "Reads the three topics from the recorded offsets, with the recorded cutoffs, verdicts, decisions and "
+              "parameters, settles each day again, and prints each difference with its account, day and field. It "
+              "writes nothing, needs only the role settled_auditor, and runs beside the daemon: what is recorded and "
+              "not yet published is pending. Ends with 0 when all is equal, 1 when something differs, 2 when it could "
+              "not look.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .options = audit_options},
     {.name = "schemas",
      .run = cmd_schemas,
      .summary = "register the schemas of the seven topics",

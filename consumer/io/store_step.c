@@ -158,12 +158,10 @@ static const struct table accounts_table = {
     " account_sequence = excluded.account_sequence, opening = excluded.opening, credits = excluded.credits,"
     " adjustments = excluded.adjustments, position = excluded.position"};
 
-static bool encode_accounts(void *context, size_t i, struct row *row)
+void step_put_account(struct row *row, int32_t shard, const struct account *a)
 {
-    const struct commit *c = context;
-    const struct account *a = fold_account(c->fold, c->step->touched_accounts[i]);
     put_slice(row, a->id);
-    put_int4(row, c->shard);
+    put_int4(row, shard);
     put_int8(row, account_balance(a));
     put_string(row, account_state_symbol(a->state));
     put_int8(row, a->account_sequence);
@@ -171,6 +169,12 @@ static bool encode_accounts(void *context, size_t i, struct row *row)
     put_int8(row, a->credits);
     put_int8(row, a->adjustments);
     put_int8(row, a->position);
+}
+
+static bool encode_accounts(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    step_put_account(row, c->shard, fold_account(c->fold, c->step->touched_accounts[i]));
     return true;
 }
 
@@ -179,11 +183,9 @@ static const struct table packages_table = {
     "account_id, package_id, service, units, remaining, amount, valid_from, valid_until, kafka_offset, shard, used", 11,
     "on conflict (account_id, package_id) do update set remaining = excluded.remaining"};
 
-static bool encode_packages(void *context, size_t i, struct row *row)
+void step_put_package(struct row *row, int32_t shard, const struct fold *fold, const struct package *p)
 {
-    const struct commit *c = context;
-    const struct package *p = fold_package(c->fold, c->step->touched_packages[i]);
-    put_slice(row, account_id(c, p->account));
+    put_slice(row, fold_account(fold, p->account)->id);
     put_slice(row, p->id);
     put_string(row, service_symbol(p->service));
     put_int8(row, p->units);
@@ -192,8 +194,14 @@ static bool encode_packages(void *context, size_t i, struct row *row)
     put_time(row, p->valid_from);
     put_time(row, p->valid_until);
     put_int8(row, p->offset);
-    put_int4(row, c->shard);
+    put_int4(row, shard);
     put_int8(row, p->used);
+}
+
+static bool encode_packages(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    step_put_package(row, c->shard, c->fold, fold_package(c->fold, c->step->touched_packages[i]));
     return true;
 }
 
@@ -305,13 +313,10 @@ static bool same_log(const struct log_state *a, const struct log_state *b)
            a->last_timestamp == b->last_timestamp && a->last_hash == b->last_hash;
 }
 
-static bool encode_logs(void *context, size_t i, struct row *row)
+void step_put_log(struct row *row, int32_t shard, const char *topic, const struct log_state *log)
 {
-    const struct commit *c = context;
-    const struct log_state *log = &fold_state(c->fold)->log[i];
-    if (c->row->begun && same_log(log, &c->row->state.log[i])) return false;
-    put_int4(row, c->shard);
-    put_string(row, c->store->topics[i]);
+    put_int4(row, shard);
+    put_string(row, topic);
     put_int8(row, log->next);
     put_int8(row, log->from);
     put_int8(row, log->accepted);
@@ -323,6 +328,14 @@ static bool encode_logs(void *context, size_t i, struct row *row)
     put_int8(row, log->last_offset);
     put_int8(row, log->last_timestamp);
     put_int8(row, (int64_t)log->last_hash);
+}
+
+static bool encode_logs(void *context, size_t i, struct row *row)
+{
+    const struct commit *c = context;
+    const struct log_state *log = &fold_state(c->fold)->log[i];
+    if (c->row->begun && same_log(log, &c->row->state.log[i])) return false;
+    step_put_log(row, c->shard, c->store->topics[i], log);
     return true;
 }
 
@@ -371,22 +384,33 @@ void step_rows_release(struct commit *c)
 
 // ---- all of them ----
 
+const struct table *step_table(enum step_load load)
+{
+    static const struct table *const tables[STEP_LOADS] = {
+        [STEP_REJECTS] = &rejects_table,         [STEP_CREDITS] = &credits_table,     [STEP_PACKAGES] = &packages_table,
+        [STEP_SETTLEMENTS] = &settlements_table, [STEP_LINES] = &lines_table,         [STEP_STATUSES] = &statuses_table,
+        [STEP_ACCOUNTS] = &accounts_table,       [STEP_DECISIONS] = &decisions_table, [STEP_OUTBOX] = &outbox_table,
+        [STEP_CLOSES] = &closes_table,           [STEP_CUTOFFS] = &cutoffs_table,     [STEP_LOGS] = &logs_table,
+    };
+    return tables[load];
+}
+
 void step_rows(const struct commit *c, struct load loads[STEP_LOADS])
 {
     const struct step *step = c->step;
     const struct load all[STEP_LOADS] = {
-        {&rejects_table, step->reject_count, encode_rejects},
-        {&credits_table, step->credit_count, encode_credits},
-        {&packages_table, step->touched_package_count, encode_packages},
-        {&settlements_table, step->settlement_count, encode_settlements},
-        {&lines_table, step->line_count, encode_lines},
-        {&statuses_table, step->status_count, encode_statuses},
-        {&accounts_table, step->touched_account_count, encode_accounts},
-        {&decisions_table, step->decision_count, encode_decisions},
-        {&outbox_table, c->outbox->count, encode_outbox},
-        {&closes_table, step->closed ? 1 : 0, encode_closes},
-        {&cutoffs_table, step->closed ? INPUT_COUNT : 0, encode_cutoffs},
-        {&logs_table, INPUT_COUNT, encode_logs},
+        [STEP_REJECTS] = {step_table(STEP_REJECTS), step->reject_count, encode_rejects},
+        [STEP_CREDITS] = {step_table(STEP_CREDITS), step->credit_count, encode_credits},
+        [STEP_PACKAGES] = {step_table(STEP_PACKAGES), step->touched_package_count, encode_packages},
+        [STEP_SETTLEMENTS] = {step_table(STEP_SETTLEMENTS), step->settlement_count, encode_settlements},
+        [STEP_LINES] = {step_table(STEP_LINES), step->line_count, encode_lines},
+        [STEP_STATUSES] = {step_table(STEP_STATUSES), step->status_count, encode_statuses},
+        [STEP_ACCOUNTS] = {step_table(STEP_ACCOUNTS), step->touched_account_count, encode_accounts},
+        [STEP_DECISIONS] = {step_table(STEP_DECISIONS), step->decision_count, encode_decisions},
+        [STEP_OUTBOX] = {step_table(STEP_OUTBOX), c->outbox->count, encode_outbox},
+        [STEP_CLOSES] = {step_table(STEP_CLOSES), step->closed ? 1 : 0, encode_closes},
+        [STEP_CUTOFFS] = {step_table(STEP_CUTOFFS), step->closed ? INPUT_COUNT : 0, encode_cutoffs},
+        [STEP_LOGS] = {step_table(STEP_LOGS), INPUT_COUNT, encode_logs},
     };
     memcpy(loads, all, sizeof all);
 }

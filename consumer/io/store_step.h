@@ -20,6 +20,26 @@ struct commit {
 void step_rows_number(struct commit *commit);
 void step_rows_release(struct commit *commit);
 
-enum { STEP_LOADS = 12 };
+enum step_load {
+    STEP_REJECTS,
+    STEP_CREDITS,
+    STEP_PACKAGES,
+    STEP_SETTLEMENTS,
+    STEP_LINES,
+    STEP_STATUSES,
+    STEP_ACCOUNTS,
+    STEP_DECISIONS,
+    STEP_OUTBOX,
+    STEP_CLOSES,
+    STEP_CUTOFFS,
+    STEP_LOGS,
+    STEP_LOADS
+};
+const struct table *step_table(enum step_load load);
 // All rows of the step but the shard's own, in the order in which they may be written; each load's context is the commit.
 void step_rows(const struct commit *commit, struct load loads[STEP_LOADS]);
+
+// The rows of what a step only touches, for who compares all of them.
+void step_put_account(struct row *row, int32_t shard, const struct account *account);
+void step_put_package(struct row *row, int32_t shard, const struct fold *fold, const struct package *package);
+void step_put_log(struct row *row, int32_t shard, const char *topic, const struct log_state *log);

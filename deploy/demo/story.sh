@@ -177,5 +177,8 @@ published rejects rejects
 printf '\n$ kcat -C -e -q -b %s -t account-status -f '\''%%k  %%h\\n'\'' | grep %s\n' "$brokers" "$followed"
 read_topic account-status -f '%k  %h\n' | grep "$followed" | indented
 
+chapter 'the audit: all of it once more, from the topics alone'
+settled audit -c demo.yaml
+
 printf '\nThat were %d days in %d s.\n' "${#days[@]}" "$((SECONDS - begun))"
 [[ ${1-} != --keep ]] || linger

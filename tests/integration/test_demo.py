@@ -52,6 +52,8 @@ def assert_the_story(told):
         assert f" {reason} " in told["rejects: what an operator decides about"]
     counted = re.findall(r"(\d+) records, and +(\d+) rows", told["the same in Kafka, each record exactly once"])
     assert len(counted) == 4 and all(records == rows != "0" for records, rows in counted)
+    audit = told["the audit: all of it once more, from the topics alone"]
+    assert re.search(r"^ +6  days of shards folded again$", audit, re.MULTILINE) and "\n  equal\n" in audit
 
 
 def assert_the_readme_shows(output):

@@ -295,7 +295,8 @@ class Deployment:
         return found
 
     def check_published(self):
-        """Each output row stands exactly once in the topics, numbered from 1 without a gap, as PostgreSQL has it."""
+        """Each output row stands exactly once in the topics, numbered from 1 without a gap, as PostgreSQL has it; and the
+        program's own audit finds no difference."""
         sequences = collections.defaultdict(list)
         for key in OUTPUTS:
             for partition, _, _, body in self.read(key):
@@ -308,7 +309,12 @@ class Deployment:
         topic = sorted((b["account_id"], b["business_day"], b["amount"], b["closing_balance"], b["calls"], b["shard"],
                         b["sequence"]) for _, _, _, b in self.read("settlements"))
         assert topic == rows
+        self.audit()
         return len(rows)
+
+    def audit(self, *arguments, status=0):
+        """What `settled audit` says, on which it ends with the status: 0 equal, 1 different, 2 could not look."""
+        return self.run("audit", *arguments, status=status)
 
     def outcome(self):
         """What two runs over the same input must agree on, whatever happened on the way."""

@@ -1,0 +1,124 @@
+#include "consumer/audit_report.h"
+
+#include "consumer/core/memory.h"
+#include "consumer/core/text.h"
+#include "consumer/numbers.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void report_begin(struct report *report)
+{
+    if (report->json) printf("{\"differences\": [");
+}
+
+static void print_line(const struct difference *d)
+{
+    char day[DAY_TEXT_SIZE] = "-";
+    if (d->day != DAY_NONE) calendar_format_day(d->day, day);
+    printf("%-10s  %.*s  %s %s", day, d->account_id.data ? (int)d->account_id.size : 1,
+           d->account_id.data ? d->account_id.data : "-", d->where, d->key);
+    if (d->field) printf("  %s", d->field);
+    if (d->field)
+        printf(": recorded %s, the topics give %s\n", d->recorded ? d->recorded : "nothing",
+               d->folded ? d->folded : "nothing");
+    else if (d->recorded)
+        printf(": recorded is %s that the topics do not give\n", d->recorded);
+    else
+        printf(": the topics give %s that is not recorded\n", d->folded);
+}
+
+static json_t *json_of(struct slice text)
+{
+    if (!text.data) return json_null();
+    json_t *json = json_stringn(text.data, text.size);
+    if (json) return json;
+    char *repaired = memory_grow(NULL, text.size + 1, 3); // it is no UTF-8, or cut within a character
+    json = json_stringn(repaired, text_repair(text, repaired));
+    free(repaired);
+    return json;
+}
+
+static json_t *json_of_text(const char *text)
+{
+    return json_of((struct slice){text, text ? strlen(text) : 0});
+}
+
+static void print_json(const struct report *report, const struct difference *d)
+{
+    char day[DAY_TEXT_SIZE];
+    json_t *json = json_pack("{s:s?, s:o, s:s, s:o, s:s?, s:o, s:o}", "day",
+                             d->day == DAY_NONE ? NULL : calendar_format_day(d->day, day), "account_id",
+                             json_of(d->account_id), "where", d->where, "key", json_of_text(d->key), "field", d->field,
+                             "recorded", json_of_text(d->recorded), "folded", json_of_text(d->folded));
+    printf("%s\n", report->totals.differences > 1 ? "," : "");
+    json_dumpf(json, stdout, JSON_COMPACT);
+    json_decref(json);
+}
+
+void report_difference(struct report *report, const struct difference *d)
+{
+    bool mine = d->halts || !report->account_id.data || slice_same(d->account_id, report->account_id);
+    if (!mine) return;
+    report->totals.differences++;
+    if (report->json)
+        print_json(report, d);
+    else
+        print_line(d);
+    fflush(stdout);
+}
+
+static const char *result_name(const struct audit_totals *totals, const struct error *trouble)
+{
+    if (trouble) return "incomplete";
+    return totals->differences > 0 ? "different" : "equal";
+}
+
+static void end_json(const struct report *report, const struct error *trouble)
+{
+    const struct audit_totals *t = &report->totals;
+    json_t *json = json_pack(
+        "{s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result", result_name(t, trouble), "error",
+        trouble ? trouble->text : NULL, "shards", (json_int_t)t->shards, "days", (json_int_t)t->days, "records",
+        (json_int_t)t->records, "settlements", (json_int_t)t->settlements, "rows", (json_int_t)t->rows, "messages",
+        (json_int_t)t->messages, "pending", (json_int_t)t->pending, "difference_count", (json_int_t)t->differences);
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    // The object goes on after its list.
+    if (text) printf("%s], %s\n", t->differences > 0 ? "\n" : "", text + 1);
+    free(text);
+    json_decref(json);
+}
+
+static void end_table(const struct report *report, const struct error *trouble)
+{
+    const struct audit_totals *t = &report->totals;
+    const struct {
+        int64_t count;
+        const char *what;
+    } lines[] = {
+        {t->shards, "shards"},
+        {t->days, "days of shards folded again"},
+        {t->records, "records read"},
+        {t->settlements, "settlements folded again"},
+        {t->rows, "rows compared"},
+        {t->messages, "messages compared"},
+        {t->pending, "messages pending"},
+        {t->differences, "differences"},
+    };
+    char number[NUMBER_SIZE];
+    if (t->differences > 0) putchar('\n');
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        printf("%15s  %s\n", numbers_count(lines[i].count, number), lines[i].what);
+    printf("%s\n", result_name(t, trouble));
+}
+
+void report_end(const struct report *report, const struct error *trouble)
+{
+    if (report->json)
+        end_json(report, trouble);
+    else
+        end_table(report, trouble);
+}

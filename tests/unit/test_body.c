@@ -1,0 +1,148 @@
+// Bodies of the outputs read back: the number, the fields, and what is none of them.
+#include "tests/unit/outputs_fixture.h"
+
+#include "consumer/io/body.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct encoder *en;
+static struct outbox box;
+static struct fold fold;
+static struct body_form *forms[OUTPUT_COUNT];
+
+static int setup(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct encode_context cx = fixture_context();
+    struct chain before = {.sequence = 1000};
+    memset(before.previous_digest, '0', 64);
+    fold = fixture_fold();
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        if (body_form_create((enum output)o, &forms[o], &e)) return -1;
+    return encoder_create(&en, &e) || outbox_build(&box, en, &cx, &fold, &before, &e) ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (int o = 0; o < OUTPUT_COUNT; o++) body_form_destroy(forms[o]);
+    outbox_release(&box);
+    encoder_destroy(en);
+    return 0;
+}
+
+static void every_output_tells_its_number(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct body_number number;
+    for (size_t i = 0; i < box.count; i++) {
+        const struct outbox_row *row = &box.rows[i];
+        assert_int_equal(body_number(forms[row->output], row->body, &number, &e), 0);
+        assert_int_equal(number.shard, 3);
+        assert_int_equal(number.sequence, 1001 + (int64_t)i);
+        assert_int_equal(number.size, 2); // zigzag of a thousand
+        assert_true(number.at + number.size <= row->body.size);
+    }
+}
+
+static void a_part_of_a_body_is_none(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct body_number number;
+    for (size_t i = 0; i < box.count; i++) {
+        const struct outbox_row *row = &box.rows[i];
+        for (size_t size = 0; size < row->body.size; size++) {
+            char *part = malloc(size + 1); // of its own, so that a sanitizer sees a step beyond it
+            assert_non_null(part);
+            memcpy(part, row->body.data, size);
+            assert_int_equal(body_number(forms[row->output], (struct slice){part, size}, &number, &e), -1);
+            free(part);
+        }
+        char *longer = calloc(1, row->body.size + 1);
+        assert_non_null(longer);
+        memcpy(longer, row->body.data, row->body.size);
+        assert_int_equal(body_number(forms[row->output], (struct slice){longer, row->body.size + 1}, &number, &e), -1);
+        assert_non_null(strstr(e.text, "left over"));
+        free(longer);
+    }
+}
+
+struct seen {
+    char text[8192];
+    size_t used;
+};
+
+static void take(void *context, const char *path, const char *text)
+{
+    struct seen *seen = context;
+    seen->used += (size_t)snprintf(seen->text + seen->used, sizeof seen->text - seen->used, "%s=%s\n", path, text);
+    assert_true(seen->used < sizeof seen->text);
+}
+
+static const struct outbox_row *first_of(enum output output)
+{
+    size_t i = 0;
+    while (box.rows[i].output != output) i++;
+    return &box.rows[i];
+}
+
+static void assert_fields(enum output output, const char *const *wanted)
+{
+    struct seen seen = {.used = 0};
+    body_fields(forms[output], first_of(output)->body, take, &seen);
+    for (; *wanted; wanted++)
+        if (!strstr(seen.text, *wanted)) fail_msg("no %s in\n%s", *wanted, seen.text);
+}
+
+static void fields_are_told_as_people_write_them(void **state)
+{
+    (void)state;
+    assert_fields(OUTPUT_SETTLEMENTS,
+                  (const char *const[]){"settlement_id=acc-a/2026-11-01\n", "business_day=2026-11-01\n",
+                                        "adjustments=-1000\n", "status=SUSPENDED\n", "lines[1].tier_from=null\n",
+                                        "lines[2].package_id=package-1\n", "lines[3].amount=13000000\n", NULL});
+    assert_fields(OUTPUT_DAY_CLOSES, (const char *const[]){"cutoffs[1].cut_by=RECORD\n", "cutoffs[3].rejected=1\n",
+                                                           "decisions[1]=1 ACCEPT call-records/3/1234\n", NULL});
+    assert_fields(OUTPUT_REJECTS,
+                  (const char *const[]){"reason=REFUND\n", "value=3 bytes 010203\n", "record_id=credit-6\n", NULL});
+    assert_fields(OUTPUT_STATUS, (const char *const[]){"cause=CREDIT\n", "settlement_id=null\n", NULL});
+}
+
+// Any single byte changed: either it is refused, or its fields can be told; never more than the body is read.
+static void a_changed_byte_breaks_nothing(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct body_number number;
+    struct seen seen;
+    for (size_t i = 0; i < box.count; i++) {
+        const struct outbox_row *row = &box.rows[i];
+        char *changed = malloc(row->body.size);
+        assert_non_null(changed);
+        for (size_t at = 0; at < row->body.size; at++)
+            for (int bit = 0; bit < 8; bit++) {
+                memcpy(changed, row->body.data, row->body.size);
+                changed[at] = (char)(changed[at] ^ (1 << bit));
+                struct slice body = {changed, row->body.size};
+                seen.used = 0;
+                if (body_number(forms[row->output], body, &number, &e) == 0)
+                    body_fields(forms[row->output], body, take, &seen);
+            }
+        free(changed);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_output_tells_its_number),
+        cmocka_unit_test(a_part_of_a_body_is_none),
+        cmocka_unit_test(fields_are_told_as_people_write_them),
+        cmocka_unit_test(a_changed_byte_breaks_nothing),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
