@@ -80,15 +80,20 @@ static enum store_result check_last_row(const struct commit *c, const PGresult *
                      c->row->chain.sequence, c->shard, PQntuples(hash) ? "has another hash" : "is missing");
 }
 
-// store_deployment.c has the rule. Rows only follow one another, so a fold that knows `count` of them knows the first.
+// store_deployment.c has the rule. Rows only follow one another, so equally many are the same ones. Fewer are recorded
+// when a fail-over has lost what the fold had read.
 static enum store_result check_parameters(const struct commit *c, const PGresult *count, struct error *e)
 {
-    if (get_int8(count, 0, 0) <= (int64_t)fold_policy(c->fold)->count) return STORE_OK;
+    const struct policy *known = fold_policy(c->fold);
+    day_t reached = shard_reached(fold_state(c->fold));
+    int64_t in_force = 0;
+    while (in_force < (int64_t)known->count && known->rows[in_force].from_day <= reached) in_force++;
+    if (get_int8(count, 0, 0) == in_force) return STORE_OK;
     char day[DAY_TEXT_SIZE];
     return store_say(c->store, STORE_FAILED, ERROR_RESTART, e,
-                     "shard %" PRId32 " reached %s, for which other parameters were recorded meanwhile: start again to"
-                     " load them; nothing was written",
-                     c->shard, calendar_format_day(shard_reached(fold_state(c->fold)), day));
+                     "shard %" PRId32 " reached %s, for which other parameters are recorded than it was judged by:"
+                     " start again to load them; nothing was written",
+                     c->shard, calendar_format_day(reached, day));
 }
 
 static enum store_result send_lock(const struct commit *c, bool new_day, struct error *e)

@@ -347,6 +347,22 @@ static void a_commit_that_reaches_new_parameters_unawares_is_refused(void **stat
     free(changed);
 }
 
+// They were read, and then a fail-over lost their row.
+static void a_commit_that_reaches_lost_parameters_is_refused(void **state)
+{
+    struct world *w = *state;
+    top_up(w, "c1", 5);
+    commit(w);
+    w->bench->policy.rows[1] = w->bench->policy.rows[0];
+    w->bench->policy.rows[1].from_day = w->bench->first_day + 1;
+    w->bench->policy.count = 2;
+    settle(w->bench);
+    assert_int_equal(try_commit(w), STORE_FAILED);
+    assert_int_equal(w->e.kind, ERROR_RESTART);
+    w->bench->policy.count = 1; // as a new start would load it
+    commit(w);
+}
+
 struct recording {
     struct world *w;
     struct store *store;
@@ -553,6 +569,7 @@ int main(void)
         READY(what_the_tables_refuse_undoes_the_whole_step),
         READY(lost_commits_halt),
         READY(a_new_connection_looks_for_the_last_outbox_row),
+        READY(a_commit_that_reaches_lost_parameters_is_refused),
         READY(a_commit_that_reaches_new_parameters_unawares_is_refused),
         READY(parameters_wait_for_a_commit_that_opens_a_day),
         EMPTY(two_processes_record_as_one),
