@@ -79,7 +79,6 @@ static void fail_over(struct world *w, bool lossy)
         postgres_fail_over(&w->postgres);
         w->postgres.lags = lags;
     } else {
-        w->lost_policy = w->lost_policy || w->postgres.replica_policy != w->postgres.policy;
         postgres_fail_over(&w->postgres);
         w->lost_commits = true;
         check_failed_over(w);

@@ -5,6 +5,7 @@
 #include "consumer/io/log.h"
 #include "tests/sim/world.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -147,7 +148,8 @@ static void explain(struct world *world, const struct command *c, struct schedul
     for (size_t i = 0; i < schedule.count; i++)
         printf("    fault %d at step %" PRId64 ": %s\n", schedule.faults[i].number, schedule.faults[i].step,
                fault_names[schedule.faults[i].kind]);
-    printf("  repeat it: sim --seed %" PRIu64 " --records %" PRId64 " --faults ", options.seed, options.records_max);
+    printf("  repeat it: %s --seed %" PRIu64 " --records %" PRId64 " --faults ", program_invocation_name, options.seed,
+           options.records_max);
     for (size_t i = 0; i < schedule.count; i++) printf("%s%d", i ? "," : "", schedule.faults[i].number);
     printf("%s%s%s --verbose\n", schedule.count ? "" : "-", options.breakage ? " --breakage " : "",
            options.breakage ? breakage_names[options.breakage] : "");

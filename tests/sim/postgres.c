@@ -473,13 +473,18 @@ static day_t reached(const struct fold_state *state)
     return state->day > state->horizon ? state->day : state->horizon;
 }
 
+static size_t rows_in_force(const struct policy *policy, day_t day)
+{
+    size_t count = 0;
+    while (count < policy->count && policy->rows[count].from_day <= day) count++;
+    return count;
+}
+
 static enum store_result check_parameters(const struct postgres *pg, const struct commit_of *c, struct error *e)
 {
-    const struct policy *recorded = pg->policy;
-    size_t count = 0;
-    while (count < recorded->count && recorded->rows[count].from_day <= reached(fold_state(c->fold))) count++;
-    if (count <= fold_policy(c->fold)->count) return STORE_OK;
-    error_set(e, ERROR_RESTART, "other parameters were recorded meanwhile");
+    day_t day = reached(fold_state(c->fold));
+    if (rows_in_force(pg->policy, day) == rows_in_force(fold_policy(c->fold), day)) return STORE_OK;
+    error_set(e, ERROR_RESTART, "other parameters are recorded");
     return STORE_FAILED;
 }
 

@@ -243,8 +243,10 @@ static void advance(struct world *w)
 {
     int64_t by;
     int chance = (int)dice_below(&w->dice, 100);
+    // An owner that is idle learns of lost commits only at its next one, when the next day is due.
+    bool far = !w->healed || w->lost_commits;
     if (chance < 5)
-        by = w->healed ? dice_below(&w->dice, 10 * SECOND) : next_event(w) - w->now;
+        by = far ? next_event(w) - w->now : dice_below(&w->dice, 10 * SECOND);
     else if (chance < 35)
         by = 0;
     else if (chance < 90)
@@ -413,7 +415,7 @@ void world_run(struct world *w, const struct options *options, const struct sche
         step(w);
     }
     settle(w);
-    if (!w->failure[0] && !w->lost_policy) oracle_check(w);
+    if (!w->failure[0]) oracle_check(w);
 }
 
 void world_free(struct world *w)

@@ -96,7 +96,7 @@ struct world {
     struct schedule schedule; // as far as it is to happen
     int injected[FAULT_KINDS];
     // What may end it without being a failure
-    bool lost_commits, lost_policy, moved_retention, short_retention, lost_outputs;
+    bool lost_commits, moved_retention, short_retention, lost_outputs;
     bool contradicted; // a process halted while Kafka had what PostgreSQL had lost
     int halts; // since all is well again
     // What the checks remember
