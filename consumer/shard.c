@@ -56,7 +56,7 @@ struct shard {
     int64_t drain[INPUT_COUNT];
     struct shard_metrics hidden; // its figures while they do not show
     bool drained_rejects; // a drained log waits for an operator
-    bool more_requests; // the last look at them was full
+    bool decided; // in a drain: all has been read, and no request is left that can be decided
     int64_t located_step; // the row's, for which the ends were asked for once more; -1: they were not
 };
 
@@ -208,7 +208,7 @@ static void reset_logs(struct shard *shard)
         log->asked = log->located = log->unproved = log->warned = log->ended = false;
         log->stopped_at = 0;
     }
-    shard->drained_rejects = shard->more_requests = false;
+    shard->drained_rejects = shard->decided = false;
     shard->located_step = -1;
 }
 
@@ -475,6 +475,13 @@ static bool prove_logs(struct shard *shard)
 }
 
 // In a drain: this log is done. Days that are due are cut where it ends.
+static bool all_ended(const struct shard *shard)
+{
+    bool ended = shard->draining;
+    for (int i = 0; i < INPUT_COUNT; i++) ended = ended && shard->log[i].ended;
+    return ended;
+}
+
 static void end_log(struct shard *shard, enum input input, int64_t end, int64_t now_ms)
 {
     shard->log[input].ended = true;
@@ -536,7 +543,7 @@ static void resume_logs(struct shard *shard)
         shard->log[i].stop = FOLD_MORE;
         shard->log[i].ended = false;
     }
-    shard->drained_rejects = false;
+    shard->drained_rejects = shard->decided = false;
 }
 
 static bool may_read(const struct shard *shard, const struct input_log *log, int64_t mono_ms)
@@ -751,9 +758,7 @@ static void commit_when_due(struct shard *shard, int64_t mono_ms)
     const struct step *step = fold_step(shard->fold);
     if (shard->effects_at == 0 && has_effects(step)) shard->effects_at = mono_ms;
     if (shard->moved_at == 0 && step->moved) shard->moved_at = mono_ms;
-    bool ended = shard->draining;
-    for (int i = 0; i < INPUT_COUNT; i++) ended = ended && shard->log[i].ended;
-    bool due = shard->must_commit || step->closed || step->held || (ended && shard->moved_at != 0) ||
+    bool due = shard->must_commit || step->closed || step->held || (all_ended(shard) && shard->moved_at != 0) ||
                (shard->effects_at != 0 && mono_ms - shard->effects_at >= EFFECTS_MS) ||
                (shard->moved_at != 0 && mono_ms - shard->moved_at >= POSITIONS_MS);
     if (due && mono_ms >= shard->retry_at) commit(shard, mono_ms);
@@ -826,13 +831,16 @@ static void serve_requests(struct shard *shard, int64_t mono_ms)
     struct request requests[REQUESTS_MAX];
     struct error e, why;
     size_t count = 0, applied = 0;
+    bool ended = all_ended(shard), refused = false;
+    if (ended && !shard->decided)
+        shard->requests_at = mono_ms; // a drain is done only when it has looked behind its end
     if (mono_ms < shard->requests_at || mono_ms < shard->retry_at || fold_step(shard->fold)->decision_count > 0 ||
         fold_step(shard->fold)->closed)
         return;
     shard->requests_at = mono_ms + REQUESTS_MS;
     enum store_result result = host->load_requests(host->context, shard->id, requests, REQUESTS_MAX, &count, &e);
     if (!answered(shard, result, mono_ms, "requests", &e)) return;
-    for (size_t i = 0; i < count && shard->state == SHARD_RUNNING; i++) {
+    for (size_t i = 0; i < count && !refused && shard->state == SHARD_RUNNING; i++) {
         const struct request *request = &requests[i];
         if (must_wait(shard, request)) continue;
         if (fold_decide(shard->fold, &request->decision, request->reason, &why) == 0) {
@@ -845,11 +853,10 @@ static void serve_requests(struct shard *shard, int64_t mono_ms)
         }
         // Refusing ends the validity of the requests' strings: the rest comes with the next look.
         answered(shard, host->refuse_request(host->context, request->id, why.text, &e), mono_ms, "requests", &e);
-        shard->requests_at = mono_ms;
-        break;
+        refused = true;
     }
-    shard->more_requests = count == REQUESTS_MAX && applied > 0;
-    if (shard->more_requests) shard->requests_at = mono_ms;
+    shard->decided = ended && applied == 0 && !refused;
+    if (refused || (count == REQUESTS_MAX && applied > 0)) shard->requests_at = mono_ms;
     if (applied > 0) resume_logs(shard);
 }
 
@@ -973,7 +980,7 @@ bool shard_drained(const struct shard *shard, bool *held)
     if (shard->state != SHARD_RUNNING || shard->built) return false;
     int64_t now_ms = shard->host->clock_ms(shard->host->context);
     const struct step *step = fold_step(shard->fold);
-    if (step->moved || step->closed || fold_close_due(shard->fold) || shard->more_requests) return false;
+    if (step->moved || step->closed || fold_close_due(shard->fold) || !shard->decided) return false;
     for (enum input i = 0; i < INPUT_COUNT; i++)
         if (!shard->log[i].ended || (fold_wants_end(shard->fold, i, now_ms) && shard->log[i].stop != FOLD_REJECTS))
             return false;

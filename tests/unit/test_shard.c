@@ -24,6 +24,7 @@ struct world {
     int64_t end[INPUT_COUNT];
     bool begun; // the row is one that has read the calls log up to `next`, and on to `next_end` until it is claimed
     int64_t next, next_end;
+    bool asks, decided; // an operator accepts the loss of the record as soon as its reject is written
 };
 
 static int64_t host_clock(void *context)
@@ -54,7 +55,9 @@ static enum store_result host_restore(void *context, int32_t shard, const struct
 static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row, const struct fold *fold,
                                      const struct outbox *outbox, int64_t now_ms, struct error *e)
 {
-    (void)context, (void)shard, (void)outbox, (void)now_ms, (void)e;
+    struct world *w = context;
+    (void)shard, (void)outbox, (void)now_ms, (void)e;
+    w->decided = w->decided || fold_step(fold)->decision_count > 0;
     row->begun = true;
     row->step++;
     row->state = *fold_state(fold);
@@ -64,8 +67,18 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
 static enum store_result host_load_requests(void *context, int32_t shard, struct request *out, size_t capacity,
                                             size_t *count, struct error *e)
 {
-    (void)context, (void)shard, (void)out, (void)capacity, (void)e;
-    *count = 0;
+    const struct world *w = context;
+    (void)shard, (void)capacity, (void)e;
+    *count = w->asks && !w->decided && w->metrics->shards[0].rejects[INPUT_CALLS][REJECT_UNDECODABLE] > 0;
+    if (*count > 0)
+        out[0] = (struct request){.id = 1,
+                                  .decision = {.kind = DECISION_ACCEPT,
+                                               .input = INPUT_CALLS,
+                                               .offset = 0,
+                                               .content = "calls/0/0",
+                                               .operator_name = "op"},
+                                  .reason = REJECT_UNDECODABLE,
+                                  .new_offset = -1};
     return STORE_OK;
 }
 
@@ -270,6 +283,27 @@ static void a_log_that_ends_below_the_position_halts(void **state)
     assert_non_null(strstr(shard_error(w->worker[0])->text, "read up to offset 3, but the log ends at 2"));
 }
 
+// ---- drains ----
+
+// What an operator asked for while the last records were read is decided, however soon the reading is done.
+static void a_drain_ends_only_when_the_requests_are_decided(void **state)
+{
+    struct world *w = *state;
+    bool held, drained = false;
+    add_record(w, w->now);
+    w->asks = true;
+    struct shard *shard = shard_create(&w->host, 0, (const int64_t[INPUT_COUNT]){[INPUT_CALLS] = 1});
+    assert_non_null(shard);
+    shard_assign(shard, 0);
+    for (int64_t at = 0; at < ROUND_MS && !drained; at++) {
+        while (shard_run(shard, at)) {}
+        drained = shard_drained(shard, &held);
+    }
+    assert_true(drained);
+    assert_true(w->decided);
+    shard_destroy(shard);
+}
+
 // ---- a record stamped ahead of the clock ----
 
 // Runs the first worker's shard until `until_ms`; returns how often stderr got a line with the text.
@@ -327,6 +361,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_log_that_ends_below_the_position_halts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_owner_that_read_on_does_not_halt_the_next, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_shard_that_comes_back_shows_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_drain_ends_only_when_the_requests_are_decided, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
