@@ -2,6 +2,7 @@
 #include "consumer/rejects.h"
 
 #include "consumer/io/clock.h"
+#include "consumer/io/fault.h"
 #include "consumer/io/peek.h"
 #include "consumer/io/requeue.h"
 
@@ -194,6 +195,7 @@ static int record_sent(struct deciding *d, const struct item *item, const struct
 {
     char text[320];
     if (rejects_stored(store_request_sent(d->r->store, item->request, sent->partition, sent->offset, e))) return -1;
+    fault_point(requeue_recorded);
     printf("%s: REQUEUE, request %" PRId64 ": sent to %s/%" PRId32 "/%" PRId64 "\n", where(d, item->at, text),
            item->request, d->r->recorded->topics[item->at.input], sent->partition, sent->offset);
     return 0;
@@ -244,6 +246,7 @@ static int requeue_item(struct deciding *d, struct item *item, struct error *e)
     // Read first: what cannot be sent must not be asked for.
     if (read_original(d, item->at, &original, e)) return -1;
     int status = ask(d, item, &state, e);
+    fault_point(requeue_asked);
     if (status == 0 && state == REQUEST_SENDING)
         status = send_item(d, item, original, e);
     else if (status == 0)

@@ -2,6 +2,7 @@
 
 #include "consumer/gates.h"
 #include "consumer/io/clock.h"
+#include "consumer/io/fault.h"
 #include "consumer/io/log.h"
 #include "consumer/schema_ids.h"
 
@@ -126,6 +127,7 @@ int run_record_deployment(struct run *run, const struct config *config, struct e
         error_set(e, ERROR_RESTART, "memory is short");
     } else if (config_read_book(config, book, &text, &size, e) == 0) {
         fill_deployment(run, config, book, wanted);
+        fault_point(deployment_before);
         failed = store_record_deployment(run->store, wanted, text, size, e) == STORE_OK ? 0 : -1;
     }
     if (wanted) shelf_clear(&wanted->policy.shelf);
@@ -138,7 +140,9 @@ int run_record_deployment(struct run *run, const struct config *config, struct e
 static int open_store(struct run *run, struct error *e)
 {
     if (store_open(run->config.dsn, &run->store, e) || store_check_version(run->store, e)) return -1;
-    return run_record_deployment(run, &run->config, e);
+    int failed = run_record_deployment(run, &run->config, e);
+    fault_point(deployment_after);
+    return failed;
 }
 
 static int open_ends(struct run *run, struct error *e)

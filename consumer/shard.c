@@ -1,5 +1,6 @@
 #include "consumer/shard.h"
 
+#include "consumer/io/fault.h"
 #include "consumer/io/log.h"
 #include "consumer/reader.h"
 
@@ -224,6 +225,7 @@ void shard_assign(struct shard *shard, int64_t mono_ms)
 
 void shard_revoke(struct shard *shard, int64_t mono_ms)
 {
+    fault_point(shard_revoked);
     drop_blocks(shard);
     switch (shard->state) {
     case SHARD_LOCATING:
@@ -283,6 +285,7 @@ static void fenced(struct shard *shard, int64_t mono_ms)
 {
     log_event(LOG_WARN, "another process owns the shard, waiting one session time-out before looking again", "shard",
               LOG_INT(shard->id), "epoch", LOG_INT(shard->row.epoch), LOG_END);
+    fault_point(shard_fenced);
     drop_blocks(shard);
     drop_fold(shard);
     if (shard->state != SHARD_FENCED) become(shard, SHARD_FENCED);
@@ -413,9 +416,12 @@ static void run_locating(struct shard *shard, int64_t mono_ms)
     struct shard_row row;
     struct error e;
     if (mono_ms < shard->retry_at || !ends_known(shard)) return;
+    fault_point(claim_before);
     enum store_result result = host->refresh_policy(host->context, &e);
     if (result == STORE_OK) result = host->claim(host->context, shard->id, &row, &e);
-    if (!answered(shard, result, mono_ms, "claim", &e) || ask_ends_again(shard, &row)) return;
+    if (!answered(shard, result, mono_ms, "claim", &e)) return;
+    fault_point(claim_after);
+    if (ask_ends_again(shard, &row)) return;
     // Nobody else has been here: what is in memory goes on, with what it has not committed yet.
     bool keep = shard->fold && row.epoch == shard->row.epoch + 1 && row.step == shard->row.step;
     if (shard->fold && !keep) drop_fold(shard);
@@ -425,6 +431,7 @@ static void run_locating(struct shard *shard, int64_t mono_ms)
         if (result != STORE_OK) drop_fold(shard);
         if (!answered(shard, result, mono_ms, "restore", &e)) return;
     }
+    fault_point(shard_restored);
     host->relay_add(host->context, shard->id, row.epoch);
     start_reading(shard, !keep);
     shard->requests_at = mono_ms;
@@ -499,8 +506,10 @@ static void stop_log(struct shard *shard, enum input input, enum fold_stop stop,
         log->warned = false;
     }
     switch (stop) {
-    case FOLD_MORE:
     case FOLD_CUT:
+        fault_point(log_cut);
+        break;
+    case FOLD_MORE:
     case FOLD_BROKEN:
     case FOLD_FULL:
         break;
@@ -657,6 +666,7 @@ static bool run_replay(struct shard *shard)
             reader->at = shard->host->scratch->after[count - 1];
     }
     if (!done) return true;
+    fault_point(replay_end);
     become(shard, SHARD_RUNNING);
     log_event(LOG_INFO, "calls replayed", "shard", LOG_INT(shard->id), "position",
               LOG_INT(fold_state(shard->fold)->log[INPUT_CALLS].next), "calls_held",
@@ -699,6 +709,7 @@ static bool build_outbox(struct shard *shard, const struct step *step)
         return false;
     }
     shard->built = true;
+    fault_point(step_built);
     return true;
 }
 
@@ -743,11 +754,13 @@ static void commit(struct shard *shard, int64_t mono_ms)
         return;
     }
     if (!answered(shard, result, mono_ms, "commit", &e)) return;
+    fault_point(step_committed);
     metrics_commit(host->metrics, elapsed_us(&begun));
     count_step(shard, step);
     log_close(shard, step);
     if (shard->outbox.count > 0) host->relay_wake(host->context, shard->id, shard->row.chain.sequence);
     fold_step_done(shard->fold);
+    fault_point(step_done);
     shard->built = shard->must_commit = false;
     shard->effects_at = shard->moved_at = 0;
     resume_logs(shard);
@@ -812,7 +825,9 @@ static void close_when_due(struct shard *shard, int64_t mono_ms)
     enum store_result result = shard->host->refresh_policy(shard->host->context, &e);
     if (!answered(shard, result, mono_ms, "parameters", &e) || !follow_policy(shard)) return;
     for (enum input i = 0; i < INPUT_COUNT; i++) count_log(shard, i);
+    fault_point(close_before);
     if (fold_close(shard->fold, &e)) halt(shard, &e);
+    fault_point(close_after);
 }
 
 // ---- operators ----
@@ -956,6 +971,7 @@ int64_t shard_deadline(const struct shard *shard)
 
 void shard_finish(struct shard *shard)
 {
+    fault_point(shard_shutdown);
     if (shard->state == SHARD_RUNNING && shard->retry_ms == 0 && fold_step(shard->fold)->moved) commit(shard, 0);
 }
 

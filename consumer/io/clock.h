@@ -1,6 +1,8 @@
 // The two clocks of the machine, in milliseconds. Only the edges read them; the core is given the time.
 #pragma once
 
+#include "consumer/io/fault.h"
+
 #include <stdint.h>
 #include <time.h>
 
@@ -20,5 +22,5 @@ static inline int64_t clock_monotonic_ms(void)
 // Since 1970: what records and people are compared with. It may be set back.
 static inline int64_t clock_wall_ms(void)
 {
-    return clock_read_ms(CLOCK_REALTIME);
+    return fault_clock_ms(clock_read_ms(CLOCK_REALTIME));
 }

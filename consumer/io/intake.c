@@ -1,5 +1,6 @@
 #include "consumer/io/intake.h"
 #include "consumer/io/clock.h"
+#include "consumer/io/fault.h"
 
 #include "consumer/io/log.h"
 
@@ -353,7 +354,9 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_
         rd_kafka_topic_partition_list_t *nothing = rd_kafka_topic_partition_list_new(1);
         rd_kafka_assign(client, nothing);
         rd_kafka_topic_partition_list_destroy(nothing);
+        fault_point(group_joined);
     } else {
+        fault_point(group_revoked);
         rd_kafka_assign(client, NULL);
     }
     ring(intake);
@@ -393,6 +396,7 @@ static void assign_wanted(struct intake *intake)
                 lane_open(lane_of(intake, list->elems[i].partition, (enum input)input));
     rd_kafka_resp_err_t code = rd_kafka_assign(intake->client, list);
     rd_kafka_topic_partition_list_destroy(list);
+    fault_point(reading_starts);
     struct error e;
     pthread_mutex_lock(&intake->lock);
     if (code) {

@@ -1,5 +1,6 @@
 #include "consumer/io/publisher.h"
 #include "consumer/io/clock.h"
+#include "consumer/io/fault.h"
 
 #include "pricing/calendar.h"
 
@@ -212,7 +213,9 @@ static rd_kafka_error_t *resume(struct publisher *p, rd_kafka_error_t *(*call)(r
 
 enum publish_result publisher_init(struct publisher *p, struct error *e)
 {
+    fault_point(init_before);
     rd_kafka_error_t *error = resume(p, rd_kafka_init_transactions, INIT_MS);
+    fault_point(init_after);
     if (!error) return PUBLISH_OK;
     bool resumable = rd_kafka_error_is_retriable(error);
     return judge(p, error, "cannot begin to publish", resumable ? PUBLISH_ABORTED : PUBLISH_BROKEN, e);
@@ -315,8 +318,10 @@ enum publish_result publisher_begin(struct publisher *p, const struct outbox_row
     p->alone = alone;
     rd_kafka_error_t *error = rd_kafka_begin_transaction(p->producer);
     if (error) return judge(p, error, "cannot begin a transaction", PUBLISH_BROKEN, e);
+    fault_point(produce_before);
     for (size_t i = 0; i < count; i++) {
         error = queue_row(p, &rows[i]);
+        fault_point(row_produced);
         if (!error && !p->refusal) continue;
         if (!error) return give_up(p, e);
         rd_kafka_resp_err_t code = rd_kafka_error_code(error);
@@ -329,6 +334,7 @@ enum publish_result publisher_begin(struct publisher *p, const struct outbox_row
         enum publish_result result = judge(p, error, "cannot queue a row", PUBLISH_ABORTED, e);
         return result == PUBLISH_FENCED ? result : give_up(p, e);
     }
+    fault_point(produce_after);
     return PUBLISH_OK;
 }
 
@@ -401,6 +407,7 @@ static bool send_position(struct publisher *p, int64_t last, const uint8_t hash[
 enum publish_result publisher_commit(struct publisher *p, int64_t last, const uint8_t hash[32], struct error *e)
 {
     rd_kafka_error_t *error;
+    fault_point(offsets_before);
     if (!send_position(p, last, hash, &error)) {
         error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": a broker does not answer: sending the position hangs",
                   p->shard);
@@ -410,7 +417,9 @@ enum publish_result publisher_commit(struct publisher *p, int64_t last, const ui
         enum publish_result result = judge(p, error, "cannot send the position", PUBLISH_ABORTED, e);
         return result == PUBLISH_FENCED ? result : give_up(p, e);
     }
+    fault_point(transaction_end_before);
     error = resume(p, rd_kafka_commit_transaction, PATIENCE_MS);
+    fault_point(transaction_end_after);
     if (!error) return PUBLISH_OK;
     bool abortable = rd_kafka_error_txn_requires_abort(error);
     enum publish_result result = judge(p, error, "cannot commit a transaction", PUBLISH_BROKEN, e);

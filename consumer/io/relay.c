@@ -2,6 +2,7 @@
 #include "consumer/io/clock.h"
 
 #include "consumer/core/relay_machine.h"
+#include "consumer/io/fault.h"
 #include "consumer/io/log.h"
 #include "consumer/io/published.h"
 
@@ -156,6 +157,7 @@ static enum relay_event_kind create(struct shard *s, struct error *e)
     publisher_destroy(s->publisher);
     s->publisher = NULL;
     int failed = publisher_create(&s->relay->publisher, s->number, &s->stop, &s->publisher, e);
+    fault_point(producer_created);
     return failed ? RELAY_ON_FAILED : RELAY_ON_CREATED;
 }
 
@@ -163,6 +165,7 @@ static enum relay_event_kind read_position(struct shard *s, struct relay_event *
 {
     enum published_result result =
         published_position(&s->relay->publisher, s->number, &s->stop, &event->n, &event->has_hash, event->hash, e);
+    fault_point(position_read);
     return event_of_published(result, RELAY_ON_POSITION);
 }
 
@@ -176,6 +179,7 @@ static enum relay_event_kind verify(struct shard *s, struct lane *lane, struct r
     enum store_result result = store_check_epoch(lane->store, s->number, s->epoch, &event->n, &event->mark, e);
     if (result == STORE_OK)
         result = store_outbox_hash(lane->store, s->number, s->machine.n, event->hash, &event->has_hash, e);
+    fault_point(position_verified);
     return event_of_store(result, RELAY_ON_VERIFIED);
 }
 
@@ -231,6 +235,7 @@ static enum relay_event_kind begin_batch(struct shard *s, struct lane *lane, str
         return RELAY_ON_NOTHING;
     }
     if (!check_chain(s, lane->rows, count, e)) return RELAY_ON_IMPOSSIBLE;
+    fault_point(rows_loaded);
     const struct outbox_row *last = &lane->rows[count - 1];
     event->n = last->sequence;
     memcpy(event->hash, last->hash, sizeof event->hash);

@@ -1,4 +1,5 @@
 #include "consumer/io/requeue.h"
+#include "consumer/io/fault.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -223,8 +224,11 @@ int requeue_send(struct requeue *r, int64_t request, const rd_kafka_message_t *o
     if (error) return fail(error, "a transaction cannot begin", e);
     int status = produce(r, request, original, partition, timestamp_ms, e);
     *sent = (struct requeue_position){.request = request, .partition = partition, .offset = r->offset};
+    fault_point(requeue_produced);
     if (status == 0) status = send_position(r, sent, e);
+    fault_point(requeue_positioned);
     if (status == 0) status = commit(r, e);
+    fault_point(requeue_committed);
     if (status == 0) {
         r->last = *sent;
         return 0;

@@ -4,6 +4,7 @@
 //     │        └ epoch higher: FENCED                └ lost: lock again ─► one step further, ours: OK
 //     ├► one step further, and it is this one: OK                      └► not: UNAVAILABLE, may be repeated
 //     └► anything else: DIVERGED
+#include "consumer/io/fault.h"
 #include "consumer/io/store_step.h"
 
 #include <assert.h>
@@ -204,9 +205,11 @@ static enum store_result write_step(struct commit *c, bool *committing, struct e
         if (!load_is_bulk(&loads[i])) result = load_send(c->store, &loads[i], c, e);
     if (result == STORE_OK) result = send_answers(c, e);
     if (result == STORE_OK) result = send_shard(c, e);
+    fault_point(commit_before);
     if (result == STORE_OK) result = pipe_send(c->store, "commit", NULL, e);
     *committing = result == STORE_OK;
     enum store_result ended = pipe_end(c->store, NULL, 0, result == STORE_OK ? e : NULL);
+    fault_point(commit_after);
     return result == STORE_OK ? ended : result;
 }
 
@@ -215,6 +218,7 @@ static enum store_result try_commit(struct commit *c, bool *unknown, struct erro
 {
     bool done = false, committing = false;
     enum store_result result = lock_row(c, &done, e);
+    fault_point(commit_locked);
     if (result == STORE_OK && !done) result = write_step(c, &committing, e);
     *unknown = committing && result != STORE_OK && !c->store->conn;
     if (done) return store_undo(c->store, STORE_OK);

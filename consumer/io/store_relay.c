@@ -1,4 +1,5 @@
 // The relay's side of the outbox.
+#include "consumer/io/fault.h"
 #include "consumer/io/store_sql.h"
 
 #include <assert.h>
@@ -122,7 +123,9 @@ enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t
     if (result == STORE_OK) result = sql_script(store, "begin", e);
     if (result == STORE_OK) result = store_lock_epoch(store, shard, epoch, NULL, NULL, e);
     if (result == STORE_OK) result = raise_mark(store, shard, n, now_ms, e);
+    fault_point(mark_before);
     if (result == STORE_OK) result = sql_script(store, "commit", e);
+    fault_point(mark_after);
     // Outside the row's lock: a commit of the shard does not wait for it.
     if (result == STORE_OK) result = drop_old(store, shard, n, now_ms, e);
     return store_undo(store, result);

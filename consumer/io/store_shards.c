@@ -1,4 +1,5 @@
 // The shard's row: claiming it, reading it, checking the epoch.
+#include "consumer/io/fault.h"
 #include "consumer/io/store_sql.h"
 
 #include <assert.h>
@@ -74,6 +75,7 @@ enum store_result store_claim(struct store *store, int32_t shard, struct shard_r
                            " sequence, chain_hash, previous_digest, relayed",
                            &store->row, e);
     if (result == STORE_OK) result = pipe_send(store, shard_logs_query, &store->row, e);
+    fault_point(claim_commit);
     if (result == STORE_OK) result = pipe_send(store, "commit", NULL, e);
     enum store_result ended = pipe_end(store, results, 3, result == STORE_OK ? e : NULL);
     if (result == STORE_OK) result = ended;

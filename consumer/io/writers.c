@@ -1,6 +1,7 @@
 #include "consumer/io/writers.h"
 #include "consumer/io/clock.h"
 
+#include "consumer/io/fault.h"
 #include "consumer/io/log.h"
 #include "consumer/io/store.h"
 
@@ -163,7 +164,11 @@ static enum registry_result search(struct writers *writers, int32_t id, char **t
     if (result != REGISTRY_ABSENT) return result;
     result = registry_fetch(writers->registry, id, text, e);
     if (result != REGISTRY_FOUND) return result;
-    if (store_save_schema(writers->store, id, *text, e) == STORE_OK) return REGISTRY_FOUND;
+    fault_point(schema_before);
+    if (store_save_schema(writers->store, id, *text, e) == STORE_OK) {
+        fault_point(schema_after);
+        return REGISTRY_FOUND;
+    }
     free(*text);
     *text = NULL;
     return REGISTRY_UNAVAILABLE;

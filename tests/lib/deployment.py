@@ -7,6 +7,7 @@ import collections
 import datetime
 import io
 import json
+import os
 import pathlib
 import re
 import signal
@@ -40,9 +41,10 @@ def at(day, clock="00:00:00"):
 class Process:
     """A running `settled run`."""
 
-    def __init__(self, command):
+    def __init__(self, command, environment=None):
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE, text=True)
+                                        stderr=subprocess.PIPE, text=True,
+                                        env={**os.environ, **(environment or {})})
         self.lines = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -139,9 +141,9 @@ def alter_topic(brokers, topic, **settings):
 
 
 class Deployment:
-    def __init__(self, settled, brokers, dsn, folder, partitions=4, workers=2, inputs_of=None, **billing):
+    def __init__(self, settled, brokers, dsn, folder, partitions=4, workers=2, inputs_of=None, replicas=1, **billing):
         self.settled, self.brokers, self.dsn, self.folder = settled, brokers, dsn, folder
-        self.partitions = partitions
+        self.partitions, self.replicas = partitions, replicas
         self.name = f"t{uuid.uuid4().hex[:12]}"
         self.topics = {key: f"{self.name}-{key.replace('_', '-')}" for key in (*INPUTS, *OUTPUTS)}
         if inputs_of:
@@ -162,7 +164,7 @@ class Deployment:
     def _make_topics(self, keys):
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
         made = admin.create_topics([
-            confluent_kafka.admin.NewTopic(self.topics[key], self.partitions, 1,
+            confluent_kafka.admin.NewTopic(self.topics[key], self.partitions, self.replicas,
                                            config={"message.timestamp.type": "CreateTime"}) for key in keys])
         for each in made.values():
             each.result(30)
@@ -202,8 +204,8 @@ class Deployment:
         assert done.returncode == status, f"settled {verb} ended with {done.returncode}:\n{done.stderr}{done.stdout}"
         return done.stdout + done.stderr
 
-    def start(self, *arguments, config=None):
-        process = Process([self.settled, "run", "-c", config or self.config, *arguments])
+    def start(self, *arguments, config=None, environment=None):
+        process = Process([self.settled, "run", "-c", config or self.config, *arguments], environment)
         self.processes.append(process)
         return process
 
@@ -230,10 +232,11 @@ class Deployment:
 
     # --- records in ---
 
-    def send(self, key, record, timestamp, account=None, partition=None):
+    def send(self, key, record, timestamp, account=None, partition=None, schema=None):
+        """`schema`: another id under which the record's schema is registered."""
         out = io.BytesIO()
         name = INPUTS[key]
-        out.write(b"\0" + SCHEMAS[name].to_bytes(4, "big"))
+        out.write(b"\0" + (schema or SCHEMAS[name]).to_bytes(4, "big"))
         fastavro.schemaless_writer(out, self.schemas[name], record)
         self.send_bytes(key, out.getvalue(), timestamp, account or record["account_id"], partition)
 
@@ -246,11 +249,12 @@ class Deployment:
             except BufferError:
                 self.producer.poll(0.1)
 
-    def call(self, account, call_id, occurred_at, leads=None, timestamp=None):
+    def call(self, account, call_id, occurred_at, leads=None, timestamp=None, schema=None):
         self.send("calls", {
             "call_id": call_id, "account_id": account,
             "service": "AUDIENCE_INSIGHT" if leads is None else "PURCHASE_INTENT",
-            "lead_count": leads, "occurred_at": occurred_at, "request_id": None}, timestamp or occurred_at + 1000)
+            "lead_count": leads, "occurred_at": occurred_at, "request_id": None}, timestamp or occurred_at + 1000,
+            schema=schema)
 
     def top_up(self, account, credit_id, amount, credited_at, timestamp=None):
         self.send("credits", {
@@ -275,7 +279,8 @@ class Deployment:
         """Every committed record of an output topic: (partition, key, headers, decoded)."""
         consumer = confluent_kafka.Consumer({
             "bootstrap.servers": self.brokers, "group.id": f"reader-{uuid.uuid4().hex}", "enable.auto.commit": False,
-            "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest"})
+            "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 20})
         consumer.assign([confluent_kafka.TopicPartition(self.topics[key], p, 0) for p in range(self.partitions)])
         found, ended, deadline = [], set(), time.monotonic() + 60
         while len(ended) < self.partitions:

@@ -55,6 +55,15 @@ class Check:
     preset: str = None
 
 
+@dataclasses.dataclass
+class Pytest:
+    """Tests in Python: which (as arguments of pytest), the presets they need built, and whether they need the services."""
+    name: str
+    paths: list
+    presets: list
+    services: bool = False
+
+
 # What runs, in this order. Release is what is shipped: all of it runs there, on real services. The sanitizers look for
 # what the same tests cannot see: memory under asan, where inputs are hostile; races under tsan, where threads are.
 PLAN = [
@@ -65,7 +74,8 @@ PLAN = [
                           "groff -man -Tutf8 -ww -z build/release/settled.1 2>&1 | tee /dev/stderr | (! grep -q .)"],
           "release"),
     Ctest("release", ["-LE", "bench"], services=True),
-    "pytest",
+    Pytest("pytest", ["--ignore", "tests/integration/faults"], ["release"], services=True),
+    Pytest("faults", ["tests/integration/faults"], ["release", "faults"]),
     Ctest("asan", ["-LE", "integration|worlds|bench"]),
     Ctest("tsan", ["-L", "unit|integration"], services=True),
     Check("soak, one minute", ["tests/soak/soak.py", "--minutes", "1"], "release"),
@@ -204,37 +214,38 @@ class Run:
         if ran == 0 or (status != 0 and failed == 0):
             self.add(f"ctest {step.preset}", "failed", services.tail(log, 60))
 
-    def pytest(self):
+    def pytest(self, step):
         if not self.make_venv():
             return
         pytest = [str(VENV / "bin" / "pytest"), "-c", "tests/pytest.ini", "--rootdir", "tests"]
-        listed = subprocess.run([*pytest, "--collect-only", "-q"], cwd=ROOT, env=self.environment,
+        listed = subprocess.run([*pytest, "--collect-only", "-q", *step.paths], cwd=ROOT, env=self.environment,
                                 capture_output=True, text=True, check=False)
         nodes = [line for line in listed.stdout.splitlines() if "::" in line and not line.startswith("ERROR")]
-        if listed.returncode != 0 and self.wanted("pytest"):
-            self.add("pytest collection", "failed", (listed.stdout + listed.stderr)[-3000:])
+        if listed.returncode != 0 and self.wanted(step.name):
+            self.add(f"{step.name} collection", "failed", (listed.stdout + listed.stderr)[-3000:])
         nodes = [node for node in nodes if self.wanted(node)]
         if self.options.list:
             print("\n".join(nodes))
             return
         if not nodes:
             return
-        if not self.build("release"):
-            self.add("pytest", "failed", "not run: the build failed")
+        if not all([self.build(preset) for preset in step.presets]):
+            self.add(step.name, "failed", "not run: the build failed")
             return
-        self.need_services()
-        report = RESULTS / "pytest.xml"
+        if step.services:
+            self.need_services()
+        report = RESULTS / f"{step.name}.xml"
         report.unlink(missing_ok=True)
         # A file's tests stay in one process, as they share what they set up. More processes than cores: they wait much.
         beside = ["--numprocesses", str(int(JOBS) + 1), "--dist", "loadfile"]
-        status, log = self.command("pytest", [*pytest, *beside, "--junitxml", str(report),
+        status, log = self.command(step.name, [*pytest, *beside, "--junitxml", str(report),
                                               *(f"tests/{node}" for node in nodes)],
                                    seconds=7200 if self.options.long else 1800)
         before = [each.outcome for each in self.results].count("failed")
         ran = self.junit(report, "")
         failed = [each.outcome for each in self.results].count("failed") - before
         if ran < len(nodes) or (status != 0 and failed == 0):
-            self.add("pytest", "failed", f"{ran} of {len(nodes)} ran\n{services.tail(log, 60)}")
+            self.add(step.name, "failed", f"{ran} of {len(nodes)} ran\n{services.tail(log, 60)}")
 
     def make_venv(self):
         """The virtual environment, made anew when the requirements or the interpreter have changed."""
@@ -254,8 +265,8 @@ class Run:
     def one(self, step):
         if isinstance(step, Ctest):
             self.ctest(step)
-        elif step == "pytest":
-            self.pytest()
+        elif isinstance(step, Pytest):
+            self.pytest(step)
         elif not self.wanted(step.name):
             return
         elif self.options.list:
@@ -276,8 +287,8 @@ class Run:
                     try:
                         self.one(step)
                     except services.ServiceError as error:
-                        self.add(f"services for {step if isinstance(step, str) else 'ctest ' + step.preset}", "failed",
-                                 str(error))
+                        name = step.name if isinstance(step, Pytest) else f"ctest {step.preset}"
+                        self.add(f"services for {name}", "failed", str(error))
             finally:
                 self.owner.keep_logs(RESULTS / "services")
 

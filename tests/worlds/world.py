@@ -336,7 +336,8 @@ class World:
         """Every committed record of a topic, by partition."""
         consumer = confluent_kafka.Consumer({
             "bootstrap.servers": self.brokers, "group.id": f"{self.name}-reader", "enable.auto.commit": False,
-            "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest"})
+            "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 20})
         partitions = self.generator.partitions
         consumer.assign([confluent_kafka.TopicPartition(self.topics[key], p, 0) for p in range(partitions)])
         found, ended = {p: [] for p in range(partitions)}, set()

@@ -1,0 +1,366 @@
+"""The table of faults: each row says how a fault is injected, and how often in the short and in the long form."""
+
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import time
+
+import worlds_path  # noqa: F401  puts tests/lib, tests/worlds and tests on the path
+from deployment import INPUTS, ROOT
+from oracle import rules
+from proxy import DOWN, UP
+from subject import SESSION_MS, TRANSACTION_MS, Subject
+
+SOURCES = ROOT / "consumer"
+POINT = re.compile(r"\bfault_point\((\w+)\)")
+# Passed often, so that which passage it is matters.
+BUSY = {"step_built", "step_committed", "step_done", "commit_locked", "commit_before", "commit_after", "rows_loaded",
+        "produce_before", "row_produced", "produce_after", "offsets_before", "transaction_end_before",
+        "transaction_end_after", "mark_before", "mark_after", "log_cut", "close_before", "close_after"}
+OPERATOR = {"requeue_asked", "requeue_produced", "requeue_positioned", "requeue_committed", "requeue_recorded"}
+
+
+def points():
+    """The names in the source, but for the macro's own definition."""
+    found = set()
+    for path in SOURCES.rglob("*.c"):
+        found |= set(POINT.findall(path.read_text()))
+    return sorted(found)
+
+
+def wait_for(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what()}")
+        time.sleep(0.05)
+
+
+# --- kill -9 at a named point ---
+
+def kill_at_point(subject, rng, point, slot=None):
+    slot = slot or rng.choice(subject.slots)
+    fault = f"{point}:{rng.randrange(1, 5) if point in BUSY else 1}"
+    victim, provoked = subject.restart(slot, fault), time.monotonic() + 5
+    deadline = time.monotonic() + 90
+    while victim.process.poll() is None:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{fault} was not passed within 90 s:\n{victim.log[-3000:]}")
+        if time.monotonic() > provoked:
+            provoke(subject, slot, point)
+            provoked = time.monotonic() + 15
+        time.sleep(0.05)
+    victim.wait(5)
+    if f"fault point {point}: kill" not in victim.log:
+        raise AssertionError(f"{fault}: ended with {victim.process.returncode} by itself:\n{victim.log[-3000:]}")
+    return fault
+
+
+def provoke(subject, slot, point):
+    """Makes happen what does not happen by itself."""
+    if point in ("group_revoked", "shard_revoked"):
+        extra = subject.join()
+        time.sleep(3)
+        extra.stop()
+    elif point == "shard_fenced":
+        subject.deployment.sql("update settled.shards set epoch = epoch + 1 returning 1")
+    elif point == "shard_shutdown":
+        if "shard claimed" in slot.process.log:
+            slot.process.process.send_signal(signal.SIGTERM)
+    elif point in ("schema_before", "schema_after"):
+        number = 100 + len(subject.schemas)
+        subject.add_schema(number)
+        # To every partition: whichever process has it is to look for it.
+        for accounts in subject.stream.accounts.values():
+            subject.stream.extra.append(lambda t, a=accounts[0]: subject.stream.call(a, t, t, None, number))
+
+
+# --- kill -9 at random ---
+
+def kill_at_random(subject, rng, _):
+    victims = subject.slots if rng.random() < 0.3 else [rng.choice(subject.slots)]
+    delay = rng.uniform(0, 3)
+    time.sleep(delay)
+    for slot in victims:
+        slot.kill()
+    return f"{len(victims)} after {delay:.2f} s"
+
+
+# --- stopped beyond the time-outs, and going on beside the new owner ---
+
+def stop_and_continue(subject, rng, _):
+    slot = rng.choice(subject.slots)
+    time.sleep(rng.uniform(0, 1))
+    slot.process.process.send_signal(signal.SIGSTOP)
+    seconds = (SESSION_MS + TRANSACTION_MS) / 1000 + rng.uniform(1, 4)
+    time.sleep(seconds)
+    slot.process.process.send_signal(signal.SIGCONT)
+    return f"process {slot.number} for {seconds:.1f} s"
+
+
+# --- joining and leaving ---
+
+def join_and_leave(subject, rng, _):
+    time.sleep(rng.uniform(0, 1.5))
+    extra = subject.join()
+    stay = rng.uniform(0.2, 5)
+    time.sleep(stay)
+    if rng.random() < 0.5:
+        status = extra.stop()
+        if status not in (0, 69, 75):
+            subject.problems.append(f"the third process ended with {status}:\n{extra.process.log[-3000:]}")
+        return f"left after {stay:.1f} s"
+    extra.held = True
+    extra.process.kill()
+    return f"killed after {stay:.1f} s"
+
+
+# --- brokers ---
+
+BROKERS = {
+    "leader of an input": lambda s, rng: s.cluster.leader(
+        s.deployment.topics[rng.choice(list(INPUTS))], rng.randrange(s.deployment.partitions)),
+    "leader of an output": lambda s, rng: s.cluster.leader(
+        s.deployment.topics["settlements"], rng.randrange(s.deployment.partitions)),
+    "transaction coordinator": lambda s, rng: s.cluster.coordinator(
+        "__transaction_state", f"{s.deployment.name}-relay-{rng.randrange(s.deployment.partitions)}"),
+    "group coordinator": lambda s, rng: s.cluster.coordinator("__consumer_offsets", s.deployment.name),
+}
+
+
+def kill_broker(subject, rng, role):
+    node = BROKERS[role](subject, rng)
+    time.sleep(rng.uniform(0, 1))
+    node.kill()
+    seconds = rng.uniform(0, 8)
+    time.sleep(seconds)
+    subject.cluster.do(node.start)
+    subject.cluster.wait_in_sync()
+    return f"{role}: {node.name} for {seconds:.1f} s"
+
+
+# --- PostgreSQL ---
+
+def hurt_postgres(subject, rng, kind):
+    if kind == "reply to COMMIT lost":
+        before = subject.proxy.swallowed
+        count = rng.randrange(1, 4)
+        for _ in range(count):
+            subject.proxy.swallow_commit()
+        wait_for(lambda: subject.proxy.swallowed >= before + count, 60,
+                 lambda: f"{subject.proxy.swallowed - before} of {count} COMMITs went through the proxy")
+        return f"{kind}: {count} times"
+    time.sleep(rng.uniform(0, 1))
+    if kind == "killed":
+        subject.postgres.kill()
+    else:  # what pg_ctl calls an immediate shutdown
+        subject.postgres.process.send_signal(signal.SIGQUIT)
+        subject.postgres.process.wait(30)
+    seconds = rng.uniform(0, 6)
+    time.sleep(seconds)
+    subject.cluster.do(subject.postgres.start)
+    return f"{kind}, for {seconds:.1f} s"
+
+
+# --- network ---
+
+def cut_network(subject, rng, kind, longest=60):
+    target, ways = kind
+    proxies = [subject.proxy] if target == "database" else [n.proxy for n in subject.cluster.kafka.nodes]
+    seconds, reset = rng.uniform(1, longest), rng.random() < 0.5
+    for proxy in proxies:
+        proxy.cut(ways)
+    time.sleep(seconds)
+    for proxy in proxies:
+        proxy.heal(reset)
+    return f"{target}, {' and '.join(ways)}, {seconds:.1f} s, then {'reset' if reset else 'resumed'}"
+
+
+# --- disk ---
+
+def fill_disk(subject, rng, _):
+    filler = pathlib.Path(subject.postgres.folder).parent / "filler"
+    with open(filler, "wb") as file:
+        try:
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        except OSError:
+            pass
+    wait_for(lambda: any("trying on" in slot.process.log for slot in subject.slots), 60,
+             lambda: "no process says that the database is in trouble")
+    seconds = rng.uniform(1, 8)
+    time.sleep(seconds)
+    filler.unlink()
+    died = not subject.postgres.running
+    if died:  # it does not go on without room for its log, and is started again
+        subject.cluster.do(subject.postgres.start)
+    return f"full for {seconds:.1f} s{', PostgreSQL gave up' if died else ''}"
+
+
+# --- clock ---
+
+def step_clock(subject, rng, way):
+    slot = subject.slots[rng.randrange(len(subject.slots))]
+    subject.stream.step_clock(slot.clock, way * 3_600_000)
+    seconds = rng.uniform(2, 6)
+    time.sleep(seconds)
+    subject.stream.step_clock(slot.clock, 0)
+    return f"process {slot.number} {way:+} h for {seconds:.1f} s"
+
+
+# --- requeue ---
+
+def kill_requeue(subject, rng, point):
+    """The operator's command is killed, and run again: each record is sent once more, exactly once."""
+    stream, deployment = subject.stream, subject.deployment
+    count = rng.randrange(1, 4)
+
+    def astray(timestamp, account, partition, number):
+        """Into the wrong partition: rejected there, and to be billed once it was requeued."""
+        deployment.send("calls", {
+            "call_id": f"astray-{timestamp}-{number}", "account_id": account, "service": "AUDIENCE_INSIGHT",
+            "lead_count": None, "occurred_at": timestamp, "request_id": None}, timestamp, partition=partition)
+        stream.tally[account, "AUDIENCE_INSIGHT", rules.day_of(timestamp)] += 1
+
+    for number in range(count):
+        home = rng.randrange(deployment.partitions)
+        astray_at = (rng.choice(stream.accounts[home]), (home + 1) % deployment.partitions, number)
+        stream.extra.append(lambda t, a=astray_at: astray(t, *a))
+    wait_for(lambda: len(open_rejects(subject)) >= count, 60, lambda: f"{open_rejects(subject)} of {count} rejects")
+    command = [subject.settled, "rejects", "requeue", "-c", deployment.config, "--reason", "MISROUTED", "--operator", "t"]
+    environment = {"SETTLED_FAULT": f"{point}:{rng.randrange(1, count + 1)}", "PATH": "/usr/bin"}
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90,
+                          check=False)
+    if done.returncode != -signal.SIGKILL or f"fault point {point}" not in done.stderr:
+        raise AssertionError(f"{point}: requeue ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    deployment.run("rejects", "requeue", "--reason", "MISROUTED", "--operator", "t")
+    wait_for(lambda: not open_rejects(subject), 60, lambda: f"{open_rejects(subject)} have no decision")
+    return f"{point}, {count} records"
+
+
+def open_rejects(subject):
+    return subject.deployment.sql("select topic, partition, kafka_offset from settled.rejects"
+                                  " where reason = 'MISROUTED' and decision is null")
+
+
+def check_requeued(subject):
+    """One copy of each, and one decision about each."""
+    found = []
+    rejects = subject.deployment.sql("select kafka_offset, partition, decision from settled.rejects"
+                                     " where reason = 'MISROUTED'")
+    copies = {}
+    from checks import Facts
+    facts = Facts(subject.deployment, subject.stream.now, subject.schemas)
+    for messages in facts.read(rules.CALLS).values():
+        for message in messages:
+            headers = dict(message.headers() or [])
+            if "settled_requeued_offset" in headers:
+                key = int(headers["settled_requeued_offset"]), int(headers["settled_requeued_partition"])
+                copies[key] = copies.get(key, 0) + 1
+    for offset, partition, decision in rejects:
+        if decision is None:
+            found.append(f"requeue: no decision about calls/{partition}/{offset}")
+    if copies != {(offset, partition): 1 for offset, partition, _ in rejects}:
+        found.append(f"requeue: copies {copies} of {rejects}")
+    return found
+
+
+# --- a fail-over that loses commits ---
+
+def fail_over(cluster, settled, rng, seed, say):
+    """Kafka has seen what the promoted standby never got: it halts and says so; with the old primary back it goes on."""
+    primary = cluster.postgres()
+    subject = Subject(settled, cluster, primary, seed, processes=1)
+    standby = None
+    try:
+        subject.start()
+        subject.converge()
+        standby = cluster.standby(primary)
+        subject.stream.go_on()
+        time.sleep(rng.uniform(1, 3))
+        standby.lag()
+        behind = standby.sql("select sum(step) from settled.shards", subject.database)
+        time.sleep(rng.uniform(3, 6))
+        subject.converge()
+        lost = int(primary.sql("select sum(step) from settled.shards", subject.database)) - int(behind)
+        published = subject.deployment.sql("select sum(relayed) from settled.shards")[0][0]
+        slot = subject.slots[0]
+        slot.held = True
+        slot.config = subject.deployment.write_config("failover.yaml", kafka={
+            "brokers": cluster.brokers, "properties": {"session.timeout.ms": str(SESSION_MS)}}, postgres={"dsn": (
+                f"host=127.0.0.1,127.0.0.1 port={primary.port},{standby.port} user=postgres dbname={subject.database} "
+                "target_session_attrs=read-write")})
+        subject.restart(slot)
+        slot.held = True
+        slot.process.await_ready()
+        cluster.do(primary.kill)
+        standby.promote()
+        subject.stream.go_on()  # it is the next commit that looks
+        status = slot.process.wait(60)
+        said = slot.process.log
+        if status != 78 or "has lost commits" not in said:
+            subject.problems.append(f"the running process ended with {status} and did not say so:\n{said[-3000:]}")
+        slot.start()
+        slot.held = True
+        status = slot.process.wait(60)
+        said = slot.process.log
+        if status != 78 or not re.search("Kafka holds rows up to sequence|is not the one that was published", said):
+            subject.problems.append(f"a new process ended with {status} and did not say so:\n{said[-3000:]}")
+        cluster.do(standby.kill)
+        cluster.do(primary.start)
+        slot.config = subject.write_config(0, False, None)
+        slot.start()
+        time.sleep(2)
+        subject.judge()
+        say(f"{lost} steps lost, {published} rows published, halted twice, the primary came back: "
+            f"{subject.statistics()}")
+        return subject.problems
+    finally:
+        subject.close()
+        for service in (standby, primary):
+            if service:
+                cluster.do(service.kill)
+
+
+# --- the table ---
+
+class Row:
+    def __init__(self, name, title, inject, variants=(None,), short=1, long=1, together=1, each_process=False, alone=False,
+                 options=None, **subject):
+        """`short` and `long`: how often, in turn through the variants. `together`: so many in the short form before all
+        must be settled; `each_process`: these fall to the processes side by side. `alone`: it hurts every world of the
+        cluster."""
+        self.name, self.title, self.inject, self.variants = name, title, inject, list(variants)
+        self.times, self.together = {"short": short, "long": long}, {"short": together, "long": 1}
+        self.alone, self.each_process, self.options, self.subject = alone, each_process, options or {}, subject
+
+
+PROCESS_POINTS = [point for point in points() if point not in OPERATOR]
+NETWORK = [(target, ways) for ways in ((UP, DOWN), (UP,), (DOWN,)) for target in ("broker", "database")]
+
+TABLE = [
+    Row("points", "kill -9 at a named point", kill_at_point, PROCESS_POINTS, len(PROCESS_POINTS),
+        20 * len(PROCESS_POINTS), together=10, each_process=True),
+    Row("random", "kill -9 at a random moment", kill_at_random, short=10, long=200, together=2),
+    Row("stopped", "stopped beyond session and transaction time-outs, going on beside the new owner",
+        stop_and_continue, short=2, long=50),
+    Row("joins", "a third process joining and leaving", join_and_leave, short=3, long=100),
+    Row("postgres", "PostgreSQL killed, shut down at once, the reply to COMMIT lost", hurt_postgres,
+        ["killed", "reply to COMMIT lost", "shut down at once", "reply to COMMIT lost"], 8, 200, together=2,
+        proxied=True),
+    Row("network", "network cut to brokers or database, one way and both", cut_network, NETWORK, 3, 50, proxied=True,
+        options={"short": {"longest": 8}}),
+    Row("disk", "disk full for PostgreSQL", fill_disk, short=1, long=10),
+    Row("clock", "a process's clock stepped by an hour, both ways", step_clock, [1, -1], 2, 50),
+    Row("requeue", "kill -9 of rejects requeue at a named point", kill_requeue, sorted(OPERATOR), len(OPERATOR),
+        20 * len(OPERATOR)),
+    Row("failover", "fail-over to a standby that is some commits behind", None, short=1, long=20),
+    Row("brokers", "broker killed and started again", kill_broker, list(BROKERS), 4, 100, alone=True),
+]
+
+
+def rng_of(row, number):
+    return random.Random(f"{row.name} {number}")

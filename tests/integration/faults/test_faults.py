@@ -1,0 +1,54 @@
+"""The short form of the table, as tests: each row injects its faults, and nothing differs from a run without them.
+
+By hand, and in the long form: faults.py."""
+
+import os
+import re
+import subprocess
+
+import pytest
+import worlds_path  # noqa: F401
+import faults
+import table
+from deployment import ROOT
+
+FAULTS = ROOT / "build" / "faults" / "settled"
+RELEASE = ROOT / "build" / "release" / "settled"
+
+
+@pytest.fixture(scope="session")
+def lived():
+    """All rows, several worlds at a time: by row, its batches."""
+    found = {row.name: [] for row in table.TABLE}
+    batches = [batch for row in table.TABLE for batch in faults.batches_of(row, "short")]
+    faults.run_all(batches, os.environ.get("SETTLED_FAULTS_BINARY", str(FAULTS)), faults.JOBS,
+                   lambda batch: found[batch.row.name].append(batch))
+    return found
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("row", table.TABLE, ids=lambda row: row.name)
+def test_row(lived, row):
+    for batch in lived[row.name]:
+        print("\n".join(batch.lines))
+    problems = [problem for batch in lived[row.name] for problem in batch.problems]
+    assert not problems, "\n".join(problems)
+    assert sum(batch.done for batch in lived[row.name]) == row.times["short"]
+
+
+def test_there_are_points_enough():
+    assert len(table.points()) >= 20
+    assert table.BUSY | table.OPERATOR <= set(table.points())
+
+
+def test_nothing_of_it_is_in_a_release():
+    """Neither a symbol nor a string; and both are where they belong, so that looking for them means something."""
+    def traces(program):
+        strings = set(subprocess.run(["strings", "-n", "4", program], capture_output=True, text=True, check=True)
+                      .stdout.splitlines())
+        symbols = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
+        return ({line for line in strings if re.search("SETTLED_FAULT|fault point", line)} |
+                strings & set(table.points()) | set(re.findall(r"\bfault_\w+", symbols)))
+
+    assert set(table.points()) | {"fault_pass", "fault_clock_ms"} <= traces(FAULTS)
+    assert not traces(RELEASE)
