@@ -25,6 +25,7 @@ from subject import Subject
 
 BATCH = {"long": 12, "short": 20}  # faults a world sees, at most, before it is judged as a whole
 JOBS = 4
+ROUND = 2  # worlds of each row
 
 
 class Batch:
@@ -112,6 +113,15 @@ def batches_of(row, form, first=0, times=None):
     return [Batch(row, start, min(most, first + total - start), form) for start in range(first, first + total, most)]
 
 
+def rounds_of(batches):
+    """A few worlds of each row, then a few more: a long form that is ended early has seen every row."""
+    rows = {}
+    for batch in batches:
+        rows.setdefault(batch.row.name, []).append(batch)
+    for first in range(0, max(map(len, rows.values()), default=0), ROUND):
+        yield [batch for row in rows.values() for batch in row[first:first + ROUND]]
+
+
 def run_all(batches, settled, jobs, finished):
     """Worlds live beside one another; before them, alone, those that hurt the cluster: while it has few topics to restart
     with."""
@@ -124,11 +134,12 @@ def run_all(batches, settled, jobs, finished):
             finished(batch)
 
     try:
-        for batch in batches:
-            if batch.row.alone:
-                live(batch)
-        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(live, [batch for batch in batches if not batch.row.alone]))
+        for some in rounds_of(batches):
+            for batch in some:
+                if batch.row.alone:
+                    live(batch)
+            with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+                list(pool.map(live, [batch for batch in some if not batch.row.alone]))
     finally:
         cluster.close()
 
