@@ -766,6 +766,13 @@ static void commit(struct shard *shard, int64_t mono_ms)
     resume_logs(shard);
 }
 
+// Whether the relay has compared what Kafka holds with the database. Rows that were written before, on top of a database
+// that a fail-over took published ones from, could not be told from these, and "settled repair" could not undo them.
+static bool is_compared(const struct shard *shard)
+{
+    return shard->host->relay_status(shard->host->context, shard->id).published >= 0;
+}
+
 static void commit_when_due(struct shard *shard, int64_t mono_ms)
 {
     const struct step *step = fold_step(shard->fold);
@@ -774,7 +781,7 @@ static void commit_when_due(struct shard *shard, int64_t mono_ms)
     bool due = shard->must_commit || step->closed || step->held || (all_ended(shard) && shard->moved_at != 0) ||
                (shard->effects_at != 0 && mono_ms - shard->effects_at >= EFFECTS_MS) ||
                (shard->moved_at != 0 && mono_ms - shard->moved_at >= POSITIONS_MS);
-    if (due && mono_ms >= shard->retry_at) commit(shard, mono_ms);
+    if (due && mono_ms >= shard->retry_at && is_compared(shard)) commit(shard, mono_ms);
 }
 
 // ---- days ----
@@ -925,6 +932,7 @@ static void find_deadline(struct shard *shard, int64_t mono_ms)
         if (shard->moved_at != 0) at = sooner(at, shard->moved_at + POSITIONS_MS);
         for (int i = 0; i < INPUT_COUNT; i++)
             if (shard->log[i].stop == FOLD_AHEAD || shard->log[i].asked) at = sooner(at, mono_ms + CLOCK_RETRY_MS);
+        if (!is_compared(shard)) at = mono_ms + CLOCK_RETRY_MS;
     }
     if (shard->state == SHARD_LOCATING) at = sooner(at, mono_ms + CLOCK_RETRY_MS);
     // A database that does not answer is not asked more often than backing off allows.
@@ -972,7 +980,8 @@ int64_t shard_deadline(const struct shard *shard)
 void shard_finish(struct shard *shard)
 {
     fault_point(shard_shutdown);
-    if (shard->state == SHARD_RUNNING && shard->retry_ms == 0 && fold_step(shard->fold)->moved) commit(shard, 0);
+    if (shard->state == SHARD_RUNNING && shard->retry_ms == 0 && fold_step(shard->fold)->moved && is_compared(shard))
+        commit(shard, 0);
 }
 
 enum shard_state shard_state(const struct shard *shard)
