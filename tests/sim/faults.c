@@ -5,17 +5,32 @@
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, PURPOSE_SCHEDULE = 2, STEPS_A_DAY = 560 };
 
-const char *const fault_names[FAULT_KINDS] = {"kill",          "kill inside", "freeze",
-                                              "deaf",          "rebalance",   "clock",
-                                              "broker clock",  "commit",      "cut",
-                                              "postgres down", "fail-over",   "lost commits",
-                                              "kafka down",    "batch",       "time-out",
-                                              "offset gone",   "offset back", "outputs gone",
-                                              "redeliver",     "retention",   "retention too short",
-                                              "registry down", "parameters",  "price book"};
-
-// How often each is drawn; those of 0 end a world, so few worlds have them, by draw_kind.
-static const int weights[FAULT_KINDS] = {10, 12, 7, 6, 8, 6, 4, 16, 5, 4, 3, 0, 4, 14, 5, 6, 3, 0, 4, 3, 0, 3, 2, 2};
+const struct fault_fact fault_facts[FAULT_KINDS] = {
+    [FAULT_KILL] = {"kill", 10},
+    [FAULT_KILL_INSIDE] = {"kill inside", 12},
+    [FAULT_FREEZE] = {"freeze", 7},
+    [FAULT_DEAF] = {"deaf", 6},
+    [FAULT_REBALANCE] = {"rebalance", 8},
+    [FAULT_CLOCK] = {"clock", 6},
+    [FAULT_BROKER_CLOCK] = {"broker clock", 4},
+    [FAULT_COMMIT] = {"commit", 16},
+    [FAULT_CUT] = {"cut", 5},
+    [FAULT_POSTGRES_DOWN] = {"postgres down", 4},
+    [FAULT_FAIL_OVER] = {"fail-over", 3},
+    [FAULT_LOSE_COMMITS] = {"lost commits", 0},
+    [FAULT_KAFKA_DOWN] = {"kafka down", 4},
+    [FAULT_BATCH] = {"batch", 14},
+    [FAULT_TIME_OUT] = {"time-out", 5},
+    [FAULT_OFFSET_GONE] = {"offset gone", 6},
+    [FAULT_OFFSET_BACK] = {"offset back", 3},
+    [FAULT_OUTPUTS_GONE] = {"outputs gone", 0},
+    [FAULT_REDELIVER] = {"redeliver", 4},
+    [FAULT_RETENTION] = {"retention", 3},
+    [FAULT_RETENTION_SHORT] = {"retention too short", 0},
+    [FAULT_REGISTRY_DOWN] = {"registry down", 3},
+    [FAULT_PARAMETERS] = {"parameters", 2},
+    [FAULT_BOOK] = {"price book", 2},
+};
 
 // ---- the schedule ----
 
@@ -30,10 +45,10 @@ static enum fault_kind draw_kind(struct dice *d, const struct luck *luck)
     if (luck->loses_records && dice_hit(d, 5)) return FAULT_RETENTION_SHORT;
     if (luck->loses_outputs && dice_hit(d, 5)) return FAULT_OUTPUTS_GONE;
     int total = 0;
-    for (int k = 0; k < FAULT_KINDS; k++) total += weights[k];
+    for (int k = 0; k < FAULT_KINDS; k++) total += fault_facts[k].weight;
     int64_t at = dice_below(d, total);
     int kind = 0;
-    while (at >= weights[kind]) at -= weights[kind++];
+    while (at >= fault_facts[kind].weight) at -= fault_facts[kind++].weight;
     return (enum fault_kind)kind;
 }
 
@@ -299,7 +314,7 @@ void world_inject(struct world *w, const struct fault *f)
     struct dice dice = {f->chance}, *d = &dice;
     struct process *p = &w->processes[dice_below(d, w->process_count)];
     int32_t shard = (int32_t)dice_below(d, w->kafka.shards);
-    world_say(w, "fault %d: %s (process %d, shard %d)", f->number, fault_names[f->kind], p->number, shard);
+    world_say(w, "fault %d: %s (process %d, shard %d)", f->number, fault_facts[f->kind].name, p->number, shard);
     w->injected[f->kind]++;
     switch (f->kind) {
     case FAULT_REBALANCE:

@@ -147,7 +147,7 @@ static void explain(struct world *world, const struct command *c, struct schedul
     printf("  with the fewest faults and records: %s\n", world->failure);
     for (size_t i = 0; i < schedule.count; i++)
         printf("    fault %d at step %" PRId64 ": %s\n", schedule.faults[i].number, schedule.faults[i].step,
-               fault_names[schedule.faults[i].kind]);
+               fault_facts[schedule.faults[i].kind].name);
     printf("  repeat it: %s --seed %" PRIu64 " --records %" PRId64 " --faults ", program_invocation_name, options.seed,
            options.records_max);
     for (size_t i = 0; i < schedule.count; i++) printf("%s%d", i ? "," : "", schedule.faults[i].number);
@@ -187,7 +187,7 @@ static void print_totals(const struct command *c, const struct totals *t, double
     printf("%" PRId64 " seeds from %" PRIu64 ", %" PRId64 " days, %" PRId64 " records, %" PRId64 " steps, %" PRId64
            " commits, %" PRId64 " messages published, %" PRId64 " faults:\n",
            c->seeds, c->options.seed, t->days, t->records, t->steps, t->commits, t->messages, faults);
-    for (int k = 0; k < FAULT_KINDS; k++) printf("  %-20s %9" PRId64 "\n", fault_names[k], t->faults[k]);
+    for (int k = 0; k < FAULT_KINDS; k++) printf("  %-20s %9" PRId64 "\n", fault_facts[k].name, t->faults[k]);
     printf("%.1f s; %" PRId64 " differences\n", seconds, t->failed);
 }
 

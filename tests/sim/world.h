@@ -32,7 +32,10 @@ enum fault_kind {
     FAULT_BOOK, // another price book is recorded
     FAULT_KINDS
 };
-extern const char *const fault_names[FAULT_KINDS];
+extern const struct fault_fact {
+    const char *name;
+    int weight; // how often it is drawn; 0: it ends a world, so few have it
+} fault_facts[FAULT_KINDS];
 
 struct fault {
     int number; // in the whole schedule
