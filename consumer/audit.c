@@ -487,7 +487,7 @@ static int open_stores(struct walk *w, struct error *e)
     if (store_open(config->dsn, &w->store, e) || store_open(config->dsn, &w->other, e) ||
         store_check_version(w->other, e) || store_load_deployment(w->other, w->deployment, &recorded, e) != STORE_OK)
         return -1;
-    if (!recorded)
+    if (!recorded || w->deployment->policy.count == 0)
         return error_set(e, ERROR_CONFIG, "nothing is recorded in the database yet: 'settled run' does that");
     shelf_clear(&w->deployment->policy.shelf);
     return 0;

@@ -40,10 +40,11 @@ static rd_kafka_t *open_consumer(const struct client_properties *properties, con
         {"allow.auto.create.topics", "false"},
         {"check.crcs", "true"},
         // The logs are read in turns: a queue that is full, or at its end, must not hold up the others.
-        {"fetch.wait.max.ms", "20"},
+        {"fetch.wait.max.ms", "5"},
         {"fetch.error.backoff.ms", "1"},
-        {"queued.min.messages", "20000"},
-        {"queued.max.messages.kbytes", "16384"},
+        {"max.partition.fetch.bytes", "8388608"},
+        {"queued.min.messages", "100000"},
+        {"queued.max.messages.kbytes", "65536"},
     };
     // Ours last: with them no property could make a scan commit or wander.
     struct client_properties ours = {sizeof fixed / sizeof *fixed, fixed};

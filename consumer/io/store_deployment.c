@@ -54,6 +54,9 @@ static enum store_result load_parameters(struct store *store, struct policy *pol
     if (count > PARAMETER_ROWS_MAX)
         result = store_say(store, STORE_FAILED, ERROR_CONFIG, e, "more than %d rows in settled.parameters",
                            PARAMETER_ROWS_MAX);
+    else if (count > 0 && get_day(rows, 0, 0) != DAY_NONE)
+        result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                           "settled.parameters does not begin with a row from -infinity on: it was changed by hand");
     for (int i = 0; i < count && result == STORE_OK; i++) {
         struct parameters *p = &policy->rows[i];
         p->from_day = get_day(rows, i, 0);

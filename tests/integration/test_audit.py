@@ -558,6 +558,11 @@ def test_nothing_recorded_yet(deploy):
     refused(deploy(partitions=1), words="nothing is recorded in the database yet")
 
 
+def test_parameters_that_are_none(world):
+    with tampered(world, "parameters", "update settled.parameters set from_day = '2026-11-01'"):
+        refused(world, words="settled.parameters does not begin with a row from -infinity on")
+
+
 @pytest.mark.parametrize("arguments, status, words", [
     (("--to", "2026-11-06"), 2, "has not settled 2026-11-06 yet"),
     (("--from", "2026-12-01"), 2, "has not opened 2026-12-01 yet"),
