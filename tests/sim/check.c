@@ -114,6 +114,18 @@ static void check_outbox(struct world *w, int32_t shard, const struct rows *befo
                        (int)after->outbox.at[i].sequence);
 }
 
+static bool contradicts(const struct world *w, int32_t shard, const struct rows *rows)
+{
+    int64_t n = w->published[shard];
+    if (n > (int64_t)rows->outbox.count) return true;
+    return n > 0 && memcmp(rows->outbox.at[n - 1].hash, w->published_hash[shard], RELAY_HASH_SIZE) != 0;
+}
+
+bool check_contradicts(const struct world *w, int32_t shard)
+{
+    return contradicts(w, shard, &w->postgres.rows[shard]);
+}
+
 void check_commit(void *context, int32_t shard, int64_t epoch, const struct rows *before)
 {
     struct world *w = context;
@@ -124,6 +136,8 @@ void check_commit(void *context, int32_t shard, int64_t epoch, const struct rows
         world_fail(w, "I5: shard %d: a commit was written over", shard);
         return;
     }
+    if (after->outbox.count > before->outbox.count && contradicts(w, shard, before))
+        world_fail(w, "I3: shard %d writes rows upon others than those that are published", shard);
     check_logs(w, shard, before, after);
     check_closes(w, shard, before, after);
     check_settlements(w, shard, before, after);
@@ -146,14 +160,6 @@ void check_close(struct process *p, int32_t shard, const struct day_close *close
 }
 
 // ---- the topics ----
-
-bool check_contradicts(const struct world *w, int32_t shard)
-{
-    const struct rows *rows = &w->postgres.rows[shard];
-    int64_t n = w->published[shard];
-    if (n > (int64_t)rows->outbox.count) return true;
-    return n > 0 && memcmp(rows->outbox.at[n - 1].hash, w->published_hash[shard], RELAY_HASH_SIZE) != 0;
-}
 
 // What is published is one chain of rows, whatever became of the database meanwhile.
 static void check_message(struct world *w, int32_t shard, const struct message *message)
