@@ -493,8 +493,14 @@ def compare_shards(world, oracle, out):
         out.same(f"rejects {topic}/{partition}/{offset}: decision", decided.get((topic, partition, offset)), number)
     for content, where in world.sql("select content, topic || '/' || shard || '/' || kafka_offset from settled.decisions"):
         out.same("decisions: content", where, content)
-    for row in world.sql("select * from settled.requests where state <> 'DONE'"):
-        out.append(f"requests: not decided: {row}")
+    # A requeued record that stands behind a transaction still open at the last drain is judged by none.
+    read_to = world.drains[-1][1][rules.CALLS]
+    for request in world.sql("select content, kind, state, shard, new_partition, new_offset from settled.requests "
+                             "where state <> 'DONE'"):
+        _, kind, state, shard, new_partition, new_offset = request
+        unread = (kind, state, shard) == ("REQUEUE", "WAITING", new_partition) and new_offset >= read_to[shard]
+        if not unread:
+            out.append(f"requests: not decided: {request}")
 
 
 def compare_order(shard, messages, out):
