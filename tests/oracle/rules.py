@@ -196,10 +196,13 @@ class Shard:
                 continue
             if record.offset >= stop:
                 self.skip(log, max(stop, self.position[log]))
+                if record.offset == stop:
+                    self.stops_before(log, record)  # the day may have been held, and the decision taken, after that
                 return
-            ended = self.step(log, record)
-            if ended:
+            if self.stops_before(log, record):
                 return
+            self.judge(log, record)
+            self.position[log] = record.offset + 1
         if stop < end:
             self.skip(log, max(stop, self.position[log]))
             return
@@ -207,27 +210,24 @@ class Shard:
         if not self.held and self.clock >= self.due():
             self.cut[log] = "CLOCK"
 
-    def step(self, log, record):
-        """One record; True where the log stops before it."""
-        instant = self.passed.get((log, record.offset))
-        if instant is None:
-            instant = record.timestamp
-            if not record.stamped or instant > self.clock + self.parameters()["tolerance"]:
-                self.skip(log, record.offset)
-                if not self.held and self.clock >= self.due():
-                    self.cut[log] = "CLOCK"
-                return True
+    def instant(self, log, record):
+        """By which the record is judged: its timestamp, unless an operator let it pass as of another."""
+        return self.passed.get((log, record.offset), record.timestamp)
+
+    def stops_before(self, log, record):
+        """Whether the log stops before the record: at a cutoff, at a time that has not come, at too many rejects."""
+        self.skip(log, record.offset)
+        instant = self.instant(log, record)
+        if (log, record.offset) not in self.passed and (
+                not record.stamped or instant > self.clock + self.parameters()["tolerance"]):
+            if not self.held and self.clock >= self.due():
+                self.cut[log] = "CLOCK"
+            return True
         if not self.held and instant >= self.due():
-            self.skip(log, record.offset)
             if self.clock >= self.due():
                 self.cut[log] = "RECORD"
             return True
-        self.skip(log, record.offset)
-        if self.too_many_rejects(log):
-            return True
-        self.judge(log, record, instant)
-        self.position[log] = record.offset + 1
-        return False
+        return self.too_many_rejects(log)
 
     def skip(self, log, offset):
         self.counts[log]["void"] += offset - self.position[log]
@@ -290,8 +290,8 @@ class Shard:
 
     # --- one record ---
 
-    def judge(self, log, record, instant):
-        decoded = None
+    def judge(self, log, record):
+        decoded, instant = None, self.instant(log, record)
         try:
             decoded = self.decode(log, record)
             self.check(log, record, decoded, instant)
