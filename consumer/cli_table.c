@@ -160,6 +160,16 @@ const struct verb cli_verbs[] = {
               "not look.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = audit_options},
+    {.name = "repair",
+     .run = cmd_repair,
+     .summary = "bring back what the database lost in a fail-over, and the output topics still have",
+     .about =
+         "For 'Kafka holds rows up to sequence N, PostgreSQL only up to M', with all processes of the group stopped. "
+         "Folds the inputs again from where the database stands, in the order in which the outputs were published; "
+         "every row that comes out must be the published one, byte by byte, and the last one's chain hash that of the "
+         "published position. Only when that is proven for all shards are rows written; else it says what differs, "
+         "and changes nothing but the shards' epochs. It can be run again after anything.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED},
     {.name = "schemas",
      .run = cmd_schemas,
      .summary = "register the schemas of the seven topics",

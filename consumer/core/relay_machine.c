@@ -155,7 +155,7 @@ static bool disagree(struct relay_machine *m, const struct relay_event *event)
                   ": it lost commits (a fail-over or a restore). "
                   "Bring PostgreSQL back to a state with row %" PRId64
                   " (the old primary, or recovery to a later point), "
-                  "and restart; nothing is published before",
+                  "and restart; if there is none, settled repair. Nothing is published before",
                   m->shard, m->n, event->n, m->n);
         return true;
     }
