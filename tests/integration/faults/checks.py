@@ -1,6 +1,7 @@
 """What must hold after any fault: invariants by SQL, the topics, a faultless run over the same input, the oracle."""
 
 import collections
+import subprocess
 
 import world as worlds  # of tests/worlds
 from deployment import OUTPUTS, at
@@ -189,3 +190,10 @@ def compare_with_oracle(deployment, clock, schemas):
     worlds.compare_tables(facts, oracle, out)
     worlds.compare_topics(facts, oracle, out)
     return [f"oracle: {each}" for each in out]
+
+
+def audit(deployment):
+    """The program's own: the same fold over the recorded cutoffs, against every table and topic."""
+    done = subprocess.run([deployment.settled, "audit", "-c", deployment.config], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=120, check=False)
+    return [] if done.returncode == 0 else [f"audit ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}"]

@@ -190,11 +190,12 @@ class Subject:
         return time.monotonic() - begun
 
     def judge(self, calm=True):
-        """Everything, held against the topics, the oracle and (calm) a faultless run over the same input."""
+        """Everything, held against the topics, the oracle, the audit and (calm) a faultless run over the same input."""
         self.converge()
         deployment, clock = self.deployment, self.stream.now
         self.problems += checks.check_tally(deployment, self.stream.tally, self.stream.open_day - 1)
         self.problems += checks.compare_with_oracle(deployment, clock, self.schemas)
+        self.problems += checks.audit(deployment)
         by_record = deployment.sql("select 1 from settled.day_cutoffs where cut_by <> 'RECORD' limit 1") == []
         if calm and by_record:
             self.problems += self.compare_with_calm(clock)

@@ -270,59 +270,93 @@ def check_requeued(subject):
 
 # --- a fail-over that loses commits ---
 
-def fail_over(cluster, settled, rng, seed, say):
-    """Kafka has seen what the promoted standby never got: it halts and says so; with the old primary back it goes on."""
+def fail_over(cluster, settled, rng, number, say):
+    """Kafka has seen what the promoted standby never got: it halts and says so. Then either `repair` brings it back from the
+    topics, also when it is killed on its way, or the old primary returns."""
     primary = cluster.postgres()
-    subject = Subject(settled, cluster, primary, seed, processes=1)
+    subject = Subject(settled, cluster, primary, number, processes=1)
     standby = None
     try:
         subject.start()
         subject.converge()
-        standby = cluster.standby(primary)
-        subject.stream.go_on()
-        time.sleep(rng.uniform(1, 3))
-        standby.lag()
-        behind = standby.sql("select sum(step) from settled.shards", subject.database)
-        time.sleep(rng.uniform(3, 6))
-        subject.converge()
-        lost = int(primary.sql("select sum(step) from settled.shards", subject.database)) - int(behind)
+        standby, lost = lag_behind(cluster, subject, primary, rng)
         published = subject.deployment.sql("select sum(relayed) from settled.shards")[0][0]
+        halt_twice(cluster, subject, primary, standby)
+        if number % 2 == 0:
+            ended = bring_back(subject, standby, rng)
+        else:
+            ended = "the primary came back"
+            cluster.do(standby.kill)
+            cluster.do(primary.start)
         slot = subject.slots[0]
-        slot.held = True
-        slot.config = subject.deployment.write_config("failover.yaml", kafka={
-            "brokers": cluster.brokers, "properties": {"session.timeout.ms": str(SESSION_MS)}}, postgres={"dsn": (
-                f"host=127.0.0.1,127.0.0.1 port={primary.port},{standby.port} user=postgres dbname={subject.database} "
-                "target_session_attrs=read-write")})
-        subject.restart(slot)
-        slot.held = True
-        slot.process.await_ready()
-        cluster.do(primary.kill)
-        standby.promote()
-        subject.stream.go_on()  # it is the next commit that looks
-        status = slot.process.wait(60)
-        said = slot.process.log
-        if status != 78 or "has lost commits" not in said:
-            subject.problems.append(f"the running process ended with {status} and did not say so:\n{said[-3000:]}")
-        slot.start()
-        slot.held = True
-        status = slot.process.wait(60)
-        said = slot.process.log
-        if status != 78 or not re.search("Kafka holds rows up to sequence|is not the one that was published", said):
-            subject.problems.append(f"a new process ended with {status} and did not say so:\n{said[-3000:]}")
-        cluster.do(standby.kill)
-        cluster.do(primary.start)
         slot.config = subject.write_config(0, False, None)
+        begun = subject.stream.now
         slot.start()
-        time.sleep(2)
+        subject.stream.pass_days(begun, 1)
         subject.judge()
-        say(f"{lost} steps lost, {published} rows published, halted twice, the primary came back: "
-            f"{subject.statistics()}")
+        say(f"{lost} steps lost, {published} rows published, halted twice, {ended}: {subject.statistics()}")
         return subject.problems
     finally:
         subject.close()
         for service in (standby, primary):
             if service:
                 cluster.do(service.kill)
+
+
+def lag_behind(cluster, subject, primary, rng):
+    """A standby that follows for a while only; how many steps it lacks."""
+    standby = cluster.standby(primary)
+    subject.stream.go_on()
+    time.sleep(rng.uniform(1, 3))
+    standby.lag()
+    behind = standby.sql("select sum(step) from settled.shards", subject.database)
+    time.sleep(rng.uniform(3, 6))
+    subject.converge()
+    return standby, int(primary.sql("select sum(step) from settled.shards", subject.database)) - int(behind)
+
+
+def halt_twice(cluster, subject, primary, standby):
+    """The process that lived through the fail-over, at its next commit; and a new one, before it writes anything."""
+    slot = subject.slots[0]
+    slot.held = True
+    slot.config = subject.deployment.write_config("failover.yaml", kafka={
+        "brokers": cluster.brokers, "properties": {"session.timeout.ms": str(SESSION_MS)}}, postgres={"dsn": (
+            f"host=127.0.0.1,127.0.0.1 port={primary.port},{standby.port} user=postgres dbname={subject.database} "
+            "target_session_attrs=read-write")})
+    subject.restart(slot)
+    slot.held = True
+    slot.process.await_ready()
+    cluster.do(primary.kill)
+    standby.promote()
+    subject.stream.go_on()
+    for what in ("has lost commits", "Kafka holds rows up to sequence"):
+        status, said = slot.process.wait(60), slot.process.log
+        if status != 78 or what not in said:
+            subject.problems.append(f"it ended with {status} and did not say that it {what!r}:\n{said[-3000:]}")
+        if what == "has lost commits":
+            slot.start()
+            slot.held = True
+
+
+def bring_back(subject, standby, rng):
+    """Killed at a commit, run again, run once more with nothing left to do."""
+    deployment = subject.deployment
+    subject.postgres = standby
+    subject.watch.epochs = {}  # it lacks epochs that the primary had, and comes there in other steps
+    deployment.dsn = subject.dsn_of(subject.database)
+    deployment.config = subject.write_config(0, False, None)
+    point = f"{rng.choice(['commit_before', 'commit_after', 'commit_locked'])}:{rng.randrange(1, 6)}"
+    done = subprocess.run([subject.settled, "repair", "-c", deployment.config], stdin=subprocess.DEVNULL,
+                          env={"SETTLED_FAULT": point, "PATH": "/usr/bin"}, capture_output=True, text=True, timeout=120,
+                          check=False)
+    if done.returncode not in (0, -signal.SIGKILL):
+        subject.problems.append(f"repair ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    said = deployment.run("repair")
+    again = deployment.run("repair")
+    if again.count("nothing is missing") != deployment.partitions:
+        subject.problems.append(f"a repaired database is not whole:\n{said}{again}")
+    killed = f"killed at {point}" if done.returncode else "not killed"
+    return f"repaired from the topics ({killed}, then again)"
 
 
 # --- the table ---
@@ -357,7 +391,7 @@ TABLE = [
     Row("clock", "a process's clock stepped by an hour, both ways", step_clock, [1, -1], 2, 50),
     Row("requeue", "kill -9 of rejects requeue at a named point", kill_requeue, sorted(OPERATOR), len(OPERATOR),
         20 * len(OPERATOR)),
-    Row("failover", "fail-over to a standby that is some commits behind", None, short=1, long=20),
+    Row("failover", "fail-over to a standby that is some commits behind, repaired or undone", None, short=1, long=20),
     Row("brokers", "broker killed and started again", kill_broker, list(BROKERS), 4, 100, alone=True),
 ]
 
