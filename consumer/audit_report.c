@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ACCOUNT_SIZE = 256 };
+
 void report_begin(struct report *report)
 {
     if (report->json) printf("{\"differences\": [");
@@ -17,10 +19,10 @@ void report_begin(struct report *report)
 
 static void print_line(const struct difference *d)
 {
-    char day[DAY_TEXT_SIZE] = "-";
+    char day[DAY_TEXT_SIZE] = "-", account_id[ACCOUNT_SIZE] = "-";
     if (d->day != DAY_NONE) calendar_format_day(d->day, day);
-    printf("%-10s  %.*s  %s %s", day, d->account_id.data ? (int)d->account_id.size : 1,
-           d->account_id.data ? d->account_id.data : "-", d->where, d->key);
+    if (d->account_id.data) text_show(d->account_id, account_id, sizeof account_id);
+    printf("%-10s  %s  %s %s", day, account_id, d->where, d->key);
     if (d->field) printf("  %s", d->field);
     if (d->field)
         printf(": recorded %s, the topics give %s\n", d->recorded ? d->recorded : "nothing",

@@ -85,9 +85,14 @@ const char *text_show(struct slice text, char *out, size_t size)
 {
     size_t used = 0;
     if (!text.data) return "null";
-    for (; used < text.size && used + 1 < size; used++) {
-        unsigned char c = (unsigned char)text.data[used];
-        out[used] = (char)(c < 0x20 || c == 0x7f ? '.' : c);
+    for (const char *at = text.data, *end = at + text.size; at < end;) {
+        int length = text_sequence(at, end), bytes = length < 0 ? -length : length;
+        bool plain = length > 0 && !is_control(at);
+        struct slice shown = plain ? (struct slice){at, (size_t)bytes} : (struct slice){".", 1};
+        if (used + shown.size >= size) break;
+        memcpy(out + used, shown.data, shown.size);
+        used += shown.size;
+        at += bytes;
     }
     out[used] = '\0';
     return out;

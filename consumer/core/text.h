@@ -13,5 +13,6 @@ int text_sequence(const char *at, const char *end);
 // Copies a text, with U+FFFD for what is not UTF-8 and for U+0000 (which PostgreSQL cannot keep), into `out`, which
 // has room for 3 * size bytes. Returns the size.
 size_t text_repair(struct slice text, char *out);
-// For people: cut to fit, and with dots for what would break a line or a terminal. "null" where there is none. Returns out.
+// For people: whole characters that fit, with dots for what is no UTF-8 or would break a line or a terminal. Returns out,
+// or "null" where there is no text.
 const char *text_show(struct slice text, char *out, size_t size);

@@ -22,7 +22,7 @@ LAST = "2026-11-04"
 
 def audit(d, *arguments, config=None):
     return subprocess.run([d.settled, "audit", "-c", config or d.config, *arguments], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=120, check=False)
+                          capture_output=True, encoding="utf-8", timeout=120, check=False)
 
 
 def findings(d, *arguments, status, config=None):
@@ -343,6 +343,15 @@ def test_a_difference_names_account_day_field_and_both_values(world):
         assert done.stdout.splitlines()[0] == (f"{day}  {account}  settlement_lines {account}/{day}/{line}  amount:"
                                                f" recorded {amount + 1}, the topics give {amount}")
         assert done.stdout.splitlines()[-1] == "different"
+
+
+def test_what_is_told_is_text_of_one_line(world):
+    with tampered(world, "outbox", "update settled.outbox set key = '\\x1b5b324aff'::bytea where shard = 0 and sequence = 3"):
+        found = findings(world, status=1)
+        lines = audit(world).stdout.splitlines()
+    assert ("[2J.", ) == tuple({d["recorded"][1:] for d in found["differences"] if d["field"] == "key"})
+    assert sum("  outbox " in line for line in lines) == found["difference_count"]
+    assert "\x1b" not in "".join(lines)
 
 
 # --- messages that differ ---

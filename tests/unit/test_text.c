@@ -229,6 +229,8 @@ static void what_is_shown_is_one_line_that_fits(void **state)
     char out[6];
     assert_string_equal(text_show((struct slice){"a\nb\x1b\x7f", 5}, out, sizeof out), "a.b..");
     assert_string_equal(text_show((struct slice){"abcdefgh", 8}, out, sizeof out), "abcde");
+    assert_string_equal(text_show((struct slice){"\xc3\xa9\xc2\x85\xff", 5}, out, sizeof out), "\xc3\xa9..");
+    assert_string_equal(text_show((struct slice){"abc\xe2\x82\xac", 6}, out, sizeof out), "abc"); // no half of one
     assert_string_equal(text_show((struct slice){"", 0}, out, sizeof out), "");
     assert_string_equal(text_show((struct slice){0}, out, sizeof out), "null");
 }
