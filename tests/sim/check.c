@@ -114,16 +114,18 @@ static void check_outbox(struct world *w, int32_t shard, const struct rows *befo
                        (int)after->outbox.at[i].sequence);
 }
 
-static bool contradicts(const struct world *w, int32_t shard, const struct rows *rows)
+// Of the first `count` rows of the outbox.
+static bool contradicts(const struct world *w, int32_t shard, size_t count)
 {
     int64_t n = w->published[shard];
-    if (n > (int64_t)rows->outbox.count) return true;
-    return n > 0 && memcmp(rows->outbox.at[n - 1].hash, w->published_hash[shard], RELAY_HASH_SIZE) != 0;
+    if (n > (int64_t)count) return true;
+    const uint8_t *hash = n > 0 ? w->postgres.rows[shard].outbox.at[n - 1].hash : NULL;
+    return hash && memcmp(hash, w->published_hash[shard], RELAY_HASH_SIZE) != 0;
 }
 
 bool check_contradicts(const struct world *w, int32_t shard)
 {
-    return contradicts(w, shard, &w->postgres.rows[shard]);
+    return contradicts(w, shard, w->postgres.rows[shard].outbox.count);
 }
 
 void check_commit(void *context, int32_t shard, int64_t epoch, const struct rows *before)
@@ -136,7 +138,7 @@ void check_commit(void *context, int32_t shard, int64_t epoch, const struct rows
         world_fail(w, "I5: shard %d: a commit was written over", shard);
         return;
     }
-    if (after->outbox.count > before->outbox.count && contradicts(w, shard, before))
+    if (after->outbox.count > before->outbox.count && contradicts(w, shard, before->outbox.count))
         world_fail(w, "I3: shard %d writes rows upon others than those that are published", shard);
     check_logs(w, shard, before, after);
     check_closes(w, shard, before, after);
