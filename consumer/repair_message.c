@@ -13,6 +13,7 @@ enum { FRAMING_SIZE = 5, TEXT_SIZE = 256, ID_SIZE = 160 };
 
 struct message_reader {
     struct body_form *forms[OUTPUT_COUNT];
+    char where[448]; // of the message that was read last
 };
 
 int message_reader_create(struct message_reader **out, struct error *e)
@@ -37,26 +38,27 @@ void message_reader_destroy(struct message_reader *reader)
 
 // ---- a message ----
 
-static void name_row(struct published_row *row, const rd_kafka_message_t *message)
+static void name_message(struct message_reader *reader, const rd_kafka_message_t *message)
 {
     rd_kafka_headers_t *headers = NULL;
     const void *id = NULL;
     size_t size = 0;
     char shown[ID_SIZE];
-    snprintf(row->where, sizeof row->where, "%s/%" PRId32 "/%" PRId64, rd_kafka_topic_name(message->rkt),
+    char *where = reader->where;
+    snprintf(where, sizeof reader->where, "%s/%" PRId32 "/%" PRId64, rd_kafka_topic_name(message->rkt),
              message->partition, message->offset);
     if (rd_kafka_message_headers(message, &headers) || rd_kafka_header_get_last(headers, "ce_id", &id, &size)) return;
-    snprintf(row->where + strlen(row->where), sizeof row->where - strlen(row->where), " (%s)",
+    snprintf(where + strlen(where), sizeof reader->where - strlen(where), " (%s)",
              text_show((struct slice){id, size}, shown, sizeof shown));
 }
 
-void message_read(const struct message_reader *reader, enum output output, const rd_kafka_message_t *message,
+void message_read(struct message_reader *reader, enum output output, const rd_kafka_message_t *message,
                   struct published_row *out)
 {
     struct body_number number;
     struct error e;
-    *out = (struct published_row){.output = output};
-    name_row(out, message);
+    name_message(reader, message);
+    *out = (struct published_row){.output = output, .where = reader->where};
     const char *value = message->payload;
     if (!value || message->len <= FRAMING_SIZE || value[0] != 0) return;
     if (message->key) out->key = (struct slice){message->key, message->key_len};
@@ -75,6 +77,7 @@ struct published_row message_keep(const struct published_row *row, struct arena 
     struct published_row kept = *row;
     kept.key = keep(row->key, arena);
     kept.body = keep(row->body, arena);
+    kept.where = arena_copy(arena, row->where, strlen(row->where));
     return kept;
 }
 

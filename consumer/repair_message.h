@@ -15,11 +15,11 @@ struct published_row {
     enum output output;
     int64_t sequence; // 0: not a record of ours, or of an older schema
     struct slice key, body; // of the message's memory, or of an arena
-    char where[448]; // "TOPIC/PARTITION/OFFSET (CE_ID)", for people
+    const char *where; // "TOPIC/PARTITION/OFFSET (CE_ID)", for people
 };
 
-// *out points into the message.
-void message_read(const struct message_reader *reader, enum output output, const rd_kafka_message_t *message,
+// *out points into the message, its name into the reader until the next one is read.
+void message_read(struct message_reader *reader, enum output output, const rd_kafka_message_t *message,
                   struct published_row *out);
 // A copy that lives as long as the arena.
 struct published_row message_keep(const struct published_row *row, struct arena *arena);

@@ -119,6 +119,27 @@ def test_what_was_published_comes_back(lived, known):
         assert_same(d, lived.truth)
 
 
+def test_a_shard_whose_first_commit_was_lost_comes_back_whole(lived):
+    d = lived.deployment
+    dsn = lived.copy(lived.after[1])
+    with psycopg.connect(dsn) as connection:
+        connection.execute("delete from settled.settlement_lines where account_id in"
+                           " (select account_id from settled.accounts where shard = 0)")
+        connection.execute("delete from settled.rejects where partition = 0")
+        for table in ("accounts", "credits", "packages", "settlements", "status_changes", "day_closes", "day_cutoffs",
+                      "outbox", "relay_marks", "shard_logs", "shards"):
+            connection.execute(f"delete from settled.{table} where shard = 0")
+    with lived.on(dsn):
+        assert "shard 0: rows 1 to " in d.run("repair")
+        live(d, DAY_ENDS[-1:])
+        assert_same(d, lived.truth)
+
+
+def test_it_refuses_a_database_that_knows_nothing(lived):
+    with lived.on(lived.copy(lived.after[0])):
+        assert "it is not a replica of the old one" in lived.deployment.run("repair", status=78)
+
+
 def test_it_writes_nothing_when_the_rows_would_be_others(lived):
     d = lived.deployment
     dsn = lived.copy(lived.after[2])
