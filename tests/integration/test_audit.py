@@ -183,12 +183,14 @@ def test_beside_a_running_daemon(deploy):
     producer = threading.Thread(target=produce)
     producer.start()
     try:
-        found = [findings(d, status=0) for _ in range(6)]
+        found = [findings(d, status=0)]
+        deadline = time.monotonic() + 60
+        while found[-1]["records"] <= found[0]["records"] or found[-1]["settlements"] == 0 or len(found) < 6:
+            assert time.monotonic() < deadline, found
+            found.append(findings(d, status=0))
     finally:
         stop.set()
         producer.join()
-    assert found[-1]["records"] > found[0]["records"]
-    assert found[-1]["settlements"] > 0
     assert daemon.stop() == 0
 
 
