@@ -274,11 +274,14 @@ def test_a_changed_value_is_found(world, table, change, where, field):
 
 
 COMPARED = [*KEYS, "outbox"]
+# Rows before a shard's last one may go once they are published.
+LOST = {"outbox": "shard = 0 and sequence = (select max(sequence) from settled.outbox where shard = 0)"}
 
 
 @pytest.mark.parametrize("table", COMPARED)
 def test_a_missing_row_is_found(world, table):
-    with tampered(world, table, f"delete from settled.{table} where ctid = (select max(ctid) from settled.{table})"):
+    lost = LOST.get(table, f"ctid = (select max(ctid) from settled.{table})")
+    with tampered(world, table, f"delete from settled.{table} where {lost}"):
         found = findings(world, status=1)
     assert any(d["where"] == table and d["recorded"] is None for d in found["differences"]), found["differences"][:5]
 
