@@ -31,7 +31,8 @@ PARTITIONS = 8
 SCHEMAS = ["CallRecord", "PackagePurchase", "AccountCredit", "Settlement", "AccountStatusChanged", "DayClosed", "Reject"]
 CONFIG = """\
 kafka:    {{brokers: "{brokers}", group: "{name}"}}
-topics:   {{calls: {calls}}}
+topics:   {{calls: {calls}, settlements: {name}-settlements, status: {name}-status, day_closes: {name}-closes,
+           rejects: {name}-rejects}}
 schemas:  {{directory: "{schemas}"}}
 postgres: {{dsn: "{dsn}"}}
 pricing:  {{book: "{book}"}}
@@ -61,8 +62,6 @@ class Bench:
     def prepare(self):
         for topic in ("call-records", "no-records", "package-purchases", "account-credits"):
             self.kafka.create_topic(topic, PARTITIONS, message_timestamp_type="LogAppendTime", retention_ms=-1)
-        for topic in ("settlements", "account-status", "day-closes", "rejects"):
-            self.kafka.create_topic(topic, PARTITIONS)
         filled = self.measured([self.programs / "fill", self.kafka.brokers, "call-records", str(self.options.records),
                                 str(self.options.accounts), "1"])
         print(f"filled {filled['records']:,} records at {filled['per_second']:,} a second", flush=True)
@@ -84,9 +83,11 @@ class Bench:
             raise Failed(f"{who} took {records} records of {self.options.records}")
 
     def drain(self, workers, calls):
-        """One `settled run --drain` in a database and group of its own."""
+        """One `settled run --drain` in a database, group and output topics of its own."""
         self.runs += 1
         name = f"ingest_{self.runs}"
+        for output in ("settlements", "status", "closes", "rejects"):
+            self.kafka.create_topic(f"{name}-{output}", PARTITIONS)
         self.postgres.sql(f"CREATE DATABASE {name}")
         config = self.folder / f"{name}.yaml"
         config.write_text(CONFIG.format(
