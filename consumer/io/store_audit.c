@@ -160,56 +160,6 @@ void audit_snapshot_release(struct audit_snapshot *snapshot)
 
 // ---- a day's opening ----
 
-struct opening {
-    struct store *store;
-    struct fold *fold;
-};
-
-static int restore_account(void *context, const PGresult *row, int i, struct error *e)
-{
-    struct opening *o = context;
-    bool suspended = strcmp(get_string(row, i, 4), account_state_symbol(ACCOUNT_SUSPENDED)) == 0;
-    struct account account = {
-        .id = get_slice(row, i, 0),
-        .opening = get_int8(row, i, 1),
-        .credits = get_int8(row, i, 2),
-        .adjustments = get_int8(row, i, 3),
-        .state = suspended ? ACCOUNT_SUSPENDED : ACCOUNT_ACTIVE,
-        .account_sequence = get_int8(row, i, 5),
-        .position = get_int8(row, i, 6),
-    };
-    return fold_restore_account(o->fold, &account, NULL, e);
-}
-
-static int restore_span(void *context, const PGresult *row, int i, struct error *e)
-{
-    struct opening *o = context;
-    struct span span = {get_time(row, i, 1), get_null(row, i, 2) ? INT64_MAX : get_time(row, i, 2)};
-    return fold_restore_span(o->fold, get_slice(row, i, 0), span, e);
-}
-
-static int restore_package(void *context, const PGresult *row, int i, struct error *e)
-{
-    struct opening *o = context;
-    struct package package;
-    if (package_read(o->store, row, i, 1, &package, e)) return -1;
-    return fold_restore_package(o->fold, get_slice(row, i, 0), &package, e);
-}
-
-static int restore_credit(void *context, const PGresult *row, int i, struct error *e)
-{
-    struct opening *o = context;
-    bool top_up = strcmp(get_string(row, i, 2), credit_kind_symbol(CREDIT_TOP_UP)) == 0;
-    return fold_restore_credit(o->fold, get_slice(row, i, 0), get_slice(row, i, 1),
-                               top_up ? CREDIT_TOP_UP : CREDIT_ADJUSTMENT, get_int8(row, i, 3), get_time(row, i, 4), e);
-}
-
-static int restore_reject(void *context, const PGresult *row, int i, struct error *e)
-{
-    struct opening *o = context;
-    return fold_restore_reject(o->fold, get_int8(row, i, 0), e);
-}
-
 void audit_point_parameters(struct row *row, int32_t shard, const struct audit_point *point, enum input input)
 {
     row_clear(row);
@@ -227,61 +177,61 @@ static const struct {
 } sources[] = {
     {INPUT_CREDITS,
      ACCOUNTS_THEN "select account_id, opening, credits, adjustments, status, account_sequence, position from a",
-     restore_account},
+     restore_account_row},
     {INPUT_CREDITS,
      "select s.account_id, s.effective_at, r.effective_at from settled.status_changes s"
      " left join settled.status_changes r on r.account_id = s.account_id"
      "   and r.account_sequence = s.account_sequence + 1 and r.sequence <= $4"
      " where s.shard = $1 and s.status = 'SUSPENDED' and s.sequence <= $4 and $2::date is not null"
      "   and $3::int8 is not null order by s.account_id, s.account_sequence",
-     restore_span},
+     restore_span_row},
     {INPUT_PURCHASES,
      PACKAGES_THEN "select account_id, package_id, service, units, used, remaining, amount, valid_from, valid_until,"
                    " kafka_offset from p",
-     restore_package},
+     restore_package_row},
     {INPUT_CREDITS,
      "select account_id, credit_id, kind, amount, credited_at from settled.credits"
      " where shard = $1 and kafka_offset < $3 and $2::date is not null and $4::int8 is not null",
-     restore_credit},
+     restore_credit_row},
 };
 
-static enum store_result restore_tables(struct opening *o, int32_t shard, const struct audit_point *point,
+static enum store_result restore_tables(struct restore *r, int32_t shard, const struct audit_point *point,
                                         struct error *e)
 {
     struct row parameters = {0};
     enum store_result result = STORE_OK;
     for (size_t i = 0; i < sizeof sources / sizeof *sources && result == STORE_OK; i++) {
         audit_point_parameters(&parameters, shard, point, sources[i].input);
-        result = sql_each(o->store, sources[i].query, &parameters, sources[i].visit, o, e);
+        result = sql_each(r->store, sources[i].query, &parameters, sources[i].visit, r, e);
     }
     if (result == STORE_OK) {
         row_clear(&parameters);
         put_int4(&parameters, shard);
-        put_string(&parameters, o->store->topics[INPUT_CALLS]);
+        put_string(&parameters, r->store->topics[INPUT_CALLS]);
         put_int8(&parameters, point->calls_from);
         put_int8(&parameters, point->at[INPUT_CALLS]);
-        result = sql_each(o->store,
+        result = sql_each(r->store,
                           "select kafka_offset from settled.rejects where partition = $1 and topic = $2"
                           " and kafka_offset >= $3 and kafka_offset < $4 order by kafka_offset",
-                          &parameters, restore_reject, o, e);
+                          &parameters, restore_reject_row, r, e);
     }
     bytes_release(&parameters.bytes);
     return result;
 }
 
 // What was decided before the day opened: only what may still let a record through matters.
-static int restore_rules(struct opening *o, const struct audit_snapshot *snapshot, const struct audit_point *point,
+static int restore_rules(struct restore *r, const struct audit_snapshot *snapshot, const struct audit_point *point,
                          struct error *e)
 {
     for (size_t i = 0; i < snapshot->day_count; i++) {
         const struct audit_day *day = &snapshot->days[i];
         int64_t to = day->cutoffs[INPUT_CALLS].to_offset;
-        if (day->day < point->day && to >= point->calls_from && fold_restore_cutoff(o->fold, day->day, to, e))
+        if (day->day < point->day && to >= point->calls_from && fold_restore_cutoff(r->fold, day->day, to, e))
             return -1;
     }
     for (size_t i = 0; i < snapshot->decision_count; i++) {
         const struct decision *decision = &snapshot->decisions[i].decision;
-        if (decision->day < point->day && fold_restore_decision(o->fold, decision, false, e)) return -1;
+        if (decision->day < point->day && fold_restore_decision(r->fold, decision, false, e)) return -1;
     }
     return 0;
 }
@@ -289,7 +239,7 @@ static int restore_rules(struct opening *o, const struct audit_snapshot *snapsho
 enum store_result store_audit_opening(struct store *store, int32_t shard, const struct audit_snapshot *snapshot,
                                       const struct audit_point *point, struct fold *fold, struct error *e)
 {
-    struct opening o = {store, fold};
+    struct restore r = {.store = store, .fold = fold};
     int64_t decisions = 0;
     for (size_t i = 0; i < snapshot->decision_count && snapshot->decisions[i].decision.day < point->day; i++)
         decisions = snapshot->decisions[i].decision.number;
@@ -297,8 +247,8 @@ enum store_result store_audit_opening(struct store *store, int32_t shard, const 
         .day = point->day, .calls_from = point->calls_from, .horizon = point->day - 1, .decisions = decisions};
     for (int i = 0; i < INPUT_COUNT; i++)
         state.log[i] = (struct log_state){.next = point->at[i], .from = point->at[i], .last_offset = -1};
-    if (fold_restore_state(fold, &state, e) || restore_rules(&o, snapshot, point, e)) return STORE_FAILED;
-    return restore_tables(&o, shard, point, e);
+    if (fold_restore_state(fold, &state, e) || restore_rules(&r, snapshot, point, e)) return STORE_FAILED;
+    return restore_tables(&r, shard, point, e);
 }
 
 enum store_result store_audit_sequence(struct store *store, int32_t shard, int64_t *sequence, struct error *e)

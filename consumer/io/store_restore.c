@@ -5,19 +5,13 @@
 #include <inttypes.h>
 #include <string.h>
 
-struct restore {
-    struct store *store;
-    struct fold *fold;
-    day_t open_day;
-};
-
 int store_unknown(const struct store *store, const char *what, const char *text, struct error *e)
 {
     return error_set(e, ERROR_CONFIG, "PostgreSQL %s: \"%s\" is no %s that this program knows: upgrade settled",
                      store->location, text, what);
 }
 
-static int restore_account(void *context, const PGresult *row, int i, struct error *e)
+int restore_account_row(void *context, const PGresult *row, int i, struct error *e)
 {
     struct restore *r = context;
     bool suspended = strcmp(get_string(row, i, 4), account_state_symbol(ACCOUNT_SUSPENDED)) == 0;
@@ -33,7 +27,7 @@ static int restore_account(void *context, const PGresult *row, int i, struct err
     return fold_restore_account(r->fold, &account, NULL, e);
 }
 
-static int restore_span(void *context, const PGresult *row, int i, struct error *e)
+int restore_span_row(void *context, const PGresult *row, int i, struct error *e)
 {
     struct restore *r = context;
     struct span span = {get_time(row, i, 1), get_null(row, i, 2) ? INT64_MAX : get_time(row, i, 2)};
@@ -57,7 +51,7 @@ int package_read(const struct store *store, const PGresult *result, int row, int
     return store_unknown(store, "service", get_string(result, row, first + 1), e);
 }
 
-static int restore_package(void *context, const PGresult *row, int i, struct error *e)
+int restore_package_row(void *context, const PGresult *row, int i, struct error *e)
 {
     struct restore *r = context;
     struct package package;
@@ -65,7 +59,7 @@ static int restore_package(void *context, const PGresult *row, int i, struct err
     return fold_restore_package(r->fold, get_slice(row, i, 0), &package, e);
 }
 
-static int restore_credit(void *context, const PGresult *row, int i, struct error *e)
+int restore_credit_row(void *context, const PGresult *row, int i, struct error *e)
 {
     struct restore *r = context;
     bool top_up = strcmp(get_string(row, i, 2), credit_kind_symbol(CREDIT_TOP_UP)) == 0;
@@ -79,7 +73,7 @@ static int restore_cutoff(void *context, const PGresult *row, int i, struct erro
     return fold_restore_cutoff(r->fold, get_day(row, i, 0), get_int8(row, i, 1), e);
 }
 
-static int restore_reject(void *context, const PGresult *row, int i, struct error *e)
+int restore_reject_row(void *context, const PGresult *row, int i, struct error *e)
 {
     struct restore *r = context;
     return fold_restore_reject(r->fold, get_int8(row, i, 0), e);
@@ -114,7 +108,7 @@ static const struct {
 } sources[] = {
     {"select account_id, opening, credits, adjustments, status, account_sequence, position"
      " from settled.accounts where shard = $1",
-     1, restore_account},
+     1, restore_account_row},
     // A suspension is a pair of status changes. One that ended before the oldest usage day that may still be billed
     // concerns nobody any more.
     {"select s.account_id, s.effective_at, r.effective_at"
@@ -128,18 +122,18 @@ static const struct {
      " from settled.accounts a join settled.status_changes s using (account_id, account_sequence)"
      " where a.shard = $1 and a.status = 'SUSPENDED'"
      " order by 1, 2",
-     2, restore_span},
+     2, restore_span_row},
     {"select account_id, package_id, service, units, used, remaining, amount, valid_from, valid_until, kafka_offset"
      " from settled.packages where shard = $1",
-     1, restore_package},
+     1, restore_package_row},
     {"select account_id, credit_id, kind, amount, credited_at from settled.credits where shard = $1", 1,
-     restore_credit},
+     restore_credit_row},
     {"select business_day, to_offset from settled.day_cutoffs"
      " where shard = $1 and business_day < $2 and topic = $3 and to_offset >= $4 order by business_day",
      4, restore_cutoff},
     {"select kafka_offset from settled.rejects"
      " where partition = $1 and $2::date is not null and topic = $3 and kafka_offset >= $4 order by kafka_offset",
-     4, restore_reject},
+     4, restore_reject_row},
     {"select number, request, kind, topic, kafka_offset, as_of, operator, content, business_day, calls_at,"
      " purchases_at, credits_at from settled.decisions"
      " where shard = $1 and (kind = 'PASS' or business_day >= $2) order by number",

@@ -124,6 +124,25 @@ enum store_result store_fail(struct store *store, const PGresult *result, struct
 enum store_result store_say(struct store *store, enum store_result result, enum error_kind kind, struct error *e,
                             const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+// ---- rows into a fold, shared by restore and audit ----
+
+struct restore {
+    struct store *store;
+    struct fold *fold;
+    day_t open_day; // of decisions
+};
+// With a struct restore, of queries with these columns:
+// account_id, opening, credits, adjustments, status, account_sequence, position
+int restore_account_row(void *context, const PGresult *row, int i, struct error *e);
+// account_id, when it began, when it ended or null
+int restore_span_row(void *context, const PGresult *row, int i, struct error *e);
+// account_id, and those of package_read
+int restore_package_row(void *context, const PGresult *row, int i, struct error *e);
+// account_id, credit_id, kind, amount, credited_at
+int restore_credit_row(void *context, const PGresult *row, int i, struct error *e);
+// kafka_offset
+int restore_reject_row(void *context, const PGresult *row, int i, struct error *e);
+
 // ---- packages, shared by restore and past ----
 
 // From nine columns at `first`: package_id, service, units, used, remaining, amount, valid_from, valid_until, kafka_offset.
