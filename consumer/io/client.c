@@ -57,6 +57,34 @@ rd_kafka_t *client_create(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct er
     return NULL;
 }
 
+rd_kafka_t *client_create_reader(const struct client_properties *theirs, const char *group,
+                                 const struct client_properties *ours, struct error *e)
+{
+    const char *fixed[][2] = {
+        {"group.id", group},
+        {"enable.auto.commit", "false"},
+        {"enable.partition.eof", "true"},
+        {"auto.offset.reset", "error"},
+        {"isolation.level", "read_committed"},
+        {"allow.auto.create.topics", "false"},
+    };
+    rd_kafka_conf_t *conf = client_conf(theirs, &(struct client_properties){sizeof fixed / sizeof *fixed, fixed}, e);
+    if (!conf) return NULL;
+    if (apply(conf, ours, e)) {
+        rd_kafka_conf_destroy(conf);
+        return NULL;
+    }
+    rd_kafka_conf_set_log_cb(conf, NULL);
+    rd_kafka_t *reader = client_create(RD_KAFKA_CONSUMER, conf, e);
+    if (reader) rd_kafka_poll_set_consumer(reader);
+    return reader;
+}
+
+void client_destroy_reader(rd_kafka_t *reader)
+{
+    rd_kafka_destroy_flags(reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
 int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out, struct error *e)
 {
     rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);

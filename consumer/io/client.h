@@ -17,6 +17,12 @@ rd_kafka_conf_t *client_conf(const struct client_properties *ours, const struct 
                              struct error *e);
 // Takes the configuration, also on error. NULL with *e.
 rd_kafka_t *client_create(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *e);
+// A consumer that joins nothing, commits nothing, logs nothing, and is told where partitions end; `ours` are its own
+// properties on top. No property of theirs can make it wander. NULL with *e.
+rd_kafka_t *client_create_reader(const struct client_properties *theirs, const char *group,
+                                 const struct client_properties *ours, struct error *e);
+// Of a consumer that joined nothing: there is nothing to leave, and closing can hang.
+void client_destroy_reader(rd_kafka_t *reader);
 
 // Partitions of a topic. Errors: ERROR_UNAVAILABLE, or ERROR_CONFIG for a topic that does not exist.
 int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out, struct error *e);

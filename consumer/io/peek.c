@@ -16,29 +16,14 @@ enum {
 
 int peek_create(const struct client_properties *properties, const char *group, struct peek **out, struct error *e)
 {
-    const char *fixed[][2] = {
-        {"group.id", group},
-        {"enable.auto.commit", "false"},
-        {"enable.partition.eof", "true"},
-        {"auto.offset.reset", "error"},
-        {"isolation.level", "read_committed"},
-        {"allow.auto.create.topics", "false"},
-        {"fetch.wait.max.ms", "20"}, // the end of a partition should be told at once
-    };
-    // Ours last: with them no property could make a peek commit or wander.
-    struct client_properties ours = {sizeof fixed / sizeof *fixed, fixed};
+    const char *own[][2] = {{"fetch.wait.max.ms", "20"}}; // the end of a partition should be told at once
     struct peek *peek = calloc(1, sizeof *peek);
     if (!peek) return error_set(e, ERROR_RESTART, "out of memory");
-    rd_kafka_conf_t *conf = client_conf(properties, &ours, e);
-    if (conf) {
-        rd_kafka_conf_set_log_cb(conf, NULL);
-        peek->consumer = client_create(RD_KAFKA_CONSUMER, conf, e);
-    }
+    peek->consumer = client_create_reader(properties, group, &(struct client_properties){1, own}, e);
     if (!peek->consumer) {
         free(peek);
         return -1;
     }
-    rd_kafka_poll_set_consumer(peek->consumer);
     *out = peek;
     return 0;
 }
@@ -46,8 +31,7 @@ int peek_create(const struct client_properties *properties, const char *group, s
 void peek_destroy(struct peek *peek)
 {
     if (!peek) return;
-    // Nothing was joined, so there is nothing to leave; closing can hang.
-    rd_kafka_destroy_flags(peek->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    client_destroy_reader(peek->consumer);
     free(peek);
 }
 

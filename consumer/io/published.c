@@ -48,11 +48,6 @@ static rd_kafka_t *open_reader(const struct publisher_options *options, struct e
     return reader;
 }
 
-static void close_reader(rd_kafka_t *reader)
-{
-    rd_kafka_destroy_flags(reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-}
-
 // librdkafka 2.0.2 gives up on an unstable offset after a few tries and then reports it as success, with the error only on
 // the partition and the offset as if none were stored.
 static rd_kafka_resp_err_t ask_committed(rd_kafka_t *reader, rd_kafka_topic_partition_list_t *list)
@@ -101,7 +96,7 @@ enum published_result published_position(const struct publisher_options *options
     else
         result = read_position(&list->elems[0], options, n, has_hash, hash, e);
     rd_kafka_topic_partition_list_destroy(list);
-    close_reader(reader);
+    client_destroy_reader(reader);
     return result;
 }
 
@@ -240,7 +235,7 @@ enum published_result published_tails(const struct publisher_options *options, i
         tails.tail[i] = (struct tail){.output = (enum output)i, .topic = options->topics[i], .window = 1, .end = -1};
     enum published_result result = PUBLISHED_FOUND;
     while (result == PUBLISHED_FOUND && assign_windows(reader, &tails)) result = read_windows(reader, &tails, stop, e);
-    close_reader(reader);
+    client_destroy_reader(reader);
     *n = 0;
     for (int i = 0; i < OUTPUT_COUNT; i++)
         if (tails.tail[i].sequence > *n) *n = tails.tail[i].sequence;

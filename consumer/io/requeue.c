@@ -85,7 +85,7 @@ static int read_position(struct requeue *r, const struct client_properties *prop
     else
         status = parse_position(&list->elems[0], &r->last, e);
     rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_destroy_flags(consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    client_destroy_reader(consumer);
     return status;
 }
 

@@ -31,13 +31,7 @@ struct scan {
 
 static rd_kafka_t *open_consumer(const struct client_properties *properties, const char *group, struct error *e)
 {
-    const char *fixed[][2] = {
-        {"group.id", group},
-        {"enable.auto.commit", "false"},
-        {"enable.partition.eof", "true"},
-        {"auto.offset.reset", "error"},
-        {"isolation.level", "read_committed"},
-        {"allow.auto.create.topics", "false"},
+    const char *own[][2] = {
         {"check.crcs", "true"},
         // The logs are read in turns: a queue that is full, or at its end, must not hold up the others.
         {"fetch.wait.max.ms", "5"},
@@ -46,14 +40,7 @@ static rd_kafka_t *open_consumer(const struct client_properties *properties, con
         {"queued.min.messages", "100000"},
         {"queued.max.messages.kbytes", "65536"},
     };
-    // Ours last: with them no property could make a scan commit or wander.
-    struct client_properties ours = {sizeof fixed / sizeof *fixed, fixed};
-    rd_kafka_conf_t *conf = client_conf(properties, &ours, e);
-    if (!conf) return NULL;
-    rd_kafka_conf_set_log_cb(conf, NULL);
-    rd_kafka_t *consumer = client_create(RD_KAFKA_CONSUMER, conf, e);
-    if (consumer) rd_kafka_poll_set_consumer(consumer);
-    return consumer;
+    return client_create_reader(properties, group, &(struct client_properties){sizeof own / sizeof *own, own}, e);
 }
 
 static int check_cluster(const struct scan *scan, const char *expected, struct error *e)
@@ -163,7 +150,7 @@ void scan_close(struct scan *scan)
         if (scan->lanes[i].queue) rd_kafka_queue_destroy(scan->lanes[i].queue);
     }
     // Nothing was joined, so there is nothing to leave; closing can hang.
-    if (scan->consumer) rd_kafka_destroy_flags(scan->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    if (scan->consumer) client_destroy_reader(scan->consumer);
     free(scan);
 }
 
