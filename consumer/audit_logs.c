@@ -172,16 +172,9 @@ int walk_replay(struct walk *w, bool *stop, struct error *e)
 int walk_flush(struct walk *w, struct error *e)
 {
     const struct step *step = fold_step(w->fold);
-    const struct policy *policy = fold_policy(w->fold);
-    struct encode_context cx = {
-        .shard = w->shard,
-        .shards = policy->fixed.partitions,
-        .currency = policy->shelf.books[0]->currency,
-        .offset_ms = policy->shelf.books[0]->offset_ms,
-    };
+    const char *const topics[INPUT_COUNT] = {topic_of(w, 0), topic_of(w, 1), topic_of(w, 2)};
+    struct encode_context cx = encode_context_of(fold_policy(w->fold), step, w->shard, topics);
     struct chain before = w->chain;
-    for (int i = 0; i < INPUT_COUNT; i++) cx.input_topics[i] = topic_of(w, (enum input)i);
-    if (step->closed) memcpy(cx.price_book, step->close.price_book, sizeof cx.price_book);
     if (outbox_build(&w->outbox, w->encoder, &cx, w->fold, &before, e)) return -1;
     audit_rows_expect(w->rows, w->fold, &before, &w->outbox, messages_count(w->messages));
     messages_expect(w->messages, &w->outbox);

@@ -106,20 +106,6 @@ static int expect_rows(struct job *j, struct error *e)
 
 // ---- steps ----
 
-static void describe(const struct job *j, struct encode_context *cx)
-{
-    const struct policy *policy = fold_policy(j->fold);
-    const struct step *step = fold_step(j->fold);
-    *cx = (struct encode_context){
-        .shard = j->shard,
-        .shards = policy->fixed.partitions,
-        .currency = policy->shelf.books[0]->currency,
-        .offset_ms = policy->shelf.books[0]->offset_ms,
-    };
-    for (int i = 0; i < INPUT_COUNT; i++) cx->input_topics[i] = topic_of(j, (enum input)i);
-    if (step->closed) memcpy(cx->price_book, step->close.price_book, sizeof cx->price_book);
-}
-
 static void count_rows(struct repaired *r, const struct step *step)
 {
     r->days += step->closed;
@@ -131,16 +117,17 @@ static void count_rows(struct repaired *r, const struct step *step)
 // Holds what the step gives against what is published, and commits it.
 static int flush(struct job *j, struct error *e)
 {
-    struct encode_context cx;
-    if (!fold_step(j->fold)->moved) return 0;
-    describe(j, &cx);
+    const struct step *step = fold_step(j->fold);
+    const char *const topics[INPUT_COUNT] = {topic_of(j, 0), topic_of(j, 1), topic_of(j, 2)};
+    if (!step->moved) return 0;
+    struct encode_context cx = encode_context_of(fold_policy(j->fold), step, j->shard, topics);
     if (outbox_build(&j->outbox, j->encoder, &cx, j->fold, &j->chain, e)) return -1;
     assert(j->outbox.count == j->expected_count);
     for (size_t i = 0; i < j->outbox.count; i++)
         if (message_compare(j->reader, &j->expected[i], &j->outbox.rows[i], e)) return -1;
     if (j->writing && store_commit(j->store, j->shard, &j->row, j->fold, &j->outbox, clock_wall_ms(), e) != STORE_OK)
         return -1;
-    if (j->writing) count_rows(&j->plan->repaired, fold_step(j->fold));
+    if (j->writing) count_rows(&j->plan->repaired, step);
     j->chain = j->outbox.after;
     fold_step_done(j->fold);
     j->expected_count = 0;

@@ -58,6 +58,7 @@ struct shard {
     struct shard_metrics hidden; // its figures while they do not show
     bool drained_rejects; // a drained log waits for an operator
     bool decided; // in a drain: all has been read, and no request is left that can be decided
+    bool compared; // the relay has found out what Kafka holds
     int64_t located_step; // the row's, for which the ends were asked for once more; -1: they were not
 };
 
@@ -209,7 +210,7 @@ static void reset_logs(struct shard *shard)
         log->asked = log->located = log->unproved = log->warned = log->ended = false;
         log->stopped_at = 0;
     }
-    shard->drained_rejects = shard->decided = false;
+    shard->drained_rejects = shard->decided = shard->compared = false;
     shard->located_step = -1;
 }
 
@@ -481,7 +482,6 @@ static bool prove_logs(struct shard *shard)
     return all;
 }
 
-// In a drain: this log is done. Days that are due are cut where it ends.
 static bool all_ended(const struct shard *shard)
 {
     bool ended = shard->draining;
@@ -489,6 +489,7 @@ static bool all_ended(const struct shard *shard)
     return ended;
 }
 
+// In a drain: this log is done. Days that are due are cut where it ends.
 static void end_log(struct shard *shard, enum input input, int64_t end, int64_t now_ms)
 {
     shard->log[input].ended = true;
@@ -692,18 +693,8 @@ static int64_t elapsed_us(const struct timespec *since)
 static bool build_outbox(struct shard *shard, const struct step *step)
 {
     const struct shard_host *host = shard->host;
-    const struct policy *policy = fold_policy(shard->fold);
-    struct encode_context cx = {
-        .shard = shard->id,
-        .shards = host->partitions,
-        .currency = policy->shelf.books[0]->currency,
-        .offset_ms = policy->shelf.books[0]->offset_ms,
-    };
+    struct encode_context cx = encode_context_of(fold_policy(shard->fold), step, shard->id, host->input_topics);
     struct error e;
-    for (int i = 0; i < INPUT_COUNT; i++) cx.input_topics[i] = host->input_topics[i];
-    memcpy(cx.price_book,
-           step->closed ? step->close.price_book : shelf_at(&policy->shelf, fold_state(shard->fold)->day)->sha256,
-           sizeof cx.price_book);
     if (outbox_build(&shard->outbox, host->encoder, &cx, shard->fold, &shard->row.chain, &e)) {
         halt(shard, &e);
         return false;
@@ -766,11 +757,13 @@ static void commit(struct shard *shard, int64_t mono_ms)
     resume_logs(shard);
 }
 
-// Whether the relay has compared what Kafka holds with the database. Rows that were written before, on top of a database
-// that a fail-over took published ones from, could not be told from these, and "settled repair" could not undo them.
-static bool is_compared(const struct shard *shard)
+// The relay has compared what Kafka holds with the database. Rows that were written before, on top of a database that a
+// fail-over took published ones from, could not be told from these, and "settled repair" could not undo them. True is
+// looked for once: it stays so while the relay has the shard.
+static bool is_compared(struct shard *shard)
 {
-    return shard->host->relay_status(shard->host->context, shard->id).published >= 0;
+    if (!shard->compared) shard->compared = shard->host->relay_status(shard->host->context, shard->id).published >= 0;
+    return shard->compared;
 }
 
 static void commit_when_due(struct shard *shard, int64_t mono_ms)

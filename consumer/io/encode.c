@@ -68,6 +68,17 @@ static char *id_text(struct slice account_id, const char *rest, char out[OUTPUT_
     return out;
 }
 
+struct encode_context encode_context_of(const struct policy *policy, const struct step *step, int32_t shard,
+                                        const char *const input_topics[INPUT_COUNT])
+{
+    const struct book *book = policy->shelf.books[0]; // currency and zone are those of all
+    struct encode_context cx = {
+        .shard = shard, .shards = policy->fixed.partitions, .currency = book->currency, .offset_ms = book->offset_ms};
+    memcpy(cx.input_topics, input_topics, sizeof cx.input_topics);
+    if (step->closed) memcpy(cx.price_book, step->close.price_book, sizeof cx.price_book);
+    return cx;
+}
+
 char *settlement_id(struct slice account_id, day_t day, char out[OUTPUT_ID_SIZE])
 {
     char text[DAY_TEXT_SIZE];

@@ -23,8 +23,11 @@ struct encode_context {
     const char *input_topics[INPUT_COUNT];
     const char *currency;
     int32_t offset_ms; // of the price book's time zone: where a day's 24:00 lies
-    char price_book[65]; // in force on the open day, for settlements
+    char price_book[65]; // in force on the day that the step settles
 };
+// For the outputs of a step of this shard; `policy` is the fold's, and lives as long as the context, as the topics do.
+struct encode_context encode_context_of(const struct policy *policy, const struct step *step, int32_t shard,
+                                        const char *const input_topics[INPUT_COUNT]);
 
 // The ids of outputs (contract): ACCOUNT/YYYY-MM-DD and ACCOUNT/SEQ. An account id has at most 128 bytes; returns out.
 enum { OUTPUT_ID_SIZE = 160 };
