@@ -4,6 +4,7 @@ Records carry their own timestamps (`timestamps: create`), so that days pass as 
 """
 
 import collections
+import contextlib
 import datetime
 import io
 import json
@@ -12,6 +13,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.request
@@ -21,6 +23,8 @@ import confluent_kafka
 import confluent_kafka.admin
 import fastavro
 import psycopg
+
+import services
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ZONE = datetime.timezone(datetime.timedelta(hours=8))
@@ -330,3 +334,14 @@ class Deployment:
                                  "from settled.accounts order by 1"),
             "statement": self.sql("select * from settled.account_statement order by account_id, position"),
         }
+
+
+@contextlib.contextmanager
+def own_deployment(settled, **options):
+    """A deployment on a broker and a PostgreSQL of its own: (deployment, Kafka, PostgreSQL)."""
+    with services.Services() as started, tempfile.TemporaryDirectory() as folder:
+        postgres, kafka = started.postgres(start=False), started.kafka(start=False)
+        started.start()
+        with contextlib.closing(Deployment(settled, kafka.brokers, postgres.dsn, pathlib.Path(folder),
+                                           **options)) as deployment:
+            yield deployment, kafka, postgres

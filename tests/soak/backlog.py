@@ -10,20 +10,17 @@ call must be billed exactly once. Starts its own broker and PostgreSQL; needs th
 """
 
 import argparse
-import contextlib
 import json
 import pathlib
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 
-from deployment import Deployment  # noqa: E402
-from services import Services  # noqa: E402
+from deployment import own_deployment  # noqa: E402
 
 FIRST_DAY, WORKERS, PARTITIONS = "2026-11-01", 2, 8
 CLOCK, AFTER = f"{FIRST_DAY}T23:59:00+08:00", "2026-11-02T00:10:00+08:00"
@@ -162,17 +159,12 @@ def main():
     parser.add_argument("--stall", type=float, default=20, help="seconds of each stall (20)")
     parser.add_argument("--settled", type=pathlib.Path, default=ROOT / "build" / "release" / "settled")
     options = parser.parse_args()
-    with Services() as services, tempfile.TemporaryDirectory() as folder:
-        postgres, kafka = services.postgres(start=False), services.kafka(start=False)
-        services.start()
-        deployment = Deployment(options.settled, kafka.brokers, postgres.dsn, pathlib.Path(folder),
-                                **deployment_options())
-        with contextlib.closing(deployment):
-            try:
-                backlog(deployment, kafka, postgres, options.minutes, options.rate, options.stall)
-            except AssertionError as error:
-                print(f"backlog: {error}", file=sys.stderr)
-                return 1
+    with own_deployment(options.settled, **deployment_options()) as (deployment, kafka, postgres):
+        try:
+            backlog(deployment, kafka, postgres, options.minutes, options.rate, options.stall)
+        except AssertionError as error:
+            print(f"backlog: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

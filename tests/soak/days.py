@@ -13,20 +13,17 @@ makes).
 
 import argparse
 import collections
-import contextlib
 import datetime
 import pathlib
 import random
 import signal
 import sys
-import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 
-from deployment import ZONE, Deployment, at  # noqa: E402
-from services import Services  # noqa: E402
+from deployment import ZONE, at, own_deployment  # noqa: E402
 
 FIRST_DAY = "2026-11-01"
 DAY_MS = 86_400_000
@@ -183,17 +180,12 @@ def main():
     parser.add_argument("--day-seconds", type=int, default=30, help="how long a simulated day takes (30)")
     parser.add_argument("--settled", type=pathlib.Path, default=ROOT / "build" / "release" / "settled")
     options = parser.parse_args()
-    with Services() as services, tempfile.TemporaryDirectory() as folder:
-        postgres, kafka = services.postgres(start=False), services.kafka(start=False)
-        services.start()
-        deployment = Deployment(options.settled, kafka.brokers, postgres.dsn, pathlib.Path(folder),
-                                **options_of_deployment())
-        with contextlib.closing(deployment):
-            try:
-                days(deployment, options.minutes, options.rate, options.day_seconds)
-            except AssertionError as error:
-                print(f"days: {error}", file=sys.stderr)
-                return 1
+    with own_deployment(options.settled, **options_of_deployment()) as (deployment, *_):
+        try:
+            days(deployment, options.minutes, options.rate, options.day_seconds)
+        except AssertionError as error:
+            print(f"days: {error}", file=sys.stderr)
+            return 1
     print("nothing grew, and every call was billed once")
     return 0
 
