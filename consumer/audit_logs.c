@@ -1,22 +1,15 @@
 // The three logs of a day, one after the other: within a day nothing depends on how they interleave.
 #include "consumer/audit_walk.h"
-#include "consumer/core/arena.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { STEP_BYTES_MAX = 8 << 20, STEP_ROWS_MAX = 50000, TEXT_SIZE = 400 };
+enum { TEXT_SIZE = 400 };
 
 static const char *topic_of(const struct walk *w, enum input input)
 {
     return w->deployment->topics[input];
-}
-
-static bool is_full(const struct step *step)
-{
-    return arena_used(step->arena) > STEP_BYTES_MAX || step->emission_count > STEP_ROWS_MAX ||
-           step->credit_count > STEP_ROWS_MAX || step->touched_package_count > STEP_ROWS_MAX;
 }
 
 // ---- one record ----
@@ -54,7 +47,7 @@ static int take_record(struct walk *w, enum input input, const rd_kafka_message_
     if (verdict.unpassed)
         tell_record(w, input, event, "timestamp", "a judged record",
                     "none that may be judged without an operator's decision");
-    return is_full(fold_step(w->fold)) ? walk_flush(w, e) : 0;
+    return step_is_full(fold_step(w->fold), STEP_ROWS_MAX) ? walk_flush(w, e) : 0;
 }
 
 // ---- cutoffs ----

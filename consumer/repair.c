@@ -18,8 +18,7 @@
 
 enum {
     LOGS = INPUT_COUNT + OUTPUT_COUNT, // of the scan: the inputs, then the outputs
-    STEP_ROWS_MAX = 20000,
-    STEP_BYTES_MAX = 8 << 20,
+    ROWS_MAX = 20000, // of a step: less than a daemon's, as what is expected of it is held as well
     TRIES = 20, // of a broker that does not answer
     RETRY_MS = 500,
 };
@@ -135,12 +134,6 @@ static int flush(struct job *j, struct error *e)
     return 0;
 }
 
-static bool is_full(const struct step *step)
-{
-    return arena_used(step->arena) > STEP_BYTES_MAX || step->emission_count > STEP_ROWS_MAX ||
-           step->credit_count > STEP_ROWS_MAX || step->touched_package_count > STEP_ROWS_MAX;
-}
-
 // ---- the inputs ----
 
 static int contradiction(const struct job *j, enum input input, int64_t offset, const char *what, struct error *e)
@@ -181,7 +174,7 @@ static int read_to(struct job *j, enum input input, int64_t offset, const rd_kaf
             return contradiction(j, input, at, "it is rejected now, and no reject of it is published", e);
         if (step->emission_count > j->expected_count)
             return contradiction(j, input, at, "it changes a status now, and no change by it is published", e);
-        if (is_full(step) && flush(j, e)) return -1;
+        if (step_is_full(step, ROWS_MAX) && flush(j, e)) return -1;
     }
 }
 
@@ -215,7 +208,8 @@ static int drive_credit(struct job *j, const struct published_row *row, struct e
             return error_set(e, ERROR_CONFIG, "no credit in %s/%" PRId32 " gives the published change of status %s",
                              topic_of(j, INPUT_CREDITS), j->shard, row->where);
         if (take_record(j, INPUT_CREDITS, next, REJECT_NONE, "", e)) return -1;
-        if (is_full(fold_step(j->fold)) && fold_step(j->fold)->emission_count == j->expected_count && flush(j, e))
+        if (step_is_full(fold_step(j->fold), ROWS_MAX) && fold_step(j->fold)->emission_count == j->expected_count &&
+            flush(j, e))
             return -1;
     }
     return 0;
@@ -288,7 +282,7 @@ static int drive(struct job *j, const struct published_row *row, struct error *e
         break;
     }
     if (failed || expect_rows(j, e)) return -1;
-    return is_full(fold_step(j->fold)) ? flush(j, e) : 0;
+    return step_is_full(fold_step(j->fold), ROWS_MAX) ? flush(j, e) : 0;
 }
 
 // ---- a shard, from where the database stands ----

@@ -19,8 +19,6 @@
 
 enum {
     AHEAD = 16, // events whose memory loads are started before one is judged; a power of two
-    STEP_BYTES_MAX = 8 << 20,
-    STEP_ROWS_MAX = 50000,
     HOLD_MIN = 100, // rejects that hold a day at the least (contract, "Held day")
     PAUSE_MIN = 10000, // rejects that stop a log at the least
     PPM = 1000000,
@@ -298,9 +296,7 @@ static enum fold_stop admit(struct fold *fold, enum input input, const struct ev
         hold_if_broken(fold);
         return FOLD_REJECTS;
     }
-    if (arena_used(fold->step.arena) > STEP_BYTES_MAX || fold->step.emission_count > STEP_ROWS_MAX ||
-        fold->step.credit_count > STEP_ROWS_MAX || fold->step.touched_package_count > STEP_ROWS_MAX)
-        return FOLD_STEP_FULL;
+    if (step_is_full(&fold->step, STEP_ROWS_MAX)) return FOLD_STEP_FULL;
     if (input == INPUT_CALLS && fold->calls.count >= fold->options.max_calls_held) return FOLD_FULL;
     return FOLD_MORE;
 }

@@ -4,6 +4,7 @@
 // valid until fold_step_done().
 #pragma once
 
+#include "consumer/core/arena.h"
 #include "consumer/core/policy.h"
 #include "consumer/core/record.h"
 
@@ -174,3 +175,11 @@ struct step {
     bool moved; // any position changed
     struct arena *arena;
 };
+
+// Whether a step is to be committed before it takes more: it has more than so many rows of a kind, or too many bytes.
+enum { STEP_BYTES_MAX = 8 << 20, STEP_ROWS_MAX = 50000 };
+static inline bool step_is_full(const struct step *step, size_t rows)
+{
+    return arena_used(step->arena) > STEP_BYTES_MAX || step->emission_count > rows || step->credit_count > rows ||
+           step->touched_package_count > rows;
+}

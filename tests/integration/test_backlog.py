@@ -3,28 +3,18 @@
 import io
 import sys
 
-import pytest
 from conftest import ROOT
-from services import Services
+from deployment import own_deployment
 
 sys.path.insert(0, str(ROOT / "tests" / "soak"))
 
 import backlog  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def own():
-    """Services that stand still hold up no other test."""
-    with Services() as services:
-        postgres, kafka = services.postgres(start=False), services.kafka(start=False)
-        services.start()
-        yield postgres, kafka
-
-
-def test_a_backlog_is_taken_up_through_stalls(deploy, own):
-    postgres, kafka = own
+def test_a_backlog_is_taken_up_through_stalls(settled):
     told = io.StringIO()
-    d = deploy(brokers=kafka.brokers, dsn=postgres.dsn, **backlog.deployment_options())
-    backlog.backlog(d, kafka, postgres, minutes=2, rate=3000, stall=3, out=told)
+    # Services of its own: those of the others must not stand still.
+    with own_deployment(settled, **backlog.deployment_options()) as (d, kafka, postgres):
+        backlog.backlog(d, kafka, postgres, minutes=2, rate=3000, stall=3, out=told)
     print(told.getvalue())
     assert "nothing lost" in told.getvalue()
