@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 #include <string.h>
+#define XXH_INLINE_ALL // twice a call: not through the library
 #include <xxhash.h>
 
 void identity_key_expand(struct identity_key *key, const uint8_t id_key[32])
@@ -52,12 +53,14 @@ static bool parse_uuid(struct slice id, uint64_t half[2])
     return true;
 }
 
-struct identity identity_of(const struct identity_key *key, struct slice id)
+// Written in place: a copy of what was just stored in parts would wait for the stores.
+void identity_of(const struct identity_key *key, struct slice id, struct identity *out)
 {
-    struct identity identity = {.uuid = true};
-    if (parse_uuid(id, identity.half)) return identity;
+    out->uuid = parse_uuid(id, out->half);
+    if (out->uuid) return;
     XXH128_hash_t hash = XXH3_128bits_withSecret(id.data, id.size, key->secret, sizeof key->secret);
-    return (struct identity){.half = {hash.low64, hash.high64}, .uuid = false};
+    out->half[0] = hash.low64;
+    out->half[1] = hash.high64;
 }
 
 struct account_hash identity_of_account(const struct identity_key *key, struct slice id)

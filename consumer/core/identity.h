@@ -17,7 +17,7 @@ struct identity {
 };
 
 void identity_key_expand(struct identity_key *key, const uint8_t id_key[32]);
-struct identity identity_of(const struct identity_key *key, struct slice id);
+void identity_of(const struct identity_key *key, struct slice id, struct identity *out);
 
 // Keyed 128-bit hash of an account id: equal hashes are the same account, so that a look-up touches no text.
 struct account_hash {

@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+enum { MOVE_AHEAD = 16 }; // a power of two
+
 static size_t capacity(const struct index *ix)
 {
     return ix->groups * INDEX_GROUP;
@@ -37,13 +39,13 @@ static void create(struct index *ix, size_t groups)
 
 void index_insert(struct index *ix, uint64_t hash, uint32_t id)
 {
-    size_t group = (hash >> 7) & (ix->groups - 1);
+    size_t group = (hash >> 8) & (ix->groups - 1);
     for (size_t stride = 0;;) {
-        uint64_t open = index_load(ix, group) & UINT64_C(0x8080808080808080); // empty or deleted
+        uint64_t open = index_zeros(index_load(ix, group) & ~UINT64_C(0x0101010101010101)); // empty or deleted
         if (open) {
             size_t slot = group * INDEX_GROUP + (size_t)__builtin_ctzll(open) / 8;
             if (ix->tags[slot] == INDEX_DELETED) ix->deleted--;
-            ix->tags[slot] = hash & 0x7f;
+            ix->tags[slot] = index_tag(hash);
             ix->ids[slot] = id;
             ix->used++;
             return;
@@ -59,19 +61,32 @@ static void move(struct index *ix, size_t groups, index_hash *hash, const void *
     struct index old = *ix;
     uint32_t last = 0;
     for (size_t slot = 0; slot < capacity(&old); slot++)
-        if (old.tags[slot] < INDEX_EMPTY && old.ids[slot] > last) last = old.ids[slot];
+        if (old.tags[slot] >= INDEX_TAGS && old.ids[slot] > last) last = old.ids[slot];
     size_t words = (size_t)last / 64 + 1;
     uint64_t *present = memory_grow(NULL, words, sizeof *present);
     memset(present, 0, words * sizeof *present);
     for (size_t slot = 0; slot < capacity(&old); slot++)
-        if (old.tags[slot] < INDEX_EMPTY) present[old.ids[slot] / 64] |= UINT64_C(1) << old.ids[slot] % 64;
+        if (old.tags[slot] >= INDEX_TAGS) present[old.ids[slot] / 64] |= UINT64_C(1) << old.ids[slot] % 64;
     index_free(&old);
     create(ix, groups);
+    // The places in the new table are random: their memory is loaded while earlier ids are put into theirs.
+    struct {
+        uint64_t hash;
+        uint32_t id;
+    } ahead[MOVE_AHEAD];
+    size_t known = 0, put = 0;
     for (size_t word = 0; word < words; word++)
         for (uint64_t bits = present[word]; bits; bits &= bits - 1) {
             uint32_t id = (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
-            index_insert(ix, hash(context, id), id);
+            if (known - put == MOVE_AHEAD) {
+                index_insert(ix, ahead[put % MOVE_AHEAD].hash, ahead[put % MOVE_AHEAD].id);
+                put++;
+            }
+            ahead[known % MOVE_AHEAD].hash = hash(context, id);
+            ahead[known % MOVE_AHEAD].id = id;
+            index_prefetch(ix, ahead[known++ % MOVE_AHEAD].hash);
         }
+    for (; put < known; put++) index_insert(ix, ahead[put % MOVE_AHEAD].hash, ahead[put % MOVE_AHEAD].id);
     free(present);
 }
 
@@ -88,10 +103,9 @@ void index_reserve(struct index *ix, size_t extra, index_hash *hash, const void 
 void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_t id), const void *context)
 {
     for (size_t group = 0; group < ix->groups; group++) {
-        uint64_t word = index_load(ix, group);
-        bool never_full = (word & (~word << 6) & UINT64_C(0x8080808080808080)) != 0;
+        bool never_full = index_zeros(index_load(ix, group)) != 0;
         for (size_t slot = group * INDEX_GROUP; slot < (group + 1) * INDEX_GROUP; slot++) {
-            if (ix->tags[slot] >= INDEX_EMPTY || !gone(context, ix->ids[slot])) continue;
+            if (ix->tags[slot] < INDEX_TAGS || !gone(context, ix->ids[slot])) continue;
             // A group that still has an empty slot was never full, so no probe ever went past it.
             ix->tags[slot] = never_full ? INDEX_EMPTY : INDEX_DELETED;
             ix->used--;

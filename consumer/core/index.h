@@ -10,13 +10,14 @@
 #define INDEX_NONE UINT32_MAX
 
 struct index {
-    uint8_t *tags; // INDEX_EMPTY, INDEX_DELETED, or the low seven bits of the hash
+    uint8_t *tags; // INDEX_EMPTY, INDEX_DELETED, or eight bits of the hash, never those two
     uint32_t *ids;
     size_t groups; // a power of two, or 0
     size_t used, deleted; // slots
 };
 
-enum { INDEX_GROUP = 8, INDEX_EMPTY = 0x80, INDEX_DELETED = 0xfe };
+enum { INDEX_GROUP = 8 };
+enum { INDEX_EMPTY, INDEX_DELETED, INDEX_TAGS };
 
 typedef uint64_t index_hash(const void *context, uint32_t id);
 
@@ -45,24 +46,34 @@ static inline uint64_t index_load(const struct index *ix, size_t group)
     return word;
 }
 
+static inline uint8_t index_tag(uint64_t hash)
+{
+    uint8_t tag = (uint8_t)hash;
+    return tag < INDEX_TAGS ? (uint8_t)(tag + INDEX_TAGS) : tag;
+}
+
+// The high bit of every byte that is zero. A borrow may add bytes above the lowest of them, none where there is none.
+static inline uint64_t index_zeros(uint64_t word)
+{
+    return (word - UINT64_C(0x0101010101010101)) & ~word & UINT64_C(0x8080808080808080);
+}
+
 static inline void index_enter(struct index_probe *p)
 {
     uint64_t word = index_load(p->ix, p->group);
-    uint64_t difference = word ^ (p->tag * UINT64_C(0x0101010101010101));
-    // A byte is zero where the tags agree; a borrow may add a false candidate, which the comparison refuses.
-    p->matches = (difference - UINT64_C(0x0101010101010101)) & ~difference & UINT64_C(0x8080808080808080);
-    // Empty (0x80) differs from deleted (0xfe) in bit 1.
-    p->last = (word & (~word << 6) & UINT64_C(0x8080808080808080)) != 0;
+    // A false candidate is refused by the comparison.
+    p->matches = index_zeros(word ^ (p->tag * UINT64_C(0x0101010101010101)));
+    p->last = index_zeros(word) != 0;
 }
 
 static inline struct index_probe index_probe(const struct index *ix, uint64_t hash)
 {
-    struct index_probe p = {.ix = ix, .tag = hash & 0x7f};
+    struct index_probe p = {.ix = ix, .tag = index_tag(hash)};
     if (ix->groups == 0) {
         p.last = true;
         return p;
     }
-    p.group = (hash >> 7) & (ix->groups - 1);
+    p.group = (hash >> 8) & (ix->groups - 1);
     index_enter(&p);
     return p;
 }
@@ -85,7 +96,7 @@ static inline uint32_t index_next(struct index_probe *p)
 __attribute__((always_inline)) static inline void index_prefetch(const struct index *ix, uint64_t hash)
 {
     if (ix->groups == 0) return;
-    size_t group = (hash >> 7) & (ix->groups - 1);
+    size_t group = (hash >> 8) & (ix->groups - 1);
     __builtin_prefetch(ix->tags + group * INDEX_GROUP);
     __builtin_prefetch(ix->ids + group * INDEX_GROUP);
 }

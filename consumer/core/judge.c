@@ -57,7 +57,7 @@ struct trial {
     const struct record *record;
     int64_t at_ms; // T
     struct slice account_id, id;
-    struct lookup lookup;
+    const struct lookup *lookup;
     uint32_t account; // ACCOUNT_NONE: not seen before
 };
 
@@ -66,7 +66,7 @@ static bool check_route(struct trial *c, struct verdict *v)
     struct slice key = c->event->key, account = c->account_id;
     if (!key.data || !account.data || key.size != account.size || memcmp(key.data, account.data, key.size) != 0)
         return refuse(v, REJECT_MISROUTED, "the key is not the account_id");
-    c->account = ledger_find_account(c->fold, c->lookup.account);
+    c->account = ledger_find_account(c->fold, c->lookup->account);
     if (c->account != ACCOUNT_NONE) return true; // its partition was right before
     const struct fixed_parameters *fixed = &c->fold->policy->fixed;
     int32_t partition = partition_of(fixed->partitioner, key.data, key.size, fixed->partitions);
@@ -137,7 +137,7 @@ static day_t call_of(const struct trial *c, struct call *call)
     enum service service = (enum service)c->record->field[CALL_SERVICE].number;
     *call = (struct call){
         .account = c->account,
-        .identity = c->lookup.id,
+        .identity = c->lookup->id,
         .when = occurred_at - calendar_day_start(day, fold->zone_ms),
         .service = service,
         .units = rate_units(shelf_at(&fold->policy->shelf, day), service, c->record->field[CALL_LEAD_COUNT].number),
@@ -168,12 +168,12 @@ static void judge_call(struct trial *c, struct verdict *v)
     struct call call;
     day_t day = call_of(c, &call);
     if (!check_late(c, day, v)) return;
-    uint64_t hash = identity_hash(&fold->key, call.identity.half, c->lookup.account);
+    uint64_t hash = identity_hash(&fold->key, call.identity.half, c->lookup->account);
     enum call_match match = c->account == ACCOUNT_NONE ? CALL_NEW : calls_match(&fold->calls, hash, day, &call);
     v->duplicate = match == CALL_SAME;
     if (match == CALL_OTHER) refuse(v, REJECT_CONFLICT, "call_id was accepted before with other billed content");
     if (match != CALL_NEW || fold->withhold) return;
-    call.account = ledger_account(fold, c->lookup.account, c->account_id);
+    call.account = ledger_account(fold, c->lookup->account, c->account_id);
     calls_add(&fold->calls, hash, day, &call, c->event->offset, judge_rehash, fold);
     if (day > fold->state.horizon) fold->state.horizon = day;
 }
@@ -226,7 +226,7 @@ static void judge_purchase(struct trial *c, struct verdict *v)
         .offset = c->event->offset,
     };
     uint32_t known =
-        c->account == ACCOUNT_NONE ? INDEX_NONE : ledger_find_package(fold, c->lookup.account, c->account, c->id);
+        c->account == ACCOUNT_NONE ? INDEX_NONE : ledger_find_package(fold, c->lookup->account, c->account, c->id);
     if (known != INDEX_NONE) {
         const struct package *p = &fold->ledger.packages[known];
         v->duplicate = p->service == bought.service && p->units == bought.units && p->used == bought.used &&
@@ -235,7 +235,7 @@ static void judge_purchase(struct trial *c, struct verdict *v)
         return;
     }
     if (fold->withhold) return;
-    bought.account = ledger_account(fold, c->lookup.account, c->account_id);
+    bought.account = ledger_account(fold, c->lookup->account, c->account_id);
     uint32_t number = ledger_add_package(fold, &bought);
     step_touch_package(&fold->step, &fold->ledger.packages[number], number);
 }
@@ -274,7 +274,7 @@ static void apply_credit(struct trial *c, const struct credit_entry *credit, str
         return;
     }
     account->position++;
-    ledger_add_credit(fold, c->lookup.account, credit);
+    ledger_add_credit(fold, c->lookup->account, credit);
     step_touch_account(&fold->step, account, credit->account);
     *step_add_credit(&fold->step) = (struct step_credit){
         .account = credit->account,
@@ -306,9 +306,9 @@ static void judge_credit(struct trial *c, struct verdict *v, struct error *e)
                                      : "an adjustment of zero changes nothing");
         return;
     }
-    struct identity id = c->lookup.id;
+    struct identity id = c->lookup->id;
     const struct credit_entry *known =
-        c->account == ACCOUNT_NONE ? NULL : ledger_find_credit(fold, c->lookup.account, c->account, id);
+        c->account == ACCOUNT_NONE ? NULL : ledger_find_credit(fold, c->lookup->account, c->account, id);
     struct credit_entry credit = {
         .half = {id.half[0], id.half[1]},
         .uuid = id.uuid,
@@ -323,19 +323,18 @@ static void judge_credit(struct trial *c, struct verdict *v, struct error *e)
         return;
     }
     if (fold->withhold) return;
-    credit.account = ledger_account(fold, c->lookup.account, c->account_id);
+    credit.account = ledger_account(fold, c->lookup->account, c->account_id);
     apply_credit(c, &credit, v, e);
 }
 
 // ---- entry ----
 
-static struct lookup look_up(const struct fold *fold, const struct event *event, int id_field)
+static void look_up(const struct fold *fold, const struct event *event, int id_field, struct lookup *out)
 {
-    struct lookup lookup = {0};
     struct slice id = text_field(&event->record, id_field);
-    if (event->key.data) lookup.account = identity_of_account(&fold->key, event->key);
-    if (id.data) lookup.id = identity_of(&fold->key, id);
-    return lookup;
+    *out = (struct lookup){0};
+    if (event->key.data) out->account = identity_of_account(&fold->key, event->key);
+    if (id.data) identity_of(&fold->key, id, &out->id);
 }
 
 static struct trial open_trial(struct fold *fold, enum input input, const struct event *event,
@@ -348,7 +347,7 @@ static struct trial open_trial(struct fold *fold, enum input input, const struct
         .shape = shape,
         .event = event,
         .record = &event->record,
-        .lookup = lookup ? *lookup : look_up(fold, event, shape->id),
+        .lookup = lookup,
         .at_ms = at_ms,
         .account_id = text_field(&event->record, shape->account),
         .id = text_field(&event->record, shape->id),
@@ -388,6 +387,11 @@ void judge(struct fold *fold, enum input input, const struct event *event, const
     if (event->fault != REJECT_NONE) {
         refuse(v, event->fault, "%s", event->fault_detail ? event->fault_detail : "");
     } else {
+        struct lookup own;
+        if (!lookup) {
+            look_up(fold, event, shapes[input].id, &own);
+            lookup = &own;
+        }
         struct trial c = open_trial(fold, input, event, lookup, at_ms);
         if (check_route(&c, v) && check_common(&c, v)) {
             if (input == INPUT_CALLS)
@@ -405,7 +409,7 @@ void judge_prefetch(const struct fold *fold, const struct event *event, struct l
 {
     *lookup = (struct lookup){0};
     if (event->fault != REJECT_NONE || event->schema_pending) return;
-    *lookup = look_up(fold, event, CALL_CALL_ID);
+    look_up(fold, event, CALL_CALL_ID, lookup);
     index_prefetch(&fold->ledger.account_index, lookup->account.half[0]);
     index_prefetch(&fold->calls.index, identity_hash(&fold->key, lookup->id.half, lookup->account));
 }
@@ -419,12 +423,14 @@ void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup
 
 bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day, struct call *call, uint64_t *hash)
 {
-    struct trial c = open_trial(fold, INPUT_CALLS, event, NULL, event->timestamp);
+    struct lookup lookup;
+    look_up(fold, event, CALL_CALL_ID, &lookup);
+    struct trial c = open_trial(fold, INPUT_CALLS, event, &lookup, event->timestamp);
     struct verdict v = {0};
     if (event->fault != REJECT_NONE || !check_route(&c, &v) || !check_common(&c, &v) || !check_call_units(&c, &v))
         return false;
     *day = call_of(&c, call);
-    *hash = identity_hash(&fold->key, call->identity.half, c.lookup.account);
-    call->account = ledger_account(fold, c.lookup.account, c.account_id);
+    *hash = identity_hash(&fold->key, call->identity.half, lookup.account);
+    call->account = ledger_account(fold, lookup.account, c.account_id);
     return true;
 }

@@ -127,7 +127,8 @@ void ledger_change_state(struct fold *fold, uint32_t number, enum cause cause, i
 
 static uint64_t hash_package(const struct fold *fold, struct account_hash hash, struct slice id)
 {
-    struct identity identity = identity_of(&fold->key, id);
+    struct identity identity;
+    identity_of(&fold->key, id, &identity);
     return identity_hash(&fold->key, identity.half, hash);
 }
 

@@ -74,7 +74,8 @@ int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice
 {
     uint32_t number = known_account(fold, account_id);
     struct account_hash hash = fold->ledger.account_hashes[number];
-    struct identity id = identity_of(&fold->key, credit_id);
+    struct identity id;
+    identity_of(&fold->key, credit_id, &id);
     if (ledger_find_credit(fold, hash, number, id))
         return error_set(e, ERROR_BUG, "credit %.*s of account %.*s is restored twice", (int)credit_id.size,
                          credit_id.data, (int)account_id.size, account_id.data);

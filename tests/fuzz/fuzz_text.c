@@ -78,7 +78,8 @@ static void check_identity(struct slice id)
     if (!expanded) identity_key_expand(&key, (const uint8_t[32]){1, 2, 3});
     expanded = true;
     uint64_t half[2];
-    struct identity identity = identity_of(&key, id);
+    struct identity identity;
+    identity_of(&key, id, &identity);
     assert(identity.uuid == read_uuid(id, half));
     if (identity.uuid) assert(identity.half[0] == half[0] && identity.half[1] == half[1]);
 }

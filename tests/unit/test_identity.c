@@ -22,7 +22,9 @@ static struct identity_key key_of(uint8_t first)
 
 static struct identity identity(const struct identity_key *key, const char *id)
 {
-    return identity_of(key, (struct slice){id, strlen(id)});
+    struct identity out;
+    identity_of(key, (struct slice){id, strlen(id)}, &out);
+    return out;
 }
 
 static bool same(struct identity a, struct identity b)
@@ -57,7 +59,8 @@ static void only_the_canonical_form_is_packed(void **state)
             const char *digit = byte ? strchr(digits, byte) : NULL;
             bool hyphen = place == 8 || place == 13 || place == 18 || place == 23;
             bool canonical = hyphen ? byte == '-' : digit != NULL;
-            struct identity got = identity_of(&key, (struct slice){text, 36});
+            struct identity got;
+            identity_of(&key, (struct slice){text, 36}, &got);
             if (got.uuid != canonical) fail_msg("byte %02x at %d", (unsigned)byte, place);
             if (!canonical || hyphen) continue;
             int nibble = place - (place > 8) - (place > 13) - (place > 18) - (place > 23);

@@ -59,7 +59,7 @@ static void check_bounds(const struct set *set)
     assert_int_equal(index_memory(ix), ix->groups * INDEX_GROUP * 5);
     size_t used = 0, deleted = 0;
     for (size_t slot = 0; slot < ix->groups * INDEX_GROUP; slot++) {
-        used += ix->tags[slot] < INDEX_EMPTY;
+        used += ix->tags[slot] >= INDEX_TAGS;
         deleted += ix->tags[slot] == INDEX_DELETED;
     }
     assert_int_equal(used, ix->used);
