@@ -11,8 +11,9 @@
 #include <time.h>
 
 enum {
-    INTAKE_BYTES = 64 << 20, // of blocks, a worker
+    INTAKE_BYTES = 16 << 20, // of blocks, a worker: few enough to stay in a cache while they wait
     FIGURES_MS = 1000,
+    UNCONFIRMED_MS = 20, // nobody rings when an assignment is confirmed, or the last worker has joined
     SLOW_FIGURES_MS = 5000,
     STOP_MS = 5000, // for the fold thread to finish its step, and again after its statement was interrupted
     LEAVE_MS = 5000, // for the consumer to leave the group
@@ -379,6 +380,7 @@ static void *fold_main(void *argument)
         int64_t now = clock_monotonic_ms(), wake_at = now + FIGURES_MS / 5;
         bool more = false;
         take_assignment(worker, now);
+        if (worker->unconfirmed) wake_at = now + UNCONFIRMED_MS;
         for (int32_t p = 0; p < partitions && !worker->stopping; p++) {
             if (!worker->shards[p]) continue;
             more |= shard_run(worker->shards[p], now);

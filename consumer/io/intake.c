@@ -500,8 +500,9 @@ static const char *(member_properties[])[2] = {
     {"session.timeout.ms", "10000"},
     {"heartbeat.interval.ms", "1000"}, // a member learns by it that another one joins
     {"max.poll.interval.ms", "30000"},
-    // A full queue is looked at again when a fetch of another partition comes back: keep those short.
-    {"fetch.wait.max.ms", "100"},
+    // A full queue is looked at again when the fetch under way comes back. That may be one of idle partitions only,
+    // which waits for so long: no longer than what is queued lasts.
+    {"fetch.wait.max.ms", "50"},
     {"fetch.error.backoff.ms", "1"},
     {"queued.max.messages.kbytes", "32768"},
 };

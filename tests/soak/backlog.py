@@ -26,7 +26,7 @@ FIRST_DAY, WORKERS, PARTITIONS = "2026-11-01", 2, 8
 CLOCK, AFTER = f"{FIRST_DAY}T23:59:00+08:00", "2026-11-02T00:10:00+08:00"
 # Of one worker: blocks (INTAKE_BYTES), records in librdkafka's queues (queued.min.messages in all, with their
 # bookkeeping of some 300 bytes and a fetch of 1 MB each that may be on its way), a step that waits for its commit.
-READ_AHEAD = (64 << 20) + 1_000_000 * 400 + PARTITIONS * (1 << 20) + (64 << 20)
+READ_AHEAD = (16 << 20) + 1_000_000 * 400 + PARTITIONS * (1 << 20) + (64 << 20)
 RECOVERED, RECOVERY_SECONDS = 0.1, 120  # a tenth of a second's worth of records may be on their way
 PIECE_SECONDS = 5  # of the load: each is a run of its own
 
