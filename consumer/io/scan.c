@@ -109,7 +109,7 @@ static int ask_offsets(const struct scan *scan, int64_t which, int64_t out[SCAN_
 
 static int find_ends(struct scan *scan, const struct scan_log *logs, struct error *e)
 {
-    int64_t first[SCAN_LOGS_MAX], last[SCAN_LOGS_MAX];
+    int64_t first[SCAN_LOGS_MAX] = {0}, last[SCAN_LOGS_MAX] = {0};
     if (ask_offsets(scan, RD_KAFKA_OFFSET_BEGINNING, first, e) || ask_offsets(scan, RD_KAFKA_OFFSET_END, last, e))
         return -1;
     for (size_t i = 0; i < scan->count; i++) {
