@@ -37,6 +37,7 @@ class Stream:
         self.extra = []  # functions (stream, timestamp) that send something once
         self.error = None
         self._run, self._idle, self._stop = threading.Event(), threading.Event(), False
+        self._time = threading.Lock()  # of now, skew and the clocks: a clock that is set goes by the latest of them
         self._thread = threading.Thread(target=self._live, daemon=True)
         self.tell_time()
 
@@ -112,8 +113,9 @@ class Stream:
             cluster.clock_file(path, self.now + skew)
 
     def step_clock(self, path, milliseconds):
-        self.skew[path] = milliseconds
-        self.tell_time()
+        with self._time:
+            self.skew[path] = milliseconds
+            self.tell_time()
 
     @property
     def open_day(self):
@@ -138,8 +140,9 @@ class Stream:
         for timestamp, send in sorted(records, key=lambda each: each[0]):
             send(timestamp)
         self.flush()
-        self.now = end
-        self.tell_time()
+        with self._time:
+            self.now = end
+            self.tell_time()
 
     @staticmethod
     def add(records, timestamp, send):
