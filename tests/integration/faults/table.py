@@ -70,11 +70,11 @@ def provoke(subject, slot, point):
         if "shard claimed" in slot.process.log:
             slot.process.process.send_signal(signal.SIGTERM)
     elif point in ("schema_before", "schema_after"):
-        number = 100 + len(subject.schemas)
-        subject.add_schema(number)
-        # To every partition: whichever process has it is to look for it.
+        # One to each partition: of two processes that look for the same only the first gets past these points.
         for accounts in subject.stream.accounts.values():
-            subject.stream.extra.append(lambda t, a=accounts[0]: subject.stream.call(a, t, t, None, number))
+            number = 100 + len(subject.schemas)
+            subject.add_schema(number)
+            subject.stream.extra.append(lambda t, a=accounts[0], n=number: subject.stream.call(a, t, t, None, n))
 
 
 # --- kill -9 at random ---
