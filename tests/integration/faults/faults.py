@@ -114,12 +114,15 @@ def batches_of(row, form, first=0, times=None):
 
 
 def rounds_of(batches):
-    """A few worlds of each row, then a few more: a long form that is ended early has seen every row."""
+    """A few worlds of each row, then a few more: a long form that is ended early has seen every row. The last one that has
+    any left has them beside one another."""
     rows = {}
     for batch in batches:
         rows.setdefault(batch.row.name, []).append(batch)
-    for first in range(0, max(map(len, rows.values()), default=0), ROUND):
-        yield [batch for row in rows.values() for batch in row[first:first + ROUND]]
+    while rows:
+        each = ROUND if len(rows) > 1 else None
+        yield [batch for row in rows.values() for batch in row[:each]]
+        rows = {name: row[each:] for name, row in rows.items() if each and row[each:]}
 
 
 def run_all(batches, settled, jobs, finished):
