@@ -39,7 +39,7 @@ static void create(struct index *ix, size_t groups)
 
 void index_insert(struct index *ix, uint64_t hash, uint32_t id)
 {
-    size_t group = (hash >> 8) & (ix->groups - 1);
+    size_t group = index_home(ix, hash);
     for (size_t stride = 0;;) {
         uint64_t open = index_zeros(index_load(ix, group) & ~UINT64_C(0x0101010101010101)); // empty or deleted
         if (open) {
@@ -70,23 +70,21 @@ static void move(struct index *ix, size_t groups, index_hash *hash, const void *
     index_free(&old);
     create(ix, groups);
     // The places in the new table are random: their memory is loaded while earlier ids are put into theirs.
-    struct {
+    struct place {
         uint64_t hash;
         uint32_t id;
     } ahead[MOVE_AHEAD];
-    size_t known = 0, put = 0;
+    size_t known = 0;
     for (size_t word = 0; word < words; word++)
         for (uint64_t bits = present[word]; bits; bits &= bits - 1) {
-            uint32_t id = (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
-            if (known - put == MOVE_AHEAD) {
-                index_insert(ix, ahead[put % MOVE_AHEAD].hash, ahead[put % MOVE_AHEAD].id);
-                put++;
-            }
-            ahead[known % MOVE_AHEAD].hash = hash(context, id);
-            ahead[known % MOVE_AHEAD].id = id;
-            index_prefetch(ix, ahead[known++ % MOVE_AHEAD].hash);
+            struct place *place = &ahead[known % MOVE_AHEAD];
+            if (known++ >= MOVE_AHEAD) index_insert(ix, place->hash, place->id);
+            place->id = (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
+            place->hash = hash(context, place->id);
+            index_prefetch(ix, place->hash);
         }
-    for (; put < known; put++) index_insert(ix, ahead[put % MOVE_AHEAD].hash, ahead[put % MOVE_AHEAD].id);
+    for (size_t i = known < MOVE_AHEAD ? 0 : known - MOVE_AHEAD; i < known; i++)
+        index_insert(ix, ahead[i % MOVE_AHEAD].hash, ahead[i % MOVE_AHEAD].id);
     free(present);
 }
 

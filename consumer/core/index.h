@@ -52,6 +52,11 @@ static inline uint8_t index_tag(uint64_t hash)
     return tag < INDEX_TAGS ? (uint8_t)(tag + INDEX_TAGS) : tag;
 }
 
+static inline size_t index_home(const struct index *ix, uint64_t hash)
+{
+    return (hash >> 8) & (ix->groups - 1); // the bits above the tag's
+}
+
 // The high bit of every byte that is zero. A borrow may add bytes above the lowest of them, none where there is none.
 static inline uint64_t index_zeros(uint64_t word)
 {
@@ -73,7 +78,7 @@ static inline struct index_probe index_probe(const struct index *ix, uint64_t ha
         p.last = true;
         return p;
     }
-    p.group = (hash >> 8) & (ix->groups - 1);
+    p.group = index_home(ix, hash);
     index_enter(&p);
     return p;
 }
@@ -96,7 +101,7 @@ static inline uint32_t index_next(struct index_probe *p)
 __attribute__((always_inline)) static inline void index_prefetch(const struct index *ix, uint64_t hash)
 {
     if (ix->groups == 0) return;
-    size_t group = (hash >> 8) & (ix->groups - 1);
+    size_t group = index_home(ix, hash);
     __builtin_prefetch(ix->tags + group * INDEX_GROUP);
     __builtin_prefetch(ix->ids + group * INDEX_GROUP);
 }

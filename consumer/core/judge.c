@@ -407,8 +407,10 @@ void judge(struct fold *fold, enum input input, const struct event *event, const
 
 void judge_prefetch(const struct fold *fold, const struct event *event, struct lookup *lookup)
 {
-    *lookup = (struct lookup){0};
-    if (event->fault != REJECT_NONE || event->schema_pending) return;
+    if (event->fault != REJECT_NONE || event->schema_pending) {
+        *lookup = (struct lookup){0};
+        return;
+    }
     look_up(fold, event, CALL_CALL_ID, lookup);
     index_prefetch(&fold->ledger.account_index, lookup->account.half[0]);
     index_prefetch(&fold->calls.index, identity_hash(&fold->key, lookup->id.half, lookup->account));

@@ -1,15 +1,9 @@
 #include "consumer/io/ends.h"
 
 #include "consumer/io/clock.h"
+#include "tests/lib/mock_brokers.h"
 
-#include <librdkafka/rdkafka_mock.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <time.h>
-
-#include <cmocka.h>
 
 // Longer than a query takes to fail, much shorter than librdkafka's cache of leaders lasts.
 enum { PATIENCE_MS = 20000 };
@@ -36,14 +30,8 @@ static void place(struct fixture *f, enum input input, int32_t partition, int32_
 static int setup(void **state)
 {
     static struct fixture f;
-    char why[512];
     struct error e;
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "test.mock.num.brokers", "2", why, sizeof why);
-    rd_kafka_conf_set(conf, "log_level", "0", why, sizeof why);
-    f.client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-    assert_non_null(f.client);
-    f.cluster = rd_kafka_handle_mock_cluster(f.client);
+    f.client = mock_brokers_start(&f.cluster);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         assert_int_equal(rd_kafka_mock_topic_create(f.cluster, topics[i], 2, 1), 0);
         for (int32_t p = 0; p < 2; p++) place(&f, i, p, 1);

@@ -1,13 +1,8 @@
 #include "consumer/io/scan.h"
 
-#include <librdkafka/rdkafka_mock.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "tests/lib/mock_brokers.h"
 
-#include <cmocka.h>
+#include <string.h>
 
 enum { LIST_OFFSETS = 2 }; // Kafka's number of the request
 
@@ -21,13 +16,7 @@ static const struct scan_log logs[] = {{"calls", SCAN_BEGINNING}, {"credits", SC
 static int setup(void **state)
 {
     static struct fixture f;
-    char why[512];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "test.mock.num.brokers", "2", why, sizeof why);
-    rd_kafka_conf_set(conf, "log_level", "0", why, sizeof why);
-    f.client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-    assert_non_null(f.client);
-    f.cluster = rd_kafka_handle_mock_cluster(f.client);
+    f.client = mock_brokers_start(&f.cluster);
     for (size_t i = 0; i < sizeof logs / sizeof *logs; i++)
         assert_int_equal(rd_kafka_mock_topic_create(f.cluster, logs[i].topic, 1, 1), 0);
     *state = &f;
