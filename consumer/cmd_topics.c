@@ -66,7 +66,7 @@ static int set_settings(struct applying *a, const struct topic_wish *topic, cons
     struct client_properties changes = {.pairs = pairs};
     for (size_t i = 0; i < topic->count; i++) {
         const struct topic_setting *wanted = &topic->settings[i];
-        const struct admin_setting *now = admin_setting(found, wanted->name);
+        const struct admin_setting *now = admin_setting(&found->settings, wanted->name);
         if (!now && wanted->optional) continue;
         // A default of the broker's is made the topic's own: the broker's may change.
         if (now && now->own && strcmp(now->value, wanted->value) == 0) continue;
@@ -78,7 +78,7 @@ static int set_settings(struct applying *a, const struct topic_wish *topic, cons
     if (admin_alter_topic(a->admin, found, &changes, e)) return -1;
     if (created) return 0; // part of its creation
     for (size_t i = 0; i < changes.count; i++) {
-        const struct admin_setting *was = admin_setting(found, pairs[i][0]);
+        const struct admin_setting *was = admin_setting(&found->settings, pairs[i][0]);
         printf("set        %s, %s: %s%s%s\n", topic->name, pairs[i][0], pairs[i][1], was ? ", was " : "",
                was ? was->value : "");
     }

@@ -1,5 +1,6 @@
 #include "consumer/gates.h"
 
+#include "consumer/brokers.h"
 #include "consumer/io/admin.h"
 #include "consumer/io/peek.h"
 #include "consumer/io/store.h"
@@ -188,7 +189,7 @@ static void check_schemas(struct gates *g)
 
 static const char *setting(const struct admin_topic *topic, const char *name)
 {
-    const struct admin_setting *found = admin_setting(topic, name);
+    const struct admin_setting *found = admin_setting(&topic->settings, name);
     return found ? found->value : "";
 }
 
@@ -333,6 +334,37 @@ static void check_topics(struct gates *g)
     check_durability(g);
 }
 
+// ---- brokers ----
+
+// One finding for all brokers of which the same is to be said: it usually holds of all.
+static void check_fencing(struct gates *g, const struct admin_broker *brokers, size_t count, enum broker_fencing what)
+{
+    char ids[ERROR_TEXT_SIZE / 4] = "";
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t used = strlen(ids);
+        if (broker_fencing(&brokers[i]) == what)
+            snprintf(ids + used, sizeof ids - used, "%s%" PRId32, found++ ? ", " : "", brokers[i].id);
+    }
+    if (found)
+        find(g, broker_verdicts[what].refused ? FINDING_ERROR : FINDING_WARNING, ERROR_CONFIG, "Kafka broker%s %s: %s",
+             found == 1 ? "" : "s", ids, broker_verdicts[what].text);
+}
+
+static void check_brokers(struct gates *g, struct admin *admin)
+{
+    struct admin_broker *brokers = NULL;
+    size_t count = 0;
+    struct error e = {0};
+    if (admin_describe_brokers(admin, &brokers, &count, &e)) {
+        find_error(g, &e);
+        return;
+    }
+    for (int what = BROKER_FENCES + 1; what < BROKER_FENCINGS; what++)
+        check_fencing(g, brokers, count, (enum broker_fencing)what);
+    admin_release_brokers(brokers, count);
+}
+
 // Brokers do not tell the time, but their stamps do: a last record from the future is a clock that is wrong. No error:
 // only its log waits, a clock may be right again by then, and a record can only be passed while the daemon runs.
 static void check_clock(struct gates *g, const struct client_properties *properties)
@@ -374,6 +406,7 @@ static void check_kafka(struct gates *g)
         admin_describe(admin, names, TOPIC_COUNT, g->topics, &e)) {
         find_error(g, &e);
     } else {
+        check_brokers(g, admin);
         check_topics(g);
         if (g->now_ms >= 0) check_clock(g, &properties);
     }

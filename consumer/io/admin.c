@@ -1,6 +1,7 @@
 #include "consumer/io/admin.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,15 +120,15 @@ static rd_kafka_AdminOptions_t *bounded(struct admin *admin, rd_kafka_admin_op_t
     return options;
 }
 
-static void take_settings(struct admin_topic *topic, const rd_kafka_ConfigResource_t *resource)
+static void take_settings(struct admin_settings *settings, const rd_kafka_ConfigResource_t *resource)
 {
     size_t count;
     const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
-    topic->settings = calloc(count ? count : 1, sizeof *topic->settings);
-    if (!topic->settings) abort(); // out of memory
+    settings->list = calloc(count ? count : 1, sizeof *settings->list);
+    if (!settings->list) abort(); // out of memory
     for (size_t i = 0; i < count; i++) {
         const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-        struct admin_setting *setting = &topic->settings[topic->setting_count++];
+        struct admin_setting *setting = &settings->list[settings->count++];
         setting->name = strdup(rd_kafka_ConfigEntry_name(entries[i]));
         setting->value = strdup(value ? value : "");
         setting->own = rd_kafka_ConfigEntry_source(entries[i]) == RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG;
@@ -147,7 +148,7 @@ static int take_described(rd_kafka_event_t *event, struct admin_topic *topics, s
                              "topic %s: its settings cannot be read: %s; grant DescribeConfigs to this user", name,
                              rd_kafka_ConfigResource_error_string(resources[i]));
         for (size_t j = 0; j < count; j++)
-            if (strcmp(topics[j].name, name) == 0) take_settings(&topics[j], resources[i]);
+            if (strcmp(topics[j].name, name) == 0) take_settings(&topics[j].settings, resources[i]);
     }
     return 0;
 }
@@ -181,24 +182,84 @@ int admin_describe(struct admin *admin, const char *const *names, size_t count, 
     return -1;
 }
 
-void admin_release(struct admin_topic *topics, size_t count)
+static void release_settings(struct admin_settings *settings)
 {
-    for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < topics[i].setting_count; j++) {
-            free(topics[i].settings[j].name);
-            free(topics[i].settings[j].value);
-        }
-        free(topics[i].settings);
-        topics[i].settings = NULL;
-        topics[i].setting_count = 0;
+    for (size_t i = 0; i < settings->count; i++) {
+        free(settings->list[i].name);
+        free(settings->list[i].value);
     }
+    free(settings->list);
+    *settings = (struct admin_settings){0};
 }
 
-const struct admin_setting *admin_setting(const struct admin_topic *topic, const char *name)
+void admin_release(struct admin_topic *topics, size_t count)
 {
-    for (size_t i = 0; i < topic->setting_count; i++)
-        if (strcmp(topic->settings[i].name, name) == 0) return &topic->settings[i];
+    for (size_t i = 0; i < count; i++) release_settings(&topics[i].settings);
+}
+
+const struct admin_setting *admin_setting(const struct admin_settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->count; i++)
+        if (strcmp(settings->list[i].name, name) == 0) return &settings->list[i];
     return NULL;
+}
+
+// ---- brokers ----
+
+// librdkafka asks the broker itself, and takes one broker a request.
+static void ask_broker(struct admin *admin, struct admin_broker *broker, rd_kafka_queue_t *answers)
+{
+    char id[12];
+    snprintf(id, sizeof id, "%" PRId32, broker->id);
+    broker->trouble = RD_KAFKA_RESP_ERR__TIMED_OUT; // until it answers
+    rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, id);
+    rd_kafka_AdminOptions_t *options = bounded(admin, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_AdminOptions_set_opaque(options, broker);
+    rd_kafka_DescribeConfigs(admin->client, &resource, 1, options, answers);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_ConfigResource_destroy(resource);
+}
+
+static void take_broker(rd_kafka_event_t *event)
+{
+    struct admin_broker *broker = rd_kafka_event_opaque(event);
+    size_t count = 0;
+    broker->trouble = rd_kafka_event_error(event);
+    if (broker->trouble) return;
+    const rd_kafka_ConfigResource_t **found =
+        rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &count);
+    broker->trouble = count == 1 ? rd_kafka_ConfigResource_error(found[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+    if (!broker->trouble) take_settings(&broker->settings, found[0]);
+}
+
+int admin_describe_brokers(struct admin *admin, struct admin_broker **out, size_t *count, struct error *e)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(admin->client, 0, NULL, &metadata, admin->timeout_ms);
+    if (code) return unreachable(admin, rd_kafka_err2str(code), e);
+    *count = (size_t)metadata->broker_cnt;
+    *out = calloc(*count ? *count : 1, sizeof **out);
+    if (!*out) abort(); // out of memory
+    // Of its own: an answer that comes too late is not taken for that to another question.
+    rd_kafka_queue_t *answers = rd_kafka_queue_new(admin->client);
+    for (size_t i = 0; i < *count; i++) {
+        (*out)[i].id = metadata->brokers[i].id;
+        ask_broker(admin, &(*out)[i], answers);
+    }
+    rd_kafka_metadata_destroy(metadata);
+    rd_kafka_event_t *event;
+    for (size_t i = 0; i < *count && (event = rd_kafka_queue_poll(answers, admin->timeout_ms + 1000)); i++) {
+        take_broker(event);
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(answers);
+    return 0;
+}
+
+void admin_release_brokers(struct admin_broker *brokers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) release_settings(&brokers[i].settings);
+    free(brokers);
 }
 
 // ---- changing ----
@@ -261,9 +322,11 @@ int admin_alter_topic(struct admin *admin, const struct admin_topic *topic, cons
                       struct error *e)
 {
     rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic->name);
-    for (size_t i = 0; i < topic->setting_count; i++)
-        if (topic->settings[i].own && !is_changed(settings, topic->settings[i].name))
-            rd_kafka_ConfigResource_set_config(resource, topic->settings[i].name, topic->settings[i].value);
+    for (size_t i = 0; i < topic->settings.count; i++) {
+        const struct admin_setting *kept = &topic->settings.list[i];
+        if (kept->own && !is_changed(settings, kept->name))
+            rd_kafka_ConfigResource_set_config(resource, kept->name, kept->value);
+    }
     for (size_t i = 0; i < settings->count; i++)
         rd_kafka_ConfigResource_set_config(resource, settings->pairs[i][0], settings->pairs[i][1]);
     rd_kafka_AdminOptions_t *options = bounded(admin, RD_KAFKA_ADMIN_OP_ALTERCONFIGS);

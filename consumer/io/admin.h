@@ -23,21 +23,37 @@ struct admin_setting {
     bool own; // set on the topic itself; else a default of the broker's
 };
 
+struct admin_settings {
+    size_t count;
+    struct admin_setting *list;
+};
+
+// NULL: the broker knows no such setting.
+const struct admin_setting *admin_setting(const struct admin_settings *settings, const char *name);
+
 struct admin_topic {
     char name[ADMIN_TOPIC_SIZE];
     bool exists;
     int32_t partitions;
     int replicas; // the least of any partition
-    size_t setting_count;
-    struct admin_setting *settings;
+    struct admin_settings settings;
 };
 
 // Looks topics up, with their settings where they exist. Release with admin_release.
 int admin_describe(struct admin *admin, const char *const *names, size_t count, struct admin_topic *out,
                    struct error *e);
 void admin_release(struct admin_topic *topics, size_t count);
-// NULL: the broker knows no such setting.
-const struct admin_setting *admin_setting(const struct admin_topic *topic, const char *name);
+
+struct admin_broker {
+    int32_t id;
+    rd_kafka_resp_err_t trouble; // why its settings are not known; 0: they are
+    struct admin_settings settings; // as they hold on this broker, defaults among them
+};
+
+// Asks each broker of the cluster for its own settings, all at once. One that does not tell is no error: its `trouble`
+// says why. Release with admin_release_brokers.
+int admin_describe_brokers(struct admin *admin, struct admin_broker **out, size_t *count, struct error *e);
+void admin_release_brokers(struct admin_broker *brokers, size_t count);
 
 // Creates a topic with settings of its own. `replicas` -1: the cluster's default.
 int admin_create_topic(struct admin *admin, const char *name, int32_t partitions, int replicas,

@@ -9,10 +9,12 @@ import uuid
 import psycopg
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions
+from confluent_kafka.admin import (AclBinding, AclOperation, AclPermissionType, AdminClient, AlterConfigOpType,
+                                   ConfigEntry, ConfigResource, NewPartitions, ResourcePatternType, ResourceType)
 
 from conftest import ROOT
 from deployment import alter_topic
+from services import Services
 
 PARTITIONS = 3
 KEYS = ["calls", "purchases", "credits", "settlements", "status", "day_closes", "rejects"]
@@ -268,6 +270,62 @@ def test_check_finds_a_clock_that_is_behind_the_brokers(world):
     producer.flush(20)
     warnings = [text for text in world.check()["warning"] if "expires" not in text]
     assert len(warnings) == 1 and f"the last record of {world.topics['calls']}/1 was stamped 3" in warnings[0]
+
+
+# ---- brokers that do not refuse late requests ----
+
+@pytest.fixture(scope="module")
+def lenient():
+    """A broker with KIP-890's verification switched off, and with an authorizer that lets everybody in."""
+    with Services() as services:
+        yield services.kafka(settings={
+            "transaction.partition.verification.enable": "false",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "allow.everyone.if.no.acl.found": "true"})
+
+
+@pytest.fixture
+def on_lenient(settled, lenient, registry, dsn, tmp_path):
+    world = World(settled, lenient.brokers, registry, dsn, tmp_path)
+    world.set_up()
+    return world
+
+
+def set_on_broker(world, **settings):
+    resource = ConfigResource(ConfigResource.Type.BROKER, "1", incremental_configs=[
+        ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for key, value in settings.items()])
+    world.admin.incremental_alter_configs([resource])[resource].result()
+    time.sleep(1)  # the broker takes it over from the log of metadata
+
+
+def test_a_broker_that_does_not_verify_is_refused_until_it_does(on_lenient):
+    refused = "Kafka broker 1: transaction.partition.verification.enable is false: a late request of an earlier transaction"
+    errors = on_lenient.check(status=78)["error"]
+    assert len(errors) == 1 and errors[0].startswith(refused) and "set it to true" in errors[0]
+    assert errors[0] in on_lenient.run("run", "--drain", status=78).stderr
+    assert on_lenient.sql("SELECT count(*) FROM settled.deployment") == [(0,)]
+    set_on_broker(on_lenient, transaction_partition_verification_enable="true")
+    try:
+        assert on_lenient.check() == {"error": [], "warning": []}
+    finally:
+        set_on_broker(on_lenient, transaction_partition_verification_enable="false")
+
+
+def test_a_broker_that_may_not_be_looked_at_is_warned_of(on_lenient):
+    def binding(operation, permission):
+        return AclBinding(ResourceType.BROKER, "kafka-cluster", ResourcePatternType.LITERAL, "User:ANONYMOUS", "*",
+                          operation, permission)
+
+    acls = [binding(AclOperation.ALL, AclPermissionType.ALLOW),
+            binding(AclOperation.DESCRIBE_CONFIGS, AclPermissionType.DENY)]
+    for created in on_lenient.admin.create_acls(acls).values():
+        created.result()
+    time.sleep(1)
+    found = on_lenient.check()
+    assert found["error"] == [] and len(found["warning"]) == 1
+    assert found["warning"][0].startswith("Kafka broker 1: this user may not see its settings: whether it refuses late")
+    assert "grant DescribeConfigs on the cluster" in found["warning"][0]
 
 
 # ---- rejects ----
