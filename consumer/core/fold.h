@@ -70,6 +70,9 @@ int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice
                         fen_t amount, int64_t credited_at, struct error *e);
 // The calls log's recorded cutoff (exclusive) of a settled day, rising days.
 int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct error *e);
+// What the close of the day just given had counted in the calls log from `from_offset` on: accepted calls and duplicates.
+// The replay counts them again where it reads all of them; without this it does not.
+void fold_restore_count(struct fold *fold, int64_t from_offset, int64_t judged);
 // A recorded reject of the calls log at or after calls_from, rising offsets.
 int fold_restore_reject(struct fold *fold, int64_t offset, struct error *e);
 // A recorded decision: PASS ones at offsets still to be judged (others are left), and those since the last close, which

@@ -42,6 +42,8 @@ struct ledger {
 struct recorded_cutoff {
     day_t day;
     int64_t to_offset;
+    bool counted; // the next two are known
+    int64_t from_offset, judged;
 };
 
 struct pass {
@@ -58,6 +60,7 @@ struct replay {
     size_t reject_count, reject_capacity, reject_at;
     int64_t *rejects; // rising offsets
     bool proved; // the record at last_offset was delivered, and is the remembered one
+    int64_t judged; // delivered since the cutoff before and not rejected: must agree with what the close had counted
     int64_t accepted, others; // in the open day: must agree with the recorded counts
 };
 

@@ -98,8 +98,16 @@ int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct 
                          fold->options.shard, to_offset);
     replay->cutoffs =
         memory_reserve(replay->cutoffs, replay->cutoff_count, &replay->cutoff_capacity, sizeof *replay->cutoffs);
-    replay->cutoffs[replay->cutoff_count++] = (struct recorded_cutoff){day, to_offset};
+    replay->cutoffs[replay->cutoff_count++] = (struct recorded_cutoff){.day = day, .to_offset = to_offset};
     return 0;
+}
+
+void fold_restore_count(struct fold *fold, int64_t from_offset, int64_t judged)
+{
+    struct recorded_cutoff *last = &fold->replay.cutoffs[fold->replay.cutoff_count - 1];
+    last->counted = true;
+    last->from_offset = from_offset;
+    last->judged = judged;
 }
 
 int fold_restore_reject(struct fold *fold, int64_t offset, struct error *e)
@@ -143,16 +151,43 @@ static int contradiction(const struct fold *fold, int64_t offset, const char *wh
                      fold->options.shard, offset, what);
 }
 
+static const char *drift(int64_t found, int64_t recorded)
+{
+    if (found < recorded) return "records are gone";
+    return found > recorded ? "records show that were not there" : "records are others";
+}
+
+// A broker that takes an aborted transaction for a committed one, or the other way round, changes a log without a trace at
+// its ends. Of the day in which the replay begins only a part is read again, so its count says nothing.
+static int check_count(const struct fold *fold, const struct recorded_cutoff *cutoff, struct error *e)
+{
+    char day[DAY_TEXT_SIZE];
+    int64_t found = fold->replay.judged;
+    if (!cutoff->counted || cutoff->from_offset < fold->state.calls_from || found == cutoff->judged) return 0;
+    return error_set(e, ERROR_CONFIG,
+                     "shard %" PRId32 ": of %s the calls log has %" PRId64
+                     " accepted calls and duplicates in offsets %" PRId64 "..%" PRId64 ", but %" PRId64
+                     " are recorded (%s); the topic or the database was changed "
+                     "after the fact: see the runbook, nothing was written",
+                     fold->options.shard, calendar_format_day(cutoff->day, day), found, cutoff->from_offset,
+                     cutoff->to_offset, cutoff->judged, drift(found, cutoff->judged));
+}
+
 // At a recorded cutoff the calls of its day and before are on a settlement.
-static void pass_cutoffs(struct fold *fold, int64_t offset)
+static int pass_cutoffs(struct fold *fold, int64_t offset, struct error *e)
 {
     struct replay *replay = &fold->replay;
     for (; replay->cutoff_at < replay->cutoff_count && replay->cutoffs[replay->cutoff_at].to_offset <= offset;
-         replay->cutoff_at++)
+         replay->cutoff_at++) {
+        const struct recorded_cutoff *cutoff = &replay->cutoffs[replay->cutoff_at];
+        if (check_count(fold, cutoff, e) != 0) return -1;
+        replay->judged = 0;
         for (size_t i = 0; i < fold->calls.day_count; i++) {
             struct usage_day *day = &fold->calls.days[i];
-            if (day->day <= replay->cutoffs[replay->cutoff_at].day) day->settled = day->count;
+            if (day->day <= cutoff->day) day->settled = day->count;
         }
+    }
+    return 0;
 }
 
 // Whether the record was rejected, by what is recorded.
@@ -172,7 +207,7 @@ static int replay_event(struct fold *fold, const struct event *event, struct err
 {
     struct replay *replay = &fold->replay;
     const struct log_state *log = &fold->state.log[INPUT_CALLS];
-    pass_cutoffs(fold, event->offset);
+    if (pass_cutoffs(fold, event->offset, e) != 0) return -1;
     if (event->offset == log->last_offset) {
         if (event->timestamp != log->last_timestamp || fold_record_hash(event) != log->last_hash)
             return contradiction(fold, event->offset, "this is not the record that was read (topic made again?)", e);
@@ -180,6 +215,7 @@ static int replay_event(struct fold *fold, const struct event *event, struct err
     }
     bool rejected, open = event->offset >= log->from;
     if (recorded_reject(fold, event->offset, &rejected, e) != 0 || rejected) return rejected ? 0 : -1;
+    replay->judged++;
     struct call call;
     day_t day;
     uint64_t hash;
@@ -215,8 +251,7 @@ static int finish(struct fold *fold, bool *done, struct error *e)
 {
     struct replay *replay = &fold->replay;
     const struct log_state *log = &fold->state.log[INPUT_CALLS];
-    if (check_suspended(fold, e) != 0) return -1;
-    pass_cutoffs(fold, log->next);
+    if (check_suspended(fold, e) != 0 || pass_cutoffs(fold, log->next, e) != 0) return -1;
     if (log->last_offset >= fold->state.calls_from && !replay->proved)
         return contradiction(fold, log->last_offset, "the last record that was read is not there any more", e);
     if (replay->reject_at < replay->reject_count && replay->rejects[replay->reject_at] < log->next)
@@ -225,10 +260,10 @@ static int finish(struct fold *fold, bool *done, struct error *e)
         return error_set(e, ERROR_CONFIG,
                          "shard %" PRId32 ": the calls log has %" PRId64 " accepted calls and %" PRId64
                          " duplicates in offsets %" PRId64 "..%" PRId64 ", but %" PRId64 " and %" PRId64
-                         " are recorded; the topic or the database was changed after the fact: see the runbook, "
+                         " are recorded (%s); the topic or the database was changed after the fact: see the runbook, "
                          "nothing was written",
                          fold->options.shard, replay->accepted, replay->others, log->from, log->next, log->accepted,
-                         log->duplicates);
+                         log->duplicates, drift(replay->accepted + replay->others, log->accepted + log->duplicates));
     replay->active = false;
     *done = true;
     return 0;

@@ -45,6 +45,7 @@ static int read_day(void *context, const PGresult *row, int i, struct error *e)
     day->cut |= 1u << input;
     day->cutoffs[input] =
         (struct cutoff){.from_offset = get_int8(row, i, 5), .to_offset = get_int8(row, i, 6), .cut_by = cut_by};
+    if (input == INPUT_CALLS) day->judged = get_int8(row, i, 8);
     return 0;
 }
 
@@ -84,7 +85,7 @@ static int read_decision(void *context, const PGresult *row, int i, struct error
 
 static const char days_query[] =
     "select coalesce(b.business_day, k.business_day), b.sequence, b.calls_from, b.digest,"
-    " k.topic, k.from_offset, k.to_offset, k.cut_by"
+    " k.topic, k.from_offset, k.to_offset, k.cut_by, k.accepted + k.duplicates"
     " from (select * from settled.day_closes where shard = $1) b"
     " full join (select * from settled.day_cutoffs where shard = $1) k on k.business_day = b.business_day order by 1";
 
@@ -225,9 +226,10 @@ static int restore_rules(struct restore *r, const struct audit_snapshot *snapsho
 {
     for (size_t i = 0; i < snapshot->day_count; i++) {
         const struct audit_day *day = &snapshot->days[i];
-        int64_t to = day->cutoffs[INPUT_CALLS].to_offset;
-        if (day->day < point->day && to >= point->calls_from && fold_restore_cutoff(r->fold, day->day, to, e))
-            return -1;
+        const struct cutoff *calls = &day->cutoffs[INPUT_CALLS];
+        if (day->day >= point->day || calls->to_offset < point->calls_from) continue;
+        if (fold_restore_cutoff(r->fold, day->day, calls->to_offset, e)) return -1;
+        fold_restore_count(r->fold, calls->from_offset, day->judged);
     }
     for (size_t i = 0; i < snapshot->decision_count; i++) {
         const struct decision *decision = &snapshot->decisions[i].decision;

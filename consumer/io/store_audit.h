@@ -13,6 +13,7 @@ struct audit_day {
     char digest[65];
     unsigned cut; // bit i: has a row in day_cutoffs for this input
     struct cutoff cutoffs[INPUT_COUNT];
+    int64_t judged; // accepted calls and duplicates that the close had counted
 };
 
 struct audit_decision {

@@ -70,7 +70,9 @@ int restore_credit_row(void *context, const PGresult *row, int i, struct error *
 static int restore_cutoff(void *context, const PGresult *row, int i, struct error *e)
 {
     struct restore *r = context;
-    return fold_restore_cutoff(r->fold, get_day(row, i, 0), get_int8(row, i, 1), e);
+    if (fold_restore_cutoff(r->fold, get_day(row, i, 0), get_int8(row, i, 1), e)) return -1;
+    fold_restore_count(r->fold, get_int8(row, i, 2), get_int8(row, i, 3));
+    return 0;
 }
 
 int restore_reject_row(void *context, const PGresult *row, int i, struct error *e)
@@ -128,7 +130,7 @@ static const struct {
      1, restore_package_row},
     {"select account_id, credit_id, kind, amount, credited_at from settled.credits where shard = $1", 1,
      restore_credit_row},
-    {"select business_day, to_offset from settled.day_cutoffs"
+    {"select business_day, to_offset, from_offset, accepted + duplicates from settled.day_cutoffs"
      " where shard = $1 and business_day < $2 and topic = $3 and to_offset >= $4 order by business_day",
      4, restore_cutoff},
     {"select kafka_offset from settled.rejects"

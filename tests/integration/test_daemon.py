@@ -240,6 +240,23 @@ def test_a_topic_made_again_is_refused(deploy):
     assert "deleted and made again" in d.drain(AFTER, status=78).log
 
 
+def test_a_record_that_shows_where_none_was_is_refused(deploy):
+    """As a broker gives it that takes an aborted record for a committed one: the close had counted one less."""
+    d = deploy(partitions=1)
+    fill(d)
+    d.drain(AFTER)
+    where = f"where business_day = '{DAYS[1]}' and topic = '{d.topics['calls']}'"
+    judged, start, end = d.sql(f"select accepted + duplicates, from_offset, to_offset from settled.day_cutoffs {where}")[0]
+    d.sql(f"update settled.day_cutoffs set accepted = accepted - 1, void = void + 1 {where} returning 1")
+    process = d.drain("2026-11-05T00:10:00+08:00", status=78)
+    assert (f"of {DAYS[1]} the calls log has {judged} accepted calls and duplicates in offsets {start}..{end}, but "
+            f"{judged - 1} are recorded (records show that were not there)") in process.log
+    assert d.sql("select count(*) from settled.day_closes") == [(3,)]
+    # An audit that begins later reads that day again too, and says the same; one that begins before compares the row.
+    assert "(records show that were not there)" in d.run("audit", "--from", DAYS[2], status=1)
+    assert "day_cutoffs" in d.run("audit", status=1)
+
+
 def test_fixed_values_never_change(deploy):
     d = deploy(partitions=1, workers=1)
     d.drain("2026-11-02T00:10:00+08:00")

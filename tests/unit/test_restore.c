@@ -26,7 +26,7 @@ struct rows {
     } credits[ROWS];
     struct {
         day_t day;
-        int64_t to;
+        struct cutoff calls;
     } cutoffs[ROWS];
     int64_t rejects[ROWS];
     struct decision decisions[ROWS]; // their texts are constants
@@ -123,9 +123,20 @@ static void store_step(struct rows *rows, struct fold *fold)
         if (step->rejects[i].input == INPUT_CALLS) rows->rejects[rows->reject_count++] = step->rejects[i].offset;
     if (step->closed) {
         rows->cutoffs[rows->cutoff_count].day = step->close.day;
-        rows->cutoffs[rows->cutoff_count++].to = step->close.cutoffs[INPUT_CALLS].to_offset;
+        rows->cutoffs[rows->cutoff_count++].calls = step->close.cutoffs[INPUT_CALLS];
     }
     fold_step_done(fold);
+}
+
+static void restore_cutoffs(struct fold *fold, const struct rows *rows)
+{
+    struct error e = {0};
+    for (size_t i = 0; i < rows->cutoff_count; i++) {
+        const struct cutoff *calls = &rows->cutoffs[i].calls;
+        if (calls->to_offset <= rows->state.calls_from) continue;
+        assert_int_equal(fold_restore_cutoff(fold, rows->cutoffs[i].day, calls->to_offset, &e), 0);
+        fold_restore_count(fold, calls->from_offset, calls->accepted + calls->duplicates);
+    }
 }
 
 static struct fold *restore(struct bench *b, struct rows *rows, const struct event *calls, size_t call_count)
@@ -144,9 +155,7 @@ static struct fold *restore(struct bench *b, struct rows *rows, const struct eve
         assert_int_equal(fold_restore_credit(fold, rows->credits[i].account, rows->credits[i].id, rows->credits[i].kind,
                                              rows->credits[i].amount, rows->credits[i].at, &e),
                          0);
-    for (size_t i = 0; i < rows->cutoff_count; i++)
-        if (rows->cutoffs[i].to > rows->state.calls_from)
-            assert_int_equal(fold_restore_cutoff(fold, rows->cutoffs[i].day, rows->cutoffs[i].to, &e), 0);
+    restore_cutoffs(fold, rows);
     for (size_t i = 0; i < rows->reject_count; i++)
         if (rows->rejects[i] >= rows->state.calls_from)
             assert_int_equal(fold_restore_reject(fold, rows->rejects[i], &e), 0);
@@ -414,7 +423,7 @@ static void restarts_change_nothing(void **state)
 struct past {
     struct bench *b;
     struct rows *rows;
-    struct event calls[3];
+    struct event calls[6];
 };
 
 // Two accepted calls and a rejected one between them are committed.
@@ -439,10 +448,11 @@ static void expect_contradiction(struct past *p, const struct event *calls, size
     assert_int_equal(fold_restore_state(fold, &p->rows->state, &e), 0);
     for (size_t i = 0; i < p->rows->account_count; i++)
         assert_int_equal(fold_restore_account(fold, &p->rows->accounts[i], NULL, &e), 0);
+    restore_cutoffs(fold, p->rows);
     for (size_t i = 0; i < p->rows->reject_count; i++)
         assert_int_equal(fold_restore_reject(fold, p->rows->rejects[i], &e), 0);
     int result = fold_replay(fold, calls, count, &done, &e);
-    if (result == 0 && !done) result = fold_replay_reached(fold, 3, &done, &e);
+    if (result == 0 && !done) result = fold_replay_reached(fold, p->rows->state.log[INPUT_CALLS].next, &done, &e);
     assert_int_equal(result, -1);
     assert_int_equal(e.kind, ERROR_CONFIG);
     if (!strstr(e.text, words)) fail_msg("\"%s\" does not say \"%s\"", e.text, words);
@@ -499,6 +509,69 @@ static void a_last_record_that_is_gone_is_noticed(void **state)
     expect_contradiction(&p, p.calls, 2, "offset 2: the last record that was read is not there");
 }
 
+// The same on a day that is settled, behind which an aborted transaction lies (its record would be calls[3]), and one more
+// call on the next day: what is wrong is wrong before the open day.
+static struct past make_settled_past(void)
+{
+    struct past p = make_past();
+    accept(p.b, INPUT_CREDITS, credit(p.b, "a", "t", CREDIT_TOP_UP, 100000000, at(p.b, 0, HOUR)));
+    p.calls[3] = call(p.b, "a", "c3", -1, at(p.b, 0, HOUR));
+    p.b->offsets[INPUT_CALLS]++; // and its marker
+    assert_int_equal(fold_reached(p.b->fold, INPUT_CALLS, p.b->offsets[INPUT_CALLS]), FOLD_MORE);
+    store_step(p.rows, p.b->fold);
+    settle(p.b);
+    store_step(p.rows, p.b->fold);
+    p.calls[4] = call(p.b, "a", "c4", -1, at(p.b, 1, HOUR));
+    accept(p.b, INPUT_CALLS, p.calls[4]);
+    store_step(p.rows, p.b->fold);
+    assert_int_equal(p.rows->state.calls_from, 0);
+    return p;
+}
+
+static void an_aborted_record_of_a_settled_day_that_shows_is_noticed(void **state)
+{
+    (void)state;
+    struct past p = make_settled_past();
+    expect_contradiction(
+        &p, p.calls, 5,
+        "the calls log has 3 accepted calls and duplicates in offsets 0..5, but 2 are recorded (records "
+        "show that were not there)");
+}
+
+static void a_committed_record_of_a_settled_day_that_is_gone_is_noticed(void **state)
+{
+    (void)state;
+    struct past p = make_settled_past();
+    struct event calls[] = {p.calls[0], p.calls[1], p.calls[4]};
+    expect_contradiction(
+        &p, calls, 3,
+        "the calls log has 1 accepted calls and duplicates in offsets 0..5, but 2 are recorded (records "
+        "are gone)");
+}
+
+// The day's calls from before are forgotten and not read again: what is left of it cannot be counted.
+static void a_settled_day_of_which_a_part_is_read_again_is_not_counted(void **state)
+{
+    (void)state;
+    struct past p = make_settled_past();
+    struct event calls[] = {p.calls[2], p.calls[4]};
+    p.rows->state.calls_from = 2;
+    struct fold *fold = restore(p.b, p.rows, calls, 2);
+    fold_destroy(fold);
+    free_rows(p.rows);
+    bench_destroy(p.b);
+}
+
+static void an_aborted_record_of_the_open_day_that_shows_is_noticed(void **state)
+{
+    (void)state;
+    struct past p = make_past();
+    p.calls[3] = call(p.b, "a", "c3", -1, at(p.b, 0, HOUR));
+    assert_int_equal(fold_reached(p.b->fold, INPUT_CALLS, p.b->offsets[INPUT_CALLS]), FOLD_MORE);
+    store_step(p.rows, p.b->fold);
+    expect_contradiction(&p, p.calls, 4, "but 2 and 0 are recorded (records show that were not there)");
+}
+
 static void a_suspension_of_no_instant_is_noticed(void **state)
 {
     (void)state;
@@ -531,6 +604,10 @@ int main(void)
         cmocka_unit_test(an_unrecorded_conflict_is_noticed),
         cmocka_unit_test(a_broken_record_that_was_accepted_is_noticed),
         cmocka_unit_test(a_last_record_that_is_gone_is_noticed),
+        cmocka_unit_test(an_aborted_record_of_a_settled_day_that_shows_is_noticed),
+        cmocka_unit_test(a_committed_record_of_a_settled_day_that_is_gone_is_noticed),
+        cmocka_unit_test(a_settled_day_of_which_a_part_is_read_again_is_not_counted),
+        cmocka_unit_test(an_aborted_record_of_the_open_day_that_shows_is_noticed),
         cmocka_unit_test(a_suspension_of_no_instant_is_noticed),
         cmocka_unit_test(counts_that_do_not_add_up_are_refused),
     };
