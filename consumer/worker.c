@@ -12,6 +12,7 @@
 
 enum {
     INTAKE_BYTES = 16 << 20, // of blocks, a worker: few enough to stay in a cache while they wait
+    STILL_MS = 60000, // a log that goes on without a record
     FIGURES_MS = 1000,
     UNCONFIRMED_MS = 20, // nobody rings when an assignment is confirmed, or the last worker has joined
     SLOW_FIGURES_MS = 5000,
@@ -424,6 +425,7 @@ static int create_intake(struct worker *worker, struct error *e)
         .partitions = shared->partitions,
         .properties = shared->properties,
         .memory = INTAKE_BYTES,
+        .still_ms = STILL_MS,
         .ring = ring,
         .context = worker,
     };

@@ -5,6 +5,7 @@
 #include "pricing/error.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct client_properties {
@@ -23,6 +24,10 @@ rd_kafka_t *client_create_reader(const struct client_properties *theirs, const c
                                  const struct client_properties *ours, struct error *e);
 // Of a consumer that joined nothing: there is nothing to leave, and closing can hang.
 void client_destroy_reader(rd_kafka_t *reader);
+
+// Whether what a consumer is given instead of a record passes by itself: the leader moves, its disk or the remote tier
+// does not answer. librdkafka goes on asking for the same offset; it says nothing of what the log has.
+bool client_error_passes(rd_kafka_resp_err_t code);
 
 // Partitions of a topic. Errors: ERROR_UNAVAILABLE, or ERROR_CONFIG for a topic that does not exist.
 int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out, struct error *e);

@@ -22,6 +22,7 @@ enum {
     GATHER_MS = 50, // shards that start within it start with one assignment
     IDLE_MS = 100,
     FIGURES_MS = 1000,
+    TELL_MS = 10000, // a log's trouble is told so often; librdkafka tells of it many times a second
 };
 
 enum lane_state { LANE_IDLE, LANE_WANTED, LANE_ASSIGNED, LANE_READING };
@@ -34,6 +35,8 @@ struct lane {
     rd_kafka_queue_t *queue;
     struct block *filling;
     int64_t expected; // offset of the next record that is not dropped
+    int64_t told_at; // trouble with it, monotonic ms; 0: never
+    int64_t moved_to, moved_at; // `expected` when it last changed or had no need to, and when that was
     // Changed under the intake's lock:
     _Atomic enum lane_state state;
     int64_t start; // WANTED: where to
@@ -51,6 +54,7 @@ struct intake {
     bool started;
     atomic_bool stopping;
     _Atomic int64_t heartbeat;
+    int64_t told_at, still_at; // the poll thread's: trouble that is no log's was told, and logs that stand still
     struct lane *lanes; // partitions * INPUT_COUNT
     pthread_mutex_t lock;
     // Under the lock:
@@ -253,13 +257,22 @@ static bool is_loss(rd_kafka_resp_err_t code)
     }
 }
 
+// It is tried again by librdkafka, from the same offset, as often as it takes.
+static void tell_trouble(struct intake *intake, struct lane *lane, const char *reason)
+{
+    int64_t now = clock_monotonic_ms(), *told_at = lane ? &lane->told_at : &intake->told_at;
+    if (*told_at != 0 && now - *told_at < TELL_MS) return;
+    *told_at = now;
+    log_event(LOG_WARN, "reading is in trouble", "topic", LOG_STR(lane ? topic_of(lane) : ""), "partition",
+              LOG_INT(lane ? lane->shard : -1), "offset", LOG_INT(lane ? lane->expected : -1), "reason",
+              LOG_STR(reason), LOG_END);
+}
+
 static void take_error(struct intake *intake, struct lane *lane, const rd_kafka_message_t *message)
 {
     const char *text = rd_kafka_message_errstr(message);
     if (!is_loss(message->err)) {
-        log_event(LOG_WARN, "reading is in trouble", "topic", LOG_STR(lane ? topic_of(lane) : ""), "partition",
-                  LOG_INT(lane ? lane->shard : -1), "reason", LOG_STR(text ? text : rd_kafka_err2str(message->err)),
-                  LOG_END);
+        tell_trouble(intake, lane, text ? text : rd_kafka_err2str(message->err));
         return;
     }
     struct error e;
@@ -444,6 +457,35 @@ static void refresh_ends(struct intake *intake)
     }
 }
 
+// Some errors of a fetch librdkafka keeps to itself and tries again, and an open transaction holds a log up as well.
+static bool stands_still(struct lane *lane, int64_t now)
+{
+    bool done = lane->end >= 0 && lane->expected >= lane->end;
+    bool moves = lane->state != LANE_READING || done || lane->expected != lane->moved_to || !lane_has_room(lane) ||
+                 rd_kafka_queue_length(lane->queue) > 0;
+    if (moves || lane->moved_at == 0) {
+        lane->moved_to = lane->expected;
+        lane->moved_at = now;
+    }
+    return now - lane->moved_at >= lane->intake->options.still_ms;
+}
+
+static void tell_still_logs(struct intake *intake, int64_t now)
+{
+    const struct lane *first = NULL;
+    int64_t count = 0;
+    for (size_t i = 0; i < (size_t)intake->options.partitions * INPUT_COUNT; i++) {
+        struct lane *lane = &intake->lanes[i];
+        if (!stands_still(lane, now)) continue;
+        if (count++ == 0) first = lane;
+    }
+    if (!first || (intake->still_at != 0 && now - intake->still_at < intake->options.still_ms)) return;
+    intake->still_at = now;
+    log_event(LOG_WARN, "logs stand still: a transaction is open in them, or they cannot be fetched", "logs",
+              LOG_INT(count), "topic", LOG_STR(topic_of(first)), "partition", LOG_INT(first->shard), "offset",
+              LOG_INT(first->expected), "end", LOG_INT(first->end), LOG_END);
+}
+
 static bool serve_lanes(struct intake *intake)
 {
     bool busy = false;
@@ -476,6 +518,7 @@ static void *poll_main(void *argument)
         bool busy = serve_lanes(intake);
         if (now - figures_at >= FIGURES_MS) {
             refresh_ends(intake);
+            tell_still_logs(intake, now);
             figures_at = now;
         }
         if (busy) continue;

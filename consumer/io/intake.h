@@ -22,6 +22,7 @@ struct intake_options {
     int32_t partitions; // of each topic
     struct client_properties properties; // brokers and the operator's own
     size_t memory; // bytes of blocks beyond which a log gets no more than two
+    int still_ms; // a log that goes on and of which nothing comes for so long is told of, as often
     void (*ring)(void *context); // from the poll thread: blocks, an assignment or a failure are there
     void *context;
 };

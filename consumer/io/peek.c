@@ -2,16 +2,19 @@
 #include "consumer/io/clock.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct peek {
     rd_kafka_t *consumer;
+    rd_kafka_resp_err_t trouble; // why nothing comes, as far as it was told since the last call
 };
 
 enum {
     SLICE_MS = 100,
     // The last offsets of a partition may be control records, which are never delivered.
     NEWEST_TAIL = 10,
+    TROUBLE_SIZE = 160,
 };
 
 int peek_create(const struct client_properties *properties, const char *group, struct peek **out, struct error *e)
@@ -37,21 +40,30 @@ void peek_destroy(struct peek *peek)
 
 static int assign(struct peek *peek, const rd_kafka_topic_partition_list_t *list, struct error *e)
 {
+    peek->trouble = RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_resp_err_t code = rd_kafka_assign(peek->consumer, list);
     return code ? error_set(e, ERROR_UNAVAILABLE, "partitions cannot be read: %s", rd_kafka_err2str(code)) : 0;
 }
 
+// The end of a sentence that something was not read.
+static const char *trouble_of(const struct peek *peek, char out[TROUBLE_SIZE])
+{
+    snprintf(out, TROUBLE_SIZE, "%s%s; check kafka.brokers", peek->trouble ? ": " : "",
+             peek->trouble ? rd_kafka_err2str(peek->trouble) : "");
+    return out;
+}
+
 // Whether what a poll gave ends the search for one record. Takes the message.
-static bool settle_record(rd_kafka_message_t *message, const char *topic, int32_t partition, int64_t offset,
-                          rd_kafka_message_t **out, int *status, struct error *e)
+static bool settle_record(struct peek *peek, rd_kafka_message_t *message, const char *topic, int32_t partition,
+                          int64_t offset, rd_kafka_message_t **out, int *status, struct error *e)
 {
     bool ours = !message->err && message->partition == partition && message->offset == offset;
     bool past = !message->err ? message->offset > offset
                               : message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
                                     message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
                                     message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
-    bool refused = message->err && !past && message->err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN &&
-                   message->err != RD_KAFKA_RESP_ERR__TRANSPORT;
+    bool passing = client_error_passes(message->err), refused = message->err && !past && !passing;
+    if (passing) peek->trouble = message->err;
     if (ours) {
         *out = message;
         *status = 0;
@@ -78,23 +90,27 @@ int peek_record(struct peek *peek, const char *topic, int32_t partition, int64_t
     bool settled = false;
     for (int64_t end = clock_monotonic_ms() + timeout_ms; !settled && clock_monotonic_ms() < end;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
-        if (message) settled = settle_record(message, topic, partition, offset, out, &status, e);
+        if (message) settled = settle_record(peek, message, topic, partition, offset, out, &status, e);
     }
     rd_kafka_assign(peek->consumer, NULL);
     if (settled) return status;
-    return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 "/%" PRId64 " was not read within %d s; check kafka.brokers",
-                     topic, partition, offset, timeout_ms / 1000);
+    char trouble[TROUBLE_SIZE];
+    return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 "/%" PRId64 " was not read within %d s%s", topic, partition,
+                     offset, timeout_ms / 1000, trouble_of(peek, trouble));
 }
 
 // What a poll gave, for a range: 0 go on, 1 the end is reached, -1 with *e.
-static int visit_one(const rd_kafka_message_t *message, int64_t to, peek_visit *visit, void *context, struct error *e)
+static int visit_one(struct peek *peek, const rd_kafka_message_t *message, int64_t to, peek_visit *visit, void *context,
+                     struct error *e)
 {
     if (!message->err && message->offset < to) return visit(context, message, e);
     if (!message->err || (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && message->offset >= to))
         return visit(context, NULL, e) ? -1 : 1;
-    bool passing = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
-                   message->err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || message->err == RD_KAFKA_RESP_ERR__TRANSPORT;
-    if (passing) return 0;
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) return 0;
+    if (client_error_passes(message->err)) {
+        peek->trouble = message->err;
+        return 0;
+    }
     return error_set(e, ERROR_CONFIG, "%s/%" PRId32 " cannot be read: %s", rd_kafka_topic_name(message->rkt),
                      message->partition, rd_kafka_message_errstr(message));
 }
@@ -112,13 +128,14 @@ int peek_range(struct peek *peek, const char *topic, int32_t partition, int64_t 
         rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
         if (!message) continue;
         if (!message->err) end = clock_monotonic_ms() + patience_ms;
-        status = visit_one(message, to, visit, context, e);
+        status = visit_one(peek, message, to, visit, context, e);
         rd_kafka_message_destroy(message);
     }
     rd_kafka_assign(peek->consumer, NULL);
+    char trouble[TROUBLE_SIZE];
     if (status == 0)
-        return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 ": nothing was read for %d s; check kafka.brokers", topic,
-                         partition, patience_ms / 1000);
+        return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 ": nothing was read for %d s%s", topic, partition,
+                         patience_ms / 1000, trouble_of(peek, trouble));
     return status < 0 ? -1 : 0;
 }
 

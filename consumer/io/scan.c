@@ -16,6 +16,7 @@ struct lane {
     rd_kafka_queue_t *queue;
     rd_kafka_message_t *next[AHEAD]; // in order; NULL: not looked at yet
     int64_t end; // -1: not reached
+    rd_kafka_resp_err_t trouble; // why nothing comes, as far as it was told
 };
 
 struct scan {
@@ -193,13 +194,15 @@ static int take_in(struct scan *scan, struct lane *lane, int at, rd_kafka_messag
 {
     if (!message->err) {
         lane->next[at] = message;
+        lane->trouble = RD_KAFKA_RESP_ERR_NO_ERROR;
         return 0;
     }
-    bool passing = message->err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || message->err == RD_KAFKA_RESP_ERR__TRANSPORT;
     int failed = 0;
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
         lane->end = message->offset;
-    else if (!passing)
+    else if (client_error_passes(message->err))
+        lane->trouble = message->err;
+    else
         failed = refuse(scan, lane, message, e);
     rd_kafka_message_destroy(message);
     return failed;
@@ -212,6 +215,15 @@ static void serve(struct scan *scan)
     if (event) rd_kafka_message_destroy(event);
 }
 
+static int fall_silent(const struct scan *scan, const struct lane *lane, struct error *e)
+{
+    return error_set(e, ERROR_UNAVAILABLE,
+                     "%s/%" PRId32 ": nothing was read from offset %" PRId64 " for %d s%s%s; check "
+                     "kafka.brokers",
+                     lane->topic, scan->partition, lane->at, SCAN_PATIENCE_MS / 1000, lane->trouble ? ": " : "",
+                     lane->trouble ? rd_kafka_err2str(lane->trouble) : "");
+}
+
 int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t **out, struct error *e)
 {
     assert(log < scan->count && ahead >= 0 && ahead < AHEAD);
@@ -220,16 +232,12 @@ int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t
     for (int at = 0; at <= ahead; at++)
         while (!lane->next[at] && lane->end < 0) {
             rd_kafka_message_t *message = rd_kafka_consume_queue(lane->queue, SLICE_MS);
-            if (message) {
-                if (take_in(scan, lane, at, message, e)) return -1;
-                continue;
-            }
+            if (message && take_in(scan, lane, at, message, e)) return -1;
+            if (lane->next[at] || lane->end >= 0) continue;
             int64_t now = clock_monotonic_ms();
             serve(scan);
             if (until == 0) until = now + SCAN_PATIENCE_MS;
-            if (now >= until)
-                return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 ": nothing was read for %d s; check kafka.brokers",
-                                 lane->topic, scan->partition, SCAN_PATIENCE_MS / 1000);
+            if (now >= until) return fall_silent(scan, lane, e);
         }
     *out = lane->next[ahead];
     return 0;

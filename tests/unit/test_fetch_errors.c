@@ -1,0 +1,289 @@
+// Fetches that fail for a while, as reads from the remote tier do: every record is read all the same, once and in order, the
+// trouble is told with its coordinates, and nobody takes it for "the log does not have it".
+#include "consumer/io/clock.h"
+#include "consumer/io/intake.h"
+#include "consumer/io/peek.h"
+#include "consumer/io/scan.h"
+
+#include "tests/lib/mock_brokers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { FETCH = 1, RECORDS = 5, LASTING = 200000, WAIT_MS = 30000, STILL_MS = 3000 };
+
+static const rd_kafka_resp_err_t passing[] = {
+    RD_KAFKA_RESP_ERR_UNKNOWN,
+    RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+    RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE,
+    RD_KAFKA_RESP_ERR_UNKNOWN,
+};
+enum { PASSING = sizeof passing / sizeof *passing };
+
+static const char *const topics[INPUT_COUNT] = {"calls", "purchases", "credits"};
+
+struct fixture {
+    rd_kafka_t *client;
+    rd_kafka_mock_cluster_t *cluster;
+    const char *pairs[2][2];
+    struct client_properties properties;
+};
+
+static int setup(void **state)
+{
+    static struct fixture f;
+    char value[] = "x";
+    f.client = mock_brokers_start(&f.cluster);
+    for (int i = 0; i < INPUT_COUNT; i++) assert_int_equal(rd_kafka_mock_topic_create(f.cluster, topics[i], 1, 1), 0);
+    for (int i = 0; i < RECORDS; i++)
+        assert_int_equal(rd_kafka_producev(f.client, RD_KAFKA_V_TOPIC("calls"), RD_KAFKA_V_PARTITION(0),
+                                           RD_KAFKA_V_VALUE(value, sizeof value), RD_KAFKA_V_END),
+                         0);
+    assert_int_equal(rd_kafka_flush(f.client, WAIT_MS), 0);
+    f.pairs[0][0] = "bootstrap.servers";
+    f.pairs[0][1] = rd_kafka_mock_cluster_bootstraps(f.cluster);
+    f.pairs[1][0] = "log_level";
+    f.pairs[1][1] = "0";
+    f.properties = (struct client_properties){2, f.pairs};
+    *state = &f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    rd_kafka_destroy(((struct fixture *)*state)->client);
+    return 0;
+}
+
+static void fail_for_a_while(struct fixture *f)
+{
+    rd_kafka_mock_push_request_errors_array(f->cluster, FETCH, PASSING, passing);
+}
+
+// As good as for ever: a fetch that failed is tried again after a millisecond.
+static void fail_on(struct fixture *f, rd_kafka_resp_err_t code)
+{
+    rd_kafka_resp_err_t *errors = calloc(LASTING, sizeof *errors);
+    for (size_t i = 0; i < LASTING; i++) errors[i] = code;
+    rd_kafka_mock_push_request_errors_array(f->cluster, FETCH, LASTING, errors);
+    free(errors);
+}
+
+static struct scan *open_scan(struct fixture *f)
+{
+    static const struct scan_log logs[] = {{"calls", SCAN_BEGINNING}};
+    struct scan *scan = NULL;
+    struct error e = {0};
+    struct scan_options options = {
+        .properties = &f->properties, .group = "audit", .cluster_id = "", .partitions = 1, .count = 1, .logs = logs};
+    if (scan_open(&options, &scan, &e)) fail_msg("%s", e.text);
+    return scan;
+}
+
+static void test_a_scan_reads_on(void **state)
+{
+    const rd_kafka_message_t *message;
+    struct error e = {0};
+    fail_for_a_while(*state);
+    struct scan *scan = open_scan(*state);
+    for (int64_t i = 0; i < RECORDS; i++) {
+        if (i == 2) fail_for_a_while(*state);
+        if (scan_look(scan, 0, 0, &message, &e)) fail_msg("%s", e.text);
+        assert_non_null(message);
+        assert_int_equal(message->offset, i);
+        scan_take(scan, 0);
+    }
+    if (scan_look(scan, 0, 0, &message, &e)) fail_msg("%s", e.text);
+    assert_null(message);
+    assert_int_equal(scan_end(scan, 0), RECORDS);
+    scan_close(scan);
+}
+
+static void test_a_scan_that_cannot_go_on_says_where_and_why(void **state)
+{
+    const rd_kafka_message_t *message;
+    struct error e = {0};
+    fail_on(*state, RD_KAFKA_RESP_ERR_UNKNOWN);
+    struct scan *scan = open_scan(*state);
+    int64_t begun = clock_monotonic_ms();
+    assert_int_equal(scan_look(scan, 0, 0, &message, &e), -1);
+    assert_in_range(clock_monotonic_ms() - begun, SCAN_PATIENCE_MS, 2 * SCAN_PATIENCE_MS);
+    assert_int_equal(e.kind, ERROR_UNAVAILABLE);
+    assert_string_equal(e.text,
+                        "calls/0: nothing was read from offset 0 for 15 s: Unknown broker error; check kafka.brokers");
+    scan_close(scan);
+}
+
+static void test_a_peek_reads_on(void **state)
+{
+    struct fixture *f = *state;
+    struct peek *peek = NULL;
+    struct error e = {0};
+    rd_kafka_message_t *message = NULL;
+    assert_int_equal(peek_create(&f->properties, "peek", &peek, &e), 0);
+    fail_for_a_while(f);
+    if (peek_record(peek, "calls", 0, 3, WAIT_MS, &message, &e)) fail_msg("%s", e.text);
+    assert_int_equal(message->offset, 3);
+    rd_kafka_message_destroy(message);
+    peek_destroy(peek);
+}
+
+static int count_one(void *context, const rd_kafka_message_t *message, struct error *e)
+{
+    (void)e;
+    *(int *)context += message != NULL;
+    return 0;
+}
+
+static void test_a_peek_that_cannot_go_on_says_where_and_why(void **state)
+{
+    struct fixture *f = *state;
+    struct peek *peek = NULL;
+    struct error e = {0};
+    rd_kafka_message_t *message = NULL;
+    int seen = 0;
+    assert_int_equal(peek_create(&f->properties, "peek", &peek, &e), 0);
+    fail_on(f, RD_KAFKA_RESP_ERR_UNKNOWN);
+    assert_int_equal(peek_record(peek, "calls", 0, 3, 3000, &message, &e), -1);
+    assert_int_equal(e.kind, ERROR_UNAVAILABLE);
+    assert_string_equal(e.text, "calls/0/3 was not read within 3 s: Unknown broker error; check kafka.brokers");
+    assert_int_equal(peek_range(peek, "calls", 0, 1, 4, 3000, count_one, &seen, &e), -1);
+    assert_int_equal(e.kind, ERROR_UNAVAILABLE);
+    assert_string_equal(e.text, "calls/0: nothing was read for 3 s: Unknown broker error; check kafka.brokers");
+    assert_int_equal(seen, 0);
+    peek_destroy(peek);
+}
+
+// ---- the daemon's reader ----
+
+static void ring(void *context)
+{
+    (void)context;
+}
+
+static void nap(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+}
+
+static uint64_t wait_for_assignment(struct intake *intake)
+{
+    bool shard = false, confirmed = false;
+    uint64_t assignment = 0;
+    for (int64_t until = clock_monotonic_ms() + WAIT_MS; !(shard && confirmed); nap()) {
+        assert_true(clock_monotonic_ms() < until);
+        assignment = intake_assignment(intake, &shard, &confirmed);
+    }
+    return assignment;
+}
+
+// Reads the log of calls from offset 0 on; each record comes once and in order.
+static void read_all(struct intake *intake)
+{
+    struct error e = {0};
+    int64_t expected = 0;
+    for (int64_t until = clock_monotonic_ms() + WAIT_MS; expected < RECORDS; nap()) {
+        assert_true(clock_monotonic_ms() < until);
+        if (intake_failed(intake, &e)) fail_msg("%s", e.text);
+        struct block *block = intake_next(intake, 0, INPUT_CALLS);
+        if (!block) continue;
+        for (size_t at = 0; at < block->used;) {
+            const struct raw *raw = (const struct raw *)(const void *)(block->data + at);
+            if (raw->kind == RAW_RECORD) assert_int_equal(raw->offset, expected++);
+            at += raw_bytes(raw->key_size, raw->value_size);
+        }
+        intake_release(intake, 0, INPUT_CALLS, block);
+    }
+}
+
+// What was written to stderr since it was sent to the file.
+static char *logged(FILE *file)
+{
+    static char text[65536];
+    rewind(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    return text;
+}
+
+static int count_of(const char *text, const char *words)
+{
+    int count = 0;
+    for (; (text = strstr(text, words)); text++) count++;
+    return count;
+}
+
+struct reading {
+    struct intake *intake;
+    uint64_t assignment;
+    FILE *file; // what is logged goes there
+    int stderr_before;
+};
+
+static struct reading begin_reading(struct fixture *f)
+{
+    struct reading r = {.file = tmpfile(), .stderr_before = dup(STDERR_FILENO)};
+    struct error e = {0};
+    struct intake_options options = {.group = "g",
+                                     .partitions = 1,
+                                     .properties = f->properties,
+                                     .memory = 1 << 26,
+                                     .still_ms = STILL_MS,
+                                     .ring = ring};
+    for (int i = 0; i < INPUT_COUNT; i++) options.topics[i] = topics[i];
+    assert_int_equal(intake_create(&options, &r.intake, &e), 0);
+    r.assignment = wait_for_assignment(r.intake);
+    dup2(fileno(r.file), STDERR_FILENO);
+    return r;
+}
+
+// Returns what was logged since it began.
+static char *end_reading(struct reading *r)
+{
+    dup2(r->stderr_before, STDERR_FILENO);
+    close(r->stderr_before);
+    assert_true(intake_destroy(r->intake, WAIT_MS));
+    char *text = logged(r->file);
+    fclose(r->file);
+    return text;
+}
+
+static void test_the_intake_reads_on_and_tells_once(void **state)
+{
+    struct reading r = begin_reading(*state);
+    for (int i = 0; i < 20; i++) fail_for_a_while(*state);
+    intake_start(r.intake, r.assignment, 0, (const int64_t[INPUT_COUNT]){0});
+    read_all(r.intake);
+    const char *text = end_reading(&r);
+    assert_int_equal(count_of(text, "\"reading is in trouble\" topic=calls partition=0 offset=0 reason="), 1);
+    assert_null(strstr(text, "stand still"));
+}
+
+// librdkafka says nothing of this error, however long it lasts.
+static void test_a_log_that_stands_still_is_told(void **state)
+{
+    struct reading r = begin_reading(*state);
+    struct error e = {0};
+    fail_on(*state, RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR);
+    intake_start(r.intake, r.assignment, 0, (const int64_t[INPUT_COUNT]){0});
+    for (int64_t until = clock_monotonic_ms() + 3 * STILL_MS; clock_monotonic_ms() < until;) nap();
+    assert_false(intake_failed(r.intake, &e));
+    const char *text = end_reading(&r);
+    assert_in_range(count_of(text, "they cannot be fetched\" logs=1 topic=calls partition=0 offset=0 end=5"), 2, 3);
+    assert_null(strstr(text, "trouble"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_scan_reads_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_scan_that_cannot_go_on_says_where_and_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_peek_reads_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_peek_that_cannot_go_on_says_where_and_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_intake_reads_on_and_tells_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_log_that_stands_still_is_told, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
