@@ -1,6 +1,8 @@
 // librdkafka properties: which are refused because a guarantee rests on ours, and which hold secrets.
 #include "consumer/config_table.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +39,45 @@ static const struct {
     {"enable.partition.eof", "true", "the end of a partition is an event of the fold"},
     {"max.in.flight", "1|2|3|4|5", "more than 5 requests in flight cannot be idempotent"},
     {"max.in.flight.requests.per.connection", "1|2|3|4|5", "more than 5 requests in flight cannot be idempotent"},
+    {"queuing.strategy", "fifo", "rows are published in the order of their sequence"},
+    {"queue.buffering.backpressure.threshold", "1", "librdkafka refuses it of an idempotent producer"},
+    {"check.crcs", "true", "damaged records would be billed"},
+    // What follows keeps a transactional request from travelling on unseen. librdkafka resends by itself, and the relay
+    // knows a copy that may be under way by a request that was sent and not answered.
+    {"socket.max.fails", "1",
+     "a connection on which a request has timed out must be closed: its answer would come late, and belong to nobody"},
+    {"enable.gapless.guarantee", "false", "it makes an error fatal that the end of the transaction cures"},
+    {"plugin.library.paths", NULL, "a plugin can change or swallow what is sent, and what the relay is told of it"},
+    {"test.mock.num.brokers", "0", "it plays brokers in memory, which keep nothing"},
+    {"api.version.request", "true", "without it librdkafka takes the brokers for old ones without transactions"},
+    {"api.version.fallback.ms", "0", "after a lost connection librdkafka would take the broker for an old one"},
+    {"broker.version.fallback", NULL, "the brokers say themselves what they can; an old one has no transactions"},
 };
 enum { GUARDED = sizeof guarded / sizeof *guarded };
+
+// Numbers that are safe within bounds.
+static const struct {
+    const char *name;
+    int64_t min, max;
+    bool or_zero; // which switches it off
+    const char *why;
+} bounded[] = {
+    {"socket.timeout.ms", 1000, 60000, false,
+     "a shorter time-out takes every slow answer for a lost one, and a longer one outlives the transaction"},
+    {"message.timeout.ms", 1000, 60000, false,
+     "a shorter time-out gives rows up during a broker's pause, and a longer one outlives the transaction"},
+    {"delivery.timeout.ms", 1000, 60000, false,
+     "a shorter time-out gives rows up during a broker's pause, and a longer one outlives the transaction"},
+    {"transaction.timeout.ms", 5000, 900000, false,
+     "the coordinator would abort running transactions, or leave those of a dead process open for long"},
+    {"retries", 1, INT32_MAX, false, "without a retry each lost answer gives up a transaction"},
+    {"message.send.max.retries", 1, INT32_MAX, false, "without a retry each lost answer gives up a transaction"},
+    {"retry.backoff.ms", 1, 1000, false, "a request that is sent again later outlives the call that it belongs to"},
+    {"retry.backoff.max.ms", 1, 1000, false, "a request that is sent again later outlives the call that it belongs to"},
+    {"connections.max.idle.ms", 60000, INT32_MAX, true,
+     "a connection is taken for idle while an answer on it is awaited, so a shorter time loses answers"},
+};
+enum { BOUNDED = sizeof bounded / sizeof *bounded };
 
 static const char *const secrets[] = {
     "sasl.password",         "ssl.key.password",        "ssl.key.pem",
@@ -66,7 +105,7 @@ static bool is_one_of(const char *list, const char *text)
     return false;
 }
 
-static const char *check_safe(const char *name, const char *value, char why[WHY_SIZE])
+static const char *check_allowed(const char *name, const char *value, char why[WHY_SIZE])
 {
     for (size_t i = 0; i < GUARDED; i++) {
         if (strcmp(guarded[i].name, name) != 0 || is_one_of(guarded[i].allowed, value)) continue;
@@ -74,6 +113,29 @@ static const char *check_safe(const char *name, const char *value, char why[WHY_
         return why;
     }
     return NULL;
+}
+
+static const char *check_bounds(const char *name, const char *value, char why[WHY_SIZE])
+{
+    char *end;
+    errno = 0;
+    long long number = strtoll(value, &end, 10);
+    bool is_number = end != value && !*end && errno == 0;
+    for (size_t i = 0; i < BOUNDED; i++) {
+        if (strcmp(bounded[i].name, name) != 0) continue;
+        bool within = number >= bounded[i].min && number <= bounded[i].max;
+        if (is_number && (within || (bounded[i].or_zero && number == 0))) continue;
+        snprintf(why, WHY_SIZE, "refused, outside %" PRId64 " to %" PRId64 ": %s", bounded[i].min, bounded[i].max,
+                 bounded[i].why);
+        return why;
+    }
+    return NULL;
+}
+
+static const char *check_safe(const char *name, const char *value, char why[WHY_SIZE])
+{
+    const char *refused = check_allowed(name, value, why);
+    return refused ? refused : check_bounds(name, value, why);
 }
 
 // librdkafka says itself what it knows; its message repeats the value, which for a secret must not be seen.

@@ -261,6 +261,17 @@ static void refuses_unsafe_properties(void **state)
         "allow.auto.create.topics=true",
         "enable.partition.eof=false",
         "max.in.flight=6",
+        "queuing.strategy=lifo",
+        "queue.buffering.backpressure.threshold=2",
+        "check.crcs=false",
+        "socket.max.fails=0",
+        "socket.max.fails=3",
+        "enable.gapless.guarantee=true",
+        "plugin.library.paths=libx",
+        "test.mock.num.brokers=3",
+        "api.version.request=false",
+        "api.version.fallback.ms=1000",
+        "broker.version.fallback=0.9.0",
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof unsafe / sizeof *unsafe; i++) {
@@ -274,9 +285,55 @@ static void refuses_unsafe_properties(void **state)
     assert_non_null(strstr(f->e.text, ":1:22: kafka.properties.isolation.level: refused: aborted records would be"));
 }
 
+// Numbers between which nothing is lost, hidden or given up too early.
+static void holds_numbers_within_bounds(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *good[3], *bad[4];
+    } bounded[] = {
+        {"socket.timeout.ms", {"1000", "60000"}, {"999", "60001", "10"}},
+        {"message.timeout.ms", {"1000", "60000"}, {"999", "60001", "0"}},
+        {"delivery.timeout.ms", {"30000"}, {"0", "300000"}},
+        {"transaction.timeout.ms", {"5000", "900000"}, {"4999", "900001", "2147483647"}},
+        {"retries", {"1", "2147483647"}, {"0", "-1"}},
+        {"message.send.max.retries", {"5"}, {"0"}},
+        {"retry.backoff.ms", {"1", "1000"}, {"1001", "0", "", "10s"}},
+        {"connections.max.idle.ms", {"0", "60000", "2147483647"}, {"1", "59999"}},
+    };
+    struct fixture *f = *state;
+    char text[128], start[160];
+    for (size_t i = 0; i < sizeof bounded / sizeof *bounded; i++) {
+        for (int k = 0; k < 3 && bounded[i].good[k]; k++) {
+            snprintf(text, sizeof text, "%s=%s", bounded[i].name, bounded[i].good[k]);
+            if (load_with(f, text)) fail_msg("%s", f->e.text);
+        }
+        for (int k = 0; k < 4 && bounded[i].bad[k]; k++) {
+            snprintf(text, sizeof text, "%s=%s", bounded[i].name, bounded[i].bad[k]);
+            snprintf(start, sizeof start, "-X %s: refused, outside ", bounded[i].name);
+            assert_int_equal(load_with(f, text), -1);
+            assert_memory_equal(f->e.text, start, strlen(start));
+        }
+    }
+    assert_int_equal(load_with(f, "socket.timeout.ms=10"), -1);
+    assert_string_equal(f->e.text,
+                        "-X socket.timeout.ms: refused, outside 1000 to 60000: a shorter time-out takes every "
+                        "slow answer for a lost one, and a longer one outlives the transaction");
+}
+
+// Interceptors are set by programs only; a plugin is the way in, and is refused.
+static void interceptors_are_no_configuration(void **state)
+{
+    assert_int_equal(load_with(*state, "interceptors=x"), -1);
+}
+
 static void allows_what_changes_nothing(void **state)
 {
     struct fixture *f = *state;
+    assert_int_equal(load_with(f, "socket.max.fails=1"), 0);
+    assert_int_equal(load_with(f, "api.version.request=true"), 0);
+    assert_int_equal(load_with(f, "check.crcs=true"), 0);
+    assert_int_equal(load_with(f, "client.rack=a"), 0);
     assert_int_equal(load_with(f, "enable.idempotence=true"), 0);
     assert_int_equal(load_with(f, "acks=all"), 0);
     assert_int_equal(load_with(f, "isolation.level=read_committed"), 0);
@@ -467,6 +524,8 @@ int main(void)
         T(tells_all_mistakes_at_once),
         T(bounds_what_it_says),
         T(refuses_unsafe_properties),
+        T(holds_numbers_within_bounds),
+        T(interceptors_are_no_configuration),
         T(allows_what_changes_nothing),
         T(overrides_win),
         T(the_environment_wins),
