@@ -15,10 +15,11 @@ NEARLY_USED_UP = 32760  # of 32,767 epochs
 
 @pytest.fixture(scope="module")
 def own():
-    """A broker that forgets an unused transactional id after a second, and one that verifies nothing."""
+    """A broker that forgets an unused transactional id after seconds, and one that verifies nothing."""
     with Services() as services:
         services.forgetful = services.kafka(start=False, settings={
-            "transactional.id.expiration.ms": 1000, "transaction.remove.expired.transaction.cleanup.interval.ms": 500})
+            "transactional.id.expiration.ms": 6000, "transaction.remove.expired.transaction.cleanup.interval.ms": 500,
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": 500})
         services.lenient = services.kafka(start=False, settings={"transaction.partition.verification.enable": "false"})
         services.start()
         yield services
@@ -33,10 +34,10 @@ class Place:
         kafka.create_topic(self.topic, 1)
         self.connections = []
 
-    def producer(self):
+    def producer(self, **options):
         """On a connection of its own, as a fresh client is."""
         self.connections.append(Connection(self.kafka.brokers))
-        return Producer(self.connections[-1], self.id, self.topic, self.group)
+        return Producer(self.connections[-1], self.id, self.topic, self.group, **options)
 
     def close(self):
         for connection in self.connections:
@@ -143,6 +144,19 @@ def test_a_zombie_whose_id_has_expired_can_do_nothing(place):
     all_are_refused(old, "before the new producer id has reached the partition")
     transact(new, "second", 200, between=lambda moment: all_are_refused(old, moment))
     assert place.seen() == ["first", "second"]
+    assert place.position() == 200
+
+
+@pytest.mark.parametrize("place", ["forgetful"], indirect=True)
+def test_a_transaction_over_time_is_told_as_fenced_and_nothing_of_it_shows(place):
+    """So the relay may not take "fenced" for "another owner": it asks PostgreSQL, and reads again what is published."""
+    slow = place.producer(timeout_ms=1000)
+    assert (slow.add_partitions(), slow.produce(b"too late"), slow.add_offsets(), slow.commit_offset(100)) == (OK,) * 4
+    time.sleep(3)  # the coordinator aborts it, and raises the epoch so that nothing more of it is taken
+    assert slow.end(True) in {INVALID_EPOCH, FENCED}
+    all_are_refused(slow, "once it was aborted")
+    transact(place.producer(), "second", 200, between=lambda moment: all_are_refused(slow, moment))
+    assert place.seen() == ["second"]
     assert place.position() == 200
 
 
