@@ -196,8 +196,12 @@ static int open_scan(struct walk *w, const int64_t starts[INPUT_COUNT], struct e
     return scan_open(&options, &w->scan, e);
 }
 
+// What is published is never ahead of what is recorded: no message that the scan has found until now, when it is open, may
+// be numbered beyond what is recorded now.
 static int open_messages(struct walk *w, int64_t base, struct error *e)
 {
+    int64_t newest;
+    if (store_audit_sequence(w->other, w->shard, &newest, e) != STORE_OK) return -1;
     struct messages_options options = {.shard = w->shard,
                                        .group = w->deployment->group,
                                        .topics = (const char *const *)w->config->output_topics,
@@ -206,6 +210,7 @@ static int open_messages(struct walk *w, int64_t base, struct error *e)
                                        .scan = w->scan,
                                        .first_log = WALK_OUTPUTS,
                                        .base = base,
+                                       .newest = newest,
                                        .report = w->report};
     return messages_create(&options, &w->messages, e);
 }
@@ -374,15 +379,6 @@ static void compare_shard(struct walk *w, bool whole)
         tell_shard(w, DAY_NONE, "shards", "previous_digest", row->chain.previous_digest, w->chain.previous_digest);
 }
 
-// What is published is never ahead of what is recorded, so the latter is asked for last.
-static int compare_newest(struct walk *w, struct error *e)
-{
-    int64_t newest;
-    if (messages_drain(w->messages, e) || store_audit_sequence(w->other, w->shard, &newest, e) != STORE_OK) return -1;
-    messages_newest(w->messages, newest);
-    return 0;
-}
-
 static int compare_end(struct walk *w, day_t first, day_t last, bool open, struct error *e)
 {
     struct audit_point then = {0};
@@ -390,7 +386,7 @@ static int compare_end(struct walk *w, day_t first, day_t last, bool open, struc
     if (audit_rows_state(w->rows, w->fold, open ? NULL : &then, take_difference, w, e) != STORE_OK) return -1;
     if (open) compare_shard(w, first == w->deployment->policy.fixed.first_day);
     if (open && messages_outbox_end(w->messages, w->rows, e)) return -1;
-    return compare_newest(w, e);
+    return messages_end(w->messages, e);
 }
 
 // ---- a shard ----
@@ -442,7 +438,7 @@ static int walk_unbegun(struct walk *w, struct error *e)
     static const int64_t starts[INPUT_COUNT] = {SCAN_BEGINNING, SCAN_BEGINNING, SCAN_BEGINNING};
     if (w->options->from != DAY_NONE || w->options->to != DAY_NONE)
         return error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 " has not begun its first day yet", w->shard);
-    return open_scan(w, starts, e) || open_messages(w, 0, e) || compare_newest(w, e) ? -1 : 0;
+    return open_scan(w, starts, e) || open_messages(w, 0, e) || messages_end(w->messages, e) ? -1 : 0;
 }
 
 static int walk_shard(struct walk *w, struct error *e)

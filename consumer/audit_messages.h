@@ -1,5 +1,6 @@
-// The messages that a shard must have published, against what its output topics hold and its outbox still keeps. Window
-// after window, as the rows: what a window expects is in memory, the topics are streamed.
+// The rows that a shard must have published, against what its output topics hold and its outbox still keeps. Window after
+// window, as the rows of the tables: what a window expects is in memory, the topics are streamed. A row that is not found
+// in its turn is carried on to the end of its topic, for it may stand further back; only there it is pending or lost.
 #pragma once
 
 #include "consumer/audit_report.h"
@@ -15,7 +16,8 @@ struct messages_options {
     const struct audit_snapshot *snapshot;
     struct scan *scan;
     size_t first_log; // of the scan: the outputs, in their order
-    int64_t base; // the sequence before the first window; what is at or below it is passed over
+    int64_t base; // the sequence before the first window; what is at or below it is not compared
+    int64_t newest; // the shard's sequence, read after the scan was opened: nothing that it read is numbered higher
     struct report *report;
 };
 
@@ -34,7 +36,5 @@ int64_t messages_base(const struct messages *messages); // the sequence up to wh
 
 // After the last window, when it was up to the snapshot's own sequence: the outbox ends as the shard's row has it.
 int messages_outbox_end(struct messages *messages, struct audit_rows *rows, struct error *e);
-// After the last window: reads the topics to their ends, where numbers must rise on.
-int messages_drain(struct messages *messages, struct error *e);
-// Then: nothing was published that is numbered beyond `newest`, which is the shard's sequence, read after draining.
-void messages_newest(struct messages *messages, int64_t newest);
+// After the last window: reads the topics to their ends, and tells what is pending and what is lost.
+int messages_end(struct messages *messages, struct error *e);

@@ -243,15 +243,21 @@ int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t
     return 0;
 }
 
-void scan_take(struct scan *scan, size_t log)
+rd_kafka_message_t *scan_keep(struct scan *scan, size_t log)
 {
     struct lane *lane = &scan->lanes[log];
-    assert(lane->next[0]);
-    pass_to(scan, lane, lane->next[0]->offset + 1);
-    rd_kafka_message_destroy(lane->next[0]);
+    rd_kafka_message_t *message = lane->next[0];
+    assert(message);
+    pass_to(scan, lane, message->offset + 1);
     for (int k = 1; k < AHEAD; k++) lane->next[k - 1] = lane->next[k];
     lane->next[AHEAD - 1] = NULL;
     if (scan->passed && ++scan->records % TELL_RECORDS == 0) scan->passed(scan->context, scan->offsets);
+    return message;
+}
+
+void scan_take(struct scan *scan, size_t log)
+{
+    rd_kafka_message_destroy(scan_keep(scan, log));
 }
 
 int64_t scan_first(const struct scan *scan, size_t log)

@@ -43,6 +43,8 @@ int64_t scan_last(const struct scan *scan, size_t log);
 int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t **out, struct error *e);
 // Takes the record that scan_look showed.
 void scan_take(struct scan *scan, size_t log);
+// The same, but the caller has the record then, and destroys it before the scan is closed.
+rd_kafka_message_t *scan_keep(struct scan *scan, size_t log);
 // Where the log ended when it did: the offset after its last one, whatever that was. -1: not there yet.
 int64_t scan_end(const struct scan *scan, size_t log);
 // Whether more was written behind that end: by a transaction that was open, or since.

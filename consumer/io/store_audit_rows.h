@@ -19,14 +19,16 @@ enum audit_table {
     AUDIT_WINDOWED,
 };
 
-// A place where what is recorded and what the topics give differ.
+// A place where what is recorded, or published, and what the inputs give differ.
 struct difference {
-    const char *where; // a table, or a topic
+    const char *where; // a table, or a message as TOPIC/PARTITION/OFFSET
     const char *key; // of the row or message
     struct slice account_id; // data NULL: none
     day_t day; // DAY_NONE: none
     const char *field; // NULL: the whole of it
-    const char *recorded, *folded; // NULL: is not there
+    const char *recorded, *folded; // what is there, and what the inputs give; NULL: is not there
+    bool published; // it is a message: what is there is published
+    bool by_row; // not the inputs give `folded`, but the row of the table that tells of the same
     bool halts; // what is behind it could not be compared
 };
 typedef void difference_visit(void *context, const struct difference *difference);

@@ -72,7 +72,7 @@ def world(settled, brokers, tmp_path_factory):
 def tampered(d, table, statement):
     """The table as it was, again, when it is over. Gives what the statement returned."""
     with psycopg.connect(d.dsn, autocommit=True) as connection:
-        connection.execute(f"create table public.kept as table settled.{table}")
+        connection.execute(f"create table public.kept_{table} as table settled.{table}")
         connection.execute("set session_replication_role = replica")  # other tables refer to some
         try:
             done = connection.execute(statement)
@@ -80,8 +80,8 @@ def tampered(d, table, statement):
             yield done.fetchall() if done.description else None
         finally:
             connection.execute(f"delete from settled.{table}")
-            connection.execute(f"insert into settled.{table} overriding system value table public.kept")
-            connection.execute("drop table public.kept")
+            connection.execute(f"insert into settled.{table} overriding system value table public.kept_{table}")
+            connection.execute(f"drop table public.kept_{table}")
 
 
 def drop_constraints(d):
@@ -322,9 +322,13 @@ def test_a_shard_without_its_row_is_found(world):
         found = findings(world, status=1)
         places = {d["where"].split("/")[0] for d in found["differences"]}
         assert {"accounts", "settlements", "outbox"} < places
-        assert any(d["field"] == "sequence" and d["folded"] == "0" for d in found["differences"])
+        beyond = [d for d in found["differences"] if d.get("kind") == "foreign"]
+        published = sum(each["foreign"] for each in found["topics"] if each["shard"] == 0)
+        assert len(beyond) == published > 0
+        assert all("PostgreSQL's last row is 0: " in d["detail"] for d in beyond)
         account = world.sql("select account_id from settled.accounts where shard = 0 limit 1")[0][0]
-        assert "nothing is recorded of account" in audit(world, "--account", account).stderr
+        one = findings(world, "--account", account, status=1)["differences"]
+        assert {(each["account_id"], each["kind"]) for each in one} == {(account, "foreign")}
 
 
 def test_what_halts_is_told_whatever_account_is_asked_for(world):
@@ -346,7 +350,7 @@ def test_a_difference_names_account_day_field_and_both_values(world):
         done = audit(world)
         assert done.returncode == 1
         assert done.stdout.splitlines()[0] == (f"{day}  {account}  settlement_lines {account}/{day}/{line}  amount:"
-                                               f" recorded {amount + 1}, the topics give {amount}")
+                                               f" recorded {amount + 1}, the inputs give {amount}")
         assert done.stdout.splitlines()[-1] == "different"
 
 
@@ -453,46 +457,339 @@ def test_a_changed_message_is_found(world, shard, key):
     assert (told[field]["account_id"] is None) == (key == "day_closes")
 
 
+# --- rows that are lost, repeated, out of order; records that are foreign ---
+
+
+KINDS = ("lost", "repeated", "out_of_order", "foreign")
+
+
+def sequence_of(d, key, value):
+    return fastavro.schemaless_reader(io.BytesIO(value[5:]), d.schemas[OUTPUTS[key]], None)["sequence"]
+
+
+def named(d, key, shard, message):
+    """What an audit must say of a record, wherever it stands."""
+    record_key, value, headers = message
+    return {"account_id": None if key == "day_closes" else record_key.decode(), "key": identity(headers), "shard": shard,
+            "partition": shard, "sequence": sequence_of(d, key, value)}
+
+
+class Told:
+    """What an audit says of a copied topic, in JSON and to people."""
+
+    def __init__(self, d, key, change, *arguments, status=1):
+        with copied(d, key, change) as (self.topic, config):
+            self.json = findings(d, *arguments, status=status, config=config)
+            done = audit(d, *arguments, config=config)
+        assert done.returncode == status, done.stdout + done.stderr
+        self.lines = done.stdout.splitlines()
+        self.anomalies = [each for each in self.json["differences"] if "kind" in each]
+        self.others = [each for each in self.json["differences"] if "kind" not in each]
+
+    def check(self, shard, **counts):
+        """The counts of this topic and shard, and none elsewhere; the line that tells people so."""
+        for topic in self.json["topics"]:
+            wrong = counts if (topic["topic"], topic["shard"]) == (self.topic, shard) else {}
+            assert {kind: topic[kind] for kind in KINDS} == {kind: wrong.get(kind, 0) for kind in KINDS}, topic
+            assert topic["complete"] is True and topic["pending"] == 0
+        assert self.json["difference_count"] == len(self.json["differences"])
+        line = next(line for line in self.lines if line.startswith(f"{self.topic}/{shard}: "))
+        for kind in KINDS:
+            assert f", {counts.get(kind, 0)} {kind.replace('_', ' ')}" in line
+        assert line.endswith("; not as it must be" if counts else "; each row once, in order")
+        assert self.lines[-1] == ("different" if counts else "equal")
+
+    def check_one(self, kind, expected, offset, detail):
+        """That this anomaly was told, in JSON and as a line; returns it."""
+        wanted = {**expected, "kind": kind, "topic": self.topic, "offset": offset}
+        found = [each for each in self.anomalies if {name: each[name] for name in wanted} == wanted]
+        assert len(found) == 1, self.anomalies
+        assert detail in found[0]["detail"]
+        where = f"{self.topic}/{expected['partition']}" + ("" if offset is None else f"@{offset}")
+        assert found[0]["where"] == where
+        account = f"account {expected['account_id']}" if expected["account_id"] else "of no account"
+        start = f"  {where}: row {expected['sequence']} of shard {expected['shard']}, {account}, id {expected['key']}"
+        lines = [line for line in self.lines if line.startswith(start)]
+        assert any(line.endswith(found[0]["detail"]) for line in lines), (start, self.lines)
+        title = {"lost": "LOST: ", "repeated": "REPEATED: ", "out_of_order": "OUT OF ORDER: ", "foreign": "FOREIGN: "}[kind]
+        assert sum(line.startswith(title) for line in self.lines) == 1
+        return found[0]
+
+
+def of_shard(shard, change):
+    return lambda partition, messages: change(messages) if partition == shard else messages
+
+
+def test_each_topic_is_said_to_be_whole(world):
+    found = findings(world, status=0)
+    lines = audit(world).stdout.splitlines()
+    for key in OUTPUTS:
+        for shard in range(world.partitions):
+            rows = len(messages_of(world, key, shard))
+            assert {"topic": world.topics[key], "shard": shard, "complete": True, "published": rows, "pending": 0,
+                    **dict.fromkeys(KINDS, 0)} in found["topics"]
+            assert (f"{world.topics[key]}/{shard}: {rows} published, 0 pending, 0 lost, 0 repeated, 0 out of order,"
+                    " 0 foreign; each row once, in order") in lines
+    assert len(found["topics"]) == len(OUTPUTS) * world.partitions
+
+
 @pytest.mark.parametrize("key", OUTPUTS)
-def test_a_missing_message_is_found(world, shard, key):
-    """The first, and the last, behind which nothing stands that says so."""
-    gone = []
-
-    def change(partition, messages):
-        if partition == shard:
-            gone.extend(identity(messages[i][2]) for i in (0, -1))
-            messages = messages[1:-1]
-        return messages
-
-    with copied(world, key, change) as (name, config):
-        found = findings(world, status=1, config=config)
-    assert sorted(d["key"] for d in found["differences"]) == sorted(gone)
-    assert all(d["where"] == name and d["recorded"] is None and d["folded"] == "a message" for d in found["differences"])
+def test_a_lost_row_in_the_middle(world, shard, key):
+    """A later row of its topic stands behind it: whatever PostgreSQL believes to be published."""
+    messages = messages_of(world, key, shard)
+    with tampered(world, "shards", "update settled.shards set relayed = 0"):
+        told = Told(world, key, of_shard(shard, lambda m: m[:1] + m[2:]))
+    last = sequence_of(world, key, messages[-1][1])
+    told.check(shard, lost=1)
+    one = told.check_one("lost", named(world, key, shard, messages[1]), None,
+                         f"a later row, {last}, stands at {told.topic}/{shard}@{len(messages) - 2}; the outbox still has it")
+    assert one["day"] is not None and told.others == []
+    assert "subscribers never got it" in next(line for line in told.lines if line.startswith("LOST: 1, "))
 
 
 @pytest.mark.parametrize("key", OUTPUTS)
-def test_a_message_too_many_is_found(world, shard, key):
-    """One again, one of another shard, one that is none of ours, one numbered beyond the shard's own sequence."""
+def test_a_lost_tail(world, shard, key):
+    """Nothing stands behind it in its topic: PostgreSQL counts it as published, or another topic goes beyond it."""
+    messages = messages_of(world, key, shard)
+    mark = world.sql("select relayed from settled.shards where shard = %s", shard)[0][0]
+    told = Told(world, key, of_shard(shard, lambda m: m[:-2]))
+    told.check(shard, lost=2)
+    for message in messages[-2:]:
+        one = named(world, key, shard, message)
+        beyond = "another topic has a later row, " if one["sequence"] < mark else f"counts rows up to {mark} as published"
+        told.check_one("lost", one, None, beyond)
+
+
+@pytest.mark.parametrize("key", OUTPUTS)
+def test_a_lost_topic(world, shard, key):
+    messages = messages_of(world, key, shard)
+    told = Told(world, key, of_shard(shard, lambda m: []))
+    told.check(shard, lost=len(messages))
+    shown = [line for line in told.lines if line.startswith(f"  {told.topic}/{shard}: row ")]
+    assert len(shown) == min(10, len(messages))
+    if len(messages) > 10:
+        assert f"  and {len(messages) - 10} more; --format json names them all" in told.lines
+    assert [each["sequence"] for each in told.anomalies] == [sequence_of(world, key, m[1]) for m in messages]
+
+
+def test_a_tail_is_lost_where_another_topic_says_so_and_pending_where_nothing_does(world, shard):
+    """The relay is killed between its commit and its mark: rows below what any topic shows were published."""
+    messages = messages_of(world, "settlements", shard)
+    sequences = [sequence_of(world, "settlements", m[1]) for m in messages]
+    others = max(sequence_of(world, key, messages_of(world, key, shard)[-1][1]) for key in OUTPUTS if key != "settlements")
+    with tampered(world, "shards", "update settled.shards set relayed = 0"):
+        told = Told(world, "settlements", of_shard(shard, lambda m: []))
+    told.check(shard, lost=len(sequences))
+    assert sequences[-1] < others
+    assert all(f"another topic has a later row, {others}; " in each["detail"] for each in told.anomalies)
     newest = world.sql("select sequence from settled.shards where shard = %s", shard)[0][0]
+    key = next(key for key in OUTPUTS if sequence_of(world, key, messages_of(world, key, shard)[-1][1]) == newest)
+    with tampered(world, "shards", "update settled.shards set relayed = 0"), \
+            copied(world, key, of_shard(shard, lambda m: m[:-1])) as (name, config):
+        found = findings(world, status=0, config=config)
+        lines = audit(world, config=config).stdout.splitlines()
+    assert found["pending"] == 1
+    assert [each["pending"] for each in found["topics"] if (each["topic"], each["shard"]) == (name, shard)] == [1]
+    assert any(line.startswith(f"{name}/{shard}: ") and ", 1 pending, 0 lost, " in line for line in lines)
 
-    def change(partition, messages):
-        if partition == shard:
-            record_key, value, headers = messages[0]
-            messages = [messages[0], (record_key, b"not one of ours", headers), (None, None, None), *messages,
-                        (record_key, value[:-1], headers),
-                        (record_key, rewritten(world, key, value, lambda body: body.update(shard=5)), headers),
-                        (record_key, rewritten(world, key, value, lambda body: body.update(sequence=newest + 9)), headers)]
-        return messages
 
-    with copied(world, key, change) as (name, config):
+def test_a_row_that_the_outbox_no_longer_has_is_lost_as_well(world, shard):
+    """Its table and the inputs know it, however long ago it went out."""
+    messages = messages_of(world, "settlements", shard)
+    with tampered(world, "outbox", "delete from settled.outbox o where sequence <"
+                                   " (select max(sequence) from settled.outbox where shard = o.shard)"):
+        told = Told(world, "settlements", of_shard(shard, lambda m: m[1:]))
+    told.check(shard, lost=1)
+    told.check_one("lost", named(world, "settlements", shard, messages[0]), None, "; the outbox no longer has it")
+
+
+def test_a_row_that_nothing_has_but_the_inputs_is_lost(world, shard):
+    messages = messages_of(world, "settlements", shard)
+    one = named(world, "settlements", shard, messages[0])
+    with tampered(world, "outbox", f"delete from settled.outbox where shard = {shard} and sequence <= {one['sequence']}"), \
+            tampered(world, "settlements", f"delete from settled.settlements where shard = {shard}"
+                                               f" and sequence = {one['sequence']}"), \
+            copied(world, "settlements", of_shard(shard, lambda m: m[1:])) as (_, config):
         found = findings(world, status=1, config=config)
-        only = findings(world, "--to", LAST, status=1, config=config)
-    told = [d["recorded"] for d in found["differences"]]
-    assert len(told) == 6 and all(d["where"].startswith(f"{name}/{shard}/") for d in found["differences"])
-    for words in ("sequence does not rise", "no Confluent framing", "it is of shard 5", str(newest + 9)):
-        assert any(words in each for each in told), told
-    assert sum("settled did not write" in each for each in told) == 5
-    assert len(only["differences"]) == 6  # the topic's end is looked at, whichever days are asked for
+    lost = [each for each in found["differences"] if each.get("kind") == "lost"]
+    assert [(each["key"], each["sequence"], each["detail"]) for each in lost] == [
+        (one["key"], None, "the inputs give it; neither the topic nor PostgreSQL has it")]
+    row = [each for each in found["differences"] if each["where"] == "settlements"]
+    assert [(each["recorded"], each["folded"]) for each in row] == [(None, "a row")]
+
+
+@pytest.mark.parametrize("key", OUTPUTS)
+@pytest.mark.parametrize("far", [False, True])
+def test_a_repeated_row(world, shard, key, far):
+    """Once more at once, or days later at the end of its topic."""
+    messages = messages_of(world, key, shard)
+    told = Told(world, key, of_shard(shard, lambda m: m + m[:1] if far else m[:1] + m))
+    told.check(shard, repeated=1)
+    told.check_one("repeated", named(world, key, shard, messages[0]), len(messages) if far else 1,
+                   "a record with this number stands before it" if far else f"stands at {told.topic}/{shard}@0 already")
+    assert told.others == []
+    assert "more than once" in next(line for line in told.lines if line.startswith("REPEATED: 1, "))
+
+
+def test_a_topic_that_was_restored_twice(world, shard):
+    messages = messages_of(world, "settlements", shard)
+    told = Told(world, "settlements", of_shard(shard, lambda m: m + m))
+    told.check(shard, repeated=len(messages))
+    assert told.json["messages"] == world.sql("select sum(sequence)::int8 from settled.shards")[0][0]
+
+
+@pytest.mark.parametrize("key", OUTPUTS)
+@pytest.mark.parametrize("far", [False, True])
+def test_a_row_out_of_order(world, shard, key, far):
+    """It changed places with the row behind it, or stands days later at the end of its topic; nothing is lost then."""
+    messages = messages_of(world, key, shard)
+    told = Told(world, key, of_shard(shard, lambda m: m[1:] + m[:1] if far else [m[1], m[0], *m[2:]]))
+    told.check(shard, out_of_order=1)
+    one = told.anomalies[0]
+    first, second, last = (named(world, key, shard, messages[i]) for i in (0, 1, -1))
+    if far:
+        told.check_one("out_of_order", first, len(messages) - 1,
+                       f"it stands behind row {last['sequence']}, which is at {told.topic}/{shard}@{len(messages) - 2}")
+    elif one["offset"] == 1:
+        told.check_one("out_of_order", first, 1,
+                       f"it stands behind row {second['sequence']}, which is at {told.topic}/{shard}@0")
+    else:  # of two days: the later one came too early
+        told.check_one("out_of_order", second, 0,
+                       f"it stands before row {first['sequence']}, which is at {told.topic}/{shard}@1")
+    assert told.others == []
+
+
+def test_a_row_out_of_order_is_compared_all_the_same(world, shard):
+    messages = messages_of(world, "settlements", shard)
+    changed = (messages[0][0], rewritten(world, "settlements", messages[0][1],
+                                         lambda body: body.update(amount=body["amount"] + 1)), messages[0][2])
+    told = Told(world, "settlements", of_shard(shard, lambda m: m[1:] + [changed]))
+    told.check(shard, out_of_order=1)
+    assert [(each["field"], each["key"], each["where"]) for each in told.others] == [
+        ("amount", identity(messages[0][2]), f"{told.topic}/{shard}/{len(messages) - 1}")]
+    assert any(line.endswith(f"amount: published {told.others[0]['recorded']}, the inputs give {told.others[0]['folded']}")
+               for line in told.lines)
+
+
+def test_rows_in_another_order_are_all_found(world, shard):
+    """Whole days stand before others: each row is there, and none is called lost or foreign."""
+    for key in OUTPUTS:
+        count = len(messages_of(world, key, shard))
+        told = Told(world, key, of_shard(shard, lambda m: m[count // 2:] + m[:count // 2]))
+        assert {each["kind"] for each in told.anomalies} == {"out_of_order"} and told.others == []
+        told.check(shard, out_of_order=count // 2)
+
+
+def called(name, headers):
+    return [(header, name if header == "ce_id" else value) for header, value in headers]
+
+
+def foreign_records(d, key, shard, messages):
+    """Records that settled did not write: each with the shard and number that it says, and what must be said of it."""
+    record_key, value, headers = messages[0]
+    own, newest = sequence_of(d, key, value), d.sql("select sequence from settled.shards where shard = %s", shard)[0][0]
+    strange = called(b"stranger", headers)
+
+    def numbered(number, headers):
+        return record_key, rewritten(d, key, value, lambda body: body.update(sequence=number)), headers
+
+    return [
+        ((record_key, b"not one of ours", headers), None, None, "it cannot be read: no Confluent framing"),
+        ((None, None, None), None, None, "it cannot be read: no Confluent framing"),
+        ((record_key, value[:-1], headers), None, None, "it cannot be read: "),
+        (numbered(0, strange), None, None, "it cannot be read: "),
+        ((record_key, rewritten(d, key, value, lambda body: body.update(shard=5)), headers), 5, own,
+         f"it says that it is of shard 5, and stands in the partition of shard {shard}"),
+        (numbered(newest + 9, strange), shard, newest + 9, f"PostgreSQL's last row is {newest}: settled did not write it"),
+        (numbered(newest + 9, headers), shard, newest + 9, f"it has the id of row {own}, which stands at "),
+        (numbered(own, strange), shard, own, f"row {own} is {identity(headers)} of "),
+    ]
+
+
+@pytest.mark.parametrize("key", OUTPUTS)
+def test_foreign_records(world, shard, key):
+    """They cannot be read, are of another shard, or have a number that is another row's or nobody's."""
+    messages = messages_of(world, key, shard)
+    records = foreign_records(world, key, shard, messages)
+    change = of_shard(shard, lambda m: [m[0], *(record for record, *_ in records), *m[1:]])
+    told = Told(world, key, change)
+    told.check(shard, foreign=len(records))
+    assert told.others == [] and [each["offset"] for each in told.anomalies] == list(range(1, len(records) + 1))
+    for one, (record, of, sequence, detail) in zip(told.anomalies, records):
+        account = None if key == "day_closes" or record[0] is None else record[0].decode()
+        assert (one["kind"], one["shard"], one["sequence"], one["account_id"]) == ("foreign", of, sequence, account)
+        assert one["key"] == (identity(record[2]) if record[2] else None)
+        assert detail in one["detail"]
+        line = next(line for line in told.lines if line.startswith(f"  {one['where']}: "))
+        assert one["where"] == f"{told.topic}/{shard}@{one['offset']}" and line.endswith(f": {one['detail']}")
+        assert (f"account {account}, " if account else "of no account, ") in line
+    title = next(line for line in told.lines if line.startswith(f"FOREIGN: {len(records)}, "))
+    assert "settled did not write this record there" in title
+    # The whole topic is read, whichever days are asked for.
+    Told(world, key, change, "--to", LAST).check(shard, foreign=len(records))
+
+
+@pytest.mark.parametrize("key", OUTPUTS)
+def test_a_row_of_another_topic_is_foreign(world, shard, key):
+    """A record in this topic has the number, and the id, of a row that went to another one, of the same day."""
+    messages = messages_of(world, key, shard)
+    other = next(other for other in OUTPUTS if other != key)
+    stranger = messages_of(world, other, shard)[0]
+    number = sequence_of(world, other, stranger[1])
+    record = (messages[0][0], rewritten(world, key, messages[0][1], lambda body: body.update(sequence=number)), stranger[2])
+    for place in (0, len(messages)):
+        told = Told(world, key, of_shard(shard, lambda m: m[:place] + [record] + m[place:]))
+        told.check(shard, foreign=1)
+        one, = told.anomalies
+        assert (one["sequence"], one["key"], one["offset"]) == (number, identity(stranger[2]), place)
+        assert one["detail"] == (f"row {number} is {identity(stranger[2])} of {world.topics[other]}" if place == 0 else
+                                 "the row with this number is another one")
+
+
+def test_a_foreign_record_hides_no_loss_and_spoils_no_order(world, shard):
+    """A number far ahead, twice, so that rows of many days stand behind it."""
+    messages = messages_of(world, "settlements", shard)
+    ahead = messages_of(world, "day_closes", shard)[-1]
+    number = sequence_of(world, "day_closes", ahead[1])
+    record = (messages[0][0], rewritten(world, "settlements", messages[0][1], lambda body: body.update(sequence=number)),
+              called(b"stranger", messages[0][2]))
+    told = Told(world, "settlements", of_shard(shard, lambda m: [m[0], record, record, *m[1:-1]]))
+    told.check(shard, foreign=2, lost=1)
+    told.check_one("lost", named(world, "settlements", shard, messages[-1]), None, "the outbox still has it")
+    assert told.others == []
+
+
+def test_another_number_of_a_row_is_told_as_such(world, shard):
+    """Neither lost nor foreign: it is there, with another number than its row in the table has."""
+    with tampered(world, "outbox", f"delete from settled.outbox where shard = {shard} and sequence <"
+                                   f" (select max(sequence) from settled.outbox where shard = {shard})"), \
+            tampered(world, "settlements", "update settled.settlements set sequence = 99999 where ctid ="
+                                               f" (select min(ctid) from settled.settlements where shard = {shard})"):
+        found = findings(world, status=1)
+        lines = audit(world).stdout.splitlines()
+    assert [each for each in found["differences"] if "kind" in each] == []
+    told = [each for each in found["differences"] if each["field"] == "sequence" and each["where"] != "outbox"]
+    assert [each["folded"] for each in told] == ["99999"]
+    assert any(line.endswith(f"sequence: published {told[0]['recorded']}, its row in PostgreSQL has 99999") for line in lines)
+
+
+def test_what_concerns_another_account_is_not_told(world, shard):
+    messages = messages_of(world, "settlements", shard)
+    mine = messages[0][0].decode()
+    other = next(m[0].decode() for m in messages if m[0] != messages[0][0])
+    told = Told(world, "settlements", of_shard(shard, lambda m: m[1:]), "--account", mine)
+    told.check(shard, lost=1)
+    told.check_one("lost", named(world, "settlements", shard, messages[0]), None, "a later row, ")
+    Told(world, "settlements", of_shard(shard, lambda m: m[1:]), "--account", other, status=0).check(shard)
+
+
+def test_days_that_are_not_asked_for_keep_their_order(world, shard):
+    """Their rows are not compared, but a row must not stand twice, nor out of its turn."""
+    messages = messages_of(world, "settlements", shard)
+    told = Told(world, "settlements", of_shard(shard, lambda m: [m[0], m[0], m[2], m[1], *m[3:]]), "--from", "2026-11-04")
+    told.check(shard, repeated=1, out_of_order=1)
+    told.check_one("repeated", named(world, "settlements", shard, messages[0]), 1, "stands before it")
+    told.check_one("out_of_order", named(world, "settlements", shard, messages[1]), 3, "it stands behind row ")
 
 
 # --- could not look ---
