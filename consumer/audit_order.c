@@ -12,6 +12,7 @@ enum { CHUNK_ROWS = 4096, WORD_BITS = 64 };
 struct order_chunk {
     int64_t number; // it has the rows from number * CHUNK_ROWS on
     uint64_t rows[CHUNK_ROWS / WORD_BITS];
+    int64_t offsets[CHUNK_ROWS / WORD_BITS]; // the lowest of each word's rows
 };
 
 struct order {
@@ -79,10 +80,20 @@ void order_take(struct order *order, int64_t sequence, int64_t offset)
     struct order_chunk *chunk = find_chunk(order, sequence / CHUNK_ROWS);
     if (!chunk) chunk = add_chunk(order, sequence / CHUNK_ROWS);
     int64_t bit = sequence % CHUNK_ROWS;
-    chunk->rows[bit / WORD_BITS] |= UINT64_C(1) << (bit % WORD_BITS);
+    uint64_t *rows = &chunk->rows[bit / WORD_BITS];
+    int64_t *lowest = &chunk->offsets[bit / WORD_BITS];
+    if (*rows == 0 || offset < *lowest) *lowest = offset;
+    *rows |= UINT64_C(1) << (bit % WORD_BITS);
     if (sequence <= order->highest) return;
     order->highest = sequence;
     order->highest_offset = offset;
+}
+
+int64_t order_near(const struct order *order, int64_t sequence)
+{
+    const struct order_chunk *chunk = find_chunk(order, sequence / CHUNK_ROWS);
+    assert(chunk);
+    return chunk->offsets[sequence % CHUNK_ROWS / WORD_BITS];
 }
 
 int64_t order_highest(const struct order *order)

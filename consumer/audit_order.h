@@ -1,5 +1,5 @@
 // Which rows of a shard one partition of an output topic has shown so far, and whether each came in its turn. Pure: an
-// audit feeds it what it reads. It keeps a bit a row, whatever numbers foreign records claim.
+// audit feeds it what it reads. It keeps two bits a row, whatever numbers foreign records claim.
 #pragma once
 
 #include <stdbool.h>
@@ -19,6 +19,8 @@ enum order_turn {
 // What a row with this number would be if it came now.
 enum order_turn order_turn(const struct order *order, int64_t sequence);
 void order_take(struct order *order, int64_t sequence, int64_t offset);
+// Of a row that stands already: an offset at or somewhat before its own.
+int64_t order_near(const struct order *order, int64_t sequence);
 
 // The highest row so far; 0: none.
 int64_t order_highest(const struct order *order);

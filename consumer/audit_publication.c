@@ -15,16 +15,16 @@ enum { NAME_SIZE = 256 };
 static const struct {
     const char *symbol, *column, *title, *meaning;
 } kinds[PUBLICATION_KINDS] = {
-    {"lost", "lost", "LOST",
+    {"lost", "lost", "LOST:",
      "recorded in PostgreSQL or given by the inputs, and not in the topic, though its turn to be published is over: "
      "subscribers never got it"},
-    {"repeated", "repeated", "REPEATED",
-     "the row stands in its topic more than once: who does not know records by ce_id counts it again"},
-    {"out_of_order", "out of order", "OUT OF ORDER",
+    {"repeated", "repeated",
+     "REPEATED:", "the row stands in its topic more than once: who does not know records by ce_id counts it again"},
+    {"out_of_order", "out of order", "OUT OF ORDER:",
      "the row stands on the wrong side of another row of its topic: who keeps the last record of an account may keep "
      "an "
      "old one"},
-    {"foreign", "foreign", "FOREIGN",
+    {"foreign", "foreign", "FOREIGN:",
      "settled did not write this record there: another program writes to the topic, or the topic or the database was "
      "changed"},
 };
@@ -136,7 +136,7 @@ static void print_kind(const struct publications *p, enum publication_kind kind)
 {
     char number[NUMBER_SIZE];
     int64_t found = p->found[kind], shown = found < PUBLICATION_EXAMPLES ? found : PUBLICATION_EXAMPLES;
-    printf("\n%s: %s, %s\n", kinds[kind].title, numbers_count(found, number), kinds[kind].meaning);
+    printf("\n%s %s, %s\n", kinds[kind].title, numbers_count(found, number), kinds[kind].meaning);
     for (int64_t i = 0; i < shown; i++) {
         const struct publication_example *example = &p->examples[kind][i];
         printf("  %s: %s: %s\n", example->where, example->row, example->detail);

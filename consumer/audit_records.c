@@ -71,12 +71,15 @@ static void tell_anomaly(struct messages *m, const struct topic_record *r, enum 
                                                  .detail = detail});
 }
 
+// Where the row stands already is known only as long as its day is in memory; later, only about where.
 static void tell_repeated(struct messages *m, const struct topic_record *r, const struct expected *first)
 {
-    char detail[DETAIL_SIZE] = "a record with this number stands before it";
-    if (first)
-        snprintf(detail, sizeof detail, "the row stands at %s/%" PRId32 "@%" PRId64 " already",
-                 output_topic(m, r->weighed.output), r->message->partition, first->offset);
+    char detail[DETAIL_SIZE];
+    const struct order *order = m->topics[r->weighed.output].order;
+    int64_t offset = first ? first->offset : order_near(order, r->weighed.number.sequence);
+    snprintf(detail, sizeof detail, "the row stands at %s/%" PRId32 "@%" PRId64 "%s already",
+             output_topic(m, r->weighed.output), r->message->partition, offset,
+             first ? "" : ", or somewhat behind it,");
     tell_anomaly(m, r, PUBLICATION_REPEATED, detail);
 }
 

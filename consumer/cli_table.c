@@ -154,10 +154,12 @@ const struct verb cli_verbs[] = {
      .run = cmd_audit,
      .summary = "fold the topics again and compare every table and output topic with what comes out",
      .about = "Reads the three topics from the recorded offsets, with the recorded cutoffs, verdicts, decisions and "
-              "parameters, settles each day again, and prints each difference with its account, day and field. It "
-              "writes nothing, needs only the role settled_auditor, and runs beside the daemon: what is recorded and "
-              "not yet published is pending. Ends with 0 when all is equal, 1 when something differs, 2 when it could "
-              "not look.",
+              "parameters, settles each day again, and prints each difference with its account, day and field. Of each "
+              "output topic and shard it says how many rows are published, which are lost, repeated or out of order, "
+              "and which records are foreign, with topic/partition@offset, number, account and id; a row that is "
+              "recorded and whose turn to be published is still to come is pending. It writes nothing, needs only the "
+              "role settled_auditor, and runs beside the daemon. Ends with 0 when all is equal, 1 when something "
+              "differs, 2 when it could not look.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = audit_options},
     {.name = "repair",

@@ -50,6 +50,19 @@ static void a_lower_one_is_late_and_the_same_one_again(void **state)
     assert_int_equal(order_highest_offset(order), 101);
 }
 
+static void where_about_a_row_stands_is_known(void **state)
+{
+    struct order *order = *state;
+    for (int64_t sequence = 1; sequence <= 9000; sequence++) order_take(order, sequence, 5000 + sequence);
+    for (int64_t sequence = 1; sequence <= 9000; sequence++) {
+        assert_true(order_near(order, sequence) <= 5000 + sequence);
+        assert_true(order_near(order, sequence) > 5000 + sequence - 65);
+    }
+    order_take(order, 9100, 7);
+    order_take(order, 9099, 20000);
+    assert_int_equal(order_near(order, 9100), 7);
+}
+
 // A number from outside may be any: it must neither cost memory nor be mistaken for one that is far from it.
 static void numbers_far_apart_are_told_apart(void **state)
 {
@@ -110,6 +123,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rising_numbers_are_in_turn, begin, end),
         cmocka_unit_test_setup_teardown(a_lower_one_is_late_and_the_same_one_again, begin, end),
+        cmocka_unit_test_setup_teardown(where_about_a_row_stands_is_known, begin, end),
         cmocka_unit_test_setup_teardown(numbers_far_apart_are_told_apart, begin, end),
         cmocka_unit_test_setup_teardown(many_that_are_far_apart_are_found_again, begin, end),
         cmocka_unit_test(a_row_is_pending_only_while_its_turn_may_come),
