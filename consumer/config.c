@@ -68,7 +68,7 @@ static bool is_section(const char *name)
 // "unknown key; did you mean NEAR?", or the list of what is known: keys of a section, or the sections.
 static void complain_unknown(struct loader *l, const char *where, const char *section, const char *name)
 {
-    const char *names[KEYS_MAX];
+    const char *names[KEYS_MAX] = {NULL};
     char reason[512], shown[NAME_SIZE];
     size_t count = 0;
     for (const struct config_key *k = config_keys; k->name; k++) {
