@@ -164,13 +164,15 @@ const struct verb cli_verbs[] = {
      .options = audit_options},
     {.name = "repair",
      .run = cmd_repair,
-     .summary = "bring back what the database lost in a fail-over, and the output topics still have",
+     .summary = "bring back what the database lost and the output topics have, and publish again what they lost",
      .about =
          "For 'Kafka holds rows up to sequence N, PostgreSQL only up to M', with all processes of the group stopped. "
          "Folds the inputs again from where the database stands, in the order in which the outputs were published; "
          "every row that comes out must be the published one, byte by byte, and the last one's chain hash that of the "
          "published position. Only when that is proven for all shards are rows written; else it says what differs, "
-         "and changes nothing but the shards' epochs. It can be run again after anything.",
+         "and changes nothing but the shards' epochs. Then it publishes again what the output topics have lost of what "
+         "was published, and settled.outbox still has (8 days): at the ends of their topics, so that subscribers read "
+         "them behind later rows. It can be run again after anything.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED},
     {.name = "schemas",
      .run = cmd_schemas,

@@ -17,7 +17,7 @@ enum {
     ALIVE_MS = 120000, // threads that did not go round for so long are stuck
     PROGRESS_MS = 5000,
     GROUP_MS = 5000, // beyond a session time-out: shards that did not come by then are another process's
-    REASON_SIZE = 256,
+    REASON_SIZE = SHARD_UNREADY_SIZE + 32,
 };
 
 struct loop {
@@ -52,9 +52,7 @@ static bool is_ready(struct run *run, char reason[REASON_SIZE])
     for (size_t i = 0; ready && i < run->worker_count; i++) {
         worker_status(run->workers[i], &status, shards);
         ready = status.ready;
-        if (!ready)
-            snprintf(reason, REASON_SIZE, "worker %zu %s", i,
-                     status.assignment == 0 ? "has no assignment yet" : "is not running all of its shards yet");
+        if (!ready) snprintf(reason, REASON_SIZE, "worker %zu: %s", i, status.unready);
     }
     if (ready && !run->shared.metrics->postgres_up) {
         ready = false;

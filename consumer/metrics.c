@@ -27,6 +27,10 @@ enum metric {
     OUTBOX_SEQUENCE,
     RELAY_PUBLISHED,
     RELAY_BACKLOG,
+    RELAY_TROUBLE,
+    RELAY_LOST_ROWS,
+    RELAY_SPENT,
+    RELAY_STRANGE,
     COMMIT_SECONDS,
     POSTGRES_UP,
     REGISTRY_UP,
@@ -64,8 +68,17 @@ static const struct {
     [MEMORY] = {"settled_fold_memory_bytes", "gauge", "shard", "Memory of the shard's state."},
     [OUTBOX_SEQUENCE] = {"settled_outbox_sequence", "gauge", "shard", "Sequence of the last committed output row."},
     [RELAY_PUBLISHED] = {"settled_relay_published_sequence", "gauge", "shard",
-                         "Sequence up to which outputs are known to be published."},
-    [RELAY_BACKLOG] = {"settled_relay_backlog_rows", "gauge", "shard", "Output rows committed and not yet published."},
+                         "Sequence up to which outputs were read back from their topics."},
+    [RELAY_BACKLOG] = {"settled_relay_backlog_rows", "gauge", "shard",
+                       "Output rows committed in PostgreSQL and not yet read back from their topics."},
+    [RELAY_TROUBLE] = {"settled_relay_trouble", "gauge", "shard",
+                       "1 while nothing can be published, or what was is not seen; the log and readiness say why."},
+    [RELAY_LOST_ROWS] = {"settled_relay_lost_rows_total", "counter", "shard",
+                         "Rows that output topics had acknowledged and then did not have; they were published again."},
+    [RELAY_SPENT] = {"settled_relay_producers_replaced_total", "counter", "shard",
+                     "Producers that were replaced since a copy of one of their requests could be under way."},
+    [RELAY_STRANGE] = {"settled_relay_strange_records_total", "counter", "shard, kind",
+                       "Records found in the output topics that should not be there: repeated, disordered or foreign."},
     [COMMIT_SECONDS] = {"settled_commit_duration_seconds", "histogram", "le",
                         "Duration of a step's commit in PostgreSQL."},
     [POSTGRES_UP] = {"settled_postgres_up", "gauge", "", "1 when the last call to PostgreSQL was answered."},
@@ -87,6 +100,7 @@ static const struct {
 };
 
 static const char *const result_names[RESULT_COUNT] = {"accepted", "duplicate", "rejected", "void"};
+static const char *const strange_names[STRANGE_KINDS] = {"repeated", "disordered", "foreign"};
 static const char *const phase_names[] = {"open", "grace", "held", "closing"};
 static const char *const stop_names[] = {
     [FOLD_CUT] = "cutoff",    [FOLD_AHEAD] = "clock",     [FOLD_FUTURE] = "future_record",
@@ -223,6 +237,12 @@ static int64_t shard_value(const struct shard_metrics *s, enum metric metric)
         return s->published;
     case RELAY_BACKLOG:
         return s->sequence - s->published;
+    case RELAY_TROUBLE:
+        return s->relay_trouble;
+    case RELAY_LOST_ROWS:
+        return s->lost_rows;
+    case RELAY_SPENT:
+        return s->spent_producers;
     default:
         assert(false);
         return 0;
@@ -231,8 +251,9 @@ static int64_t shard_value(const struct shard_metrics *s, enum metric metric)
 
 static void render_shards(const struct metrics *m, FILE *out)
 {
-    static const enum metric shown[] = {OPEN_DAY, DAYS_CLOSED,     SETTLEMENTS,     CALLS_HELD,
-                                        MEMORY,   OUTBOX_SEQUENCE, RELAY_PUBLISHED, RELAY_BACKLOG};
+    static const enum metric shown[] = {OPEN_DAY,      DAYS_CLOSED,     SETTLEMENTS,     CALLS_HELD,
+                                        MEMORY,        OUTBOX_SEQUENCE, RELAY_PUBLISHED, RELAY_BACKLOG,
+                                        RELAY_TROUBLE, RELAY_LOST_ROWS, RELAY_SPENT};
     for (size_t k = 0; k < sizeof shown / sizeof shown[0]; k++) {
         enum metric metric = shown[k];
         heading(out, metric);
@@ -243,6 +264,12 @@ static void render_shards(const struct metrics *m, FILE *out)
             fprintf(out, "%s{shard=\"%" PRId32 "\"} %" PRId64 "\n", table[metric].name, p, shard_value(s, metric));
         }
     }
+    heading(out, RELAY_STRANGE);
+    for (int32_t p = 0; p < m->partitions; p++)
+        for (int k = 0; k < STRANGE_KINDS; k++)
+            if (m->shards[p].state == SHARD_RUNNING)
+                fprintf(out, "%s{shard=\"%" PRId32 "\",kind=\"%s\"} %" PRId64 "\n", table[RELAY_STRANGE].name, p,
+                        strange_names[k], m->shards[p].strange[k]);
     heading(out, SHARD_STATE);
     for (int32_t p = 0; p < m->partitions; p++)
         fprintf(out, "%s{shard=\"%" PRId32 "\",state=\"%s\"} 1\n", table[SHARD_STATE].name, p,

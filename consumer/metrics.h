@@ -8,6 +8,8 @@
 
 enum record_result { RESULT_ACCEPTED, RESULT_DUPLICATE, RESULT_REJECTED, RESULT_VOID, RESULT_COUNT };
 
+enum strange_kind { STRANGE_REPEATED, STRANGE_DISORDERED, STRANGE_FOREIGN, STRANGE_KINDS };
+
 // Of one shard; written by the thread that owns it.
 struct shard_metrics {
     _Atomic(const void *) shown; // whose figures these are: each worker may hold the shard, parked or not revoked yet
@@ -23,6 +25,9 @@ struct shard_metrics {
     _Atomic int64_t calls_held, bytes_held;
     _Atomic int64_t days_closed, settlements;
     _Atomic int64_t sequence, published; // last outbox row; known to be published, -1: not known
+    _Atomic int relay_trouble; // 1: nothing can be published just now
+    _Atomic int64_t lost_rows, spent_producers; // of struct relay_status
+    _Atomic int64_t strange[STRANGE_KINDS];
 };
 
 enum { COMMIT_BUCKETS = 13 };

@@ -4,10 +4,10 @@
 #include "consumer/core/memory.h"
 #include "consumer/decoder.h"
 #include "consumer/io/clock.h"
-#include "consumer/io/published.h"
+#include "consumer/io/published_log.h"
 #include "consumer/io/scan.h"
 #include "consumer/io/store.h"
-#include "consumer/repair_message.h"
+#include "consumer/repair_lost.h"
 #include "consumer/schema_ids.h"
 
 #include <assert.h>
@@ -27,6 +27,7 @@ enum {
 struct plan_of_shard {
     struct shard_row row; // as claimed
     struct repaired repaired;
+    int64_t published; // rows up to here were published once
     uint8_t hash[32]; // of the last published row
 };
 
@@ -383,14 +384,36 @@ static int fence_relay(struct job *j, int32_t shard, struct error *e)
 {
     atomic_bool stop = false;
     struct publisher *publisher = NULL;
-    enum publish_result result = PUBLISH_ABORTED;
-    if (publisher_create(&j->publishing, shard, &stop, &publisher, e)) return -1;
-    for (int i = 0; i < TRIES && result == PUBLISH_ABORTED; i++) {
+    enum publish_result result = PUBLISH_WAITING;
+    if (publisher_create(&j->publishing, shard, false, &stop, &publisher, e)) return -1;
+    for (int i = 0; i < TRIES && result == PUBLISH_WAITING; i++) {
         if (i > 0) wait_a_little();
         result = publisher_init(publisher, e);
     }
     publisher_destroy(publisher);
     return result == PUBLISH_OK ? 0 : -1;
+}
+
+static void no_news(void *context)
+{
+    (void)context;
+}
+
+// The highest sequence that stands in the topics.
+static enum published_result read_topics(struct job *j, int32_t shard, int64_t mark, int64_t *n, struct error *e)
+{
+    struct published_reader *reader = NULL;
+    struct published_log *log = NULL;
+    enum published_result result = PUBLISHED_UNAVAILABLE;
+    const atomic_bool stop = false;
+    bool whole_logs;
+    if (published_reader_create(&j->publishing, &reader, e) == 0 &&
+        published_log_open(reader, shard, mark, no_news, NULL, &log, e) == 0)
+        result = published_log_read(log, mark, &stop, &whole_logs, e);
+    if (result == PUBLISHED_FOUND) *n = published_log_rows(log)->highest;
+    published_log_close(log);
+    published_reader_destroy(reader);
+    return result;
 }
 
 // *known: with the hash of row n, which proves what is folded again.
@@ -405,9 +428,9 @@ static int find_published(struct job *j, int32_t shard, struct plan_of_shard *pl
     }
     if (result == PUBLISHED_UNKNOWN || (result == PUBLISHED_FOUND && !*known)) {
         *known = false;
-        result = published_tails(&j->publishing, shard, &stop, &n, e);
+        result = read_topics(j, shard, plan->row.relayed, &n, e);
     }
-    plan->repaired.to = n;
+    plan->repaired.to = plan->published = n;
     return result == PUBLISHED_FOUND ? 0 : -1;
 }
 
@@ -479,6 +502,26 @@ static int open_job(struct job *j, struct error *e)
     return 0;
 }
 
+// The database has every published row by now.
+static int publish_lost(struct job *j, int32_t shard, struct error *e)
+{
+    struct plan_of_shard *plan = &j->shards[shard];
+    struct repaired *r = &plan->repaired;
+    const struct repair_lost_options options = {
+        .publishing = &j->publishing,
+        .store = j->store,
+        .reader = j->reader,
+        .cluster_id = j->deployment->cluster_id,
+        .partitions = j->deployment->policy.fixed.partitions,
+        .shard = shard,
+        .epoch = plan->row.epoch,
+        .published = plan->published,
+    };
+    if (repair_lost(&options, &r->again, &r->again_first, &r->again_last, e) == 0) return 0;
+    error_context(e, "shard %" PRId32, shard);
+    return -1;
+}
+
 static int repair_shards(struct job *j, repair_visit *visit, void *context, struct error *e)
 {
     int32_t partitions = j->deployment->policy.fixed.partitions;
@@ -490,6 +533,7 @@ static int repair_shards(struct job *j, repair_visit *visit, void *context, stru
         for (int32_t shard = 0; shard < partitions; shard++) {
             const struct repaired *repaired = &j->shards[shard].repaired;
             if (repaired->to > repaired->from && walk_shard(j, shard, writing != 0, e)) return -1;
+            if (writing && publish_lost(j, shard, e)) return -1;
             if (writing) visit(context, repaired);
         }
     return 0;

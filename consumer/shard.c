@@ -135,6 +135,12 @@ static void count_fold(struct shard *shard, const struct relay_status *relay, in
     m->bytes_held = (int64_t)fold_memory(shard->fold);
     m->sequence = shard->row.chain.sequence;
     m->published = relay->published;
+    m->relay_trouble = relay->error.kind != ERROR_NONE;
+    m->lost_rows = relay->lost_rows;
+    m->spent_producers = relay->spent_producers;
+    m->strange[STRANGE_REPEATED] = relay->strange.repeated;
+    m->strange[STRANGE_DISORDERED] = relay->strange.disordered;
+    m->strange[STRANGE_FOREIGN] = relay->strange.foreign;
 }
 
 // ---- whose it is ----
@@ -351,6 +357,29 @@ const struct error *shard_error(const struct shard *shard)
 struct fold *shard_fold(struct shard *shard)
 {
     return shard->fold;
+}
+
+const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE])
+{
+    struct relay_status relay = shard->host->relay_status(shard->host->context, shard->id);
+    const struct published_strange *strange = &relay.strange;
+    if (shard->state != SHARD_RUNNING)
+        snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 " is %s", shard->id, shard_state_name(shard->state));
+    else if (relay.error.kind != ERROR_NONE)
+        snprintf(out, SHARD_UNREADY_SIZE, "publishing: %s", relay.error.text);
+    else if (relay.published < 0)
+        snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 ": what is published is not read yet", shard->id);
+    else if (strange->repeated + strange->disordered + strange->foreign > 0)
+        snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 ": %s; look at it with settled audit, then restart",
+                 shard->id, strange->last);
+    else if (relay.lost_rows > 0)
+        snprintf(out, SHARD_UNREADY_SIZE,
+                 "shard %" PRId32 ": the output topics had lost %" PRId64 " rows, which were published again; look for "
+                 "the cause, run settled audit, then restart",
+                 shard->id, relay.lost_rows);
+    else
+        return NULL;
+    return out;
 }
 
 bool shard_drained(const struct shard *shard, bool *held)

@@ -53,7 +53,7 @@ struct shard_host {
     // as long as the shards do.
     enum store_result (*refresh_policy)(void *context, struct error *e);
     const struct policy *(*policy)(void *context);
-    void (*relay_add)(void *context, int32_t shard, int64_t epoch);
+    void (*relay_add)(void *context, int32_t shard, int64_t epoch, int64_t mark);
     void (*relay_remove)(void *context, int32_t shard);
     void (*relay_wake)(void *context, int32_t shard, int64_t sequence);
     struct relay_status (*relay_status)(void *context, int32_t shard);
@@ -97,6 +97,10 @@ const struct error *shard_error(const struct shard *shard); // HALTED: why
 // run.max_calls_held is reached: says so in *e (ERROR_CONFIG), with what would be enough for what is known to come.
 void shard_say_full(const struct metrics *metrics, int64_t held, int64_t most, struct error *e);
 struct fold *shard_fold(struct shard *shard); // NULL while there is none
+// NULL when the shard does all of its work: reads, commits and publishes. Else `out`, which says what it does not, or what
+// an operator has to look at before the process is started again.
+enum { SHARD_UNREADY_SIZE = ERROR_TEXT_SIZE + 64 };
+const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE]);
 // In a drain: all that is due is settled and published. *held: an operator has to decide before it can be.
 bool shard_drained(const struct shard *shard, bool *held);
 // Committed positions, for lag tools. False while there are none.

@@ -142,7 +142,7 @@ void shard_locate(struct shard *shard, int64_t mono_ms)
         if (!shard_answered(shard, result, mono_ms, "restore", &e)) return;
     }
     fault_point(shard_restored);
-    host->relay_add(host->context, shard->id, row.epoch);
+    host->relay_add(host->context, shard->id, row.epoch, row.relayed);
     start_reading(shard, !keep);
     shard->requests_at = mono_ms;
 }

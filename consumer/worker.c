@@ -149,9 +149,9 @@ static const struct policy *host_policy(void *context)
     return &current_deployment(context)->policy;
 }
 
-static void host_relay_add(void *context, int32_t shard, int64_t epoch)
+static void host_relay_add(void *context, int32_t shard, int64_t epoch, int64_t mark)
 {
-    relay_add(((struct worker *)context)->relay, shard, epoch);
+    relay_add(((struct worker *)context)->relay, shard, epoch, mark);
 }
 
 static void host_relay_remove(void *context, int32_t shard)
@@ -337,7 +337,9 @@ static void refresh_figures(struct worker *worker, int64_t mono_ms)
 static void tell_status(struct worker *worker, int64_t mono_ms)
 {
     struct error e;
-    bool ready = worker->assignment > 0 && !worker->unconfirmed, drained = ready, held = false;
+    bool running = worker->assignment > 0 && !worker->unconfirmed, drained = running, held = false;
+    char unready[SHARD_UNREADY_SIZE];
+    const char *why = running ? NULL : "it has no assignment yet";
     bool failed = intake_failed(worker->intake, &e);
     for (int32_t p = 0; p < worker->shared->partitions; p++) {
         struct shard *shard = worker->shards[p];
@@ -348,7 +350,8 @@ static void tell_status(struct worker *worker, int64_t mono_ms)
         }
         if (!worker->assigned[p]) continue;
         bool shard_held;
-        ready = ready && shard_state(shard) == SHARD_RUNNING;
+        running = running && shard_state(shard) == SHARD_RUNNING;
+        if (!why) why = shard_unready(shard, unready);
         drained = drained && shard_drained(shard, &shard_held);
         held = held || (drained && shard_held);
     }
@@ -356,8 +359,9 @@ static void tell_status(struct worker *worker, int64_t mono_ms)
     int64_t polled = intake_heartbeat(worker->intake);
     pthread_mutex_lock(&worker->lock);
     worker->status.assignment = worker->assignment;
-    worker->status.ready = ready;
-    worker->status.drained = drained && ready;
+    worker->status.ready = !why;
+    snprintf(worker->status.unready, sizeof worker->status.unready, "%s", why ? why : "");
+    worker->status.drained = drained && running;
     worker->status.held = held;
     worker->status.heartbeat = polled < mono_ms ? polled : mono_ms;
     memcpy(worker->owned, worker->assigned, (size_t)worker->shared->partitions * sizeof *worker->owned);

@@ -47,7 +47,8 @@ struct worker_status {
     bool failed; // *error says why; the process ends
     struct error error;
     uint64_t assignment; // rises with each; 0: none yet
-    bool ready; // assigned, and every shard is running
+    bool ready; // assigned, and every shard reads, commits and publishes
+    char unready[SHARD_UNREADY_SIZE]; // why not
     bool drained; // ready, and every shard is drained
     bool held; // of a drained shard: it waits for an operator
     int64_t heartbeat; // monotonic ms at which both threads last went round

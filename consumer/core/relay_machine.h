@@ -1,18 +1,29 @@
 // What the relay of one shard does next. Pure: no I/O, no clock, no allocation; the daemon drives it against librdkafka
 // and PostgreSQL, a simulator against models of both. One action is under way at a time, and answered by one event.
 //
-//             ┌───────────── broken, outcome unknown ◄──────────────┐
-//             ▼                                                     │
-//  ─► CREATE ─► INIT ─► POSITION ─► VERIFY ─► IDLE ─► PUBLISH ──────┤        HALTED ◄─ what an operator must mend
-//       ▲                  │ ▲        │  ▲      ▲      │   ▲        │
-//       │          unknown ▼ │        │  │      └─ MARK ◄──┘        │
-//       │                TAILS ◄──────┘  └── no row there           │
-//       │                     behind the mark                       ▼
-//       └──────────────────────────── kept ◄── EPOCH ◄── fenced, fatal      EPOCH, VERIFY, MARK ──► LOST
+//        ┌──────────── committed by a spent producer; aborted; outcome unknown; not read back in time ◄───────┐
+//        ▼                                                                                                    │
+//  ─► CREATE ─► INIT ─► POSITION ─► TOPICS ─► VERIFY ─► IDLE ◄──────────────► PUBLISH ────────────────────────┤
+//        ▲                                     ▲  no row │  read back ┌──────────┘ │ fenced, fatal
+//        │                                     └── there ┘            ▼            ▼
+//        └───────────────────────────── kept ◄───────────────────── MARK         EPOCH
 //
-// The order is what makes it exactly once: the owner raised the epoch; a fresh producer's init_transactions ends what any
-// earlier producer of the shard had under way; only then n, "published up to", is read from Kafka, and checked against the
-// row n that PostgreSQL has; then rows n+1.. go out in transactions that carry the new n with them.
+//  VERIFY, MARK, EPOCH ──► LOST: the shard is another's.   Any but IDLE ──► HALTED: an operator must mend it.
+//
+// The adversary. A client whose connection breaks sends its requests again, and tells nobody. A copy that the network still
+// holds may arrive later, and Kafka applies it to whatever transaction the same producer epoch has open then: a late
+// EndTxn ends a transaction that has only half of its rows, a late TxnOffsetCommit puts the position back. Three rules stand
+// against it, and each of them holds without the other two:
+//
+//   1. No request of one transaction can touch another. A transaction begins only in an epoch all of whose requests were
+//      sent once and answered well, so that no copy of one can be under way. A producer of which that is not known is
+//      spent: a fresh one is made at once, also when nothing waits, and its init_transactions raises the epoch, by which
+//      every copy is refused from then on. An abort spends its producer always, since what led to it is seldom known.
+//   2. Rows go first, and are acknowledged before the position is sent. A transaction that somebody ends early has a
+//      position only if it has all of its rows.
+//   3. The topics are the truth. What is published is what a read_committed reader finds there: after each
+//      init_transactions the topics are read from the mark to their ends, and rows go out from the first that is missing.
+//      The mark in PostgreSQL follows only what was read back.
 #pragma once
 
 #include "pricing/error.h"
@@ -23,12 +34,12 @@
 enum relay_state {
     RELAY_CREATE, // a fresh producer is needed
     RELAY_INIT, // its init_transactions
-    RELAY_POSITION, // n is to be read from the pseudo group
-    RELAY_TAILS, // n is unknown there, or behind the mark: it is to be read from the ends of the topics
-    RELAY_VERIFY, // n is to be compared with PostgreSQL
-    RELAY_IDLE, // everything known is published
+    RELAY_POSITION, // the position of the pseudo group is to be read
+    RELAY_TOPICS, // the topics are to be read, from the mark to their ends
+    RELAY_VERIFY, // both are to be compared with PostgreSQL
+    RELAY_IDLE, // nothing is to be sent, or too much of what was sent is not read back yet
     RELAY_PUBLISH, // rows above n are to go out
-    RELAY_MARK, // PostgreSQL is to be told n
+    RELAY_MARK, // PostgreSQL is to be told what was read back
     RELAY_EPOCH, // fenced: whose is the shard?
     RELAY_LOST, // another's: for good
     RELAY_HALTED, // an operator must mend what `trouble` says: for good
@@ -36,33 +47,35 @@ enum relay_state {
 };
 
 enum relay_action {
-    RELAY_DO_WAIT, // until the instant given, or a ROWS event
+    RELAY_DO_WAIT, // until the instant given, or a ROWS or READ_BACK event
     RELAY_DO_CREATE, // destroy the producer if there is one, make a fresh one
     RELAY_DO_INIT,
     RELAY_DO_READ_POSITION,
-    RELAY_DO_READ_TAILS,
-    RELAY_DO_VERIFY, // check the epoch; read last sequence, mark, and the hash of row n
-    RELAY_DO_PUBLISH, // rows n+1.., which chain from `hash`, in one transaction
-    RELAY_DO_MARK,
+    RELAY_DO_READ_TOPICS, // from row `marked` to their ends, as they are asked for now
+    RELAY_DO_VERIFY, // check the epoch; read last sequence, mark, and the hashes of rows `n` and `position`
+    RELAY_DO_PUBLISH, // rows n+1.., which chain from `hash`, less those that stand there, in one transaction
+    RELAY_DO_MARK, // row `read_back`
     RELAY_DO_CHECK_EPOCH,
     RELAY_DO_STOP, // lost or halted: destroy the producer; nothing more comes
 };
 
 enum relay_event_kind {
     RELAY_ON_ROWS, // rows up to `n` are committed; in any state
+    RELAY_ON_READ_BACK, // rows up to `n` stand in the topics; told in each turn of IDLE and PUBLISH, also without news
     RELAY_ON_CREATED,
     RELAY_ON_INITIALISED,
     RELAY_ON_POSITION, // n, and the hash of row n; without one it is not the relay's own, and as good as unknown
     RELAY_ON_POSITION_UNKNOWN,
-    RELAY_ON_TAILS, // n: the highest sequence; 0: all four are empty
-    RELAY_ON_VERIFIED, // n: the last row in PostgreSQL; mark; has_hash: row n is there
-    RELAY_ON_COMMITTED, // n, hash: of the last row of the transaction
+    RELAY_ON_TOPICS, // n: every row above the mark up to n stands there; highest, whole_logs
+    RELAY_ON_VERIFIED, // n: the last row in PostgreSQL; mark; hash of row n, and position_hash, if they are there
+    RELAY_ON_COMMITTED, // n, hash: of the last row of the transaction; spent
     RELAY_ON_NOTHING, // no row above n, nothing was sent
     RELAY_ON_MARKED,
     RELAY_ON_KEPT, // the epoch is still ours
     RELAY_ON_LOST, // the epoch is another's
-    RELAY_ON_FAILED, // nothing was changed, or the transaction is known to be aborted: the same again, later
-    RELAY_ON_BROKEN, // the producer is of no use any more, a transaction's outcome may be unknown
+    RELAY_ON_FAILED, // nothing was sent: the same again, later
+    RELAY_ON_ABORTED, // nothing of the transaction will ever be seen
+    RELAY_ON_BROKEN, // the producer is of no use any more, a transaction's outcome may be unknown; or nothing can be read back
     RELAY_ON_FENCED, // the producer is fenced or in a fatal state
     RELAY_ON_IMPOSSIBLE, // trying again cannot help: halt
     RELAY_EVENTS
@@ -74,9 +87,12 @@ struct relay_event {
     enum relay_event_kind kind;
     int64_t now_ms; // rising; only differences count
     int64_t n, mark;
-    bool has_hash;
-    uint8_t hash[RELAY_HASH_SIZE];
-    const struct error *error; // why: FAILED, BROKEN, FENCED, IMPOSSIBLE; else NULL
+    int64_t highest; // TOPICS: the highest sequence that stands there; 0: none
+    bool whole_logs; // TOPICS: each log reaches back to the mark, so a row that is not there is not published
+    bool spent; // COMMITTED: a request of the producer was sent twice, or not answered well
+    bool has_hash, has_position_hash;
+    uint8_t hash[RELAY_HASH_SIZE], position_hash[RELAY_HASH_SIZE];
+    const struct error *error; // why: FAILED, ABORTED, BROKEN, FENCED, IMPOSSIBLE; else NULL
 };
 
 struct relay_machine {
@@ -84,22 +100,35 @@ struct relay_machine {
     int32_t shard;
     bool initialised; // the present producer's init_transactions is done
     bool known; // n is checked against PostgreSQL since then; `hash` is that of row n
-    bool from_tails; // n comes from the tails
-    bool has_hash; // hash is set
     int64_t n; // published up to; -1: not read since the producer was made
     uint8_t hash[RELAY_HASH_SIZE];
+    int64_t position; // that the pseudo group had when the producer was made; -1: unknown
+    uint8_t position_hash[RELAY_HASH_SIZE];
+    int64_t highest; // that stood in the topics then
+    bool whole_logs; // which reached back to the mark
+    int64_t claimed; // Kafka has ever said that rows up to here are committed
+    // Rows up to here were read in the topics, or have expired there: after VERIFIED they, and no others, are to be taken
+    // as read. Those from here to n are committed, and still to be seen.
+    int64_t read_back;
+    int64_t unread_since_ms; // n is above read_back, and nothing was read back since
     int64_t wanted; // rows up to here are in PostgreSQL
-    int64_t floor; // n cannot be lower: the highest mark or commit seen
-    int64_t marked; // what PostgreSQL knows
+    int64_t marked; // what PostgreSQL knows to be published
     uint32_t failures; // since the last success: sets the pause
+    enum relay_state pausing; // the state that waits
     int64_t not_before_ms;
     struct error trouble; // of the halt, or the last trouble; kind ERROR_NONE when all is well
 };
 
-enum { RELAY_PAUSE_MIN_MS = 50, RELAY_PAUSE_MAX_MS = 10000 };
+enum {
+    RELAY_PAUSE_MIN_MS = 50,
+    RELAY_PAUSE_MAX_MS = 10000,
+    RELAY_UNREAD_ROWS = 60000, // so many may be committed and not read back
+    RELAY_UNREAD_MS = 10000, // when nothing is read back for so long, the topics are read anew
+};
 
-void relay_machine_start(struct relay_machine *m, int32_t shard);
-// What to do at now_ms; *until_ms (of WAIT): INT64_MAX when only rows can end it.
+// `mark`: PostgreSQL has it that rows up to here are published; 0: none.
+void relay_machine_start(struct relay_machine *m, int32_t shard, int64_t mark);
+// What to do at now_ms; *until_ms (of WAIT): INT64_MAX when only an event can end it.
 enum relay_action relay_machine_next(const struct relay_machine *m, int64_t now_ms, int64_t *until_ms);
-// The answer to the action, or ROWS. An event that the state cannot have is a programming error and asserts.
+// The answer to the action, or ROWS, or READ_BACK. An event that the state cannot have is a programming error and asserts.
 void relay_machine_on(struct relay_machine *m, const struct relay_event *event);

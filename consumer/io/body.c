@@ -34,37 +34,52 @@ void body_form_destroy(struct body_form *form)
     free(form);
 }
 
-int body_number(const struct body_form *form, struct slice body, struct body_number *out, struct error *e)
+// Reads fields up to the sequence, or with `whole` all of them.
+static int read_number(const struct body_form *form, struct wire *wire, bool whole, struct body_number *out,
+                       struct error *e)
 {
     const struct avsc *schema = form->schema;
     const struct avsc_type *record = &schema->types[schema->root];
     const struct shapes shapes = {schema->shapes, schema->links};
-    const uint8_t *start = (const uint8_t *)body.data;
-    struct wire wire = {start, start + body.size, "no body"};
+    const uint8_t *start = wire->at;
     int64_t shard = -1;
     *out = (struct body_number){.sequence = -1};
-    for (uint32_t i = 0; i < record->count; i++) {
+    for (uint32_t i = 0; i < record->count && (whole || out->size == 0); i++) {
         const struct avsc_member *field = &schema->members[record->first + i];
-        const uint8_t *at = wire.at;
+        const uint8_t *at = wire->at;
         bool sequence = strcmp(field->name, "sequence") == 0, good;
         if (sequence)
-            good = wire_long(&wire, &out->sequence);
+            good = wire_long(wire, &out->sequence);
         else if (strcmp(field->name, "shard") == 0)
-            good = wire_long(&wire, &shard);
+            good = wire_long(wire, &shard);
         else
-            good = skip_value(&shapes, field->type, &wire, 0);
-        if (!good) return error_set(e, ERROR_CONFIG, "%s at byte %td", wire.fault, wire.at - start);
+            good = skip_value(&shapes, field->type, wire, 0);
+        if (!good) return error_set(e, ERROR_CONFIG, "%s at byte %td", wire->fault, wire->at - start);
         if (sequence) {
             out->at = (size_t)(at - start);
-            out->size = (size_t)(wire.at - at);
+            out->size = (size_t)(wire->at - at);
         }
     }
-    if (wire.at != wire.end) return error_set(e, ERROR_CONFIG, "%zu bytes are left over", wire_left(&wire));
+    if (whole && wire->at != wire->end) return error_set(e, ERROR_CONFIG, "%zu bytes are left over", wire_left(wire));
     if (shard < 0 || shard > INT32_MAX || out->sequence <= 0)
         return error_set(e, ERROR_CONFIG, "shard %" PRId64 ", sequence %" PRId64 " are impossible", shard,
                          out->sequence);
     out->shard = (int32_t)shard;
     return 0;
+}
+
+int body_number(const struct body_form *form, struct slice body, struct body_number *out, struct error *e)
+{
+    const uint8_t *start = (const uint8_t *)body.data;
+    struct wire wire = {start, start + body.size, "no body"};
+    return read_number(form, &wire, true, out, e);
+}
+
+int body_sequence(const struct body_form *form, struct slice body, struct body_number *out, struct error *e)
+{
+    const uint8_t *start = (const uint8_t *)body.data;
+    struct wire wire = {start, start + body.size, "no body"};
+    return read_number(form, &wire, false, out, e);
 }
 
 // ---- fields ----

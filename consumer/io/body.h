@@ -17,6 +17,9 @@ struct body_number {
 // Reads a body without framing, whole. ERROR_CONFIG: it is none of this record; says why and at which byte.
 int body_number(const struct body_form *form, struct slice body, struct body_number *out, struct error *e);
 
+// The same of a body that may go on behind the sequence: a newer program's may have further fields there.
+int body_sequence(const struct body_form *form, struct slice body, struct body_number *out, struct error *e);
+
 // Every field of a body that body_number takes, in order: "lines[1].amount" and its value as people write it.
 typedef void body_visit(void *context, const char *path, const char *text);
 void body_fields(const struct body_form *form, struct slice body, body_visit *visit, void *context);

@@ -1,8 +1,13 @@
 #include "consumer/io/client.h"
 
+#include "consumer/io/clock.h"
 #include "consumer/io/log.h"
 
+#include <inttypes.h>
 #include <string.h>
+#include <time.h>
+
+enum { RETRY_MS = 100 };
 
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
@@ -128,4 +133,41 @@ int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int
         *out = found->partition_cnt;
     rd_kafka_metadata_destroy(metadata);
     return failed;
+}
+
+// NULL: all are known; else the topic of which that is not so, and why.
+static const char *ask_ends(rd_kafka_t *client, size_t count, const char *const *topics, int32_t partition,
+                            int64_t which, int timeout_ms, int64_t *out, rd_kafka_resp_err_t *why)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) rd_kafka_topic_partition_list_add(list, topics[i], partition)->offset = which;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(client, list, timeout_ms);
+    const char *topic = topics[0];
+    for (size_t i = 0; i < count && !code; i++) {
+        const rd_kafka_topic_partition_t *found = rd_kafka_topic_partition_list_find(list, topics[i], partition);
+        topic = topics[i];
+        code = found->err;
+        out[i] = found->offset;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    *why = code;
+    return code ? topic : NULL;
+}
+
+int client_ends(rd_kafka_t *client, size_t count, const char *const *topics, int32_t partition, int64_t which,
+                int timeout_ms, int64_t *out, struct error *e)
+{
+    int64_t until = clock_monotonic_ms() + timeout_ms;
+    rd_kafka_resp_err_t why;
+    const char *topic;
+    while ((topic = ask_ends(client, count, topics, partition, which, timeout_ms, out, &why)) &&
+           clock_monotonic_ms() < until) {
+        int32_t partitions;
+        struct error moving;
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
+        (void)client_partitions(client, topic, timeout_ms, &partitions, &moving); // learns the leaders
+    }
+    if (!topic) return 0;
+    return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 ": the log's ends are not known: %s; check the brokers", topic,
+                     partition, rd_kafka_err2str(why));
 }

@@ -1,7 +1,8 @@
-// How far a shard is published, as Kafka tells it: the pseudo group's committed offset, or, where that has expired or was
-// deleted, the ends of the four output topics. To be asked only after init_transactions: then nothing is under way.
+// How far a shard is published, as Kafka tells it: the pseudo group's committed offset. To be asked only after
+// init_transactions: then nothing of the shard is under way. published_log.h reads what stands in the topics.
 #pragma once
 
+#include "consumer/io/body.h"
 #include "consumer/io/publisher.h"
 
 enum published_result {
@@ -16,11 +17,8 @@ enum published_result {
 enum published_result published_position(const struct publisher_options *options, int32_t shard,
                                          const atomic_bool *stop, int64_t *n, bool *has_hash, uint8_t hash[32],
                                          struct error *e);
-// The highest sequence among the last committed records of partition `shard` of the four topics; 0: there is none.
-enum published_result published_tails(const struct publisher_options *options, int32_t shard, const atomic_bool *stop,
-                                      int64_t *n, struct error *e);
 
-// Reads `shard` and `sequence` from a framed message of an output topic. Fields may be added behind them, so a newer or
-// older writer's record reads as well.
-int published_sequence(enum output output, const void *value, size_t size, int32_t *shard, int64_t *sequence,
+// Reads `shard` and `sequence` from a framed message of an output topic, whose form is given. Fields may be added behind
+// them, so a newer or older writer's record reads as well. Errors (ERROR_CONFIG): it is none that settled wrote.
+int published_sequence(const struct body_form *form, const void *value, size_t size, int32_t *shard, int64_t *sequence,
                        struct error *e);

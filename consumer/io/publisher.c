@@ -1,6 +1,7 @@
 #include "consumer/io/publisher.h"
 #include "consumer/io/clock.h"
 #include "consumer/io/fault.h"
+#include "consumer/io/sent_requests.h"
 
 #include "pricing/calendar.h"
 
@@ -29,9 +30,11 @@ struct publisher {
     const atomic_bool *stop;
     rd_kafka_t *producer;
     rd_kafka_topic_t *topics[OUTPUT_COUNT];
+    struct sent_requests requests;
     char ce_source[CE_SOURCE_SIZE];
     char ce_types[OUTPUT_COUNT][64];
-    bool alone; // each row of this transaction is in a batch of its own
+    bool alone; // each row is in a batch of its own
+    bool acknowledged; // every row of the transaction
     // A call that may hang, on a thread of its own
     pthread_mutex_t lock; // of calling, orphaned, outcome
     pthread_cond_t returned;
@@ -112,6 +115,7 @@ static int open_producer(struct publisher *p, struct error *e)
         {"delivery.report.only.error", "true"},
         {"allow.auto.create.topics", "false"},
         {"client.id", id},
+        {"batch.num.messages", p->alone ? "1" : "10000"},
     };
     const struct client_properties ours = {sizeof defaults / sizeof defaults[0], defaults};
     rd_kafka_conf_t *conf = client_conf(&ours, &p->options->properties, e);
@@ -124,11 +128,12 @@ static int open_producer(struct publisher *p, struct error *e)
     }
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_opaque(conf, p);
+    sent_requests_watch(conf, &p->requests);
     p->producer = client_create(RD_KAFKA_PRODUCER, conf, e);
     return p->producer ? 0 : -1;
 }
 
-int publisher_create(const struct publisher_options *options, int32_t shard, const atomic_bool *stop,
+int publisher_create(const struct publisher_options *options, int32_t shard, bool alone, const atomic_bool *stop,
                      struct publisher **out, struct error *e)
 {
     struct publisher *p = calloc(1, sizeof *p);
@@ -136,6 +141,7 @@ int publisher_create(const struct publisher_options *options, int32_t shard, con
     p->options = options;
     p->shard = shard;
     p->stop = stop;
+    p->alone = alone;
     pthread_mutex_init(&p->lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -188,8 +194,8 @@ void publisher_poll(struct publisher *p)
 }
 
 // Takes the error. What the text is about: "what: librdkafka's words".
-static enum publish_result judge(struct publisher *p, rd_kafka_error_t *error, const char *what,
-                                 enum publish_result otherwise, struct error *e)
+static enum publish_result take_error(struct publisher *p, rd_kafka_error_t *error, const char *what,
+                                      enum publish_result otherwise, struct error *e)
 {
     bool fatal = rd_kafka_error_is_fatal(error);
     error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": %s: %s (%s)", p->shard, what, rd_kafka_error_string(error),
@@ -218,7 +224,11 @@ enum publish_result publisher_init(struct publisher *p, struct error *e)
     fault_point(init_after);
     if (!error) return PUBLISH_OK;
     bool resumable = rd_kafka_error_is_retriable(error);
-    return judge(p, error, "cannot begin to publish", resumable ? PUBLISH_ABORTED : PUBLISH_BROKEN, e);
+    bool unfinished = rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS;
+    const char *what = unfinished ? "cannot begin to publish, since the transaction before is not finished by its "
+                                    "coordinator (a partition of it may have no leader)"
+                                  : "cannot begin to publish";
+    return take_error(p, error, what, resumable ? PUBLISH_WAITING : PUBLISH_BROKEN, e);
 }
 
 static enum publish_result refused(const struct publisher *p, struct error *e)
@@ -244,7 +254,7 @@ static enum publish_result give_up(struct publisher *p, struct error *e)
     struct error why;
     rd_kafka_error_t *error = resume(p, rd_kafka_abort_transaction, PATIENCE_MS);
     if (error) {
-        enum publish_result result = judge(p, error, "cannot abort a transaction", PUBLISH_BROKEN, &why);
+        enum publish_result result = take_error(p, error, "cannot abort a transaction", PUBLISH_BROKEN, &why);
         // Whatever becomes of the producer: what a new one would meet again is to be said, and ends it.
         enum publish_result refusal = p->refusal ? refused(p, e) : PUBLISH_OK;
         if (refusal == PUBLISH_IMPOSSIBLE || refusal == PUBLISH_SPLIT) return refusal;
@@ -294,7 +304,7 @@ static rd_kafka_error_t *send_row(struct publisher *p, const struct outbox_row *
     return rd_kafka_produceva(p->producer, parts, sizeof parts / sizeof parts[0]);
 }
 
-// Queues one row, waiting while the queue is full, and until it is delivered when it goes alone.
+// Queues one row, waiting while the queue is full.
 static rd_kafka_error_t *queue_row(struct publisher *p, const struct outbox_row *row)
 {
     int64_t until = clock_monotonic_ms() + PATIENCE_MS;
@@ -304,38 +314,51 @@ static rd_kafka_error_t *queue_row(struct publisher *p, const struct outbox_row 
         rd_kafka_error_destroy(error);
         rd_kafka_poll(p->producer, 50);
     }
-    if (error) return error;
-    if (p->alone)
-        while (rd_kafka_flush(p->producer, SLICE_MS) != RD_KAFKA_RESP_ERR_NO_ERROR && may_wait(p, until)) continue;
-    return NULL;
+    return error;
 }
 
-enum publish_result publisher_begin(struct publisher *p, const struct outbox_row *rows, size_t count, bool alone,
+static enum publish_result refuse_row(struct publisher *p, const struct outbox_row *row, rd_kafka_error_t *error,
+                                      struct error *e)
+{
+    rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !p->refusal) { // beyond the client's own message.max.bytes
+        p->refusal = code;
+        p->refused_sequence = row->sequence;
+        p->refused_size = row->key.size + row->body.size + FRAMING_SIZE;
+        snprintf(p->refused_topic, sizeof p->refused_topic, "%s", p->options->topics[row->output]);
+    }
+    enum publish_result result = take_error(p, error, "cannot queue a row", PUBLISH_ABORTED, e);
+    return result == PUBLISH_FENCED ? result : give_up(p, e);
+}
+
+enum publish_result publisher_begin(struct publisher *p, const struct outbox_row *const *rows, size_t count,
                                     struct error *e)
 {
     assert(count > 0);
     p->refusal = RD_KAFKA_RESP_ERR_NO_ERROR;
-    p->alone = alone;
+    p->acknowledged = false;
     rd_kafka_error_t *error = rd_kafka_begin_transaction(p->producer);
-    if (error) return judge(p, error, "cannot begin a transaction", PUBLISH_BROKEN, e);
+    if (error) return take_error(p, error, "cannot begin a transaction", PUBLISH_BROKEN, e);
     fault_point(produce_before);
     for (size_t i = 0; i < count; i++) {
-        error = queue_row(p, &rows[i]);
+        error = queue_row(p, rows[i]);
         fault_point(row_produced);
-        if (!error && !p->refusal) continue;
-        if (!error) return give_up(p, e);
-        rd_kafka_resp_err_t code = rd_kafka_error_code(error);
-        if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !p->refusal) { // beyond the client's own message.max.bytes
-            p->refusal = code;
-            p->refused_sequence = rows[i].sequence;
-            p->refused_size = rows[i].key.size + rows[i].body.size + FRAMING_SIZE;
-            snprintf(p->refused_topic, sizeof p->refused_topic, "%s", p->options->topics[rows[i].output]);
-        }
-        enum publish_result result = judge(p, error, "cannot queue a row", PUBLISH_ABORTED, e);
-        return result == PUBLISH_FENCED ? result : give_up(p, e);
+        if (error) return refuse_row(p, rows[i], error, e);
+        if (p->refusal) return give_up(p, e);
     }
     fault_point(produce_after);
     return PUBLISH_OK;
+}
+
+enum publish_result publisher_flush(struct publisher *p, struct error *e)
+{
+    int64_t until = clock_monotonic_ms() + PATIENCE_MS;
+    while (!p->acknowledged && !p->refusal && may_wait(p, until))
+        p->acknowledged = rd_kafka_flush(p->producer, SLICE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    fault_point(rows_acknowledged);
+    if (p->acknowledged && !p->refusal) return PUBLISH_OK;
+    error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": the output topics do not acknowledge rows in time", p->shard);
+    return give_up(p, e);
 }
 
 struct position_call {
@@ -407,6 +430,7 @@ static bool send_position(struct publisher *p, int64_t last, const uint8_t hash[
 enum publish_result publisher_commit(struct publisher *p, int64_t last, const uint8_t hash[32], struct error *e)
 {
     rd_kafka_error_t *error;
+    assert(p->acknowledged && !p->refusal); // rows first
     fault_point(offsets_before);
     if (!send_position(p, last, hash, &error)) {
         error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": a broker does not answer: sending the position hangs",
@@ -414,7 +438,7 @@ enum publish_result publisher_commit(struct publisher *p, int64_t last, const ui
         return PUBLISH_BROKEN;
     }
     if (error) {
-        enum publish_result result = judge(p, error, "cannot send the position", PUBLISH_ABORTED, e);
+        enum publish_result result = take_error(p, error, "cannot send the position", PUBLISH_ABORTED, e);
         return result == PUBLISH_FENCED ? result : give_up(p, e);
     }
     fault_point(transaction_end_before);
@@ -422,6 +446,11 @@ enum publish_result publisher_commit(struct publisher *p, int64_t last, const ui
     fault_point(transaction_end_after);
     if (!error) return PUBLISH_OK;
     bool abortable = rd_kafka_error_txn_requires_abort(error);
-    enum publish_result result = judge(p, error, "cannot commit a transaction", PUBLISH_BROKEN, e);
+    enum publish_result result = take_error(p, error, "cannot commit a transaction", PUBLISH_BROKEN, e);
     return abortable && result != PUBLISH_FENCED ? give_up(p, e) : result;
+}
+
+bool publisher_is_spent(const struct publisher *p)
+{
+    return !sent_requests_all_answered(&p->requests);
 }

@@ -18,26 +18,33 @@ struct publisher_options { // borrowed for the publisher's lifetime
 
 enum publish_result {
     PUBLISH_OK,
-    PUBLISH_ABORTED, // nothing of it will ever be seen, and the producer is good: try again
-    PUBLISH_SPLIT, // the same, and each row must go in a batch of its own from now on
-    PUBLISH_BROKEN, // the outcome may be unknown: make a new producer
+    PUBLISH_WAITING, // of publisher_init: it goes on, call again
+    PUBLISH_ABORTED, // nothing of it will ever be seen: try again, with a fresh producer
+    PUBLISH_SPLIT, // the same, and each row must go in a batch of its own
+    PUBLISH_BROKEN, // the outcome may be unknown: make a fresh producer
     PUBLISH_FENCED, // fenced by another producer of the shard, or in a fatal state
     PUBLISH_IMPOSSIBLE, // a row that Kafka will not take, whoever tries: *e says the remedy
 };
 
-// Connects nowhere yet. Errors: ERROR_CONFIG for properties that librdkafka refuses.
-int publisher_create(const struct publisher_options *options, int32_t shard, const atomic_bool *stop,
+// Connects nowhere yet. `alone`: each row goes in a batch of its own. Errors: ERROR_CONFIG for properties that librdkafka
+// refuses.
+int publisher_create(const struct publisher_options *options, int32_t shard, bool alone, const atomic_bool *stop,
                      struct publisher **out, struct error *e);
 // After PUBLISH_BROKEN a call of librdkafka's may still hang: then this returns, and the producer goes once it comes back.
 void publisher_destroy(struct publisher *publisher);
-// init_transactions: fences every earlier producer of the shard, and ends what it had under way. ABORTED: call again.
+// init_transactions: fences every earlier producer of the shard, and ends what it had under way.
 enum publish_result publisher_init(struct publisher *publisher, struct error *e);
-// One transaction with these rows (at least one), copied before it waits for anything. `alone`: each in a batch of its own.
-enum publish_result publisher_begin(struct publisher *publisher, const struct outbox_row *rows, size_t count,
-                                    bool alone, struct error *e);
-// Commits what publisher_begin began; `last` and `hash` are the sequence and chain hash of its last row.
+// Begins a transaction and queues these rows (at least one), copied before it waits for anything.
+enum publish_result publisher_begin(struct publisher *publisher, const struct outbox_row *const *rows, size_t count,
+                                    struct error *e);
+// Until the partitions have acknowledged every row of it. The position is to go out only then: should somebody end the
+// transaction before its time, it has no position that claims rows it lacks.
+enum publish_result publisher_flush(struct publisher *publisher, struct error *e);
+// Sends the position and commits; `last` and `hash` are the sequence and chain hash of the last row that is published then.
 enum publish_result publisher_commit(struct publisher *publisher, int64_t last, const uint8_t hash[32],
                                      struct error *e);
+// After a transaction: whether a copy of one of its requests may still be under way, so that another one must not be begun.
+bool publisher_is_spent(const struct publisher *publisher);
 // Lets librdkafka report; call it now and then while nothing is published.
 void publisher_poll(struct publisher *publisher);
 

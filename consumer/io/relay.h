@@ -1,14 +1,12 @@
 // Publishes outbox rows exactly once: each batch is one Kafka transaction that also commits "published up to n" as the
-// offset of a pseudo consumer group (GROUP-relay, topic = the settlements topic, partition = shard), with the
-// hash of row n in its metadata. After a crash n is read back from Kafka, so no two-phase commit is needed.
+// offset of a pseudo consumer group (GROUP-relay, topic = the settlements topic, partition = shard), with the hash of row n
+// in its metadata. After a crash n is found in Kafka, so no two-phase commit is needed.
 //
-//   claimed ─► INIT (init_transactions fences the zombie) ─► RECOVER (read n) ─► IDLE ⇄ PUBLISH
-//                ▲                                                                     │ fenced or fatal: check the epoch
-//                └──────────────────────────── kept ◄──────────────────────────────────┴─► lost: stop
-//
-// core/relay_machine.h decides, publisher.h and published.h talk to Kafka, the store to PostgreSQL; here are the threads.
+// core/relay_machine.h draws and decides; publisher.h writes to Kafka, published.h and published_log.h read what was
+// written, the store speaks to PostgreSQL. Here are the threads.
 #pragma once
 
+#include "consumer/io/published_log.h"
 #include "consumer/io/store.h"
 
 // Of one worker: a thread and a producer a shard, two database connections for all of them. A transaction is 40 to 90 ms
@@ -34,19 +32,23 @@ int relay_create(const struct relay_options *options, struct relay **out, struct
 // Stops and frees, within a few seconds also when a broker hangs; a batch under way is committed or aborted, or left to the next owner's init.
 void relay_destroy(struct relay *relay);
 
-// The caller owns the shard since `epoch`; publishing starts. Adding it again with a higher epoch restarts it; with the
-// same or a lower one nothing happens.
-void relay_add(struct relay *relay, int32_t shard, int64_t epoch);
+// The caller owns the shard since `epoch`, and found the mark `relayed` in its row; publishing starts. Adding it again with
+// a higher epoch restarts it; with the same or a lower one nothing happens.
+void relay_add(struct relay *relay, int32_t shard, int64_t epoch, int64_t mark);
 // Returns once the shard's producer is gone.
 void relay_remove(struct relay *relay, int32_t shard);
 // New rows up to `sequence` are committed.
 void relay_wake(struct relay *relay, int32_t shard, int64_t sequence);
 
 struct relay_status {
-    int64_t published; // n; -1: not known yet
+    int64_t published; // rows up to here were read back from the topics; -1: not known yet
     bool lost; // the epoch is another's
     bool halted; // e.g. Kafka is ahead of PostgreSQL; error says the numbers and the remedy
     struct error error; // of the halt, or the last trouble while retrying; kind ERROR_NONE when all is well
+    // Since the shard was added:
+    int64_t lost_rows; // that the topics had acknowledged and did not have: they were published again
+    int64_t spent_producers; // that were replaced, since a copy of one of their requests could be under way
+    struct published_strange strange;
 };
 // Safe from any thread, as relay_wake is. A shard that was not added: published -1.
 struct relay_status relay_status(struct relay *relay, int32_t shard);

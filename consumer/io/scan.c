@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { SLICE_MS = 100, ASK_MS = 10000, AHEAD = 2, TELL_RECORDS = 256 };
 
@@ -71,47 +70,14 @@ static int check_partitions(const struct scan *scan, int32_t expected, struct er
     return 0;
 }
 
-// One end of every log. Unlike librdkafka's query of watermarks this one ends when its time is over. NULL: all are known;
-// else the log that is not, and why.
-static const char *ask_once(const struct scan *scan, int64_t which, int64_t out[SCAN_LOGS_MAX], struct error *e)
-{
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)scan->count);
-    for (size_t i = 0; i < scan->count; i++)
-        rd_kafka_topic_partition_list_add(list, scan->lanes[i].topic, scan->partition)->offset = which;
-    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(scan->consumer, list, ASK_MS);
-    const char *topic = scan->lanes[0].topic;
-    for (size_t i = 0; i < scan->count && !code; i++) {
-        const rd_kafka_topic_partition_t *found =
-            rd_kafka_topic_partition_list_find(list, scan->lanes[i].topic, scan->partition);
-        topic = scan->lanes[i].topic;
-        code = found->err;
-        out[i] = found->offset;
-    }
-    rd_kafka_topic_partition_list_destroy(list);
-    if (!code) return NULL;
-    error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 ": the log's ends are not known: %s; check the brokers", topic,
-              scan->partition, rd_kafka_err2str(code));
-    return topic;
-}
-
-// A leader that moves meanwhile is asked for and tried again.
-static int ask_offsets(const struct scan *scan, int64_t which, int64_t out[SCAN_LOGS_MAX], struct error *e)
-{
-    int64_t until = clock_monotonic_ms() + ASK_MS;
-    const char *topic;
-    while ((topic = ask_once(scan, which, out, e)) && clock_monotonic_ms() < until) {
-        int32_t partitions;
-        struct error moving;
-        nanosleep(&(struct timespec){.tv_nsec = SLICE_MS * 1000000L}, NULL);
-        (void)client_partitions(scan->consumer, topic, ASK_MS, &partitions, &moving); // learns the leaders
-    }
-    return topic ? -1 : 0;
-}
-
 static int find_ends(struct scan *scan, const struct scan_log *logs, struct error *e)
 {
+    const char *topics[SCAN_LOGS_MAX];
     int64_t first[SCAN_LOGS_MAX] = {0}, last[SCAN_LOGS_MAX] = {0};
-    if (ask_offsets(scan, RD_KAFKA_OFFSET_BEGINNING, first, e) || ask_offsets(scan, RD_KAFKA_OFFSET_END, last, e))
+    for (size_t i = 0; i < scan->count; i++) topics[i] = scan->lanes[i].topic;
+    rd_kafka_t *c = scan->consumer;
+    if (client_ends(c, scan->count, topics, scan->partition, RD_KAFKA_OFFSET_BEGINNING, ASK_MS, first, e) ||
+        client_ends(c, scan->count, topics, scan->partition, RD_KAFKA_OFFSET_END, ASK_MS, last, e))
         return -1;
     for (size_t i = 0; i < scan->count; i++) {
         struct lane *lane = &scan->lanes[i];

@@ -195,7 +195,10 @@ enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t 
 // Chain hash of row n; *found false when it is not kept any more (or n is 0).
 enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t n, uint8_t out[32], bool *found,
                                     struct error *e);
-// Raises the shard's `relayed` mark under the epoch check and drops rows published more than 8 days ago (row n stays).
+// Raises the shard's `relayed` mark under the epoch check. Rows stay.
+enum store_result store_raise_mark(struct store *store, int32_t shard, int64_t epoch, int64_t n, int64_t now_ms,
+                                   struct error *e);
+// Does so, and drops rows published more than 8 days ago (row n stays).
 enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t epoch, int64_t n, int64_t now_ms,
                                      struct error *e);
 // Checks the epoch under the row's lock; *sequence (of the last outbox row) and *relayed (the mark) are read with it. Each

@@ -116,8 +116,8 @@ static enum store_result drop_old(struct store *store, int32_t shard, int64_t n,
                    e);
 }
 
-enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t epoch, int64_t n, int64_t now_ms,
-                                     struct error *e)
+enum store_result store_raise_mark(struct store *store, int32_t shard, int64_t epoch, int64_t n, int64_t now_ms,
+                                   struct error *e)
 {
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK) result = sql_script(store, "begin", e);
@@ -126,6 +126,13 @@ enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t
     fault_point(mark_before);
     if (result == STORE_OK) result = sql_script(store, "commit", e);
     fault_point(mark_after);
+    return store_undo(store, result);
+}
+
+enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t epoch, int64_t n, int64_t now_ms,
+                                     struct error *e)
+{
+    enum store_result result = store_raise_mark(store, shard, epoch, n, now_ms, e);
     // Outside the row's lock: a commit of the shard does not wait for it.
     if (result == STORE_OK) result = drop_old(store, shard, n, now_ms, e);
     return store_undo(store, result);

@@ -135,6 +135,13 @@ static inline int64_t claim(struct fixture *f, int32_t shard)
     return sql_number(f->pg, sql);
 }
 
+static inline int64_t mark_of(struct fixture *f, int32_t shard)
+{
+    char sql[96];
+    snprintf(sql, sizeof sql, "select relayed from settled.shards where shard = %d", shard);
+    return sql_number(f->pg, sql);
+}
+
 // ---- rows ----
 
 struct body {
@@ -262,7 +269,7 @@ static inline struct relay *start_relay(struct fixture *f)
         fprintf(stderr, "relay_create: %s\n", e.text);
         abort();
     }
-    relay_add(relay, SHARD, claim(f, SHARD));
+    relay_add(relay, SHARD, claim(f, SHARD), mark_of(f, SHARD));
     relay_wake(relay, SHARD, f->last);
     return relay;
 }
@@ -290,6 +297,7 @@ static inline struct relay_status await(struct relay *relay, int64_t published)
 
 static inline void note(struct fixture *f, const rd_kafka_message_t *message)
 {
+    static struct body_form *forms[OUTPUT_COUNT];
     enum output output = OUTPUT_SETTLEMENTS;
     while (strcmp(f->topics[output], rd_kafka_topic_name(message->rkt)) != 0) output++;
     struct seen *seen = &f->seen[f->seen_count++];
@@ -297,7 +305,8 @@ static inline void note(struct fixture *f, const rd_kafka_message_t *message)
     int32_t shard = -1;
     assert(f->seen_count < SEEN_MAX && message->partition == SHARD);
     *seen = (struct seen){.output = output, .key_size = message->key ? (int64_t)message->key_len : -1};
-    if (published_sequence(output, message->payload, message->len, &shard, &seen->sequence, &e) != 0) {
+    if (!forms[output] && body_form_create(output, &forms[output], &e)) abort();
+    if (published_sequence(forms[output], message->payload, message->len, &shard, &seen->sequence, &e) != 0) {
         fprintf(stderr, "%s\n", e.text);
         abort();
     }

@@ -15,6 +15,7 @@ import fastavro
 import psycopg
 import pytest
 from deployment import OUTPUTS, Deployment, at
+from topic_copies import copied, messages_of
 
 FIRST, DAYS = "2026-11-01", 4
 LAST = "2026-11-04"
@@ -163,25 +164,27 @@ def test_what_is_not_published_yet_is_pending(world):
 
 def test_beside_a_running_daemon(deploy):
     d = deploy(partitions=2, workers=2)
-    daemon = d.start("--clock", "2026-11-04T00:20:00+08:00")
-    daemon.await_ready()
-    stop = threading.Event()
+    stop, begun = threading.Event(), threading.Event()
 
     def produce():
+        """Three days' records, and the third's go on until it is told to stop."""
         number = 0
         while not stop.is_set():
-            for day in ("2026-11-01", "2026-11-02", "2026-11-03"):
-                if number > 300 * (1 + int(day[-1]) - 1):
-                    continue
-                d.call(f"account-{number % 20}", f"call-{number}", at(day, "10:00:00"), leads=number)
-                d.top_up(f"account-{number % 20}", f"credit-{number}", 1000, at(day, "11:00:00"))
-                break
+            day = f"2026-11-0{min(number // 300, 2) + 1}"
+            d.call(f"account-{number % 20}", f"call-{number}", at(day, "10:00:00"), leads=number)
+            d.top_up(f"account-{number % 20}", f"credit-{number}", 1000, at(day, "11:00:00"))
             number += 1
+            if number == 100:
+                d.flush()
+                begun.set()
             d.producer.poll(0)
-            time.sleep(0.002)
+            time.sleep(0.002 if number < 900 else 0.02)
 
     producer = threading.Thread(target=produce)
     producer.start()
+    assert begun.wait(60)
+    daemon = d.start("--clock", "2026-11-04T00:20:00+08:00")  # the first day that it closes has settlements
+    daemon.await_ready()
     try:
         found = [findings(d, status=0)]
         deadline = time.monotonic() + 60
@@ -367,38 +370,6 @@ def test_what_is_told_is_text_of_one_line(world):
 
 
 CHANGED = {"settlements": "amount", "status": "balance", "day_closes": "late", "rejects": "detail"}
-
-
-def messages_of(d, key, partition):
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": d.brokers, "group.id": uuid.uuid4().hex,
-                                         "isolation.level": "read_committed", "enable.partition.eof": True})
-    consumer.assign([confluent_kafka.TopicPartition(d.topics[key], partition, 0)])
-    found = []
-    while True:
-        message = consumer.poll(30)
-        assert message
-        if message.error():
-            assert message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF, message.error()
-            break
-        found.append((message.key(), message.value(), message.headers()))
-    consumer.close()
-    return found
-
-
-@contextlib.contextmanager
-def copied(d, key, change):
-    """A configuration whose topic of this output is a copy; change(partition, messages) gives what stands in it."""
-    name = f"{d.topics[key]}-{uuid.uuid4().hex[:6]}"
-    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": d.brokers})
-    for each in admin.create_topics([confluent_kafka.admin.NewTopic(name, d.partitions, 1)]).values():
-        each.result(30)
-    producer = confluent_kafka.Producer({"bootstrap.servers": d.brokers})
-    for partition in range(d.partitions):
-        for record_key, value, headers in change(partition, messages_of(d, key, partition)):
-            producer.produce(name, value, record_key, headers=headers, partition=partition)
-    assert producer.flush(30) == 0
-    yield name, d.write_config("copied.yaml", topics={key: name})
-    admin.delete_topics([name])
 
 
 def rewritten(d, key, value, change):

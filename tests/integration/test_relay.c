@@ -130,16 +130,26 @@ static void test_goes_on_from_n(void **state)
     assert_published_once(f, 120);
 }
 
-static struct publisher *begin_by_hand(struct fixture *f, const atomic_bool *stop, struct outbox_row *rows,
-                                       size_t count)
+static struct publisher *make_publisher(struct fixture *f, const atomic_bool *stop)
 {
     struct publisher *publisher = NULL;
     struct error e = {0};
-    int failed = publisher_create(&f->publisher, SHARD, stop, &publisher, &e);
+    int failed = publisher_create(&f->publisher, SHARD, false, stop, &publisher, &e);
     assert_int_equal(failed, 0);
     assert_int_equal(publisher_init(publisher, &e), PUBLISH_OK);
-    // Each in its own batch: when it returns, the broker has them.
-    assert_int_equal(publisher_begin(publisher, rows, count, true, &e), PUBLISH_OK);
+    return publisher;
+}
+
+// When it returns, the broker has them.
+static struct publisher *begin_by_hand(struct fixture *f, const atomic_bool *stop, const struct outbox_row *rows,
+                                       size_t count)
+{
+    const struct outbox_row *each[64];
+    struct error e = {0};
+    struct publisher *publisher = make_publisher(f, stop);
+    for (size_t i = 0; i < count; i++) each[i] = &rows[i];
+    assert_int_equal(publisher_begin(publisher, each, count, &e), PUBLISH_OK);
+    assert_int_equal(publisher_flush(publisher, &e), PUBLISH_OK);
     return publisher;
 }
 
@@ -194,15 +204,10 @@ static void test_fenced_without_a_new_owner_goes_on(void **state)
 {
     struct fixture *f = *state;
     atomic_bool stop = false;
-    struct publisher *other = NULL;
-    struct error e = {0};
     add_rows(f, 10, 0);
     struct relay *relay = start_relay(f);
     assert_int_equal(await(relay, 10).published, 10);
-    int failed = publisher_create(&f->publisher, SHARD, &stop, &other, &e);
-    assert_int_equal(failed, 0);
-    assert_int_equal(publisher_init(other, &e), PUBLISH_OK);
-    publisher_destroy(other);
+    publisher_destroy(make_publisher(f, &stop));
     add_rows(f, 10, 0);
     relay_wake(relay, SHARD, 20);
     assert_int_equal(await(relay, 20).published, 20);
@@ -314,6 +319,15 @@ static void test_a_batch_too_large_for_its_topic_is_split(void **state)
     assert_published_once(f, 40);
 }
 
+// The refusal comes while further rows are still being queued.
+static void test_batches_are_split_however_early_one_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    add_rows(f, 8000, 1900);
+    publish_all(f);
+    assert_published_once(f, 8000);
+}
+
 static void test_a_large_reject_fits_the_default_topic(void **state)
 {
     struct fixture *f = *state;
@@ -345,14 +359,14 @@ static void test_many_shards_add_wake_and_remove(void **state)
     struct fixture *f = *state;
     add_rows(f, 50, 0);
     struct relay *relay = start_relay(f);
-    relay_add(relay, 0, claim(f, 0)); // with nothing to publish
+    relay_add(relay, 0, claim(f, 0), 0); // with nothing to publish
     for (int64_t end = now_ms() + 20000; now_ms() < end && relay_status(relay, 0).published < 0;) usleep(1000);
     assert_int_equal(relay_status(relay, 0).published, 0);
     assert_int_equal(await(relay, 50).published, 50);
     relay_remove(relay, 0);
     assert_int_equal(relay_status(relay, 0).published, -1);
     relay_remove(relay, 0);
-    relay_add(relay, SHARD, claim(f, SHARD)); // its own next epoch
+    relay_add(relay, SHARD, claim(f, SHARD), mark_of(f, SHARD)); // its own next epoch
     add_rows(f, 5, 0);
     relay_wake(relay, SHARD, f->last);
     assert_int_equal(await(relay, 55).published, 55);
@@ -378,6 +392,8 @@ int main(void)
         ON(test_a_broken_chain_halts),
         cmocka_unit_test_setup_teardown(test_a_row_too_large_for_its_topic_halts, setup_small_rejects, teardown),
         cmocka_unit_test_setup_teardown(test_a_batch_too_large_for_its_topic_is_split, setup_small_rejects, teardown),
+        cmocka_unit_test_setup_teardown(test_batches_are_split_however_early_one_is_refused, setup_small_rejects,
+                                        teardown),
         ON(test_a_large_reject_fits_the_default_topic),
         ON(test_brokers_down_say_so_and_stop_in_time),
         ON(test_many_shards_add_wake_and_remove),

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import subprocess
 import uuid
 
 import psycopg
 import pytest
 from deployment import Deployment, at
+from topic_copies import copied, messages_of
 
 TABLES = {  # and what of them is the process's, not the fold's
     "accounts": (), "credits": (), "packages": (), "settlements": (), "settlement_lines": (), "status_changes": (),
@@ -190,3 +192,51 @@ def test_it_goes_on_where_the_topics_end(failed):
         d.check_published()
         assert d.sql("select count(*) from settled.settlements where account_id = 'late-comer'") == [(1,)]
         d.run("audit")
+
+
+def sequences(d, key):
+    """Of each shard, as they stand in the topic."""
+    found = {}
+    for partition, _, _, body in d.read(key):
+        found.setdefault(partition, []).append(body["sequence"])
+    return found
+
+
+@pytest.mark.parametrize("key", ["status", "settlements", "rejects"])
+def test_what_a_topic_lost_is_published_again(lived, key):
+    """In the middle, and at the end, where the relay would do it by itself; each once, however often it is run."""
+    d = lived.deployment
+    before = sequences(d, key)
+    shard = next(each for each, rows in before.items() if len(rows) > 3)
+    whole = {partition: sorted(rows) for partition, rows in before.items()}
+    lost = [before[shard][1], before[shard][-1]]
+    topic = d.topics[key]
+    with lived.on(lived.copy()):
+        with copied(d, key, lambda p, m: [m[0], *m[2:-1]] if p == shard else m) as (name, config):
+            d.topics[key] = name
+            try:
+                missing = subprocess.run([d.settled, "audit", "-c", config], capture_output=True, text=True, check=False)
+                assert missing.returncode == 1 and "LOST: 2, " in missing.stdout, missing.stdout
+                said = subprocess.run([d.settled, "repair", "-c", config], capture_output=True, text=True, check=True).stdout
+                assert f"shard {shard}: 2 rows that the output topics had lost, of {lost[0]} to {lost[1]}" in said, said
+                assert sequences(d, key)[shard] == [n for n in before[shard] if n not in lost] + lost
+                again = subprocess.run([d.settled, "repair", "-c", config], capture_output=True, text=True, check=True).stdout
+                assert again.count("nothing is missing") == 2, again
+                assert {p: sorted(rows) for p, rows in sequences(d, key).items()} == whole
+                process = d.start("--drain", "--clock", DAY_ENDS[-1], config=config)
+                assert process.wait() == 0 and "publishing is halted" not in process.log
+                found = subprocess.run([d.settled, "audit", "-c", config], capture_output=True, text=True, check=False)
+                assert "0 lost, 0 repeated, 1 out of order" in found.stdout, found.stdout
+            finally:
+                d.topics[key] = topic
+
+
+def test_nothing_is_published_again_that_stands_there(lived):
+    """Also what somebody else copied behind it."""
+    d = lived.deployment
+    messages = len(messages_of(d, "status", 0))
+    with lived.on(lived.copy()):
+        with copied(d, "status", lambda p, m: m + m[:1]) as (_, config):
+            said = subprocess.run([d.settled, "repair", "-c", config], capture_output=True, text=True, check=True).stdout
+            assert said.count("nothing is missing") == 2, said
+    assert len(messages_of(d, "status", 0)) == messages

@@ -32,10 +32,18 @@ if [[ ! -d $root ]]; then
     mv "$root.partial" "$root"
 fi
 
-# The working tree as it is, with the times of its files: what has not changed is not built again.
-mkdir -p "$root$source"
+# The working tree as it is. A file that is the same keeps its time, so that what has not changed is not built again; one that
+# differs gets a new time, whatever time it has here: another checkout may have been built before.
+fresh=$root$source.fresh
+rm -rf "$fresh"
+mkdir -p "$root$source" "$fresh"
+git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T - | tar -xmf - -C "$fresh"
+(cd "$fresh" && find . -type f -print0) | while IFS= read -r -d '' file; do
+    if cmp -s "$fresh/$file" "$root$source/$file"; then cp -p "$root$source/$file" "$fresh/$file"; fi
+done
 find "$root$source" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
-git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T - | tar -xf - -C "$root$source"
+find "$fresh" -mindepth 1 -maxdepth 1 -exec mv -t "$root$source" {} +
+rmdir "$fresh"
 
 build="deploy/setup.sh build
        cmake --preset $preset -DSETTLED_TESTS=OFF

@@ -114,13 +114,14 @@ static void check_outbox(struct world *w, int32_t shard, const struct rows *befo
                        (int)after->outbox.at[i].sequence);
 }
 
-// Of the first `count` rows of the outbox.
+// Of the first `count` rows of the outbox: they lack the highest row that subscribers have seen. Its hash says all of those
+// below it.
 static bool contradicts(const struct world *w, int32_t shard, size_t count)
 {
-    int64_t n = w->published[shard];
-    if (n > (int64_t)count) return true;
-    const uint8_t *hash = n > 0 ? w->postgres.rows[shard].outbox.at[n - 1].hash : NULL;
-    return hash && memcmp(hash, w->published_hash[shard], RELAY_HASH_SIZE) != 0;
+    size_t n = w->seen[shard].count;
+    if (n == 0 || n > count) return n > 0;
+    return memcmp(w->postgres.rows[shard].outbox.at[n - 1].hash, w->seen[shard].at[n - 1].message.hash,
+                  RELAY_HASH_SIZE) != 0;
 }
 
 bool check_contradicts(const struct world *w, int32_t shard)
@@ -163,34 +164,109 @@ void check_close(struct process *p, int32_t shard, const struct day_close *close
 
 // ---- the topics ----
 
-// What is published is one chain of rows, whatever became of the database meanwhile.
-static void check_message(struct world *w, int32_t shard, const struct message *message)
+static struct seen_row *seen_row(struct world *w, int32_t shard, int64_t sequence)
 {
-    const struct outbox_row row = {
-        .sequence = message->sequence, .output = message->output, .key = message->key, .body = message->body};
-    uint8_t *hash = w->published_hash[shard];
-    if (message->sequence != w->published[shard] + 1)
-        world_fail(w, "I3: sequence %d of shard %d is published after %d", (int)message->sequence, shard,
-                   (int)w->published[shard]);
-    outbox_chain_hash(hash, &row, hash);
-    if (memcmp(hash, message->hash, RELAY_HASH_SIZE) != 0)
-        world_fail(w, "I3: sequence %d of shard %d does not follow what was published before it",
-                   (int)message->sequence, shard);
-    w->published[shard] = message->sequence;
+    while ((int64_t)w->seen[shard].count < sequence) *list_add(&w->seen[shard]) = (struct seen_row){.seen = false};
+    return &w->seen[shard].at[sequence - 1];
 }
 
-void check_batch(void *context, const struct batch *batch)
+// What is published is one chain of rows, whatever became of the database meanwhile. Topics are read apart, so the chain is
+// looked at up to the first row that is not seen yet.
+static void follow_chain(struct world *w, int32_t shard)
+{
+    uint8_t *hash = w->published_hash[shard];
+    while (w->published[shard] < (int64_t)w->seen[shard].count) {
+        const struct seen_row *next = &w->seen[shard].at[w->published[shard]];
+        const struct message *m = &next->message;
+        if (!next->seen) return;
+        const struct outbox_row row = {.sequence = m->sequence, .output = m->output, .key = m->key, .body = m->body};
+        outbox_chain_hash(hash, &row, hash);
+        if (memcmp(hash, m->hash, RELAY_HASH_SIZE) != 0)
+            world_fail(w, "I3: sequence %d of shard %d does not follow what was published before it", (int)m->sequence,
+                       shard);
+        w->published[shard]++;
+    }
+}
+
+void check_message(void *context, int32_t shard, const struct message *message)
 {
     struct world *w = context;
-    int32_t shard = batch->shard;
-    for (size_t i = 0; i < batch->messages.count; i++) check_message(w, shard, &batch->messages.at[i]);
-    if (batch->to != w->published[shard])
-        world_fail(w, "I3: shard %d: the offset says %d, the topics have %d", shard, (int)batch->to,
-                   (int)w->published[shard]);
-    // A batch may have left before commits were lost, and arrive after.
+    const struct output_topic_log *log = &w->kafka.outputs[shard][message->output];
+    int64_t last = log->messages.count > 0 ? log->messages.at[log->messages.count - 1].sequence : 0;
+    struct seen_row *row = seen_row(w, shard, message->sequence);
+    if (row->seen && !row->lost)
+        world_fail(w, "I2: sequence %d of shard %d is published twice", (int)message->sequence, shard);
+    if (row->lost && memcmp(row->message.hash, message->hash, RELAY_HASH_SIZE) != 0)
+        world_fail(w, "I2: sequence %d of shard %d is published again as another row", (int)message->sequence, shard);
+    if (message->sequence <= last)
+        world_fail(w, "I3: sequence %d of shard %d is published after %d of its topic", (int)message->sequence, shard,
+                   (int)last);
+    w->came_again += row->lost;
+    *row = (struct seen_row){.seen = true, .message = *message};
+    follow_chain(w, shard);
+    // It may have left before commits were lost, and arrive after.
     if (!w->lost_commits && check_contradicts(w, shard))
         world_fail(w, "I2: shard %d: PostgreSQL does not hold what is published up to %d", shard,
-                   (int)w->published[shard]);
+                   (int)w->seen[shard].count);
+}
+
+static const struct message *find_staged(const struct coordinator *c, int64_t sequence)
+{
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        for (size_t i = 0; i < c->staged[o].count; i++)
+            if (c->staged[o].at[i].sequence == sequence) return &c->staged[o].at[i];
+    return NULL;
+}
+
+// Whoever ends a transaction, and when: it has a position only if all rows up to it are published with it or before.
+void check_position(void *context, int32_t shard, const struct coordinator *c)
+{
+    struct world *w = context;
+    const struct published_to *position = &c->staged_position;
+    for (int64_t n = w->published[shard] + 1; n <= position->n; n++) {
+        bool seen = n <= (int64_t)w->seen[shard].count && w->seen[shard].at[n - 1].seen;
+        if (seen || find_staged(c, n)) continue;
+        world_fail(w, "I3: shard %d: the offset says %d, and row %d is not published", shard, (int)position->n, (int)n);
+        return;
+    }
+    if (position->n == 0) return;
+    const struct message *staged = find_staged(c, position->n);
+    const uint8_t *hash = staged ? staged->hash : w->seen[shard].at[position->n - 1].message.hash;
+    if (memcmp(position->hash, hash, RELAY_HASH_SIZE) != 0)
+        world_fail(w, "I3: shard %d: the offset says %d, and is that of another row", shard, (int)position->n);
+}
+
+void check_touch(void *context, const struct txn_request *request)
+{
+    struct world *w = context;
+    const struct coordinator *c = &w->kafka.coordinators[request->shard];
+    if (w->options.breakage == BREAK_LATE) return; // what comes of it must show in the topics
+    world_fail(w, "I2: shard %d: a request of kind %d of transaction %d changes transaction %d", request->shard,
+               request->kind, request->transaction, c->transaction);
+}
+
+void check_lost(struct world *w, int32_t shard, const struct message *message)
+{
+    w->seen[shard].at[message->sequence - 1].lost = true;
+    w->lost_rows++;
+}
+
+int64_t check_missing(const struct world *w, int32_t shard)
+{
+    for (size_t i = 0; i < w->seen[shard].count; i++)
+        if (w->seen[shard].at[i].lost) return (int64_t)i + 1;
+    return 0;
+}
+
+bool check_cannot_mend(const struct world *w, int32_t shard)
+{
+    for (size_t i = 0; i < w->seen[shard].count; i++) {
+        const struct seen_row *row = &w->seen[shard].at[i];
+        const struct output_topic_log *log = &w->kafka.outputs[shard][row->message.output];
+        size_t count = log->messages.count;
+        if (row->lost && count > 0 && log->messages.at[count - 1].sequence > row->message.sequence) return true;
+    }
+    return false;
 }
 
 // ---- all the time ----
@@ -224,9 +300,9 @@ void check_step(struct world *w)
         if ((int64_t)rows->outbox.count != rows->chain.sequence)
             world_fail(w, "I3: shard %d counts %d outbox rows and has %d", s, (int)rows->chain.sequence,
                        (int)rows->outbox.count);
-        if (w->lost_commits) continue; // what is published is a chain: check_message
-        if (w->published[s] > rows->chain.sequence)
-            world_fail(w, "I3: Kafka has %d rows of shard %d, PostgreSQL %d", (int)w->published[s], s,
+        if (w->lost_commits) continue; // what is published is a chain: follow_chain
+        if ((int64_t)w->seen[s].count > rows->chain.sequence)
+            world_fail(w, "I3: Kafka has %d rows of shard %d, PostgreSQL %d", (int)w->seen[s].count, s,
                        (int)rows->chain.sequence);
         if (rows->relayed > w->published[s])
             world_fail(w, "I3: shard %d is marked as published up to %d, and is up to %d", s, (int)rows->relayed,

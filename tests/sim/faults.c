@@ -20,9 +20,15 @@ const struct fault_fact fault_facts[FAULT_KINDS] = {
     [FAULT_LOSE_COMMITS] = {"lost commits", 0},
     [FAULT_KAFKA_DOWN] = {"kafka down", 4},
     [FAULT_BATCH] = {"batch", 14},
+    [FAULT_LATE] = {"late", 30},
     [FAULT_TIME_OUT] = {"time-out", 5},
+    [FAULT_STUCK] = {"stuck", 5},
+    [FAULT_ID_EXPIRED] = {"id expired", 4},
     [FAULT_OFFSET_GONE] = {"offset gone", 6},
     [FAULT_OFFSET_BACK] = {"offset back", 3},
+    [FAULT_POSITION_STALE] = {"offset stale", 6},
+    [FAULT_ROWS_LOST] = {"rows lost", 8},
+    [FAULT_ROWS_EXPIRED] = {"rows expired", 3},
     [FAULT_OUTPUTS_GONE] = {"outputs gone", 0},
     [FAULT_REDELIVER] = {"redeliver", 4},
     [FAULT_RETENTION] = {"retention", 3},
@@ -124,6 +130,9 @@ static void apply_cure(struct world *w, const struct cure *cure)
         break;
     case FAULT_KAFKA_DOWN:
         w->kafka.down = false;
+        break;
+    case FAULT_STUCK:
+        w->kafka.coordinators[cure->shard].stuck = false;
         break;
     case FAULT_REGISTRY_DOWN:
         w->registry_down = false;
@@ -245,29 +254,24 @@ static void record(struct world *w, bool with_book, struct dice *d)
     world_say(w, "parameters %s", recorded ? "recorded" : "not recorded");
 }
 
-// The hash beside the offset is the only witness that PostgreSQL lost what was published. So no world loses both.
+// The hash beside the offset of the last row is the only witness that PostgreSQL lost what was published and wrote other
+// rows instead. So no world loses both.
 static bool has_witnesses(const struct world *w)
 {
-    for (int32_t s = 0; s < w->kafka.shards; s++)
-        if (w->published[s] > 0 && !w->kafka.coordinators[s].position.has_hash) return false;
+    for (int32_t s = 0; s < w->kafka.shards; s++) {
+        const struct published_to *position = &w->kafka.coordinators[s].position;
+        if (w->seen[s].count > 0 && (!position->has_hash || position->n < (int64_t)w->seen[s].count)) return false;
+    }
     return true;
 }
 
-static void lose_offset(struct world *w, int32_t shard, bool back, struct dice *d)
+// A connection breaks under one request, or under all that are under way.
+static void break_connection(struct process *p, struct dice *d)
 {
-    struct published_to *position = &w->kafka.coordinators[shard].position;
-    if (position->n < 0 || w->lost_commits || w->postgres.lags) return;
-    position->n = back ? dice_below(d, position->n + 1) : -1;
-    position->has_hash = false;
-}
-
-// Where PostgreSQL was not told either that anything was published, nobody could know it.
-static void lose_outputs(struct world *w, int32_t shard)
-{
-    if (w->postgres.rows[shard].relayed == 0 || w->lost_commits || w->postgres.lags) return;
-    w->kafka.coordinators[shard].position = (struct published_to){.n = -1};
-    w->kafka.coordinators[shard].emptied = w->published[shard];
-    w->lost_outputs = true;
+    int kind = (int)dice_below(d, TXN_KINDS + 3);
+    if (kind == TXN_KINDS) kind = TXN_END;
+    for (int k = 0; k < TXN_KINDS; k++)
+        if (kind == k || kind > TXN_KINDS) p->copies[k] += (int)dice_between(d, 1, 2);
 }
 
 static void on_process(struct world *w, struct process *p, enum fault_kind kind, struct dice *d)
@@ -300,6 +304,9 @@ static void on_process(struct world *w, struct process *p, enum fault_kind kind,
         break;
     case FAULT_BATCH:
         p->batch_fate = (enum batch_fate)dice_between(d, 1, BATCH_FATES - 1);
+        break;
+    case FAULT_LATE:
+        break_connection(p, d);
         break;
     case FAULT_REDELIVER:
         process_redeliver(p, d);
@@ -339,15 +346,9 @@ void world_inject(struct world *w, const struct fault *f)
         w->kafka.down = true;
         cure_later(w, (struct cure){.kind = f->kind}, a_while(d));
         break;
-    case FAULT_TIME_OUT:
-        for (int32_t s = 0; s < w->kafka.shards; s++) kafka_time_out(&w->kafka, s);
-        break;
-    case FAULT_OFFSET_GONE:
-    case FAULT_OFFSET_BACK:
-        lose_offset(w, shard, f->kind == FAULT_OFFSET_BACK, d);
-        break;
-    case FAULT_OUTPUTS_GONE:
-        lose_outputs(w, shard);
+    case FAULT_STUCK:
+        w->kafka.coordinators[shard].stuck = true;
+        cure_later(w, (struct cure){.kind = f->kind, .shard = shard}, a_while(d));
         break;
     case FAULT_RETENTION:
     case FAULT_RETENTION_SHORT:
@@ -362,7 +363,7 @@ void world_inject(struct world *w, const struct fault *f)
         record(w, f->kind == FAULT_BOOK, d);
         break;
     default:
-        if (p->alive) on_process(w, p, f->kind, d);
+        if (!world_inject_topics(w, f->kind, shard, d) && p->alive) on_process(w, p, f->kind, d);
         break;
     }
 }
@@ -379,6 +380,7 @@ void world_heal(struct world *w)
         p->session.next = COMMIT_WELL;
         p->session.cut_until = 0;
         p->batch_fate = BATCH_WELL;
+        memset(p->copies, 0, sizeof p->copies);
         if (p->back_at > w->now) p->back_at = w->now;
     }
 }

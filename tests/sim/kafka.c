@@ -4,12 +4,15 @@
 
 void kafka_free(struct kafka *kafka)
 {
-    for (size_t i = 0; i < kafka->batches.count; i++) list_free(&kafka->batches.at[i].messages);
-    list_free(&kafka->batches);
     for (int s = 0; s < SHARDS_MAX; s++) {
         for (int i = 0; i < INPUT_COUNT; i++) list_free(&kafka->logs[s][i].entries);
-        for (int o = 0; o < OUTPUT_COUNT; o++) list_free(&kafka->read[s][o]);
+        for (int o = 0; o < OUTPUT_COUNT; o++) {
+            list_free(&kafka->outputs[s][o].messages);
+            list_free(&kafka->coordinators[s].staged[o]);
+        }
+        list_free(&kafka->coordinators[s].positions);
     }
+    list_free(&kafka->travelling);
 }
 
 // ---- inputs ----
@@ -56,86 +59,228 @@ void kafka_end_transaction(struct kafka *kafka, int transaction, bool commit, in
 
 // ---- the relays' transactions ----
 
-static void end_batch(struct kafka *kafka, struct batch *batch, bool commit)
+// Few enough that worlds come to the last one. As Kafka has it, that one is never given to a client: it is what the time-out
+// of the last but one leaves behind.
+enum { LAST_EPOCH = 12 };
+
+static void drop_staged(struct coordinator *c)
 {
-    batch->travelling = false;
-    batch->fate = commit ? FATE_COMMITTED : FATE_ABORTED;
-    if (!commit) return;
-    for (size_t i = 0; i < batch->messages.count; i++) {
-        const struct message *message = &batch->messages.at[i];
-        *list_add(&kafka->read[batch->shard][message->output]) = *message;
+    for (int o = 0; o < OUTPUT_COUNT; o++) c->staged[o].count = 0;
+    c->staged_position.n = -1;
+}
+
+static void begin_end(struct kafka *kafka, int32_t shard, bool commit)
+{
+    struct coordinator *c = &kafka->coordinators[shard];
+    c->state = commit ? TXN_PREPARE_COMMIT : TXN_PREPARE_ABORT;
+    if (commit && c->staged_position.n >= 0) kafka->on_commit(kafka->context, shard, c);
+}
+
+static void write_marker(struct kafka *kafka, int32_t shard, int partition)
+{
+    struct coordinator *c = &kafka->coordinators[shard];
+    bool commit = c->state == TXN_PREPARE_COMMIT;
+    c->partitions &= ~(1U << partition);
+    if (partition == OUTPUT_COUNT && commit && c->staged_position.n >= 0) {
+        c->position = c->staged_position;
+        *list_add(&c->positions) = c->position;
     }
-    struct published_to *position = &kafka->coordinators[batch->shard].position;
-    position->n = batch->to;
-    position->has_hash = true;
-    memcpy(position->hash, batch->hash, sizeof position->hash);
-    kafka->on_batch(kafka->context, batch);
+    for (size_t i = 0; partition < OUTPUT_COUNT && commit && i < c->staged[partition].count; i++) {
+        const struct message *message = &c->staged[partition].at[i];
+        kafka->on_message(kafka->context, shard, message);
+        *list_add(&kafka->outputs[shard][partition].messages) = *message;
+    }
+    if (partition < OUTPUT_COUNT) c->staged[partition].count = 0;
+    if (c->partitions != 0) return;
+    c->state = commit ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT;
+    drop_staged(c);
 }
 
-static void abort_open(struct kafka *kafka, int32_t shard)
+static bool is_ending(const struct coordinator *c)
 {
-    for (size_t i = 0; i < kafka->batches.count; i++)
-        if (kafka->batches.at[i].shard == shard && kafka->batches.at[i].fate == FATE_PENDING)
-            end_batch(kafka, &kafka->batches.at[i], false);
+    return c->state == TXN_PREPARE_COMMIT || c->state == TXN_PREPARE_ABORT;
 }
 
-int kafka_init_producer(struct kafka *kafka, int32_t shard)
+void kafka_write_markers(struct kafka *kafka, int32_t shard, struct dice *dice)
 {
-    if (kafka->fences) abort_open(kafka, shard);
-    return ++kafka->coordinators[shard].producer_epoch;
+    struct coordinator *c = &kafka->coordinators[shard];
+    if (!is_ending(c) || c->stuck || kafka->down) return;
+    int chance = (int)dice_below(dice, 10), first = (int)dice_below(dice, OUTPUT_COUNT + 1);
+    for (int i = 0; i <= OUTPUT_COUNT && chance < 8 && is_ending(c); i++) {
+        int partition = (first + i) % (OUTPUT_COUNT + 1);
+        if (!(c->partitions & 1U << partition)) continue;
+        write_marker(kafka, shard, partition);
+        if (chance < 2) return;
+    }
 }
 
-static bool is_current(const struct kafka *kafka, int32_t shard, int producer_epoch)
+static enum txn_answer answer_init(struct kafka *kafka, struct txn_request *request)
 {
-    return !kafka->fences || kafka->coordinators[shard].producer_epoch == producer_epoch;
+    struct coordinator *c = &kafka->coordinators[request->shard];
+    if (c->state == TXN_ONGOING && kafka->fences) {
+        c->epoch++;
+        begin_end(kafka, request->shard, false);
+    }
+    if (is_ending(c) && kafka->fences) return TXN_CONCURRENT;
+    if (c->producer_id == 0 || c->epoch + 1 >= LAST_EPOCH) {
+        c->producer_id = ++kafka->last_producer_id;
+        c->epoch = 0;
+    } else {
+        c->epoch++;
+    }
+    if (kafka->fences) c->state = TXN_EMPTY;
+    request->producer_id = c->producer_id;
+    request->epoch = c->epoch;
+    return TXN_DONE;
 }
 
-int kafka_begin(struct kafka *kafka, int32_t shard, int producer_epoch)
+// A request changes the transaction that is open.
+static void touch(struct kafka *kafka, const struct txn_request *request)
 {
-    if (!is_current(kafka, shard, producer_epoch)) return -1;
-    *list_add(&kafka->batches) = (struct batch){.shard = shard, .producer_epoch = producer_epoch};
-    return (int)kafka->batches.count - 1;
+    const struct coordinator *c = &kafka->coordinators[request->shard];
+    if (c->transaction != request->transaction) kafka->on_touch(kafka->context, request);
 }
 
-enum sent kafka_end(struct kafka *kafka, int number, bool commit)
+static enum txn_answer add_partitions(struct kafka *kafka, const struct txn_request *request, unsigned partitions)
 {
-    struct batch *batch = &kafka->batches.at[number];
-    if (!is_current(kafka, batch->shard, batch->producer_epoch)) return SENT_FENCED;
-    if (batch->fate != FATE_PENDING) return SENT_GONE;
-    end_batch(kafka, batch, commit);
-    return SENT_OK;
+    struct coordinator *c = &kafka->coordinators[request->shard];
+    if (is_ending(c)) return TXN_CONCURRENT;
+    if (c->state != TXN_ONGOING) {
+        c->state = TXN_ONGOING;
+        c->transaction = request->transaction;
+        c->partitions = 0;
+        drop_staged(c);
+    }
+    touch(kafka, request);
+    c->partitions |= partitions;
+    return TXN_DONE;
 }
 
-void kafka_deliver_travelling(struct kafka *kafka)
+// A batch that was appended already is answered well, and one behind a gap is refused.
+static enum txn_answer take_number(struct output_topic_log *log, const struct txn_request *request)
 {
-    for (size_t i = 0; i < kafka->batches.count; i++)
-        if (kafka->batches.at[i].travelling) {
-            kafka->batches.at[i].travelling = false;
-            kafka_end(kafka, (int)i, true);
+    if (log->producer_id != request->producer_id || log->producer_epoch != request->epoch) {
+        if (request->number != 0) return TXN_REFUSED;
+        log->producer_id = request->producer_id;
+        log->producer_epoch = request->epoch;
+        log->next = 0;
+        for (int i = 0; i < RECENT_BATCHES; i++) log->recent[i] = -1;
+    }
+    for (int i = 0; i < RECENT_BATCHES; i++)
+        if (log->recent[i] == request->number) return TXN_DONE;
+    if (request->number != log->next) return TXN_REFUSED;
+    memmove(log->recent + 1, log->recent, (RECENT_BATCHES - 1) * sizeof *log->recent);
+    log->recent[0] = request->number;
+    return TXN_DONE;
+}
+
+static enum txn_answer produce(struct kafka *kafka, const struct txn_request *request)
+{
+    struct coordinator *c = &kafka->coordinators[request->shard];
+    struct output_topic_log *log = &kafka->outputs[request->shard][request->output];
+    bool member = c->state == TXN_ONGOING && (c->partitions & 1U << request->output);
+    if (!member) return TXN_REFUSED; // KIP-890: the leader asks the coordinator
+    int before = log->producer_id == request->producer_id && log->producer_epoch == request->epoch ? log->next : 0;
+    enum txn_answer answer = take_number(log, request);
+    if (answer != TXN_DONE || request->number < before) return answer;
+    touch(kafka, request);
+    log->next = request->number + request->count;
+    for (int i = 0; i < request->count; i++) *list_add(&c->staged[request->output]) = request->messages[i];
+    return TXN_DONE;
+}
+
+static enum txn_answer stage_position(struct kafka *kafka, const struct txn_request *request)
+{
+    struct coordinator *c = &kafka->coordinators[request->shard];
+    if (c->state != TXN_ONGOING || !(c->partitions & TXN_OFFSETS)) return TXN_REFUSED; // KIP-890 once more
+    touch(kafka, request);
+    c->staged_position = request->position;
+    return TXN_DONE;
+}
+
+static enum txn_answer answer_end(struct kafka *kafka, const struct txn_request *request)
+{
+    struct coordinator *c = &kafka->coordinators[request->shard];
+    bool committing = c->state == TXN_PREPARE_COMMIT, aborting = c->state == TXN_PREPARE_ABORT;
+    if (c->state == TXN_ONGOING) {
+        touch(kafka, request);
+        begin_end(kafka, request->shard, request->commit);
+        return TXN_DONE;
+    }
+    if (request->commit ? committing : aborting) return TXN_CONCURRENT;
+    return c->state == (request->commit ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT) ? TXN_DONE : TXN_REFUSED;
+}
+
+enum txn_answer kafka_answer(struct kafka *kafka, struct txn_request *request)
+{
+    struct coordinator *c = &kafka->coordinators[request->shard];
+    if (request->kind == TXN_INIT) return answer_init(kafka, request);
+    if (kafka->fences && c->producer_id != request->producer_id) return TXN_UNKNOWN_ID;
+    if (kafka->fences && c->epoch != request->epoch) return TXN_FENCED;
+    switch (request->kind) {
+    case TXN_ADD_PARTITIONS:
+        return add_partitions(kafka, request, request->outputs);
+    case TXN_PRODUCE:
+        return produce(kafka, request);
+    case TXN_ADD_OFFSETS:
+        return add_partitions(kafka, request, TXN_OFFSETS);
+    case TXN_OFFSET_COMMIT:
+        return stage_position(kafka, request);
+    default:
+        return answer_end(kafka, request);
+    }
+}
+
+void kafka_deliver_travelling(struct kafka *kafka, int64_t step)
+{
+    for (size_t i = 0; i < kafka->travelling.count && !kafka->down;) {
+        struct txn_request copy = kafka->travelling.at[i];
+        if (copy.due > step) {
+            i++;
+            continue;
         }
+        kafka->travelling.at[i] = kafka->travelling.at[--kafka->travelling.count];
+        kafka->late++;
+        if (kafka_answer(kafka, &copy) != TXN_DONE) kafka->refused++; // its sender does not hear it
+    }
 }
 
 void kafka_time_out(struct kafka *kafka, int32_t shard)
 {
-    if (!kafka_unstable(kafka, shard)) return;
-    abort_open(kafka, shard);
-    kafka->coordinators[shard].producer_epoch++;
+    struct coordinator *c = &kafka->coordinators[shard];
+    if (c->state != TXN_ONGOING) return;
+    c->epoch++;
+    begin_end(kafka, shard, false);
+}
+
+void kafka_expire_id(struct kafka *kafka, int32_t shard)
+{
+    struct coordinator *c = &kafka->coordinators[shard];
+    if (c->state == TXN_ONGOING || is_ending(c)) return;
+    c->producer_id = 0;
+    c->state = TXN_EMPTY;
 }
 
 bool kafka_unstable(const struct kafka *kafka, int32_t shard)
 {
-    for (size_t i = 0; i < kafka->batches.count; i++)
-        if (kafka->batches.at[i].shard == shard && kafka->batches.at[i].fate == FATE_PENDING) return true;
-    return false;
+    const struct coordinator *c = &kafka->coordinators[shard];
+    return c->staged_position.n >= 0 && (c->state == TXN_ONGOING || (is_ending(c) && (c->partitions & TXN_OFFSETS)));
 }
 
-int64_t kafka_tail(const struct kafka *kafka, int32_t shard)
+struct published_to kafka_position(struct kafka *kafka, int32_t shard)
 {
-    int64_t highest = 0;
-    for (int o = 0; o < OUTPUT_COUNT; o++) {
-        size_t count = kafka->read[shard][o].count;
-        if (count > 0 && kafka->read[shard][o].at[count - 1].sequence > highest)
-            highest = kafka->read[shard][o].at[count - 1].sequence;
-    }
-    return highest > kafka->coordinators[shard].emptied ? highest : 0;
+    struct coordinator *c = &kafka->coordinators[shard];
+    struct published_to answer = c->shows > 0 ? c->positions.at[c->shows - 1] : c->position;
+    c->shows = 0;
+    return answer;
+}
+
+void kafka_cut(struct kafka *kafka, int32_t shard, enum output output, size_t keep)
+{
+    struct output_topic_log *log = &kafka->outputs[shard][output];
+    if (keep >= log->messages.count) return;
+    log->messages.count = keep;
+    if (log->low > keep) log->low = keep;
+    log->cut_at = keep;
+    log->cuts++;
 }

@@ -31,15 +31,18 @@ struct message {
     uint8_t hash[32]; // of the row, in the chain
 };
 
-// One Kafka transaction of a relay.
-struct batch {
-    int32_t shard;
-    int producer_epoch;
-    enum fate fate;
-    int64_t to; // "published up to", which it commits as well
-    uint8_t hash[32];
-    bool travelling; // its EndTxn was sent, and is not there yet
+// An output partition: what read_committed subscribers find there, in order, and what it knows of the producer that wrote
+// last.
+enum { RECENT_BATCHES = 5 };
+struct output_topic_log {
     LIST(struct message) messages;
+    size_t low; // those before it have expired
+    int cuts; // so many times a broker has lost messages of it
+    size_t cut_at; // those that it kept the last time
+    int producer_id, producer_epoch;
+    int next; // the number that its next message must have
+    int recent
+        [RECENT_BATCHES]; // the first numbers of the last batches, by which one that comes again is known; -1: none
 };
 
 struct published_to { // the pseudo group's offset of a shard
@@ -48,10 +51,62 @@ struct published_to { // the pseudo group's offset of a shard
     uint8_t hash[32];
 };
 
+// A transactional request of the shard's producer. Kafka applies it to whatever transaction is open when it arrives.
+enum txn_kind {
+    TXN_ADD_PARTITIONS,
+    TXN_PRODUCE,
+    TXN_ADD_OFFSETS,
+    TXN_OFFSET_COMMIT,
+    TXN_END,
+    TXN_INIT,
+    TXN_KINDS,
+};
+enum { BATCH_ROWS = 20 };
+struct txn_request {
+    enum txn_kind kind;
+    int32_t shard;
+    int producer_id, epoch; // INIT: of the answer
+    int transaction; // the client's, as the simulator numbers them; Kafka does not know it
+    unsigned outputs; // ADD_PARTITIONS: a bit each
+    enum output output; // PRODUCE
+    int number; // of its first message
+    int count;
+    struct message messages[BATCH_ROWS];
+    struct published_to position; // OFFSET_COMMIT
+    bool commit; // END; false: abort
+    int64_t due; // the step at which a copy arrives
+};
+enum txn_answer {
+    TXN_DONE,
+    TXN_CONCURRENT, // another transaction is still being ended: to be asked again
+    TXN_REFUSED, // not in this state, not in this order, or not of a partition of the transaction
+    TXN_UNKNOWN_ID,
+    TXN_FENCED,
+    TXN_SILENT, // none came
+};
+
+enum txn_state {
+    TXN_EMPTY,
+    TXN_ONGOING,
+    TXN_PREPARE_COMMIT, // decided and answered; the markers that let readers see it are still to be written
+    TXN_PREPARE_ABORT,
+    TXN_COMPLETE_COMMIT,
+    TXN_COMPLETE_ABORT,
+};
+
+enum { TXN_OFFSETS = 1 << OUTPUT_COUNT }; // the group's partition, beside those of the outputs
 struct coordinator {
-    int producer_epoch;
+    int producer_id; // 0: the transactional id has expired, or never was
+    int epoch;
+    enum txn_state state;
+    int transaction; // whose request opened it
+    unsigned partitions; // of the transaction; in a prepared one those whose marker is to be written
+    LIST(struct message) staged[OUTPUT_COUNT];
+    struct published_to staged_position; // n -1: none
+    bool stuck; // no marker is written
     struct published_to position;
-    int64_t emptied; // the topics have lost what was published up to here
+    LIST(struct published_to) positions; // all that were ever written
+    size_t shows; // the next answer is this older one, counted from 1; 0: the truth
 };
 
 struct kafka {
@@ -59,12 +114,17 @@ struct kafka {
     bool down; // no broker answers
     bool fences; // false: init_transactions is broken, to see that the checks can fail
     struct input_topic_log logs[SHARDS_MAX][INPUT_COUNT];
+    struct output_topic_log outputs[SHARDS_MAX][OUTPUT_COUNT];
     struct coordinator coordinators[SHARDS_MAX];
-    LIST(struct batch) batches;
-    // What read_committed subscribers have seen of each partition, in order.
-    LIST(struct message) read[SHARDS_MAX][OUTPUT_COUNT];
-    // Told of each batch that becomes visible.
-    void (*on_batch)(void *context, const struct batch *batch);
+    int last_producer_id;
+    int last_transaction; // that a client began
+    LIST(struct txn_request) travelling; // copies that will arrive
+    int64_t late, refused; // copies that arrived; of them, those that were not answered well
+    // Told of each message that subscribers come to see; of each transaction with a position whose commit is decided; of each
+    // request that changed another transaction than its own.
+    void (*on_message)(void *context, int32_t shard, const struct message *message);
+    void (*on_commit)(void *context, int32_t shard, const struct coordinator *coordinator);
+    void (*on_touch)(void *context, const struct txn_request *request);
     void *context;
 };
 
@@ -75,11 +135,13 @@ void kafka_append(struct kafka *kafka, const struct send *send, int64_t now);
 void kafka_end_transaction(struct kafka *kafka, int transaction, bool commit, int64_t now);
 
 // ---- the relays' transactions ----
-enum sent { SENT_OK, SENT_FENCED, SENT_GONE };
-int kafka_init_producer(struct kafka *kafka, int32_t shard); // its epoch; ends what earlier ones had under way
-int kafka_begin(struct kafka *kafka, int32_t shard, int producer_epoch); // number of a batch, or -1: fenced
-enum sent kafka_end(struct kafka *kafka, int batch, bool commit);
-void kafka_deliver_travelling(struct kafka *kafka);
+enum txn_answer kafka_answer(struct kafka *kafka, struct txn_request *request);
+// Some of the markers that are to be written, all of them mostly.
+void kafka_write_markers(struct kafka *kafka, int32_t shard, struct dice *dice);
+void kafka_deliver_travelling(struct kafka *kafka, int64_t step);
 void kafka_time_out(struct kafka *kafka, int32_t shard); // the coordinator ends what stands open
-bool kafka_unstable(const struct kafka *kafka, int32_t shard); // a batch's outcome is open
-int64_t kafka_tail(const struct kafka *kafka, int32_t shard); // highest sequence in the four topics
+void kafka_expire_id(struct kafka *kafka, int32_t shard); // the transactional id, unless a transaction is open
+bool kafka_unstable(const struct kafka *kafka, int32_t shard); // the outcome of a position is open
+struct published_to kafka_position(struct kafka *kafka, int32_t shard); // as the group's coordinator answers
+// The log's messages from `keep` on are lost.
+void kafka_cut(struct kafka *kafka, int32_t shard, enum output output, size_t keep);

@@ -22,7 +22,7 @@ struct command {
 };
 
 struct totals {
-    int64_t days, steps, records, commits, messages, failed;
+    int64_t days, steps, records, commits, messages, late, refused, lost, again, failed;
     int64_t faults[FAULT_KINDS];
 };
 
@@ -173,6 +173,10 @@ static void add_world(struct totals *t, const struct world *w)
     t->days += w->script.days;
     t->steps += w->step;
     t->records += (int64_t)w->sent;
+    t->late += w->kafka.late;
+    t->refused += w->kafka.refused;
+    t->lost += w->lost_rows;
+    t->again += w->came_again;
     for (int k = 0; k < FAULT_KINDS; k++) t->faults[k] += w->injected[k];
     for (int s = 0; s < w->kafka.shards; s++) {
         t->commits += w->postgres.rows[s].step;
@@ -185,8 +189,10 @@ static void print_totals(const struct command *c, const struct totals *t, double
     int64_t faults = 0;
     for (int k = 0; k < FAULT_KINDS; k++) faults += t->faults[k];
     printf("%" PRId64 " seeds from %" PRIu64 ", %" PRId64 " days, %" PRId64 " records, %" PRId64 " steps, %" PRId64
-           " commits, %" PRId64 " messages published, %" PRId64 " faults:\n",
-           c->seeds, c->options.seed, t->days, t->records, t->steps, t->commits, t->messages, faults);
+           " commits, %" PRId64 " messages published, %" PRId64 " requests that came late (%" PRId64
+           " refused), %" PRId64 " rows lost by brokers (%" PRId64 " published again), %" PRId64 " faults:\n",
+           c->seeds, c->options.seed, t->days, t->records, t->steps, t->commits, t->messages, t->late, t->refused,
+           t->lost, t->again, faults);
     for (int k = 0; k < FAULT_KINDS; k++) printf("  %-20s %9" PRId64 "\n", fault_facts[k].name, t->faults[k]);
     printf("%.1f s; %" PRId64 " differences\n", seconds, t->failed);
 }

@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <stdio.h>
 
-const char *const breakage_names[BREAKAGES] = {"nothing", "epoch",   "outbox", "resolve", "lock",
-                                               "rejects", "credits", "spans",  "fencing", "ends"};
+const char *const breakage_names[BREAKAGES] = {"nothing", "epoch",   "outbox", "resolve", "lock",  "rejects", "credits",
+                                               "spans",   "fencing", "ends",   "late",    "spent", "early",   "blind"};
 
 // ---- rows ----
 

@@ -94,6 +94,10 @@ enum breakage {
     BREAK_SPANS, // a restore brings no suspensions
     BREAK_FENCING, // init_transactions fences nobody, and an offset whose transaction is open is not waited for
     BREAK_ENDS, // a log's end is asked for before the day is due
+    BREAK_LATE, // BREAK_SPENT and BREAK_EARLY: what the relay did before it knew of late requests
+    BREAK_SPENT, // a producer goes on after an abort, and after a request of which a copy is under way
+    BREAK_EARLY, // the position goes out before the rows
+    BREAK_BLIND, // the topics are not read: what the position says, and a commit, is believed
     BREAKAGES
 };
 extern const char *const breakage_names[BREAKAGES];

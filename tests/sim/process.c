@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-enum { TURNS = 4, BLOCK_RECORDS = 8, REFRESH_MS = 5000, SESSION_MS = 6000, MAX_CALLS = 1000000, BATCH_ROWS = 20 };
+enum { TURNS = 4, BLOCK_RECORDS = 8, REFRESH_MS = 5000, SESSION_MS = 6000, MAX_CALLS = 1000000 };
 
 static const char *const topics[INPUT_COUNT] = {"call-records", "package-purchases", "account-credits"};
 
@@ -14,8 +14,7 @@ int64_t process_clock(const struct process *p)
 
 // ---- the database ----
 
-// Whether the process is still there for a call, or for its answer: it may be killed between any two.
-static bool is_gone(struct process *p, struct error *e)
+bool process_is_gone(struct process *p, struct error *e)
 {
     if (p->dies_after > 0 && --p->dies_after == 0) p->dies = true;
     if (p->dies) error_set(e, ERROR_UNAVAILABLE, "killed");
@@ -24,14 +23,14 @@ static bool is_gone(struct process *p, struct error *e)
 
 static enum store_result answer(struct process *p, enum store_result result, struct error *e)
 {
-    return is_gone(p, e) ? STORE_UNAVAILABLE : result;
+    return process_is_gone(p, e) ? STORE_UNAVAILABLE : result;
 }
 
 static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out, struct error *e)
 {
     struct process *p = context;
     struct world *w = p->world;
-    if (is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
     return answer(p, postgres_claim(&w->postgres, &p->session, w->now, shard, out, e), e);
 }
 
@@ -40,7 +39,7 @@ static enum store_result host_restore(void *context, int32_t shard, const struct
 {
     struct process *p = context;
     struct world *w = p->world;
-    if (is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
     return answer(p, postgres_restore(&w->postgres, &p->session, w->now, shard, row, fold, e), e);
 }
 
@@ -49,13 +48,13 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
 {
     struct process *p = context;
     struct world *w = p->world;
-    if (is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
     struct shard_row was = *row;
     enum store_result result =
         postgres_commit(&w->postgres, &p->session, w->now, shard, &(struct commit_of){row, fold, outbox, now_ms}, e);
     if (result == STORE_OK && fold_step(fold)->closed) check_close(p, shard, &fold_step(fold)->close);
     world_say(w, "process %d: commit of shard %d: %s", p->number, shard, result == STORE_OK ? "well" : e->text);
-    if (!is_gone(p, e)) return result;
+    if (!process_is_gone(p, e)) return result;
     *row = was;
     return STORE_UNAVAILABLE;
 }
@@ -66,7 +65,7 @@ static enum store_result host_load_requests(void *context, int32_t shard, struct
     struct process *p = context;
     struct world *w = p->world;
     *count = 0;
-    if (is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
     enum store_result result = postgres_ready(&w->postgres, &p->session, w->now, e);
     const struct rows *rows = &w->postgres.rows[shard];
     for (size_t i = 0; i < rows->asks.count && *count < capacity && result == STORE_OK; i++) {
@@ -87,7 +86,7 @@ static enum store_result host_refuse_request(void *context, int64_t id, const ch
 {
     struct process *p = context;
     struct world *w = p->world;
-    if (is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
     enum store_result result = postgres_ready(&w->postgres, &p->session, w->now, e);
     for (int32_t s = 0; s < w->postgres.shards && result == STORE_OK; s++)
         for (size_t i = 0; i < w->postgres.rows[s].asks.count; i++) {
@@ -102,7 +101,7 @@ static enum store_result host_refresh_policy(void *context, struct error *e)
 {
     struct process *p = context;
     struct world *w = p->world;
-    if (is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
     enum store_result result = postgres_ready(&w->postgres, &p->session, w->now, e);
     const struct policy *fresh = w->postgres.policy;
     // Rows and books are only ever added, as worker.c has it.
@@ -286,195 +285,6 @@ void process_redeliver(struct process *p, struct dice *dice)
         }
 }
 
-// ---- the relay ----
-
-static void host_relay_add(void *context, int32_t shard, int64_t epoch)
-{
-    struct publishing *r = &((struct process *)context)->publishing[shard];
-    if (r->added && r->epoch >= epoch) return;
-    *r = (struct publishing){.added = true, .epoch = epoch, .batch = -1, .status = {.published = -1}};
-    relay_machine_start(&r->machine, shard);
-}
-
-static void host_relay_remove(void *context, int32_t shard)
-{
-    ((struct process *)context)->publishing[shard].added = false;
-}
-
-static void host_relay_wake(void *context, int32_t shard, int64_t sequence)
-{
-    struct publishing *r = &((struct process *)context)->publishing[shard];
-    if (r->added && sequence > r->woken) r->woken = sequence;
-}
-
-static struct relay_status host_relay_status(void *context, int32_t shard)
-{
-    const struct publishing *r = &((struct process *)context)->publishing[shard];
-    return r->added ? r->status : (struct relay_status){.published = -1};
-}
-
-static enum relay_event_kind event_of_store(enum store_result result, enum relay_event_kind when_ok)
-{
-    if (result == STORE_OK) return when_ok;
-    if (result == STORE_FENCED) return RELAY_ON_LOST;
-    return result == STORE_DIVERGED ? RELAY_ON_IMPOSSIBLE : RELAY_ON_FAILED;
-}
-
-static enum relay_event_kind read_position(const struct world *w, int32_t shard, struct relay_event *event)
-{
-    const struct published_to *position = &w->kafka.coordinators[shard].position;
-    if (kafka_unstable(&w->kafka, shard) && w->options.breakage != BREAK_FENCING) return RELAY_ON_FAILED;
-    event->n = position->n;
-    event->has_hash = position->n >= 0 && position->has_hash;
-    memcpy(event->hash, position->hash, sizeof event->hash);
-    if (position->n >= 0) return RELAY_ON_POSITION;
-    return RELAY_ON_POSITION_UNKNOWN;
-}
-
-static enum relay_event_kind verify(struct process *p, struct publishing *r, int32_t shard, struct relay_event *event,
-                                    struct error *e)
-{
-    struct world *w = p->world;
-    enum store_result result =
-        postgres_check_epoch(&w->postgres, &p->session, w->now, shard, r->epoch, &event->n, &event->mark, e);
-    const struct rows *rows = &w->postgres.rows[shard];
-    int64_t n = r->machine.n;
-    event->has_hash = n >= rows->outbox_first && n <= (int64_t)rows->outbox.count && n > 0;
-    if (event->has_hash) memcpy(event->hash, rows->outbox.at[n - 1].hash, sizeof event->hash);
-    return event_of_store(result, RELAY_ON_VERIFIED);
-}
-
-// As io/relay.c: rows must follow the published one.
-static bool follows(const struct outbox_row *row, int64_t due, const uint8_t *previous)
-{
-    uint8_t hash[RELAY_HASH_SIZE];
-    outbox_chain_hash(previous, row, hash);
-    return row->sequence == due && memcmp(hash, row->hash, sizeof hash) == 0;
-}
-
-static enum relay_event_kind begin_batch(struct process *p, struct publishing *r, int32_t shard, struct error *e)
-{
-    struct world *w = p->world;
-    const struct rows *rows = &w->postgres.rows[shard];
-    enum store_result result = postgres_ready(&w->postgres, &p->session, w->now, e);
-    if (result != STORE_OK) return event_of_store(result, RELAY_EVENTS);
-    int64_t from = r->machine.n + 1, to = (int64_t)rows->outbox.count;
-    if (from < rows->outbox_first) from = rows->outbox_first;
-    if (to > from + BATCH_ROWS - 1) to = from + BATCH_ROWS - 1;
-    if (to < from) return RELAY_ON_NOTHING;
-    const uint8_t *previous = r->machine.hash;
-    for (int64_t n = from; n <= to; n++) {
-        if (!follows(&rows->outbox.at[n - 1], r->machine.n + 1 + n - from, previous)) {
-            error_set(e, ERROR_CONFIG, "shard %d: row %d does not follow row %d", (int)shard, (int)n, (int)n - 1);
-            return RELAY_ON_IMPOSSIBLE;
-        }
-        previous = rows->outbox.at[n - 1].hash;
-    }
-    r->batch = kafka_begin(&w->kafka, shard, r->producer_epoch);
-    if (r->batch < 0) return RELAY_ON_FENCED;
-    struct batch *batch = &w->kafka.batches.at[r->batch];
-    batch->to = r->batch_to = to;
-    memcpy(batch->hash, rows->outbox.at[to - 1].hash, sizeof batch->hash);
-    memcpy(r->batch_hash, batch->hash, sizeof r->batch_hash);
-    for (int64_t n = from; n <= to; n++) {
-        const struct outbox_row *row = &rows->outbox.at[n - 1];
-        struct message message = {row->output, row->sequence, row->key, row->body, {0}};
-        memcpy(message.hash, row->hash, sizeof message.hash);
-        *list_add(&batch->messages) = message;
-    }
-    return RELAY_EVENTS; // goes on at the next turn
-}
-
-static enum relay_event_kind end_batch(struct process *p, struct publishing *r, struct relay_event *event)
-{
-    struct kafka *kafka = &p->world->kafka;
-    enum batch_fate fate = p->batch_fate;
-    int batch = r->batch;
-    p->batch_fate = BATCH_WELL;
-    r->batch = -1;
-    if (fate == BATCH_LOST) return RELAY_ON_BROKEN;
-    if (fate == BATCH_LATE) {
-        kafka->batches.at[batch].travelling = true;
-        return RELAY_ON_BROKEN;
-    }
-    enum sent sent = kafka_end(kafka, batch, fate != BATCH_ABORTED);
-    if (sent == SENT_FENCED) return RELAY_ON_FENCED;
-    if (sent == SENT_GONE || fate == BATCH_UNANSWERED) return RELAY_ON_BROKEN;
-    if (fate == BATCH_ABORTED) return RELAY_ON_FAILED;
-    event->n = r->batch_to;
-    memcpy(event->hash, r->batch_hash, sizeof event->hash);
-    return RELAY_ON_COMMITTED;
-}
-
-static enum relay_event_kind perform(struct process *p, struct publishing *r, int32_t shard, enum relay_action action,
-                                     struct relay_event *event, struct error *e)
-{
-    struct world *w = p->world;
-    switch (action) {
-    case RELAY_DO_CREATE:
-        r->producer_epoch = 0;
-        r->batch = -1;
-        return RELAY_ON_CREATED;
-    case RELAY_DO_INIT:
-        if (w->kafka.down) return RELAY_ON_FAILED;
-        r->producer_epoch = kafka_init_producer(&w->kafka, shard);
-        return RELAY_ON_INITIALISED;
-    case RELAY_DO_READ_POSITION:
-        return w->kafka.down ? RELAY_ON_FAILED : read_position(w, shard, event);
-    case RELAY_DO_READ_TAILS:
-        event->n = kafka_tail(&w->kafka, shard);
-        return w->kafka.down ? RELAY_ON_FAILED : RELAY_ON_TAILS;
-    case RELAY_DO_VERIFY:
-        return verify(p, r, shard, event, e);
-    case RELAY_DO_PUBLISH:
-        if (w->kafka.down) return RELAY_ON_BROKEN;
-        return r->batch < 0 ? begin_batch(p, r, shard, e) : end_batch(p, r, event);
-    case RELAY_DO_MARK:
-        return event_of_store(
-            postgres_mark(&w->postgres, &p->session, w->now, shard, r->epoch, r->machine.n, process_clock(p), e),
-            RELAY_ON_MARKED);
-    case RELAY_DO_CHECK_EPOCH:
-        return event_of_store(postgres_check_epoch(&w->postgres, &p->session, w->now, shard, r->epoch, NULL, NULL, e),
-                              RELAY_ON_KEPT);
-    case RELAY_DO_WAIT:
-    case RELAY_DO_STOP:
-        break;
-    }
-    return RELAY_EVENTS;
-}
-
-static void report(struct publishing *r)
-{
-    const struct relay_machine *m = &r->machine;
-    if (m->known) r->status.published = m->n;
-    r->status.halted = m->state == RELAY_HALTED;
-    r->status.lost = m->state == RELAY_LOST;
-    r->status.error = m->trouble;
-}
-
-void process_relay(struct process *p, int32_t shard)
-{
-    struct publishing *r = &p->publishing[shard];
-    if (!r->added) return;
-    int64_t until;
-    if (r->woken > 0) relay_machine_on(&r->machine, &(struct relay_event){.kind = RELAY_ON_ROWS, .n = r->woken});
-    r->woken = 0;
-    enum relay_action action = relay_machine_next(&r->machine, p->world->mono, &until);
-    if (action == RELAY_DO_WAIT || action == RELAY_DO_STOP) return;
-    struct error why = {0};
-    struct relay_event event = {0};
-    if (is_gone(p, &why)) return;
-    event.kind = perform(p, r, shard, action, &event, &why);
-    if (event.kind == RELAY_EVENTS || is_gone(p, &why)) return;
-    event.now_ms = p->world->mono;
-    if (why.kind == ERROR_NONE) error_set(&why, ERROR_UNAVAILABLE, "it did not work");
-    bool failed = event.kind >= RELAY_ON_FAILED || event.kind == RELAY_ON_NOTHING;
-    event.error = failed ? &why : NULL;
-    relay_machine_on(&r->machine, &event);
-    report(r);
-    if (failed) world_say(p->world, "process %d: relay of shard %d: %s", p->number, shard, why.text);
-}
-
 // ---- the fold thread ----
 
 static void take_assignment(struct process *p)
@@ -536,10 +346,6 @@ static void host_init(struct process *p)
         .refuse_request = host_refuse_request,
         .refresh_policy = host_refresh_policy,
         .policy = host_policy,
-        .relay_add = host_relay_add,
-        .relay_remove = host_relay_remove,
-        .relay_wake = host_relay_wake,
-        .relay_status = host_relay_status,
         .ask_ends = host_ask_ends,
         .take_ends = host_take_ends,
         .find_writer = host_find_writer,
@@ -554,6 +360,7 @@ static void host_init(struct process *p)
         .max_calls_held = MAX_CALLS,
         .session_ms = SESSION_MS,
     };
+    relay_fill_host(&p->host);
     memcpy(p->host.input_topics, topics, sizeof topics);
     memset(p->host.id_key, (int)p->world->options.seed, sizeof p->host.id_key);
 }

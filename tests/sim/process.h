@@ -2,6 +2,7 @@
 // as worker.c drives them), its relay (core/relay_machine.c, answered as io/relay.c answers it), its connections.
 #pragma once
 
+#include "consumer/core/published_rows.h"
 #include "consumer/core/relay_machine.h"
 #include "consumer/shard.h"
 #include "tests/sim/postgres.h"
@@ -22,18 +23,40 @@ struct question {
     struct log_ends answer;
 };
 
+// A shard's output topics, as a process reads them back: what io/published_log.c is.
+struct reading {
+    bool open, whole_logs;
+    struct published_rows rows;
+    size_t next[OUTPUT_COUNT]; // message
+    int cuts[OUTPUT_COUNT]; // of its log, when that was read last
+};
+
+// A transaction under way, as its client sees it. Each turn of the relay is a request of it or several.
+enum phase { PHASE_NONE, PHASE_ROWS, PHASE_OFFSETS, PHASE_POSITION, PHASE_END, PHASE_ABORT };
+struct sending {
+    enum phase phase;
+    int transaction;
+    bool opened; // one of its requests was answered well
+    unsigned added; // outputs
+    int count, left; // rows; those that are not acknowledged
+    struct message rows[BATCH_ROWS];
+    bool acknowledged[BATCH_ROWS];
+    struct published_to position;
+};
+
 // What io/relay.c is for a shard.
 struct publishing {
     bool added;
     int64_t epoch, woken;
     struct relay_machine machine;
     struct relay_status status;
-    int producer_epoch; // 0: none
-    int batch; // begun and not ended; -1: none
-    int64_t batch_to;
-    uint8_t batch_hash[32];
+    int producer_id, producer_epoch; // id 0: not initialised
+    bool spent; // a copy of a request may be under way
+    int numbers[OUTPUT_COUNT]; // of the producer's next message
+    struct sending sending;
+    struct reading reading;
 };
-// What becomes of the next transaction of a relay.
+// What becomes of the end of a relay's next transaction.
 enum batch_fate { BATCH_WELL, BATCH_ABORTED, BATCH_UNANSWERED, BATCH_LATE, BATCH_LOST, BATCH_FATES };
 
 struct process {
@@ -63,6 +86,7 @@ struct process {
     // The relay
     struct publishing publishing[SHARDS_MAX];
     enum batch_fate batch_fate;
+    int copies[TXN_KINDS]; // so many of its next requests break their connection: a copy stays on its way
     int64_t drain[SHARDS_MAX][INPUT_COUNT];
 };
 
@@ -74,10 +98,15 @@ int64_t process_clock(const struct process *process);
 
 // Each is one turn of one of its threads.
 void process_fold(struct process *process, int32_t shard);
-void process_relay(struct process *process, int32_t shard);
 void process_poll(struct process *process, struct dice *dice);
 void process_ask(struct process *process, int32_t shard, enum input input); // the ends of a log
 // Records come again that were delivered before.
 void process_redeliver(struct process *process, struct dice *dice);
 // In a drain: all that is due is settled and published.
 bool process_drained(const struct process *process);
+// Whether it is still there for a call, or for its answer: it may be killed between any two.
+bool process_is_gone(struct process *process, struct error *e);
+
+// ---- the relay ----
+void relay_serve(struct process *process, int32_t shard); // one turn of its thread
+void relay_fill_host(struct shard_host *host);

@@ -88,6 +88,7 @@ static void start_again(struct world *w)
 static void take_end(struct world *w, struct process *p)
 {
     bool excused = w->lost_commits || w->moved_retention || w->lost_outputs;
+    for (int32_t s = 0; s < w->kafka.shards; s++) excused = excused || check_cannot_mend(w, s);
     world_say(w, "process %d halts: %s", p->number, p->why.text);
     if (p->why.text[0] == '\0') world_fail(w, "I10: process %d halts and does not say why", p->number);
     if (!excused) world_fail(w, "I10: process %d halts without a cause: %s", p->number, p->why.text);
@@ -116,7 +117,7 @@ static void act(struct world *w)
     if (turn < 4)
         process_fold(p, shard);
     else if (turn < 7)
-        process_relay(p, shard);
+        relay_serve(p, shard);
     else if (turn < 8)
         process_poll(p, &w->dice);
     else
@@ -289,7 +290,8 @@ static void step(struct world *w)
     w->step++;
     advance(w);
     world_cure(w);
-    if (dice_hit(&w->dice, 5)) kafka_deliver_travelling(&w->kafka);
+    kafka_deliver_travelling(&w->kafka, w->step);
+    for (int32_t s = 0; s < w->kafka.shards; s++) kafka_write_markers(&w->kafka, s, &w->dice);
     send_what_is_due(w);
     answer_registry(w);
     start_again(w);
@@ -337,9 +339,12 @@ static void begin(struct world *w, const struct options *options, const struct s
     w->end = script_day_start(&w->first_policy, w->script.days) + 2 * HOUR;
     w->kafka = (struct kafka){.shards = w->script.shards,
                               .fences = options->breakage != BREAK_FENCING,
-                              .on_batch = check_batch,
+                              .on_message = check_message,
+                              .on_commit = check_position,
+                              .on_touch = check_touch,
                               .context = w};
-    for (int32_t s = 0; s < SHARDS_MAX; s++) w->kafka.coordinators[s].position.n = -1;
+    for (int32_t s = 0; s < SHARDS_MAX; s++)
+        w->kafka.coordinators[s].position.n = w->kafka.coordinators[s].staged_position.n = -1;
     w->postgres = (struct postgres){
         .shards = w->script.shards, .breakage = options->breakage, .on_commit = check_commit, .context = w};
     postgres_init(&w->postgres, &w->first_policy);
@@ -351,7 +356,8 @@ static bool is_settled(const struct world *w, int32_t s)
 {
     const struct rows *rows = &w->postgres.rows[s];
     bool settled = rows->begun && rows->state.day >= w->first_policy.fixed.first_day + w->script.days &&
-                   w->published[s] == rows->chain.sequence && !rows->state.held;
+                   w->published[s] == rows->chain.sequence && !rows->state.held &&
+                   (w->lost_outputs || check_missing(w, s) == 0);
     // A mark may be low for ever when it was lost.
     settled = settled && (w->lost_commits || rows->relayed == w->published[s]);
     for (int i = 0; i < INPUT_COUNT; i++) settled = settled && rows->state.log[i].next == w->kafka.logs[s][i].stable;
@@ -391,17 +397,19 @@ static void settle(struct world *w)
     int64_t until = w->step + SETTLING_STEPS;
     while (!w->failure[0] && !all_settled(w) && w->halts < HALTS_MAX && w->step < until) step(w);
     bool mendable = !w->short_retention && !w->contradicted && !w->lost_outputs;
+    for (int32_t s = 0; s < w->kafka.shards; s++) mendable = mendable && !check_cannot_mend(w, s);
     if (all_settled(w) || (w->halts >= HALTS_MAX && !mendable)) return;
     for (int32_t s = 0; s < w->kafka.shards; s++) {
         const struct rows *rows = &w->postgres.rows[s];
         if (is_settled(w, s)) continue;
-        world_fail(w,
-                   "I10: shard %d does not settle: open day %d of %d, sequence %d, published %d, marked %d, logs at "
-                   "%d/%d/%d of %d/%d/%d",
-                   s, rows->state.day - w->first_policy.fixed.first_day, w->script.days, (int)rows->chain.sequence,
-                   (int)w->published[s], (int)rows->relayed, (int)rows->state.log[0].next, (int)rows->state.log[1].next,
-                   (int)rows->state.log[2].next, (int)w->kafka.logs[s][0].stable, (int)w->kafka.logs[s][1].stable,
-                   (int)w->kafka.logs[s][2].stable);
+        world_fail(
+            w,
+            "I10: shard %d does not settle: open day %d of %d, sequence %d, published %d, lost %d, marked %d, logs "
+            "at %d/%d/%d of %d/%d/%d",
+            s, rows->state.day - w->first_policy.fixed.first_day, w->script.days, (int)rows->chain.sequence,
+            (int)w->published[s], (int)check_missing(w, s), (int)rows->relayed, (int)rows->state.log[0].next,
+            (int)rows->state.log[1].next, (int)rows->state.log[2].next, (int)w->kafka.logs[s][0].stable,
+            (int)w->kafka.logs[s][1].stable, (int)w->kafka.logs[s][2].stable);
     }
 }
 
@@ -425,6 +433,7 @@ void world_free(struct world *w)
     kafka_free(&w->kafka);
     script_free(&w->script);
     shelf_clear(&w->first_policy.shelf);
+    for (int s = 0; s < SHARDS_MAX; s++) list_free(&w->seen[s]);
     list_free(&w->cures);
     arena_destroy(w->arena);
 }

@@ -3,7 +3,7 @@
 
 #include "tests/sim/process.h"
 
-enum { PROCESSES_MAX = 3, FAULTS_MAX = 40, FAILURE_SIZE = 1200 };
+enum { PROCESSES_MAX = 3, FAULTS_MAX = 48, FAILURE_SIZE = 1200 };
 
 enum fault_kind {
     FAULT_KILL, // a process, at once
@@ -20,9 +20,15 @@ enum fault_kind {
     FAULT_LOSE_COMMITS, // to one that has not
     FAULT_KAFKA_DOWN,
     FAULT_BATCH, // what becomes of a process's next transaction: a kind of enum batch_fate
+    FAULT_LATE, // requests of a process's relay break their connection: a copy stays on its way
     FAULT_TIME_OUT, // the coordinator ends the relays' open transactions
+    FAULT_STUCK, // a transaction whose end is decided, and not written
+    FAULT_ID_EXPIRED, // the transactional id
     FAULT_OFFSET_GONE, // the pseudo group's offset: -1001
     FAULT_OFFSET_BACK, // somebody sets it back
+    FAULT_POSITION_STALE, // an older one is shown once, with its hash, or for good
+    FAULT_ROWS_LOST, // a broker loses the last ones of an output topic
+    FAULT_ROWS_EXPIRED, // published ones, of an output topic
     FAULT_OUTPUTS_GONE, // and the output topics are deleted and made again
     FAULT_REDELIVER,
     FAULT_RETENTION, // a log begins where it need reach back to no further
@@ -65,6 +71,12 @@ struct options {
     bool trace; // says what happens
 };
 
+// A row of a shard's outbox, as subscribers have it.
+struct seen_row {
+    bool seen, lost;
+    struct message message;
+};
+
 // Where each log ended when a process's clock first was past a day's end and grace, by day since the first.
 enum { DUE_DAYS = DAYS_MAX + 8 };
 struct due_seen {
@@ -104,7 +116,9 @@ struct world {
     int halts; // since all is well again
     // What the checks remember
     int64_t epochs[SHARDS_MAX];
-    int64_t published[SHARDS_MAX]; // last sequence that subscribers have seen
+    LIST(struct seen_row) seen[SHARDS_MAX]; // [i] is sequence i + 1; the last one was seen
+    int64_t lost_rows, came_again;
+    int64_t published[SHARDS_MAX]; // subscribers have seen every sequence up to here
     uint8_t published_hash[SHARDS_MAX][RELAY_HASH_SIZE]; // of its row
     struct due_seen due[PROCESSES_MAX][SHARDS_MAX];
     char failure[FAILURE_SIZE]; // "" while all is well
@@ -119,6 +133,8 @@ void world_free(struct world *world);
 __attribute__((format(printf, 2, 3))) void world_fail(struct world *world, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void world_say(const struct world *world, const char *format, ...);
 void world_inject(struct world *world, const struct fault *fault);
+// Its part for what the relays have published; false: the fault is of another kind.
+bool world_inject_topics(struct world *world, enum fault_kind kind, int32_t shard, struct dice *dice);
 void world_heal(struct world *world);
 void world_cure(struct world *world);
 void world_rebalance(struct world *world);

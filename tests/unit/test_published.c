@@ -81,6 +81,22 @@ static void put_close(struct avro_bytes *b, int64_t sequence)
     put_long(b, sequence);
 }
 
+static struct body_form *form;
+
+static int make_form(void **state)
+{
+    struct error e;
+    (void)state;
+    return body_form_create(OUTPUT_DAY_CLOSES, &form, &e);
+}
+
+static int free_form(void **state)
+{
+    (void)state;
+    body_form_destroy(form);
+    return 0;
+}
+
 static void test_reads_the_sequence_behind_arrays(void **state)
 {
     (void)state;
@@ -89,12 +105,12 @@ static void test_reads_the_sequence_behind_arrays(void **state)
     int32_t shard = -1;
     int64_t sequence = -1;
     put_close(&b, 123456789);
-    int failed = published_sequence(OUTPUT_DAY_CLOSES, b.data, b.size, &shard, &sequence, &e);
+    int failed = published_sequence(form, b.data, b.size, &shard, &sequence, &e);
     assert_int_equal(failed, 0);
     assert_int_equal(shard, 5);
     assert_int_equal(sequence, 123456789);
     put_long(&b, 7); // a field that a later version appends
-    failed = published_sequence(OUTPUT_DAY_CLOSES, b.data, b.size, &shard, &sequence, &e);
+    failed = published_sequence(form, b.data, b.size, &shard, &sequence, &e);
     assert_int_equal(failed, 0);
     assert_int_equal(sequence, 123456789);
 }
@@ -108,7 +124,7 @@ static void test_refuses_every_truncation(void **state)
         struct error e = {0};
         int32_t shard;
         int64_t sequence;
-        assert_int_equal(published_sequence(OUTPUT_DAY_CLOSES, b.data, size, &shard, &sequence, &e), -1);
+        assert_int_equal(published_sequence(form, b.data, size, &shard, &sequence, &e), -1);
         assert_true(e.text[0] != '\0');
     }
 }
@@ -121,11 +137,11 @@ static void test_refuses_what_settled_never_writes(void **state)
     int32_t shard;
     int64_t sequence;
     put_close(&b, 0);
-    assert_int_equal(published_sequence(OUTPUT_DAY_CLOSES, b.data, b.size, &shard, &sequence, &e), -1);
+    assert_int_equal(published_sequence(form, b.data, b.size, &shard, &sequence, &e), -1);
     put_close(&b, 9);
     b.data[0] = 1;
-    assert_int_equal(published_sequence(OUTPUT_DAY_CLOSES, b.data, b.size, &shard, &sequence, &e), -1);
-    assert_int_equal(published_sequence(OUTPUT_DAY_CLOSES, NULL, 0, &shard, &sequence, &e), -1);
+    assert_int_equal(published_sequence(form, b.data, b.size, &shard, &sequence, &e), -1);
+    assert_int_equal(published_sequence(form, NULL, 0, &shard, &sequence, &e), -1);
 }
 
 int main(void)
@@ -137,5 +153,5 @@ int main(void)
         cmocka_unit_test(test_refuses_every_truncation),
         cmocka_unit_test(test_refuses_what_settled_never_writes),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_form, free_form);
 }

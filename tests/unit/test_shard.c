@@ -94,9 +94,14 @@ static const struct policy *host_policy(void *context)
     return &((struct world *)context)->policy;
 }
 
-static void host_relay(void *context, int32_t shard, int64_t number)
+static void host_relay_add(void *context, int32_t shard, int64_t epoch, int64_t mark)
 {
-    (void)context, (void)shard, (void)number;
+    (void)context, (void)shard, (void)epoch, (void)mark;
+}
+
+static void host_relay_wake(void *context, int32_t shard, int64_t sequence)
+{
+    (void)context, (void)shard, (void)sequence;
 }
 
 static void host_relay_remove(void *context, int32_t shard)
@@ -190,9 +195,9 @@ static int set_up(void **state)
         .load_requests = host_load_requests,
         .refresh_policy = host_refresh_policy,
         .policy = host_policy,
-        .relay_add = host_relay,
+        .relay_add = host_relay_add,
         .relay_remove = host_relay_remove,
-        .relay_wake = host_relay,
+        .relay_wake = host_relay_wake,
         .relay_status = host_relay_status,
         .ask_ends = host_ask_ends,
         .take_ends = host_take_ends,
