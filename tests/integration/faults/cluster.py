@@ -1,6 +1,7 @@
 """Three real Kafka brokers and as many PostgreSQL servers as worlds want, whose processes tests kill and start again."""
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -10,7 +11,7 @@ import time
 import confluent_kafka
 import confluent_kafka.admin
 import services
-from proxy import Proxy
+from kafka_proxy import KafkaProxy
 
 BROKER_SETTINGS = {
     "group.min.session.timeout.ms": 1000,
@@ -27,7 +28,7 @@ class Cluster:
         self.services = services.Services()
         self.thread = concurrent.futures.ThreadPoolExecutor(1)
         self.lock = threading.Lock()
-        self.mounts, self.proxies = [], []
+        self.mounts, self.proxies, self.taps = [], [], []
         self.kafka = self.do(self.services.kafka, nodes=brokers, start=False, settings=BROKER_SETTINGS)
         for node in self.kafka.nodes:
             self.open_second_listener(node)
@@ -39,7 +40,7 @@ class Cluster:
     def open_second_listener(self, node):
         """Who connects to it is told of the brokers' proxies, not of the brokers."""
         node.proxied_port = services.free_port()
-        node.proxy = Proxy(node.proxied_port)
+        node.proxy = KafkaProxy(node.proxied_port, self.taps)
         self.proxies.append(node.proxy)
         with open(node.folder / "server.properties", "a") as properties:
             properties.write(
@@ -56,6 +57,18 @@ class Cluster:
     @property
     def proxied_brokers(self):
         return ",".join(f"127.0.0.1:{node.proxy.port}" for node in self.kafka.nodes)
+
+    @contextlib.contextmanager
+    def tapped(self, tap):
+        """Shows it what its client sends and is answered through the proxies."""
+        self.taps.append(tap)
+        try:
+            yield tap
+        finally:
+            self.taps.remove(tap)
+
+    def proxied_connections(self, client):
+        return [each for proxy in self.proxies for each in list(proxy.connections) if each.client_name == client]
 
     # --- PostgreSQL ---
 

@@ -65,21 +65,27 @@ class Batch:
         try:
             subject.start()
             subject.converge()
+            self.row.prepare(subject)
             end, step = self.first + self.count, self.row.together[self.form]
             for first in range(self.first, end, step):
                 self.hurt(subject, range(first, min(first + step, end)))
-                if subject.problems:
+                if subject.problems and not self.row.each_judged:
                     break
-            requeues = self.row.name == "requeue"
-            subject.judge(calm=not requeues)
-            if requeues:
-                subject.problems += table.check_requeued(subject)
+            if self.row.each_judged and subject.problems:
+                self.say(f"{self.name}: not compared as a whole, which would only say the same a thousand times")
+            else:
+                self.judge(subject)
             self.say(f"{self.name}: {subject.statistics()}")
         finally:
             self.problems += subject.problems
             subject.close()
             cluster.do(postgres.kill)
 
+    def judge(self, subject):
+        requeues = self.row.name == "requeue"
+        subject.judge(calm=not requeues)
+        if requeues:
+            subject.problems += table.check_requeued(subject)
 
     def hurt(self, subject, numbers):
         """So many faults, a day or more, and all of it settled."""
@@ -109,7 +115,7 @@ class Batch:
 
 
 def batches_of(row, form, first=0, times=None):
-    total, most = row.times[form] if times is None else times, BATCH[form]
+    total, most = row.times[form] if times is None else times, row.world or BATCH[form]
     return [Batch(row, start, min(most, first + total - start), form) for start in range(first, first + total, most)]
 
 

@@ -1,5 +1,5 @@
-"""A TCP proxy on 127.0.0.1 that a test cuts: one way or both, for a while or for good, or at a moment of PostgreSQL's
-protocol."""
+"""TCP proxies on 127.0.0.1 that a test cuts: one way or both, for a while or for good; PostgreSQL's also at a moment of its
+protocol. Kafka's is in kafka_proxy.py."""
 
 import contextlib
 import re
@@ -14,8 +14,6 @@ class Connection:
         self.proxy, self.client = proxy, client
         self.server = socket.create_connection(("127.0.0.1", proxy.target), timeout=10)
         self.server.settimeout(None)
-        self.swallowing = False  # what the server answers is lost
-        self.commit = None  # the name under which the COMMIT was prepared
         for socket_ in (client, self.server):
             socket_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -27,25 +25,20 @@ class Connection:
         try:
             while data := source.recv(1 << 16):
                 self.proxy.gates[way].wait()
-                if way == UP and self.holds_commit(data) and self.proxy.take_commit():
-                    self.swallowing = True
-                if way == DOWN and self.swallowing:
-                    if data.endswith(b"Z\0\0\0\5I"):  # ready again, no transaction: it is committed
-                        self.proxy.swallowed += 1
-                        return
-                    continue
-                target.sendall(data)
+                if not self.pass_on(way, data, target):
+                    break
         except OSError:
             pass
         finally:
-            self.close()
+            self.ended(way)
 
-    def holds_commit(self, data):
-        prepared = re.search(rb"(s\d+)\0commit\0", data)
-        if prepared:
-            self.commit = b"\0" + prepared.group(1) + b"\0"
-            return True
-        return self.commit is not None and self.commit in data
+    def pass_on(self, way, data, target):
+        """False: nothing more is to be carried this way."""
+        target.sendall(data)
+        return True
+
+    def ended(self, way):
+        self.close()
 
     def close(self):
         self.proxy.connections.discard(self)
@@ -56,6 +49,8 @@ class Connection:
 
 
 class Proxy:
+    connection_type = Connection
+
     def __init__(self, target):
         self.target = target
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -63,8 +58,6 @@ class Proxy:
         self.gates = {UP: threading.Event(), DOWN: threading.Event()}
         self.accepting = threading.Event()
         self.connections = set()
-        self.lock = threading.Lock()
-        self.commits_to_swallow = self.swallowed = 0
         self.heal()
         threading.Thread(target=self.serve, daemon=True).start()
 
@@ -76,7 +69,7 @@ class Proxy:
                 return
             self.accepting.wait()
             try:
-                connection = Connection(self, client)
+                connection = self.connection_type(self, client)
             except OSError:
                 client.close()
                 continue
@@ -97,6 +90,40 @@ class Proxy:
         for each in (*self.gates.values(), self.accepting):
             each.set()
 
+    def close(self):
+        self.listener.close()
+        self.heal(reset=True)
+
+
+class PostgresConnection(Connection):
+    swallowing = False  # what the server answers is lost
+    commit = None  # the name under which the COMMIT was prepared
+
+    def pass_on(self, way, data, target):
+        if way == UP and self.holds_commit(data) and self.proxy.take_commit():
+            self.swallowing = True
+        if way == DOWN and self.swallowing:
+            committed = data.endswith(b"Z\0\0\0\5I")  # ready again, no transaction
+            self.proxy.swallowed += committed
+            return not committed
+        return super().pass_on(way, data, target)
+
+    def holds_commit(self, data):
+        prepared = re.search(rb"(s\d+)\0commit\0", data)
+        if prepared:
+            self.commit = b"\0" + prepared.group(1) + b"\0"
+            return True
+        return self.commit is not None and self.commit in data
+
+
+class PostgresProxy(Proxy):
+    connection_type = PostgresConnection
+
+    def __init__(self, target):
+        self.lock = threading.Lock()
+        self.commits_to_swallow = self.swallowed = 0
+        super().__init__(target)
+
     def swallow_commit(self):
         """The answer to the next COMMIT is lost, and its connection with it."""
         with self.lock:
@@ -107,7 +134,3 @@ class Proxy:
             armed = self.commits_to_swallow > 0
             self.commits_to_swallow -= armed
             return armed
-
-    def close(self):
-        self.listener.close()
-        self.heal(reset=True)

@@ -12,7 +12,7 @@ import checks
 import confluent_kafka
 import psycopg
 from deployment import OUTPUTS, ROOT, SCHEMAS, Deployment
-from proxy import Proxy
+from proxy import PostgresProxy
 from stream import FIRST_DAY, GRACE, LATE_DAYS, Stream
 from oracle import rules
 import world as worlds  # of tests/worlds
@@ -60,7 +60,7 @@ class Slot:
         with self.lock:
             if self.held or self.process.process.poll() is None:
                 return
-            status = self.process.process.returncode
+            status = self.process.wait(5)  # and what it said last
             if status not in TRANSIENT | {-signal.SIGKILL}:
                 self.subject.problems.append(f"a process ended with {status}:\n{self.process.log[-3000:]}")
             if status in TRANSIENT:
@@ -69,14 +69,16 @@ class Slot:
 
 
 class Subject:
-    def __init__(self, settled, cluster, postgres, seed, processes=2, proxied=False, partitions=4, dsn=None):
+    def __init__(self, settled, cluster, postgres, seed, processes=2, proxied=False, partitions=4, dsn=None,
+                 brokers_proxied=False):
         self.settled, self.cluster, self.postgres, self.seed = settled, cluster, postgres, seed
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="settled-faults-"))
         self.problems, self.done = [], []
+        self.brokers_proxied = brokers_proxied  # for every process, not only the one that `proxied` means
         self.watch = checks.Watch()
         self.database = f"faults_{seed}_{time.monotonic_ns() % 10**9}"
         self.create_database(self.database)
-        self.proxy = Proxy(postgres.port) if proxied else None
+        self.proxy = PostgresProxy(postgres.port) if proxied else None
         self.deployment = Deployment(settled, cluster.brokers, self.dsn_of(self.database), self.folder,
                                      partitions=partitions, workers=1, replicas=3, first_day=FIRST_DAY,
                                      grace=f"{GRACE // 60_000}m", late_days=LATE_DAYS)
@@ -87,6 +89,7 @@ class Subject:
                       for number in range(processes)]
         self.extra = None  # a process that comes and goes
         self.stream = Stream(self.deployment, [slot.clock for slot in self.slots], seed)
+        self.closing = []  # what is to be closed with it
         self._ended = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -104,7 +107,7 @@ class Subject:
     def write_config(self, number, proxied, dsn):
         properties = {"session.timeout.ms": str(SESSION_MS), "heartbeat.interval.ms": "500",
                       "transaction.timeout.ms": str(TRANSACTION_MS)}
-        brokers = self.cluster.proxied_brokers if proxied else self.cluster.brokers
+        brokers = self.cluster.proxied_brokers if proxied or self.brokers_proxied else self.cluster.brokers
         return self.deployment.write_config(
             f"process-{number}.yaml", kafka={"brokers": brokers, "properties": properties},
             postgres={"dsn": dsn or self.dsn_of(self.database, self.proxy.port if proxied else None)})
@@ -229,6 +232,8 @@ class Subject:
         if self._supervisor.is_alive():
             self._supervisor.join(60)
         self.stream.stop()
+        for each in self.closing:
+            each.close()
         self.deployment.close()
         with contextlib.suppress(confluent_kafka.KafkaException):  # a cluster of many topics restarts slowly
             self.deployment.delete_topics(list(self.deployment.topics))

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import worlds_path  # noqa: F401  puts tests/lib, tests/worlds and tests on the path
+import late
 from deployment import INPUTS, ROOT
 from oracle import rules
 from proxy import DOWN, UP
@@ -363,13 +364,15 @@ def bring_back(subject, standby, rng):
 
 class Row:
     def __init__(self, name, title, inject, variants=(None,), short=1, long=1, together=1, each_process=False, alone=False,
-                 options=None, **subject):
+                 options=None, prepare=None, each_judged=False, world=None, **subject):
         """`short` and `long`: how often, in turn through the variants. `together`: so many in the short form before all
         must be settled; `each_process`: these fall to the processes side by side. `alone`: it hurts every world of the
-        cluster."""
+        cluster. `prepare`: what a world needs before; `each_judged`: what is wrong after one says nothing of the next.
+        `world`: so many a world at most, where it is not the usual number."""
         self.name, self.title, self.inject, self.variants = name, title, inject, list(variants)
         self.times, self.together = {"short": short, "long": long}, {"short": together, "long": 1}
         self.alone, self.each_process, self.options, self.subject = alone, each_process, options or {}, subject
+        self.prepare, self.each_judged, self.world = prepare or (lambda subject: None), each_judged, world
 
 
 PROCESS_POINTS = [point for point in points() if point not in OPERATOR]
@@ -392,6 +395,9 @@ TABLE = [
     Row("requeue", "kill -9 of rejects requeue at a named point", kill_requeue, sorted(OPERATOR), len(OPERATOR),
         20 * len(OPERATOR)),
     Row("failover", "fail-over to a standby that is some commits behind, repaired or undone", None, short=1, long=20),
+    Row("late", "request of the relay's producer arriving late, in another transaction", late.arrive_late,
+        late.all_cases(), len(late.FIRST), 500, together=5, prepare=late.lend, each_judged=True, world=10,
+        brokers_proxied=True),
     Row("brokers", "broker killed and started again", kill_broker, list(BROKERS), 4, 100, alone=True),
 ]
 

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 import worlds_path  # noqa: F401
 import faults
+import late
 import table
 from deployment import ROOT
 
@@ -39,6 +40,16 @@ def test_row(lived, row):
 def test_there_are_points_enough():
     assert len(table.points()) >= 20
     assert table.BUSY | table.OPERATOR <= set(table.points())
+
+
+def test_late_requests_of_every_kind_are_in_the_short_form():
+    cases = [case for case in late.FIRST if case != late.BLIND]
+    assert len(cases) < len(late.FIRST) == table.TABLE[[row.name for row in table.TABLE].index("late")].times["short"]
+    assert {case.kind for case in cases} == set(late.KINDS)
+    assert {case.kill for case in cases} == set(late.KILLS)
+    assert {case.others for case in cases} == {case.alone for case in cases} == {True, False}
+    assert len(set(late.all_cases())) > 500
+    assert late.all_cases() == late.all_cases()
 
 
 def test_nothing_of_it_is_in_a_release():
