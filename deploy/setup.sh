@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages of Debian 12 or 13 that settled needs and that are missing. Says nothing when all are there.
-#   deploy/setup.sh [build] [demo] [test]      what for; `demo` and `test` include `build`. Default: build
+#   deploy/setup.sh [build] [unit] [demo] [test]      what for; each includes `build`, and `test` all. Default: build
 # As root it installs; as an ordinary user it prints the line to run as root, and exits 69.
 set -euo pipefail
 
@@ -13,7 +13,9 @@ if grep -qs '^VERSION_CODENAME=trixie' /etc/os-release; then
 fi
 # The throw-away services of tests/lib/services.py.
 demo=("postgresql-$postgresql" "openjdk-$openjdk-jre-headless" maven python3 kcat)
-test=(libcmocka-dev "clang-$clang" "clang-format-$clang" "clang-tidy-$clang" "libclang-rt-$clang-dev" "llvm-$clang"
+# The tests that need nothing beside them.
+unit=(libcmocka-dev)
+test=("clang-$clang" "clang-format-$clang" "clang-tidy-$clang" "libclang-rt-$clang-dev" "llvm-$clang"
       shellcheck python3-venv groff-base)
 
 wanted=("${build[@]}")
@@ -21,8 +23,9 @@ for purpose in "${@:-build}"; do
     case $purpose in
         build) ;;
         demo) wanted+=("${demo[@]}") ;;
-        test) wanted+=("${demo[@]}" "${test[@]}") ;;
-        *) echo "setup.sh: unknown purpose '$purpose': build, demo or test" >&2; exit 64 ;;
+        unit) wanted+=("${unit[@]}") ;;
+        test) wanted+=("${unit[@]}" "${demo[@]}" "${test[@]}") ;;
+        *) echo "setup.sh: unknown purpose '$purpose': build, unit, demo or test" >&2; exit 64 ;;
     esac
 done
 

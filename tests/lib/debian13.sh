@@ -1,36 +1,64 @@
 #!/usr/bin/env bash
-# Builds settled on Debian 13, which has a newer compiler and librdkafka 2.8, in a root of its own, and prints the path of a
-# program that runs here what was built there, by the libraries of that root. As root; the first time takes some minutes.
-#   tests/lib/debian13.sh [PRESET]      default: release
-# The root is kept in ${XDG_CACHE_HOME:-~/.cache}/settled/debian13 and used again. Nothing is mounted when this ends.
+# Builds settled on Debian 13, which has a newer compiler and librdkafka 2.8, in a root of its own. As root; the first time
+# takes some minutes.
+#   tests/lib/debian13.sh [PRESET]       builds the program, and prints the path of a command that runs it here by the
+#                                        libraries of that root. Default: release
+#   tests/lib/debian13.sh --ctest REPORT [OPTION...]
+#                                        builds release with the unit tests and the simulator, and runs there the tests
+#                                        that the options of ctest select; REPORT becomes their JUnit file
+# The root is kept in ${XDG_CACHE_HOME:-~/.cache}/settled/debian13 and used again, by every checkout. Nothing is mounted
+# or running when this ends.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-preset=${1:-release}
+preset=release report=
+if [[ ${1:-} == --ctest ]]; then
+    report=$(realpath -m "${2:?--ctest needs the path of the report}")
+    shift 2
+else
+    preset=${1:-release}
+fi
 root=${XDG_CACHE_HOME:-$HOME/.cache}/settled/debian13
 source=/root/settled # within the root
 
-if [[ $(id -u) != 0 ]]; then
-    echo "debian13.sh: only root may make a root of Debian 13 and change into it: run it as root" >&2
+fail() {
+    echo "debian13.sh: $1" >&2
     exit 69
-fi
+}
+in_root() { # COMMAND...
+    chroot "$root" env -u TMPDIR LC_ALL=C HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+        sh -ec "cd $source; exec \"\$@\"" sh "$@"
+}
+
+[[ $(id -u) == 0 ]] || fail "only root may make a root of Debian 13 and change into it: run it as root"
 mkdir -p "$(dirname "$root")" build/debian13
+
+# One at a time, from the sources to the last test: a second checkout waits, and then builds what differs.
 exec 9>"$root.lock"
-flock 9 # one at a time
+if ! flock --nonblock 9; then
+    echo "waiting for another debian13.sh, which works in $root" >&2
+    flock 9
+fi
 
 if [[ ! -d $root ]]; then
     if ! command -v debootstrap >/dev/null; then
         echo "installing debootstrap" >&2
-        { apt-get update -q && apt-get install -q -y --no-install-recommends debootstrap; } >&2
+        { apt-get update -q && apt-get install -q -y --no-install-recommends debootstrap; } >&2 ||
+            fail "debootstrap could not be installed; what apt-get said is above"
     fi
     echo "making a root of Debian 13 in $root" >&2
     rm -rf "$root.partial"
-    if ! debootstrap --variant=minbase trixie "$root.partial" >"$root.log" 2>&1; then
+    # What debootstrap mounts and starts is seen by itself alone, and is gone with it, however it ends. It would wait for
+    # hours for a mirror that does not answer.
+    if ! timeout --foreground --signal=KILL 900 \
+        unshare --mount --propagation private --pid --fork --kill-child \
+        debootstrap --variant=minbase trixie "$root.partial" >"$root.log" 2>&1; then
         tail -n 20 "$root.log" >&2
-        echo "debian13.sh: debootstrap failed; its last lines are above, the rest is in $root.log" >&2
-        exit 69
+        fail "debootstrap made no root of Debian 13 within 15 minutes: does the mirror answer? Its last lines are above, the rest is in $root.log"
     fi
     mv "$root.partial" "$root"
 fi
+# The root is older than what this machine knows of its network.
+cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 
 # The working tree as it is. A file that is the same keeps its time, so that what has not changed is not built again; one that
 # differs gets a new time, whatever time it has here: another checkout may have been built before.
@@ -45,15 +73,28 @@ find "$root$source" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
 find "$fresh" -mindepth 1 -maxdepth 1 -exec mv -t "$root$source" {} +
 rmdir "$fresh"
 
-build="deploy/setup.sh build
-       cmake --preset $preset -DSETTLED_TESTS=OFF
-       cmake --build --preset $preset --target settled --parallel $(nproc)"
-chroot "$root" env LC_ALL=C HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -ec "cd $source; $build" >&2
+# An installation that was cut off is taken up again.
+{ in_root dpkg --configure -a && in_root deploy/setup.sh build unit; } >&2 ||
+    fail "the packages could not be installed in $root: does the mirror answer? What was said is above"
+targets=(settled)
+if [[ $report ]]; then targets+=(unit_tests sim); fi
+in_root cmake --preset "$preset" >&2
+in_root cmake --build --preset "$preset" --target "${targets[@]}" --parallel "$(nproc)" >&2
 
-program=$root$source/build/$preset/settled
-triplet=$(chroot "$root" gcc -print-multiarch)
-loader=$(chroot "$root" readelf -p .interp "$source/build/$preset/settled" | grep -o '/.*')
+if [[ $report ]]; then
+    status=0
+    rm -f "$root$source/build/report.xml"
+    in_root ctest --test-dir "build/$preset" --no-tests=error --output-junit "$source/build/report.xml" "$@" >&2 || status=$?
+    cp "$root$source/build/report.xml" "$report"
+    exit "$status"
+fi
+
+# Out of the root, where the next checkout puts its own.
+program=$PWD/build/debian13/$preset
 wrapper=$PWD/build/debian13/settled-$preset
+install "$root$source/build/$preset/settled" "$program"
+triplet=$(in_root gcc -print-multiarch)
+loader=$(in_root readelf -p .interp "build/$preset/settled" | grep -o '/.*')
 cat >"$wrapper" <<END
 #!/bin/sh
 exec "$root$loader" --library-path "$root/usr/lib/$triplet" "$program" "\$@"

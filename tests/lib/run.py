@@ -8,7 +8,8 @@
 --list        print the names and run nothing (needs configured builds: it makes them)
 
 Every ctest test under every preset, every pytest test, every build and every check counts as one. A skipped test is
-listed, and fails when CI=true. Logs and JUnit files stay in build/test-results.
+listed, and fails when CI=true. Logs and JUnit files stay in build/test-results. What runs on Debian 13, in a root of its
+own, only root can run: for others it is skipped.
 """
 
 import argparse
@@ -30,6 +31,9 @@ RESULTS = ROOT / "build" / "test-results"
 VENV = ROOT / "build" / "venv"
 CI = os.environ.get("CI") == "true"
 JOBS = str(os.cpu_count() or 1)
+
+# Stands where the name of a preset does, for a release of the compiler and the libraries of Debian 13.
+DEBIAN13 = "debian13"
 
 # Whoever builds a release by hand gets it with warnings; here they are errors, as under every other preset.
 STRICT = "-DSETTLED_WERROR=ON"
@@ -60,11 +64,14 @@ class Check:
 
 @dataclasses.dataclass
 class Pytest:
-    """Tests in Python: which (as arguments of pytest), the presets they need built, and whether they need the services."""
+    """Tests in Python: which (as arguments of pytest), the presets they need built, and whether they need the services.
+    What is set in `environment` is theirs alone; `suffix` tells their results from those of the same tests elsewhere."""
     name: str
     paths: list
     presets: list
     services: bool = False
+    environment: dict = dataclasses.field(default_factory=dict)
+    suffix: str = ""
 
 
 # What runs, in this order. Release is what is shipped: all of it runs there, on real services. The sanitizers look for
@@ -81,6 +88,11 @@ PLAN = [
     Pytest("faults", ["tests/integration/faults"], ["release", "faults"]),
     Ctest("asan", ["-LE", "integration|worlds|bench"]),
     Ctest("tsan", ["-L", "unit|integration"], services=True),
+    Ctest(DEBIAN13, ["-L", "unit|sim"]),
+    # Generated days, drained and audited.
+    Pytest("pytest debian13", ["tests/integration/test_audit.py::test_what_was_settled_is_equal"], [DEBIAN13],
+           services=True, environment={"SETTLED_BINARY": str(ROOT / "build" / "debian13" / "settled-release")},
+           suffix=f" [{DEBIAN13}]"),
     Check("soak, one minute", ["tests/soak/soak.py", "--minutes", "1"], "release"),
     # On the services that the tests above have started.
     Check("mutants", ["tests/mutants/run.py"]),
@@ -116,13 +128,14 @@ class Run:
     def wanted(self, name):
         return not self.options.only or re.search(self.options.only, name)
 
-    def command(self, name, command, seconds=1800):
-        """Runs one with its output in a log; says how long it took. Returns (status, log)."""
+    def command(self, name, command, seconds=1800, more=None):
+        """Runs one with its output in a log, and with `more` in its environment; says how long it took. Returns (status, log)."""
         log = RESULTS / (re.sub(r"[^A-Za-z0-9]+", "-", name) + ".log")
         start = time.monotonic()
         with open(log, "wb") as out:
             try:
-                status = services.run_to_end(command, timeout=seconds, cwd=ROOT, env=self.environment,
+                status = services.run_to_end(command, timeout=seconds, cwd=ROOT,
+                                             env={**self.environment, **(more or {})},
                                              stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
             except subprocess.TimeoutExpired:
                 out.write(f"\nended after {seconds} s\n".encode())
@@ -140,17 +153,21 @@ class Run:
     def build(self, preset):
         """Configures and builds a preset once; its own result counts as a test."""
         if preset not in self.built:
-            self.built[preset] = self.check(f"build {preset}", [
-                "sh", "-ec", f"cmake --preset {preset} {STRICT} && cmake --build --preset {preset} --parallel {JOBS}"])
+            command = ["sh", "-ec",
+                       f"cmake --preset {preset} {STRICT} && cmake --build --preset {preset} --parallel {JOBS}"]
+            if preset == DEBIAN13:
+                command = ["tests/lib/debian13.sh"]
+            self.built[preset] = self.check(f"build {preset}", command)
         return self.built[preset]
 
     def names_in(self, preset, selection):
         """The ctest names of a preset that a selection and --only leave, after configuring it."""
-        configured = subprocess.run(["cmake", "--preset", preset, STRICT], cwd=ROOT, stdout=subprocess.DEVNULL,
+        here = "release" if preset == DEBIAN13 else preset  # which has the same tests
+        configured = subprocess.run(["cmake", "--preset", here, STRICT], cwd=ROOT, stdout=subprocess.DEVNULL,
                                     stderr=subprocess.DEVNULL, check=False)
         if configured.returncode != 0:
             return []
-        listed = subprocess.run(["ctest", "--test-dir", f"build/{preset}", "-N", *selection], cwd=ROOT,
+        listed = subprocess.run(["ctest", "--test-dir", f"build/{here}", "-N", *selection], cwd=ROOT,
                                 capture_output=True, text=True, check=False).stdout
         names = re.findall(r"^\s*Test\s+#\d+: (\S+)", listed, re.MULTILINE)
         return [name for name in names if self.wanted(f"{name} [{preset}]")]
@@ -189,12 +206,29 @@ class Run:
                 self.add(name + suffix, "passed")
         return len(cases)
 
+    def report(self, name, status, log, path, suffix, least=1):
+        """Adds the results of a command that wrote a JUnit file; its own failure, when they do not tell it."""
+        before = [each.outcome for each in self.results].count("failed")
+        ran = self.junit(path, suffix)
+        failed = [each.outcome for each in self.results].count("failed") - before
+        if ran < least or (status != 0 and failed == 0):
+            self.add(name, "failed", f"{ran} tests ran, at least {least} expected\n{services.tail(log, 60)}")
+
+    def refused(self, name, presets):
+        """Whether this user cannot run what is built so; says so."""
+        if DEBIAN13 not in presets or os.geteuid() == 0:
+            return False
+        self.add(name, "skipped", "only root can make a root of Debian 13 and change into it: run tests/run.sh as root")
+        return True
+
     def ctest(self, step):
         names = self.names_in(step.preset, step.options)
         if self.options.list:
             print("\n".join(f"{name} [{step.preset}]" for name in names))
             return
         if not names and self.options.only:
+            return
+        if self.refused(f"ctest {step.preset}", [step.preset]):
             return
         if not self.build(step.preset):
             self.add(f"ctest {step.preset}", "failed", "not run: the build failed")
@@ -207,15 +241,13 @@ class Run:
         selection = step.options
         if self.options.only:
             selection = selection + ["-R", "^(" + "|".join(map(re.escape, names)) + ")$"]
+        runner = ["ctest", "--test-dir", f"build/{step.preset}", "--no-tests=error", "--output-junit", str(report)]
+        if step.preset == DEBIAN13:
+            runner = ["tests/lib/debian13.sh", "--ctest", str(report)]
         status, log = self.command(f"ctest {step.preset}", [
-            "ctest", "--test-dir", f"build/{step.preset}", "--parallel", JOBS, "--output-on-failure",
-            "--no-tests=error", "--timeout", "3600" if self.options.long else "300", "--output-junit", str(report),
+            *runner, "--parallel", JOBS, "--output-on-failure", "--timeout", "3600" if self.options.long else "300",
             *selection], seconds=7200 if self.options.long else 1800)
-        before = [each.outcome for each in self.results].count("failed")
-        ran = self.junit(report, f" [{step.preset}]")
-        failed = [each.outcome for each in self.results].count("failed") - before
-        if ran == 0 or (status != 0 and failed == 0):
-            self.add(f"ctest {step.preset}", "failed", services.tail(log, 60))
+        self.report(f"ctest {step.preset}", status, log, report, f" [{step.preset}]")
 
     def pytest(self, step):
         if not self.make_venv():
@@ -226,11 +258,11 @@ class Run:
         nodes = [line for line in listed.stdout.splitlines() if "::" in line and not line.startswith("ERROR")]
         if listed.returncode != 0 and self.wanted(step.name):
             self.add(f"{step.name} collection", "failed", (listed.stdout + listed.stderr)[-3000:])
-        nodes = [node for node in nodes if self.wanted(node)]
+        nodes = [node for node in nodes if self.wanted(node + step.suffix)]
         if self.options.list:
-            print("\n".join(nodes))
+            print("\n".join(node + step.suffix for node in nodes))
             return
-        if not nodes:
+        if not nodes or self.refused(step.name, step.presets):
             return
         if not all([self.build(preset) for preset in step.presets]):
             self.add(step.name, "failed", "not run: the build failed")
@@ -243,12 +275,8 @@ class Run:
         beside = ["--numprocesses", str(int(JOBS) + 1), "--dist", "loadfile"]
         status, log = self.command(step.name, [*pytest, *beside, "--junitxml", str(report),
                                               *(f"tests/{node}" for node in nodes)],
-                                   seconds=7200 if self.options.long else 1800)
-        before = [each.outcome for each in self.results].count("failed")
-        ran = self.junit(report, "")
-        failed = [each.outcome for each in self.results].count("failed") - before
-        if ran < len(nodes) or (status != 0 and failed == 0):
-            self.add(step.name, "failed", f"{ran} of {len(nodes)} ran\n{services.tail(log, 60)}")
+                                   seconds=7200 if self.options.long else 1800, more=step.environment)
+        self.report(step.name, status, log, report, step.suffix, least=len(nodes))
 
     def make_venv(self):
         """The virtual environment, made anew when the requirements or the interpreter have changed."""
