@@ -1,6 +1,8 @@
 #include "consumer/decoder.h"
 
 #include "consumer/core/memory.h"
+#include "consumer/io/registry.h"
+#include "consumer/io/store.h"
 #include "consumer/reader.h"
 
 #include <inttypes.h>
@@ -22,8 +24,7 @@ struct decoder {
     size_t form_count, form_capacity;
     struct form *forms; // a handful: searched in their order
     struct reader readers[INPUT_COUNT];
-    struct shard_scratch *scratch;
-    struct shard_host host;
+    struct reader_scratch *scratch;
     struct block *block;
     bool unknown, failed;
     struct error error; // when failed
@@ -122,10 +123,10 @@ int decoder_event(struct decoder *d, enum input input, const rd_kafka_message_t 
     reader->log_append = d->log_append;
     reader->block = d->block;
     reader->at = 0;
-    d->host = (struct shard_host){.context = d, .find_writer = find_writer, .scratch = d->scratch};
+    struct reader_source source = {.context = d, .find_writer = find_writer, .scratch = d->scratch};
     d->unknown = unknown;
     d->failed = false;
-    reader_decode(reader, &d->host, INT64_MAX);
+    reader_decode(reader, &source, INT64_MAX);
     if (d->failed) {
         *e = d->error;
         return -1;

@@ -16,10 +16,10 @@ static void fault(struct event *event, enum reject_reason reason, const char *de
     event->fault_detail = detail;
 }
 
-static struct writer writer_of(struct reader *reader, const struct shard_host *host, int32_t id)
+static struct writer writer_of(struct reader *reader, const struct reader_source *source, int32_t id)
 {
     if (reader->cached && reader->cached_id == id) return reader->writer;
-    struct writer writer = host->find_writer(host->context, reader->input, id);
+    struct writer writer = source->find_writer(source->context, reader->input, id);
     if (writer.state == WRITER_READY || writer.state == WRITER_INCOMPATIBLE) {
         reader->cached = true;
         reader->cached_id = id;
@@ -28,7 +28,7 @@ static struct writer writer_of(struct reader *reader, const struct shard_host *h
     return writer;
 }
 
-static void decode_body(struct event *event, const struct plan *plan, struct shard_scratch *scratch)
+static void decode_body(struct event *event, const struct plan *plan, struct reader_scratch *scratch)
 {
     char *detail = scratch->details[scratch->detail_count];
     if (plan_decode(plan, event->value.data + FRAME_BYTES, event->value.size - FRAME_BYTES, &event->record, detail) ==
@@ -46,7 +46,7 @@ static bool schema_id(struct slice value, int32_t *id)
     return true;
 }
 
-static void decode_value(struct reader *reader, const struct shard_host *host, struct event *event)
+static void decode_value(struct reader *reader, const struct reader_source *source, struct event *event)
 {
     int32_t id;
     if (!event->value.data) {
@@ -58,13 +58,13 @@ static void decode_value(struct reader *reader, const struct shard_host *host, s
               "unknown framing: a value begins with a zero byte and the 4-byte id of its schema");
         return;
     }
-    struct writer writer = writer_of(reader, host, id);
+    struct writer writer = writer_of(reader, source, id);
     switch (writer.state) {
     case WRITER_PENDING:
         event->schema_pending = true;
         break;
     case WRITER_READY:
-        decode_body(event, writer.plan, host->scratch);
+        decode_body(event, writer.plan, source->scratch);
         break;
     case WRITER_UNKNOWN:
         fault(event, REJECT_UNKNOWN_SCHEMA, writer.why);
@@ -77,7 +77,7 @@ static void decode_value(struct reader *reader, const struct shard_host *host, s
 
 // Asks for the schemas of what stands behind a record that waits for its own: ids that nobody has then wait their ten
 // seconds together, not in turn.
-static void look_ahead(struct reader *reader, const struct shard_host *host, size_t at)
+static void look_ahead(struct reader *reader, const struct reader_source *source, size_t at)
 {
     while (at < reader->block->used) {
         const struct raw *raw = block_at(reader->block, at);
@@ -86,17 +86,17 @@ static void look_ahead(struct reader *reader, const struct shard_host *host, siz
             at += raw_bytes(RAW_NULL, RAW_NULL);
             continue;
         }
-        if (schema_id(raw_value(raw), &id)) writer_of(reader, host, id);
+        if (schema_id(raw_value(raw), &id)) writer_of(reader, source, id);
         at += raw_bytes(raw->key_size, raw->value_size);
     }
 }
 
-size_t reader_decode(struct reader *reader, const struct shard_host *host, int64_t limit)
+size_t reader_decode(struct reader *reader, const struct reader_source *source, int64_t limit)
 {
-    struct shard_scratch *scratch = host->scratch;
+    struct reader_scratch *scratch = source->scratch;
     size_t count = 0, at = reader->at;
     scratch->detail_count = 0;
-    while (count < SHARD_BATCH && at < reader->block->used) {
+    while (count < READER_BATCH && at < reader->block->used) {
         const struct raw *raw = block_at(reader->block, at);
         if (raw->kind == RAW_END || raw->offset >= limit) break;
         struct event *event = &scratch->events[count];
@@ -107,11 +107,11 @@ size_t reader_decode(struct reader *reader, const struct shard_host *host, int64
         event->fault = REJECT_NONE;
         event->key = raw_key(raw);
         event->value = raw_value(raw);
-        decode_value(reader, host, event);
+        decode_value(reader, source, event);
         at += raw_bytes(raw->key_size, raw->value_size);
         scratch->after[count++] = at;
         if (event->schema_pending) {
-            look_ahead(reader, host, at);
+            look_ahead(reader, source, at);
             break;
         }
     }

@@ -2,7 +2,25 @@
 // big-endian), Avro body.
 #pragma once
 
-#include "consumer/shard.h"
+#include "consumer/core/record.h"
+#include "consumer/io/block.h"
+#include "consumer/io/writers.h"
+
+// Decoded records on their way into a fold.
+enum { READER_BATCH = 256 };
+struct reader_scratch {
+    struct event events[READER_BATCH];
+    size_t after[READER_BATCH]; // where in the block the record ends
+    size_t detail_count;
+    char details[READER_BATCH][REJECT_DETAIL_SIZE];
+};
+
+// Where a reader gets the schemas of writers from, and where it puts what it decodes.
+struct reader_source {
+    void *context;
+    struct writer (*find_writer)(void *context, enum input input, int32_t id);
+    struct reader_scratch *scratch;
+};
 
 struct reader {
     enum input input;
@@ -17,7 +35,7 @@ struct reader {
 
 // The next entry, NULL at the block's end.
 const struct raw *reader_peek(const struct reader *reader);
-// Decodes entries from reader->at into the scratch: at most SHARD_BATCH, up to the next end mark, to `limit` (an
+// Decodes entries from reader->at into the scratch: at most READER_BATCH, up to the next end mark, to `limit` (an
 // offset, exclusive) or to a record whose schema is pending, which is the last then. Does not move the reader:
 // scratch->after[i] is where it stands once event i was taken.
-size_t reader_decode(struct reader *reader, const struct shard_host *host, int64_t limit);
+size_t reader_decode(struct reader *reader, const struct reader_source *source, int64_t limit);

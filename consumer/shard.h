@@ -9,13 +9,12 @@
 #pragma once
 
 #include "consumer/core/fold.h"
-#include "consumer/io/block.h"
 #include "consumer/io/ends.h"
 #include "consumer/io/outbox.h"
 #include "consumer/io/relay.h"
 #include "consumer/io/store.h"
-#include "consumer/io/writers.h"
 #include "consumer/metrics.h"
+#include "consumer/reader.h"
 
 enum shard_state {
     SHARD_NONE,
@@ -27,15 +26,6 @@ enum shard_state {
     SHARD_HALTED, // shard_error says why; the process ends
 };
 const char *shard_state_name(enum shard_state state);
-
-// Decoded records on their way into a fold; shared by the shards of a worker.
-enum { SHARD_BATCH = 256 };
-struct shard_scratch {
-    struct event events[SHARD_BATCH];
-    size_t after[SHARD_BATCH]; // where in the block the record ends
-    size_t detail_count;
-    char details[SHARD_BATCH][REJECT_DETAIL_SIZE];
-};
 
 // What a shard needs from the world. Store calls as in store.h, relay calls as in relay.h.
 struct shard_host {
@@ -59,7 +49,6 @@ struct shard_host {
     struct relay_status (*relay_status)(void *context, int32_t shard);
     void (*ask_ends)(void *context, int32_t shard, enum input input);
     bool (*take_ends)(void *context, int32_t shard, enum input input, struct log_ends *out);
-    struct writer (*find_writer)(void *context, enum input input, int32_t id);
     uint64_t (*writers_generation)(void *context);
     // Reading: from these offsets; then block after block.
     void (*start)(void *context, int32_t shard, const int64_t offsets[INPUT_COUNT]);
@@ -67,7 +56,7 @@ struct shard_host {
     void (*release_block)(void *context, int32_t shard, enum input input, struct block *block);
 
     struct encoder *encoder;
-    struct shard_scratch *scratch;
+    struct reader_source source; // what its readers need; the scratch is shared by the shards of a worker
     struct metrics *metrics;
     const char *input_topics[INPUT_COUNT];
     int32_t partitions;

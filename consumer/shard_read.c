@@ -161,7 +161,7 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
 {
     struct input_log *log = &shard->log[input];
     struct reader *reader = &log->reader;
-    struct shard_scratch *scratch = shard->host->scratch;
+    struct reader_scratch *scratch = shard->host->source.scratch;
     const struct raw *raw = reader_peek(reader);
     enum fold_stop stop;
     struct error e;
@@ -173,7 +173,7 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
     } else {
         // Read before the schemas are asked for: an answer in between is not missed.
         log->generation = shard->host->writers_generation(shard->host->context);
-        size_t taken, count = reader_decode(reader, shard->host, shard->drain[input]);
+        size_t taken, count = reader_decode(reader, &shard->host->source, shard->drain[input]);
         stop = fold_records(shard->fold, input, scratch->events, count, now_ms, &taken, &e);
         if (taken > 0) reader->at = scratch->after[taken - 1];
     }
@@ -204,6 +204,7 @@ bool shard_replay(struct shard *shard)
 {
     struct input_log *log = &shard->log[INPUT_CALLS];
     struct reader *reader = &log->reader;
+    const struct reader_scratch *scratch = shard->host->source.scratch;
     struct error e;
     bool done = false;
     if (!shard_prove_logs(shard)) return false;
@@ -214,14 +215,14 @@ bool shard_replay(struct shard *shard)
         if (!next_block(shard, INPUT_CALLS)) return false;
         const struct raw *raw = reader_peek(reader);
         log->generation = shard->host->writers_generation(shard->host->context);
-        size_t count = raw->kind == RAW_END ? 0 : reader_decode(reader, shard->host, INT64_MAX);
-        bool pending = count > 0 && shard->host->scratch->events[count - 1].schema_pending;
+        size_t count = raw->kind == RAW_END ? 0 : reader_decode(reader, &shard->host->source, INT64_MAX);
+        bool pending = count > 0 && scratch->events[count - 1].schema_pending;
         if (pending) {
             log->stop = FOLD_SCHEMA;
             count--;
         }
         int failed = raw->kind == RAW_END ? fold_replay_reached(shard->fold, raw->offset, &done, &e)
-                                          : fold_replay(shard->fold, shard->host->scratch->events, count, &done, &e);
+                                          : fold_replay(shard->fold, scratch->events, count, &done, &e);
         if (failed) {
             shard_halt(shard, &e);
             return false;
@@ -231,7 +232,7 @@ bool shard_replay(struct shard *shard)
         if (raw->kind == RAW_END)
             reader->at += raw_bytes(RAW_NULL, RAW_NULL);
         else if (count > 0)
-            reader->at = shard->host->scratch->after[count - 1];
+            reader->at = scratch->after[count - 1];
     }
     if (!done) return true;
     fault_point(replay_end);

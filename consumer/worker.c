@@ -29,7 +29,7 @@ struct worker {
     struct encoder *encoder;
     size_t deployment_count;
     struct deployment **deployments; // as they were loaded; the last is in force, folds may still use the others
-    struct shard_scratch *scratch;
+    struct reader_scratch *scratch;
     struct shard_host host;
     struct shard **shards; // by partition; NULL: never assigned
     bool *assigned; // by partition, as of `assignment`
@@ -232,13 +232,12 @@ static void host_init(struct worker *worker)
         .relay_status = host_relay_status,
         .ask_ends = host_ask_ends,
         .take_ends = host_take_ends,
-        .find_writer = host_find_writer,
         .writers_generation = host_writers_generation,
         .start = host_start,
         .next_block = host_next_block,
         .release_block = host_release_block,
         .encoder = worker->encoder,
-        .scratch = worker->scratch,
+        .source = {.context = worker, .find_writer = host_find_writer, .scratch = worker->scratch},
         .metrics = worker->shared->metrics,
         .partitions = worker->shared->partitions,
         .max_calls_held = config->max_calls_held,

@@ -19,7 +19,7 @@ struct world {
     struct shard *worker[2]; // the same partition, as two workers of a process hold it
     struct policy policy;
     int64_t now;
-    struct shard_scratch scratch;
+    struct reader_scratch scratch;
     struct block *block; // not handed out yet
     int64_t end[INPUT_COUNT];
     bool begun; // the row is one that has read the calls log up to `next`, and on to `next_end` until it is claimed
@@ -205,7 +205,7 @@ static int set_up(void **state)
         .start = host_start,
         .next_block = host_next_block,
         .release_block = host_release_block,
-        .scratch = &w->scratch,
+        .source = {.scratch = &w->scratch},
         .metrics = w->metrics,
         .partitions = 1,
         .max_calls_held = 1000,
