@@ -31,6 +31,7 @@ const char *shard_state_name(enum shard_state state);
 struct shard_host {
     void *context;
     int64_t (*clock_ms)(void *context);
+    int64_t (*monotonic_us)(void *context); // to measure with: it has nothing to do with clock_ms
     enum store_result (*claim)(void *context, int32_t shard, struct shard_row *out, struct error *e);
     enum store_result (*restore)(void *context, int32_t shard, const struct shard_row *row, struct fold *fold,
                                  struct error *e);

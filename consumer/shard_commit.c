@@ -4,8 +4,6 @@
 #include "consumer/io/fault.h"
 #include "consumer/io/log.h"
 
-#include <time.h>
-
 // The step is committed: what was judged counts, and counts once, in whatever process.
 static void count_step(struct shard *shard, const struct step *step)
 {
@@ -24,13 +22,6 @@ static bool has_effects(const struct step *step)
 {
     return step->reject_count || step->credit_count || step->status_count || step->decision_count ||
            step->touched_package_count || step->held || step->closed;
-}
-
-static int64_t elapsed_us(const struct timespec *since)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)(now.tv_sec - since->tv_sec) * 1000000 + (now.tv_nsec - since->tv_nsec) / 1000;
 }
 
 static bool build_outbox(struct shard *shard, const struct step *step)
@@ -77,10 +68,9 @@ void shard_commit(struct shard *shard, int64_t mono_ms)
 {
     const struct shard_host *host = shard->host;
     const struct step *step = fold_step(shard->fold);
-    struct timespec begun;
     struct error e;
     if (!shard->built && !build_outbox(shard, step)) return;
-    clock_gettime(CLOCK_MONOTONIC, &begun);
+    int64_t begun = host->monotonic_us(host->context);
     enum store_result result = host->commit(host->context, shard->id, &shard->row, shard->fold, &shard->outbox,
                                             host->clock_ms(host->context), &e);
     if (result == STORE_FAILED && e.kind == ERROR_RESTART) {
@@ -89,7 +79,7 @@ void shard_commit(struct shard *shard, int64_t mono_ms)
     }
     if (!shard_answered(shard, result, mono_ms, "commit", &e)) return;
     fault_point(step_committed);
-    metrics_commit(host->metrics, elapsed_us(&begun));
+    metrics_commit(host->metrics, host->monotonic_us(host->context) - begun);
     count_step(shard, step);
     log_close(shard, step);
     if (shard->outbox.count > 0) host->relay_wake(host->context, shard->id, shard->row.chain.sequence);

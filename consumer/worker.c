@@ -80,6 +80,12 @@ static int64_t host_clock(void *context)
     return run_clock_ms(((struct worker *)context)->shared->clock);
 }
 
+static int64_t host_monotonic_us(void *context)
+{
+    (void)context;
+    return clock_monotonic_us();
+}
+
 static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out, struct error *e)
 {
     return store_claim(((struct worker *)context)->store, shard, out, e);
@@ -219,6 +225,7 @@ static void host_init(struct worker *worker)
     worker->host = (struct shard_host){
         .context = worker,
         .clock_ms = host_clock,
+        .monotonic_us = host_monotonic_us,
         .claim = host_claim,
         .restore = host_restore,
         .commit = host_commit,

@@ -1,4 +1,4 @@
-// The two clocks of the machine, in milliseconds. Only the edges read them; the core is given the time.
+// The two clocks of the machine. Only the edges read them; the core and the shards are given the time.
 #pragma once
 
 #include "consumer/io/fault.h"
@@ -17,6 +17,14 @@ static inline int64_t clock_read_ms(clockid_t clock)
 static inline int64_t clock_monotonic_ms(void)
 {
     return clock_read_ms(CLOCK_MONOTONIC);
+}
+
+// The same, finer.
+static inline int64_t clock_monotonic_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 // Since 1970: what records and people are compared with. It may be set back.

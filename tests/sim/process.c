@@ -122,6 +122,11 @@ static int64_t host_clock(void *context)
     return process_clock(context);
 }
 
+static int64_t host_monotonic_us(void *context)
+{
+    return ((struct process *)context)->world->mono * 1000;
+}
+
 static void host_ask_ends(void *context, int32_t shard, enum input input)
 {
     struct question *question = &((struct process *)context)->questions[shard][input];
@@ -339,6 +344,7 @@ static void host_init(struct process *p)
     p->host = (struct shard_host){
         .context = p,
         .clock_ms = host_clock,
+        .monotonic_us = host_monotonic_us,
         .claim = host_claim,
         .restore = host_restore,
         .commit = host_commit,

@@ -10,7 +10,7 @@
 
 #include <unistd.h>
 
-enum { ROUND_MS = 20, MINUTE_MS = 60000, HOUR_MS = 3600000 };
+enum { ROUND_MS = 20, COMMIT_US = 1500, MINUTE_MS = 60000, HOUR_MS = 3600000 };
 
 // A partition whose calls log holds one record without a value; the other logs are empty.
 struct world {
@@ -18,7 +18,7 @@ struct world {
     struct shard_host host;
     struct shard *worker[2]; // the same partition, as two workers of a process hold it
     struct policy policy;
-    int64_t now;
+    int64_t now, mono_us;
     struct reader_scratch scratch;
     struct block *block; // not handed out yet
     int64_t end[INPUT_COUNT];
@@ -31,6 +31,11 @@ struct world {
 static int64_t host_clock(void *context)
 {
     return ((struct world *)context)->now;
+}
+
+static int64_t host_monotonic_us(void *context)
+{
+    return ((struct world *)context)->mono_us;
 }
 
 static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out, struct error *e)
@@ -59,6 +64,7 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
     struct world *w = context;
     (void)shard, (void)outbox, (void)now_ms, (void)e;
     w->decided = w->decided || fold_step(fold)->decision_count > 0;
+    w->mono_us += COMMIT_US;
     row->begun = true;
     row->step++;
     row->state = *fold_state(fold);
@@ -189,6 +195,7 @@ static int set_up(void **state)
     w->host = (struct shard_host){
         .context = w,
         .clock_ms = host_clock,
+        .monotonic_us = host_monotonic_us,
         .claim = host_claim,
         .restore = host_restore,
         .commit = host_commit,
@@ -377,6 +384,22 @@ static void nothing_is_committed_before_the_published_position_is_compared(void 
     assert_int_equal(w->metrics->shards[0].rejects[INPUT_CALLS][REJECT_UNDECODABLE], 1);
 }
 
+// ---- the host's clocks ----
+
+// Neither clock of the machine: a simulated host's figures are those of its own time.
+static void a_commit_is_measured_by_the_clock_of_the_host(void **state)
+{
+    struct world *w = *state;
+    w->mono_us = INT64_C(7000000);
+    add_record(w, w->now);
+    shard_assign(w->worker[0], 0);
+    for (int64_t at = 0; at < 1000; at += ROUND_MS) shard_run(w->worker[0], at);
+    int64_t commits = 0;
+    for (int i = 0; i <= COMMIT_BUCKETS; i++) commits += w->metrics->commits[i];
+    assert_true(commits > 0);
+    assert_int_equal(w->metrics->commit_us, commits * COMMIT_US);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -390,6 +413,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_drain_ends_only_when_the_requests_are_decided, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_is_committed_before_the_published_position_is_compared, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_commit_is_measured_by_the_clock_of_the_host, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
