@@ -60,6 +60,19 @@ def read_mutant(path):
     return Mutant(path.stem, path, " ".join(line for line in head if line not in named), tests)
 
 
+def read_mutants(folder):
+    """All of a folder, in the order of their numbers. A number that two share would name neither."""
+    by_number = {}
+    for path in sorted(folder.glob("*.patch")):
+        number = re.match(r"(\d+)-.", path.name)
+        if not number:
+            raise Broken(f"{path.name} is not named NN-NAME.patch")
+        other = by_number.setdefault(int(number[1]), path)
+        if other != path:
+            raise Broken(f"{other.name} and {path.name} share the number {number[1]}: give one of them the next free one")
+    return [read_mutant(path) for _, path in sorted(by_number.items())]
+
+
 def chosen(mutants, options):
     if options.only:
         return [each for each in mutants if re.search(options.only, each.name)]
@@ -203,7 +216,7 @@ def main():
     services.adopt_orphans()
     services.stop_on_signals()
     try:
-        mutants = chosen([read_mutant(path) for path in sorted(HERE.glob("*.patch"))], options)
+        mutants = chosen(read_mutants(HERE), options)
         if options.list:
             for mutant in mutants:
                 print(f"{mutant.name}: {mutant.what}")
