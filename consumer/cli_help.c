@@ -1,5 +1,6 @@
 #include "consumer/cli_table.h"
 #include "consumer/config.h"
+#include "consumer/metrics.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -217,6 +218,8 @@ int cmd_help(const struct args *args)
         print_bash_completion();
     } else if (args_get(args, "config-example")) {
         config_print_example(stdout);
+    } else if (args_get(args, "metrics")) {
+        metrics_print_reference(stdout);
     } else if (args->operand_count == 0) {
         cli_print_overview();
     } else {

@@ -14,6 +14,7 @@ const struct option_spec cli_common_options[] = {
 static const struct option_spec help_options[] = {
     {"man", 0, NULL, "print the manual page (roff)"},
     {"bash-completion", 0, NULL, "print the completion script for bash"},
+    {"metrics", 0, NULL, "print the reference of the metrics (Markdown)"},
     {"config-example", 0, NULL, "print a configuration with every key, its default and its help"},
     {NULL, 0, NULL, NULL},
 };

@@ -318,16 +318,12 @@ char *metrics_render(const struct metrics *metrics, int64_t now_ms)
     return NULL;
 }
 
-char *metrics_document(void)
+void metrics_print_reference(FILE *out)
 {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    if (!out) return NULL;
-    fprintf(out, "| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    fputs("# Metrics\n\n"
+          "What `/metrics` has, in Prometheus' text format. `settled help --metrics` prints this page.\n\n"
+          "| metric | type | labels | meaning |\n|---|---|---|---|\n",
+          out);
     for (int i = 0; i < METRIC_COUNT; i++)
         fprintf(out, "| `%s` | %s | %s | %s |\n", table[i].name, table[i].type, table[i].labels, table[i].help);
-    if (fclose(out) == 0) return text;
-    free(text);
-    return NULL;
 }

@@ -5,6 +5,7 @@
 #include "consumer/core/fold.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 
 enum record_result { RESULT_ACCEPTED, RESULT_DUPLICATE, RESULT_REJECTED, RESULT_VOID, RESULT_COUNT };
 
@@ -49,5 +50,5 @@ void metrics_commit(struct metrics *metrics, int64_t duration_us);
 
 // Prometheus text format 0.0.4, malloc'ed; NULL when memory is short. `now_ms` is for lag in seconds.
 char *metrics_render(const struct metrics *metrics, int64_t now_ms);
-// The table as Markdown, for the docs: malloc'ed.
-char *metrics_document(void);
+// The table as Markdown: deploy/METRICS.md.
+void metrics_print_reference(FILE *out);
