@@ -35,6 +35,39 @@ const char *publication_symbol(enum publication_kind kind)
     return kinds[kind].symbol;
 }
 
+// ---- words ----
+
+const char *publication_where(const struct publication_anomaly *anomaly, char out[PUBLICATION_TEXT_SIZE])
+{
+    int size = snprintf(out, PUBLICATION_TEXT_SIZE, "%s/%" PRId32, anomaly->topic, anomaly->partition);
+    if (anomaly->offset >= 0) snprintf(out + size, PUBLICATION_TEXT_SIZE - (size_t)size, "@%" PRId64, anomaly->offset);
+    return out;
+}
+
+static void name_number(const struct publication_anomaly *anomaly, char *out, size_t size)
+{
+    if (anomaly->shard < 0)
+        snprintf(out, size, "a record");
+    else if (anomaly->sequence == 0)
+        snprintf(out, size, "a row of shard %" PRId32, anomaly->shard);
+    else
+        snprintf(out, size, "row %" PRId64 " of shard %" PRId32, anomaly->sequence, anomaly->shard);
+}
+
+// "row 17 of shard 0, account ACCOUNT, day DAY, id CE_ID"; returns out.
+static const char *publication_row(const struct publication_anomaly *anomaly, char out[PUBLICATION_TEXT_SIZE])
+{
+    char number[64], account[NAME_SIZE], id[NAME_SIZE], day[DAY_TEXT_SIZE];
+    bool has_account = anomaly->account_id.data, has_id = anomaly->ce_id.data, has_day = anomaly->day != DAY_NONE;
+    name_number(anomaly, number, sizeof number);
+    // Accounts and ids have 128 bytes at most where settled wrote them, so that what is cut is a foreign record's.
+    snprintf(out, PUBLICATION_TEXT_SIZE, "%s, %s%s, %s%s%s%s", number, has_account ? "account " : "of no account",
+             has_account ? text_show(anomaly->account_id, account, sizeof account) : "",
+             has_id ? "id " : "without an id", has_id ? text_show(anomaly->ce_id, id, sizeof id) : "",
+             has_day ? ", day " : "", has_day ? calendar_format_day(anomaly->day, day) : "");
+    return out;
+}
+
 // ---- counting ----
 
 static void example_release(struct publication_example *example)
@@ -77,38 +110,6 @@ void publications_count(struct publications *p, size_t number, const struct publ
     example->where = keep_words(publication_where(anomaly, text));
     example->row = keep_words(publication_row(anomaly, text));
     example->detail = keep_words(anomaly->detail);
-}
-
-// ---- words ----
-
-const char *publication_where(const struct publication_anomaly *anomaly, char out[PUBLICATION_TEXT_SIZE])
-{
-    int size = snprintf(out, PUBLICATION_TEXT_SIZE, "%s/%" PRId32, anomaly->topic, anomaly->partition);
-    if (anomaly->offset >= 0) snprintf(out + size, PUBLICATION_TEXT_SIZE - (size_t)size, "@%" PRId64, anomaly->offset);
-    return out;
-}
-
-static void name_number(const struct publication_anomaly *anomaly, char *out, size_t size)
-{
-    if (anomaly->shard < 0)
-        snprintf(out, size, "a record");
-    else if (anomaly->sequence == 0)
-        snprintf(out, size, "a row of shard %" PRId32, anomaly->shard);
-    else
-        snprintf(out, size, "row %" PRId64 " of shard %" PRId32, anomaly->sequence, anomaly->shard);
-}
-
-const char *publication_row(const struct publication_anomaly *anomaly, char out[PUBLICATION_TEXT_SIZE])
-{
-    char number[64], account[NAME_SIZE], id[NAME_SIZE], day[DAY_TEXT_SIZE];
-    bool has_account = anomaly->account_id.data, has_id = anomaly->ce_id.data, has_day = anomaly->day != DAY_NONE;
-    name_number(anomaly, number, sizeof number);
-    // Accounts and ids have 128 bytes at most where settled wrote them, so that what is cut is a foreign record's.
-    snprintf(out, PUBLICATION_TEXT_SIZE, "%s, %s%s, %s%s%s%s", number, has_account ? "account " : "of no account",
-             has_account ? text_show(anomaly->account_id, account, sizeof account) : "",
-             has_id ? "id " : "without an id", has_id ? text_show(anomaly->ce_id, id, sizeof id) : "",
-             has_day ? ", day " : "", has_day ? calendar_format_day(anomaly->day, day) : "");
-    return out;
 }
 
 // ---- printing ----

@@ -55,7 +55,5 @@ const char *publication_symbol(enum publication_kind kind); // "out_of_order"
 // "TOPIC/PARTITION@OFFSET", or "TOPIC/PARTITION" of what is nowhere; returns out.
 enum { PUBLICATION_TEXT_SIZE = 512 };
 const char *publication_where(const struct publication_anomaly *anomaly, char out[PUBLICATION_TEXT_SIZE]);
-// "row 17 of shard 0, account ACCOUNT, day DAY, id CE_ID"; returns out.
-const char *publication_row(const struct publication_anomaly *anomaly, char out[PUBLICATION_TEXT_SIZE]);
 
 void publications_print(const struct publications *publications);

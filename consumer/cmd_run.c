@@ -69,25 +69,22 @@ static void put_line(struct http_answer *out, bool good, const char *line)
     out->size = out->body ? strlen(out->body) : 0;
 }
 
-static void answer_live(void *context, const struct http_request *request, struct http_answer *out)
+static void answer_live(void *context, struct http_answer *out)
 {
-    (void)request;
     bool alive = is_alive(context, clock_monotonic_ms());
     put_line(out, alive, alive ? "alive" : "a thread is stuck");
 }
 
-static void answer_ready(void *context, const struct http_request *request, struct http_answer *out)
+static void answer_ready(void *context, struct http_answer *out)
 {
     char reason[REASON_SIZE];
-    (void)request;
     bool ready = is_ready(context, reason);
     put_line(out, ready, reason);
 }
 
-static void answer_metrics(void *context, const struct http_request *request, struct http_answer *out)
+static void answer_metrics(void *context, struct http_answer *out)
 {
     struct run *run = context;
-    (void)request;
     out->content_type = "text/plain; version=0.0.4; charset=utf-8";
     out->body = metrics_render(run->shared.metrics, run_clock_ms(&run->clock));
     out->size = out->body ? strlen(out->body) : 0;

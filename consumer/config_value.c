@@ -56,7 +56,8 @@ void config_clear(struct config *config, const struct config_key *key)
     }
 }
 
-char *config_resolve(const char *config_file, const char *path)
+// The path as it can be opened: malloc'ed.
+static char *resolve_path(const char *config_file, const char *path)
 {
     const char *slash = strrchr(config_file, '/');
     char *beside;
@@ -219,7 +220,7 @@ static const char *set_text(struct config *config, const struct config_key *key,
     if (key->kind == VALUE_LISTEN) refused = check_listen(text);
     if (key->kind == VALUE_DSN) refused = check_dsn(text);
     if (refused) return refused;
-    char *copy = key->kind == VALUE_PATH ? config_resolve(config->file, text) : strdup(text);
+    char *copy = key->kind == VALUE_PATH ? resolve_path(config->file, text) : strdup(text);
     if (!copy) return "out of memory";
     store_text(field(config, key), copy);
     return NULL;

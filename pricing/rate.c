@@ -16,11 +16,6 @@ const struct tier *rate_tier(const struct book *book, enum service service, int6
     return &prices->tiers[i];
 }
 
-bool rate_call(const struct book *book, enum service service, int64_t units, fen_t *amount)
-{
-    return money_times(units, rate_tier(book, service, units)->unit_price, amount);
-}
-
 bool rate_offer_price(const struct book *book, enum service service, int64_t units, fen_t *price)
 {
     const struct service_prices *prices = &book->services[service];

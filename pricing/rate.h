@@ -8,7 +8,5 @@
 int64_t rate_units(const struct book *book, enum service service, int64_t lead_count);
 // The tier that prices a call of `units` (>= 0).
 const struct tier *rate_tier(const struct book *book, enum service service, int64_t units);
-// Price of a whole postpaid call, in fen; false on overflow.
-bool rate_call(const struct book *book, enum service service, int64_t units, fen_t *amount);
 // Whether a package of so many units is on offer at all, and its price. False: not for sale.
 bool rate_offer_price(const struct book *book, enum service service, int64_t units, fen_t *price);

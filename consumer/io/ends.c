@@ -204,8 +204,3 @@ void ends_trouble(struct ends *ends, char *out, size_t size)
     snprintf(out, size, "%s", ends->trouble);
     pthread_mutex_unlock(&ends->lock);
 }
-
-rd_kafka_t *ends_client(struct ends *ends)
-{
-    return ends->client;
-}

@@ -36,5 +36,3 @@ void ends_trouble(struct ends *ends, char *out, size_t size);
 // The same at once, for the caller who can wait (a drain's start). Errors: ERROR_UNAVAILABLE.
 int ends_query(struct ends *ends, int32_t shard, enum input input, int timeout_ms, struct log_ends *out,
                struct error *e);
-// The client, for metadata.
-rd_kafka_t *ends_client(struct ends *ends);

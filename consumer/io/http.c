@@ -12,21 +12,6 @@ struct http {
     struct MHD_Daemon *daemon;
 };
 
-struct http_request {
-    struct MHD_Connection *connection;
-    const char *path;
-};
-
-const char *http_path(const struct http_request *request)
-{
-    return request->path;
-}
-
-const char *http_query(const struct http_request *request, const char *name)
-{
-    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
-}
-
 static const struct http_route *find_route(const struct http *http, const char *path)
 {
     const struct http_route *found = NULL;
@@ -103,8 +88,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         answer.status = MHD_HTTP_NOT_FOUND;
         text("there is nothing at this path\n", &answer);
     } else {
-        struct http_request request = {connection, url};
-        route->answer(route->context, &request, &answer);
+        route->answer(route->context, &answer);
     }
     return send_answer(connection, &answer, allow);
 }

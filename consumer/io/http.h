@@ -6,7 +6,6 @@
 #include <stddef.h>
 
 struct http;
-struct http_request; // valid during the answer
 
 struct http_answer {
     unsigned status; // 200 when left alone
@@ -19,14 +18,11 @@ struct http_answer {
 // A path that ends with '/' answers everything below it too. Called from the server's thread.
 struct http_route {
     const char *path;
-    void (*answer)(void *context, const struct http_request *request, struct http_answer *out);
+    void (*answer)(void *context, struct http_answer *out);
     void *context;
 };
 
 enum { HTTP_CONNECTIONS_MAX = 64, HTTP_TIMEOUT_S = 15 };
-
-const char *http_path(const struct http_request *request);
-const char *http_query(const struct http_request *request, const char *name); // NULL: not given
 
 // listen: "127.0.0.1:9464" or "[::1]:9464"; port 0 takes a free one. The routes (`count` of them) outlive the server. Errors: ERROR_CONFIG.
 int http_create(const char *listen, const struct http_route *routes, size_t count, struct http **out, struct error *e);

@@ -14,33 +14,11 @@ static _Atomic enum log_level threshold = LOG_INFO;
 static _Atomic enum log_format format_used = LOG_LOGFMT;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
-static const char *const format_names[] = {"logfmt", "json"};
 
 void log_configure(enum log_level level, enum log_format format)
 {
     threshold = level;
     format_used = format;
-}
-
-static int find_name(const char *const *names, int count, const char *text)
-{
-    for (int i = 0; i < count; i++)
-        if (strcmp(names[i], text) == 0) return i;
-    return -1;
-}
-
-bool log_level_parse(const char *text, enum log_level *out)
-{
-    int found = find_name(level_names, 4, text);
-    if (found >= 0) *out = (enum log_level)found;
-    return found >= 0;
-}
-
-bool log_format_parse(const char *text, enum log_format *out)
-{
-    int found = find_name(format_names, 2, text);
-    if (found >= 0) *out = (enum log_format)found;
-    return found >= 0;
 }
 
 struct line {

@@ -9,8 +9,6 @@ enum log_format { LOG_LOGFMT, LOG_JSON };
 
 // Process-wide; safe to call again (SIGHUP). Default: info, logfmt.
 void log_configure(enum log_level level, enum log_format format);
-bool log_level_parse(const char *text, enum log_level *out);
-bool log_format_parse(const char *text, enum log_format *out);
 
 // log_event(LOG_WARN, "shard held", "shard", LOG_INT(3), "day", LOG_STR(day), LOG_END): key, value pairs, thread-safe.
 struct log_value {

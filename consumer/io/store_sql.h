@@ -15,7 +15,6 @@ struct bytes {
     unsigned char *data;
     size_t used, capacity;
 };
-void bytes_reserve(struct bytes *bytes, size_t more);
 void bytes_append(struct bytes *bytes, const void *data, size_t size);
 void bytes_release(struct bytes *bytes);
 

@@ -16,7 +16,7 @@ enum { EPOCH_DAYS = 10957 };
 #define TIME_MIN_MS INT64_C(-210866803200000)
 #define TIME_MAX_MS INT64_C(9224318015999999)
 
-void bytes_reserve(struct bytes *bytes, size_t more)
+static void bytes_reserve(struct bytes *bytes, size_t more)
 {
     if (bytes->capacity - bytes->used >= more) return;
     size_t capacity = bytes->capacity ? bytes->capacity : 1024;

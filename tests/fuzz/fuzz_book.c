@@ -29,7 +29,8 @@ static void check_service(const struct book *book, enum service service)
         int64_t most = UNITS_OF_RECORD_MAX - UNITS_OF_RECORD_MAX % prices->custom.step;
         if (most >= prices->custom.minimum) assert(rate_offer_price(book, service, most, &amount) && amount > 0);
     }
-    assert(rate_call(book, service, UNITS_OF_RECORD_MAX, &amount) && amount >= 0);
+    const struct tier *highest = rate_tier(book, service, UNITS_OF_RECORD_MAX);
+    assert(money_times(UNITS_OF_RECORD_MAX, highest->unit_price, &amount) && amount >= 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
