@@ -32,7 +32,7 @@ struct job {
     struct progress progress;
     bool done;
     size_t place_count, place_capacity;
-    struct place *places;
+    struct place *places; // in order of offset while the calls are read, then by day and ordinal
 };
 
 // ---- reading the calls again ----
@@ -65,13 +65,26 @@ static int replay_one(void *context, const rd_kafka_message_t *message, struct e
 
 // ---- settling again ----
 
+static int compare_places(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    if (x->day != y->day) return x->day < y->day ? -1 : 1;
+    return (x->ordinal > y->ordinal) - (x->ordinal < y->ordinal);
+}
+
+// The close asks for each call once or more, day by day and within a day by time; the calls came in order of offset.
+static void sort_places(struct job *job)
+{
+    if (job->place_count > 0) qsort(job->places, job->place_count, sizeof *job->places, compare_places);
+}
+
 static const struct place *find_place(const struct job *job, day_t day, uint64_t ordinal)
 {
-    size_t low = 0, high = job->place_count;
-    // Not sorted by day, but within a day by ordinal: a linear search from the end of what is left is simple and enough.
-    while (low < high && !(job->places[low].day == day && job->places[low].ordinal == (int64_t)ordinal)) low++;
-    assert(low < high);
-    return &job->places[low];
+    const struct place wanted = {.day = day, .ordinal = (int64_t)ordinal};
+    assert(job->place_count > 0);
+    const struct place *found = bsearch(&wanted, job->places, job->place_count, sizeof wanted, compare_places);
+    assert(found);
+    return found;
 }
 
 static struct explained_line *find_line(struct job *job, const struct settlement_line *piece, const char *package_id)
@@ -141,6 +154,7 @@ static int settle(struct job *job, struct error *e)
 {
     int64_t due = fold_due_at(job->fold);
     for (enum input i = 0; i < INPUT_COUNT; i++) fold_clock_end(job->fold, i, fold_state(job->fold)->log[i].next, due);
+    sort_places(job);
     fold_set_trace(job->fold, job->account_id, take_piece, job);
     if (fold_close(job->fold, e)) return -1;
     const struct step *step = fold_step(job->fold);
