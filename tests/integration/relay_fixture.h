@@ -410,3 +410,33 @@ static inline void fixture_destroy(struct fixture *f)
     PQfinish(f->pg);
     free(f);
 }
+
+// ---- what cmocka calls ----
+
+static char relay_database[512]; // DSN of this program's database
+
+static inline int relay_group_setup(void **state)
+{
+    (void)state;
+    make_relay_database(relay_database, sizeof relay_database);
+    return 0;
+}
+
+static inline int relay_group_teardown(void **state)
+{
+    (void)state;
+    drop_relay_database();
+    return 0;
+}
+
+static inline int setup(void **state)
+{
+    *state = fixture_create(relay_database, test_brokers(), 0);
+    return 0;
+}
+
+static inline int teardown(void **state)
+{
+    fixture_destroy(*state);
+    return 0;
+}

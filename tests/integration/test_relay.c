@@ -7,22 +7,6 @@
 
 #include <cmocka.h>
 
-static char database[512]; // DSN of a database of this test's own
-
-static int make_database(void **state)
-{
-    (void)state;
-    make_relay_database(database, sizeof database);
-    return 0;
-}
-
-static int drop_database(void **state)
-{
-    (void)state;
-    drop_relay_database();
-    return 0;
-}
-
 // Rows 1..last, each once; within a topic in order.
 static void assert_published_once(struct fixture *f, int64_t last)
 {
@@ -40,21 +24,9 @@ static void assert_published_once(struct fixture *f, int64_t last)
     }
 }
 
-static int setup(void **state)
-{
-    *state = fixture_create(database, test_brokers(), 0);
-    return 0;
-}
-
 static int setup_small_rejects(void **state)
 {
-    *state = fixture_create(database, test_brokers(), 20000);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_destroy(*state);
+    *state = fixture_create(relay_database, test_brokers(), 20000);
     return 0;
 }
 
@@ -319,6 +291,46 @@ static void test_a_batch_too_large_for_its_topic_is_split(void **state)
     assert_published_once(f, 40);
 }
 
+// What is logged while `work` is done.
+static void logged_by(struct fixture *f, void (*work)(struct fixture *), char *out, size_t size)
+{
+    FILE *file = tmpfile();
+    int before = dup(STDERR_FILENO);
+    assert_non_null(file);
+    dup2(fileno(file), STDERR_FILENO);
+    work(f);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    rewind(file);
+    out[fread(out, 1, size - 1, file)] = '\0';
+    fclose(file);
+}
+
+static void split_and_go_on(struct fixture *f)
+{
+    add_rows(f, 40, 5000);
+    struct relay *relay = start_relay(f);
+    assert_int_equal(await(relay, f->last).published, f->last);
+    for (int i = 0; i < 3; i++) {
+        add_rows(f, 2, 0);
+        relay_wake(relay, SHARD, f->last);
+        assert_int_equal(await(relay, f->last).published, f->last);
+    }
+    relay_destroy(relay);
+}
+
+// Row by row is slow: it is over once the rows of the batch that was refused are through.
+static void test_rows_go_in_batches_again(void **state)
+{
+    static char text[65536];
+    struct fixture *f = *state;
+    logged_by(f, split_and_go_on, text, sizeof text);
+    const char *split = strstr(text, "rows go one by one for a while"),
+               *again = strstr(text, "rows go in batches again");
+    assert_true(split && again && split < again);
+    assert_published_once(f, f->last);
+}
+
 // The refusal comes while further rows are still being queued.
 static void test_batches_are_split_however_early_one_is_refused(void **state)
 {
@@ -392,11 +404,12 @@ int main(void)
         ON(test_a_broken_chain_halts),
         cmocka_unit_test_setup_teardown(test_a_row_too_large_for_its_topic_halts, setup_small_rejects, teardown),
         cmocka_unit_test_setup_teardown(test_a_batch_too_large_for_its_topic_is_split, setup_small_rejects, teardown),
+        cmocka_unit_test_setup_teardown(test_rows_go_in_batches_again, setup_small_rejects, teardown),
         cmocka_unit_test_setup_teardown(test_batches_are_split_however_early_one_is_refused, setup_small_rejects,
                                         teardown),
         ON(test_a_large_reject_fits_the_default_topic),
         ON(test_brokers_down_say_so_and_stop_in_time),
         ON(test_many_shards_add_wake_and_remove),
     };
-    return cmocka_run_group_tests(tests, make_database, drop_database);
+    return cmocka_run_group_tests(tests, relay_group_setup, relay_group_teardown);
 }

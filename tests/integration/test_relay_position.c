@@ -7,34 +7,6 @@
 
 #include <cmocka.h>
 
-static char database[512]; // DSN of a database of this test's own
-
-static int make_database(void **state)
-{
-    (void)state;
-    make_relay_database(database, sizeof database);
-    return 0;
-}
-
-static int drop_database(void **state)
-{
-    (void)state;
-    drop_relay_database();
-    return 0;
-}
-
-static int setup(void **state)
-{
-    *state = fixture_create(database, test_brokers(), 0);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_destroy(*state);
-    return 0;
-}
-
 static void publish_all(struct fixture *f)
 {
     struct relay *relay = start_relay(f);
@@ -78,5 +50,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_position_is_committed_with_the_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_offset_that_is_gone_is_not_zero, setup, teardown),
     };
-    return cmocka_run_group_tests(tests, make_database, drop_database);
+    return cmocka_run_group_tests(tests, relay_group_setup, relay_group_teardown);
 }

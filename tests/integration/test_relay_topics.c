@@ -8,34 +8,6 @@
 
 #include <cmocka.h>
 
-static char database[512]; // DSN of a database of this test's own
-
-static int make_database(void **state)
-{
-    (void)state;
-    make_relay_database(database, sizeof database);
-    return 0;
-}
-
-static int drop_database(void **state)
-{
-    (void)state;
-    drop_relay_database();
-    return 0;
-}
-
-static int setup(void **state)
-{
-    *state = fixture_create(database, test_brokers(), 0);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_destroy(*state);
-    return 0;
-}
-
 // Rows 1..count: odd ones are changes of status, even ones rejects.
 static void add_mixed_rows(struct fixture *f, int count)
 {
@@ -367,5 +339,5 @@ int main(void)
         ON(test_rows_behind_an_open_transaction_are_waited_for),
         ON(test_what_retention_took_is_not_published_again),
     };
-    return cmocka_run_group_tests(tests, make_database, drop_database);
+    return cmocka_run_group_tests(tests, relay_group_setup, relay_group_teardown);
 }
