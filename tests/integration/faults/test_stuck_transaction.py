@@ -28,12 +28,23 @@ def leader_of(admin, topic, partition):
     return admin.list_topics(topic, timeout=20).topics[topic].partitions[partition].leader
 
 
+def insist(call, seconds=60):
+    """A cluster that has just started answers that coordinators are not there yet, or have moved."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except confluent_kafka.KafkaException:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
 def coordinators(admin, group, transactional_id):
     """The brokers on which the shard's transactions and position are kept; asking for them makes their topics."""
     producer = confluent_kafka.Producer({"bootstrap.servers": admin.brokers, "transactional.id": transactional_id})
-    producer.init_transactions(30)
+    insist(lambda: producer.init_transactions(30))
     consumer = confluent_kafka.Consumer({"bootstrap.servers": admin.brokers, "group.id": group})
-    consumer.committed([confluent_kafka.TopicPartition("none", 0)], 30)
+    insist(lambda: consumer.committed([confluent_kafka.TopicPartition("none", 0)], 30))
     consumer.close()
     counts = {name: len(admin.list_topics(name, timeout=20).topics[name].partitions)
               for name in ("__transaction_state", "__consumer_offsets")}
@@ -45,16 +56,9 @@ def place_topic(admin, topic, broker):
     """Made again with its one partition on this broker alone."""
     for each in admin.delete_topics([topic]).values():
         each.result(30)
-    deadline = time.monotonic() + 30
-    while True:
-        time.sleep(0.2)
-        new = confluent_kafka.admin.NewTopic(topic, 1, replica_assignment=[[broker]],
-                                             config={"message.timestamp.type": "CreateTime"})
-        try:
-            admin.create_topics([new])[topic].result(30)
-            return
-        except confluent_kafka.KafkaException:
-            assert time.monotonic() < deadline
+    new = confluent_kafka.admin.NewTopic(topic, 1, replica_assignment=[[broker]],
+                                         config={"message.timestamp.type": "CreateTime"})
+    insist(lambda: admin.create_topics([new])[topic].result(30))
 
 
 @pytest.fixture
