@@ -426,11 +426,11 @@ void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup
 bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day, struct call *call, uint64_t *hash)
 {
     struct lookup lookup;
+    if (event->fault != REJECT_NONE) return false; // nothing of it was decoded: its fields are those of another record
     look_up(fold, event, CALL_CALL_ID, &lookup);
     struct trial c = open_trial(fold, INPUT_CALLS, event, &lookup, event->timestamp);
     struct verdict v = {0};
-    if (event->fault != REJECT_NONE || !check_route(&c, &v) || !check_common(&c, &v) || !check_call_units(&c, &v))
-        return false;
+    if (!check_route(&c, &v) || !check_common(&c, &v) || !check_call_units(&c, &v)) return false;
     *day = call_of(&c, call);
     *hash = identity_hash(&fold->key, call->identity.half, lookup.account);
     call->account = ledger_account(fold, lookup.account, c.account_id);
