@@ -243,8 +243,7 @@ static enum taken take_message(struct published_log *log, struct output_log *t, 
 {
     if (!message->err) return take_record(log, t, message);
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) return take_end(log, t, message->offset);
-    bool passing = message->err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || message->err == RD_KAFKA_RESP_ERR__TRANSPORT;
-    if (passing) return TAKEN;
+    if (client_error_passes(message->err)) return TAKEN;
     error_set(e, ERROR_UNAVAILABLE,
               "shard %" PRId32 ": topic %s partition %" PRId32 " cannot be read back at offset %" PRId64 ": %s",
               log->shard, t->topic, log->shard, t->next, rd_kafka_message_errstr(message));
