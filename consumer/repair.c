@@ -382,16 +382,11 @@ static void wait_a_little(void)
 // No relay that hangs somewhere may publish another row once this is done.
 static int fence_relay(struct job *j, int32_t shard, struct error *e)
 {
-    atomic_bool stop = false;
+    const atomic_bool stop = false;
     struct publisher *publisher = NULL;
-    enum publish_result result = PUBLISH_WAITING;
-    if (publisher_create(&j->publishing, shard, false, &stop, &publisher, e)) return -1;
-    for (int i = 0; i < TRIES && result == PUBLISH_WAITING; i++) {
-        if (i > 0) wait_a_little();
-        result = publisher_init(publisher, e);
-    }
+    int failed = repair_make_publisher(&j->publishing, shard, false, &stop, &publisher, e);
     publisher_destroy(publisher);
-    return result == PUBLISH_OK ? 0 : -1;
+    return failed;
 }
 
 static void no_news(void *context)

@@ -86,14 +86,20 @@ static int read_topics(struct search *s, struct error *e)
     return failed;
 }
 
-static int init_publisher(struct publisher *publisher, struct error *e)
+int repair_make_publisher(const struct publisher_options *options, int32_t shard, bool alone, const atomic_bool *stop,
+                          struct publisher **out, struct error *e)
 {
     enum publish_result result = PUBLISH_WAITING;
+    *out = NULL;
+    if (publisher_create(options, shard, alone, stop, out, e)) return -1;
     for (int i = 0; i < TRIES && result == PUBLISH_WAITING; i++) {
         if (i > 0) nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
-        result = publisher_init(publisher, e);
+        result = publisher_init(*out, e);
     }
-    return result == PUBLISH_OK ? 0 : -1;
+    if (result == PUBLISH_OK) return 0;
+    publisher_destroy(*out);
+    *out = NULL;
+    return -1;
 }
 
 // One transaction by a producer of its own, which leaves the position where it is.
@@ -103,8 +109,7 @@ static enum publish_result publish(struct search *s, size_t count, bool alone, c
     const atomic_bool stop = false;
     struct publisher *publisher = NULL;
     enum publish_result result = PUBLISH_BROKEN;
-    if (publisher_create(o->publishing, o->shard, alone, &stop, &publisher, e) == 0 &&
-        init_publisher(publisher, e) == 0) {
+    if (repair_make_publisher(o->publishing, o->shard, alone, &stop, &publisher, e) == 0) {
         result = publisher_begin(publisher, s->missing, count, e);
         if (result == PUBLISH_OK) result = publisher_flush(publisher, e);
         if (result == PUBLISH_OK) result = publisher_commit(publisher, o->published, hash, e);

@@ -7,6 +7,11 @@
 #include "consumer/io/store.h"
 #include "consumer/repair_message.h"
 
+// A producer of the shard whose init_transactions is done, which fences every other; brokers that do not answer are asked for
+// some ten seconds. `stop` is borrowed.
+int repair_make_publisher(const struct publisher_options *options, int32_t shard, bool alone, const atomic_bool *stop,
+                          struct publisher **out, struct error *e);
+
 struct repair_lost_options { // of one shard, which the caller has claimed
     const struct publisher_options *publishing;
     struct store *store;

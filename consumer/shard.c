@@ -369,7 +369,7 @@ const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE
         snprintf(out, SHARD_UNREADY_SIZE, "publishing: %s", relay.error.text);
     else if (relay.published < 0)
         snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 ": what is published is not read yet", shard->id);
-    else if (strange->repeated + strange->disordered + strange->foreign > 0)
+    else if (published_strange_count(strange) > 0)
         snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 ": %s; look at it with settled audit, then restart",
                  shard->id, strange->last);
     else if (relay.lost_rows > 0)

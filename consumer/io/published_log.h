@@ -39,4 +39,8 @@ struct published_strange {
     int64_t foreign; // a record that settled did not write
     char last[200]; // "TOPIC/PARTITION@OFFSET: what is wrong with it"
 };
+static inline int64_t published_strange_count(const struct published_strange *strange)
+{
+    return strange->repeated + strange->disordered + strange->foreign;
+}
 const struct published_strange *published_log_strange(const struct published_log *log);

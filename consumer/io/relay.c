@@ -461,14 +461,14 @@ static void read_back(struct shard *s)
     struct error why = {0};
     struct relay_event event = {.kind = RELAY_ON_READ_BACK, .now_ms = clock_monotonic_ms()};
     const struct published_strange *strange = published_log_strange(s->log);
-    int64_t before = m->read_back, strange_before = strange->repeated + strange->disordered + strange->foreign;
+    int64_t before = m->read_back, strange_before = published_strange_count(strange);
     if (published_log_take(s->log, &why))
         event.n = published_log_rows(s->log)->whole;
     else
         event = (struct relay_event){.kind = RELAY_ON_BROKEN, .now_ms = event.now_ms, .error = &why};
     relay_machine_on(m, &event);
-    bool news = m->read_back != before || m->state == RELAY_CREATE ||
-                strange->repeated + strange->disordered + strange->foreign != strange_before;
+    bool news =
+        m->read_back != before || m->state == RELAY_CREATE || published_strange_count(strange) != strange_before;
     if (news) report(s);
     if (m->state == RELAY_CREATE) close_log(s); // in doubt: the topics are read anew, from the mark
 }
