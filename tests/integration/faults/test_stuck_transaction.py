@@ -52,13 +52,15 @@ def coordinators(admin, group, transactional_id):
             leader_of(admin, "__consumer_offsets", java_hash(group) % counts["__consumer_offsets"])}
 
 
-def place_topic(admin, topic, broker):
-    """Made again with its one partition on this broker alone."""
-    for each in admin.delete_topics([topic]).values():
+def place_topics(admin, brokers):
+    """Makes each topic again, with its one partition on the broker that is given for it and on no other."""
+    for each in admin.delete_topics(list(brokers)).values():
         each.result(30)
-    new = confluent_kafka.admin.NewTopic(topic, 1, replica_assignment=[[broker]],
-                                         config={"message.timestamp.type": "CreateTime"})
-    insist(lambda: admin.create_topics([new])[topic].result(30))
+    new = {topic: confluent_kafka.admin.NewTopic(topic, 1, replica_assignment=[[broker]],
+                                                 config={"message.timestamp.type": "CreateTime"})
+           for topic, broker in brokers.items()}
+    for topic in new:
+        insist(lambda topic=topic: admin.create_topics([new[topic]])[topic].result(30))
 
 
 @pytest.fixture
@@ -79,9 +81,11 @@ def test_a_commit_that_is_not_finished_is_told_and_not_repeated(world):
     d, kafka, admin = world
     used = coordinators(admin, f"{d.name}-relay", f"{d.name}-relay-0")
     away = next(number for number in (1, 2, 3) if number not in used)
-    place_topic(admin, d.topics["rejects"], away)
+    # All but the rejects stay readable, and the process keeps its shard while it is stopped.
+    place_topics(admin, {topic: away if key == "rejects" else min(used) for key, topic in d.topics.items()})
+    config = d.write_config("patient.yaml", kafka={"properties": {"session.timeout.ms": "30000"}})
     now = int(time.time() * 1000)
-    process = d.start(environment={"SETTLED_FAULT": "transaction_end_before:1:stop"})
+    process = d.start(config=config, environment={"SETTLED_FAULT": "transaction_end_before:1:stop"})
     process.await_ready()
     d.send_bytes("calls", b"\1broken", now, "somebody")
     d.flush()
