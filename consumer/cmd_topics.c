@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ADMIN_TIMEOUT_MS = 5000, CREATION_TIMEOUT_MS = 15000, LOOK_AGAIN_MS = 100 };
+enum { ADMIN_TIMEOUT_MS = 5000, PATIENCE_MS = 15000, LOOK_AGAIN_MS = 100 };
 
 struct applying {
     struct admin *admin;
@@ -59,19 +59,31 @@ static int create_missing(struct applying *a, struct error *e)
     return 0;
 }
 
+// Whether the broker has said that the setting is as declared, and is the topic's own: a default of the broker's may change.
+// A setting that this broker does not know cannot be set, where the declaration allows for that.
+static bool is_set(const struct admin_topic *found, const struct topic_setting *wanted)
+{
+    const struct admin_setting *now = admin_setting(&found->settings, wanted->name);
+    if (!now) return wanted->optional;
+    return now->own && strcmp(now->value, wanted->value) == 0;
+}
+
+static const struct topic_setting *first_unset(const struct topic_wish *topic, const struct admin_topic *found)
+{
+    for (size_t i = 0; i < topic->count; i++)
+        if (!is_set(found, &topic->settings[i])) return &topic->settings[i];
+    return NULL;
+}
+
 static int set_settings(struct applying *a, const struct topic_wish *topic, const struct admin_topic *found,
                         bool created, struct error *e)
 {
     const char *pairs[TOPIC_SETTINGS_MAX][2];
     struct client_properties changes = {.pairs = pairs};
     for (size_t i = 0; i < topic->count; i++) {
-        const struct topic_setting *wanted = &topic->settings[i];
-        const struct admin_setting *now = admin_setting(&found->settings, wanted->name);
-        if (!now && wanted->optional) continue;
-        // A default of the broker's is made the topic's own: the broker's may change.
-        if (now && now->own && strcmp(now->value, wanted->value) == 0) continue;
-        pairs[changes.count][0] = wanted->name;
-        pairs[changes.count++][1] = wanted->value;
+        if (is_set(found, &topic->settings[i])) continue;
+        pairs[changes.count][0] = topic->settings[i].name;
+        pairs[changes.count++][1] = topic->settings[i].value;
     }
     if (changes.count == 0 && !created) printf("unchanged  %s\n", topic->name);
     if (changes.count == 0) return 0;
@@ -85,24 +97,43 @@ static int set_settings(struct applying *a, const struct topic_wish *topic, cons
     return 0;
 }
 
-static const char *first_missing(const struct applying *a)
+// What the brokers do not show yet of what was asked of them; true: they show all of it.
+typedef bool shown_fn(const struct applying *a, char what[ERROR_TEXT_SIZE]);
+
+static bool shows_topics(const struct applying *a, char what[ERROR_TEXT_SIZE])
 {
-    for (size_t i = 0; i < TOPIC_COUNT; i++)
-        if (!a->found[i].exists) return a->found[i].name;
-    return NULL;
+    for (size_t i = 0; i < TOPIC_COUNT; i++) {
+        if (a->found[i].exists) continue;
+        snprintf(what, ERROR_TEXT_SIZE, "topic %s was created", a->found[i].name);
+        return false;
+    }
+    return true;
 }
 
-// A broker may answer before it has heard itself of what the controller created.
-static int await_created(struct applying *a, struct error *e)
+static bool shows_settings(const struct applying *a, char what[ERROR_TEXT_SIZE])
+{
+    for (size_t i = 0; i < TOPIC_COUNT; i++) {
+        const struct topic_setting *unset = first_unset(&a->wanted->topics[i], &a->found[i]);
+        if (!unset) continue;
+        const struct admin_setting *now = admin_setting(&a->found[i].settings, unset->name);
+        snprintf(what, ERROR_TEXT_SIZE, "topic %s was given %s: %s (now %s; a declaration writes it as Kafka does)",
+                 a->found[i].name, unset->name, unset->value, now ? now->value : "unknown");
+        return false;
+    }
+    return true;
+}
+
+// A broker may answer before it has heard itself of what the controller did. Whoever runs `settled check` next would be
+// told of what is mended.
+static int await_shown(struct applying *a, shown_fn *is_shown, struct error *e)
 {
     for (int waited_ms = 0;; waited_ms += LOOK_AGAIN_MS) {
+        char what[ERROR_TEXT_SIZE];
         if (look(a, e)) return -1;
-        const char *missing = first_missing(a);
-        if (!missing) return check_partitions(a, e);
-        if (waited_ms >= CREATION_TIMEOUT_MS)
-            return error_set(e, ERROR_UNAVAILABLE,
-                             "topic %s was created but the brokers do not show it after %d s; run it again", missing,
-                             CREATION_TIMEOUT_MS / 1000);
+        if (is_shown(a, what)) return 0;
+        if (waited_ms >= PATIENCE_MS)
+            return error_set(e, ERROR_UNAVAILABLE, "%s, but the brokers do not show it after %d s; run it again", what,
+                             PATIENCE_MS / 1000);
         nanosleep(&(struct timespec){.tv_nsec = LOOK_AGAIN_MS * 1000000L}, NULL);
     }
 }
@@ -112,11 +143,11 @@ static int apply(struct applying *a, struct error *e)
     bool existed[TOPIC_COUNT];
     if (look(a, e) || check_partitions(a, e)) return -1;
     for (size_t i = 0; i < TOPIC_COUNT; i++) existed[i] = a->found[i].exists;
-    if (create_missing(a, e) || await_created(a, e)) return -1;
+    if (create_missing(a, e) || await_shown(a, shows_topics, e) || check_partitions(a, e)) return -1;
     for (size_t i = 0; i < TOPIC_COUNT; i++) {
         if (set_settings(a, &a->wanted->topics[i], &a->found[i], !existed[i], e)) return -1;
     }
-    return 0;
+    return await_shown(a, shows_settings, e);
 }
 
 static int declare(const struct args *args, const struct config *config, struct declaration *out, struct error *e)
