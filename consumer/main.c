@@ -1,4 +1,4 @@
-#include "consumer/cli.h"
+#include "consumer/cli/cli.h"
 
 int main(int argc, char **argv)
 {

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <yaml.h>
 
-struct reader {
+struct book_reader {
     const char *file;
     yaml_document_t *document;
     struct error *e;
@@ -23,10 +23,10 @@ struct key {
 };
 enum { KEYS_MAX = 8 };
 
-static int complain_at(struct reader *r, yaml_mark_t mark, const char *format, ...)
+static int complain_at(struct book_reader *r, yaml_mark_t mark, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-static int complain_at(struct reader *r, yaml_mark_t mark, const char *format, ...)
+static int complain_at(struct book_reader *r, yaml_mark_t mark, const char *format, ...)
 {
     char text[ERROR_TEXT_SIZE];
     va_list args;
@@ -63,13 +63,13 @@ static const char *scalar_text(const yaml_node_t *node)
     return text;
 }
 
-static int check_tag(struct reader *r, const yaml_node_t *node, const char *expected)
+static int check_tag(struct book_reader *r, const yaml_node_t *node, const char *expected)
 {
     if (strcmp((const char *)node->tag, expected) == 0) return 0;
     return complain(r, node, "the tag %.40s has no meaning here; remove it", (const char *)node->tag);
 }
 
-static int read_scalar(struct reader *r, const yaml_node_t *node, const char *name, const char **out)
+static int read_scalar(struct book_reader *r, const yaml_node_t *node, const char *name, const char **out)
 {
     if (node->type != YAML_SCALAR_NODE) return complain(r, node, "%s is %s; write a single value", name, kind_of(node));
     if (check_tag(r, node, YAML_STR_TAG) != 0) return -1;
@@ -80,7 +80,7 @@ static int read_scalar(struct reader *r, const yaml_node_t *node, const char *na
     return 0;
 }
 
-static int read_text(struct reader *r, const yaml_node_t *node, const char *name, char *out, size_t size)
+static int read_text(struct book_reader *r, const yaml_node_t *node, const char *name, char *out, size_t size)
 {
     const char *text;
     if (read_scalar(r, node, name, &text) != 0) return -1;
@@ -91,7 +91,7 @@ static int read_text(struct reader *r, const yaml_node_t *node, const char *name
 }
 
 // Numbers are plain decimals: "10" in quotes is text, and 010, 0x10, 1_000 and 1e3 mean other things to other readers.
-static int read_number(struct reader *r, const yaml_node_t *node, const char *name, const char **out)
+static int read_number(struct book_reader *r, const yaml_node_t *node, const char *name, const char **out)
 {
     if (read_scalar(r, node, name, out) != 0) return -1;
     if (node->data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
@@ -114,7 +114,7 @@ static bool take_digits(const char **text, int64_t *n)
     return some;
 }
 
-static int read_units(struct reader *r, const yaml_node_t *node, const char *name, int64_t min, int64_t *out)
+static int read_units(struct book_reader *r, const yaml_node_t *node, const char *name, int64_t min, int64_t *out)
 {
     const char *text;
     if (read_number(r, node, name, &text) != 0) return -1;
@@ -130,7 +130,7 @@ static int read_units(struct reader *r, const yaml_node_t *node, const char *nam
 }
 
 // Yuan with at most two decimals that count, into fen: 2.5 is 250. Never a floating point number.
-static int read_price(struct reader *r, const yaml_node_t *node, const char *name, fen_t max, fen_t *out)
+static int read_price(struct book_reader *r, const yaml_node_t *node, const char *name, fen_t max, fen_t *out)
 {
     const char *text;
     if (read_number(r, node, name, &text) != 0) return -1;
@@ -168,7 +168,7 @@ static int key_index(const struct key *keys, size_t count, const char *name)
     return -1;
 }
 
-static int complain_unknown(struct reader *r, const yaml_node_t *node, const char *what, const struct key *keys,
+static int complain_unknown(struct book_reader *r, const yaml_node_t *node, const char *what, const struct key *keys,
                             size_t count, const char *name)
 {
     const char *names[KEYS_MAX];
@@ -185,7 +185,7 @@ static int complain_unknown(struct reader *r, const yaml_node_t *node, const cha
 }
 
 // Finds the value node of each key, NULL where a key that is not required is absent. `what` names the mapping.
-static int read_mapping(struct reader *r, const yaml_node_t *node, const char *what, const struct key *keys,
+static int read_mapping(struct book_reader *r, const yaml_node_t *node, const char *what, const struct key *keys,
                         size_t count, const yaml_node_t **values)
 {
     assert(count <= KEYS_MAX);
@@ -212,7 +212,7 @@ static int read_mapping(struct reader *r, const yaml_node_t *node, const char *w
     return 0;
 }
 
-static int read_list(struct reader *r, const yaml_node_t *node, const char *name, size_t max, size_t *count)
+static int read_list(struct book_reader *r, const yaml_node_t *node, const char *name, size_t max, size_t *count)
 {
     if (node->type != YAML_SEQUENCE_NODE) return complain(r, node, "%s is %s; write a list", name, kind_of(node));
     if (check_tag(r, node, YAML_SEQ_TAG) != 0) return -1;
@@ -222,7 +222,7 @@ static int read_list(struct reader *r, const yaml_node_t *node, const char *name
     return 0;
 }
 
-static const yaml_node_t *list_item(const struct reader *r, const yaml_node_t *node, size_t i)
+static const yaml_node_t *list_item(const struct book_reader *r, const yaml_node_t *node, size_t i)
 {
     return yaml_document_get_node(r->document, node->data.sequence.items.start[i]);
 }
@@ -237,7 +237,7 @@ static const struct key tier_keys[TIER_KEYS] = {
 };
 
 // A tier must begin where the one before it ends, which is `expected`; *end is where this one ends, -1 for never.
-static int read_tier(struct reader *r, const yaml_node_t *node, struct tier *tier, int64_t previous_from,
+static int read_tier(struct book_reader *r, const yaml_node_t *node, struct tier *tier, int64_t previous_from,
                      int64_t expected, int64_t *end)
 {
     const yaml_node_t *at[TIER_KEYS];
@@ -268,7 +268,7 @@ static int read_tier(struct reader *r, const yaml_node_t *node, struct tier *tie
     return read_price(r, at[TIER_PRICE], "unit_price", BOOK_PRICE_MAX, &tier->unit_price);
 }
 
-static int read_tiers(struct reader *r, const yaml_node_t *node, struct service_prices *out)
+static int read_tiers(struct book_reader *r, const yaml_node_t *node, struct service_prices *out)
 {
     if (read_list(r, node, "tiers", BOOK_TIERS_MAX, &out->tier_count) != 0) return -1;
     int64_t previous_from = -1, end = 0;
@@ -290,7 +290,7 @@ static const struct key offer_keys[OFFER_KEYS] = {
     [OFFER_PRICE] = {"price", true},
 };
 
-static int read_packages(struct reader *r, const yaml_node_t *node, struct service_prices *out)
+static int read_packages(struct book_reader *r, const yaml_node_t *node, struct service_prices *out)
 {
     if (read_list(r, node, "packages", BOOK_OFFERS_MAX, &out->offer_count) != 0) return -1;
     int64_t previous = 0;
@@ -318,7 +318,7 @@ static const struct key custom_keys[CUSTOM_KEYS] = {
 };
 
 // A size must have one price only, so the custom offer begins above the largest package.
-static int read_custom(struct reader *r, const yaml_node_t *node, struct service_prices *out)
+static int read_custom(struct book_reader *r, const yaml_node_t *node, struct service_prices *out)
 {
     const yaml_node_t *at[CUSTOM_KEYS];
     struct custom_offer *custom = &out->custom;
@@ -360,7 +360,7 @@ static const struct key service_keys[SERVICE_KEYS] = {
 };
 
 // The unit is written for readers; the records carry one kind of unit for each service, so there is no choice.
-static int read_unit(struct reader *r, const yaml_node_t *node, enum service service, enum billed_unit *out)
+static int read_unit(struct book_reader *r, const yaml_node_t *node, enum service service, enum billed_unit *out)
 {
     const char *text;
     if (read_scalar(r, node, "unit", &text) != 0) return -1;
@@ -371,7 +371,7 @@ static int read_unit(struct reader *r, const yaml_node_t *node, enum service ser
     return 0;
 }
 
-static int read_postpaid(struct reader *r, const yaml_node_t *node, const yaml_node_t *const *at,
+static int read_postpaid(struct book_reader *r, const yaml_node_t *node, const yaml_node_t *const *at,
                          struct service_prices *out)
 {
     const yaml_node_t *unit_price = at[SERVICE_UNIT_PRICE], *tiers = at[SERVICE_TIERS];
@@ -387,7 +387,7 @@ static int read_postpaid(struct reader *r, const yaml_node_t *node, const yaml_n
     return read_tiers(r, tiers, out);
 }
 
-static int read_service(struct reader *r, const yaml_node_t *node, enum service service, struct service_prices *out)
+static int read_service(struct book_reader *r, const yaml_node_t *node, enum service service, struct service_prices *out)
 {
     const yaml_node_t *at[SERVICE_KEYS];
     if (read_mapping(r, node, services[service].symbol, service_keys, SERVICE_KEYS, at) != 0 ||
@@ -408,7 +408,7 @@ static const struct key book_keys[BOOK_KEYS] = {
     [BOOK_SERVICES] = {"services", true},
 };
 
-static int read_head(struct reader *r, const yaml_node_t *const *at, struct book *out)
+static int read_head(struct book_reader *r, const yaml_node_t *const *at, struct book *out)
 {
     const char *text;
     if (read_text(r, at[BOOK_NAME], "name", out->name, sizeof out->name) != 0) return -1;
@@ -431,7 +431,7 @@ static int read_head(struct reader *r, const yaml_node_t *const *at, struct book
     return 0;
 }
 
-static int read_book(struct reader *r, const yaml_node_t *root, struct book *out)
+static int read_book(struct book_reader *r, const yaml_node_t *root, struct book *out)
 {
     const yaml_node_t *at[BOOK_KEYS], *service_at[SERVICE_COUNT];
     struct key service_symbols[SERVICE_COUNT];
@@ -456,7 +456,7 @@ static yaml_mark_t mark_of_offset(const char *bytes, size_t size, size_t offset)
     return mark;
 }
 
-static int complain_syntax(struct reader *r, const yaml_parser_t *parser, const char *bytes, size_t size)
+static int complain_syntax(struct book_reader *r, const yaml_parser_t *parser, const char *bytes, size_t size)
 {
     if (parser->error == YAML_MEMORY_ERROR) return error_set(r->e, ERROR_RESTART, "%s: no memory", r->file);
     yaml_mark_t mark =
@@ -466,7 +466,7 @@ static int complain_syntax(struct reader *r, const yaml_parser_t *parser, const 
 }
 
 // The whole file is one document.
-static int check_end(struct reader *r, yaml_parser_t *parser, const char *bytes, size_t size)
+static int check_end(struct book_reader *r, yaml_parser_t *parser, const char *bytes, size_t size)
 {
     yaml_document_t next;
     if (!yaml_parser_load(parser, &next)) return complain_syntax(r, parser, bytes, size);
@@ -476,7 +476,7 @@ static int check_end(struct reader *r, yaml_parser_t *parser, const char *bytes,
     return result;
 }
 
-static int parse_document(struct reader *r, yaml_parser_t *parser, const char *bytes, size_t size, struct book *out)
+static int parse_document(struct book_reader *r, yaml_parser_t *parser, const char *bytes, size_t size, struct book *out)
 {
     yaml_document_t document;
     if (!yaml_parser_load(parser, &document)) return complain_syntax(r, parser, bytes, size);
@@ -492,7 +492,7 @@ static int parse_document(struct reader *r, yaml_parser_t *parser, const char *b
 
 int book_parse(const char *file, const char *bytes, size_t size, struct book *out, struct error *e)
 {
-    struct reader r = {.file = file, .e = e};
+    struct book_reader r = {.file = file, .e = e};
     if (size > BOOK_FILE_MAX)
         return complain_at(&r, mark_of_offset(bytes, size, BOOK_FILE_MAX), "the file has %zu bytes; the most is %d",
                            size, BOOK_FILE_MAX);

@@ -46,7 +46,7 @@ ALLOWED_IN_A_SHARD = {
     "rows for the outbox, in memory": r"encode_context_of|outbox_(build|release)",
     "figures in memory": r"metrics_(calls_waiting|commit)",
 }
-SHARD_OBJECTS = ("reader.c.o", "shard.c.o", "shard_*.c.o")
+SHARD_OBJECTS = ("shard/shard.c.o", "shard/shard_*.c.o")
 INCLUDES = {
     "pricing": ("pricing/",),
     "consumer/core": ("pricing/", "consumer/core/"),

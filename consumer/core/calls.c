@@ -1,6 +1,6 @@
 #include "consumer/core/calls.h"
 
-#include "consumer/core/memory.h"
+#include "consumer/base/memory.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "consumer/core/identity.h"
-#include "consumer/core/index.h"
+#include "consumer/base/index.h"
 #include "pricing/book.h"
 
 enum { CALL_BLOCK = 4096 };

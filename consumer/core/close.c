@@ -1,7 +1,7 @@
 // Settling a day: the pending calls of each account, in the order of drawing, become lines; packages first, the rest
 // postpaid at the tier of the whole call (billing rules, "Prepaid packages").
 #include "consumer/core/fold_state.h"
-#include "consumer/core/memory.h"
+#include "consumer/base/memory.h"
 #include "pricing/rate.h"
 
 #include <assert.h>

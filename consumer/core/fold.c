@@ -8,7 +8,7 @@
 //   day   each log CUT, or stopped by rejects, and too many broken calls ─► HELD; a decision brings them below the
 //         share ─► released
 #include "consumer/core/fold_state.h"
-#include "consumer/core/memory.h"
+#include "consumer/base/memory.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 // Judging a record: the checks of the contract ("Judging a record"), in its order, one function a row.
 #include "consumer/core/fold_state.h"
-#include "consumer/core/text.h"
+#include "consumer/base/text.h"
 #include "pricing/rate.h"
 
 #include <inttypes.h>
@@ -21,7 +21,7 @@ __attribute__((format(printf, 3, 4))) static bool refuse(struct verdict *v, enum
 }
 
 // What the three records have in common, and where.
-struct shape {
+struct record_shape {
     int id, account, time;
     uint32_t required; // fields that must not be null
     const char *const *names;
@@ -33,7 +33,7 @@ static const char *const purchase_names[] = {"purchase_id", "account_id", "servi
 static const char *const credit_names[] = {"credit_id", "account_id",  "kind",   "amount",
                                            "currency",  "credited_at", "reason", "reference"};
 
-static const struct shape shapes[INPUT_COUNT] = {
+static const struct record_shape shapes[INPUT_COUNT] = {
     [INPUT_CALLS] = {CALL_CALL_ID, CALL_ACCOUNT_ID, CALL_OCCURRED_AT,
                      1u << CALL_CALL_ID | 1u << CALL_ACCOUNT_ID | 1u << CALL_SERVICE | 1u << CALL_OCCURRED_AT,
                      call_names},
@@ -52,7 +52,7 @@ static struct slice text_field(const struct record *record, int field)
 struct trial {
     struct fold *fold;
     enum input input;
-    const struct shape *shape;
+    const struct record_shape *shape;
     const struct event *event;
     const struct record *record;
     int64_t at_ms; // T
@@ -340,7 +340,7 @@ static void look_up(const struct fold *fold, const struct event *event, int id_f
 static struct trial open_trial(struct fold *fold, enum input input, const struct event *event,
                                const struct lookup *lookup, int64_t at_ms)
 {
-    const struct shape *shape = &shapes[input];
+    const struct record_shape *shape = &shapes[input];
     return (struct trial){
         .fold = fold,
         .input = input,
@@ -370,7 +370,7 @@ void judge_add_reject(struct fold *fold, enum input input, const struct event *e
         .value = step_copy(step, event->value),
     };
     if (event->fault != REJECT_NONE) return;
-    const struct shape *shape = &shapes[input];
+    const struct record_shape *shape = &shapes[input];
     const char *why;
     struct slice account = text_field(&event->record, shape->account), id = text_field(&event->record, shape->id);
     if (text_is_id(account, &why)) reject->account_id = step_copy(step, account);

@@ -1,5 +1,5 @@
 #include "consumer/core/fold_state.h"
-#include "consumer/core/memory.h"
+#include "consumer/base/memory.h"
 
 #include <assert.h>
 #include <stdlib.h>

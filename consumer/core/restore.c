@@ -1,6 +1,6 @@
 // A shard with a past: rows first, then the calls log up to the committed position, with the recorded verdicts.
 #include "consumer/core/fold_state.h"
-#include "consumer/core/memory.h"
+#include "consumer/base/memory.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -247,7 +247,7 @@ static int check_suspended(const struct fold *fold, struct error *e)
     return 0;
 }
 
-static int finish(struct fold *fold, bool *done, struct error *e)
+static int finish_restore(struct fold *fold, bool *done, struct error *e)
 {
     struct replay *replay = &fold->replay;
     const struct log_state *log = &fold->state.log[INPUT_CALLS];
@@ -278,7 +278,7 @@ int fold_replay(struct fold *fold, const struct event *events, size_t count, boo
         if (events[i].offset < replay->next) continue;
         if (events[i].offset < end && replay_event(fold, &events[i], e) != 0) return -1;
         replay->next = events[i].offset < end ? events[i].offset + 1 : end;
-        if (replay->next >= end && finish(fold, done, e) != 0) return -1;
+        if (replay->next >= end && finish_restore(fold, done, e) != 0) return -1;
     }
     return 0;
 }
@@ -290,5 +290,5 @@ int fold_replay_reached(struct fold *fold, int64_t offset, bool *done, struct er
     *done = !replay->active;
     if (*done) return 0;
     if (offset > replay->next) replay->next = offset < end ? offset : end;
-    return replay->next >= end ? finish(fold, done, e) : 0;
+    return replay->next >= end ? finish_restore(fold, done, e) : 0;
 }

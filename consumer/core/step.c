@@ -1,6 +1,6 @@
 #include "consumer/core/step_build.h"
 
-#include "consumer/core/memory.h"
+#include "consumer/base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>

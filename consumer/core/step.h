@@ -4,7 +4,7 @@
 // valid until fold_step_done().
 #pragma once
 
-#include "consumer/core/arena.h"
+#include "consumer/base/arena.h"
 #include "consumer/core/policy.h"
 #include "consumer/core/record.h"
 

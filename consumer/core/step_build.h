@@ -1,7 +1,7 @@
 // How the fold fills a step. Only the fold uses it.
 #pragma once
 
-#include "consumer/core/arena.h"
+#include "consumer/base/arena.h"
 #include "consumer/core/step.h"
 
 bool step_create(struct step *step); // false when memory is short

@@ -1,7 +1,7 @@
 // Records a second of the compiled plan and of avro-c's resolving readers, over the same call records in the reader's own
 // schema, one after the other in one process. Prints, asserts nothing about speed.
 //   bench_plan [RECORDS]
-#include "consumer/io/plan.h"
+#include "consumer/avro/plan.h"
 #include "schemas/embedded.h"
 #include "tests/lib/avro_bytes.h"
 

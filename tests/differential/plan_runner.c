@@ -2,7 +2,7 @@
 //   READER JSON <tab> WRITER JSON <tab> BODY in hex
 // and prints, for each,
 //   INCOMPATIBLE <tab> reason | UNDECODABLE <tab> detail | OK <tab> nulls <tab> unknown {<tab> number[:text in hex]}
-#include "consumer/io/plan_program.h"
+#include "consumer/avro/plan_program.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -9,7 +9,7 @@
 // - logical types are unknown to it: timestamp-micros are not floored;
 // - a null where the reader has none is an error.
 // Leaks of its decoder on truncated strings: bodies here are whole (test_plan.c and the fuzzer truncate).
-#include "consumer/io/plan.h"
+#include "consumer/avro/plan.h"
 #include "schemas/embedded.h"
 #include "tests/lib/avro_bytes.h"
 
@@ -244,7 +244,7 @@ static void put_value(struct world *w, const struct node *node, bool may_null)
 
 // ---- cases ----
 
-struct reader {
+struct record_decoder {
     enum input input;
     const char *record, *file, *enum_text;
     unsigned count;
@@ -258,7 +258,7 @@ struct reader {
 #define SERVICE "{\"type\":\"enum\",\"name\":\"Service\",\"symbols\":[\"AUDIENCE_INSIGHT\",\"PURCHASE_INTENT\"]}"
 #define KIND "{\"type\":\"enum\",\"name\":\"CreditKind\",\"symbols\":[\"TOP_UP\",\"ADJUSTMENT\"]}"
 
-static const struct reader readers[] = {
+static const struct record_decoder readers[] = {
     {INPUT_CALLS,
      "CallRecord",
      "CallRecord.avsc",
@@ -298,7 +298,7 @@ static const struct reader readers[] = {
       {"reference", STRING, true}}},
 };
 
-static struct node *draw_stored(struct world *w, const struct reader *r, unsigned f)
+static struct node *draw_stored(struct world *w, const struct record_decoder *r, unsigned f)
 {
     struct node *plain = add_node(w, r->fields[f].kind), *target = plain;
     plain->count = 2; // symbols
@@ -312,7 +312,7 @@ static struct node *draw_stored(struct world *w, const struct reader *r, unsigne
 }
 
 // Fields in any order, with added ones between.
-static void draw_case(struct world *w, const struct reader *r)
+static void draw_case(struct world *w, const struct record_decoder *r)
 {
     unsigned total = r->count + draw(w, 4), order[RECORD_FIELDS_MAX + 4] = {0};
     for (unsigned i = 0; i < total; i++) {
@@ -342,7 +342,7 @@ static avro_schema_t parse(const char *text, size_t size)
     return schema;
 }
 
-static void assert_same(const struct reader *r, unsigned f, avro_value_t *record, const struct record *got)
+static void assert_same(const struct record_decoder *r, unsigned f, avro_value_t *record, const struct record *got)
 {
     avro_value_t value = {0}, branch = {0};
     const struct value *v = &got->field[f];
@@ -375,7 +375,7 @@ static void assert_same(const struct reader *r, unsigned f, avro_value_t *record
     }
 }
 
-static void compare(const struct world *w, const struct reader *r, avro_schema_t reader, const struct record *got)
+static void compare(const struct world *w, const struct record_decoder *r, avro_schema_t reader, const struct record *got)
 {
     avro_schema_t writer = parse(w->text, w->text_size);
     avro_value_iface_t *resolver = avro_resolved_writer_new(writer, reader);
@@ -404,7 +404,7 @@ static void test_against_avro_c(void **state)
     assert_non_null(w);
     w->random = 20261101;
     for (unsigned n = 0; n < CASES; n++) {
-        const struct reader *r = &readers[n % INPUT_COUNT];
+        const struct record_decoder *r = &readers[n % INPUT_COUNT];
         const struct embedded *own = embedded_avro;
         while (strcmp(own->name, r->file) != 0) own++;
         avro_schema_t reader = parse(own->text, own->size);

@@ -1,6 +1,6 @@
 // Any bytes as a configuration file, up to a zero byte, and what is behind it as an override (-X): refused with
 // reasons, or a configuration within its bounds.
-#include "consumer/config.h"
+#include "consumer/config/config.h"
 #include "text_of.h"
 
 #include <assert.h>

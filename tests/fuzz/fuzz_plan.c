@@ -2,7 +2,7 @@
 //
 // First byte: which of our readers (by 3), then which writer: 0 is the input's own schema, up to a zero byte, the
 // others are below. The rest is the body.
-#include "consumer/io/plan_program.h"
+#include "consumer/avro/plan_program.h"
 #include "schemas/embedded.h"
 
 #include <assert.h>

@@ -1,8 +1,8 @@
 // Any bytes as a registry's answer, taken as an answer to each question; what it gives as a schema goes the way of a
 // writer's schema.
-#include "consumer/io/plan.h"
-#include "consumer/io/registry.h"
-#include "consumer/io/registry_answer.h"
+#include "consumer/avro/plan.h"
+#include "consumer/registry/registry.h"
+#include "consumer/registry/registry_answer.h"
 
 #include <assert.h>
 #include <stdlib.h>

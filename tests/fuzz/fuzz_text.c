@@ -1,6 +1,6 @@
 // Any bytes as an id and as a text: against a decoder of UTF-8 and a reader of UUIDs that only want to be right.
 #include "consumer/core/identity.h"
-#include "consumer/core/text.h"
+#include "consumer/base/text.h"
 
 #include <assert.h>
 #include <stdlib.h>

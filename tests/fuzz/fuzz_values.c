@@ -1,7 +1,7 @@
 // Single values as people write them: dates, instants, every key of the configuration, librdkafka properties, the
 // position in Kafka. Up to a zero byte, the first byte says as what.
-#include "consumer/config_table.h"
-#include "consumer/io/publisher.h"
+#include "consumer/config/config_table.h"
+#include "consumer/relay/publisher.h"
 #include "text_of.h"
 
 #include <assert.h>

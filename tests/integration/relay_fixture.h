@@ -1,8 +1,8 @@
 // Topics, a database and outbox rows of their own for tests of the relay, and what subscribers read of it.
 #pragma once
 
-#include "consumer/io/published.h"
-#include "consumer/io/relay.h"
+#include "consumer/relay/published_position.h"
+#include "consumer/relay/relay.h"
 #include "tests/lib/test_services.h"
 
 #include <assert.h>
@@ -297,7 +297,7 @@ static inline struct relay_status await(struct relay *relay, int64_t published)
 
 static inline void note(struct fixture *f, const rd_kafka_message_t *message)
 {
-    static struct body_form *forms[OUTPUT_COUNT];
+    static struct output_reader *forms[OUTPUT_COUNT];
     enum output output = OUTPUT_SETTLEMENTS;
     while (strcmp(f->topics[output], rd_kafka_topic_name(message->rkt)) != 0) output++;
     struct seen *seen = &f->seen[f->seen_count++];
@@ -305,7 +305,7 @@ static inline void note(struct fixture *f, const rd_kafka_message_t *message)
     int32_t shard = -1;
     assert(f->seen_count < SEEN_MAX && message->partition == SHARD);
     *seen = (struct seen){.output = output, .key_size = message->key ? (int64_t)message->key_len : -1};
-    if (!forms[output] && body_form_create(output, &forms[output], &e)) abort();
+    if (!forms[output] && output_reader_create(output, &forms[output], &e)) abort();
     if (published_sequence(forms[output], message->payload, message->len, &shard, &seen->sequence, &e) != 0) {
         fprintf(stderr, "%s\n", e.text);
         abort();

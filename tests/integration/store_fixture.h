@@ -1,8 +1,8 @@
 // A database of its own for each test, a shard claimed in it, and the fold of tests/unit/fold_fixture.h that feeds it.
 #pragma once
 
-#include "consumer/core/arena.h"
-#include "consumer/io/store.h"
+#include "consumer/base/arena.h"
+#include "consumer/postgres/store.h"
 #include "tests/lib/test_services.h"
 #include "tests/unit/fold_fixture.h"
 
@@ -170,7 +170,7 @@ static inline int teardown(void **state)
     return 0;
 }
 
-// Outbox rows of a step, as consumer/io/outbox.c would number and chain them; the bodies are only told apart.
+// Outbox rows of a step, as consumer/output/outbox.c would number and chain them; the bodies are only told apart.
 static inline void build_outbox(struct outbox *out, const struct fold *fold, const struct chain *before)
 {
     static const enum output outputs[] = {OUTPUT_REJECTS, OUTPUT_STATUS, OUTPUT_SETTLEMENTS, OUTPUT_DAY_CLOSES};

@@ -5,8 +5,8 @@
 
 #include <cmocka.h>
 
-#include "consumer/io/encode.h"
-#include "consumer/io/registry.h"
+#include "consumer/output/encode.h"
+#include "consumer/registry/registry.h"
 #include "tests/lib/test_services.h"
 
 #include <jansson.h>

@@ -1,5 +1,5 @@
 // PostgreSQL as the fold sees it: migrations, what is recorded once, commits, restores, requests, the outbox.
-#include "consumer/io/store_sql.h"
+#include "consumer/postgres/store_sql.h"
 #include "store_fixture.h"
 
 // ---- migrations ----
@@ -535,7 +535,7 @@ static void a_request_becomes_a_decision(void **state)
     assert_int_equal(requests[0].decision.as_of, w->bench->now);
     assert_ok(w, fold_decide(w->bench->fold, &requests[0].decision, requests[0].reason, &w->e));
     commit(w);
-    struct answer answer;
+    struct request_answer answer;
     assert_ok(w, store_load_answer(w->store, id, &answer, &w->e));
     assert_int_equal(answer.state, REQUEST_DONE);
     assert_int_equal(answer.decision, 1);
@@ -580,7 +580,7 @@ static void a_requeue_waits_until_the_record_is_sent(void **state)
     assert_int_equal(requests[0].new_offset, 41);
     assert_int_equal(requests[0].decision.kind, DECISION_REQUEUE);
     assert_ok(w, store_refuse_request(w->store, id, "no \xff", &w->e));
-    struct answer answer;
+    struct request_answer answer;
     assert_ok(w, store_load_answer(w->store, id, &answer, &w->e));
     assert_int_equal(answer.state, REQUEST_REFUSED);
     assert_string_equal(answer.text, "no \xef\xbf\xbd");

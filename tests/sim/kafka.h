@@ -2,7 +2,7 @@
 // transaction coordinator of each shard's producer, and the pseudo consumer group.
 #pragma once
 
-#include "consumer/io/encode.h"
+#include "consumer/output/encode.h"
 #include "tests/sim/script.h"
 
 enum fate { FATE_PENDING, FATE_COMMITTED, FATE_ABORTED };

@@ -1,7 +1,7 @@
 // A growing array of plain elements.
 #pragma once
 
-#include "consumer/core/memory.h"
+#include "consumer/base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>

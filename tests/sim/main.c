@@ -2,7 +2,7 @@
 // and fewer records, until nothing can be left out.
 //
 //     sim [--seeds N] [--seed S] [--verbose] [--faults LIST] [--records N] [--breakage NAME]
-#include "consumer/io/log.h"
+#include "consumer/system/log.h"
 #include "tests/sim/world.h"
 
 #include <errno.h>

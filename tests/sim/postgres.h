@@ -2,7 +2,7 @@
 // compares epoch, step and position first (store_commit.c).
 #pragma once
 
-#include "consumer/io/store.h"
+#include "consumer/postgres/store.h"
 #include "tests/sim/kafka.h"
 
 // What follows is a row of the table of that name; texts live as long as the world.

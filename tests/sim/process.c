@@ -134,7 +134,7 @@ static void host_ask_ends(void *context, int32_t shard, enum input input)
     question->state = QUESTION_ASKED;
 }
 
-static bool host_take_ends(void *context, int32_t shard, enum input input, struct log_ends *out)
+static bool host_take_ends(void *context, int32_t shard, enum input input, struct log_watermarks *out)
 {
     struct question *question = &((struct process *)context)->questions[shard][input];
     if (question->state != QUESTION_ANSWERED) return false;
@@ -151,7 +151,7 @@ void process_ask(struct process *p, int32_t shard, enum input input)
     if (p->world->kafka.down) return;
     if (question->state == QUESTION_ASKED) {
         question->state = QUESTION_SENT;
-        question->answer = (struct log_ends){.low = log->low, .high = log->stable, .asked_at = process_clock(p)};
+        question->answer = (struct log_watermarks){.low = log->low, .high = log->stable, .asked_at = process_clock(p)};
     } else if (question->state == QUESTION_SENT) {
         question->state = QUESTION_ANSWERED;
         question->answer.low = log->low;
@@ -354,7 +354,7 @@ static void host_init(struct process *p)
         .policy = host_policy,
         .ask_ends = host_ask_ends,
         .take_ends = host_take_ends,
-        .writers_generation = host_writers_generation,
+        .writer_schemas_generation = host_writers_generation,
         .start = host_start,
         .next_block = host_next_block,
         .release_block = host_release_block,

@@ -1,10 +1,10 @@
-// One process of the group, with one worker: its clock, its shards (consumer/shard.c, driven through struct shard_host
+// One process of the group, with one worker: its clock, its shards (consumer/shard/shard.c, driven through struct shard_host
 // as worker.c drives them), its relay (core/relay_machine.c, answered as io/relay.c answers it), its connections.
 #pragma once
 
-#include "consumer/core/published_rows.h"
-#include "consumer/core/relay_machine.h"
-#include "consumer/shard.h"
+#include "consumer/relay/published_rows.h"
+#include "consumer/relay/relay_machine.h"
+#include "consumer/shard/shard.h"
 #include "tests/sim/postgres.h"
 
 struct world;
@@ -20,7 +20,7 @@ struct lane {
 enum question_state { QUESTION_NONE, QUESTION_ASKED, QUESTION_SENT, QUESTION_ANSWERED };
 struct question {
     enum question_state state;
-    struct log_ends answer;
+    struct log_watermarks answer;
 };
 
 // A shard's output topics, as a process reads them back: what io/published_log.c is.

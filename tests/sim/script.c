@@ -1,6 +1,6 @@
 #include "tests/sim/script.h"
 
-#include "consumer/io/input_encode.h"
+#include "consumer/workload/input_encode.h"
 
 #include <assert.h>
 #include <stdio.h>

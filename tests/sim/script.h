@@ -2,7 +2,7 @@
 // need not decode anything.
 #pragma once
 
-#include "consumer/core/arena.h"
+#include "consumer/base/arena.h"
 #include "consumer/core/step.h"
 #include "tests/sim/dice.h"
 #include "tests/sim/list.h"

@@ -4,7 +4,7 @@
 
 static struct book book;
 static struct encoder *encoder;
-static struct reader_scratch *scratch;
+static struct decoder_scratch *scratch;
 static struct plan *plans[INPUT_COUNT];
 
 void world_prepare(void)
@@ -29,7 +29,7 @@ struct encoder *world_encoder(void)
     return encoder;
 }
 
-struct reader_scratch *world_scratch(void)
+struct decoder_scratch *world_scratch(void)
 {
     return scratch;
 }

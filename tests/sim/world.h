@@ -142,6 +142,6 @@ void world_rebalance(struct world *world);
 void world_prepare(void);
 void world_release(void);
 struct encoder *world_encoder(void);
-struct reader_scratch *world_scratch(void);
+struct decoder_scratch *world_scratch(void);
 const struct plan *world_plan(enum input input);
 const struct book *world_book(void);

@@ -2,7 +2,7 @@
 // defined here, so that no history has to be folded to get there.
 #pragma once
 
-#include "consumer/io/outbox.h"
+#include "consumer/output/outbox.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 // The arena: what it gives is aligned, apart and kept until the reset, of whatever size.
-#include "consumer/core/arena.h"
+#include "consumer/base/arena.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

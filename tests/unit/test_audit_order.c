@@ -1,5 +1,5 @@
 // The order in which an audit finds a shard's rows in a topic, and what it makes of one that it does not find.
-#include "consumer/audit_order.h"
+#include "consumer/audit/audit_order.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

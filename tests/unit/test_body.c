@@ -1,7 +1,7 @@
 // Bodies of the outputs read back: the number, the fields, and what is none of them.
 #include "tests/unit/outputs_fixture.h"
 
-#include "consumer/io/body.h"
+#include "consumer/output/output_reader.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 static struct encoder *en;
 static struct outbox box;
 static struct fold fold;
-static struct body_form *forms[OUTPUT_COUNT];
+static struct output_reader *forms[OUTPUT_COUNT];
 
 static int setup(void **state)
 {
@@ -20,14 +20,14 @@ static int setup(void **state)
     memset(before.previous_digest, '0', 64);
     fold = fixture_fold();
     for (int o = 0; o < OUTPUT_COUNT; o++)
-        if (body_form_create((enum output)o, &forms[o], &e)) return -1;
+        if (output_reader_create((enum output)o, &forms[o], &e)) return -1;
     return encoder_create(&en, &e) || outbox_build(&box, en, &cx, &fold, &before, &e) ? -1 : 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    for (int o = 0; o < OUTPUT_COUNT; o++) body_form_destroy(forms[o]);
+    for (int o = 0; o < OUTPUT_COUNT; o++) output_reader_destroy(forms[o]);
     outbox_release(&box);
     encoder_destroy(en);
     return 0;
@@ -37,10 +37,10 @@ static void every_output_tells_its_number(void **state)
 {
     (void)state;
     struct error e = {0};
-    struct body_number number;
+    struct output_number number;
     for (size_t i = 0; i < box.count; i++) {
         const struct outbox_row *row = &box.rows[i];
-        assert_int_equal(body_number(forms[row->output], row->body, &number, &e), 0);
+        assert_int_equal(output_reader_number(forms[row->output], row->body, &number, &e), 0);
         assert_int_equal(number.shard, 3);
         assert_int_equal(number.sequence, 1001 + (int64_t)i);
         assert_int_equal(number.size, 2); // zigzag of a thousand
@@ -52,20 +52,20 @@ static void a_part_of_a_body_is_none(void **state)
 {
     (void)state;
     struct error e = {0};
-    struct body_number number;
+    struct output_number number;
     for (size_t i = 0; i < box.count; i++) {
         const struct outbox_row *row = &box.rows[i];
         for (size_t size = 0; size < row->body.size; size++) {
             char *part = malloc(size + 1); // of its own, so that a sanitizer sees a step beyond it
             assert_non_null(part);
             memcpy(part, row->body.data, size);
-            assert_int_equal(body_number(forms[row->output], (struct slice){part, size}, &number, &e), -1);
+            assert_int_equal(output_reader_number(forms[row->output], (struct slice){part, size}, &number, &e), -1);
             free(part);
         }
         char *longer = calloc(1, row->body.size + 1);
         assert_non_null(longer);
         memcpy(longer, row->body.data, row->body.size);
-        assert_int_equal(body_number(forms[row->output], (struct slice){longer, row->body.size + 1}, &number, &e), -1);
+        assert_int_equal(output_reader_number(forms[row->output], (struct slice){longer, row->body.size + 1}, &number, &e), -1);
         assert_non_null(strstr(e.text, "left over"));
         free(longer);
     }
@@ -93,7 +93,7 @@ static const struct outbox_row *first_of(enum output output)
 static void assert_fields(enum output output, const char *const *wanted)
 {
     struct seen seen = {.used = 0};
-    body_fields(forms[output], first_of(output)->body, take, &seen);
+    output_reader_fields(forms[output], first_of(output)->body, take, &seen);
     for (; *wanted; wanted++)
         if (!strstr(seen.text, *wanted)) fail_msg("no %s in\n%s", *wanted, seen.text);
 }
@@ -117,7 +117,7 @@ static void a_changed_byte_breaks_nothing(void **state)
 {
     (void)state;
     struct error e = {0};
-    struct body_number number;
+    struct output_number number;
     struct seen seen;
     for (size_t i = 0; i < box.count; i++) {
         const struct outbox_row *row = &box.rows[i];
@@ -129,8 +129,8 @@ static void a_changed_byte_breaks_nothing(void **state)
                 changed[at] = (char)(changed[at] ^ (1 << bit));
                 struct slice body = {changed, row->body.size};
                 seen.used = 0;
-                if (body_number(forms[row->output], body, &number, &e) == 0)
-                    body_fields(forms[row->output], body, take, &seen);
+                if (output_reader_number(forms[row->output], body, &number, &e) == 0)
+                    output_reader_fields(forms[row->output], body, take, &seen);
             }
         free(changed);
     }

@@ -1,4 +1,4 @@
-#include "consumer/brokers.h"
+#include "consumer/preflight/brokers.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

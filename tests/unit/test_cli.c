@@ -1,4 +1,4 @@
-#include "consumer/cli_table.h"
+#include "consumer/cli/cli_table.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 // What `settled generate` refuses before it asks anybody; the sending itself is tested with a broker.
-#include "consumer/cli.h"
+#include "consumer/cli/cli.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-#include "consumer/book_file.h"
-#include "consumer/cli.h"
+#include "consumer/config/book_file.h"
+#include "consumer/cli/cli.h"
 
 #include "tests/unit/books.h"
 

@@ -1,4 +1,4 @@
-#include "consumer/config.h"
+#include "consumer/config/config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

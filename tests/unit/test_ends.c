@@ -1,6 +1,6 @@
-#include "consumer/io/ends.h"
+#include "consumer/kafka/watermarks.h"
 
-#include "consumer/io/clock.h"
+#include "consumer/system/clock.h"
 #include "tests/lib/mock_brokers.h"
 
 #include <time.h>
@@ -11,7 +11,7 @@ enum { PATIENCE_MS = 20000 };
 struct fixture {
     rd_kafka_t *client;
     rd_kafka_mock_cluster_t *cluster;
-    struct ends *ends;
+    struct watermarks *ends;
 };
 
 static const char *const topics[INPUT_COUNT] = {"calls", "purchases", "credits"};
@@ -37,9 +37,9 @@ static int setup(void **state)
         for (int32_t p = 0; p < 2; p++) place(&f, i, p, 1);
     }
     const char *pairs[][2] = {{"bootstrap.servers", rd_kafka_mock_cluster_bootstraps(f.cluster)}, {"log_level", "0"}};
-    struct ends_options options = {.partitions = 2, .properties = {2, pairs}, .clock_ms = clock_ms};
+    struct watermarks_options options = {.partitions = 2, .properties = {2, pairs}, .clock_ms = clock_ms};
     for (int i = 0; i < INPUT_COUNT; i++) options.topics[i] = topics[i];
-    assert_int_equal(ends_create(&options, &f.ends, &e), 0);
+    assert_int_equal(watermarks_create(&options, &f.ends, &e), 0);
     *state = &f;
     return 0;
 }
@@ -47,17 +47,17 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    assert_true(ends_destroy(f->ends, PATIENCE_MS));
+    assert_true(watermarks_destroy(f->ends, PATIENCE_MS));
     rd_kafka_destroy(f->client);
     return 0;
 }
 
 static bool answered(struct fixture *f, int32_t shard, enum input input)
 {
-    struct log_ends ends;
+    struct log_watermarks ends;
     int64_t until = clock_monotonic_ms() + PATIENCE_MS;
     while (clock_monotonic_ms() < until) {
-        if (ends_take(f->ends, shard, input, &ends)) {
+        if (watermarks_take(f->ends, shard, input, &ends)) {
             assert_int_equal(ends.low, 0);
             assert_int_equal(ends.high, 0);
             assert_int_equal(ends.asked_at, 42);
@@ -71,24 +71,24 @@ static bool answered(struct fixture *f, int32_t shard, enum input input)
 static void test_a_leader_that_moved_is_found(void **state)
 {
     struct fixture *f = *state;
-    ends_ask(f->ends, 0, INPUT_CALLS);
+    watermarks_ask(f->ends, 0, INPUT_CALLS);
     assert_true(answered(f, 0, INPUT_CALLS));
     place(f, INPUT_CALLS, 0, 2);
-    ends_ask(f->ends, 0, INPUT_CALLS);
+    watermarks_ask(f->ends, 0, INPUT_CALLS);
     assert_true(answered(f, 0, INPUT_CALLS));
 }
 
 static void test_a_log_without_a_leader_holds_up_no_other(void **state)
 {
     struct fixture *f = *state;
-    struct log_ends ends;
+    struct log_watermarks ends;
     char trouble[ERROR_TEXT_SIZE];
     place(f, INPUT_CALLS, 0, -1);
-    ends_ask(f->ends, 0, INPUT_CALLS);
-    ends_ask(f->ends, 1, INPUT_CREDITS);
+    watermarks_ask(f->ends, 0, INPUT_CALLS);
+    watermarks_ask(f->ends, 1, INPUT_CREDITS);
     assert_true(answered(f, 1, INPUT_CREDITS));
-    assert_false(ends_take(f->ends, 0, INPUT_CALLS, &ends));
-    ends_trouble(f->ends, trouble, sizeof trouble);
+    assert_false(watermarks_take(f->ends, 0, INPUT_CALLS, &ends));
+    watermarks_trouble(f->ends, trouble, sizeof trouble);
     assert_string_not_equal(trouble, "");
     place(f, INPUT_CALLS, 0, 2);
     assert_true(answered(f, 0, INPUT_CALLS));

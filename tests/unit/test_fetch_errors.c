@@ -1,9 +1,9 @@
 // Fetches that fail for a while, as reads from the remote tier do: every record is read all the same, once and in order, the
 // trouble is told with its coordinates, and nobody takes it for "the log does not have it".
-#include "consumer/io/clock.h"
-#include "consumer/io/intake.h"
-#include "consumer/io/peek.h"
-#include "consumer/io/scan.h"
+#include "consumer/system/clock.h"
+#include "consumer/kafka/intake.h"
+#include "consumer/kafka/fetch_record.h"
+#include "consumer/kafka/scan.h"
 
 #include "tests/lib/mock_brokers.h"
 
@@ -120,15 +120,15 @@ static void test_a_scan_that_cannot_go_on_says_where_and_why(void **state)
 static void test_a_peek_reads_on(void **state)
 {
     struct fixture *f = *state;
-    struct peek *peek = NULL;
+    struct record_fetcher *peek = NULL;
     struct error e = {0};
     rd_kafka_message_t *message = NULL;
-    assert_int_equal(peek_create(&f->properties, "peek", &peek, &e), 0);
+    assert_int_equal(fetch_record_open(&f->properties, "peek", &peek, &e), 0);
     fail_for_a_while(f);
-    if (peek_record(peek, "calls", 0, 3, WAIT_MS, &message, &e)) fail_msg("%s", e.text);
+    if (fetch_record_at(peek, "calls", 0, 3, WAIT_MS, &message, &e)) fail_msg("%s", e.text);
     assert_int_equal(message->offset, 3);
     rd_kafka_message_destroy(message);
-    peek_destroy(peek);
+    fetch_record_close(peek);
 }
 
 static int count_one(void *context, const rd_kafka_message_t *message, struct error *e)
@@ -141,20 +141,20 @@ static int count_one(void *context, const rd_kafka_message_t *message, struct er
 static void test_a_peek_that_cannot_go_on_says_where_and_why(void **state)
 {
     struct fixture *f = *state;
-    struct peek *peek = NULL;
+    struct record_fetcher *peek = NULL;
     struct error e = {0};
     rd_kafka_message_t *message = NULL;
     int seen = 0;
-    assert_int_equal(peek_create(&f->properties, "peek", &peek, &e), 0);
+    assert_int_equal(fetch_record_open(&f->properties, "peek", &peek, &e), 0);
     fail_on(f, RD_KAFKA_RESP_ERR_UNKNOWN);
-    assert_int_equal(peek_record(peek, "calls", 0, 3, 3000, &message, &e), -1);
+    assert_int_equal(fetch_record_at(peek, "calls", 0, 3, 3000, &message, &e), -1);
     assert_int_equal(e.kind, ERROR_UNAVAILABLE);
     assert_string_equal(e.text, "calls/0/3 was not read within 3 s: Unknown broker error; check kafka.brokers");
-    assert_int_equal(peek_range(peek, "calls", 0, 1, 4, 3000, count_one, &seen, &e), -1);
+    assert_int_equal(fetch_record_range(peek, "calls", 0, 1, 4, 3000, count_one, &seen, &e), -1);
     assert_int_equal(e.kind, ERROR_UNAVAILABLE);
     assert_string_equal(e.text, "calls/0: nothing was read for 3 s: Unknown broker error; check kafka.brokers");
     assert_int_equal(seen, 0);
-    peek_destroy(peek);
+    fetch_record_close(peek);
 }
 
 // ---- the daemon's reader ----

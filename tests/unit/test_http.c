@@ -1,4 +1,4 @@
-#include "consumer/io/http.h"
+#include "consumer/daemon/http.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,5 +1,5 @@
 // The index against a naive set: inserting, growing, taking out, and what a probe may return.
-#include "consumer/core/index.h"
+#include "consumer/base/index.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-#include "consumer/metrics.h"
-#include "consumer/shard.h"
+#include "consumer/shard/metrics.h"
+#include "consumer/shard/shard.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

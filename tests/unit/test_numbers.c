@@ -1,4 +1,4 @@
-#include "consumer/numbers.h"
+#include "consumer/base/format.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,17 +10,17 @@ static void thousands_are_grouped(void **state)
 {
     (void)state;
     char text[NUMBER_SIZE];
-    assert_string_equal(numbers_count(0, text), "0");
-    assert_string_equal(numbers_count(999, text), "999");
-    assert_string_equal(numbers_count(1000, text), "1,000");
-    assert_string_equal(numbers_count(-999, text), "-999");
-    assert_string_equal(numbers_count(-100000, text), "-100,000");
-    assert_string_equal(numbers_count(INT64_MIN, text), "-9,223,372,036,854,775,808");
-    assert_string_equal(numbers_yuan(0, text), "0.00");
-    assert_string_equal(numbers_yuan(-12345678950, text), "-123,456,789.50");
-    assert_string_equal(numbers_yuan(99999, text), "999.99");
-    assert_string_equal(numbers_yuan(100000, text), "1,000.00");
-    assert_string_equal(numbers_yuan(INT64_MIN, text), "-92,233,720,368,547,758.08");
+    assert_string_equal(format_count(0, text), "0");
+    assert_string_equal(format_count(999, text), "999");
+    assert_string_equal(format_count(1000, text), "1,000");
+    assert_string_equal(format_count(-999, text), "-999");
+    assert_string_equal(format_count(-100000, text), "-100,000");
+    assert_string_equal(format_count(INT64_MIN, text), "-9,223,372,036,854,775,808");
+    assert_string_equal(format_yuan(0, text), "0.00");
+    assert_string_equal(format_yuan(-12345678950, text), "-123,456,789.50");
+    assert_string_equal(format_yuan(99999, text), "999.99");
+    assert_string_equal(format_yuan(100000, text), "1,000.00");
+    assert_string_equal(format_yuan(INT64_MIN, text), "-92,233,720,368,547,758.08");
 }
 
 int main(void)

@@ -1,7 +1,7 @@
 // Each rule of schema resolution by name, on readers small enough to see, then on the three of ours; and what is
 // broken, at every byte and bit.
-#include "consumer/io/avsc.h"
-#include "consumer/io/plan_program.h"
+#include "consumer/avro/avsc.h"
+#include "consumer/avro/plan_program.h"
 #include "schemas/embedded.h"
 #include "tests/lib/avro_bytes.h"
 

@@ -1,5 +1,5 @@
 // What the relay writes beside its offset, and reads back from it and from the records of the output topics.
-#include "consumer/io/published.h"
+#include "consumer/relay/published_position.h"
 #include "tests/lib/avro_bytes.h"
 
 #include <setjmp.h>
@@ -81,19 +81,19 @@ static void put_close(struct avro_bytes *b, int64_t sequence)
     put_long(b, sequence);
 }
 
-static struct body_form *form;
+static struct output_reader *form;
 
 static int make_form(void **state)
 {
     struct error e;
     (void)state;
-    return body_form_create(OUTPUT_DAY_CLOSES, &form, &e);
+    return output_reader_create(OUTPUT_DAY_CLOSES, &form, &e);
 }
 
 static int free_form(void **state)
 {
     (void)state;
-    body_form_destroy(form);
+    output_reader_destroy(form);
     return 0;
 }
 

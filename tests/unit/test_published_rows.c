@@ -1,5 +1,5 @@
 // The set of rows that a reader of the output topics has come upon: what is whole, what stands above a gap, what is strange.
-#include "consumer/core/published_rows.h"
+#include "consumer/relay/published_rows.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 // The reader of one log: framing, schemas that are still looked for, ends and limits.
-#include "consumer/reader.h"
+#include "consumer/decode/record_decoder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,9 +11,9 @@
 enum { ROOM = 4096, ASKED_MAX = 16 };
 
 struct world {
-    struct reader_source source;
-    struct reader_scratch scratch;
-    struct reader reader;
+    struct decoder_source source;
+    struct decoder_scratch scratch;
+    struct record_decoder reader;
     enum writer_state answer;
     size_t asked;
     int32_t ids[ASKED_MAX];
@@ -31,7 +31,7 @@ static struct writer find_writer(void *context, enum input input, int32_t id)
 static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof *world);
-    world->source = (struct reader_source){.context = world, .find_writer = find_writer, .scratch = &world->scratch};
+    world->source = (struct decoder_source){.context = world, .find_writer = find_writer, .scratch = &world->scratch};
     world->reader.block = calloc(1, sizeof(struct block) + ROOM);
     world->answer = WRITER_PENDING;
     *state = world;
@@ -76,7 +76,7 @@ static void test_a_record_that_waits_is_the_last_and_those_behind_it_are_asked_f
     append_framed(world, 3, 8);
     append_end(world, 4);
     append_framed(world, 4, 9);
-    assert_int_equal(reader_decode(&world->reader, &world->source, INT64_MAX), 1);
+    assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 1);
     assert_true(world->scratch.events[0].schema_pending);
     assert_int_equal(world->asked, 3);
     for (int i = 0; i < 3; i++) assert_int_equal(world->ids[i], 256 + 7 + i);
@@ -89,7 +89,7 @@ static void test_what_is_no_frame_asks_for_nothing(void **state)
     append(world, (struct raw){.offset = 1, .value_size = 0}, "");
     append(world, (struct raw){.offset = 2, .value_size = 4}, "\0\0\0\1");
     append(world, (struct raw){.offset = 3, .value_size = 6}, "\1\0\0\1\1x");
-    assert_int_equal(reader_decode(&world->reader, &world->source, INT64_MAX), 4);
+    assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 4);
     for (int i = 0; i < 4; i++) assert_int_equal(world->scratch.events[i].fault, REJECT_UNDECODABLE);
     assert_int_equal(world->asked, 0);
 }
@@ -100,11 +100,11 @@ static void test_verdicts_about_a_schema_are_those_of_its_records(void **state)
     append_framed(world, 0, 1);
     append_framed(world, 1, 2);
     world->answer = WRITER_UNKNOWN;
-    assert_int_equal(reader_decode(&world->reader, &world->source, INT64_MAX), 2);
+    assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 2);
     assert_int_equal(world->scratch.events[1].fault, REJECT_UNKNOWN_SCHEMA);
     assert_string_equal(world->scratch.events[1].fault_detail, "for a reason");
     world->answer = WRITER_INCOMPATIBLE;
-    assert_int_equal(reader_decode(&world->reader, &world->source, INT64_MAX), 2);
+    assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 2);
     assert_int_equal(world->scratch.events[0].fault, REJECT_INCOMPATIBLE_SCHEMA);
 }
 
@@ -115,10 +115,10 @@ static void test_stops_at_an_end_and_at_the_limit(void **state)
     for (unsigned char i = 0; i < 4; i++) append_framed(world, i, i);
     append_end(world, 4);
     append_framed(world, 4, 5);
-    assert_int_equal(reader_decode(&world->reader, &world->source, 3), 3);
-    assert_int_equal(reader_decode(&world->reader, &world->source, INT64_MAX), 4);
+    assert_int_equal(record_decoder_decode(&world->reader, &world->source, 3), 3);
+    assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 4);
     world->reader.at = world->scratch.after[3];
-    assert_int_equal(reader_peek(&world->reader)->kind, RAW_END);
+    assert_int_equal(record_decoder_peek(&world->reader)->kind, RAW_END);
 }
 
 int main(void)

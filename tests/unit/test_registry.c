@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "consumer/io/registry.h"
+#include "consumer/registry/registry.h"
 #include "tests/unit/http_fake.h"
 
 #include <jansson.h>

@@ -1,8 +1,8 @@
 // The relay's decisions, one by one, and then several relays of one shard against a model of Kafka's transactions and of
 // PostgreSQL's rows, in which requests arrive late, in whatever transaction is open then: what a subscriber reads is each row
 // once, in order.
-#include "consumer/core/published_rows.h"
-#include "consumer/core/relay_machine.h"
+#include "consumer/relay/published_rows.h"
+#include "consumer/relay/relay_machine.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "consumer/io/scan.h"
+#include "consumer/kafka/scan.h"
 
 #include "tests/lib/mock_brokers.h"
 

@@ -1,6 +1,6 @@
 // Whether a producer knows that a copy of one of its requests may be under way: librdkafka against brokers that it plays in
 // memory, which take a request and close the connection, so that it is sent again.
-#include "consumer/io/sent_requests.h"
+#include "consumer/relay/sent_requests.h"
 #include "tests/lib/mock_brokers.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 #include "books.h"
-#include "consumer/shard.h"
+#include "consumer/shard/shard.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@ struct world {
     struct shard *worker[2]; // the same partition, as two workers of a process hold it
     struct policy policy;
     int64_t now, mono_us;
-    struct reader_scratch scratch;
+    struct decoder_scratch scratch;
     struct block *block; // not handed out yet
     int64_t end[INPUT_COUNT];
     bool begun; // the row is one that has read the calls log up to `next`, and on to `next_end` until it is claimed
@@ -126,11 +126,11 @@ static void host_ask_ends(void *context, int32_t shard, enum input input)
     (void)context, (void)shard, (void)input;
 }
 
-static bool host_take_ends(void *context, int32_t shard, enum input input, struct log_ends *out)
+static bool host_take_ends(void *context, int32_t shard, enum input input, struct log_watermarks *out)
 {
     const struct world *w = context;
     (void)shard;
-    *out = (struct log_ends){.high = w->end[input], .asked_at = w->now};
+    *out = (struct log_watermarks){.high = w->end[input], .asked_at = w->now};
     return true;
 }
 
@@ -208,7 +208,7 @@ static int set_up(void **state)
         .relay_status = host_relay_status,
         .ask_ends = host_ask_ends,
         .take_ends = host_take_ends,
-        .writers_generation = host_writers_generation,
+        .writer_schemas_generation = host_writers_generation,
         .start = host_start,
         .next_block = host_next_block,
         .release_block = host_release_block,

@@ -1,6 +1,6 @@
 // UTF-8, what may be an id, and the repair of what may not: against a decoder of code points and outputs known from
 // elsewhere (Python's errors="replace", which follows the Unicode standard's practice).
-#include "consumer/core/text.h"
+#include "consumer/base/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 // The workload keeps its word: a fold that reads it finds what the tally says, no more and no less.
-#include "consumer/workload.h"
+#include "consumer/workload/workload.h"
 
-#include "consumer/io/plan.h"
+#include "consumer/avro/plan.h"
 #include "schemas/embedded.h"
 #include "tests/unit/fold_fixture.h"
 

@@ -6,9 +6,9 @@
 
 #include <cmocka.h>
 
-#include "consumer/io/encode.h"
-#include "consumer/io/store.h"
-#include "consumer/io/writers.h"
+#include "consumer/output/encode.h"
+#include "consumer/postgres/store.h"
+#include "consumer/decode/writer_schemas.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -90,7 +90,7 @@ static void set_down(bool down)
 // ---- the directory ----
 
 static char folder[64];
-static struct writers *writers;
+static struct writer_schemas *writers;
 
 static void put_schema(int id, const char *text)
 {
@@ -118,8 +118,8 @@ static void start(void)
 {
     struct error e = {0};
     const struct registry_options registry = {.directory = folder};
-    const struct writers_options options = {.unknown_ms = UNKNOWN_MS};
-    if (writers_create_with("the dsn", &registry, &options, &writers, &e) != 0) fail_msg("%s", e.text);
+    const struct writer_schemas_options options = {.unknown_ms = UNKNOWN_MS};
+    if (writer_schemas_create_with("the dsn", &registry, &options, &writers, &e) != 0) fail_msg("%s", e.text);
 }
 
 static int setup(void **state)
@@ -136,7 +136,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    writers_destroy(writers);
+    writer_schemas_destroy(writers);
     for (int i = 0; i < IDS; i++) {
         free(database.texts[i]);
         database.texts[i] = NULL;
@@ -163,11 +163,11 @@ static void sleep_ms(int ms)
 static struct writer wait_for(enum input input, int32_t id)
 {
     for (int64_t end = now_ms() + PATIENCE_MS; now_ms() < end;) {
-        uint64_t generation = writers_generation(writers);
-        struct writer found = writers_find(writers, input, id);
+        uint64_t generation = writer_schemas_generation(writers);
+        struct writer found = writer_schemas_find(writers, input, id);
         if (found.state != WRITER_PENDING) return found;
         assert_non_null(found.why);
-        while (writers_generation(writers) == generation && now_ms() < end) sleep_ms(1);
+        while (writer_schemas_generation(writers) == generation && now_ms() < end) sleep_ms(1);
     }
     fail_msg("schema %d stayed PENDING", (int)id);
     return (struct writer){0};
@@ -177,7 +177,7 @@ static void wait_for_trouble(const char *part)
 {
     char trouble[512] = "";
     for (int64_t end = now_ms() + PATIENCE_MS; now_ms() < end; sleep_ms(1)) {
-        writers_trouble(writers, trouble, sizeof trouble);
+        writer_schemas_trouble(writers, trouble, sizeof trouble);
         if (*part ? strstr(trouble, part) != NULL : !*trouble) return;
     }
     fail_msg("the trouble is: %s", trouble);
@@ -190,12 +190,12 @@ static void a_schema_is_found_stored_and_kept(void **state)
     (void)state;
     put_schema(7, schema_of_input(INPUT_CALLS));
     start();
-    assert_int_equal(writers_find(writers, INPUT_CALLS, 7).state, WRITER_PENDING);
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 7).state, WRITER_PENDING);
     struct writer found = wait_for(INPUT_CALLS, 7);
     assert_int_equal(found.state, WRITER_READY);
     assert_string_equal(database.texts[7], schema_of_input(INPUT_CALLS));
     int loads = database.loads;
-    for (int i = 0; i < 100; i++) assert_ptr_equal(writers_find(writers, INPUT_CALLS, 7).plan, found.plan);
+    for (int i = 0; i < 100; i++) assert_ptr_equal(writer_schemas_find(writers, INPUT_CALLS, 7).plan, found.plan);
     assert_int_equal(database.loads, loads);
     assert_int_equal(database.saves, 1);
 }
@@ -278,8 +278,8 @@ static void a_schema_registered_in_time_is_found(void **state)
 {
     (void)state;
     start();
-    assert_int_equal(writers_find(writers, INPUT_CALLS, 9).state, WRITER_PENDING);
-    while (writers_generation(writers) == 0) sleep_ms(1); // the first "no such id"
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 9).state, WRITER_PENDING);
+    while (writer_schemas_generation(writers) == 0) sleep_ms(1); // the first "no such id"
     put_schema(9, schema_of_input(INPUT_CALLS));
     assert_int_equal(wait_for(INPUT_CALLS, 9).state, WRITER_READY);
 }
@@ -291,7 +291,7 @@ static void an_old_unknown_is_asked_anew_before_it_rejects(void **state)
     assert_int_equal(wait_for(INPUT_CALLS, 9).state, WRITER_UNKNOWN);
     sleep_ms(UNKNOWN_MS + 50);
     put_schema(9, schema_of_input(INPUT_CALLS));
-    assert_int_equal(writers_find(writers, INPUT_CALLS, 9).state, WRITER_PENDING);
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 9).state, WRITER_PENDING);
     assert_int_equal(wait_for(INPUT_CALLS, 9).state, WRITER_READY);
 }
 
@@ -302,9 +302,9 @@ static void an_unknown_id_waits_while_nobody_can_say(void **state)
     assert_int_equal(wait_for(INPUT_CALLS, 9).state, WRITER_UNKNOWN);
     empty_folder();
     sleep_ms(UNKNOWN_MS + 50);
-    assert_int_equal(writers_find(writers, INPUT_CALLS, 9).state, WRITER_PENDING);
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 9).state, WRITER_PENDING);
     wait_for_trouble(folder);
-    assert_int_equal(writers_find(writers, INPUT_CALLS, 9).state, WRITER_PENDING);
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 9).state, WRITER_PENDING);
     assert_int_equal(mkdir(folder, 0700), 0);
     assert_int_equal(wait_for(INPUT_CALLS, 9).state, WRITER_UNKNOWN);
 }
@@ -314,10 +314,10 @@ static void a_registry_that_is_down_rejects_nothing(void **state)
     (void)state;
     empty_folder();
     start();
-    assert_int_equal(writers_find(writers, INPUT_CALLS, 7).state, WRITER_PENDING);
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 7).state, WRITER_PENDING);
     wait_for_trouble(folder);
     sleep_ms(3 * UNKNOWN_MS);
-    assert_int_equal(writers_find(writers, INPUT_CALLS, 7).state, WRITER_PENDING);
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 7).state, WRITER_PENDING);
     assert_int_equal(mkdir(folder, 0700), 0);
     put_schema(7, schema_of_input(INPUT_CALLS));
     assert_int_equal(wait_for(INPUT_CALLS, 7).state, WRITER_READY);
@@ -330,15 +330,15 @@ static void a_database_that_is_down_rejects_nothing(void **state)
     put_schema(7, schema_of_input(INPUT_CALLS));
     set_down(true);
     start();
-    assert_int_equal(writers_find(writers, INPUT_CALLS, 7).state, WRITER_PENDING);
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 7).state, WRITER_PENDING);
     wait_for_trouble("the database is down");
-    assert_int_equal(writers_find(writers, INPUT_CALLS, 7).state, WRITER_PENDING);
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 7).state, WRITER_PENDING);
     set_down(false);
     assert_int_equal(wait_for(INPUT_CALLS, 7).state, WRITER_READY);
     assert_int_equal(database.saves, 1);
     set_down(true);
-    assert_int_equal(writers_find(writers, INPUT_CALLS, 7).state, WRITER_READY); // known is known
-    assert_int_equal(writers_find(writers, INPUT_CALLS, 8).state, WRITER_PENDING);
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 7).state, WRITER_READY); // known is known
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 8).state, WRITER_PENDING);
     wait_for_trouble("the database is down");
     set_down(false);
     assert_int_equal(wait_for(INPUT_CALLS, 8).state, WRITER_UNKNOWN);
@@ -351,7 +351,7 @@ static void a_flood_of_garbage_ids_is_forgotten(void **state)
     put_schema(7, schema_of_input(INPUT_CALLS));
     start();
     const struct plan *plan = wait_for(INPUT_CALLS, 7).plan;
-    for (int32_t id = -1; id >= -3000; id--) writers_find(writers, INPUT_CALLS, id);
+    for (int32_t id = -1; id >= -3000; id--) writer_schemas_find(writers, INPUT_CALLS, id);
     for (int32_t id = -1; id >= -3000; id -= 500) assert_int_equal(wait_for(INPUT_CALLS, id).state, WRITER_UNKNOWN);
     assert_ptr_equal(wait_for(INPUT_CALLS, 7).plan, plan);
 }
@@ -360,7 +360,7 @@ static void *look_around(void *context)
 {
     (void)context;
     for (int i = 0; i < 20000; i++) {
-        struct writer found = writers_find(writers, (enum input)(i % INPUT_COUNT), i % IDS);
+        struct writer found = writer_schemas_find(writers, (enum input)(i % INPUT_COUNT), i % IDS);
         if (found.state == WRITER_READY && !found.plan) return (void *)1;
         if (found.state == WRITER_INCOMPATIBLE && !found.why) return (void *)1;
     }
@@ -388,7 +388,7 @@ static void a_bad_registry_is_refused(void **state)
     (void)state;
     struct error e = {0};
     const struct registry_options none = {0};
-    assert_int_equal(writers_create("the dsn", &none, &writers, &e), -1);
+    assert_int_equal(writer_schemas_create("the dsn", &none, &writers, &e), -1);
     assert_int_equal(e.kind, ERROR_CONFIG);
     writers = NULL;
 }

@@ -1,0 +1,53 @@
+// What the two files of the comparison of messages share: audit_records.c has the records of the topics, audit_messages.c
+// the rest.
+#pragma once
+
+#include "consumer/audit/audit_messages.h"
+#include "consumer/audit/audit_order.h"
+#include "consumer/audit/audit_weigh.h"
+
+// A record that stands before its turn: its number is beyond the window, but that of the record behind it is not. Kept
+// until the window of its number tells whether it is a row.
+struct early_record {
+    rd_kafka_message_t *message;
+    int64_t sequence;
+    int64_t behind, behind_offset; // the number of the record behind it, and where that stands
+};
+
+// The partition of one output.
+struct messages_topic {
+    struct order *order;
+    size_t publication; // its number in the report
+    int64_t first; // number of the first record of ours; 0: none
+    bool later; // the next record is of a later window
+    bool forgotten; // rows were told that might still stand further back
+    size_t early_count, early_capacity;
+    struct early_record *early;
+};
+
+// Who has a number of the window: an expected row + 1, or
+enum { NUMBER_FREE = 0 };
+#define NUMBER_TAKEN UINT32_MAX // nobody knows who
+
+struct messages {
+    struct messages_options options;
+    struct scales *scales;
+    struct messages_topic topics[OUTPUT_COUNT];
+    int64_t base; // sequences up to here belong to windows that are over
+    int64_t published; // highest row that a topic had when the scan was opened
+    int64_t outbox_last; // of the last outbox row; 0: none yet
+    uint8_t outbox_hash[32];
+    struct expected_set *carried; // not found in their windows
+    // The window.
+    day_t day;
+    struct expected_set *window;
+    uint32_t *numbers; // by sequence - base - 1
+};
+
+// The row with this id, of this window or carried on to it. NULL: there is none.
+struct expected *messages_find(struct messages *messages, enum output output, struct slice ce_id);
+void messages_take_number(struct messages *messages, int64_t sequence, uint32_t who);
+
+// Reads the topic up to the window's end, or to its own.
+int records_read(struct messages *messages, enum output output, int64_t limit, struct error *e);
+void records_release(struct messages_topic *topic);

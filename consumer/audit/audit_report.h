@@ -1,0 +1,28 @@
+// What an audit found, as it finds it: one line a difference, or JSON; at the end the output topics, and a summary.
+#pragma once
+
+#include "consumer/audit/audit_publication.h"
+#include "consumer/postgres/store_audit_rows.h"
+
+struct audit_totals {
+    int64_t shards, days, records, settlements; // folded again
+    int64_t rows, messages; // compared with what is recorded
+    int64_t pending; // messages that are recorded and not published yet
+    int64_t differences;
+};
+
+struct report {
+    bool json;
+    struct slice account_id; // data NULL: all; else what concerns others is not told
+    struct audit_totals totals;
+    struct publications publications;
+};
+
+void report_begin(struct report *report);
+void report_difference(struct report *report, const struct difference *difference);
+// A difference of its own kind, of the publication with this number; JSON names each, a table the first ones at the end.
+void report_anomaly(struct report *report, size_t publication, const struct publication_anomaly *anomaly);
+void report_published(struct report *report, size_t publication, struct slice account_id);
+void report_pending(struct report *report, size_t publication, struct slice account_id);
+// `trouble`: why it could not look to the end; NULL: it did.
+void report_end(struct report *report, const struct error *trouble);

@@ -1,0 +1,47 @@
+// An audit on its way through one shard. Shared by audit.c and audit_logs.c.
+#pragma once
+
+#include "consumer/audit/audit.h"
+#include "consumer/audit/audit_messages.h"
+#include "consumer/replay/replay_decoder.h"
+#include "consumer/system/progress.h"
+
+// The logs of the scan: the inputs, then the outputs.
+enum { WALK_OUTPUTS = INPUT_COUNT, WALK_LOGS = INPUT_COUNT + OUTPUT_COUNT };
+
+struct audit_shard {
+    const struct config *config;
+    const struct audit_options *options;
+    struct report *report;
+    int32_t shard;
+    struct store *store; // of the snapshot
+    struct store *other; // for what is asked outside it
+    struct encoder *encoder;
+    struct deployment *deployment;
+    struct audit_snapshot snapshot;
+    struct replay_decoder *decoder;
+    int32_t schema_ids[OUTPUT_COUNT];
+    struct fold *fold;
+    struct scan *scan;
+    struct audit_rows *rows;
+    struct messages *messages;
+    struct outbox outbox;
+    struct chain chain; // of the expected outputs; sequence and hash are of no meaning to them
+    struct progress progress;
+};
+
+// Where a window ends on each log, and how.
+struct window {
+    day_t day;
+    bool closes; // the day is settled at its end
+    struct cutoff cutoffs[INPUT_COUNT]; // to_offset and cut_by
+};
+
+void audit_shard_report(struct audit_shard *walk, const struct difference *difference);
+
+// Feeds the fold what lies below the window's end on each log, and cuts the logs there.
+int audit_shard_logs(struct audit_shard *walk, const struct window *window, struct error *e);
+// The calls log up to the fold's opening. A contradiction is told, and *stop set: the shard cannot be folded further.
+int audit_shard_replay(struct audit_shard *walk, bool *stop, struct error *e);
+// Gives what the fold's step holds to the comparison.
+int audit_shard_flush(struct audit_shard *walk, struct error *e);

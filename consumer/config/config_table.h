@@ -1,0 +1,52 @@
+// The table behind the configuration: every key once.
+#pragma once
+
+#include "consumer/config/config.h"
+
+enum value_kind {
+    VALUE_TEXT, // char *
+    VALUE_TOPIC, // char *, a legal topic name
+    VALUE_PATH, // char *, resolved
+    VALUE_LISTEN, // char *, HOST:PORT or empty
+    VALUE_DSN, // char *, a libpq connection string
+    VALUE_URLS, // registry_options: one or a list
+    VALUE_DURATION, // int64_t ms
+    VALUE_TIMEOUT, // int ms
+    VALUE_INT, // int
+    VALUE_INT32, // int32_t
+    VALUE_COUNT, // int64_t
+    VALUE_SHARE, // int32_t parts per million
+    VALUE_DATE, // day_t
+    VALUE_CHOICE, // an enum, by the order of the choices
+    VALUE_PROPERTIES, // a map of librdkafka properties
+};
+
+struct config_key {
+    const char *section, *name;
+    enum value_kind kind;
+    uint32_t offset; // in struct config
+    const char *text; // default as it would stand in the file; NULL: none
+    const char *example; // for keys without a default
+    const char *choices; // "a|b"
+    const char *help; // lines for the example, without "# "
+    int64_t min, max; // of numbers and durations, in the unit of the value
+    bool required;
+};
+
+extern const struct config_key config_keys[]; // grouped by section; ends with a NULL name
+extern const size_t config_key_count;
+
+// Parses a text into the field of the key. Returns NULL, or why not (static or in `why`, without the value of a
+// secret).
+enum { WHY_SIZE = 256 };
+const char *config_set(struct config *config, const struct config_key *key, const char *text, char why[WHY_SIZE]);
+// One more element of a list (VALUE_URLS).
+const char *config_add_url(struct config *config, const char *text, char why[WHY_SIZE]);
+// Frees and empties the field.
+void config_clear(struct config *config, const struct config_key *key);
+
+// Sets or replaces a property. NULL, or why it is refused.
+const char *config_set_property(struct config *config, const char *name, const char *value, char why[WHY_SIZE]);
+
+// A whole file, at most `limit` bytes, terminated; malloc'ed. NULL with *e (ERROR_CONFIG).
+char *config_read_file(const char *path, size_t limit, size_t *size, struct error *e);

@@ -1,0 +1,28 @@
+// What `settled run` is made of: set up in order of need, torn down in reverse. cmd_run.c keeps it going.
+#pragma once
+
+#include "consumer/cli/cli.h"
+#include "consumer/daemon/http.h"
+#include "consumer/daemon/worker.h"
+
+struct run {
+    struct config config;
+    struct run_clock clock;
+    bool drain;
+    struct worker_shared shared;
+    char cluster_id[128];
+    struct store *store; // the main thread's: to record the deployment
+    size_t worker_count;
+    struct worker **workers;
+    atomic_bool stopping;
+    struct http *http;
+};
+
+// Reads the arguments, asks Kafka, PostgreSQL and the registry, starts the workers. Errors by kind; run_close frees
+// what there is in every case.
+int run_open(struct run *run, const struct args *args, struct error *e);
+// Stops the workers and frees all. False: something hung and was left behind.
+bool run_close(struct run *run);
+
+// Records what the configuration says about the deployment; used at start and on SIGHUP.
+int run_record_deployment(struct run *run, const struct config *config, struct error *e);

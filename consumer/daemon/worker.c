@@ -1,0 +1,550 @@
+#include "consumer/daemon/worker.h"
+
+#include "consumer/system/clock.h"
+#include "consumer/system/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    INTAKE_BYTES = 16 << 20, // of blocks, a worker: few enough to stay in a cache while they wait
+    STILL_MS = 60000, // a log that goes on without a record
+    FIGURES_MS = 1000,
+    UNCONFIRMED_MS = 20, // nobody rings when an assignment is confirmed, or the last worker has joined
+    SLOW_FIGURES_MS = 5000,
+    STOP_MS = 5000, // for the fold thread to finish its step, and again after its statement was interrupted
+    LEAVE_MS = 5000, // for the consumer to leave the group
+};
+
+struct worker {
+    struct worker_shared *shared;
+    int number;
+    struct intake *intake;
+    struct store *store;
+    struct relay *relay;
+    struct encoder *encoder;
+    size_t deployment_count;
+    struct deployment **deployments; // as they were loaded; the last is in force, folds may still use the others
+    struct decoder_scratch *scratch;
+    struct shard_host host;
+    struct shard **shards; // by partition; NULL: never assigned
+    bool *assigned; // by partition, as of `assignment`
+    uint64_t assignment; // seen; shards not assigned yet while `unconfirmed`
+    bool unconfirmed;
+    int64_t joined_at, figures_at, slow_figures_at;
+    struct intake_position *told; // for commit_to_group
+    int64_t calls_held; // the share in shared->calls_held
+    pthread_t thread;
+    bool started;
+    atomic_bool stopping;
+    pthread_mutex_t lock;
+    pthread_cond_t bell;
+    // Under the lock:
+    bool rung;
+    struct worker_status status;
+    bool *owned; // by partition
+};
+
+int64_t run_clock_ms(void *clock)
+{
+    const struct run_clock *run = clock;
+    if (!run->set) return clock_wall_ms();
+    return run->at_ms + run->speed * (clock_monotonic_ms() - run->since_ms);
+}
+
+static void ring(void *context)
+{
+    struct worker *worker = context;
+    pthread_mutex_lock(&worker->lock);
+    worker->rung = true;
+    pthread_cond_signal(&worker->bell);
+    pthread_mutex_unlock(&worker->lock);
+}
+
+static void fail_worker(struct worker *worker, const struct error *e)
+{
+    pthread_mutex_lock(&worker->lock);
+    if (!worker->status.failed) worker->status.error = *e;
+    worker->status.failed = true;
+    pthread_mutex_unlock(&worker->lock);
+}
+
+// ---- the world, as shards see it ----
+
+static int64_t host_clock(void *context)
+{
+    return run_clock_ms(((struct worker *)context)->shared->clock);
+}
+
+static int64_t host_monotonic_us(void *context)
+{
+    (void)context;
+    return clock_monotonic_us();
+}
+
+static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out, struct error *e)
+{
+    return store_claim(((struct worker *)context)->store, shard, out, e);
+}
+
+static enum store_result host_restore(void *context, int32_t shard, const struct shard_row *row, struct fold *fold,
+                                      struct error *e)
+{
+    return store_restore(((struct worker *)context)->store, shard, row, fold, e);
+}
+
+static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row, const struct fold *fold,
+                                     const struct outbox *outbox, int64_t now_ms, struct error *e)
+{
+    return store_commit(((struct worker *)context)->store, shard, row, fold, outbox, now_ms, e);
+}
+
+static enum store_result host_load_requests(void *context, int32_t shard, struct request *out, size_t capacity,
+                                            size_t *count, struct error *e)
+{
+    return store_load_requests(((struct worker *)context)->store, shard, out, capacity, count, e);
+}
+
+static enum store_result host_refuse_request(void *context, int64_t id, const char *why, struct error *e)
+{
+    return store_refuse_request(((struct worker *)context)->store, id, why, e);
+}
+
+static void deployment_free(struct deployment *deployment)
+{
+    if (!deployment) return;
+    shelf_clear(&deployment->policy.shelf);
+    free(deployment);
+}
+
+static const struct deployment *current_deployment(const struct worker *worker)
+{
+    return worker->deployment_count > 0 ? worker->deployments[worker->deployment_count - 1] : NULL;
+}
+
+static enum store_result host_refresh_policy(void *context, struct error *e)
+{
+    struct worker *worker = context;
+    bool recorded;
+    struct deployment *fresh = calloc(1, sizeof *fresh);
+    if (!fresh) return error_set(e, ERROR_RESTART, "memory is short for the parameters"), STORE_FAILED;
+    enum store_result result = store_load_deployment(worker->store, fresh, &recorded, e);
+    // Rows and books are only ever added.
+    const struct deployment *known = current_deployment(worker);
+    bool news = result == STORE_OK && recorded &&
+                (!known || fresh->policy.count != known->policy.count ||
+                 fresh->policy.shelf.count != known->policy.shelf.count);
+    struct deployment **grown =
+        news ? reallocarray(worker->deployments, worker->deployment_count + 1, sizeof(struct deployment *)) : NULL;
+    if (!grown) {
+        deployment_free(fresh);
+        if (news) return error_set(e, ERROR_RESTART, "memory is short for the parameters"), STORE_FAILED;
+        return result;
+    }
+    worker->deployments = grown;
+    worker->deployments[worker->deployment_count++] = fresh;
+    return STORE_OK;
+}
+
+static const struct policy *host_policy(void *context)
+{
+    return &current_deployment(context)->policy;
+}
+
+static void host_relay_add(void *context, int32_t shard, int64_t epoch, int64_t mark)
+{
+    relay_add(((struct worker *)context)->relay, shard, epoch, mark);
+}
+
+static void host_relay_remove(void *context, int32_t shard)
+{
+    relay_remove(((struct worker *)context)->relay, shard);
+}
+
+static void host_relay_wake(void *context, int32_t shard, int64_t sequence)
+{
+    relay_wake(((struct worker *)context)->relay, shard, sequence);
+}
+
+static struct relay_status host_relay_status(void *context, int32_t shard)
+{
+    return relay_status(((struct worker *)context)->relay, shard);
+}
+
+static void host_ask_ends(void *context, int32_t shard, enum input input)
+{
+    watermarks_ask(((struct worker *)context)->shared->ends, shard, input);
+}
+
+static bool host_take_ends(void *context, int32_t shard, enum input input, struct log_watermarks *out)
+{
+    return watermarks_take(((struct worker *)context)->shared->ends, shard, input, out);
+}
+
+static struct writer host_find_writer(void *context, enum input input, int32_t id)
+{
+    return writer_schemas_find(((struct worker *)context)->shared->writers, input, id);
+}
+
+static uint64_t host_writers_generation(void *context)
+{
+    return writer_schemas_generation(((struct worker *)context)->shared->writers);
+}
+
+static void host_start(void *context, int32_t shard, const int64_t offsets[INPUT_COUNT])
+{
+    struct worker *worker = context;
+    intake_start(worker->intake, worker->assignment, shard, offsets);
+}
+
+static struct block *host_next_block(void *context, int32_t shard, enum input input)
+{
+    struct worker *worker = context;
+    struct block *block = intake_next(worker->intake, shard, input);
+    if (!block) return NULL;
+    int64_t none = 0, now = clock_monotonic_ms();
+    if (worker->shared->first_read_at == 0) atomic_compare_exchange_strong(&worker->shared->first_read_at, &none, now);
+    worker->shared->last_read_at = now;
+    return block;
+}
+
+static void host_release_block(void *context, int32_t shard, enum input input, struct block *block)
+{
+    struct worker *worker = context;
+    intake_release(worker->intake, shard, input, block);
+    worker->shared->last_read_at = clock_monotonic_ms();
+}
+
+static void host_init(struct worker *worker)
+{
+    const struct config *config = worker->shared->config;
+    worker->host = (struct shard_host){
+        .context = worker,
+        .clock_ms = host_clock,
+        .monotonic_us = host_monotonic_us,
+        .claim = host_claim,
+        .restore = host_restore,
+        .commit = host_commit,
+        .load_requests = host_load_requests,
+        .refuse_request = host_refuse_request,
+        .refresh_policy = host_refresh_policy,
+        .policy = host_policy,
+        .relay_add = host_relay_add,
+        .relay_remove = host_relay_remove,
+        .relay_wake = host_relay_wake,
+        .relay_status = host_relay_status,
+        .ask_ends = host_ask_ends,
+        .take_ends = host_take_ends,
+        .writer_schemas_generation = host_writers_generation,
+        .start = host_start,
+        .next_block = host_next_block,
+        .release_block = host_release_block,
+        .encoder = worker->encoder,
+        .source = {.context = worker, .find_writer = host_find_writer, .scratch = worker->scratch},
+        .metrics = worker->shared->metrics,
+        .partitions = worker->shared->partitions,
+        .max_calls_held = config->max_calls_held,
+        .session_ms = worker->shared->session_ms,
+    };
+    memcpy(worker->host.id_key, current_deployment(worker)->id_key, sizeof worker->host.id_key);
+    for (int i = 0; i < INPUT_COUNT; i++) worker->host.input_topics[i] = config->input_topics[i];
+}
+
+// ---- the fold thread ----
+
+// The workers of a process join one after the other, and each join deals all shards anew: what the first one began
+// would be for nothing. False: wait for the others, for a bounded time.
+static bool all_joined(struct worker *worker, int64_t mono_ms)
+{
+    if (!worker->joined_at) {
+        worker->joined_at = mono_ms;
+        worker->shared->joined++;
+    }
+    return worker->shared->joined >= worker->shared->workers ||
+           mono_ms - worker->joined_at > worker->shared->session_ms;
+}
+
+static void take_assignment(struct worker *worker, int64_t mono_ms)
+{
+    bool confirmed;
+    uint64_t assignment = intake_assignment(worker->intake, worker->assigned, &confirmed);
+    if (assignment == 0) return;
+    if (assignment != worker->assignment) {
+        worker->assignment = assignment;
+        worker->unconfirmed = true;
+        for (int32_t p = 0; p < worker->shared->partitions; p++)
+            if (worker->shards[p]) shard_revoke(worker->shards[p], mono_ms);
+    }
+    if (!worker->unconfirmed || !confirmed || !all_joined(worker, mono_ms)) return;
+    worker->unconfirmed = false;
+    int64_t count = 0;
+    struct error e;
+    for (int32_t p = 0; p < worker->shared->partitions; p++) {
+        if (!worker->assigned[p]) continue;
+        if (!worker->shards[p])
+            worker->shards[p] = shard_create(&worker->host, p, worker->shared->drain ? worker->shared->drain[p] : NULL);
+        if (!worker->shards[p]) {
+            error_set(&e, ERROR_RESTART, "memory is short for shard %" PRId32, p);
+            fail_worker(worker, &e);
+            return;
+        }
+        shard_assign(worker->shards[p], mono_ms);
+        count++;
+    }
+    log_event(LOG_INFO, "shards assigned", "worker", LOG_INT(worker->number), "shards", LOG_INT(count), LOG_END);
+}
+
+static void commit_to_group(struct worker *worker)
+{
+    size_t count = 0;
+    for (int32_t p = 0; p < worker->shared->partitions; p++)
+        if (worker->shards[p] && shard_positions(worker->shards[p], worker->told[count].offsets))
+            worker->told[count++].shard = p;
+    if (count > 0) intake_commit(worker->intake, worker->told, count);
+}
+
+static void check_calls_held(struct worker *worker)
+{
+    int64_t held = 0, most = worker->shared->config->max_calls_held;
+    for (int32_t p = 0; p < worker->shared->partitions; p++) {
+        struct fold *fold = worker->shards[p] ? shard_fold(worker->shards[p]) : NULL;
+        if (fold) held += fold_calls_held(fold);
+    }
+    int64_t all = atomic_fetch_add(&worker->shared->calls_held, held - worker->calls_held) + held - worker->calls_held;
+    worker->calls_held = held;
+    if (all <= most) return;
+    struct error e;
+    shard_say_full(worker->shared->metrics, all, most, &e);
+    fail_worker(worker, &e);
+}
+
+static void refresh_figures(struct worker *worker, int64_t mono_ms)
+{
+    if (mono_ms - worker->figures_at < FIGURES_MS) return;
+    worker->figures_at = mono_ms;
+    check_calls_held(worker);
+    for (int32_t p = 0; p < worker->shared->partitions; p++)
+        for (enum input i = 0; worker->assigned[p] && i < INPUT_COUNT; i++) {
+            int64_t end = intake_end(worker->intake, p, i);
+            if (end > worker->shared->metrics->shards[p].end[i]) worker->shared->metrics->shards[p].end[i] = end;
+        }
+    if (mono_ms - worker->slow_figures_at < SLOW_FIGURES_MS) return;
+    worker->slow_figures_at = mono_ms;
+    commit_to_group(worker);
+    // New parameters are known well before the day from which they hold; a close makes sure.
+    struct error e;
+    (void)host_refresh_policy(worker, &e);
+}
+
+static void tell_status(struct worker *worker, int64_t mono_ms)
+{
+    struct error e;
+    bool running = worker->assignment > 0 && !worker->unconfirmed, drained = running, held = false;
+    char unready[SHARD_UNREADY_SIZE];
+    const char *why = running ? NULL : "it has no assignment yet";
+    bool failed = intake_failed(worker->intake, &e);
+    for (int32_t p = 0; p < worker->shared->partitions; p++) {
+        struct shard *shard = worker->shards[p];
+        if (!shard) continue;
+        if (shard_state(shard) == SHARD_HALTED && !failed) {
+            e = *shard_error(shard);
+            failed = true;
+        }
+        if (!worker->assigned[p]) continue;
+        bool shard_held;
+        running = running && shard_state(shard) == SHARD_RUNNING;
+        if (!why) why = shard_unready(shard, unready);
+        drained = drained && shard_drained(shard, &shard_held);
+        held = held || (drained && shard_held);
+    }
+    if (failed) fail_worker(worker, &e);
+    int64_t polled = intake_heartbeat(worker->intake);
+    pthread_mutex_lock(&worker->lock);
+    worker->status.assignment = worker->assignment;
+    worker->status.ready = !why;
+    snprintf(worker->status.unready, sizeof worker->status.unready, "%s", why ? why : "");
+    worker->status.drained = drained && running;
+    worker->status.held = held;
+    worker->status.heartbeat = polled < mono_ms ? polled : mono_ms;
+    memcpy(worker->owned, worker->assigned, (size_t)worker->shared->partitions * sizeof *worker->owned);
+    pthread_mutex_unlock(&worker->lock);
+}
+
+static void wait_for_bell(struct worker *worker, int64_t until_ms)
+{
+    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    pthread_mutex_lock(&worker->lock);
+    while (!worker->rung && !worker->stopping && pthread_cond_timedwait(&worker->bell, &worker->lock, &until) == 0) {}
+    worker->rung = false;
+    pthread_mutex_unlock(&worker->lock);
+}
+
+static void *fold_main(void *argument)
+{
+    struct worker *worker = argument;
+    int32_t partitions = worker->shared->partitions;
+    while (!worker->stopping) {
+        int64_t now = clock_monotonic_ms(), wake_at = now + FIGURES_MS / 5;
+        bool more = false;
+        take_assignment(worker, now);
+        if (worker->unconfirmed) wake_at = now + UNCONFIRMED_MS;
+        for (int32_t p = 0; p < partitions && !worker->stopping; p++) {
+            if (!worker->shards[p]) continue;
+            more |= shard_run(worker->shards[p], now);
+            int64_t deadline = shard_deadline(worker->shards[p]);
+            if (shard_state(worker->shards[p]) != SHARD_NONE && deadline < wake_at) wake_at = deadline;
+        }
+        refresh_figures(worker, now);
+        tell_status(worker, now);
+        if (!more) wait_for_bell(worker, wake_at);
+    }
+    for (int32_t p = 0; p < partitions; p++)
+        if (worker->shards[p]) shard_finish(worker->shards[p]);
+    return NULL;
+}
+
+// ---- life ----
+
+static int create_relay(struct worker *worker, struct error *e)
+{
+    const struct worker_shared *shared = worker->shared;
+    struct relay_options options = {
+        .group = shared->config->group,
+        .dsn = shared->config->dsn,
+        .property_count = shared->properties.count,
+        .properties = shared->properties.pairs,
+        .clock_ms = run_clock_ms,
+        .clock_context = shared->clock,
+    };
+    for (int i = 0; i < OUTPUT_COUNT; i++) {
+        options.topics[i] = shared->config->output_topics[i];
+        options.schema_ids[i] = shared->schema_ids[i];
+    }
+    return relay_create(&options, &worker->relay, e);
+}
+
+static int create_intake(struct worker *worker, struct error *e)
+{
+    const struct worker_shared *shared = worker->shared;
+    struct intake_options options = {
+        .group = shared->config->group,
+        .partitions = shared->partitions,
+        .properties = shared->properties,
+        .memory = INTAKE_BYTES,
+        .still_ms = STILL_MS,
+        .ring = ring,
+        .context = worker,
+    };
+    for (int i = 0; i < INPUT_COUNT; i++) options.topics[i] = shared->config->input_topics[i];
+    return intake_create(&options, &worker->intake, e);
+}
+
+static void free_worker(struct worker *worker)
+{
+    for (int32_t p = 0; worker->shards && p < worker->shared->partitions; p++) shard_destroy(worker->shards[p]);
+    worker->shared->calls_held -= worker->calls_held;
+    relay_destroy(worker->relay);
+    store_close(worker->store);
+    encoder_destroy(worker->encoder);
+    for (size_t i = 0; i < worker->deployment_count; i++) deployment_free(worker->deployments[i]);
+    free(worker->deployments);
+    pthread_cond_destroy(&worker->bell);
+    pthread_mutex_destroy(&worker->lock);
+    free(worker->shards);
+    free(worker->assigned);
+    free(worker->owned);
+    free(worker->told);
+    free(worker->scratch);
+    free(worker);
+}
+
+static int create_parts(struct worker *worker, struct error *e)
+{
+    size_t partitions = (size_t)worker->shared->partitions;
+    worker->shards = calloc(partitions, sizeof(struct shard *));
+    worker->assigned = calloc(partitions, sizeof *worker->assigned);
+    worker->owned = calloc(partitions, sizeof *worker->owned);
+    worker->scratch = calloc(1, sizeof *worker->scratch);
+    worker->told = calloc(partitions, sizeof *worker->told);
+    if (!worker->shards || !worker->assigned || !worker->owned || !worker->scratch || !worker->told)
+        return error_set(e, ERROR_RESTART, "memory is short for a worker");
+    if (store_open(worker->shared->config->dsn, &worker->store, e) || encoder_create(&worker->encoder, e)) return -1;
+    if (host_refresh_policy(worker, e) != STORE_OK) return -1;
+    if (!current_deployment(worker)) return error_set(e, ERROR_BUG, "the deployment is not recorded");
+    host_init(worker);
+    if (create_relay(worker, e) || create_intake(worker, e)) return -1;
+    if (pthread_create(&worker->thread, NULL, fold_main, worker))
+        return error_set(e, ERROR_RESTART, "no thread can be started");
+    worker->started = true;
+    return 0;
+}
+
+int worker_create(struct worker_shared *shared, int number, struct worker **out, struct error *e)
+{
+    *out = NULL;
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (!worker) return error_set(e, ERROR_RESTART, "memory is short for a worker");
+    worker->shared = shared;
+    worker->number = number;
+    worker->status.heartbeat = clock_monotonic_ms();
+    pthread_mutex_init(&worker->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&worker->bell, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    if (create_parts(worker, e) == 0) {
+        *out = worker;
+        return 0;
+    }
+    intake_destroy(worker->intake, LEAVE_MS);
+    free_worker(worker);
+    return -1;
+}
+
+void worker_stop(struct worker *worker)
+{
+    worker->stopping = true;
+    ring(worker);
+}
+
+static bool join_within(pthread_t thread, int ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ms / 1000;
+    return pthread_timedjoin_np(thread, NULL, &until) == 0;
+}
+
+bool worker_destroy(struct worker *worker)
+{
+    if (!worker) return true;
+    worker_stop(worker);
+    if (!join_within(worker->thread, STOP_MS)) {
+        store_interrupt(worker->store);
+        if (!join_within(worker->thread, STOP_MS)) return false;
+    }
+    // Blocks go back before the intake goes.
+    for (int32_t p = 0; p < worker->shared->partitions; p++) {
+        shard_destroy(worker->shards[p]);
+        worker->shards[p] = NULL;
+    }
+    bool left = intake_destroy(worker->intake, LEAVE_MS);
+    if (!left)
+        log_event(LOG_WARN, "leaving the consumer group hangs, going without", "worker", LOG_INT(worker->number),
+                  LOG_END);
+    free_worker(worker);
+    return left;
+}
+
+void worker_status(struct worker *worker, struct worker_status *out, bool *shards)
+{
+    pthread_mutex_lock(&worker->lock);
+    *out = worker->status;
+    for (int32_t p = 0; p < worker->shared->partitions; p++) shards[p] = shards[p] || worker->owned[p];
+    pthread_mutex_unlock(&worker->lock);
+}

@@ -1,0 +1,57 @@
+// One member of the consumer group and the shards that are assigned to it: an intake with its poll thread, a fold
+// thread that runs the shards, a database connection, a relay. Scaling up is more workers, scaling out more processes.
+#pragma once
+
+#include "consumer/config/config.h"
+#include "consumer/kafka/watermarks.h"
+#include "consumer/kafka/intake.h"
+#include "consumer/shard/shard.h"
+
+struct worker;
+
+// The clock of the process: the system's, or one set to an instant (--clock), where it stands or from where it runs at
+// a speed of its own (--speed).
+struct run_clock {
+    bool set;
+    int64_t at_ms;
+    int64_t speed; // ms of it in a real one; 0: it stands
+    int64_t since_ms; // monotonic: when it was at_ms
+};
+int64_t run_clock_ms(void *clock);
+
+// What the workers of a process share. Outlives them.
+struct worker_shared {
+    const struct config *config;
+    struct client_properties properties; // brokers and the operator's own
+    int32_t partitions;
+    int64_t session_ms; // of the group
+    struct run_clock *clock;
+    struct watermarks *ends;
+    struct writer_schemas *writers;
+    struct metrics *metrics;
+    int32_t schema_ids[OUTPUT_COUNT];
+    int64_t (*drain)[INPUT_COUNT]; // by partition: the ends to read to; NULL: go on for ever
+    int workers;
+    _Atomic int joined; // workers that have had an assignment
+    _Atomic int64_t calls_held; // by all shards of the process
+    _Atomic int64_t first_read_at, last_read_at; // monotonic ms of the first and the last block taken; 0: none
+};
+
+int worker_create(struct worker_shared *shared, int number, struct worker **out, struct error *e);
+// Asks it to stop; returns at once.
+void worker_stop(struct worker *worker);
+// Waits for that, within a bound, and frees. False: something hangs and is left behind.
+bool worker_destroy(struct worker *worker);
+
+struct worker_status {
+    bool failed; // *error says why; the process ends
+    struct error error;
+    uint64_t assignment; // rises with each; 0: none yet
+    bool ready; // assigned, and every shard reads, commits and publishes
+    char unready[SHARD_UNREADY_SIZE]; // why not
+    bool drained; // ready, and every shard is drained
+    bool held; // of a drained shard: it waits for an operator
+    int64_t heartbeat; // monotonic ms at which both threads last went round
+};
+// shards[p] of each partition is set where the worker owns it; others are left alone.
+void worker_status(struct worker *worker, struct worker_status *out, bool *shards);

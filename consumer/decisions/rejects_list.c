@@ -1,0 +1,115 @@
+#include "consumer/decisions/rejects.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct listing {
+    enum { FORMAT_TABLE, FORMAT_JSON, FORMAT_CSV } format;
+    size_t count;
+};
+
+// What became of a reject, in a word or two.
+static const char *state_of(const struct reject_row *row, char out[48])
+{
+    if (row->decision && row->request_kind)
+        snprintf(out, 48, "%s", strcmp(row->request_kind, "REQUEUE") == 0 ? "requeued" : "accepted");
+    else if (row->decision)
+        snprintf(out, 48, "decided");
+    else if (row->request)
+        snprintf(out, 48, "%s asked (%s)", row->request_kind, row->request_state);
+    else
+        snprintf(out, 48, "open");
+    return out;
+}
+
+static void print_csv_text(const char *text, char end)
+{
+    if (text && text[strcspn(text, ",\"\r\n")]) {
+        putchar('"');
+        for (; *text; text++) {
+            if (*text == '"') putchar('"');
+            putchar(*text);
+        }
+        putchar('"');
+    } else if (text) {
+        fputs(text, stdout);
+    }
+    putchar(end);
+}
+
+static void print_csv(const struct reject_row *row, const char *time, const char *state)
+{
+    print_csv_text(row->topic, ',');
+    printf("%" PRId32 ",%" PRId64 ",%s,%s,", row->shard, row->offset, time, row->reason);
+    print_csv_text(row->account_id, ',');
+    print_csv_text(row->record_id, ',');
+    print_csv_text(state, ',');
+    print_csv_text(row->detail, '\n');
+}
+
+static void print_reject_json(const struct reject_row *row, const char *time, const char *state, bool first)
+{
+    json_t *object =
+        json_pack("{s:s, s:i, s:I, s:s, s:s, s:s?, s:s?, s:s, s:s}", "topic", row->topic, "partition", (int)row->shard,
+                  "offset", (json_int_t)row->offset, "received_at", time, "reason", row->reason, "account_id",
+                  row->account_id, "record_id", row->record_id, "state", state, "detail", row->detail);
+    if (!object) abort(); // out of memory: the database's texts are UTF-8
+    fputs(first ? "\n " : ",\n ", stdout);
+    json_dumpf(object, stdout, 0);
+    json_decref(object);
+}
+
+// A terminal shows what a stranger's record says: nothing in it may move the cursor.
+static void print_safe(const char *text)
+{
+    for (; *text; text++) putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
+}
+
+static void print_row(const struct reject_row *row, const char *time, const char *state)
+{
+    char where[320];
+    snprintf(where, sizeof where, "%s/%" PRId32 "/%" PRId64, row->topic, row->shard, row->offset);
+    printf("%-32s %s %-19s %-26s ", where, time, row->reason, state);
+    print_safe(row->account_id ? row->account_id : "-");
+    putchar(' ');
+    print_safe(row->record_id ? row->record_id : "-");
+    fputs("  ", stdout);
+    print_safe(row->detail);
+    putchar('\n');
+}
+
+static int visit(void *context, const struct reject_row *row, struct error *e)
+{
+    struct listing *listing = context;
+    char time[INSTANT_TEXT_SIZE], state[48];
+    calendar_format_instant(row->received_at, 0, time);
+    state_of(row, state);
+    if (listing->format == FORMAT_TABLE)
+        print_row(row, time, state);
+    else if (listing->format == FORMAT_CSV)
+        print_csv(row, time, state);
+    else
+        print_reject_json(row, time, state, listing->count == 0);
+    listing->count++;
+    return ferror(stdout) ? error_set(e, ERROR_RESTART, "standard output cannot be written") : 0;
+}
+
+int rejects_list(struct rejects *r, struct error *e)
+{
+    const char *format = args_get(r->args, "format");
+    struct listing listing = {.format = FORMAT_TABLE};
+    if (r->args->operand_count > 1)
+        return error_set(e, ERROR_USAGE, "list takes options to filter by, not '%s'", r->args->operands[1]);
+    if (format && strcmp(format, "json") == 0) listing.format = FORMAT_JSON;
+    if (format && strcmp(format, "csv") == 0) listing.format = FORMAT_CSV;
+    if (listing.format == FORMAT_CSV)
+        puts("topic,partition,offset,received_at,reason,account_id,record_id,state,detail");
+    if (listing.format == FORMAT_JSON) putchar('[');
+    if (rejects_stored(store_list_rejects(r->store, &r->filter, visit, &listing, e))) return -1;
+    if (listing.format == FORMAT_JSON) puts(listing.count ? "\n]" : "]");
+    if (listing.format == FORMAT_TABLE && listing.count == 0)
+        puts(r->filter.open_only ? "no open rejects" : "no rejects");
+    return 0;
+}

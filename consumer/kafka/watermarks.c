@@ -1,0 +1,206 @@
+#include "consumer/kafka/watermarks.h"
+
+#include "consumer/system/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { QUERY_MS = 5000, RETRY_MS = 1000 };
+
+enum question_state { QUESTION_NONE, QUESTION_ASKED, QUESTION_ANSWERED };
+
+struct question {
+    enum question_state state;
+    struct log_watermarks answer;
+};
+
+struct watermarks {
+    struct watermarks_options options;
+    rd_kafka_t *client;
+    // Held so that librdkafka counts the topics among those it knows: only of these it asks for the leaders again when
+    // one has moved. Otherwise a query goes to the old one until the cache expires, a quarter of an hour.
+    rd_kafka_topic_t *topics[INPUT_COUNT];
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t asked;
+    // Under the lock:
+    bool stopping;
+    size_t open; // questions ASKED
+    struct question *questions; // partitions * INPUT_COUNT
+    char trouble[ERROR_TEXT_SIZE];
+};
+
+static struct question *question_of(struct watermarks *ends, int32_t shard, enum input input)
+{
+    assert(shard >= 0 && shard < ends->options.partitions);
+    return &ends->questions[(size_t)shard * INPUT_COUNT + input];
+}
+
+int watermarks_query(struct watermarks *ends, int32_t shard, enum input input, int timeout_ms, struct log_watermarks *out,
+               struct error *e)
+{
+    out->asked_at = ends->options.clock_ms(ends->options.clock_context);
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(ends->client, ends->options.topics[input], shard,
+                                                                &out->low, &out->high, timeout_ms);
+    if (!code) return 0;
+    return error_set(e, ERROR_UNAVAILABLE, "Kafka does not say where %s/%" PRId32 " ends: %s",
+                     ends->options.topics[input], shard, rd_kafka_err2str(code));
+}
+
+// Waits for a question, or until `ms` have passed. Caller holds the lock.
+static void wait_locked(struct watermarks *ends, int ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (ms % 1000) * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        until.tv_sec++;
+    }
+    pthread_cond_timedwait(&ends->asked, &ends->lock, &until);
+}
+
+// Returns false when the query failed; the question stays open.
+static bool answer(struct watermarks *ends, int32_t shard, enum input input)
+{
+    struct log_watermarks found;
+    struct error e;
+    pthread_mutex_unlock(&ends->lock);
+    bool good = watermarks_query(ends, shard, input, QUERY_MS, &found, &e) == 0;
+    pthread_mutex_lock(&ends->lock);
+    if (!good) {
+        if (!ends->trouble[0])
+            log_event(LOG_WARN, "a log's end is not known", "reason", LOG_STR(e.text), "retry_ms", LOG_INT(RETRY_MS),
+                      LOG_END);
+        memcpy(ends->trouble, e.text, sizeof ends->trouble);
+        return false;
+    }
+    struct question *question = question_of(ends, shard, input);
+    question->state = QUESTION_ANSWERED;
+    question->answer = found;
+    ends->open--;
+    return true;
+}
+
+// Every open question once: a log whose leader is gone does not keep the others from being answered. Caller holds the
+// lock.
+static bool answer_all(struct watermarks *ends)
+{
+    bool good = true;
+    for (int32_t p = 0; p < ends->options.partitions; p++)
+        for (int i = 0; i < INPUT_COUNT && !ends->stopping; i++)
+            if (question_of(ends, p, (enum input)i)->state == QUESTION_ASKED) good &= answer(ends, p, (enum input)i);
+    return good;
+}
+
+static void *watermarks_main(void *argument)
+{
+    struct watermarks *ends = argument;
+    pthread_mutex_lock(&ends->lock);
+    while (!ends->stopping) {
+        if (ends->open == 0) {
+            pthread_cond_wait(&ends->asked, &ends->lock);
+            continue;
+        }
+        if (answer_all(ends))
+            ends->trouble[0] = '\0';
+        else if (!ends->stopping)
+            wait_locked(ends, RETRY_MS);
+    }
+    pthread_mutex_unlock(&ends->lock);
+    return NULL;
+}
+
+static void free_all(struct watermarks *ends)
+{
+    for (int i = 0; i < INPUT_COUNT; i++)
+        if (ends->topics[i]) rd_kafka_topic_destroy(ends->topics[i]);
+    if (ends->client) rd_kafka_destroy(ends->client);
+    pthread_cond_destroy(&ends->asked);
+    pthread_mutex_destroy(&ends->lock);
+    free(ends->questions);
+    free(ends);
+}
+
+int watermarks_create(const struct watermarks_options *options, struct watermarks **out, struct error *e)
+{
+    static const char *(own[])[2] = {{"isolation.level", "read_committed"}};
+    struct client_properties ours = {1, own};
+    *out = NULL;
+    struct watermarks *ends = calloc(1, sizeof *ends);
+    if (!ends) return error_set(e, ERROR_RESTART, "memory is short");
+    ends->options = *options;
+    pthread_mutex_init(&ends->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&ends->asked, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    ends->questions = calloc((size_t)options->partitions * INPUT_COUNT, sizeof *ends->questions);
+    rd_kafka_conf_t *conf = client_conf(&ours, &options->properties, e);
+    if (conf) ends->client = client_create(RD_KAFKA_CONSUMER, conf, e);
+    if (!ends->client) goto failed;
+    for (int i = 0; i < INPUT_COUNT; i++) ends->topics[i] = rd_kafka_topic_new(ends->client, options->topics[i], NULL);
+    if (!ends->questions || pthread_create(&ends->thread, NULL, watermarks_main, ends)) {
+        error_set(e, ERROR_RESTART, "memory or threads are short");
+        goto failed;
+    }
+    *out = ends;
+    return 0;
+failed:
+    free_all(ends);
+    return -1;
+}
+
+bool watermarks_destroy(struct watermarks *ends, int timeout_ms)
+{
+    if (!ends) return true;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += (timeout_ms + 999) / 1000;
+    pthread_mutex_lock(&ends->lock);
+    ends->stopping = true;
+    pthread_cond_signal(&ends->asked);
+    pthread_mutex_unlock(&ends->lock);
+    if (pthread_timedjoin_np(ends->thread, NULL, &until)) return false;
+    free_all(ends);
+    return true;
+}
+
+void watermarks_ask(struct watermarks *ends, int32_t shard, enum input input)
+{
+    pthread_mutex_lock(&ends->lock);
+    struct question *question = question_of(ends, shard, input);
+    if (question->state != QUESTION_ASKED) {
+        question->state = QUESTION_ASKED;
+        ends->open++;
+        pthread_cond_signal(&ends->asked);
+    }
+    pthread_mutex_unlock(&ends->lock);
+}
+
+bool watermarks_take(struct watermarks *ends, int32_t shard, enum input input, struct log_watermarks *out)
+{
+    pthread_mutex_lock(&ends->lock);
+    struct question *question = question_of(ends, shard, input);
+    bool answered = question->state == QUESTION_ANSWERED;
+    if (answered) {
+        question->state = QUESTION_NONE;
+        *out = question->answer;
+    }
+    pthread_mutex_unlock(&ends->lock);
+    return answered;
+}
+
+void watermarks_trouble(struct watermarks *ends, char *out, size_t size)
+{
+    pthread_mutex_lock(&ends->lock);
+    snprintf(out, size, "%s", ends->trouble);
+    pthread_mutex_unlock(&ends->lock);
+}

@@ -1,9 +1,0 @@
-// Numbers for people: a comma between thousands, whatever the locale.
-#pragma once
-
-#include "pricing/money.h"
-
-enum { NUMBER_SIZE = 48 };
-
-char *numbers_count(int64_t count, char out[NUMBER_SIZE]); // "1,234,567"; returns out
-char *numbers_yuan(fen_t amount, char out[NUMBER_SIZE]); // "-1,234.50"; returns out

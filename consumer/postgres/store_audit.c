@@ -1,0 +1,269 @@
+// The snapshot of a shard: what rules, and a fold as it was when a day opened.
+#include "consumer/postgres/store_audit_sql.h"
+
+#include "consumer/base/memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct load_rules {
+    struct store *store;
+    struct audit_snapshot *out;
+    size_t day_capacity, decision_capacity;
+};
+
+// ---- what rules ----
+
+static struct audit_day *day_of(struct load_rules *l, day_t day)
+{
+    struct audit_snapshot *s = l->out;
+    if (s->day_count > 0 && s->days[s->day_count - 1].day == day) return &s->days[s->day_count - 1];
+    s->days = memory_reserve(s->days, s->day_count, &l->day_capacity, sizeof *s->days);
+    s->days[s->day_count] = (struct audit_day){.day = day};
+    return &s->days[s->day_count++];
+}
+
+// A row of a full join: either half may be missing.
+static int read_day(void *context, const PGresult *row, int i, struct error *e)
+{
+    struct load_rules *l = context;
+    struct audit_day *day = day_of(l, get_day(row, i, 0));
+    if (!get_null(row, i, 1)) {
+        day->closed = true;
+        day->sequence = get_int8(row, i, 1);
+        day->calls_from = get_int8(row, i, 2);
+        get_copy(row, i, 3, day->digest, sizeof day->digest);
+    }
+    if (get_null(row, i, 4)) return 0;
+    enum input input = store_input_of(l->store, get_string(row, i, 4));
+    if (input == INPUT_COUNT) return store_unknown(l->store, "input topic", get_string(row, i, 4), e);
+    static const char *const cuts[] = {"RECORD", "CLOCK", "RELEASE"};
+    enum cut_by cut_by = CUT_NONE;
+    for (int c = 0; c < 3; c++)
+        if (strcmp(get_string(row, i, 7), cuts[c]) == 0) cut_by = (enum cut_by)(c + 1);
+    day->cut |= 1u << input;
+    day->cutoffs[input] =
+        (struct cutoff){.from_offset = get_int8(row, i, 5), .to_offset = get_int8(row, i, 6), .cut_by = cut_by};
+    if (input == INPUT_CALLS) day->judged = get_int8(row, i, 8);
+    return 0;
+}
+
+static char *keep(const char *text)
+{
+    char *copy = strdup(text);
+    if (!copy) abort();
+    return copy;
+}
+
+static int read_decision(void *context, const PGresult *row, int i, struct error *e)
+{
+    struct load_rules *l = context;
+    struct audit_snapshot *s = l->out;
+    struct audit_decision found = {
+        .decision = {.number = get_int8(row, i, 0),
+                     .request = get_int8(row, i, 1),
+                     .input = store_input_of(l->store, get_string(row, i, 3)),
+                     .offset = get_int8(row, i, 4),
+                     .as_of = get_time(row, i, 5),
+                     .operator_name = keep(get_string(row, i, 6)),
+                     .content = keep(get_string(row, i, 7)),
+                     .day = get_day(row, i, 8),
+                     .at = {get_int8(row, i, 9), get_int8(row, i, 10), get_int8(row, i, 11)}},
+        .named = get_null(row, i, 13) ? 0 : get_int8(row, i, 13),
+        .asked = *get_string(row, i, 14) == 1,
+    };
+    s->decisions = memory_reserve(s->decisions, s->decision_count, &l->decision_capacity, sizeof *s->decisions);
+    struct audit_decision *added = &s->decisions[s->decision_count++];
+    *added = found;
+    if (!decision_parse(get_string(row, i, 2), &added->decision.kind))
+        return store_unknown(l->store, "kind of decision", get_string(row, i, 2), e);
+    if (added->decision.input == INPUT_COUNT) return store_unknown(l->store, "input topic", get_string(row, i, 3), e);
+    if (!get_null(row, i, 12) && !reject_parse(get_string(row, i, 12), &added->reason)) added->reason = REJECT_INVALID;
+    return 0;
+}
+
+static const char days_query[] =
+    "select coalesce(b.business_day, k.business_day), b.sequence, b.calls_from, b.digest,"
+    " k.topic, k.from_offset, k.to_offset, k.cut_by, k.accepted + k.duplicates"
+    " from (select * from settled.day_closes where shard = $1) b"
+    " full join (select * from settled.day_cutoffs where shard = $1) k on k.business_day = b.business_day order by 1";
+
+static const char decisions_query[] =
+    "select d.number, d.request, d.kind, d.topic, d.kafka_offset, d.as_of, d.operator, d.content, d.business_day,"
+    " d.calls_at, d.purchases_at, d.credits_at, r.reason, r.decision,"
+    " coalesce((q.shard, q.kind, q.topic, q.kafka_offset, q.operator, q.content, q.requested_at, q.decision) ="
+    "   (d.shard, d.kind, d.topic, d.kafka_offset, d.operator, d.content, d.as_of, d.number), false)"
+    " from settled.decisions d left join settled.rejects r"
+    "   on r.topic = d.topic and r.partition = d.shard and r.kafka_offset = d.kafka_offset"
+    " left join settled.requests q on q.id = d.request where d.shard = $1 order by d.number";
+
+static enum store_result load_row(struct store *store, const struct row *parameters, struct audit_snapshot *out,
+                                  struct error *e)
+{
+    char query[256];
+    PGresult *row = NULL, *logs = NULL;
+    snprintf(query, sizeof query, "select %s from settled.shards where shard = $1", shard_columns);
+    enum store_result result = sql_run(store, query, parameters, &row, e);
+    if (result == STORE_OK) result = sql_run(store, shard_logs_query, parameters, &logs, e);
+    if (result == STORE_OK && PQntuples(row) == 1) {
+        shard_read(store, row, logs, &out->row);
+        out->found = out->row.begun;
+    }
+    PQclear(row);
+    PQclear(logs);
+    return result;
+}
+
+// The snapshot waits for Kafka between two statements, and large tables are sorted.
+enum store_result audit_begin(struct store *store, struct error *e)
+{
+    enum store_result result = store_ready(store, e);
+    if (result == STORE_OK) result = store_topics(store, e);
+    if (result == STORE_OK)
+        result = sql_script(store,
+                            "begin isolation level repeatable read read only; set local cursor_tuple_fraction = 1;"
+                            " set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0",
+                            e);
+    if (result == STORE_OK) store->patience_ms = -1;
+    return result;
+}
+
+enum store_result store_audit_begin(struct store *store, int32_t shard, struct audit_snapshot *out, struct error *e)
+{
+    *out = (struct audit_snapshot){0};
+    struct load_rules l = {.store = store, .out = out};
+    struct row parameters = {0};
+    put_int4(&parameters, shard);
+    enum store_result result = audit_begin(store, e);
+    if (result == STORE_OK) result = load_row(store, &parameters, out, e);
+    if (result == STORE_OK) result = sql_each(store, days_query, &parameters, read_day, &l, e);
+    if (result == STORE_OK) result = sql_each(store, decisions_query, &parameters, read_decision, &l, e);
+    bytes_release(&parameters.bytes);
+    return result == STORE_OK ? result : store_undo(store, result);
+}
+
+void store_audit_end(struct store *store)
+{
+    store_undo(store, STORE_OK);
+}
+
+void audit_snapshot_release(struct audit_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->decision_count; i++) {
+        free((void *)(uintptr_t)snapshot->decisions[i].decision.operator_name);
+        free((void *)(uintptr_t)snapshot->decisions[i].decision.content);
+    }
+    free(snapshot->decisions);
+    free(snapshot->days);
+    *snapshot = (struct audit_snapshot){0};
+}
+
+// ---- a day's opening ----
+
+void audit_point_parameters(struct row *row, int32_t shard, const struct audit_point *point, enum input input)
+{
+    row_clear(row);
+    put_int4(row, shard);
+    put_day(row, point->day);
+    put_int8(row, point->at[input]);
+    put_int8(row, point->sequence);
+}
+
+// All bind $1 the shard, $2 the day, $3 the input's cutoff, $4 the sequence.
+static const struct {
+    enum input input;
+    const char *query;
+    sql_visit *visit;
+} sources[] = {
+    {INPUT_CREDITS,
+     ACCOUNTS_THEN "select account_id, opening, credits, adjustments, status, account_sequence, position from a",
+     restore_account_row},
+    {INPUT_CREDITS,
+     "select s.account_id, s.effective_at, r.effective_at from settled.status_changes s"
+     " left join settled.status_changes r on r.account_id = s.account_id"
+     "   and r.account_sequence = s.account_sequence + 1 and r.sequence <= $4"
+     " where s.shard = $1 and s.status = 'SUSPENDED' and s.sequence <= $4 and $2::date is not null"
+     "   and $3::int8 is not null order by s.account_id, s.account_sequence",
+     restore_span_row},
+    {INPUT_PURCHASES,
+     PACKAGES_THEN "select account_id, package_id, service, units, used, remaining, amount, valid_from, valid_until,"
+                   " kafka_offset from p",
+     restore_package_row},
+    {INPUT_CREDITS,
+     "select account_id, credit_id, kind, amount, credited_at from settled.credits"
+     " where shard = $1 and kafka_offset < $3 and $2::date is not null and $4::int8 is not null",
+     restore_credit_row},
+};
+
+static enum store_result restore_tables(struct restore *r, int32_t shard, const struct audit_point *point,
+                                        struct error *e)
+{
+    struct row parameters = {0};
+    enum store_result result = STORE_OK;
+    for (size_t i = 0; i < sizeof sources / sizeof *sources && result == STORE_OK; i++) {
+        audit_point_parameters(&parameters, shard, point, sources[i].input);
+        result = sql_each(r->store, sources[i].query, &parameters, sources[i].visit, r, e);
+    }
+    if (result == STORE_OK) {
+        row_clear(&parameters);
+        put_int4(&parameters, shard);
+        put_string(&parameters, r->store->topics[INPUT_CALLS]);
+        put_int8(&parameters, point->calls_from);
+        put_int8(&parameters, point->at[INPUT_CALLS]);
+        result = sql_each(r->store,
+                          "select kafka_offset from settled.rejects where partition = $1 and topic = $2"
+                          " and kafka_offset >= $3 and kafka_offset < $4 order by kafka_offset",
+                          &parameters, restore_reject_row, r, e);
+    }
+    bytes_release(&parameters.bytes);
+    return result;
+}
+
+// What was decided before the day opened: only what may still let a record through matters.
+static int restore_rules(struct restore *r, const struct audit_snapshot *snapshot, const struct audit_point *point,
+                         struct error *e)
+{
+    for (size_t i = 0; i < snapshot->day_count; i++) {
+        const struct audit_day *day = &snapshot->days[i];
+        const struct cutoff *calls = &day->cutoffs[INPUT_CALLS];
+        if (day->day >= point->day || calls->to_offset < point->calls_from) continue;
+        if (fold_restore_cutoff(r->fold, day->day, calls->to_offset, e)) return -1;
+        fold_restore_count(r->fold, calls->from_offset, day->judged);
+    }
+    for (size_t i = 0; i < snapshot->decision_count; i++) {
+        const struct decision *decision = &snapshot->decisions[i].decision;
+        if (decision->day < point->day && fold_restore_decision(r->fold, decision, false, e)) return -1;
+    }
+    return 0;
+}
+
+enum store_result store_audit_opening(struct store *store, int32_t shard, const struct audit_snapshot *snapshot,
+                                      const struct audit_point *point, struct fold *fold, struct error *e)
+{
+    struct restore r = {.store = store, .fold = fold};
+    int64_t decisions = 0;
+    for (size_t i = 0; i < snapshot->decision_count && snapshot->decisions[i].decision.day < point->day; i++)
+        decisions = snapshot->decisions[i].decision.number;
+    struct fold_state state = {
+        .day = point->day, .calls_from = point->calls_from, .horizon = point->day - 1, .decisions = decisions};
+    for (int i = 0; i < INPUT_COUNT; i++)
+        state.log[i] = (struct log_state){.next = point->at[i], .from = point->at[i], .last_offset = -1};
+    if (fold_restore_state(fold, &state, e) || restore_rules(&r, snapshot, point, e)) return STORE_FAILED;
+    return restore_tables(&r, shard, point, e);
+}
+
+enum store_result store_audit_sequence(struct store *store, int32_t shard, int64_t *sequence, struct error *e)
+{
+    PGresult *row = NULL;
+    struct row parameters = {0};
+    put_int4(&parameters, shard);
+    *sequence = 0;
+    enum store_result result = store_ready(store, e);
+    if (result == STORE_OK)
+        result = sql_run(store, "select sequence from settled.shards where shard = $1", &parameters, &row, e);
+    if (result == STORE_OK && PQntuples(row) == 1) *sequence = get_int8(row, 0, 0);
+    PQclear(row);
+    bytes_release(&parameters.bytes);
+    return store_undo(store, result);
+}

@@ -1,0 +1,52 @@
+// One shard as it is recorded, in one snapshot, for an audit: what rules (cutoffs, verdicts, decisions), the state in which
+// a day opened, and every row to be compared. Nothing is written: a user with settled_auditor is enough. The snapshot holds
+// the store's connection until store_audit_end; nothing else may be asked of the store meanwhile.
+#pragma once
+
+#include "consumer/postgres/store.h"
+
+struct audit_day {
+    day_t day;
+    bool closed; // has a row in day_closes; the next four are from there
+    int64_t sequence; // of its DayClosed
+    int64_t calls_from;
+    char digest[65];
+    unsigned cut; // bit i: has a row in day_cutoffs for this input
+    struct cutoff cutoffs[INPUT_COUNT];
+    int64_t judged; // accepted calls and duplicates that the close had counted
+};
+
+struct audit_decision {
+    struct decision decision;
+    enum reject_reason reason; // of the recorded reject it is about; REJECT_NONE: there is none
+    int64_t named; // the decision that this reject names; 0: none
+    bool asked; // its request says the same: kind, record, operator, content, time
+};
+
+struct audit_snapshot {
+    bool found; // the shard has a row and has begun; else only `days` is set
+    struct shard_row row;
+    size_t day_count, decision_count;
+    struct audit_day *days; // rising; those that have a row in either table
+    struct audit_decision *decisions; // rising numbers
+};
+
+// Begins the snapshot and loads what rules.
+enum store_result store_audit_begin(struct store *store, int32_t shard, struct audit_snapshot *out, struct error *e);
+void store_audit_end(struct store *store);
+void audit_snapshot_release(struct audit_snapshot *snapshot);
+
+// Where a shard stood between two days.
+struct audit_point {
+    day_t day; // the one that opened
+    int64_t at[INPUT_COUNT]; // cutoffs of the day before
+    int64_t sequence; // of the day before's DayClosed
+    int64_t calls_from;
+};
+// Brings a fresh fold there from the rows of before; the calls log is then to be replayed from fold_replay_position() to
+// at[INPUT_CALLS].
+enum store_result store_audit_opening(struct store *store, int32_t shard, const struct audit_snapshot *snapshot,
+                                      const struct audit_point *point, struct fold *fold, struct error *e);
+
+// The newest sequence of the shard, outside the snapshot: by another store.
+enum store_result store_audit_sequence(struct store *store, int32_t shard, int64_t *sequence, struct error *e);

@@ -1,0 +1,45 @@
+// The rows of a step, and the tables they go into.
+#pragma once
+
+#include "consumer/postgres/store_sql.h"
+
+// A commit under way: what the rows are made from.
+struct commit {
+    struct store *store;
+    int32_t shard;
+    int64_t now_ms;
+    const struct shard_row *row; // as last committed
+    const struct fold *fold;
+    const struct step *step;
+    const struct outbox *outbox;
+    int64_t *sequences[EMIT_DAY_CLOSE + 1]; // of the outbox rows, by kind and index in the list of that kind
+    uint32_t *line_owners; // which settlement a line belongs to
+};
+
+// Looks up which outbox row tells of what; step_rows_release frees it.
+void step_rows_number(struct commit *commit);
+void step_rows_release(struct commit *commit);
+
+enum step_load {
+    STEP_REJECTS,
+    STEP_CREDITS,
+    STEP_PACKAGES,
+    STEP_SETTLEMENTS,
+    STEP_LINES,
+    STEP_STATUSES,
+    STEP_ACCOUNTS,
+    STEP_DECISIONS,
+    STEP_OUTBOX,
+    STEP_CLOSES,
+    STEP_CUTOFFS,
+    STEP_LOGS,
+    STEP_LOADS
+};
+const struct table *step_table(enum step_load load);
+// All rows of the step but the shard's own, in the order in which they may be written; each load's context is the commit.
+void step_rows(const struct commit *commit, struct load loads[STEP_LOADS]);
+
+// The rows of what a step only touches, for who compares all of them.
+void step_put_account(struct row *row, int32_t shard, const struct account *account);
+void step_put_package(struct row *row, int32_t shard, const struct fold *fold, const struct package *package);
+void step_put_log(struct row *row, int32_t shard, const char *topic, const struct log_state *log);

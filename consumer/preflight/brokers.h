@@ -1,0 +1,28 @@
+// Which brokers refuse every request of an older producer epoch. What the relay publishes exactly once rests on it: a
+// fresh producer raises the epoch, and whatever the network still holds of the one before must not be applied any more
+// (ARCHITECTURE.md, "Which brokers refuse old requests"). librdkafka does not tell an application a broker's version, so
+// it is read off the settings that the broker has.
+#pragma once
+
+#include "consumer/kafka/admin.h"
+
+enum broker_fencing {
+    BROKER_FENCES,
+    BROKER_UNVERIFIED, // the verification is switched off
+    BROKER_BEFORE_3_6, // it has none
+    BROKER_BEFORE_3_7, // it verifies batches, but no offsets
+    BROKER_PREVIEWS, // 3.7 with the early group coordinator, which verifies no offsets
+    BROKER_OF_ANOTHER_MAKE, // not Apache Kafka by its settings: nothing is shown
+    BROKER_KEEPS_SILENT, // it did not answer
+    BROKER_FORBIDS, // this user may not look
+    BROKER_FENCINGS
+};
+
+enum broker_fencing broker_fencing(const struct admin_broker *broker);
+
+// What is said of brokers that do not fence, or may not: reason and remedy. `refused`: nothing may be published there.
+struct broker_verdict {
+    bool refused;
+    const char *text;
+};
+extern const struct broker_verdict broker_verdicts[BROKER_FENCINGS];

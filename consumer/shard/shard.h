@@ -1,0 +1,97 @@
+// The life of one shard in this process: claim it, bring the fold to its recorded state, read on, commit steps, close
+// days, drain. All it needs from the world comes through shard_host, so that a simulator can drive it as the daemon's
+// worker does. A shard belongs to one thread.
+//
+//   (none) ─assign─► LOCATING ─ends known, epoch raised─► REPLAYING ─committed position─► RUNNING
+//                       ▲  ▲                                                                │ │ │
+//                       │  └─────── one session time-out ──────── FENCED ◄── higher epoch ──┘ │ └─► HALTED
+//                       └─ assigned again, state kept if nobody else committed ── PARKED ◄─revoked
+#pragma once
+
+#include "consumer/core/fold.h"
+#include "consumer/kafka/watermarks.h"
+#include "consumer/output/outbox.h"
+#include "consumer/relay/relay.h"
+#include "consumer/postgres/store.h"
+#include "consumer/shard/metrics.h"
+#include "consumer/decode/record_decoder.h"
+
+enum shard_state {
+    SHARD_NONE,
+    SHARD_LOCATING, // asks where the logs begin and end, then raises the epoch and restores
+    SHARD_REPLAYING, // the calls log again, up to the committed position
+    SHARD_RUNNING,
+    SHARD_PARKED, // not assigned; the state is kept for a while
+    SHARD_FENCED, // another process owns it: wait, then begin again
+    SHARD_HALTED, // shard_error says why; the process ends
+};
+const char *shard_state_name(enum shard_state state);
+
+// What a shard needs from the world. Store calls as in store.h, relay calls as in relay.h.
+struct shard_host {
+    void *context;
+    int64_t (*clock_ms)(void *context);
+    int64_t (*monotonic_us)(void *context); // to measure with: it has nothing to do with clock_ms
+    enum store_result (*claim)(void *context, int32_t shard, struct shard_row *out, struct error *e);
+    enum store_result (*restore)(void *context, int32_t shard, const struct shard_row *row, struct fold *fold,
+                                 struct error *e);
+    enum store_result (*commit)(void *context, int32_t shard, struct shard_row *row, const struct fold *fold,
+                                const struct outbox *outbox, int64_t now_ms, struct error *e);
+    enum store_result (*load_requests)(void *context, int32_t shard, struct request *out, size_t capacity,
+                                       size_t *count, struct error *e);
+    enum store_result (*refuse_request)(void *context, int64_t id, const char *why, struct error *e);
+    // Loads parameters and books that were recorded meanwhile; policy() then returns another one. Older ones stay valid
+    // as long as the shards do.
+    enum store_result (*refresh_policy)(void *context, struct error *e);
+    const struct policy *(*policy)(void *context);
+    void (*relay_add)(void *context, int32_t shard, int64_t epoch, int64_t mark);
+    void (*relay_remove)(void *context, int32_t shard);
+    void (*relay_wake)(void *context, int32_t shard, int64_t sequence);
+    struct relay_status (*relay_status)(void *context, int32_t shard);
+    void (*ask_ends)(void *context, int32_t shard, enum input input);
+    bool (*take_ends)(void *context, int32_t shard, enum input input, struct log_watermarks *out);
+    uint64_t (*writer_schemas_generation)(void *context);
+    // Reading: from these offsets; then block after block.
+    void (*start)(void *context, int32_t shard, const int64_t offsets[INPUT_COUNT]);
+    struct block *(*next_block)(void *context, int32_t shard, enum input input);
+    void (*release_block)(void *context, int32_t shard, enum input input, struct block *block);
+
+    struct encoder *encoder;
+    struct decoder_source source; // what its readers need; the scratch is shared by the shards of a worker
+    struct metrics *metrics;
+    const char *input_topics[INPUT_COUNT];
+    int32_t partitions;
+    uint8_t id_key[32];
+    int64_t max_calls_held;
+    int64_t session_ms; // of the group: how long a fenced owner waits
+};
+
+struct shard;
+
+// `drain`: the ends to read to, by input; NULL: go on for ever. NULL when memory is short.
+struct shard *shard_create(const struct shard_host *host, int32_t id, const int64_t *drain);
+void shard_destroy(struct shard *shard);
+
+// The group gave the shard to this member, or took it away. Times are monotonic ms.
+void shard_assign(struct shard *shard, int64_t mono_ms);
+void shard_revoke(struct shard *shard, int64_t mono_ms);
+// Does what can be done now, a bounded piece of it. True: there is more to do at once; else look again when something
+// happens, or at shard_deadline.
+bool shard_run(struct shard *shard, int64_t mono_ms);
+int64_t shard_deadline(const struct shard *shard); // monotonic ms
+// Commits what the last step holds, if it can be done at once (shutdown).
+void shard_finish(struct shard *shard);
+
+enum shard_state shard_state(const struct shard *shard);
+const struct error *shard_error(const struct shard *shard); // HALTED: why
+// run.max_calls_held is reached: says so in *e (ERROR_CONFIG), with what would be enough for what is known to come.
+void shard_say_full(const struct metrics *metrics, int64_t held, int64_t most, struct error *e);
+struct fold *shard_fold(struct shard *shard); // NULL while there is none
+// NULL when the shard does all of its work: reads, commits and publishes. Else `out`, which says what it does not, or what
+// an operator has to look at before the process is started again.
+enum { SHARD_UNREADY_SIZE = ERROR_TEXT_SIZE + 64 };
+const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE]);
+// In a drain: all that is due is settled and published. *held: an operator has to decide before it can be.
+bool shard_drained(const struct shard *shard, bool *held);
+// Committed positions, for lag tools. False while there are none.
+bool shard_positions(const struct shard *shard, int64_t out[INPUT_COUNT]);

@@ -1,0 +1,105 @@
+// What the files of a shard share: its state, and what one of them does for the others. Not for anybody else.
+//
+//   shard.c         its life: states, whose it is, turns
+//   shard_locate.c  LOCATING: the logs' ends, the epoch, what is recorded
+//   shard_read.c    blocks into the fold; REPLAYING
+//   shard_days.c    cutoffs, closes, and what operators decide
+//   shard_commit.c  a step into the database
+#pragma once
+
+#include "consumer/decode/record_decoder.h"
+#include "consumer/shard/shard.h"
+
+enum {
+    SHARD_EFFECTS_MS = 50, // a step with effects is committed so long after the first of them
+    SHARD_POSITIONS_MS = 1000, // one without
+    SHARD_CLOCK_RETRY_MS = 20, // a record beyond the clock is looked at again
+};
+
+struct input_log {
+    struct record_decoder reader;
+    enum fold_stop stop;
+    int64_t retry_at; // AHEAD, FUTURE: when to look again
+    int64_t stopped_at; // FUTURE: since when
+    bool warned;
+    uint64_t generation; // SCHEMA: of the writers, when it stopped
+    bool unproved; // the record at last_offset has to be delivered first, and be the remembered one
+    bool asked, located; // a question for its ends is open; is answered since LOCATING
+    struct log_watermarks ends;
+    struct log_state counted; // up to here `pending` has counted
+    int64_t pending[RESULT_COUNT]; // for the metrics, once they are committed
+    bool ended; // in a drain: nothing more is read
+};
+
+struct shard {
+    const struct shard_host *host;
+    int32_t id;
+    enum shard_state state;
+    struct error error;
+    struct fold *fold;
+    struct shard_row row; // as committed last; of the fold, when there is one
+    struct input_log log[INPUT_COUNT];
+    struct outbox outbox;
+    bool built; // the outbox is the step's: a commit is to be tried again
+    bool must_commit;
+    int64_t effects_at, moved_at; // since when the step has effects, has moved; 0: not
+    int64_t retry_at, retry_ms; // of the database
+    int64_t requests_at, parked_at, deadline;
+    bool draining;
+    int64_t drain[INPUT_COUNT];
+    struct shard_metrics hidden; // its figures while they do not show
+    bool drained_rejects; // a drained log waits for an operator
+    bool decided; // in a drain: all has been read, and no request is left that can be decided
+    bool compared; // the relay has found out what Kafka holds
+    int64_t located_step; // the row's, for which the ends were asked for once more; -1: they were not
+};
+
+// ---- shard.c ----
+
+// What adds up in this process, whichever of its workers had the shard.
+struct shard_metrics *shard_totals(const struct shard *shard);
+// Where the shard's state shows: only of the worker that got it last.
+struct shard_metrics *shard_figures(struct shard *shard);
+void shard_become(struct shard *shard, enum shard_state state);
+void shard_halt(struct shard *shard, const struct error *e);
+void shard_drop_blocks(struct shard *shard);
+void shard_drop_fold(struct shard *shard);
+void shard_reset_logs(struct shard *shard);
+void shard_count_log(struct shard *shard, enum input input);
+// True when the call went well. Otherwise the shard waits, gives way, or halts.
+bool shard_answered(struct shard *shard, enum store_result result, int64_t mono_ms, const char *what,
+                    const struct error *e);
+
+// ---- shard_locate.c ----
+
+void shard_locate(struct shard *shard, int64_t mono_ms);
+
+// ---- shard_read.c ----
+
+// Before anything is judged: are these the logs that were read? False: not known yet, or halted.
+bool shard_prove_logs(struct shard *shard);
+// One log's turn. True when it stopped only because its turn was over.
+bool shard_read_log(struct shard *shard, enum input input, int64_t mono_ms, int64_t now_ms);
+bool shard_replay(struct shard *shard);
+// Something happened that may let any log go on: each is looked at again.
+void shard_resume_logs(struct shard *shard);
+bool shard_all_ended(const struct shard *shard);
+// In a drain: this log is done. Days that are due are cut where it ends.
+void shard_end_log(struct shard *shard, enum input input, int64_t end, int64_t now_ms);
+
+// ---- shard_days.c ----
+
+void shard_ask_for_ends(struct shard *shard, int64_t now_ms);
+void shard_end_drained_logs(struct shard *shard, int64_t now_ms);
+// Parameters that are recorded now are taken over between two steps: what a step holds was judged by those of before,
+// and its commit checks that these were enough. False: the step has to be committed first.
+bool shard_follow_policy(struct shard *shard);
+void shard_close_when_due(struct shard *shard, int64_t mono_ms);
+void shard_serve_requests(struct shard *shard, int64_t mono_ms);
+
+// ---- shard_commit.c ----
+
+void shard_commit(struct shard *shard, int64_t mono_ms);
+void shard_commit_when_due(struct shard *shard, int64_t mono_ms);
+// The relay has compared what Kafka holds with the database: nothing is committed before.
+bool shard_is_compared(struct shard *shard);
