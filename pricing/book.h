@@ -1,6 +1,7 @@
-// The price book: one YAML file is one version, identified by the SHA-256 of its bytes. Which version is in force is
-// decided by local date: the first version has no `effective_from` and is always in force, a later one starts at
-// 00:00 of its `effective_from`. A shelf is the set of versions a deployment has recorded.
+// The price book: one YAML file is one version, identified by the SHA-256 of its bytes. Which
+// version is in force is decided by local date: the first version has no `effective_from` and is
+// always in force, a later one starts at 00:00 of its `effective_from`. A shelf is the set of
+// versions a deployment has recorded.
 #pragma once
 
 #include "pricing/calendar.h"
@@ -12,16 +13,24 @@
 enum service { SERVICE_AUDIENCE_INSIGHT, SERVICE_PURCHASE_INTENT, SERVICE_COUNT };
 
 // Bounds of a book; a file beyond them is refused with its line.
-enum { BOOK_TIERS_MAX = 32, BOOK_OFFERS_MAX = 32, BOOK_SHELF_MAX = 256, BOOK_NAME_MAX = 96, BOOK_FILE_MAX = 1 << 20 };
+enum {
+    BOOK_TIERS_MAX = 32,
+    BOOK_OFFERS_MAX = 32,
+    BOOK_SHELF_MAX = 256,
+    BOOK_NAME_MAX = 96,
+    BOOK_FILE_MAX = 1 << 20
+};
 
-#define BOOK_PRICE_MAX INT64_C(1000000000) // fen, of a unit or a custom step: no call or package can overflow an amount
+// fen, of a unit or a custom step: no call or package can overflow an amount
+#define BOOK_PRICE_MAX INT64_C(1000000000)
 #define UNITS_OF_RECORD_MAX INT64_C(1000000000) // contract: lead_count and units are at most 10^9
 #define AMOUNT_MAX INT64_C(10000000000000) // contract: an amount lies within +-10^13
 
 // What one call is counted in.
 enum billed_unit { UNIT_CALL, UNIT_LEAD };
 
-// Volume pricing: the tier whose range holds the units of one call prices the whole call. Lower bound inclusive.
+// Volume pricing: the tier whose range holds the units of one call prices the whole call. Lower
+// bound inclusive.
 struct tier {
     int64_t from; // units
     fen_t unit_price;
@@ -33,7 +42,8 @@ struct offer {
     fen_t price;
 };
 
-// A custom package: any multiple of `step` from `minimum` units on, at `price_per_step` a step. step 0: not offered.
+// A custom package: any multiple of `step` from `minimum` units on, at `price_per_step` a step.
+// step 0: not offered.
 struct custom_offer {
     int64_t minimum, step; // units
     fen_t price_per_step;
@@ -60,11 +70,12 @@ struct book {
     struct service_prices services[SERVICE_COUNT];
 };
 
-// Parses and validates a file's bytes; pricing/README.md describes the format. Errors (ERROR_CONFIG) read
-// "FILE:LINE:COLUMN: reason; remedy", columns counted in characters, for: not YAML, unknown or repeated key, missing
-// key, wrong type, tiers with a gap, overlap or disorder, a price that is not a whole number of fen, units out of
-// bounds, unknown zone, currency or service, a bad date, a file too large. The first one found is reported.
-// `file` only names the source in messages. Returns 0, or -1 with *e and *out undefined.
+// Parses and validates a file's bytes; pricing/README.md describes the format. Errors
+// (ERROR_CONFIG) read "FILE:LINE:COLUMN: reason; remedy", columns counted in characters, for: not
+// YAML, unknown or repeated key, missing key, wrong type, tiers with a gap, overlap or disorder, a
+// price that is not a whole number of fen, units out of bounds, unknown zone, currency or service,
+// a bad date, a file too large. The first one found is reported. `file` only names the source in
+// messages. Returns 0, or -1 with *e and *out undefined.
 int book_parse(const char *file, const char *bytes, size_t size, struct book *out, struct error *e);
 
 // SHA-256 of bytes in lower-case hex, as in `price_book`.
@@ -72,11 +83,13 @@ void book_sha256(const void *bytes, size_t size, char out[65]);
 
 struct shelf {
     size_t count;
-    struct book *books[BOOK_SHELF_MAX]; // rising effective_from, the first without; owned by the shelf
+    // rising effective_from, the first without; owned by the shelf
+    struct book *books[BOOK_SHELF_MAX];
 };
 
-// Takes a copy of `book`. Refused (ERROR_CONFIG) when it breaks the order of versions, repeats a date, or changes
-// time zone or currency; adding a version that is there already (same sha256) changes nothing.
+// Takes a copy of `book`. Refused (ERROR_CONFIG) when it breaks the order of versions, repeats a
+// date, or changes time zone or currency; adding a version that is there already (same sha256)
+// changes nothing.
 int shelf_add(struct shelf *shelf, const struct book *book, struct error *e);
 // The version in force on a local day; NULL only for an empty shelf.
 const struct book *shelf_at(const struct shelf *shelf, day_t day);

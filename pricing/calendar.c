@@ -24,7 +24,8 @@ static const struct {
 bool calendar_zone_offset(const char *zone, int32_t *offset_ms)
 {
     for (size_t i = 0; i < sizeof zones / sizeof *zones; i++) {
-        if (strcmp(zone, zones[i].name) != 0) continue;
+        if (strcmp(zone, zones[i].name) != 0)
+            continue;
         *offset_ms = zones[i].offset_ms;
         return true;
     }
@@ -36,8 +37,8 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
-// Days and dates are counted in years that begin on 1 March, so that a leap day is a year's last day, and in eras of
-// 400 years, which all have 146,097 days.
+// Days and dates are counted in years that begin on 1 March, so that a leap day is a year's last
+// day, and in eras of 400 years, which all have 146,097 days.
 enum { ERA_YEARS = 400, ERA_DAYS = 146097, DAYS_FROM_0000_03_01_TO_1970 = 719468 };
 
 static int64_t days_of_date(struct date d)
@@ -56,7 +57,8 @@ static struct date date_of_days(int64_t days)
     int64_t shifted = days + DAYS_FROM_0000_03_01_TO_1970;
     int64_t era = floor_div(shifted, ERA_DAYS);
     int64_t day_of_era = shifted - era * ERA_DAYS;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t month = (5 * day_of_year + 2) / 153;
     struct date d = {
@@ -94,7 +96,8 @@ int64_t calendar_add_year(int64_t instant_ms, int32_t offset_ms)
     int64_t time_of_day = instant_ms - calendar_day_start(day, offset_ms);
     struct date d = date_of_days(day);
     d.year++;
-    if (d.day > days_in_month(d.year, d.month)) d.day = days_in_month(d.year, d.month);
+    if (d.day > days_in_month(d.year, d.month))
+        d.day = days_in_month(d.year, d.month);
     return days_of_date(d) * DAY_MS - offset_ms + time_of_day;
 }
 
@@ -112,9 +115,11 @@ char *calendar_format_instant(int64_t instant_ms, int32_t offset_ms, char out[IN
     int64_t ms = instant_ms - calendar_day_start(day, offset_ms);
     int minutes = (int)((offset_ms < 0 ? -(int64_t)offset_ms : offset_ms) / MINUTE_MS);
     if (offset_ms != 0)
-        snprintf(zone, sizeof zone, "%c%02d:%02d", offset_ms < 0 ? '-' : '+', minutes / 60, minutes % 60);
-    snprintf(out, INSTANT_TEXT_SIZE, "%sT%02d:%02d:%02d.%03d%s", calendar_format_day(day, date), (int)(ms / HOUR_MS),
-             (int)(ms / MINUTE_MS % 60), (int)(ms / 1000 % 60), (int)(ms % 1000), zone);
+        snprintf(zone, sizeof zone, "%c%02d:%02d", offset_ms < 0 ? '-' : '+', minutes / 60,
+                 minutes % 60);
+    snprintf(out, INSTANT_TEXT_SIZE, "%sT%02d:%02d:%02d.%03d%s", calendar_format_day(day, date),
+             (int)(ms / HOUR_MS), (int)(ms / MINUTE_MS % 60), (int)(ms / 1000 % 60),
+             (int)(ms % 1000), zone);
     return out;
 }
 
@@ -124,7 +129,8 @@ static bool take_number(const char **text, int digits, int *out)
     int n = 0;
     for (int i = 0; i < digits; i++) {
         char c = (*text)[i];
-        if (c < '0' || c > '9') return false;
+        if (c < '0' || c > '9')
+            return false;
         n = n * 10 + (c - '0');
     }
     *text += digits;
@@ -134,7 +140,8 @@ static bool take_number(const char **text, int digits, int *out)
 
 static bool take(const char **text, char c)
 {
-    if (**text != c) return false;
+    if (**text != c)
+        return false;
     (*text)++;
     return true;
 }
@@ -142,10 +149,11 @@ static bool take(const char **text, char c)
 static bool take_day(const char **text, day_t *out)
 {
     int year, month, day;
-    if (!take_number(text, 4, &year) || !take(text, '-') || !take_number(text, 2, &month) || !take(text, '-') ||
-        !take_number(text, 2, &day))
+    if (!take_number(text, 4, &year) || !take(text, '-') || !take_number(text, 2, &month) ||
+        !take(text, '-') || !take_number(text, 2, &day))
         return false;
-    if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month)) return false;
+    if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month))
+        return false;
     *out = (day_t)days_of_date((struct date){year, month, day});
     return true;
 }
@@ -153,7 +161,8 @@ static bool take_day(const char **text, day_t *out)
 bool calendar_parse_day(const char *text, day_t *out)
 {
     day_t day;
-    if (!take_day(&text, &day) || *text != '\0' || day < 0) return false;
+    if (!take_day(&text, &day) || *text != '\0' || day < 0)
+        return false;
     *out = day;
     return true;
 }
@@ -162,9 +171,11 @@ bool calendar_parse_day(const char *text, day_t *out)
 static bool take_milliseconds(const char **text, int *out)
 {
     *out = 0;
-    if (!take(text, '.')) return true;
+    if (!take(text, '.'))
+        return true;
     int digit, scale = 100;
-    if (!take_number(text, 1, &digit)) return false;
+    if (!take_number(text, 1, &digit))
+        return false;
     do {
         *out += digit * scale;
         scale /= 10;
@@ -175,11 +186,15 @@ static bool take_milliseconds(const char **text, int *out)
 static bool take_zone(const char **text, int64_t *offset_ms)
 {
     *offset_ms = 0;
-    if (take(text, 'Z') || take(text, 'z')) return true;
+    if (take(text, 'Z') || take(text, 'z'))
+        return true;
     int sign = **text == '-' ? -1 : 1, hours, minutes;
-    if (!take(text, '+') && !take(text, '-')) return false;
-    if (!take_number(text, 2, &hours) || !take(text, ':') || !take_number(text, 2, &minutes)) return false;
-    if (hours > 23 || minutes > 59) return false;
+    if (!take(text, '+') && !take(text, '-'))
+        return false;
+    if (!take_number(text, 2, &hours) || !take(text, ':') || !take_number(text, 2, &minutes))
+        return false;
+    if (hours > 23 || minutes > 59)
+        return false;
     *offset_ms = sign * (hours * HOUR_MS + minutes * MINUTE_MS);
     return true;
 }
@@ -189,14 +204,20 @@ bool calendar_parse_instant(const char *text, int64_t *out_ms)
     day_t day;
     int hour, minute, second, ms;
     int64_t offset_ms;
-    if (!take_day(&text, &day)) return false;
-    if (!take(&text, 'T') && !take(&text, 't')) return false;
-    if (!take_number(&text, 2, &hour) || !take(&text, ':') || !take_number(&text, 2, &minute) || !take(&text, ':') ||
-        !take_number(&text, 2, &second) || !take_milliseconds(&text, &ms) || !take_zone(&text, &offset_ms))
+    if (!take_day(&text, &day))
         return false;
-    if (*text != '\0' || hour > 23 || minute > 59 || second > 59) return false;
-    int64_t instant = day * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + second * INT64_C(1000) + ms - offset_ms;
-    if (instant < INSTANT_MIN || instant > INSTANT_MAX) return false;
+    if (!take(&text, 'T') && !take(&text, 't'))
+        return false;
+    if (!take_number(&text, 2, &hour) || !take(&text, ':') || !take_number(&text, 2, &minute) ||
+        !take(&text, ':') || !take_number(&text, 2, &second) || !take_milliseconds(&text, &ms) ||
+        !take_zone(&text, &offset_ms))
+        return false;
+    if (*text != '\0' || hour > 23 || minute > 59 || second > 59)
+        return false;
+    int64_t instant = day * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + second * INT64_C(1000) +
+                      ms - offset_ms;
+    if (instant < INSTANT_MIN || instant > INSTANT_MAX)
+        return false;
     *out_ms = instant;
     return true;
 }

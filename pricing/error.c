@@ -9,7 +9,8 @@
 
 int error_set(struct error *e, enum error_kind kind, const char *format, ...)
 {
-    if (!e) return -1;
+    if (!e)
+        return -1;
     e->kind = kind;
     va_list args;
     va_start(args, format);
@@ -20,7 +21,8 @@ int error_set(struct error *e, enum error_kind kind, const char *format, ...)
 
 int error_context(struct error *e, const char *format, ...)
 {
-    if (!e) return -1;
+    if (!e)
+        return -1;
     char below[ERROR_TEXT_SIZE];
     memcpy(below, e->text, sizeof below);
     va_list args;
@@ -28,7 +30,8 @@ int error_context(struct error *e, const char *format, ...)
     int length = vsnprintf(e->text, sizeof e->text, format, args);
     va_end(args);
     size_t used = length < 0 ? 0 : (size_t)length;
-    if (used < sizeof e->text - 1) snprintf(e->text + used, sizeof e->text - used, ": %s", below);
+    if (used < sizeof e->text - 1)
+        snprintf(e->text + used, sizeof e->text - used, ": %s", below);
     return -1;
 }
 

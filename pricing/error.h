@@ -1,5 +1,5 @@
-// Errors with a kind, so that the edge can choose the exit code, and a text that grows on the way up.
-// Part of the pure core: it formats, it never prints.
+// Errors with a kind, so that the edge can choose the exit code, and a text that grows on the way
+// up. Part of the pure core: it formats, it never prints.
 #pragma once
 
 enum error_kind {
@@ -18,8 +18,10 @@ struct error {
     char text[ERROR_TEXT_SIZE]; // always terminated; truncated at the end when too long
 };
 
-// Sets kind and text: names the thing, the reason and the remedy. Always returns -1. `e` may be NULL.
-int error_set(struct error *e, enum error_kind kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
+// Sets kind and text: names the thing, the reason and the remedy. Always returns -1. `e` may be
+// NULL.
+int error_set(struct error *e, enum error_kind kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 // Puts "CONTEXT: " before the text of an error on its way up. Always returns -1.
 int error_context(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,4 +1,5 @@
-// Checked integer money: amounts are whole fen (1/100 CNY) in 64 bits. No floating point touches them.
+// Checked integer money: amounts are whole fen (1/100 CNY) in 64 bits. No floating point touches
+// them.
 #pragma once
 
 #include <stdbool.h>
@@ -10,7 +11,8 @@ typedef int64_t fen_t;
 static inline bool money_add(fen_t a, fen_t b, fen_t *out)
 {
     fen_t r;
-    if (__builtin_add_overflow(a, b, &r)) return false;
+    if (__builtin_add_overflow(a, b, &r))
+        return false;
     *out = r;
     return true;
 }
@@ -18,7 +20,8 @@ static inline bool money_add(fen_t a, fen_t b, fen_t *out)
 static inline bool money_sub(fen_t a, fen_t b, fen_t *out)
 {
     fen_t r;
-    if (__builtin_sub_overflow(a, b, &r)) return false;
+    if (__builtin_sub_overflow(a, b, &r))
+        return false;
     *out = r;
     return true;
 }
@@ -27,7 +30,8 @@ static inline bool money_sub(fen_t a, fen_t b, fen_t *out)
 static inline bool money_times(int64_t units, fen_t unit_price, fen_t *out)
 {
     fen_t r;
-    if (__builtin_mul_overflow(units, unit_price, &r)) return false;
+    if (__builtin_mul_overflow(units, unit_price, &r))
+        return false;
     *out = r;
     return true;
 }

@@ -3,15 +3,16 @@
 #include <assert.h>
 #include <inttypes.h>
 
-static int price_group(const struct book *book, enum service service, const struct quote_calls *calls,
-                       struct quote_group *out, struct error *e)
+static int price_group(const struct book *book, enum service service,
+                       const struct quote_calls *calls, struct quote_group *out, struct error *e)
 {
     int64_t units = rate_units(book, service, calls->leads);
     if (units < 0 || units > UNITS_OF_RECORD_MAX)
-        return error_set(e, ERROR_USAGE, "%" PRId64 " leads in a call; a call has 0 to %" PRId64, units,
-                         UNITS_OF_RECORD_MAX);
+        return error_set(e, ERROR_USAGE, "%" PRId64 " leads in a call; a call has 0 to %" PRId64,
+                         units, UNITS_OF_RECORD_MAX);
     if (calls->calls < 1 || calls->calls > QUOTE_CALLS_MAX)
-        return error_set(e, ERROR_USAGE, "%" PRId64 " calls; ask for 1 to %" PRId64, calls->calls, QUOTE_CALLS_MAX);
+        return error_set(e, ERROR_USAGE, "%" PRId64 " calls; ask for 1 to %" PRId64, calls->calls,
+                         QUOTE_CALLS_MAX);
     const struct tier *tier = rate_tier(book, service, units);
     *out = (struct quote_group){
         .calls = calls->calls,
@@ -22,7 +23,8 @@ static int price_group(const struct book *book, enum service service, const stru
     return 0;
 }
 
-// Lets the calls draw the option's package one after the other and bills the rest; false on overflow.
+// Lets the calls draw the option's package one after the other and bills the rest; false on
+// overflow.
 static bool draw(const struct quote *quote, struct quote_option *option)
 {
     int64_t remaining = option->package_units;
@@ -46,7 +48,9 @@ static int add_option(struct quote *quote, struct quote_option option, struct er
 {
     assert(quote->count < QUOTE_OPTIONS_MAX);
     if (!draw(quote, &option))
-        return error_set(e, ERROR_USAGE, "the amount for %" PRId64 " units is beyond what can be billed; ask for less",
+        return error_set(e, ERROR_USAGE,
+                         "the amount for %" PRId64
+                         " units is beyond what can be billed; ask for less",
                          quote->need_units);
     quote->options[quote->count++] = option;
     return 0;
@@ -55,12 +59,14 @@ static int add_option(struct quote *quote, struct quote_option option, struct er
 // The smallest custom package that covers the need; false when none can be bought.
 static bool custom_option(const struct custom_offer *custom, int64_t need, struct quote_option *out)
 {
-    if (custom->step == 0 || need > UNITS_OF_RECORD_MAX) return false;
+    if (custom->step == 0 || need > UNITS_OF_RECORD_MAX)
+        return false;
     int64_t units = need > custom->minimum ? need : custom->minimum;
     int64_t steps = (units + custom->step - 1) / custom->step;
     *out = (struct quote_option){.way = QUOTE_CUSTOM, .package_units = steps * custom->step};
     return out->package_units <= UNITS_OF_RECORD_MAX &&
-           money_times(steps, custom->price_per_step, &out->package_price) && out->package_price <= AMOUNT_MAX;
+           money_times(steps, custom->price_per_step, &out->package_price) &&
+           out->package_price <= AMOUNT_MAX;
 }
 
 static size_t least_option(const struct quote *quote)
@@ -68,33 +74,40 @@ static size_t least_option(const struct quote *quote)
     size_t least = 0;
     for (size_t i = 1; i < quote->count; i++) {
         const struct quote_option *a = &quote->options[i], *b = &quote->options[least];
-        if (a->total < b->total || (a->total == b->total && a->left_units > b->left_units)) least = i;
+        if (a->total < b->total || (a->total == b->total && a->left_units > b->left_units))
+            least = i;
     }
     return least;
 }
 
-int quote_make(const struct book *book, const struct quote_request *request, struct quote *out, struct error *e)
+int quote_make(const struct book *book, const struct quote_request *request, struct quote *out,
+               struct error *e)
 {
     assert(request->group_count >= 1 && request->group_count <= QUOTE_GROUPS_MAX);
     const struct service_prices *prices = &book->services[request->service];
     *out = (struct quote){.group_count = request->group_count};
     for (size_t i = 0; i < request->group_count; i++) {
         struct quote_group *group = &out->groups[i];
-        if (price_group(book, request->service, &request->groups[i], group, e) != 0) return -1;
+        if (price_group(book, request->service, &request->groups[i], group, e) != 0)
+            return -1;
         if (__builtin_add_overflow(out->need_units, group->calls * group->units, &out->need_units))
-            return error_set(e, ERROR_USAGE, "the units add up to more than can be counted; ask for less");
+            return error_set(e, ERROR_USAGE,
+                             "the units add up to more than can be counted; ask for less");
     }
-    if (add_option(out, (struct quote_option){.way = QUOTE_POSTPAID}, e) != 0) return -1;
+    if (add_option(out, (struct quote_option){.way = QUOTE_POSTPAID}, e) != 0)
+        return -1;
     for (size_t i = 0; i < prices->offer_count; i++) {
         struct quote_option option = {
             .way = QUOTE_PACKAGE,
             .package_units = prices->offers[i].units,
             .package_price = prices->offers[i].price,
         };
-        if (add_option(out, option, e) != 0) return -1;
+        if (add_option(out, option, e) != 0)
+            return -1;
     }
     struct quote_option custom;
-    if (custom_option(&prices->custom, out->need_units, &custom) && add_option(out, custom, e) != 0) return -1;
+    if (custom_option(&prices->custom, out->need_units, &custom) && add_option(out, custom, e) != 0)
+        return -1;
     out->least = least_option(out);
     return 0;
 }

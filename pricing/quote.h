@@ -44,12 +44,15 @@ struct quote {
     size_t group_count;
     struct quote_group groups[QUOTE_GROUPS_MAX];
     size_t count;
-    struct quote_option options[QUOTE_OPTIONS_MAX]; // postpaid first, then offers by size, then the custom offer
+    // postpaid first, then offers by size, then the custom offer
+    struct quote_option options[QUOTE_OPTIONS_MAX];
     size_t least; // index of the cheapest; on a tie the one with more units left, then the earlier
 };
 
-// Each package is bought once and the rest is postpaid; the custom offer is taken at max(minimum, need) rounded up to
-// its step, and left out where no purchase record could hold it (UNITS_OF_RECORD_MAX, AMOUNT_MAX). Calls draw the
-// package one after the other, each rest at the tier of its whole call (billing rules). Returns 0, or -1 with
-// ERROR_USAGE for a need out of bounds (contract: 10^9 leads a call) or money that overflows.
-int quote_make(const struct book *book, const struct quote_request *request, struct quote *out, struct error *e);
+// Each package is bought once and the rest is postpaid; the custom offer is taken at max(minimum,
+// need) rounded up to its step, and left out where no purchase record could hold it
+// (UNITS_OF_RECORD_MAX, AMOUNT_MAX). Calls draw the package one after the other, each rest at the
+// tier of its whole call (billing rules). Returns 0, or -1 with ERROR_USAGE for a need out of
+// bounds (contract: 10^9 leads a call) or money that overflows.
+int quote_make(const struct book *book, const struct quote_request *request, struct quote *out,
+               struct error *e);

@@ -12,7 +12,8 @@ const struct tier *rate_tier(const struct book *book, enum service service, int6
     const struct service_prices *prices = &book->services[service];
     assert(units >= 0 && prices->tier_count > 0 && prices->tiers[0].from == 0);
     size_t i = prices->tier_count - 1;
-    while (prices->tiers[i].from > units) i--;
+    while (prices->tiers[i].from > units)
+        i--;
     return &prices->tiers[i];
 }
 
@@ -20,11 +21,13 @@ bool rate_offer_price(const struct book *book, enum service service, int64_t uni
 {
     const struct service_prices *prices = &book->services[service];
     for (size_t i = 0; i < prices->offer_count; i++) {
-        if (prices->offers[i].units != units) continue;
+        if (prices->offers[i].units != units)
+            continue;
         *price = prices->offers[i].price;
         return true;
     }
     const struct custom_offer *custom = &prices->custom;
-    if (custom->step == 0 || units < custom->minimum || units % custom->step != 0) return false;
+    if (custom->step == 0 || units < custom->minimum || units % custom->step != 0)
+        return false;
     return money_times(units / custom->step, custom->price_per_step, price);
 }

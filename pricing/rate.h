@@ -1,5 +1,6 @@
-// What one call costs, and what is for sale. Rules: postpaid tiers by the units of one call (volume pricing), packages
-// as offered. No state: packages of an account are drawn in consumer/core/close.c.
+// What one call costs, and what is for sale. Rules: postpaid tiers by the units of one call (volume
+// pricing), packages as offered. No state: packages of an account are drawn in
+// consumer/core/close.c.
 #pragma once
 
 #include "pricing/book.h"

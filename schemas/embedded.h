@@ -1,5 +1,5 @@
-// The texts of schemas/avro, schemas/postgres, pricing/pricebooks and deploy/topics.yaml, embedded at build time by
-// embed.cmake, sorted by name.
+// The texts of schemas/avro, schemas/postgres, pricing/pricebooks and deploy/topics.yaml, embedded
+// at build time by embed.cmake, sorted by name.
 #pragma once
 
 #include <stddef.h>

@@ -16,13 +16,17 @@ void audit_shard_report(struct audit_shard *w, const struct difference *differen
     report_difference(w->report, difference);
 }
 
-static void tell_shard(struct audit_shard *w, day_t day, const char *where, const char *field, const char *recorded,
-                       const char *folded)
+static void tell_shard(struct audit_shard *w, day_t day, const char *where, const char *field,
+                       const char *recorded, const char *folded)
 {
     char key[16];
     snprintf(key, sizeof key, "%" PRId32, w->shard);
-    audit_shard_report(w, &(struct difference){
-                     .where = where, .key = key, .day = day, .field = field, .recorded = recorded, .folded = folded});
+    audit_shard_report(w, &(struct difference){.where = where,
+                                               .key = key,
+                                               .day = day,
+                                               .field = field,
+                                               .recorded = recorded,
+                                               .folded = folded});
 }
 
 // Without it nothing behind it can be folded.
@@ -30,13 +34,16 @@ static void tell_halt(struct audit_shard *w, day_t day, const char *where, const
 {
     char key[16];
     snprintf(key, sizeof key, "%" PRId32, w->shard);
-    audit_shard_report(w, &(struct difference){.where = where, .key = key, .day = day, .folded = missing, .halts = true});
+    audit_shard_report(
+        w, &(struct difference){
+               .where = where, .key = key, .day = day, .folded = missing, .halts = true});
 }
 
 static void tell_number(struct audit_shard *w, const char *field, int64_t recorded, int64_t folded)
 {
     char a[24], b[24];
-    if (recorded == folded) return;
+    if (recorded == folded)
+        return;
     snprintf(a, sizeof a, "%" PRId64, recorded);
     snprintf(b, sizeof b, "%" PRId64, folded);
     tell_shard(w, DAY_NONE, "shards", field, a, b);
@@ -47,7 +54,8 @@ static void tell_number(struct audit_shard *w, const char *field, int64_t record
 static const struct audit_day *find_day(const struct audit_shard *w, day_t day)
 {
     for (size_t i = 0; i < w->snapshot.day_count; i++)
-        if (w->snapshot.days[i].day == day) return &w->snapshot.days[i];
+        if (w->snapshot.days[i].day == day)
+            return &w->snapshot.days[i];
     return NULL;
 }
 
@@ -56,8 +64,10 @@ static bool is_cut(const struct audit_day *day)
     return day && day->cut == (1u << INPUT_COUNT) - 1;
 }
 
-// The days asked for, of this shard: [*first, *last] are settled ones, and *open tells whether the open day is looked at.
-static int choose_days(const struct audit_shard *w, day_t *first, day_t *last, bool *open, struct error *e)
+// The days asked for, of this shard: [*first, *last] are settled ones, and *open tells whether the
+// open day is looked at.
+static int choose_days(const struct audit_shard *w, day_t *first, day_t *last, bool *open,
+                       struct error *e)
 {
     const struct audit_options *o = w->options;
     day_t today = w->snapshot.row.state.day;
@@ -65,16 +75,20 @@ static int choose_days(const struct audit_shard *w, day_t *first, day_t *last, b
     *first = w->deployment->policy.fixed.first_day;
     *last = today - 1;
     *open = o->to == DAY_NONE;
-    if (o->from != DAY_NONE && o->from > *first) *first = o->from;
-    if (o->to != DAY_NONE) *last = o->to;
+    if (o->from != DAY_NONE && o->from > *first)
+        *first = o->from;
+    if (o->to != DAY_NONE)
+        *last = o->to;
     if (o->to != DAY_NONE && o->to >= today)
-        return error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 " has not settled %s yet: %s is open there", w->shard,
+        return error_set(e, ERROR_UNAVAILABLE,
+                         "shard %" PRId32 " has not settled %s yet: %s is open there", w->shard,
                          calendar_format_day(o->to, text), calendar_format_day(today, opened));
     if (o->to != DAY_NONE && o->to < w->deployment->policy.fixed.first_day)
-        return error_set(e, ERROR_UNAVAILABLE, "%s lies before the first day, %s", calendar_format_day(o->to, text),
-                         calendar_format_day(*first, opened));
+        return error_set(e, ERROR_UNAVAILABLE, "%s lies before the first day, %s",
+                         calendar_format_day(o->to, text), calendar_format_day(*first, opened));
     if (*first > today)
-        return error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 " has not opened %s yet: %s is open there", w->shard,
+        return error_set(e, ERROR_UNAVAILABLE,
+                         "shard %" PRId32 " has not opened %s yet: %s is open there", w->shard,
                          calendar_format_day(*first, text), calendar_format_day(today, opened));
     return 0;
 }
@@ -86,14 +100,16 @@ static bool days_are_whole(struct audit_shard *w, day_t first, day_t last)
     for (day_t day = first > begin ? first - 1 : first; day <= last; day++) {
         const struct audit_day *found = find_day(w, day);
         bool whole = is_cut(found) && (day >= first || found->closed);
-        if (whole) continue;
+        if (whole)
+            continue;
         tell_halt(w, day, is_cut(found) ? "day_closes" : "day_cutoffs",
                   "a day's rows; without them it cannot be folded");
         return false;
     }
     for (size_t i = 0; i < w->snapshot.day_count; i++) {
         day_t day = w->snapshot.days[i].day;
-        if (day >= begin && day < w->snapshot.row.state.day) continue;
+        if (day >= begin && day < w->snapshot.row.state.day)
+            continue;
         tell_shard(w, day, "day_closes", NULL, "a day that the shard has not settled", NULL);
     }
     return true;
@@ -103,8 +119,10 @@ static bool days_are_whole(struct audit_shard *w, day_t first, day_t last)
 
 static struct audit_point point_after(const struct audit_day *day, int64_t sequence)
 {
-    struct audit_point point = {.day = day->day + 1, .sequence = sequence, .calls_from = day->calls_from};
-    for (int i = 0; i < INPUT_COUNT; i++) point.at[i] = day->cutoffs[i].to_offset;
+    struct audit_point point = {
+        .day = day->day + 1, .sequence = sequence, .calls_from = day->calls_from};
+    for (int i = 0; i < INPUT_COUNT; i++)
+        point.at[i] = day->cutoffs[i].to_offset;
     return point;
 }
 
@@ -125,38 +143,46 @@ static void find_starts(const struct audit_shard *w, day_t first, int64_t starts
         starts[i] = !begins ? before->cutoffs[i].to_offset
                     : day   ? day->cutoffs[i].from_offset
                             : w->snapshot.row.state.log[i].from;
-    if (!begins) starts[INPUT_CALLS] = before->calls_from;
+    if (!begins)
+        starts[INPUT_CALLS] = before->calls_from;
 }
 
 static bool is_kept(const struct audit_shard *w, const int64_t starts[INPUT_COUNT])
 {
     for (enum input i = 0; i < INPUT_COUNT; i++)
-        if (starts[i] < scan_first(w->scan, i)) return false;
+        if (starts[i] < scan_first(w->scan, i))
+            return false;
     return true;
 }
 
 // Refuses logs that no longer reach back far enough, and names the day from which they do.
-static int check_kept(const struct audit_shard *w, day_t first, const int64_t starts[INPUT_COUNT], struct error *e)
+static int check_kept(const struct audit_shard *w, day_t first, const int64_t starts[INPUT_COUNT],
+                      struct error *e)
 {
     char remedy[64] = "no day can be compared any more", day[DAY_TEXT_SIZE];
     int64_t later[INPUT_COUNT];
-    if (is_kept(w, starts)) return 0;
+    if (is_kept(w, starts))
+        return 0;
     for (day_t d = first + 1; d <= w->snapshot.row.state.day; d++) {
         find_starts(w, d, later);
-        if (!is_kept(w, later)) continue;
+        if (!is_kept(w, later))
+            continue;
         snprintf(remedy, sizeof remedy, "begin with --from %s", calendar_format_day(d, day));
         break;
     }
     enum input lost = 0;
-    while (starts[lost] >= scan_first(w->scan, lost)) lost++;
+    while (starts[lost] >= scan_first(w->scan, lost))
+        lost++;
     return error_set(e, ERROR_CONFIG,
-                     "%s/%" PRId32 " begins at offset %" PRId64 " now, and is needed from offset %" PRId64
-                     " on: retention has passed it; %s",
-                     w->deployment->topics[lost], w->shard, scan_first(w->scan, lost), starts[lost], remedy);
+                     "%s/%" PRId32 " begins at offset %" PRId64
+                     " now, and is needed from offset %" PRId64 " on: retention has passed it; %s",
+                     w->deployment->topics[lost], w->shard, scan_first(w->scan, lost), starts[lost],
+                     remedy);
 }
 
 // The fold and the chain as they were when the day opened.
-static int open_day(struct audit_shard *w, day_t first, const int64_t starts[INPUT_COUNT], struct error *e)
+static int open_day(struct audit_shard *w, day_t first, const int64_t starts[INPUT_COUNT],
+                    struct error *e)
 {
     const struct audit_day *before = find_day(w, first - 1);
     memset(w->chain.previous_digest, '0', sizeof w->chain.previous_digest - 1);
@@ -168,7 +194,9 @@ static int open_day(struct audit_shard *w, day_t first, const int64_t starts[INP
     struct audit_point point = point_after(before, before->sequence);
     memcpy(w->chain.previous_digest, before->digest, sizeof before->digest);
     w->chain.sequence = before->sequence;
-    return store_audit_opening(w->store, w->shard, &w->snapshot, &point, w->fold, e) == STORE_OK ? 0 : -1;
+    return store_audit_opening(w->store, w->shard, &w->snapshot, &point, w->fold, e) == STORE_OK
+               ? 0
+               : -1;
 }
 
 static void take_passed(void *context, int64_t offsets)
@@ -181,7 +209,8 @@ static int open_scan(struct audit_shard *w, const int64_t starts[INPUT_COUNT], s
     const char *pairs[CONFIG_PAIRS_MAX][2];
     struct client_properties properties = config_properties(w->config, pairs);
     struct scan_log logs[WALK_LOGS];
-    for (int i = 0; i < INPUT_COUNT; i++) logs[i] = (struct scan_log){w->deployment->topics[i], starts[i]};
+    for (int i = 0; i < INPUT_COUNT; i++)
+        logs[i] = (struct scan_log){w->deployment->topics[i], starts[i]};
     for (int o = 0; o < OUTPUT_COUNT; o++)
         logs[WALK_OUTPUTS + o] = (struct scan_log){w->config->output_topics[o], SCAN_BEGINNING};
     struct scan_options options = {.properties = &properties,
@@ -196,12 +225,13 @@ static int open_scan(struct audit_shard *w, const int64_t starts[INPUT_COUNT], s
     return scan_open(&options, &w->scan, e);
 }
 
-// What is published is never ahead of what is recorded: no message that the scan has found until now, when it is open, may
-// be numbered beyond what is recorded now.
+// What is published is never ahead of what is recorded: no message that the scan has found until
+// now, when it is open, may be numbered beyond what is recorded now.
 static int open_messages(struct audit_shard *w, int64_t base, struct error *e)
 {
     int64_t newest;
-    if (store_audit_sequence(w->other, w->shard, &newest, e) != STORE_OK) return -1;
+    if (store_audit_sequence(w->other, w->shard, &newest, e) != STORE_OK)
+        return -1;
     struct messages_options options = {.shard = w->shard,
                                        .group = w->deployment->group,
                                        .topics = (const char *const *)w->config->output_topics,
@@ -216,8 +246,8 @@ static int open_messages(struct audit_shard *w, int64_t base, struct error *e)
 }
 
 // Rows from before the first day are too many.
-static int open_rows(struct audit_shard *w, day_t first, day_t last, const int64_t starts[INPUT_COUNT], bool open,
-                     struct error *e)
+static int open_rows(struct audit_shard *w, day_t first, day_t last,
+                     const int64_t starts[INPUT_COUNT], bool open, struct error *e)
 {
     struct audit_range range = {.shard = w->shard,
                                 .account_id = w->report->account_id,
@@ -229,14 +259,16 @@ static int open_rows(struct audit_shard *w, day_t first, day_t last, const int64
         range.to[t] = open ? INT64_MAX : (int64_t)last + 1;
     }
     for (enum input i = 0; i < INPUT_COUNT; i++) {
-        range.from[AUDIT_CALL_REJECTS + i] = i == INPUT_CALLS ? fold_state(w->fold)->log[i].next : starts[i];
+        range.from[AUDIT_CALL_REJECTS + i] =
+            i == INPUT_CALLS ? fold_state(w->fold)->log[i].next : starts[i];
         range.to[AUDIT_CALL_REJECTS + i] = end ? end->cutoffs[i].to_offset : INT64_MAX;
     }
     range.from[AUDIT_CREDITS] = starts[INPUT_CREDITS];
     range.to[AUDIT_CREDITS] = range.to[AUDIT_CREDIT_REJECTS];
     range.from[AUDIT_STATUSES] = w->chain.sequence + 1;
     range.to[AUDIT_STATUSES] = end && end->closed ? end->sequence : INT64_MAX;
-    for (int t = 0; t < AUDIT_WINDOWED && begins; t++) range.from[t] = INT64_MIN;
+    for (int t = 0; t < AUDIT_WINDOWED && begins; t++)
+        range.from[t] = INT64_MIN;
     w->rows = audit_rows_open(w->store, &range, e);
     return w->rows ? 0 : -1;
 }
@@ -247,13 +279,17 @@ static struct window settled_window(const struct audit_shard *w, const struct au
 {
     struct window window = {.day = day->day, .closes = true};
     for (int i = 0; i < INPUT_COUNT; i++) {
-        const struct log_state *log = &fold_state(w->fold)->log[i], *committed = &w->snapshot.row.state.log[i];
+        const struct log_state *log = &fold_state(w->fold)->log[i],
+                               *committed = &w->snapshot.row.state.log[i];
         struct cutoff *cut = &window.cutoffs[i];
         *cut = day->cutoffs[i];
         // A row that was changed may say anything; the comparison of rows tells that it was.
-        if (cut->to_offset < log->next) cut->to_offset = log->next;
-        if (cut->to_offset > committed->next) cut->to_offset = committed->next;
-        if (cut->cut_by == CUT_NONE) cut->cut_by = CUT_CLOCK;
+        if (cut->to_offset < log->next)
+            cut->to_offset = log->next;
+        if (cut->to_offset > committed->next)
+            cut->to_offset = committed->next;
+        if (cut->cut_by == CUT_NONE)
+            cut->cut_by = CUT_CLOCK;
     }
     return window;
 }
@@ -261,36 +297,43 @@ static struct window settled_window(const struct audit_shard *w, const struct au
 static struct window open_window(const struct audit_shard *w)
 {
     struct window window = {.day = fold_state(w->fold)->day};
-    for (int i = 0; i < INPUT_COUNT; i++) window.cutoffs[i].to_offset = w->snapshot.row.state.log[i].next;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        window.cutoffs[i].to_offset = w->snapshot.row.state.log[i].next;
     return window;
 }
 
-static void tell_decision(struct audit_shard *w, const struct decision *decision, const char *field, const char *recorded,
-                          const char *folded)
+static void tell_decision(struct audit_shard *w, const struct decision *decision, const char *field,
+                          const char *recorded, const char *folded)
 {
     char key[TEXT_SIZE];
-    snprintf(key, sizeof key, "%" PRId32 "/%" PRId64 " %s", w->shard, decision->number, decision->content);
+    snprintf(key, sizeof key, "%" PRId32 "/%" PRId64 " %s", w->shard, decision->number,
+             decision->content);
     audit_shard_report(w, &(struct difference){.where = "decisions",
-                                      .key = key,
-                                      .day = fold_state(w->fold)->day,
-                                      .field = field,
-                                      .recorded = recorded,
-                                      .folded = folded});
+                                               .key = key,
+                                               .day = fold_state(w->fold)->day,
+                                               .field = field,
+                                               .recorded = recorded,
+                                               .folded = folded});
 }
 
-// What a decision is about must be there, and it must have been applied in its turn and within its day.
-static void check_decision(struct audit_shard *w, const struct audit_decision *d, const struct window *window)
+// What a decision is about must be there, and it must have been applied in its turn and within its
+// day.
+static void check_decision(struct audit_shard *w, const struct audit_decision *d,
+                           const struct window *window)
 {
     const struct decision *decision = &d->decision;
     int64_t before = fold_state(w->fold)->decisions;
     static const char *const positions[INPUT_COUNT] = {"calls_at", "purchases_at", "credits_at"};
     if (decision->kind != DECISION_PASS && d->reason == REJECT_NONE)
-        tell_decision(w, decision, "kafka_offset", decision_symbol(decision->kind), "no reject there");
+        tell_decision(w, decision, "kafka_offset", decision_symbol(decision->kind),
+                      "no reject there");
     if (decision->kind != DECISION_PASS && d->reason != REJECT_NONE && d->named != decision->number)
         tell_decision(w, decision, "number", "this decision", "a reject that names another one");
-    if (!d->asked) tell_decision(w, decision, "request", "another than was asked for", "that of its request");
+    if (!d->asked)
+        tell_decision(w, decision, "request", "another than was asked for", "that of its request");
     if (decision->number != before + 1)
-        tell_decision(w, decision, "number", "one that does not follow the one before", "the next one");
+        tell_decision(w, decision, "number", "one that does not follow the one before",
+                      "the next one");
     for (int i = 0; i < INPUT_COUNT; i++) {
         int64_t from = fold_state(w->fold)->log[i].from, to = window->cutoffs[i].to_offset;
         if (decision->at[i] < from || decision->at[i] > to)
@@ -302,20 +345,25 @@ static void apply_decisions(struct audit_shard *w, const struct window *window)
 {
     for (size_t i = 0; i < w->snapshot.decision_count; i++) {
         const struct audit_decision *d = &w->snapshot.decisions[i];
-        if (d->decision.day != window->day) continue;
+        if (d->decision.day != window->day)
+            continue;
         check_decision(w, d, window);
         fold_audit_decision(w->fold, &d->decision, d->reason);
     }
 }
 
-// How far the rows of a window reach. Its last sequence follows from what it emits, as every number is taken once.
-static void find_limits(const struct audit_shard *w, const struct window *window, int64_t to[AUDIT_WINDOWED])
+// How far the rows of a window reach. Its last sequence follows from what it emits, as every number
+// is taken once.
+static void find_limits(const struct audit_shard *w, const struct window *window,
+                        int64_t to[AUDIT_WINDOWED])
 {
-    for (int t = 0; t < AUDIT_WINDOWED; t++) to[t] = window->closes ? (int64_t)window->day + 1 : INT64_MAX;
+    for (int t = 0; t < AUDIT_WINDOWED; t++)
+        to[t] = window->closes ? (int64_t)window->day + 1 : INT64_MAX;
     for (enum input i = 0; i < INPUT_COUNT; i++)
         to[AUDIT_CALL_REJECTS + i] = window->closes ? window->cutoffs[i].to_offset : INT64_MAX;
     to[AUDIT_CREDITS] = to[AUDIT_CREDIT_REJECTS];
-    if (window->closes) to[AUDIT_STATUSES] = messages_base(w->messages) + (int64_t)messages_count(w->messages) + 1;
+    if (window->closes)
+        to[AUDIT_STATUSES] = messages_base(w->messages) + (int64_t)messages_count(w->messages) + 1;
 }
 
 static int load_verdicts(struct audit_shard *w, const struct window *window, struct error *e)
@@ -323,7 +371,8 @@ static int load_verdicts(struct audit_shard *w, const struct window *window, str
     int64_t to[AUDIT_WINDOWED] = {0};
     for (enum input i = 0; i < INPUT_COUNT; i++)
         to[AUDIT_CALL_REJECTS + i] = window->closes ? window->cutoffs[i].to_offset : INT64_MAX;
-    for (int t = AUDIT_CREDITS; t < AUDIT_WINDOWED; t++) to[t] = INT64_MIN;
+    for (int t = AUDIT_CREDITS; t < AUDIT_WINDOWED; t++)
+        to[t] = INT64_MIN;
     return audit_rows_load(w->rows, to, e) == STORE_OK ? 0 : -1;
 }
 
@@ -349,16 +398,19 @@ static int compare_window(struct audit_shard *w, const struct window *window, st
 {
     int64_t to[AUDIT_WINDOWED];
     find_limits(w, window, to);
-    if (audit_rows_load(w->rows, to, e) != STORE_OK) return -1;
+    if (audit_rows_load(w->rows, to, e) != STORE_OK)
+        return -1;
     audit_rows_compare(w->rows, window->day, take_difference, take_number, w);
     return messages_compare(w->messages, w->rows, window->day, e);
 }
 
 static int walk_window(struct audit_shard *w, const struct window *window, struct error *e)
 {
-    if (load_verdicts(w, window, e)) return -1;
+    if (load_verdicts(w, window, e))
+        return -1;
     apply_decisions(w, window);
-    if (audit_shard_logs(w, window, e) || (window->closes && settle(w, window, e))) return -1;
+    if (audit_shard_logs(w, window, e) || (window->closes && settle(w, window, e)))
+        return -1;
     return compare_window(w, window, e);
 }
 
@@ -374,30 +426,38 @@ static void compare_shard(struct audit_shard *w, bool whole)
         tell_number(w, "decisions", row->state.decisions,
                     w->snapshot.decisions[w->snapshot.decision_count - 1].decision.number);
     // Records of before the first day that is folded count as well.
-    if (whole) tell_number(w, "horizon", row->state.horizon, state->horizon);
+    if (whole)
+        tell_number(w, "horizon", row->state.horizon, state->horizon);
     if (strcmp(row->chain.previous_digest, w->chain.previous_digest) != 0)
-        tell_shard(w, DAY_NONE, "shards", "previous_digest", row->chain.previous_digest, w->chain.previous_digest);
+        tell_shard(w, DAY_NONE, "shards", "previous_digest", row->chain.previous_digest,
+                   w->chain.previous_digest);
 }
 
 static int compare_end(struct audit_shard *w, day_t first, day_t last, bool open, struct error *e)
 {
     struct audit_point then = {0};
-    if (!open) then = point_after(find_day(w, last), messages_base(w->messages));
-    if (audit_rows_state(w->rows, w->fold, open ? NULL : &then, take_difference, w, e) != STORE_OK) return -1;
-    if (open) compare_shard(w, first == w->deployment->policy.fixed.first_day);
-    if (open && messages_outbox_end(w->messages, w->rows, e)) return -1;
+    if (!open)
+        then = point_after(find_day(w, last), messages_base(w->messages));
+    if (audit_rows_state(w->rows, w->fold, open ? NULL : &then, take_difference, w, e) != STORE_OK)
+        return -1;
+    if (open)
+        compare_shard(w, first == w->deployment->policy.fixed.first_day);
+    if (open && messages_outbox_end(w->messages, w->rows, e))
+        return -1;
     return messages_end(w->messages, e);
 }
 
 // ---- a shard ----
 
-static int64_t offsets_to_read(const struct audit_shard *w, const int64_t starts[INPUT_COUNT], day_t last, bool open)
+static int64_t offsets_to_read(const struct audit_shard *w, const int64_t starts[INPUT_COUNT],
+                               day_t last, bool open)
 {
     const struct audit_day *end = open ? NULL : find_day(w, last);
     int64_t total = 0;
     for (int i = 0; i < INPUT_COUNT; i++)
         total += (end ? end->cutoffs[i].to_offset : w->snapshot.row.state.log[i].next) - starts[i];
-    for (size_t i = WALK_OUTPUTS; i < WALK_LOGS; i++) total += scan_last(w->scan, i) - scan_first(w->scan, i);
+    for (size_t i = WALK_OUTPUTS; i < WALK_LOGS; i++)
+        total += scan_last(w->scan, i) - scan_first(w->scan, i);
     return total;
 }
 
@@ -416,8 +476,10 @@ static int open_walk(struct audit_shard *w, day_t first, day_t last, bool open, 
 static int walk_days(struct audit_shard *w, day_t first, day_t last, bool open, struct error *e)
 {
     bool stop = false;
-    if (open_walk(w, first, last, open, e)) return -1;
-    int failed = first > w->deployment->policy.fixed.first_day ? audit_shard_replay(w, &stop, e) : 0;
+    if (open_walk(w, first, last, open, e))
+        return -1;
+    int failed =
+        first > w->deployment->policy.fixed.first_day ? audit_shard_replay(w, &stop, e) : 0;
     for (day_t day = first; day <= last && !failed && !stop; day++) {
         struct window window = settled_window(w, find_day(w, day));
         failed = walk_window(w, &window, e);
@@ -426,32 +488,41 @@ static int walk_days(struct audit_shard *w, day_t first, day_t last, bool open, 
         struct window window = open_window(w);
         failed = walk_window(w, &window, e);
     }
-    if (!failed && !stop) failed = compare_end(w, first, last, open, e);
+    if (!failed && !stop)
+        failed = compare_end(w, first, last, open, e);
     progress_end(&w->progress, scan_passed(w->scan));
     w->report->totals.rows += (int64_t)audit_rows_compared(w->rows);
     return failed;
 }
 
-// A shard that no process has taken yet has published nothing; rows of it are looked for with those of no shard at all.
+// A shard that no process has taken yet has published nothing; rows of it are looked for with those
+// of no shard at all.
 static int walk_unbegun(struct audit_shard *w, struct error *e)
 {
     static const int64_t starts[INPUT_COUNT] = {SCAN_BEGINNING, SCAN_BEGINNING, SCAN_BEGINNING};
     if (w->options->from != DAY_NONE || w->options->to != DAY_NONE)
-        return error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 " has not begun its first day yet", w->shard);
-    return open_scan(w, starts, e) || open_messages(w, 0, e) || messages_end(w->messages, e) ? -1 : 0;
+        return error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 " has not begun its first day yet",
+                         w->shard);
+    return open_scan(w, starts, e) || open_messages(w, 0, e) || messages_end(w->messages, e) ? -1
+                                                                                             : 0;
 }
 
 static int walk_shard(struct audit_shard *w, struct error *e)
 {
     bool recorded, open;
     day_t first, last;
-    if (store_audit_begin(w->store, w->shard, &w->snapshot, e) != STORE_OK) return -1;
+    if (store_audit_begin(w->store, w->shard, &w->snapshot, e) != STORE_OK)
+        return -1;
     // After the snapshot: parameters that came since begin on days that it has not opened.
-    if (store_load_deployment(w->other, w->deployment, &recorded, e) != STORE_OK) return -1;
+    if (store_load_deployment(w->other, w->deployment, &recorded, e) != STORE_OK)
+        return -1;
     w->report->totals.shards++;
-    if (!w->snapshot.found) return walk_unbegun(w, e);
-    if (choose_days(w, &first, &last, &open, e)) return -1;
-    if (!days_are_whole(w, first, last)) return 0;
+    if (!w->snapshot.found)
+        return walk_unbegun(w, e);
+    if (choose_days(w, &first, &last, &open, e))
+        return -1;
+    if (!days_are_whole(w, first, last))
+        return 0;
     return walk_days(w, first, last, open, e);
 }
 
@@ -481,10 +552,12 @@ static int open_stores(struct audit_shard *w, struct error *e)
     w->deployment = memory_grow(NULL, 1, sizeof *w->deployment);
     memset(w->deployment, 0, sizeof *w->deployment);
     if (store_open(config->dsn, &w->store, e) || store_open(config->dsn, &w->other, e) ||
-        store_check_version(w->other, e) || store_load_deployment(w->other, w->deployment, &recorded, e) != STORE_OK)
+        store_check_version(w->other, e) ||
+        store_load_deployment(w->other, w->deployment, &recorded, e) != STORE_OK)
         return -1;
     if (!recorded || w->deployment->policy.count == 0)
-        return error_set(e, ERROR_CONFIG, "nothing is recorded in the database yet: 'settled run' does that");
+        return error_set(e, ERROR_CONFIG,
+                         "nothing is recorded in the database yet: 'settled run' does that");
     shelf_clear(&w->deployment->policy.shelf);
     return 0;
 }
@@ -493,31 +566,46 @@ static int walk_shards(struct audit_shard *w, struct error *e)
 {
     struct fixed_parameters fixed = w->deployment->policy.fixed;
     struct slice account = w->report->account_id;
-    int32_t only = account.data ? partition_of(fixed.partitioner, account.data, account.size, fixed.partitions) : -1;
+    int32_t only =
+        account.data ? partition_of(fixed.partitioner, account.data, account.size, fixed.partitions)
+                     : -1;
     for (int32_t shard = 0; shard < fixed.partitions; shard++) {
-        if (only >= 0 && shard != only) continue;
+        if (only >= 0 && shard != only)
+            continue;
         w->shard = shard;
         int failed = walk_shard(w, e);
-        if (failed) error_context(e, "shard %" PRId32, shard);
+        if (failed)
+            error_context(e, "shard %" PRId32, shard);
         leave_shard(w);
-        if (failed) return -1;
+        if (failed)
+            return -1;
     }
-    if (only < 0) return store_audit_strays(w->other, fixed.partitions, take_difference, w, e) == STORE_OK ? 0 : -1;
-    if (w->report->totals.rows > 0 || w->report->totals.differences > 0) return 0;
-    return error_set(e, ERROR_UNAVAILABLE, "nothing is recorded of account %.*s in these days, nor should be",
+    if (only < 0)
+        return store_audit_strays(w->other, fixed.partitions, take_difference, w, e) == STORE_OK
+                   ? 0
+                   : -1;
+    if (w->report->totals.rows > 0 || w->report->totals.differences > 0)
+        return 0;
+    return error_set(e, ERROR_UNAVAILABLE,
+                     "nothing is recorded of account %.*s in these days, nor should be",
                      (int)account.size, account.data);
 }
 
-int audit(const struct config *config, const struct audit_options *options, struct report *report, struct error *e)
+int audit(const struct config *config, const struct audit_options *options, struct report *report,
+          struct error *e)
 {
     struct audit_shard w = {.config = config, .options = options, .report = report};
-    int failed = open_stores(&w, e) || schema_ids_find(config, w.schema_ids, e) || encoder_create(&w.encoder, e) ||
-                 replay_decoder_create(config, w.deployment->policy.fixed.timestamps, &w.decoder, e) || walk_shards(&w, e);
+    int failed =
+        open_stores(&w, e) || schema_ids_find(config, w.schema_ids, e) ||
+        encoder_create(&w.encoder, e) ||
+        replay_decoder_create(config, w.deployment->policy.fixed.timestamps, &w.decoder, e) ||
+        walk_shards(&w, e);
     replay_decoder_destroy(w.decoder);
     encoder_destroy(w.encoder);
     store_close(w.other);
     store_close(w.store);
-    if (w.deployment) shelf_clear(&w.deployment->policy.shelf);
+    if (w.deployment)
+        shelf_clear(&w.deployment->policy.shelf);
     free(w.deployment);
     return failed ? -1 : 0;
 }

@@ -1,10 +1,14 @@
-// The same fold again, in a process of its own: the topics are replayed from the recorded offsets with recorded cutoffs,
-// verdicts, decisions, parameters and writers' schemas, and every table and output topic is compared with what comes out
-// (all but `sequence`, which is the order of publication). Reads only, beside a running daemon.
+// The same fold again, in a process of its own: the topics are replayed from the recorded offsets
+// with recorded cutoffs, verdicts, decisions, parameters and writers' schemas, and every table and
+// output topic is compared with what comes out (all but `sequence`, which is the order of
+// publication). Reads only, beside a running daemon.
 //
-//   a shard, in one snapshot:  opening state ─► (day: rejects' rows ─► three logs ─► close ─► rows, messages) … ─► open day
-//                                                                                     ─► accounts, packages, logs, shard
-// audit.c walks shards and days, audit_logs.c the three logs of a day, io/store_audit*.c rows, audit_messages.c topics.
+//   a shard, in one snapshot:
+//     opening state ─► (day: rejects' rows ─► three logs ─► close ─► rows, messages) … ─► open day
+//                   ─► accounts, packages, logs, shard
+//
+// audit.c walks shards and days, audit_logs.c the three logs of a day, io/store_audit*.c rows,
+// audit_messages.c topics.
 #pragma once
 
 #include "consumer/audit/audit_report.h"
@@ -16,4 +20,5 @@ struct audit_options {
 };
 
 // Differences go to the report. -1 with *e: it could not look (to the end).
-int audit(const struct config *config, const struct audit_options *options, struct report *report, struct error *e);
+int audit(const struct config *config, const struct audit_options *options, struct report *report,
+          struct error *e);

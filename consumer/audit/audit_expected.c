@@ -19,16 +19,19 @@ struct expected_set {
 struct expected_set *expected_create(void)
 {
     struct expected_set *set = calloc(1, sizeof *set);
-    if (!set) return NULL;
+    if (!set)
+        return NULL;
     set->arena = arena_create();
-    if (set->arena) return set;
+    if (set->arena)
+        return set;
     free(set);
     return NULL;
 }
 
 void expected_destroy(struct expected_set *set)
 {
-    if (!set) return;
+    if (!set)
+        return;
     arena_destroy(set->arena);
     index_free(&set->index);
     free(set->list);
@@ -54,7 +57,8 @@ static uint64_t hash_of_row(const void *context, uint32_t id)
 
 static struct slice keep_bytes(struct expected_set *set, struct slice bytes)
 {
-    if (!bytes.data) return bytes;
+    if (!bytes.data)
+        return bytes;
     return (struct slice){arena_copy(set->arena, bytes.data, bytes.size), bytes.size};
 }
 
@@ -86,9 +90,11 @@ struct expected *expected_at(struct expected_set *set, size_t number)
 struct expected *expected_find(struct expected_set *set, enum output output, struct slice ce_id)
 {
     uint32_t id;
-    if (!ce_id.data) return NULL;
+    if (!ce_id.data)
+        return NULL;
     uint64_t hash = hash_id(output, ce_id.data, ce_id.size);
-    for (struct index_probe p = index_probe(&set->index, hash); (id = index_next(&p)) != INDEX_NONE;) {
+    for (struct index_probe p = index_probe(&set->index, hash);
+         (id = index_next(&p)) != INDEX_NONE;) {
         struct expected *x = &set->list[id];
         if (x->hash == hash && x->output == output && strlen(x->ce_id) == ce_id.size &&
             memcmp(x->ce_id, ce_id.data, ce_id.size) == 0)
@@ -105,12 +111,14 @@ size_t expected_memory(const struct expected_set *set)
 static int compare_numbers(const void *a, const void *b)
 {
     const struct expected *x = a, *y = b;
-    if (x->output != y->output) return x->output < y->output ? -1 : 1;
+    if (x->output != y->output)
+        return x->output < y->output ? -1 : 1;
     return (x->sequence > y->sequence) - (x->sequence < y->sequence);
 }
 
 void expected_sort(struct expected_set *set)
 {
     index_free(&set->index);
-    if (set->count > 1) qsort(set->list, set->count, sizeof *set->list, compare_numbers);
+    if (set->count > 1)
+        qsort(set->list, set->count, sizeof *set->list, compare_numbers);
 }

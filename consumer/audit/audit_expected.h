@@ -1,8 +1,8 @@
 // The rows that the inputs give, to be found again in the outbox and in the output topics.
 #pragma once
 
-#include "consumer/output/output_reader.h"
 #include "consumer/output/outbox.h"
+#include "consumer/output/output_reader.h"
 
 struct expected {
     enum output output;
@@ -28,7 +28,8 @@ void expected_empty(struct expected_set *set);
 void expected_add(struct expected_set *set, const struct expected *row);
 size_t expected_count(const struct expected_set *set);
 struct expected *expected_at(struct expected_set *set, size_t number); // valid until one is added
-struct expected *expected_find(struct expected_set *set, enum output output, struct slice ce_id); // NULL: none
+// NULL: none
+struct expected *expected_find(struct expected_set *set, enum output output, struct slice ce_id);
 size_t expected_memory(const struct expected_set *set); // bytes of what the rows point to
 // By output, then by number, for people; afterwards none is found.
 void expected_sort(struct expected_set *set);

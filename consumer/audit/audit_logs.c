@@ -1,4 +1,5 @@
-// The three logs of a day, one after the other: within a day nothing depends on how they interleave.
+// The three logs of a day, one after the other: within a day nothing depends on how they
+// interleave.
 #include "consumer/audit/audit_shard.h"
 
 #include <inttypes.h>
@@ -14,32 +15,37 @@ static const char *topic_of(const struct audit_shard *w, enum input input)
 
 // ---- one record ----
 
-static void tell_record(struct audit_shard *w, enum input input, const struct event *event, const char *field,
-                        const char *recorded, const char *folded)
+static void tell_record(struct audit_shard *w, enum input input, const struct event *event,
+                        const char *field, const char *recorded, const char *folded)
 {
     char key[TEXT_SIZE];
-    snprintf(key, sizeof key, "%s/%" PRId32 "/%" PRId64, topic_of(w, input), w->shard, event->offset);
+    snprintf(key, sizeof key, "%s/%" PRId32 "/%" PRId64, topic_of(w, input), w->shard,
+             event->offset);
     audit_shard_report(w, &(struct difference){.where = "record",
-                                      .key = key,
-                                      .account_id = event->key,
-                                      .day = fold_state(w->fold)->day,
-                                      .field = field,
-                                      .recorded = recorded,
-                                      .folded = folded});
+                                               .key = key,
+                                               .account_id = event->key,
+                                               .day = fold_state(w->fold)->day,
+                                               .field = field,
+                                               .recorded = recorded,
+                                               .folded = folded});
 }
 
 // Notes the first record that is due, at or past the day's end + grace.
-static int take_record(struct audit_shard *w, enum input input, const rd_kafka_message_t *message, int64_t *first_due,
-                       struct error *e)
+static int take_record(struct audit_shard *w, enum input input, const rd_kafka_message_t *message,
+                       int64_t *first_due, struct error *e)
 {
     const char *detail = "";
     struct audit_verdict verdict;
     struct event *event;
     enum reject_reason recorded = audit_rows_verdict(w->rows, input, message->offset, &detail);
-    if (replay_decoder_event(w->decoder, input, message, recorded == REJECT_UNKNOWN_SCHEMA, &event, e)) return -1;
-    if (fold_audit_record(w->fold, input, event, recorded, detail, &verdict, e)) return -1;
+    if (replay_decoder_event(w->decoder, input, message, recorded == REJECT_UNKNOWN_SCHEMA, &event,
+                             e))
+        return -1;
+    if (fold_audit_record(w->fold, input, event, recorded, detail, &verdict, e))
+        return -1;
     w->report->totals.records++;
-    if (verdict.beyond_due && *first_due < 0) *first_due = message->offset;
+    if (verdict.beyond_due && *first_due < 0)
+        *first_due = message->offset;
     // Other contradictions are rows of `rejects` that are too many, too few or otherwise.
     if (recorded != REJECT_NONE && verdict.reason == REJECT_NONE)
         tell_record(w, input, event, "verdict", reject_symbol(recorded),
@@ -58,20 +64,29 @@ static void check_cutoff(struct audit_shard *w, enum input input, const struct w
 {
     const struct cutoff *cut = &window->cutoffs[input];
     char key[TEXT_SIZE], to[32], due[48], day[DAY_TEXT_SIZE];
-    if (!window->closes || cut->cut_by == CUT_RELEASE) return;
-    snprintf(key, sizeof key, "%" PRId32 "/%s/%s", w->shard, calendar_format_day(window->day, day), topic_of(w, input));
+    if (!window->closes || cut->cut_by == CUT_RELEASE)
+        return;
+    snprintf(key, sizeof key, "%" PRId32 "/%s/%s", w->shard, calendar_format_day(window->day, day),
+             topic_of(w, input));
     snprintf(to, sizeof to, "%" PRId64, cut->to_offset);
-    struct difference d = {
-        .where = "day_cutoffs", .key = key, .day = window->day, .field = "to_offset", .recorded = to, .folded = due};
+    struct difference d = {.where = "day_cutoffs",
+                           .key = key,
+                           .day = window->day,
+                           .field = "to_offset",
+                           .recorded = to,
+                           .folded = due};
     if (first_due >= 0 && first_due < cut->to_offset) {
         snprintf(due, sizeof due, "%" PRId64, first_due);
         audit_shard_report(w, &d);
     }
-    if (cut->cut_by != CUT_RECORD) return;
-    bool cuts = first_beyond && first_beyond->offset == cut->to_offset &&
-                fold_judged_at(w->fold, input, first_beyond->offset, rd_kafka_message_timestamp(first_beyond, NULL)) >=
-                    fold_due_at(w->fold);
-    if (cuts) return;
+    if (cut->cut_by != CUT_RECORD)
+        return;
+    bool cuts =
+        first_beyond && first_beyond->offset == cut->to_offset &&
+        fold_judged_at(w->fold, input, first_beyond->offset,
+                       rd_kafka_message_timestamp(first_beyond, NULL)) >= fold_due_at(w->fold);
+    if (cuts)
+        return;
     snprintf(due, sizeof due, "no record there that ends the day");
     audit_shard_report(w, &d);
 }
@@ -81,22 +96,29 @@ static void check_cutoff(struct audit_shard *w, enum input input, const struct w
 static int ends_early(const struct audit_shard *w, enum input input, int64_t to, struct error *e)
 {
     return error_set(e, ERROR_CONFIG,
-                     "%s/%" PRId32 ": the log ends at offset %" PRId64 ", but records up to %" PRId64
-                     " were judged: the topic was deleted and made again, or the cluster lost data; see the runbook",
+                     "%s/%" PRId32 ": the log ends at offset %" PRId64
+                     ", but records up to %" PRId64
+                     " were judged: the topic was deleted and made again, or the cluster lost "
+                     "data; see the runbook",
                      topic_of(w, input), w->shard, scan_end(w->scan, input), to);
 }
 
-static int walk_log(struct audit_shard *w, enum input input, const struct window *window, struct error *e)
+static int walk_log(struct audit_shard *w, enum input input, const struct window *window,
+                    struct error *e)
 {
     const struct cutoff *cut = &window->cutoffs[input];
     const rd_kafka_message_t *message = NULL;
     int64_t first_due = -1;
     for (;;) {
-        if (scan_look(w->scan, input, 0, &message, e)) return -1;
-        if (!message && scan_end(w->scan, input) < cut->to_offset) return ends_early(w, input, cut->to_offset, e);
-        if (!message || message->offset >= cut->to_offset) break;
+        if (scan_look(w->scan, input, 0, &message, e))
+            return -1;
+        if (!message && scan_end(w->scan, input) < cut->to_offset)
+            return ends_early(w, input, cut->to_offset, e);
+        if (!message || message->offset >= cut->to_offset)
+            break;
         bool ours = message->offset >= fold_state(w->fold)->log[input].next;
-        if (ours && take_record(w, input, message, &first_due, e)) return -1;
+        if (ours && take_record(w, input, message, &first_due, e))
+            return -1;
         scan_take(w->scan, input);
     }
     check_cutoff(w, input, window, message, first_due);
@@ -107,33 +129,39 @@ static int walk_log(struct audit_shard *w, enum input input, const struct window
 int audit_shard_logs(struct audit_shard *w, const struct window *window, struct error *e)
 {
     for (enum input i = 0; i < INPUT_COUNT; i++)
-        if (walk_log(w, i, window, e)) return -1;
+        if (walk_log(w, i, window, e))
+            return -1;
     return audit_shard_flush(w, e);
 }
 
 // ---- up to the opening ----
 
 // Rows and records contradict each other: nothing behind can be folded.
-static void tell_replay(struct audit_shard *w, int64_t offset, struct slice account_id, const char *why)
+static void tell_replay(struct audit_shard *w, int64_t offset, struct slice account_id,
+                        const char *why)
 {
     char key[TEXT_SIZE];
-    snprintf(key, sizeof key, "%s/%" PRId32 "/%" PRId64, topic_of(w, INPUT_CALLS), w->shard, offset);
+    snprintf(key, sizeof key, "%s/%" PRId32 "/%" PRId64, topic_of(w, INPUT_CALLS), w->shard,
+             offset);
     audit_shard_report(w, &(struct difference){.where = "record",
-                                      .key = key,
-                                      .account_id = account_id,
-                                      .day = fold_state(w->fold)->day,
-                                      .field = "verdict",
-                                      .recorded = "otherwise",
-                                      .folded = why,
-                                      .halts = true});
+                                               .key = key,
+                                               .account_id = account_id,
+                                               .day = fold_state(w->fold)->day,
+                                               .field = "verdict",
+                                               .recorded = "otherwise",
+                                               .folded = why,
+                                               .halts = true});
 }
 
-static int replay_one(struct audit_shard *w, const rd_kafka_message_t *message, bool *done, bool *stop, struct error *e)
+static int replay_one(struct audit_shard *w, const rd_kafka_message_t *message, bool *done,
+                      bool *stop, struct error *e)
 {
     struct event *event;
     struct error why;
-    if (replay_decoder_event(w->decoder, INPUT_CALLS, message, false, &event, e)) return -1;
-    if (fold_replay(w->fold, event, 1, done, &why) == 0) return 0;
+    if (replay_decoder_event(w->decoder, INPUT_CALLS, message, false, &event, e))
+        return -1;
+    if (fold_replay(w->fold, event, 1, done, &why) == 0)
+        return 0;
     tell_replay(w, message->offset, event->key, why.text);
     *stop = true;
     return 0;
@@ -146,15 +174,19 @@ int audit_shard_replay(struct audit_shard *w, bool *stop, struct error *e)
     bool done = false;
     struct error why;
     while (!done && !*stop) {
-        if (scan_look(w->scan, INPUT_CALLS, 0, &message, e)) return -1;
-        if (!message && scan_end(w->scan, INPUT_CALLS) < to) return ends_early(w, INPUT_CALLS, to, e);
+        if (scan_look(w->scan, INPUT_CALLS, 0, &message, e))
+            return -1;
+        if (!message && scan_end(w->scan, INPUT_CALLS) < to)
+            return ends_early(w, INPUT_CALLS, to, e);
         if (!message || message->offset >= to) {
-            if (fold_replay_reached(w->fold, to, &done, &why) == 0) continue;
+            if (fold_replay_reached(w->fold, to, &done, &why) == 0)
+                continue;
             tell_replay(w, to, (struct slice){0}, why.text);
             *stop = true;
             return 0;
         }
-        if (replay_one(w, message, &done, stop, e)) return -1;
+        if (replay_one(w, message, &done, stop, e))
+            return -1;
         scan_take(w->scan, INPUT_CALLS);
     }
     return 0;
@@ -168,7 +200,8 @@ int audit_shard_flush(struct audit_shard *w, struct error *e)
     const char *const topics[INPUT_COUNT] = {topic_of(w, 0), topic_of(w, 1), topic_of(w, 2)};
     struct encode_context cx = encode_context_of(fold_policy(w->fold), step, w->shard, topics);
     struct chain before = w->chain;
-    if (outbox_build(&w->outbox, w->encoder, &cx, w->fold, &before, e)) return -1;
+    if (outbox_build(&w->outbox, w->encoder, &cx, w->fold, &before, e))
+        return -1;
     audit_rows_expect(w->rows, w->fold, &before, &w->outbox, messages_count(w->messages));
     messages_expect(w->messages, &w->outbox);
     w->chain = w->outbox.after;

@@ -14,9 +14,10 @@ static int open_topics(struct messages *m, struct error *e)
 {
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         m->topics[o].order = order_create();
-        if (!m->topics[o].order) return error_set(e, ERROR_RESTART, "memory is short");
-        m->topics[o].publication =
-            publications_add(&m->options.report->publications, m->options.topics[o], m->options.shard);
+        if (!m->topics[o].order)
+            return error_set(e, ERROR_RESTART, "memory is short");
+        m->topics[o].publication = publications_add(&m->options.report->publications,
+                                                    m->options.topics[o], m->options.shard);
     }
     return 0;
 }
@@ -24,9 +25,12 @@ static int open_topics(struct messages *m, struct error *e)
 int messages_create(const struct messages_options *options, struct messages **out, struct error *e)
 {
     struct messages *m = calloc(1, sizeof *m);
-    if (!m) return error_set(e, ERROR_RESTART, "memory is short");
-    struct scales_options scales = {
-        .shard = options->shard, .group = options->group, .schema_ids = options->schema_ids, .report = options->report};
+    if (!m)
+        return error_set(e, ERROR_RESTART, "memory is short");
+    struct scales_options scales = {.shard = options->shard,
+                                    .group = options->group,
+                                    .schema_ids = options->schema_ids,
+                                    .report = options->report};
     m->options = *options;
     m->base = options->base;
     m->day = DAY_NONE;
@@ -43,7 +47,8 @@ int messages_create(const struct messages_options *options, struct messages **ou
 
 void messages_destroy(struct messages *m)
 {
-    if (!m) return;
+    if (!m)
+        return;
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         records_release(&m->topics[o]);
         order_destroy(m->topics[o].order);
@@ -98,19 +103,23 @@ struct expected *messages_find(struct messages *m, enum output output, struct sl
 
 void messages_take_number(struct messages *m, int64_t sequence, uint32_t who)
 {
-    if (sequence <= m->base || sequence > m->base + (int64_t)expected_count(m->window)) return;
+    if (sequence <= m->base || sequence > m->base + (int64_t)expected_count(m->window))
+        return;
     uint32_t *number = &m->numbers[sequence - m->base - 1];
-    if (*number == NUMBER_FREE || *number == NUMBER_TAKEN) *number = who;
+    if (*number == NUMBER_FREE || *number == NUMBER_TAKEN)
+        *number = who;
 }
 
 // ---- outbox ----
 
-static void check_chain(struct messages *m, const struct weighed *w, const struct outbox_row *row, const char *key)
+static void check_chain(struct messages *m, const struct weighed *w, const struct outbox_row *row,
+                        const char *key)
 {
     static const uint8_t zeros[32];
     uint8_t hash[32];
     char text[64];
-    bool first = row->sequence == 1, follows = m->outbox_last > 0 && row->sequence == m->outbox_last + 1;
+    bool first = row->sequence == 1,
+         follows = m->outbox_last > 0 && row->sequence == m->outbox_last + 1;
     if (m->outbox_last > 0 && !follows) {
         snprintf(text, sizeof text, "%" PRId64 " after %" PRId64, row->sequence, m->outbox_last);
         scales_tell(m->scales, w, key, "sequence", text, "each one");
@@ -135,7 +144,8 @@ static struct weighed weighed_row(const struct messages *m, const struct outbox_
                             .ce_id = {row->ce_id, strlen(row->ce_id)}};
 }
 
-static void weigh_outbox_row(struct messages *m, struct weighed *w, const struct outbox_row *row, const char *key)
+static void weigh_outbox_row(struct messages *m, struct weighed *w, const struct outbox_row *row,
+                             const char *key)
 {
     struct expected *x = expected_find(m->window, w->output, w->ce_id);
     if (!x) {
@@ -147,7 +157,8 @@ static void weigh_outbox_row(struct messages *m, struct weighed *w, const struct
     messages_take_number(m, w->number.sequence, NUMBER_TAKEN);
     x->queued = true;
     x->sequence = row->sequence; // what is to be published rules, not the row that tells of it
-    if (x->ce_time == row->ce_time) return;
+    if (x->ce_time == row->ce_time)
+        return;
     char a[INSTANT_TEXT_SIZE], b[INSTANT_TEXT_SIZE];
     scales_tell(m->scales, w, key, "ce_time_ms", calendar_format_instant(row->ce_time, 0, a),
                 calendar_format_instant(x->ce_time, 0, b));
@@ -191,7 +202,8 @@ int messages_outbox_end(struct messages *m, struct audit_rows *rows, struct erro
     m->day = DAY_NONE;
     // The last row is always kept.
     bool looked = chain->sequence > m->options.base, kept = m->outbox_last == chain->sequence;
-    if (looked && !kept) scales_tell(m->scales, &w, key, NULL, NULL, "a row");
+    if (looked && !kept)
+        scales_tell(m->scales, &w, key, NULL, NULL, "a row");
     if (looked && kept && memcmp(m->outbox_hash, chain->hash, sizeof chain->hash) != 0)
         scales_tell(m->scales, &w, key, "hash", "another", "that of the shard's row");
     int64_t last = chain->sequence > m->base ? chain->sequence : m->base;
@@ -213,7 +225,8 @@ static struct order_absence absence_of(const struct messages *m, const struct ex
 }
 
 // What says that its turn is over, and where the row still is.
-static void describe_lost(const struct messages *m, const struct expected *x, char *out, size_t size)
+static void describe_lost(const struct messages *m, const struct expected *x, char *out,
+                          size_t size)
 {
     const struct messages_topic *topic = &m->topics[x->output];
     int64_t mark = m->options.snapshot->row.relayed;
@@ -255,17 +268,20 @@ static void tell_absent(struct messages *m, const struct expected *x)
     if (!order_is_pending(&absence))
         tell_lost(m, x);
     else
-        report_pending(m->options.report, m->topics[x->output].publication, scales_account(x->output, x->key));
+        report_pending(m->options.report, m->topics[x->output].publication,
+                       scales_account(x->output, x->key));
 }
 
 static int refuse_log(const struct messages *m, const struct expected *x, struct error *e)
 {
     char day[DAY_TEXT_SIZE];
-    return error_set(e, ERROR_CONFIG,
-                     "%s/%" PRId32 " begins at offset %" PRId64
-                     " now, behind messages of %s: retention has passed them; begin with a later day (--from)",
-                     m->options.topics[x->output], m->options.shard,
-                     scan_first(m->options.scan, m->options.first_log + x->output), calendar_format_day(m->day, day));
+    return error_set(
+        e, ERROR_CONFIG,
+        "%s/%" PRId32 " begins at offset %" PRId64
+        " now, behind messages of %s: retention has passed them; begin with a later day (--from)",
+        m->options.topics[x->output], m->options.shard,
+        scan_first(m->options.scan, m->options.first_log + x->output),
+        calendar_format_day(m->day, day));
 }
 
 // Where too many are missing to be held in memory, what is known until then decides.
@@ -275,7 +291,8 @@ static int carry(struct messages *m, const struct expected *x, struct error *e)
     struct order_absence absence = absence_of(m, x);
     bool before = topic->first == 0 || (x->sequence != 0 && x->sequence < topic->first);
     bool cut = scan_first(m->options.scan, m->options.first_log + x->output) > 0;
-    if (before && cut && !order_is_pending(&absence)) return refuse_log(m, x, e);
+    if (before && cut && !order_is_pending(&absence))
+        return refuse_log(m, x, e);
     if (expected_memory(m->carried) < CARRIED_BYTES_MAX) {
         expected_add(m->carried, x);
         return 0;
@@ -292,7 +309,8 @@ static void tell_gaps(struct messages *m)
     struct weighed w = {.where = "outbox", .day = m->day};
     for (size_t i = 0; i < expected_count(m->window); i++) {
         char key[24];
-        if (m->numbers[i] != NUMBER_FREE) continue;
+        if (m->numbers[i] != NUMBER_FREE)
+            continue;
         snprintf(key, sizeof key, "%" PRId64, m->base + (int64_t)i + 1);
         scales_tell(m->scales, &w, key, "sequence", NULL, "one message of each");
     }
@@ -303,11 +321,13 @@ static void begin_window(struct messages *m, day_t day)
     size_t count = expected_count(m->window);
     m->day = day;
     m->numbers = calloc(count + 1, sizeof *m->numbers);
-    if (!m->numbers) abort();
+    if (!m->numbers)
+        abort();
     for (size_t i = 0; i < count; i++) {
         struct expected *x = expected_at(m->window, i);
         x->day = day;
-        if (x->sequence != 0) messages_take_number(m, x->sequence, (uint32_t)i + 1);
+        if (x->sequence != 0)
+            messages_take_number(m, x->sequence, (uint32_t)i + 1);
     }
 }
 
@@ -324,13 +344,17 @@ int messages_compare(struct messages *m, struct audit_rows *rows, day_t day, str
     size_t count = expected_count(m->window);
     int64_t limit = m->base + (int64_t)count;
     begin_window(m, day);
-    int failed = audit_rows_outbox(rows, m->base, limit, take_outbox_row, m, e) == STORE_OK ? 0 : -1;
-    for (enum output o = 0; o < OUTPUT_COUNT && !failed; o++) failed = records_read(m, o, limit, e);
+    int failed =
+        audit_rows_outbox(rows, m->base, limit, take_outbox_row, m, e) == STORE_OK ? 0 : -1;
+    for (enum output o = 0; o < OUTPUT_COUNT && !failed; o++)
+        failed = records_read(m, o, limit, e);
     for (size_t i = 0; i < count && !failed; i++) {
         const struct expected *x = expected_at(m->window, i);
-        if (x->offset < 0) failed = carry(m, x, e);
+        if (x->offset < 0)
+            failed = carry(m, x, e);
     }
-    if (!failed) tell_gaps(m);
+    if (!failed)
+        tell_gaps(m);
     end_window(m);
     return failed;
 }
@@ -341,11 +365,13 @@ int messages_end(struct messages *m, struct error *e)
 {
     m->day = DAY_NONE;
     for (enum output o = 0; o < OUTPUT_COUNT; o++)
-        if (records_read(m, o, INT64_MAX, e)) return -1;
+        if (records_read(m, o, INT64_MAX, e))
+            return -1;
     expected_sort(m->carried);
     for (size_t i = 0; i < expected_count(m->carried); i++) {
         const struct expected *x = expected_at(m->carried, i);
-        if (x->offset < 0) tell_absent(m, x);
+        if (x->offset < 0)
+            tell_absent(m, x);
     }
     for (int o = 0; o < OUTPUT_COUNT; o++)
         m->options.report->publications.list[m->topics[o].publication].complete = true;

@@ -1,6 +1,7 @@
-// The rows that a shard must have published, against what its output topics hold and its outbox still keeps. Window after
-// window, as the rows of the tables: what a window expects is in memory, the topics are streamed. A row that is not found
-// in its turn is carried on to the end of its topic, for it may stand further back; only there it is pending or lost.
+// The rows that a shard must have published, against what its output topics hold and its outbox
+// still keeps. Window after window, as the rows of the tables: what a window expects is in memory,
+// the topics are streamed. A row that is not found in its turn is carried on to the end of its
+// topic, for it may stand further back; only there it is pending or lost.
 #pragma once
 
 #include "consumer/audit/audit_report.h"
@@ -17,7 +18,8 @@ struct messages_options {
     struct scan *scan;
     size_t first_log; // of the scan: the outputs, in their order
     int64_t base; // the sequence before the first window; what is at or below it is not compared
-    int64_t newest; // the shard's sequence, read after the scan was opened: nothing that it read is numbered higher
+    // the shard's sequence, read after the scan was opened: nothing that it read is numbered higher
+    int64_t newest;
     struct report *report;
 };
 
@@ -29,12 +31,15 @@ size_t messages_count(const struct messages *messages);
 void messages_expect(struct messages *messages, const struct outbox *outbox);
 // The sequence that the table tells of an expected message.
 void messages_number(struct messages *messages, size_t message, int64_t sequence);
-// Reads on, to the last message of the window, and ends the window. The rows are those of the snapshot. ERROR_CONFIG: a
-// topic does not reach back to a message any more.
-int messages_compare(struct messages *messages, struct audit_rows *rows, day_t day, struct error *e);
+// Reads on, to the last message of the window, and ends the window. The rows are those of the
+// snapshot. ERROR_CONFIG: a topic does not reach back to a message any more.
+int messages_compare(struct messages *messages, struct audit_rows *rows, day_t day,
+                     struct error *e);
 int64_t messages_base(const struct messages *messages); // the sequence up to which was compared
 
-// After the last window, when it was up to the snapshot's own sequence: the outbox ends as the shard's row has it.
+// After the last window, when it was up to the snapshot's own sequence: the outbox ends as the
+// shard's row has it.
 int messages_outbox_end(struct messages *messages, struct audit_rows *rows, struct error *e);
-// After the last window: reads the topics to their ends, and tells what is pending and what is lost.
+// After the last window: reads the topics to their ends, and tells what is pending and what is
+// lost.
 int messages_end(struct messages *messages, struct error *e);

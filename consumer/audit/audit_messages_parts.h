@@ -1,13 +1,13 @@
-// What the two files of the comparison of messages share: audit_records.c has the records of the topics, audit_messages.c
-// the rest.
+// What the two files of the comparison of messages share: audit_records.c has the records of the
+// topics, audit_messages.c the rest.
 #pragma once
 
 #include "consumer/audit/audit_messages.h"
 #include "consumer/audit/audit_order.h"
 #include "consumer/audit/audit_weigh.h"
 
-// A record that stands before its turn: its number is beyond the window, but that of the record behind it is not. Kept
-// until the window of its number tells whether it is a row.
+// A record that stands before its turn: its number is beyond the window, but that of the record
+// behind it is not. Kept until the window of its number tells whether it is a row.
 struct early_record {
     rd_kafka_message_t *message;
     int64_t sequence;

@@ -29,7 +29,8 @@ struct order *order_create(void)
 
 void order_destroy(struct order *order)
 {
-    if (!order) return;
+    if (!order)
+        return;
     index_free(&order->index);
     free(order->chunks);
     free(order);
@@ -49,15 +50,19 @@ static struct order_chunk *find_chunk(const struct order *order, int64_t number)
 {
     uint32_t id;
     // Nearly always the one that was added last.
-    if (order->count > 0 && order->chunks[order->count - 1].number == number) return &order->chunks[order->count - 1];
-    for (struct index_probe p = index_probe(&order->index, hash_number(number)); (id = index_next(&p)) != INDEX_NONE;)
-        if (order->chunks[id].number == number) return &order->chunks[id];
+    if (order->count > 0 && order->chunks[order->count - 1].number == number)
+        return &order->chunks[order->count - 1];
+    for (struct index_probe p = index_probe(&order->index, hash_number(number));
+         (id = index_next(&p)) != INDEX_NONE;)
+        if (order->chunks[id].number == number)
+            return &order->chunks[id];
     return NULL;
 }
 
 static struct order_chunk *add_chunk(struct order *order, int64_t number)
 {
-    order->chunks = memory_reserve(order->chunks, order->count, &order->capacity, sizeof *order->chunks);
+    order->chunks =
+        memory_reserve(order->chunks, order->count, &order->capacity, sizeof *order->chunks);
     order->chunks[order->count] = (struct order_chunk){.number = number};
     index_reserve(&order->index, 1, hash_of_chunk, order);
     index_insert(&order->index, hash_number(number), (uint32_t)order->count);
@@ -67,7 +72,8 @@ static struct order_chunk *add_chunk(struct order *order, int64_t number)
 enum order_turn order_turn(const struct order *order, int64_t sequence)
 {
     assert(sequence > 0);
-    if (sequence > order->highest) return ORDER_IN_TURN;
+    if (sequence > order->highest)
+        return ORDER_IN_TURN;
     const struct order_chunk *chunk = find_chunk(order, sequence / CHUNK_ROWS);
     int64_t bit = sequence % CHUNK_ROWS;
     bool taken = chunk && chunk->rows[bit / WORD_BITS] >> (bit % WORD_BITS) & 1;
@@ -78,13 +84,16 @@ void order_take(struct order *order, int64_t sequence, int64_t offset)
 {
     assert(sequence > 0);
     struct order_chunk *chunk = find_chunk(order, sequence / CHUNK_ROWS);
-    if (!chunk) chunk = add_chunk(order, sequence / CHUNK_ROWS);
+    if (!chunk)
+        chunk = add_chunk(order, sequence / CHUNK_ROWS);
     int64_t bit = sequence % CHUNK_ROWS;
     uint64_t *rows = &chunk->rows[bit / WORD_BITS];
     int64_t *lowest = &chunk->offsets[bit / WORD_BITS];
-    if (*rows == 0 || offset < *lowest) *lowest = offset;
+    if (*rows == 0 || offset < *lowest)
+        *lowest = offset;
     *rows |= UINT64_C(1) << (bit % WORD_BITS);
-    if (sequence <= order->highest) return;
+    if (sequence <= order->highest)
+        return;
     order->highest = sequence;
     order->highest_offset = offset;
 }

@@ -1,5 +1,6 @@
-// Which rows of a shard one partition of an output topic has shown so far, and whether each came in its turn. Pure: an
-// audit feeds it what it reads. It keeps two bits a row, whatever numbers foreign records claim.
+// Which rows of a shard one partition of an output topic has shown so far, and whether each came in
+// its turn. Pure: an audit feeds it what it reads. It keeps two bits a row, whatever numbers
+// foreign records claim.
 #pragma once
 
 #include <stdbool.h>
@@ -30,10 +31,12 @@ int64_t order_highest_offset(const struct order *order);
 struct order_absence {
     bool queued; // the outbox has it
     bool behind; // a later row stands in its topic
-    bool passed; // PostgreSQL, or another of the shard's topics, says that more than this row is published
-    bool goes_on; // the topic goes on behind what could be read: a transaction's end is not known there yet
+    // PostgreSQL, or another of the shard's topics, says that more than this row is published
+    bool passed;
+    // the topic goes on behind what could be read: a transaction's end is not known there yet
+    bool goes_on;
 };
 
-// Rows go out in the order of their numbers, in transactions that end on all topics at once. So a row is still to come
-// only where nothing says that its turn is over; else it is lost.
+// Rows go out in the order of their numbers, in transactions that end on all topics at once. So a
+// row is still to come only where nothing says that its turn is over; else it is lost.
 bool order_is_pending(const struct order_absence *absence);

@@ -1,8 +1,8 @@
 #include "consumer/audit/audit_publication.h"
 
+#include "consumer/base/format.h"
 #include "consumer/base/memory.h"
 #include "consumer/base/text.h"
-#include "consumer/base/format.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -16,16 +16,20 @@ static const struct {
     const char *symbol, *column, *title, *meaning;
 } kinds[PUBLICATION_KINDS] = {
     {"lost", "lost", "LOST:",
-     "recorded in PostgreSQL or given by the inputs, and not in the topic, though its turn to be published is over: "
+     "recorded in PostgreSQL or given by the inputs, and not in the topic, though its turn to be "
+     "published is over: "
      "subscribers never got it"},
-    {"repeated", "repeated",
-     "REPEATED:", "the row stands in its topic more than once: who does not know records by ce_id counts it again"},
+    {"repeated", "repeated", "REPEATED:",
+     "the row stands in its topic more than once: who does not know records by ce_id counts it "
+     "again"},
     {"out_of_order", "out of order", "OUT OF ORDER:",
-     "the row stands on the wrong side of another row of its topic: who keeps the last record of an account may keep "
+     "the row stands on the wrong side of another row of its topic: who keeps the last record of "
+     "an account may keep "
      "an "
      "old one"},
     {"foreign", "foreign", "FOREIGN:",
-     "settled did not write this record there: another program writes to the topic, or the topic or the database was "
+     "settled did not write this record there: another program writes to the topic, or the topic "
+     "or the database was "
      "changed"},
 };
 
@@ -37,10 +41,13 @@ const char *publication_symbol(enum publication_kind kind)
 
 // ---- words ----
 
-const char *publication_where(const struct publication_anomaly *anomaly, char out[PUBLICATION_TEXT_SIZE])
+const char *publication_where(const struct publication_anomaly *anomaly,
+                              char out[PUBLICATION_TEXT_SIZE])
 {
-    int size = snprintf(out, PUBLICATION_TEXT_SIZE, "%s/%" PRId32, anomaly->topic, anomaly->partition);
-    if (anomaly->offset >= 0) snprintf(out + size, PUBLICATION_TEXT_SIZE - (size_t)size, "@%" PRId64, anomaly->offset);
+    int size =
+        snprintf(out, PUBLICATION_TEXT_SIZE, "%s/%" PRId32, anomaly->topic, anomaly->partition);
+    if (anomaly->offset >= 0)
+        snprintf(out + size, PUBLICATION_TEXT_SIZE - (size_t)size, "@%" PRId64, anomaly->offset);
     return out;
 }
 
@@ -55,16 +62,21 @@ static void name_number(const struct publication_anomaly *anomaly, char *out, si
 }
 
 // "row 17 of shard 0, account ACCOUNT, day DAY, id CE_ID"; returns out.
-static const char *publication_row(const struct publication_anomaly *anomaly, char out[PUBLICATION_TEXT_SIZE])
+static const char *publication_row(const struct publication_anomaly *anomaly,
+                                   char out[PUBLICATION_TEXT_SIZE])
 {
     char number[64], account[NAME_SIZE], id[NAME_SIZE], day[DAY_TEXT_SIZE];
-    bool has_account = anomaly->account_id.data, has_id = anomaly->ce_id.data, has_day = anomaly->day != DAY_NONE;
+    bool has_account = anomaly->account_id.data, has_id = anomaly->ce_id.data,
+         has_day = anomaly->day != DAY_NONE;
     name_number(anomaly, number, sizeof number);
-    // Accounts and ids have 128 bytes at most where settled wrote them, so that what is cut is a foreign record's.
-    snprintf(out, PUBLICATION_TEXT_SIZE, "%s, %s%s, %s%s%s%s", number, has_account ? "account " : "of no account",
+    // Accounts and ids have 128 bytes at most where settled wrote them, so that what is cut is a
+    // foreign record's.
+    snprintf(out, PUBLICATION_TEXT_SIZE, "%s, %s%s, %s%s%s%s", number,
+             has_account ? "account " : "of no account",
              has_account ? text_show(anomaly->account_id, account, sizeof account) : "",
-             has_id ? "id " : "without an id", has_id ? text_show(anomaly->ce_id, id, sizeof id) : "",
-             has_day ? ", day " : "", has_day ? calendar_format_day(anomaly->day, day) : "");
+             has_id ? "id " : "without an id",
+             has_id ? text_show(anomaly->ce_id, id, sizeof id) : "", has_day ? ", day " : "",
+             has_day ? calendar_format_day(anomaly->day, day) : "");
     return out;
 }
 
@@ -80,7 +92,8 @@ static void example_release(struct publication_example *example)
 void publications_release(struct publications *p)
 {
     for (int kind = 0; kind < PUBLICATION_KINDS; kind++)
-        for (int i = 0; i < PUBLICATION_EXAMPLES; i++) example_release(&p->examples[kind][i]);
+        for (int i = 0; i < PUBLICATION_EXAMPLES; i++)
+            example_release(&p->examples[kind][i]);
     free(p->list);
     *p = (struct publications){0};
 }
@@ -95,17 +108,20 @@ size_t publications_add(struct publications *p, const char *topic, int32_t shard
 static char *keep_words(const char *text)
 {
     char *copy = strdup(text);
-    if (!copy) abort();
+    if (!copy)
+        abort();
     return copy;
 }
 
-void publications_count(struct publications *p, size_t number, const struct publication_anomaly *anomaly)
+void publications_count(struct publications *p, size_t number,
+                        const struct publication_anomaly *anomaly)
 {
     assert(number < p->count && anomaly->kind < PUBLICATION_KINDS);
     char text[PUBLICATION_TEXT_SIZE];
     p->list[number].found[anomaly->kind]++;
     int64_t before = p->found[anomaly->kind]++;
-    if (before >= PUBLICATION_EXAMPLES) return;
+    if (before >= PUBLICATION_EXAMPLES)
+        return;
     struct publication_example *example = &p->examples[anomaly->kind][before];
     example->where = keep_words(publication_where(anomaly, text));
     example->row = keep_words(publication_row(anomaly, text));
@@ -116,7 +132,8 @@ void publications_count(struct publications *p, size_t number, const struct publ
 
 static const char *publication_result(const struct publication *topic, int64_t wrong)
 {
-    if (!topic->complete) return "not read to the end";
+    if (!topic->complete)
+        return "not read to the end";
     return wrong > 0 ? "not as it must be" : "each row once, in order";
 }
 
@@ -124,7 +141,8 @@ static void print_publication(const struct publication *topic)
 {
     char number[NUMBER_SIZE];
     int64_t wrong = 0;
-    printf("%s/%" PRId32 ": %s published, ", topic->topic, topic->shard, format_count(topic->published, number));
+    printf("%s/%" PRId32 ": %s published, ", topic->topic, topic->shard,
+           format_count(topic->published, number));
     printf("%s pending", format_count(topic->pending, number));
     for (int kind = 0; kind < PUBLICATION_KINDS; kind++) {
         printf(", %s %s", format_count(topic->found[kind], number), kinds[kind].column);
@@ -136,19 +154,25 @@ static void print_publication(const struct publication *topic)
 static void print_kind(const struct publications *p, enum publication_kind kind)
 {
     char number[NUMBER_SIZE];
-    int64_t found = p->found[kind], shown = found < PUBLICATION_EXAMPLES ? found : PUBLICATION_EXAMPLES;
+    int64_t found = p->found[kind],
+            shown = found < PUBLICATION_EXAMPLES ? found : PUBLICATION_EXAMPLES;
     printf("\n%s %s, %s\n", kinds[kind].title, format_count(found, number), kinds[kind].meaning);
     for (int64_t i = 0; i < shown; i++) {
         const struct publication_example *example = &p->examples[kind][i];
         printf("  %s: %s: %s\n", example->where, example->row, example->detail);
     }
-    if (shown < found) printf("  and %s more; --format json names them all\n", format_count(found - shown, number));
+    if (shown < found)
+        printf("  and %s more; --format json names them all\n",
+               format_count(found - shown, number));
 }
 
 void publications_print(const struct publications *p)
 {
-    for (size_t i = 0; i < p->count; i++) print_publication(&p->list[i]);
+    for (size_t i = 0; i < p->count; i++)
+        print_publication(&p->list[i]);
     for (int kind = 0; kind < PUBLICATION_KINDS; kind++)
-        if (p->found[kind] > 0) print_kind(p, (enum publication_kind)kind);
-    if (p->count > 0) putchar('\n');
+        if (p->found[kind] > 0)
+            print_kind(p, (enum publication_kind)kind);
+    if (p->count > 0)
+        putchar('\n');
 }

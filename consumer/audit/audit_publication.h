@@ -1,11 +1,12 @@
-// What an audit says of the output topics: of each topic and shard how many rows are published and what is wrong with
-// them, then each kind of wrong in plain words, with examples.
+// What an audit says of the output topics: of each topic and shard how many rows are published and
+// what is wrong with them, then each kind of wrong in plain words, with examples.
 #pragma once
 
 #include "consumer/output/encode.h"
 
 enum publication_kind {
-    PUBLICATION_LOST, // recorded, or given by the inputs, and not in the topic, though its turn is over
+    // recorded, or given by the inputs, and not in the topic, though its turn is over
+    PUBLICATION_LOST,
     PUBLICATION_REPEATED, // stands in the topic more than once
     PUBLICATION_OUT_OF_ORDER, // stands behind a later row, or before an earlier one
     PUBLICATION_FOREIGN, // stands in the topic, and settled did not write it there
@@ -49,11 +50,13 @@ struct publications {
 void publications_release(struct publications *publications);
 // Returns the new one's number.
 size_t publications_add(struct publications *publications, const char *topic, int32_t shard);
-void publications_count(struct publications *publications, size_t number, const struct publication_anomaly *anomaly);
+void publications_count(struct publications *publications, size_t number,
+                        const struct publication_anomaly *anomaly);
 
 const char *publication_symbol(enum publication_kind kind); // "out_of_order"
 // "TOPIC/PARTITION@OFFSET", or "TOPIC/PARTITION" of what is nowhere; returns out.
 enum { PUBLICATION_TEXT_SIZE = 512 };
-const char *publication_where(const struct publication_anomaly *anomaly, char out[PUBLICATION_TEXT_SIZE]);
+const char *publication_where(const struct publication_anomaly *anomaly,
+                              char out[PUBLICATION_TEXT_SIZE]);
 
 void publications_print(const struct publications *publications);

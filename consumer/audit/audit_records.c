@@ -1,4 +1,5 @@
-// The records of an output topic, one after the other: what each is, and whether it stands there once and in its turn.
+// The records of an output topic, one after the other: what each is, and whether it stands there
+// once and in its turn.
 #include "consumer/audit/audit_messages_parts.h"
 
 #include "consumer/base/memory.h"
@@ -27,15 +28,16 @@ static const char *output_topic(const struct messages *m, enum output output)
 // ---- reading ----
 
 // -1: it is none of this shard's rows, *why says so.
-static int read_record(const struct messages *m, enum output output, const rd_kafka_message_t *message,
-                       struct topic_record *r, struct error *why)
+static int read_record(const struct messages *m, enum output output,
+                       const rd_kafka_message_t *message, struct topic_record *r, struct error *why)
 {
     const char *value = message->payload;
     struct weighed *w = &r->weighed;
     *r = (struct topic_record){.message = message};
     *w = (struct weighed){.published = true, .output = output, .day = DAY_NONE};
     w->number.shard = -1;
-    if (message->key) w->key = (struct slice){message->key, message->key_len};
+    if (message->key)
+        w->key = (struct slice){message->key, message->key_len};
     w->account_id = scales_account(output, w->key);
     w->ce_id = scales_header(message, "ce_id");
     if (!value || message->len < FRAMING_SIZE || value[0] != 0)
@@ -46,16 +48,18 @@ static int read_record(const struct messages *m, enum output output, const rd_ka
         w->number = (struct output_number){.shard = -1};
         return error_set(why, ERROR_CONFIG, "it cannot be read: %s", reason.text);
     }
-    if (w->number.shard == m->options.shard) return 0;
+    if (w->number.shard == m->options.shard)
+        return 0;
     return error_set(why, ERROR_CONFIG,
-                     "it says that it is of shard %" PRId32 ", and stands in the partition of shard %" PRId32,
+                     "it says that it is of shard %" PRId32
+                     ", and stands in the partition of shard %" PRId32,
                      w->number.shard, m->options.shard);
 }
 
 // ---- telling ----
 
-static void tell_anomaly(struct messages *m, const struct topic_record *r, enum publication_kind kind,
-                         const char *detail)
+static void tell_anomaly(struct messages *m, const struct topic_record *r,
+                         enum publication_kind kind, const char *detail)
 {
     const struct weighed *w = &r->weighed;
     report_anomaly(m->options.report, m->topics[w->output].publication,
@@ -71,8 +75,10 @@ static void tell_anomaly(struct messages *m, const struct topic_record *r, enum 
                                                  .detail = detail});
 }
 
-// Where the row stands already is known only as long as its day is in memory; later, only about where.
-static void tell_repeated(struct messages *m, const struct topic_record *r, const struct expected *first)
+// Where the row stands already is known only as long as its day is in memory; later, only about
+// where.
+static void tell_repeated(struct messages *m, const struct topic_record *r,
+                          const struct expected *first)
 {
     char detail[DETAIL_SIZE];
     const struct order *order = m->topics[r->weighed.output].order;
@@ -88,7 +94,8 @@ static void tell_out_of_order(struct messages *m, const struct topic_record *r)
     char detail[DETAIL_SIZE];
     enum output output = r->weighed.output;
     const struct order *order = m->topics[output].order;
-    snprintf(detail, sizeof detail, "it stands %s row %" PRId64 ", which is at %s/%" PRId32 "@%" PRId64,
+    snprintf(detail, sizeof detail,
+             "it stands %s row %" PRId64 ", which is at %s/%" PRId32 "@%" PRId64,
              r->early ? "before" : "behind", r->early ? r->early->behind : order_highest(order),
              output_topic(m, output), r->message->partition,
              r->early ? r->early->behind_offset : order_highest_offset(order));
@@ -101,12 +108,15 @@ static void tell_out_of_order(struct messages *m, const struct topic_record *r)
 static void take_turn(struct messages *m, const struct topic_record *r, int64_t sequence)
 {
     struct messages_topic *topic = &m->topics[r->weighed.output];
-    if (r->early || order_turn(topic->order, sequence) == ORDER_LATE) tell_out_of_order(m, r);
+    if (r->early || order_turn(topic->order, sequence) == ORDER_LATE)
+        tell_out_of_order(m, r);
     order_take(topic->order, sequence, r->message->offset);
     report_published(m->options.report, topic->publication, r->weighed.account_id);
     // What came behind the ends of before must not make what other topics had until then look late.
-    bool before = r->message->offset < scan_last(m->options.scan, m->options.first_log + r->weighed.output);
-    if (before && sequence > m->published) m->published = sequence;
+    bool before =
+        r->message->offset < scan_last(m->options.scan, m->options.first_log + r->weighed.output);
+    if (before && sequence > m->published)
+        m->published = sequence;
 }
 
 static void take_expected(struct messages *m, const struct topic_record *r, struct expected *x)
@@ -116,7 +126,8 @@ static void take_expected(struct messages *m, const struct topic_record *r, stru
     if (x->sequence == 0 || x->sequence == sequence)
         take_turn(m, r, sequence);
     else
-        report_published(m->options.report, m->topics[x->output].publication, r->weighed.account_id);
+        report_published(m->options.report, m->topics[x->output].publication,
+                         r->weighed.account_id);
     x->offset = r->message->offset;
     m->options.report->totals.messages++;
     scales_weigh_message(m->scales, &r->weighed, x, r->message);
@@ -142,14 +153,16 @@ static void tell_owner(struct messages *m, const struct topic_record *r)
 static bool is_beyond(const struct messages *m, const struct topic_record *r)
 {
     return r->weighed.number.sequence > m->options.newest &&
-           r->message->offset < scan_last(m->options.scan, m->options.first_log + r->weighed.output);
+           r->message->offset <
+               scan_last(m->options.scan, m->options.first_log + r->weighed.output);
 }
 
 static void tell_beyond(struct messages *m, const struct topic_record *r)
 {
     char detail[DETAIL_SIZE];
     snprintf(detail, sizeof detail,
-             "PostgreSQL's last row is %" PRId64 ": settled did not write it, or the database has lost commits",
+             "PostgreSQL's last row is %" PRId64
+             ": settled did not write it, or the database has lost commits",
              m->options.newest);
     tell_anomaly(m, r, PUBLICATION_FOREIGN, detail);
 }
@@ -180,11 +193,12 @@ static void judge_record(struct messages *m, struct topic_record *r)
     struct weighed *w = &r->weighed;
     char detail[DETAIL_SIZE];
     struct expected *x = messages_find(m, w->output, w->ce_id);
-    snprintf(r->where, sizeof r->where, "%s/%" PRId32 "/%" PRId64, output_topic(m, w->output), r->message->partition,
-             r->message->offset);
+    snprintf(r->where, sizeof r->where, "%s/%" PRId32 "/%" PRId64, output_topic(m, w->output),
+             r->message->partition, r->message->offset);
     w->where = r->where;
     w->day = x ? x->day : DAY_NONE;
-    if (x) w->account_id = scales_account(w->output, x->key);
+    if (x)
+        w->account_id = scales_account(w->output, x->key);
     if (!x) {
         judge_unknown(m, r);
     } else if (x->offset < 0) {
@@ -193,7 +207,8 @@ static void judge_record(struct messages *m, struct topic_record *r)
         tell_repeated(m, r, x);
         scales_weigh_message(m->scales, w, x, r->message);
     } else {
-        snprintf(detail, sizeof detail, "it has the id of row %" PRId64 ", which stands at %s/%" PRId32 "@%" PRId64,
+        snprintf(detail, sizeof detail,
+                 "it has the id of row %" PRId64 ", which stands at %s/%" PRId32 "@%" PRId64,
                  x->sequence, output_topic(m, w->output), r->message->partition, x->offset);
         tell_anomaly(m, r, PUBLICATION_FOREIGN, detail);
     }
@@ -226,13 +241,15 @@ static void keep_early(struct messages *m, enum output output, struct early_reco
 {
     struct messages_topic *topic = &m->topics[output];
     early.message = scan_keep(m->options.scan, m->options.first_log + output);
-    topic->early = memory_reserve(topic->early, topic->early_count, &topic->early_capacity, sizeof *topic->early);
+    topic->early = memory_reserve(topic->early, topic->early_count, &topic->early_capacity,
+                                  sizeof *topic->early);
     topic->early[topic->early_count++] = early;
 }
 
 void records_release(struct messages_topic *topic)
 {
-    for (size_t i = 0; i < topic->early_count; i++) rd_kafka_message_destroy(topic->early[i].message);
+    for (size_t i = 0; i < topic->early_count; i++)
+        rd_kafka_message_destroy(topic->early[i].message);
     free(topic->early);
     topic->early = NULL;
     topic->early_count = 0;
@@ -242,9 +259,10 @@ void records_release(struct messages_topic *topic)
 
 enum place { PLACE_HERE, PLACE_EARLY, PLACE_LATER };
 
-// A number beyond the window is of a later one, unless the record behind it comes in its turn: then this one does not.
-static int place_record(struct messages *m, const struct topic_record *r, int64_t limit, struct early_record *early,
-                        enum place *out, struct error *e)
+// A number beyond the window is of a later one, unless the record behind it comes in its turn: then
+// this one does not.
+static int place_record(struct messages *m, const struct topic_record *r, int64_t limit,
+                        struct early_record *early, enum place *out, struct error *e)
 {
     enum output output = r->weighed.output;
     int64_t sequence = r->weighed.number.sequence;
@@ -254,19 +272,26 @@ static int place_record(struct messages *m, const struct topic_record *r, int64_
     struct topic_record behind;
     struct error why;
     *out = PLACE_HERE;
-    if (sequence <= limit || (x && x->offset < 0) || is_beyond(m, r)) return 0;
+    if (sequence <= limit || (x && x->offset < 0) || is_beyond(m, r))
+        return 0;
     *out = PLACE_LATER;
-    if (topic->early_count == EARLY_MAX) return 0;
-    if (scan_look(m->options.scan, m->options.first_log + output, 1, &next, e)) return -1;
-    if (!next || read_record(m, output, next, &behind, &why)) return 0;
+    if (topic->early_count == EARLY_MAX)
+        return 0;
+    if (scan_look(m->options.scan, m->options.first_log + output, 1, &next, e))
+        return -1;
+    if (!next || read_record(m, output, next, &behind, &why))
+        return 0;
     int64_t number = behind.weighed.number.sequence;
-    if (number > sequence || order_turn(topic->order, number) != ORDER_IN_TURN) return 0;
+    if (number > sequence || order_turn(topic->order, number) != ORDER_IN_TURN)
+        return 0;
     *out = PLACE_EARLY;
-    *early = (struct early_record){.sequence = sequence, .behind = number, .behind_offset = next->offset};
+    *early = (struct early_record){
+        .sequence = sequence, .behind = number, .behind_offset = next->offset};
     return 0;
 }
 
-static int read_next(struct messages *m, enum output output, int64_t limit, bool *more, struct error *e)
+static int read_next(struct messages *m, enum output output, int64_t limit, bool *more,
+                     struct error *e)
 {
     struct messages_topic *topic = &m->topics[output];
     size_t log = m->options.first_log + output;
@@ -275,12 +300,16 @@ static int read_next(struct messages *m, enum output output, int64_t limit, bool
     enum place place = PLACE_HERE;
     struct topic_record r;
     struct error why;
-    if (scan_look(m->options.scan, log, 0, &message, e)) return -1;
+    if (scan_look(m->options.scan, log, 0, &message, e))
+        return -1;
     *more = message;
-    if (!message) return 0;
+    if (!message)
+        return 0;
     bool foreign = read_record(m, output, message, &r, &why) != 0;
-    if (!foreign && topic->first == 0) topic->first = r.weighed.number.sequence;
-    if (!foreign && place_record(m, &r, limit, &early, &place, e)) return -1;
+    if (!foreign && topic->first == 0)
+        topic->first = r.weighed.number.sequence;
+    if (!foreign && place_record(m, &r, limit, &early, &place, e))
+        return -1;
     topic->later = place == PLACE_LATER;
     *more = place != PLACE_LATER;
     if (foreign)
@@ -289,7 +318,8 @@ static int read_next(struct messages *m, enum output output, int64_t limit, bool
         keep_early(m, output, early);
     else if (place == PLACE_HERE)
         judge_record(m, &r);
-    if (place == PLACE_HERE) scan_take(m->options.scan, log);
+    if (place == PLACE_HERE)
+        scan_take(m->options.scan, log);
     return 0;
 }
 
@@ -299,6 +329,7 @@ int records_read(struct messages *m, enum output output, int64_t limit, struct e
     judge_early(m, output, limit);
     m->topics[output].later = false;
     while (more)
-        if (read_next(m, output, limit, &more, e)) return -1;
+        if (read_next(m, output, limit, &more, e))
+            return -1;
     return 0;
 }

@@ -1,8 +1,8 @@
 #include "consumer/audit/audit_report.h"
 
+#include "consumer/base/format.h"
 #include "consumer/base/memory.h"
 #include "consumer/base/text.h"
-#include "consumer/base/format.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -14,19 +14,25 @@ enum { ACCOUNT_SIZE = 256 };
 
 void report_begin(struct report *report)
 {
-    if (report->json) printf("{\"differences\": [");
+    if (report->json)
+        printf("{\"differences\": [");
 }
 
 static void print_line(const struct difference *d)
 {
     char day[DAY_TEXT_SIZE] = "-", account_id[ACCOUNT_SIZE] = "-";
-    if (d->day != DAY_NONE) calendar_format_day(d->day, day);
-    if (d->account_id.data) text_show(d->account_id, account_id, sizeof account_id);
+    if (d->day != DAY_NONE)
+        calendar_format_day(d->day, day);
+    if (d->account_id.data)
+        text_show(d->account_id, account_id, sizeof account_id);
     printf("%-10s  %s  %s %s", day, account_id, d->where, d->key);
-    if (d->field) printf("  %s", d->field);
     if (d->field)
-        printf(": %s %s, %s %s\n", d->published ? "published" : "recorded", d->recorded ? d->recorded : "nothing",
-               d->by_row ? "its row in PostgreSQL has" : "the inputs give", d->folded ? d->folded : "nothing");
+        printf("  %s", d->field);
+    if (d->field)
+        printf(": %s %s, %s %s\n", d->published ? "published" : "recorded",
+               d->recorded ? d->recorded : "nothing",
+               d->by_row ? "its row in PostgreSQL has" : "the inputs give",
+               d->folded ? d->folded : "nothing");
     else if (d->recorded)
         printf(": recorded is %s that the inputs do not give\n", d->recorded);
     else
@@ -35,10 +41,13 @@ static void print_line(const struct difference *d)
 
 static json_t *json_of(struct slice text)
 {
-    if (!text.data) return json_null();
+    if (!text.data)
+        return json_null();
     json_t *json = json_stringn(text.data, text.size);
-    if (json) return json;
-    char *repaired = memory_grow(NULL, text.size + 1, 3); // it is no UTF-8, or cut within a character
+    if (json)
+        return json;
+    // it is no UTF-8, or cut within a character
+    char *repaired = memory_grow(NULL, text.size + 1, 3);
     json = json_stringn(repaired, text_repair(text, repaired));
     free(repaired);
     return json;
@@ -60,9 +69,10 @@ static void print_report_json(const struct report *report, const struct differen
 {
     char day[DAY_TEXT_SIZE];
     print_object(report, json_pack("{s:s?, s:o, s:s, s:o, s:s?, s:o, s:o}", "day",
-                                   d->day == DAY_NONE ? NULL : calendar_format_day(d->day, day), "account_id",
-                                   json_of(d->account_id), "where", d->where, "key", json_of_text(d->key), "field",
-                                   d->field, "recorded", json_of_text(d->recorded), "folded", json_of_text(d->folded)));
+                                   d->day == DAY_NONE ? NULL : calendar_format_day(d->day, day),
+                                   "account_id", json_of(d->account_id), "where", d->where, "key",
+                                   json_of_text(d->key), "field", d->field, "recorded",
+                                   json_of_text(d->recorded), "folded", json_of_text(d->folded)));
 }
 
 static bool is_mine(const struct report *report, struct slice account_id)
@@ -72,7 +82,8 @@ static bool is_mine(const struct report *report, struct slice account_id)
 
 void report_difference(struct report *report, const struct difference *d)
 {
-    if (!d->halts && !is_mine(report, d->account_id)) return;
+    if (!d->halts && !is_mine(report, d->account_id))
+        return;
     report->totals.differences++;
     if (report->json)
         print_report_json(report, d);
@@ -92,22 +103,26 @@ static json_t *json_of_number(int64_t number, bool known)
 static void print_anomaly(const struct report *report, const struct publication_anomaly *a)
 {
     char day[DAY_TEXT_SIZE], where[PUBLICATION_TEXT_SIZE];
-    json_t *json =
-        json_pack("{s:s?, s:o, s:s, s:o, s:n, s:n, s:n, s:s, s:s, s:i, s:o, s:o, s:o, s:s}", "day",
-                  a->day == DAY_NONE ? NULL : calendar_format_day(a->day, day), "account_id", json_of(a->account_id),
-                  "where", publication_where(a, where), "key", json_of(a->ce_id), "field", "recorded", "folded", "kind",
-                  publication_symbol(a->kind), "topic", a->topic, "partition", (int)a->partition, "offset",
-                  json_of_number(a->offset, a->offset >= 0), "shard", json_of_number(a->shard, a->shard >= 0),
-                  "sequence", json_of_number(a->sequence, a->sequence != 0), "detail", a->detail);
+    json_t *json = json_pack(
+        "{s:s?, s:o, s:s, s:o, s:n, s:n, s:n, s:s, s:s, s:i, s:o, s:o, s:o, s:s}", "day",
+        a->day == DAY_NONE ? NULL : calendar_format_day(a->day, day), "account_id",
+        json_of(a->account_id), "where", publication_where(a, where), "key", json_of(a->ce_id),
+        "field", "recorded", "folded", "kind", publication_symbol(a->kind), "topic", a->topic,
+        "partition", (int)a->partition, "offset", json_of_number(a->offset, a->offset >= 0),
+        "shard", json_of_number(a->shard, a->shard >= 0), "sequence",
+        json_of_number(a->sequence, a->sequence != 0), "detail", a->detail);
     print_object(report, json);
 }
 
-void report_anomaly(struct report *report, size_t publication, const struct publication_anomaly *anomaly)
+void report_anomaly(struct report *report, size_t publication,
+                    const struct publication_anomaly *anomaly)
 {
-    if (!is_mine(report, anomaly->account_id)) return;
+    if (!is_mine(report, anomaly->account_id))
+        return;
     report->totals.differences++;
     publications_count(&report->publications, publication, anomaly);
-    if (report->json) print_anomaly(report, anomaly);
+    if (report->json)
+        print_anomaly(report, anomaly);
     fflush(stdout);
 }
 
@@ -118,7 +133,8 @@ void report_published(struct report *report, size_t publication, struct slice ac
 
 void report_pending(struct report *report, size_t publication, struct slice account_id)
 {
-    if (!is_mine(report, account_id)) return;
+    if (!is_mine(report, account_id))
+        return;
     report->totals.pending++;
     report->publications.list[publication].pending++;
 }
@@ -128,11 +144,12 @@ static json_t *json_of_topics(const struct publications *publications)
     json_t *list = json_array();
     for (size_t i = 0; i < publications->count; i++) {
         const struct publication *p = &publications->list[i];
-        json_t *topic =
-            json_pack("{s:s, s:i, s:b, s:I, s:I}", "topic", p->topic, "shard", (int)p->shard, "complete", p->complete,
-                      "published", (json_int_t)p->published, "pending", (json_int_t)p->pending);
+        json_t *topic = json_pack("{s:s, s:i, s:b, s:I, s:I}", "topic", p->topic, "shard",
+                                  (int)p->shard, "complete", p->complete, "published",
+                                  (json_int_t)p->published, "pending", (json_int_t)p->pending);
         for (int kind = 0; kind < PUBLICATION_KINDS; kind++)
-            json_object_set_new(topic, publication_symbol((enum publication_kind)kind), json_integer(p->found[kind]));
+            json_object_set_new(topic, publication_symbol((enum publication_kind)kind),
+                                json_integer(p->found[kind]));
         json_array_append_new(list, topic);
     }
     return list;
@@ -142,7 +159,8 @@ static json_t *json_of_topics(const struct publications *publications)
 
 static const char *result_name(const struct audit_totals *totals, const struct error *trouble)
 {
-    if (trouble) return "incomplete";
+    if (trouble)
+        return "incomplete";
     return totals->differences > 0 ? "different" : "equal";
 }
 
@@ -150,14 +168,17 @@ static void end_json(const struct report *report, const struct error *trouble)
 {
     const struct audit_totals *t = &report->totals;
     json_t *json =
-        json_pack("{s:s, s:s?, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result", result_name(t, trouble),
-                  "error", trouble ? trouble->text : NULL, "topics", json_of_topics(&report->publications), "shards",
-                  (json_int_t)t->shards, "days", (json_int_t)t->days, "records", (json_int_t)t->records, "settlements",
-                  (json_int_t)t->settlements, "rows", (json_int_t)t->rows, "messages", (json_int_t)t->messages,
-                  "pending", (json_int_t)t->pending, "difference_count", (json_int_t)t->differences);
+        json_pack("{s:s, s:s?, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
+                  result_name(t, trouble), "error", trouble ? trouble->text : NULL, "topics",
+                  json_of_topics(&report->publications), "shards", (json_int_t)t->shards, "days",
+                  (json_int_t)t->days, "records", (json_int_t)t->records, "settlements",
+                  (json_int_t)t->settlements, "rows", (json_int_t)t->rows, "messages",
+                  (json_int_t)t->messages, "pending", (json_int_t)t->pending, "difference_count",
+                  (json_int_t)t->differences);
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     // The object goes on after its list.
-    if (text) printf("%s], %s\n", t->differences > 0 ? "\n" : "", text + 1);
+    if (text)
+        printf("%s], %s\n", t->differences > 0 ? "\n" : "", text + 1);
     free(text);
     json_decref(json);
 }
@@ -179,7 +200,8 @@ static void end_table(const struct report *report, const struct error *trouble)
         {t->differences, "differences"},
     };
     char number[NUMBER_SIZE];
-    if (t->differences > 0) putchar('\n');
+    if (t->differences > 0)
+        putchar('\n');
     publications_print(&report->publications);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         printf("%15s  %s\n", format_count(lines[i].count, number), lines[i].what);

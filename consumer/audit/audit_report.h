@@ -1,4 +1,5 @@
-// What an audit found, as it finds it: one line a difference, or JSON; at the end the output topics, and a summary.
+// What an audit found, as it finds it: one line a difference, or JSON; at the end the output
+// topics, and a summary.
 #pragma once
 
 #include "consumer/audit/audit_publication.h"
@@ -20,8 +21,10 @@ struct report {
 
 void report_begin(struct report *report);
 void report_difference(struct report *report, const struct difference *difference);
-// A difference of its own kind, of the publication with this number; JSON names each, a table the first ones at the end.
-void report_anomaly(struct report *report, size_t publication, const struct publication_anomaly *anomaly);
+// A difference of its own kind, of the publication with this number; JSON names each, a table the
+// first ones at the end.
+void report_anomaly(struct report *report, size_t publication,
+                    const struct publication_anomaly *anomaly);
 void report_published(struct report *report, size_t publication, struct slice account_id);
 void report_pending(struct report *report, size_t publication, struct slice account_id);
 // `trouble`: why it could not look to the end; NULL: it did.

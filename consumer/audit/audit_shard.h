@@ -41,7 +41,8 @@ void audit_shard_report(struct audit_shard *walk, const struct difference *diffe
 
 // Feeds the fold what lies below the window's end on each log, and cuts the logs there.
 int audit_shard_logs(struct audit_shard *walk, const struct window *window, struct error *e);
-// The calls log up to the fold's opening. A contradiction is told, and *stop set: the shard cannot be folded further.
+// The calls log up to the fold's opening. A contradiction is told, and *stop set: the shard cannot
+// be folded further.
 int audit_shard_replay(struct audit_shard *walk, bool *stop, struct error *e);
 // Gives what the fold's step holds to the comparison.
 int audit_shard_flush(struct audit_shard *walk, struct error *e);

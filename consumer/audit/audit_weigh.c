@@ -21,11 +21,13 @@ struct scales {
 int scales_create(const struct scales_options *options, struct scales **out, struct error *e)
 {
     struct scales *s = calloc(1, sizeof *s);
-    if (!s) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!s)
+        return error_set(e, ERROR_RESTART, "memory is short");
     s->options = *options;
     snprintf(s->source, sizeof s->source, "/settled/%s/%" PRId32, options->group, options->shard);
     int failed = 0;
-    for (int o = 0; o < OUTPUT_COUNT && !failed; o++) failed = output_reader_create((enum output)o, &s->forms[o], e);
+    for (int o = 0; o < OUTPUT_COUNT && !failed; o++)
+        failed = output_reader_create((enum output)o, &s->forms[o], e);
     if (failed) {
         scales_destroy(s);
         return -1;
@@ -36,8 +38,10 @@ int scales_create(const struct scales_options *options, struct scales **out, str
 
 void scales_destroy(struct scales *s)
 {
-    if (!s) return;
-    for (int o = 0; o < OUTPUT_COUNT; o++) output_reader_destroy(s->forms[o]);
+    if (!s)
+        return;
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        output_reader_destroy(s->forms[o]);
     free(s);
 }
 
@@ -48,8 +52,8 @@ struct slice scales_account(enum output output, struct slice key)
     return output == OUTPUT_DAY_CLOSES ? (struct slice){0} : key;
 }
 
-int scales_read(const struct scales *s, enum output output, struct slice body, struct output_number *out,
-                struct error *why)
+int scales_read(const struct scales *s, enum output output, struct slice body,
+                struct output_number *out, struct error *why)
 {
     return output_reader_number(s->forms[output], body, out, why);
 }
@@ -59,14 +63,16 @@ struct slice scales_header(const rd_kafka_message_t *message, const char *name)
     rd_kafka_headers_t *headers = NULL;
     const void *value = NULL;
     size_t size = 0;
-    if (rd_kafka_message_headers(message, &headers) || rd_kafka_header_get_last(headers, name, &value, &size))
+    if (rd_kafka_message_headers(message, &headers) ||
+        rd_kafka_header_get_last(headers, name, &value, &size))
         return (struct slice){0};
     return (struct slice){value, size};
 }
 
 // ---- telling ----
 
-static void tell_weighed(const struct scales *s, const struct weighed *w, const struct difference *what)
+static void tell_weighed(const struct scales *s, const struct weighed *w,
+                         const struct difference *what)
 {
     struct difference difference = *what;
     difference.where = w->where;
@@ -76,38 +82,44 @@ static void tell_weighed(const struct scales *s, const struct weighed *w, const 
     report_difference(s->options.report, &difference);
 }
 
-void scales_tell(const struct scales *s, const struct weighed *w, const char *key, const char *field,
-                 const char *recorded, const char *folded)
+void scales_tell(const struct scales *s, const struct weighed *w, const char *key,
+                 const char *field, const char *recorded, const char *folded)
 {
-    tell_weighed(s, w, &(struct difference){.key = key, .field = field, .recorded = recorded, .folded = folded});
+    tell_weighed(
+        s, w,
+        &(struct difference){.key = key, .field = field, .recorded = recorded, .folded = folded});
 }
 
-void scales_tell_sequence(const struct scales *s, const struct weighed *w, const char *key, int64_t found,
-                          int64_t by_row)
+void scales_tell_sequence(const struct scales *s, const struct weighed *w, const char *key,
+                          int64_t found, int64_t by_row)
 {
     char a[24], b[24];
-    if (found == by_row) return;
+    if (found == by_row)
+        return;
     snprintf(a, sizeof a, "%" PRId64, found);
     snprintf(b, sizeof b, "%" PRId64, by_row);
     tell_weighed(s, w,
-                 &(struct difference){.key = key, .field = "sequence", .recorded = a, .folded = b, .by_row = true});
+                 &(struct difference){
+                     .key = key, .field = "sequence", .recorded = a, .folded = b, .by_row = true});
 }
 
-static void tell_numbers(const struct scales *s, const struct weighed *w, const char *key, const char *field,
-                         int64_t recorded, int64_t folded)
+static void tell_numbers(const struct scales *s, const struct weighed *w, const char *key,
+                         const char *field, int64_t recorded, int64_t folded)
 {
     char a[24], b[24];
-    if (recorded == folded) return;
+    if (recorded == folded)
+        return;
     snprintf(a, sizeof a, "%" PRId64, recorded);
     snprintf(b, sizeof b, "%" PRId64, folded);
     scales_tell(s, w, key, field, a, b);
 }
 
-static void tell_texts(const struct scales *s, const struct weighed *w, const char *key, const char *field,
-                       struct slice recorded, struct slice folded)
+static void tell_texts(const struct scales *s, const struct weighed *w, const char *key,
+                       const char *field, struct slice recorded, struct slice folded)
 {
     char a[TEXT_SIZE], b[TEXT_SIZE];
-    if (slice_same(recorded, folded)) return;
+    if (slice_same(recorded, folded))
+        return;
     scales_tell(s, w, key, field, text_show(recorded, a, sizeof a), text_show(folded, b, sizeof b));
 }
 
@@ -124,20 +136,22 @@ struct field_list {
 static void take_field(void *context, const char *path, const char *text)
 {
     struct field_list *list = context;
-    if (list->count == FIELDS_MAX || strcmp(path, "sequence") == 0) return;
+    if (list->count == FIELDS_MAX || strcmp(path, "sequence") == 0)
+        return;
     list->fields[list->count].path = arena_copy(list->arena, path, strlen(path));
     list->fields[list->count++].text = arena_copy(list->arena, text, strlen(text));
 }
 
 static size_t find_path(const struct field_list *list, size_t from, const char *path)
 {
-    while (from < list->count && strcmp(list->fields[from].path, path) != 0) from++;
+    while (from < list->count && strcmp(list->fields[from].path, path) != 0)
+        from++;
     return from;
 }
 
 // Both lists come in the schema's order, so a field that one lacks is passed over in the other.
-static size_t tell_fields(const struct scales *s, const struct weighed *w, const char *key, const struct field_list *a,
-                          const struct field_list *b)
+static size_t tell_fields(const struct scales *s, const struct weighed *w, const char *key,
+                          const struct field_list *a, const struct field_list *b)
 {
     size_t i = 0, k = 0, told = 0;
     while (i < a->count || k < b->count) {
@@ -152,7 +166,8 @@ static size_t tell_fields(const struct scales *s, const struct weighed *w, const
             told++;
         } else {
             bool equal = strcmp(a->fields[i].text, b->fields[k].text) == 0;
-            if (!equal) scales_tell(s, w, key, a->fields[i].path, a->fields[i].text, b->fields[k].text);
+            if (!equal)
+                scales_tell(s, w, key, a->fields[i].path, a->fields[i].text, b->fields[k].text);
             told += !equal;
             i++;
             k++;
@@ -173,15 +188,18 @@ static bool same_body(const struct weighed *w, const struct expected *x)
 
 static void compare_body(const struct scales *s, const struct weighed *w, const struct expected *x)
 {
-    if (same_body(w, x)) return;
+    if (same_body(w, x))
+        return;
     struct field_list *a = memory_grow(NULL, 1, sizeof *a), *b = memory_grow(NULL, 1, sizeof *b);
     a->arena = b->arena = arena_create();
-    if (!a->arena) abort();
+    if (!a->arena)
+        abort();
     a->count = b->count = 0;
     output_reader_fields(s->forms[w->output], w->body, take_field, a);
     output_reader_fields(s->forms[w->output], x->body, take_field, b);
     // Differences beyond what is shown of a text, or in how a value is encoded.
-    if (tell_fields(s, w, x->ce_id, a, b) == 0) scales_tell(s, w, x->ce_id, "body", "other bytes", "its own");
+    if (tell_fields(s, w, x->ce_id, a, b) == 0)
+        scales_tell(s, w, x->ce_id, "body", "other bytes", "its own");
     arena_destroy(a->arena);
     free(a);
     free(b);
@@ -190,14 +208,15 @@ static void compare_body(const struct scales *s, const struct weighed *w, const 
 void scales_weigh(const struct scales *s, const struct weighed *w, const struct expected *x)
 {
     tell_texts(s, w, x->ce_id, "key", w->key, x->key);
-    if (x->sequence != 0) scales_tell_sequence(s, w, x->ce_id, w->number.sequence, x->sequence);
+    if (x->sequence != 0)
+        scales_tell_sequence(s, w, x->ce_id, w->number.sequence, x->sequence);
     compare_body(s, w, x);
 }
 
 // ---- around the body ----
 
-static void compare_headers(const struct scales *s, const struct weighed *w, const struct expected *x,
-                            const rd_kafka_message_t *message)
+static void compare_headers(const struct scales *s, const struct weighed *w,
+                            const struct expected *x, const rd_kafka_message_t *message)
 {
     char time[INSTANT_TEXT_SIZE], type[64];
     rd_kafka_headers_t *headers = NULL;
@@ -214,7 +233,8 @@ static void compare_headers(const struct scales *s, const struct weighed *w, con
         tell_texts(s, w, x->ce_id, wanted[i][0], scales_header(message, wanted[i][0]),
                    (struct slice){wanted[i][1], strlen(wanted[i][1])});
     bool none = rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR;
-    tell_numbers(s, w, x->ce_id, "headers", none ? 0 : (int64_t)rd_kafka_header_cnt(headers), HEADERS);
+    tell_numbers(s, w, x->ce_id, "headers", none ? 0 : (int64_t)rd_kafka_header_cnt(headers),
+                 HEADERS);
 }
 
 static int32_t schema_id_of(const rd_kafka_message_t *message)
@@ -228,6 +248,7 @@ void scales_weigh_message(const struct scales *s, const struct weighed *w, const
                           const rd_kafka_message_t *message)
 {
     scales_weigh(s, w, x);
-    tell_numbers(s, w, x->ce_id, "schema id", schema_id_of(message), s->options.schema_ids[w->output]);
+    tell_numbers(s, w, x->ce_id, "schema id", schema_id_of(message),
+                 s->options.schema_ids[w->output]);
     compare_headers(s, w, x, message);
 }

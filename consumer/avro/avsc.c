@@ -7,10 +7,11 @@
 #include <string.h>
 
 static const char *const kind_names[] = {
-    [AVSC_NULL] = "null",     [AVSC_BOOLEAN] = "boolean", [AVSC_INT] = "int",     [AVSC_LONG] = "long",
-    [AVSC_FLOAT] = "float",   [AVSC_DOUBLE] = "double",   [AVSC_BYTES] = "bytes", [AVSC_STRING] = "string",
-    [AVSC_RECORD] = "record", [AVSC_ENUM] = "enum",       [AVSC_FIXED] = "fixed", [AVSC_ARRAY] = "array",
-    [AVSC_MAP] = "map",       [AVSC_UNION] = "union",
+    [AVSC_NULL] = "null",   [AVSC_BOOLEAN] = "boolean", [AVSC_INT] = "int",
+    [AVSC_LONG] = "long",   [AVSC_FLOAT] = "float",     [AVSC_DOUBLE] = "double",
+    [AVSC_BYTES] = "bytes", [AVSC_STRING] = "string",   [AVSC_RECORD] = "record",
+    [AVSC_ENUM] = "enum",   [AVSC_FIXED] = "fixed",     [AVSC_ARRAY] = "array",
+    [AVSC_MAP] = "map",     [AVSC_UNION] = "union",
 };
 
 const char *avsc_kind_name(enum avsc_kind kind)
@@ -29,7 +30,8 @@ bool avsc_has_alias(const json_t *json, const char *name)
     const json_t *aliases = json_object_get(json, "aliases");
     for (size_t i = 0; i < json_array_size(aliases); i++) {
         const char *alias = json_string_value(json_array_get(aliases, i));
-        if (alias && strcmp(unqualified(alias), name) == 0) return true;
+        if (alias && strcmp(unqualified(alias), name) == 0)
+            return true;
     }
     return false;
 }
@@ -47,10 +49,13 @@ static bool find_kind(const char *name, enum avsc_kind *kind)
     return strcmp(name, "error") == 0;
 }
 
-static int add_type(struct avsc *s, enum avsc_kind kind, const json_t *json, uint32_t *out, struct error *e)
+static int add_type(struct avsc *s, enum avsc_kind kind, const json_t *json, uint32_t *out,
+                    struct error *e)
 {
     if (s->type_count == AVSC_TYPES_MAX)
-        return error_set(e, ERROR_CONFIG, "the schema has more than %d types; use named types again", AVSC_TYPES_MAX);
+        return error_set(e, ERROR_CONFIG,
+                         "the schema has more than %d types; use named types again",
+                         AVSC_TYPES_MAX);
     assert(s->type_count < s->room);
     *out = s->type_count++;
     s->types[*out] = (struct avsc_type){.kind = kind, .json = json};
@@ -60,7 +65,8 @@ static int add_type(struct avsc *s, enum avsc_kind kind, const json_t *json, uin
 static int add_members(struct avsc *s, size_t count, uint32_t *first, struct error *e)
 {
     if (count > AVSC_MEMBERS_MAX - s->member_count)
-        return error_set(e, ERROR_CONFIG, "the schema has more than %d fields and branches", AVSC_MEMBERS_MAX);
+        return error_set(e, ERROR_CONFIG, "the schema has more than %d fields and branches",
+                         AVSC_MEMBERS_MAX);
     assert(count <= s->room - s->member_count);
     *first = s->member_count;
     s->member_count += (uint32_t)count;
@@ -76,7 +82,8 @@ static void set_record_shape(struct avsc *s, uint32_t number)
     for (uint32_t i = 0; i < type->count; i++) {
         uint32_t member = s->members[type->first + i].type;
         bool empty = s->types[member].complete && s->shapes[member].kind == SHAPE_EMPTY;
-        if (!empty) s->links[type->first + kept++] = member;
+        if (!empty)
+            s->links[type->first + kept++] = member;
     }
     const uint32_t *links = s->links + type->first;
     if (kept == 0)
@@ -84,18 +91,20 @@ static void set_record_shape(struct avsc *s, uint32_t number)
     else if (kept == 1 && s->types[links[0]].complete)
         s->shapes[number] = s->shapes[links[0]];
     else
-        s->shapes[number] = (struct shape){.kind = SHAPE_RECORD, .first = type->first, .count = kept};
+        s->shapes[number] =
+            (struct shape){.kind = SHAPE_RECORD, .first = type->first, .count = kept};
 }
 
 static void set_member_shape(struct avsc *s, uint32_t number, enum shape_kind kind)
 {
     const struct avsc_type *type = &s->types[number];
-    for (uint32_t i = 0; i < type->count; i++) s->links[type->first + i] = s->members[type->first + i].type;
+    for (uint32_t i = 0; i < type->count; i++)
+        s->links[type->first + i] = s->members[type->first + i].type;
     s->shapes[number] = (struct shape){.kind = kind, .first = type->first, .count = type->count};
 }
 
-// A type is complete: what its value takes follows from its parts. A part that is not complete is a record around this
-// one; it holds more than nothing.
+// A type is complete: what its value takes follows from its parts. A part that is not complete is a
+// record around this one; it holds more than nothing.
 static void complete(struct avsc *s, uint32_t number)
 {
     struct shape *shape = &s->shapes[number];
@@ -152,16 +161,19 @@ static const char *text_of(const json_t *json)
 static const char *required(const json_t *json, const char *key, const char *of, struct error *e)
 {
     const char *text = text_of(json_object_get(json, key));
-    if (text && text[0] != '\0') return text;
+    if (text && text[0] != '\0')
+        return text;
     error_set(e, ERROR_CONFIG, "no Avro schema: a %s without a \"%s\" that is a text", of, key);
     return NULL;
 }
 
-static int qualify(struct avsc *s, const char *space, const char *name, const char **full, struct error *e)
+static int qualify(struct avsc *s, const char *space, const char *name, const char **full,
+                   struct error *e)
 {
     size_t size = strlen(space) + 1 + strlen(name);
     if (size > AVSC_NAME_MAX)
-        return error_set(e, ERROR_CONFIG, "the name %.64s... is longer than %d bytes", name, AVSC_NAME_MAX);
+        return error_set(e, ERROR_CONFIG, "the name %.64s... is longer than %d bytes", name,
+                         AVSC_NAME_MAX);
     char *text = arena_alloc(s->arena, size + 1);
     snprintf(text, size + 1, "%s%s%s", space, space[0] ? "." : "", name);
     *full = text;
@@ -173,46 +185,59 @@ static int define(struct avsc *s, uint32_t number, const char **space, struct er
 {
     struct avsc_type *type = &s->types[number];
     const char *name = required(type->json, "name", avsc_kind_name(type->kind), e);
-    if (!name) return -1;
-    const char *given = text_of(json_object_get(type->json, "namespace")), *dot = strrchr(name, '.');
+    if (!name)
+        return -1;
+    const char *given = text_of(json_object_get(type->json, "namespace")),
+               *dot = strrchr(name, '.');
     if (dot)
         *space = arena_copy(s->arena, name, (size_t)(dot - name));
     else if (given)
         *space = given;
     type->name = unqualified(name);
     const char *full = NULL;
-    if (qualify(s, *space, type->name, &full, e)) return -1;
+    if (qualify(s, *space, type->name, &full, e))
+        return -1;
     if (json_object_get(s->names, full))
         return error_set(e, ERROR_CONFIG, "no Avro schema: the name %.200s is defined twice", full);
-    if (json_object_set_new_nocheck(s->names, full, json_integer(number))) abort();
+    if (json_object_set_new_nocheck(s->names, full, json_integer(number)))
+        abort();
     return 0;
 }
 
-// A type by its name: as it stands when it has a dot, else in the namespace around it, else in none.
-static int refer(struct avsc *s, const char *name, const char *space, uint32_t *out, struct error *e)
+// A type by its name: as it stands when it has a dot, else in the namespace around it, else in
+// none.
+static int refer(struct avsc *s, const char *name, const char *space, uint32_t *out,
+                 struct error *e)
 {
     const char *full = name;
-    if (!strchr(name, '.') && qualify(s, space, name, &full, e)) return -1;
+    if (!strchr(name, '.') && qualify(s, space, name, &full, e))
+        return -1;
     const json_t *number = json_object_get(s->names, full);
-    if (!number) number = json_object_get(s->names, name);
-    if (!number) return error_set(e, ERROR_CONFIG, "no Avro schema: the type %.200s is not defined in it", name);
+    if (!number)
+        number = json_object_get(s->names, name);
+    if (!number)
+        return error_set(e, ERROR_CONFIG, "no Avro schema: the type %.200s is not defined in it",
+                         name);
     *out = (uint32_t)json_integer_value(number);
     return 0;
 }
 
 // ---- types ----
 
-static int parse_type(struct avsc *s, const json_t *json, const char *space, unsigned depth, uint32_t *out,
-                      struct error *e);
+static int parse_type(struct avsc *s, const json_t *json, const char *space, unsigned depth,
+                      uint32_t *out, struct error *e);
 
-static int parse_fields(struct avsc *s, uint32_t number, const char *space, unsigned depth, struct error *e)
+static int parse_fields(struct avsc *s, uint32_t number, const char *space, unsigned depth,
+                        struct error *e)
 {
     const json_t *fields = json_object_get(s->types[number].json, "fields");
     const char *record = s->types[number].name;
     if (!json_is_array(fields))
-        return error_set(e, ERROR_CONFIG, "no Avro schema: the record %.200s has no \"fields\"", record);
+        return error_set(e, ERROR_CONFIG, "no Avro schema: the record %.200s has no \"fields\"",
+                         record);
     uint32_t first = 0;
-    if (add_members(s, json_array_size(fields), &first, e)) return -1;
+    if (add_members(s, json_array_size(fields), &first, e))
+        return -1;
     s->types[number].first = first;
     s->types[number].count = (uint32_t)json_array_size(fields);
     for (uint32_t i = 0; i < s->types[number].count; i++) {
@@ -220,64 +245,82 @@ static int parse_fields(struct avsc *s, uint32_t number, const char *space, unsi
         struct avsc_member *member = &s->members[first + i];
         member->json = field;
         member->name = required(field, "name", "field", e);
-        if (!member->name) return -1;
+        if (!member->name)
+            return -1;
         if (parse_type(s, json_object_get(field, "type"), space, depth, &member->type, e))
             return error_context(e, "field %.100s", member->name);
     }
     return 0;
 }
 
-// Whether texts (of an array's elements, or of their member `key`) repeat. Hashed: a schema may have thousands.
+// Whether texts (of an array's elements, or of their member `key`) repeat. Hashed: a schema may
+// have thousands.
 static int check_distinct(const json_t *array, const char *key, const char *what, struct error *e)
 {
     json_t *seen = json_object();
-    if (!seen) abort();
+    if (!seen)
+        abort();
     const char *twice = NULL;
     for (size_t i = 0; i < json_array_size(array) && !twice; i++) {
         const json_t *element = json_array_get(array, i);
         const char *text = json_string_value(key ? json_object_get(element, key) : element);
-        if (json_object_get(seen, text)) twice = text;
-        if (json_object_set_new_nocheck(seen, text, json_null())) abort();
+        if (json_object_get(seen, text))
+            twice = text;
+        if (json_object_set_new_nocheck(seen, text, json_null()))
+            abort();
     }
     json_decref(seen);
-    return twice ? error_set(e, ERROR_CONFIG, "no Avro schema: the %s %.200s is there twice", what, twice) : 0;
+    return twice ? error_set(e, ERROR_CONFIG, "no Avro schema: the %s %.200s is there twice", what,
+                             twice)
+                 : 0;
 }
 
-static int parse_record(struct avsc *s, uint32_t number, const char *space, unsigned depth, struct error *e)
+static int parse_record(struct avsc *s, uint32_t number, const char *space, unsigned depth,
+                        struct error *e)
 {
-    if (define(s, number, &space, e) || parse_fields(s, number, space, depth, e)) return -1;
+    if (define(s, number, &space, e) || parse_fields(s, number, space, depth, e))
+        return -1;
     return check_distinct(json_object_get(s->types[number].json, "fields"), "name", "field", e);
 }
 
 static int parse_enum(struct avsc *s, uint32_t number, const char *space, struct error *e)
 {
-    if (define(s, number, &space, e)) return -1;
+    if (define(s, number, &space, e))
+        return -1;
     struct avsc_type *type = &s->types[number];
     const json_t *symbols = json_object_get(type->json, "symbols");
     bool good = json_is_array(symbols);
     for (size_t i = 0; i < json_array_size(symbols); i++) {
-        if (!text_of(json_array_get(symbols, i))) good = false;
+        if (!text_of(json_array_get(symbols, i)))
+            good = false;
     }
-    if (!good) return error_set(e, ERROR_CONFIG, "no Avro schema: the symbols of %.200s are no texts", type->name);
+    if (!good)
+        return error_set(e, ERROR_CONFIG, "no Avro schema: the symbols of %.200s are no texts",
+                         type->name);
     return check_distinct(symbols, NULL, "symbol", e);
 }
 
 static int parse_fixed(struct avsc *s, uint32_t number, const char *space, struct error *e)
 {
-    if (define(s, number, &space, e)) return -1;
+    if (define(s, number, &space, e))
+        return -1;
     const json_t *node = json_object_get(s->types[number].json, "size");
     double size = json_is_number(node) ? json_number_value(node) : -1;
     if (!(size >= 0 && size <= INT32_MAX && size == (double)(uint32_t)size))
-        return error_set(e, ERROR_CONFIG, "the size of the fixed %.200s is not within 0 and 2^31 - 1",
+        return error_set(e, ERROR_CONFIG,
+                         "the size of the fixed %.200s is not within 0 and 2^31 - 1",
                          s->types[number].name);
-    s->shapes[number] = (struct shape){.kind = size > 0 ? SHAPE_FIXED : SHAPE_EMPTY, .count = (uint32_t)size};
+    s->shapes[number] =
+        (struct shape){.kind = size > 0 ? SHAPE_FIXED : SHAPE_EMPTY, .count = (uint32_t)size};
     return 0;
 }
 
-static int parse_items(struct avsc *s, uint32_t number, const char *space, unsigned depth, struct error *e)
+static int parse_items(struct avsc *s, uint32_t number, const char *space, unsigned depth,
+                       struct error *e)
 {
     uint32_t first = 0;
-    if (add_members(s, 1, &first, e)) return -1;
+    if (add_members(s, 1, &first, e))
+        return -1;
     struct avsc_type *type = &s->types[number];
     type->first = first;
     type->count = 1;
@@ -287,24 +330,27 @@ static int parse_items(struct avsc *s, uint32_t number, const char *space, unsig
     return parse_type(s, items, space, depth, &s->members[first].type, e);
 }
 
-static int parse_union(struct avsc *s, const json_t *json, const char *space, unsigned depth, uint32_t *out,
-                       struct error *e)
+static int parse_union(struct avsc *s, const json_t *json, const char *space, unsigned depth,
+                       uint32_t *out, struct error *e)
 {
     uint32_t first = 0, kinds = 0;
-    if (add_type(s, AVSC_UNION, NULL, out, e) || add_members(s, json_array_size(json), &first, e)) return -1;
+    if (add_type(s, AVSC_UNION, NULL, out, e) || add_members(s, json_array_size(json), &first, e))
+        return -1;
     s->types[*out].first = first;
     s->types[*out].count = (uint32_t)json_array_size(json);
     for (uint32_t i = 0; i < s->types[*out].count; i++) {
         struct avsc_member *member = &s->members[first + i];
         *member = (struct avsc_member){.json = json_array_get(json, i)};
-        if (parse_type(s, member->json, space, depth, &member->type, e)) return -1;
+        if (parse_type(s, member->json, space, depth, &member->type, e))
+            return -1;
     }
     for (uint32_t i = 0; i < s->types[*out].count; i++) {
         struct avsc_type *branch = &s->types[s->members[first + i].type];
         bool twice = branch->name ? branch->union_mark == *out : kinds >> branch->kind & 1;
         if (twice || branch->kind == AVSC_UNION)
             return error_set(e, ERROR_CONFIG, "no Avro schema: a union holds %.200s %s",
-                             branch->name ? branch->name : avsc_kind_name(branch->kind), twice ? "twice" : "directly");
+                             branch->name ? branch->name : avsc_kind_name(branch->kind),
+                             twice ? "twice" : "directly");
         branch->union_mark = *out;
         kinds |= 1U << branch->kind;
     }
@@ -315,20 +361,23 @@ static int parse_union(struct avsc *s, const json_t *json, const char *space, un
 static enum avsc_logical logical_of(const json_t *json)
 {
     const char *text = json_string_value(json_object_get(json, "logicalType"));
-    if (text && strcmp(text, "timestamp-millis") == 0) return AVSC_TIMESTAMP_MILLIS;
-    if (text && strcmp(text, "timestamp-micros") == 0) return AVSC_TIMESTAMP_MICROS;
+    if (text && strcmp(text, "timestamp-millis") == 0)
+        return AVSC_TIMESTAMP_MILLIS;
+    if (text && strcmp(text, "timestamp-micros") == 0)
+        return AVSC_TIMESTAMP_MICROS;
     return AVSC_PLAIN;
 }
 
 // {"type": KIND, ...}
-static int parse_declared(struct avsc *s, enum avsc_kind kind, const json_t *json, const char *space, unsigned depth,
-                          uint32_t *out, struct error *e)
+static int parse_declared(struct avsc *s, enum avsc_kind kind, const json_t *json,
+                          const char *space, unsigned depth, uint32_t *out, struct error *e)
 {
     if (kind < AVSC_PRIMITIVES && !(kind == AVSC_LONG && logical_of(json) != AVSC_PLAIN)) {
         *out = kind;
         return 0;
     }
-    if (add_type(s, kind, json, out, e)) return -1;
+    if (add_type(s, kind, json, out, e))
+        return -1;
     int rc = 0;
     switch (kind) {
     case AVSC_RECORD:
@@ -348,39 +397,49 @@ static int parse_declared(struct avsc *s, enum avsc_kind kind, const json_t *jso
         s->types[*out].logical = logical_of(json);
         break;
     }
-    if (rc == 0) complete(s, *out);
+    if (rc == 0)
+        complete(s, *out);
     return rc;
 }
 
-static int parse_type(struct avsc *s, const json_t *json, const char *space, unsigned depth, uint32_t *out,
-                      struct error *e)
+static int parse_type(struct avsc *s, const json_t *json, const char *space, unsigned depth,
+                      uint32_t *out, struct error *e)
 {
     if (depth == AVSC_DEPTH_MAX)
-        return error_set(e, ERROR_CONFIG, "the schema is nested deeper than %d types", AVSC_DEPTH_MAX);
-    if (json_is_array(json)) return parse_union(s, json, space, depth + 1, out, e);
+        return error_set(e, ERROR_CONFIG, "the schema is nested deeper than %d types",
+                         AVSC_DEPTH_MAX);
+    if (json_is_array(json))
+        return parse_union(s, json, space, depth + 1, out, e);
     const json_t *type = json_is_object(json) ? json_object_get(json, "type") : json;
     if (json_is_object(json) && (json_is_object(type) || json_is_array(type)))
         return parse_type(s, type, space, depth + 1, out, e);
     const char *name = text_of(type);
     enum avsc_kind kind = AVSC_NULL;
-    if (!name) return error_set(e, ERROR_CONFIG, "no Avro schema: a type is missing, or no text, object or array");
-    if (!find_kind(name, &kind)) return refer(s, name, space, out, e);
-    if (kind < AVSC_PRIMITIVES || json_is_object(json)) return parse_declared(s, kind, json, space, depth + 1, out, e);
+    if (!name)
+        return error_set(e, ERROR_CONFIG,
+                         "no Avro schema: a type is missing, or no text, object or array");
+    if (!find_kind(name, &kind))
+        return refer(s, name, space, out, e);
+    if (kind < AVSC_PRIMITIVES || json_is_object(json))
+        return parse_declared(s, kind, json, space, depth + 1, out, e);
     return refer(s, name, space, out, e);
 }
 
 static int parse_document(struct avsc *s, const char *text, size_t size, struct error *e)
 {
-    // A number only counts as the size of a fixed; one of more than 64 bits in a property of somebody's is no mistake.
-    size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL;
+    // A number only counts as the size of a fixed; one of more than 64 bits in a property of
+    // somebody's is no mistake.
+    size_t flags =
+        JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL;
     json_error_t trouble;
     s->document = json_loadb(text, size, flags, &trouble);
     if (!s->document)
-        return error_set(e, ERROR_CONFIG, "no Avro schema: not JSON at line %d, column %d: %s", trouble.line,
-                         trouble.column, trouble.text);
+        return error_set(e, ERROR_CONFIG, "no Avro schema: not JSON at line %d, column %d: %s",
+                         trouble.line, trouble.column, trouble.text);
     for (uint32_t kind = 0; kind < AVSC_PRIMITIVES; kind++) {
         uint32_t number = 0;
-        if (add_type(s, (enum avsc_kind)kind, NULL, &number, e)) return -1;
+        if (add_type(s, (enum avsc_kind)kind, NULL, &number, e))
+            return -1;
         assert(number == kind);
         complete(s, number);
     }
@@ -390,13 +449,16 @@ static int parse_document(struct avsc *s, const char *text, size_t size, struct 
 int avsc_parse(const char *text, size_t size, struct avsc **out, struct error *e)
 {
     if (size > AVSC_SIZE_MAX)
-        return error_set(e, ERROR_CONFIG, "the schema is %zu bytes long; at most %d are read", size, AVSC_SIZE_MAX);
+        return error_set(e, ERROR_CONFIG, "the schema is %zu bytes long; at most %d are read", size,
+                         AVSC_SIZE_MAX);
     struct arena *arena = arena_create();
-    if (!arena) abort();
+    if (!arena)
+        abort();
     struct avsc *s = arena_alloc(arena, sizeof *s);
     static_assert((int)AVSC_TYPES_MAX == (int)AVSC_MEMBERS_MAX, "one room for both");
     *s = (struct avsc){.arena = arena, .names = json_object()};
-    if (!s->names) abort();
+    if (!s->names)
+        abort();
     // No type or member is said in less than two bytes.
     size_t room = AVSC_PRIMITIVES + size / 2;
     s->room = room < AVSC_TYPES_MAX ? (uint32_t)room : AVSC_TYPES_MAX;
@@ -414,7 +476,8 @@ int avsc_parse(const char *text, size_t size, struct avsc **out, struct error *e
 
 void avsc_free(struct avsc *schema)
 {
-    if (!schema) return;
+    if (!schema)
+        return;
     json_decref(schema->document);
     json_decref(schema->names);
     arena_destroy(schema->arena);

@@ -1,5 +1,6 @@
-// An Avro schema, parsed from its JSON into flat tables: types refer to each other by number. Bounded in size, depth and
-// number of types, so that a schema of anybody's making may be given to it.
+// An Avro schema, parsed from its JSON into flat tables: types refer to each other by number.
+// Bounded in size, depth and number of types, so that a schema of anybody's making may be given to
+// it.
 #pragma once
 
 #include "consumer/avro/skip.h"
@@ -40,8 +41,10 @@ struct avsc_type {
     enum avsc_kind kind;
     enum avsc_logical logical;
     const char *name; // unqualified; NULL for types without one
-    const json_t *json; // its object, for symbols, aliases and default; NULL for a primitive named by a string
-    uint32_t first, count; // members: a record's fields, a union's branches, the items of an array or map
+    // its object, for symbols, aliases and default; NULL for a primitive named by a string
+    const json_t *json;
+    // members: a record's fields, a union's branches, the items of an array or map
+    uint32_t first, count;
     bool complete; // false while its fields are being read
     uint32_t union_mark; // the last union it was found in
 };
@@ -64,9 +67,9 @@ struct avsc {
     uint32_t *links; // of shapes, beside the members
 };
 
-// Parses `size` bytes of JSON. Returns 0, or -1 with *e (ERROR_CONFIG): not JSON, no Avro schema, or beyond the bounds.
-// Strings and JSON nodes live as long as the schema. Characters of names are not restricted: names only tie things
-// together.
+// Parses `size` bytes of JSON. Returns 0, or -1 with *e (ERROR_CONFIG): not JSON, no Avro schema,
+// or beyond the bounds. Strings and JSON nodes live as long as the schema. Characters of names are
+// not restricted: names only tie things together.
 int avsc_parse(const char *text, size_t size, struct avsc **out, struct error *e);
 void avsc_free(struct avsc *schema);
 

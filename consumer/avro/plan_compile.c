@@ -1,8 +1,9 @@
-// Schema resolution, as the Avro specification has it ("Schema Resolution"), for the readers we have: each field of the
-// writer's record becomes a step that stores a reader's field, or one that skips.
-#include "consumer/base/arena.h"
+// Schema resolution, as the Avro specification has it ("Schema Resolution"), for the readers we
+// have: each field of the writer's record becomes a step that stores a reader's field, or one that
+// skips.
 #include "consumer/avro/avsc.h"
 #include "consumer/avro/plan_program.h"
+#include "consumer/base/arena.h"
 #include "schemas/embedded.h"
 
 #include <assert.h>
@@ -50,7 +51,8 @@ static int read_target(struct compiler *c, uint32_t field, struct target *t, str
         const struct avsc_type *a = &reader->types[reader->members[type->first].type];
         const struct avsc_type *b = &reader->types[reader->members[type->first + 1].type];
         t->nullable = a->kind == AVSC_NULL || b->kind == AVSC_NULL;
-        if (t->nullable) type = a->kind == AVSC_NULL ? b : a;
+        if (t->nullable)
+            type = a->kind == AVSC_NULL ? b : a;
     }
     t->type = type;
     switch (type->kind) {
@@ -64,8 +66,9 @@ static int read_target(struct compiler *c, uint32_t field, struct target *t, str
         t->kind = TARGET_ENUM;
         return 0;
     default:
-        return error_set(e, ERROR_BUG, "reader field %s: a %s is none of the types that records of ours have", t->name,
-                         avsc_kind_name(type->kind));
+        return error_set(e, ERROR_BUG,
+                         "reader field %s: a %s is none of the types that records of ours have",
+                         t->name, avsc_kind_name(type->kind));
     }
 }
 
@@ -73,10 +76,12 @@ static int read_targets(struct compiler *c, struct error *e)
 {
     const struct avsc_type *root = &c->reader->types[c->reader->root];
     if (root->kind != AVSC_RECORD || root->count > RECORD_FIELDS_MAX)
-        return error_set(e, ERROR_BUG, "the reader's schema is no record of at most %d fields", RECORD_FIELDS_MAX);
+        return error_set(e, ERROR_BUG, "the reader's schema is no record of at most %d fields",
+                         RECORD_FIELDS_MAX);
     c->target_count = root->count;
     for (uint32_t f = 0; f < root->count; f++) {
-        if (read_target(c, f, &c->targets[f], e)) return -1;
+        if (read_target(c, f, &c->targets[f], e))
+            return -1;
     }
     return 0;
 }
@@ -86,8 +91,9 @@ static const char *expectation(const struct target *t)
     static const char *const texts[][2] = {
         [TARGET_TEXT] = {"string or bytes", "string, bytes or null"},
         [TARGET_LONG] = {"long or int", "long, int or null"},
-        [TARGET_TIMESTAMP] = {"long or int, plain or as timestamp-millis or timestamp-micros",
-                              "long, int or null, plain or as timestamp-millis or timestamp-micros"},
+        [TARGET_TIMESTAMP] =
+            {"long or int, plain or as timestamp-millis or timestamp-micros",
+             "long, int or null, plain or as timestamp-millis or timestamp-micros"},
         [TARGET_ENUM] = {"the enum of the reader's name", "the enum of the reader's name or null"},
     };
     return texts[t->kind][t->nullable];
@@ -97,61 +103,72 @@ static int32_t symbol_number(const struct avsc_type *type, const char *symbol)
 {
     const json_t *symbols = json_object_get(type->json, "symbols");
     for (size_t i = 0; i < json_array_size(symbols); i++) {
-        if (strcmp(json_string_value(json_array_get(symbols, i)), symbol) == 0) return (int32_t)i;
+        if (strcmp(json_string_value(json_array_get(symbols, i)), symbol) == 0)
+            return (int32_t)i;
     }
     return -1;
 }
 
 // ---- a field that both have ----
 
-static int resolve_enum(struct compiler *c, const struct avsc_type *writer, const struct target *t, struct plan_step *step,
-                        struct error *e)
+static int resolve_enum(struct compiler *c, const struct avsc_type *writer, const struct target *t,
+                        struct plan_step *step, struct error *e)
 {
     if (strcmp(writer->name, t->type->name) != 0 && !avsc_has_alias(t->type->json, writer->name))
-        return error_set(e, ERROR_CONFIG, "the writer's enum is %.100s, the reader's %s", writer->name, t->type->name);
+        return error_set(e, ERROR_CONFIG, "the writer's enum is %.100s, the reader's %s",
+                         writer->name, t->type->name);
     const json_t *symbols = json_object_get(writer->json, "symbols");
     const char *fallback = json_string_value(json_object_get(t->type->json, "default"));
-    *step = (struct plan_step){.code = STEP_ENUM, .first = c->symbol_count, .count = (uint32_t)json_array_size(symbols)};
+    *step = (struct plan_step){
+        .code = STEP_ENUM, .first = c->symbol_count, .count = (uint32_t)json_array_size(symbols)};
     for (uint32_t i = 0; i < step->count; i++) {
         int32_t number = symbol_number(t->type, json_string_value(json_array_get(symbols, i)));
-        if (number < 0 && fallback) number = symbol_number(t->type, fallback);
+        if (number < 0 && fallback)
+            number = symbol_number(t->type, fallback);
         c->symbols[c->symbol_count++] = number;
     }
     return 0;
 }
 
-// Any type but a union. Logical types do not matter but for the two timestamps; -1 when it does not resolve.
-static int resolve_plain(struct compiler *c, const struct avsc_type *writer, const struct target *t, struct plan_step *step,
-                         struct error *e)
+// Any type but a union. Logical types do not matter but for the two timestamps; -1 when it does not
+// resolve.
+static int resolve_plain(struct compiler *c, const struct avsc_type *writer, const struct target *t,
+                         struct plan_step *step, struct error *e)
 {
     bool number = t->kind == TARGET_LONG || t->kind == TARGET_TIMESTAMP;
-    if (writer->kind == AVSC_ENUM && t->kind == TARGET_ENUM) return resolve_enum(c, writer, t, step, e);
+    if (writer->kind == AVSC_ENUM && t->kind == TARGET_ENUM)
+        return resolve_enum(c, writer, t, step, e);
     if (writer->kind == AVSC_NULL && t->nullable)
         step->code = STEP_NULL;
     else if (writer->kind == AVSC_INT && number)
         step->code = STEP_INT;
-    else if (writer->kind == AVSC_LONG && t->kind == TARGET_TIMESTAMP && writer->logical == AVSC_TIMESTAMP_MICROS)
+    else if (writer->kind == AVSC_LONG && t->kind == TARGET_TIMESTAMP &&
+             writer->logical == AVSC_TIMESTAMP_MICROS)
         step->code = STEP_MICROS;
     else if (writer->kind == AVSC_LONG && number)
         step->code = STEP_LONG;
     else if ((writer->kind == AVSC_STRING || writer->kind == AVSC_BYTES) && t->kind == TARGET_TEXT)
         step->code = STEP_TEXT;
     else
-        return error_set(e, ERROR_CONFIG, "the writer's %s is not read as %s; write %s", avsc_kind_name(writer->kind),
-                         avsc_kind_name(t->type->kind), expectation(t));
+        return error_set(e, ERROR_CONFIG, "the writer's %s is not read as %s; write %s",
+                         avsc_kind_name(writer->kind), avsc_kind_name(t->type->kind),
+                         expectation(t));
     return 0;
 }
 
-// The branches are told apart when one is met: those that do not resolve are refused there, and a null where the reader
-// has none is noted in the record. A union resolves when any other branch of it does.
-static int resolve_union(struct compiler *c, const struct avsc_type *writer, const struct target *t, struct plan_step *step,
-                         struct error *e)
+// The branches are told apart when one is met: those that do not resolve are refused there, and a
+// null where the reader has none is noted in the record. A union resolves when any other branch of
+// it does.
+static int resolve_union(struct compiler *c, const struct avsc_type *writer, const struct target *t,
+                         struct plan_step *step, struct error *e)
 {
     bool any = false;
-    *step = (struct plan_step){.code = STEP_UNION, .first = c->branch_count, .count = writer->count};
+    *step =
+        (struct plan_step){.code = STEP_UNION, .first = c->branch_count, .count = writer->count};
     c->branch_count += writer->count;
     for (uint32_t i = 0; i < writer->count; i++) {
-        const struct avsc_type *type = &c->writer->types[c->writer->members[writer->first + i].type];
+        const struct avsc_type *type =
+            &c->writer->types[c->writer->members[writer->first + i].type];
         struct plan_step *branch = &c->branches[step->first + i];
         struct error why = {0};
         *branch = (struct plan_step){.code = STEP_NULL};
@@ -165,18 +182,22 @@ static int resolve_union(struct compiler *c, const struct avsc_type *writer, con
         branch->name = good ? t->name : copy_text(c, why.text);
         any = any || (good && !stray);
     }
-    if (any) return 0;
+    if (any)
+        return 0;
     return error_set(e, ERROR_CONFIG, "no branch of the writer's union is read as %s; write %s",
                      avsc_kind_name(t->type->kind), expectation(t));
 }
 
-static int add_stored(struct compiler *c, const struct avsc_member *member, const struct target *t, struct error *e)
+static int add_stored(struct compiler *c, const struct avsc_member *member, const struct target *t,
+                      struct error *e)
 {
     const struct avsc_type *type = &c->writer->types[member->type];
     struct plan_step *step = &c->steps[c->step_count++];
     *step = (struct plan_step){0};
-    int rc = type->kind == AVSC_UNION ? resolve_union(c, type, t, step, e) : resolve_plain(c, type, t, step, e);
-    if (rc) return error_context(e, "field %s", t->name);
+    int rc = type->kind == AVSC_UNION ? resolve_union(c, type, t, step, e)
+                                      : resolve_plain(c, type, t, step, e);
+    if (rc)
+        return error_context(e, "field %s", t->name);
     step->field = t->field;
     step->name = t->name;
     return 0;
@@ -184,19 +205,22 @@ static int add_stored(struct compiler *c, const struct avsc_member *member, cons
 
 static void add_skip(struct compiler *c, const struct avsc_member *member)
 {
-    if (c->writer->shapes[member->type].kind == SHAPE_EMPTY) return;
-    c->steps[c->step_count++] =
-        (struct plan_step){.code = STEP_SKIP, .first = member->type, .name = copy_text(c, member->name)};
+    if (c->writer->shapes[member->type].kind == SHAPE_EMPTY)
+        return;
+    c->steps[c->step_count++] = (struct plan_step){
+        .code = STEP_SKIP, .first = member->type, .name = copy_text(c, member->name)};
 }
 
 // ---- a field that the writer lacks ----
 
-static int add_default(struct compiler *c, struct record *initial, const struct target *t, struct error *e)
+static int add_default(struct compiler *c, struct record *initial, const struct target *t,
+                       struct error *e)
 {
     const json_t *json = json_object_get(t->member->json, "default");
     struct value *value = &initial->field[t->field];
     if (!json)
-        return error_set(e, ERROR_CONFIG, "field %s: the writer's record has no such field, and it has no default",
+        return error_set(e, ERROR_CONFIG,
+                         "field %s: the writer's record has no such field, and it has no default",
                          t->name);
     if (json_is_null(json) && t->nullable) {
         initial->nulls |= 1U << t->field;
@@ -215,17 +239,20 @@ static int add_default(struct compiler *c, struct record *initial, const struct 
 
 // ---- records ----
 
-static const struct avsc_member *find_field(const struct avsc *s, const struct avsc_type *record, const char *name)
+static const struct avsc_member *find_field(const struct avsc *s, const struct avsc_type *record,
+                                            const char *name)
 {
     for (uint32_t i = 0; i < record->count; i++) {
-        if (strcmp(s->members[record->first + i].name, name) == 0) return &s->members[record->first + i];
+        if (strcmp(s->members[record->first + i].name, name) == 0)
+            return &s->members[record->first + i];
     }
     return NULL;
 }
 
-// The writer's field of a target: by its name, else by the first alias that is there and no other reader field's name.
-static const struct avsc_member *find_source(const struct compiler *c, const struct avsc_type *record,
-                                             const struct target *t)
+// The writer's field of a target: by its name, else by the first alias that is there and no other
+// reader field's name.
+static const struct avsc_member *find_source(const struct compiler *c,
+                                             const struct avsc_type *record, const struct target *t)
 {
     const struct avsc_member *found = find_field(c->writer, record, t->name);
     const json_t *aliases = json_object_get(t->member->json, "aliases");
@@ -237,15 +264,16 @@ static const struct avsc_member *find_source(const struct compiler *c, const str
     return found;
 }
 
-static int check_record_name(const struct compiler *c, const struct avsc_type *record, struct error *e)
+static int check_record_name(const struct compiler *c, const struct avsc_type *record,
+                             struct error *e)
 {
     const struct avsc_type *reader = &c->reader->types[c->reader->root];
     if (record->kind != AVSC_RECORD)
         return error_set(e, ERROR_CONFIG, "the writer's schema is of type %s, not the record %s",
                          avsc_kind_name(record->kind), reader->name);
     if (strcmp(record->name, reader->name) != 0 && !avsc_has_alias(reader->json, record->name))
-        return error_set(e, ERROR_CONFIG, "the writer's record is named %.200s, the reader's %s", record->name,
-                         reader->name);
+        return error_set(e, ERROR_CONFIG, "the writer's record is named %.200s, the reader's %s",
+                         record->name, reader->name);
     return 0;
 }
 
@@ -253,16 +281,19 @@ static int add_record(struct compiler *c, const struct avsc_type *record, struct
 {
     struct program *program = &c->programs[c->program_count++];
     *program = (struct program){.first = c->step_count};
-    if (check_record_name(c, record, e)) return -1;
+    if (check_record_name(c, record, e))
+        return -1;
     const struct avsc_member *sources[RECORD_FIELDS_MAX] = {0};
     for (uint32_t f = 0; f < c->target_count; f++) {
         sources[f] = find_source(c, record, &c->targets[f]);
-        if (!sources[f] && add_default(c, &program->initial, &c->targets[f], e)) return -1;
+        if (!sources[f] && add_default(c, &program->initial, &c->targets[f], e))
+            return -1;
     }
     for (uint32_t i = 0; i < record->count; i++) {
         const struct avsc_member *member = &c->writer->members[record->first + i];
         uint32_t f = 0;
-        while (f < c->target_count && sources[f] != member) f++;
+        while (f < c->target_count && sources[f] != member)
+            f++;
         if (f == c->target_count)
             add_skip(c, member);
         else if (add_stored(c, member, &c->targets[f], e))
@@ -284,12 +315,16 @@ static int add_union(struct compiler *c, const struct avsc_type *root, struct er
             continue;
         }
         c->step_count = program->first;
-        c->steps[c->step_count++] = (struct plan_step){.code = STEP_REFUSED, .name = copy_text(c, why.text)};
+        c->steps[c->step_count++] =
+            (struct plan_step){.code = STEP_REFUSED, .name = copy_text(c, why.text)};
         *program = (struct program){.first = program->first, .count = 1};
-        if (e) *e = why;
+        if (e)
+            *e = why;
     }
-    if (any) return 0;
-    if (root->count == 0) return error_set(e, ERROR_CONFIG, "the writer's schema is an empty union");
+    if (any)
+        return 0;
+    if (root->count == 0)
+        return error_set(e, ERROR_CONFIG, "the writer's schema is an empty union");
     return error_context(e, "no branch of the writer's union resolves");
 }
 
@@ -306,7 +341,8 @@ static uint32_t count_symbols(const struct avsc *schema)
 static void *copy_array(struct arena *arena, const void *from, size_t count, size_t size)
 {
     void *to = arena_alloc(arena, count * size);
-    if (count > 0) memcpy(to, from, count * size);
+    if (count > 0)
+        memcpy(to, from, count * size);
     return to;
 }
 
@@ -341,18 +377,22 @@ static int compile(struct compiler *c, struct error *e)
     return root->kind == AVSC_UNION ? add_union(c, root, e) : add_record(c, root, e);
 }
 
-int plan_compile_schemas(const char *reader_json, size_t reader_size, const char *writer_json, size_t writer_size,
-                         struct plan **out, struct error *e)
+int plan_compile_schemas(const char *reader_json, size_t reader_size, const char *writer_json,
+                         size_t writer_size, struct plan **out, struct error *e)
 {
     struct avsc *reader = NULL, *writer = NULL;
     struct compiler c = {.arena = arena_create()};
-    if (!c.arena) abort();
+    if (!c.arena)
+        abort();
     int rc = avsc_parse(reader_json, reader_size, &reader, e);
     c.reader = reader;
-    if (rc == 0) rc = read_targets(&c, e);
-    if (rc == 0) rc = avsc_parse(writer_json, writer_size, &writer, e);
+    if (rc == 0)
+        rc = read_targets(&c, e);
+    if (rc == 0)
+        rc = avsc_parse(writer_json, writer_size, &writer, e);
     c.writer = writer;
-    if (rc == 0) rc = compile(&c, e);
+    if (rc == 0)
+        rc = compile(&c, e);
     if (rc == 0)
         *out = finish_plan(&c);
     else
@@ -362,7 +402,8 @@ int plan_compile_schemas(const char *reader_json, size_t reader_size, const char
     return rc;
 }
 
-int plan_compile(enum input input, const char *writer_json, size_t size, struct plan **out, struct error *e)
+int plan_compile(enum input input, const char *writer_json, size_t size, struct plan **out,
+                 struct error *e)
 {
     static const char *const names[] = {
         [INPUT_CALLS] = "CallRecord.avsc",
@@ -370,12 +411,14 @@ int plan_compile(enum input input, const char *writer_json, size_t size, struct 
         [INPUT_CREDITS] = "AccountCredit.avsc",
     };
     const struct embedded *reader = embedded_avro;
-    while (reader->name && strcmp(reader->name, names[input]) != 0) reader++;
+    while (reader->name && strcmp(reader->name, names[input]) != 0)
+        reader++;
     assert(reader->name);
     return plan_compile_schemas(reader->text, reader->size, writer_json, size, out, e);
 }
 
 void plan_destroy(struct plan *plan)
 {
-    if (plan) arena_destroy(plan->arena);
+    if (plan)
+        arena_destroy(plan->arena);
 }

@@ -9,12 +9,15 @@ static inline int64_t floor_millis(int64_t micros)
     return micros / 1000 - (micros % 1000 < 0);
 }
 
-static inline bool store_enum(const struct plan *plan, const struct plan_step *step, struct wire *w, struct record *out)
+static inline bool store_enum(const struct plan *plan, const struct plan_step *step, struct wire *w,
+                              struct record *out)
 {
     uint32_t symbol = 0;
-    if (!wire_index(w, step->count, &symbol)) return false;
+    if (!wire_index(w, step->count, &symbol))
+        return false;
     int32_t number = plan->symbols[step->first + symbol];
-    if (number < 0) out->unknown |= 1U << step->field;
+    if (number < 0)
+        out->unknown |= 1U << step->field;
     out->field[step->field].number = number;
     return true;
 }
@@ -22,18 +25,20 @@ static inline bool store_enum(const struct plan *plan, const struct plan_step *s
 static inline bool store_int(struct wire *w, struct value *value)
 {
     const uint8_t *start = w->at;
-    if (!wire_long(w, &value->number)) return false;
+    if (!wire_long(w, &value->number))
+        return false;
     return (value->number >= INT32_MIN && value->number <= INT32_MAX) ||
            wire_fail(w, start, "an int of more than 32 bits");
 }
 
 // *last is the step that ran: a union's branch takes its place.
-static inline bool run(const struct plan *plan, const struct plan_step *step, struct wire *w, struct record *out,
-                       const struct plan_step **last)
+static inline bool run(const struct plan *plan, const struct plan_step *step, struct wire *w,
+                       struct record *out, const struct plan_step **last)
 {
     if (step->code == STEP_UNION) {
         uint32_t branch = 0;
-        if (!wire_index(w, step->count, &branch)) return false;
+        if (!wire_index(w, step->count, &branch))
+            return false;
         step = &plan->branches[step->first + branch];
         *last = step;
     }
@@ -46,7 +51,8 @@ static inline bool run(const struct plan *plan, const struct plan_step *step, st
     case STEP_INT:
         return store_int(w, value);
     case STEP_MICROS:
-        if (!wire_long(w, &value->number)) return false;
+        if (!wire_long(w, &value->number))
+            return false;
         value->number = floor_millis(value->number);
         return true;
     case STEP_ENUM:
@@ -63,29 +69,35 @@ static inline bool run(const struct plan *plan, const struct plan_step *step, st
     return wire_fail(w, w->at, "a branch of the writer's union that does not resolve");
 }
 
-__attribute__((cold, noinline)) static enum plan_result undecodable(const struct wire *w, const uint8_t *body,
-                                                                    const struct plan_step *step, char *detail)
+__attribute__((cold, noinline)) static enum plan_result undecodable(const struct wire *w,
+                                                                    const uint8_t *body,
+                                                                    const struct plan_step *step,
+                                                                    char *detail)
 {
-    snprintf(detail, REJECT_DETAIL_SIZE, "%.120s: %s at byte %td of %td", step ? step->name : "record", w->fault,
-             w->at - body, w->end - body);
+    snprintf(detail, REJECT_DETAIL_SIZE, "%.120s: %s at byte %td of %td",
+             step ? step->name : "record", w->fault, w->at - body, w->end - body);
     return PLAN_UNDECODABLE;
 }
 
-enum plan_result plan_decode(const struct plan *plan, const void *body, size_t size, struct record *out, char *detail)
+enum plan_result plan_decode(const struct plan *plan, const void *body, size_t size,
+                             struct record *out, char *detail)
 {
     static const uint8_t nothing[1];
     const uint8_t *start = body ? body : nothing;
     struct wire w = {.at = start, .end = start + (body ? size : 0)};
     uint32_t branch = 0;
-    if (plan->is_union && !wire_index(&w, plan->program_count, &branch)) return undecodable(&w, start, NULL, detail);
+    if (plan->is_union && !wire_index(&w, plan->program_count, &branch))
+        return undecodable(&w, start, NULL, detail);
     const struct program *program = &plan->programs[branch];
     const struct plan_step *steps = plan->steps + program->first;
     *out = program->initial;
     for (uint32_t i = 0; i < program->count; i++) {
         const struct plan_step *step = &steps[i];
-        if (__builtin_expect(!run(plan, step, &w, out, &step), false)) return undecodable(&w, start, step, detail);
+        if (__builtin_expect(!run(plan, step, &w, out, &step), false))
+            return undecodable(&w, start, step, detail);
     }
-    if (w.at == w.end) return PLAN_OK;
+    if (w.at == w.end)
+        return PLAN_OK;
     w.fault = "bytes left over";
     return undecodable(&w, start, NULL, detail);
 }

@@ -1,9 +1,10 @@
-// Skipping a value of any Avro type. A shape says no more of a type than how far its value reaches; types refer to each
-// other by number, so that recursive ones are finite.
+// Skipping a value of any Avro type. A shape says no more of a type than how far its value reaches;
+// types refer to each other by number, so that recursive ones are finite.
 //
-// The work is linear in the bytes skipped, whatever the schema: every shape but SHAPE_EMPTY takes at least one byte,
-// a SHAPE_RECORD lists no empty field and is only used for two fields or more (with one it has that field's shape),
-// and a block of empty items is passed at once. avsc.c builds them so.
+// The work is linear in the bytes skipped, whatever the schema: every shape but SHAPE_EMPTY takes
+// at least one byte, a SHAPE_RECORD lists no empty field and is only used for two fields or more
+// (with one it has that field's shape), and a block of empty items is passed at once. avsc.c builds
+// them so.
 #pragma once
 
 #include "consumer/avro/wire.h"
@@ -32,5 +33,6 @@ struct shapes {
 // Records, arrays and maps within each other, in a value that is skipped.
 enum { SKIP_DEPTH_MAX = 128 };
 
-// False with w->fault for what is truncated, malformed or nested deeper than SKIP_DEPTH_MAX. `depth` is 0 at first.
+// False with w->fault for what is truncated, malformed or nested deeper than SKIP_DEPTH_MAX.
+// `depth` is 0 at first.
 bool skip_value(const struct shapes *shapes, uint32_t number, struct wire *w, unsigned depth);

@@ -1,5 +1,5 @@
-// Avro's binary encoding, as much of it as a reader needs: a cursor over bytes that somebody else owns, which never
-// leaves them, and says what it met where it stopped.
+// Avro's binary encoding, as much of it as a reader needs: a cursor over bytes that somebody else
+// owns, which never leaves them, and says what it met where it stopped.
 #pragma once
 
 #include <stdbool.h>
@@ -8,7 +8,8 @@
 
 struct wire {
     const uint8_t *at, *end;
-    const char *fault; // a static text, once a read returned false; `at` is then where the trouble begins
+    // a static text, once a read returned false; `at` is then where the trouble begins
+    const char *fault;
 };
 
 static inline bool wire_fail(struct wire *w, const uint8_t *at, const char *fault)
@@ -28,15 +29,18 @@ static inline int64_t wire_unzigzag(uint64_t n)
     return (int64_t)(n >> 1) ^ -(int64_t)(n & 1);
 }
 
-// A number of more than one byte, at most 64 bits in 10 bytes; padded ones are taken, as the specification is silent.
+// A number of more than one byte, at most 64 bits in 10 bytes; padded ones are taken, as the
+// specification is silent.
 static inline bool wire_long_tail(struct wire *w, int64_t *out)
 {
     const uint8_t *p = w->at;
     uint64_t n = 0;
     for (unsigned shift = 0; shift < 70; shift += 7) {
-        if (p == w->end) return wire_fail(w, w->at, "the body ends within a number");
+        if (p == w->end)
+            return wire_fail(w, w->at, "the body ends within a number");
         uint8_t byte = *p++;
-        if (shift == 63 && byte > 1) break;
+        if (shift == 63 && byte > 1)
+            break;
         n |= (uint64_t)(byte & 0x7f) << shift;
         if (byte < 0x80) {
             w->at = p;
@@ -50,14 +54,16 @@ static inline bool wire_long_tail(struct wire *w, int64_t *out)
 // int and long alike; most are one byte.
 static inline bool wire_long(struct wire *w, int64_t *out)
 {
-    if (w->at == w->end || *w->at >= 0x80) return wire_long_tail(w, out);
+    if (w->at == w->end || *w->at >= 0x80)
+        return wire_long_tail(w, out);
     *out = wire_unzigzag(*w->at++);
     return true;
 }
 
 static inline bool wire_skip(struct wire *w, uint64_t size)
 {
-    if (size > wire_left(w)) return wire_fail(w, w->at, "the body ends within a value");
+    if (size > wire_left(w))
+        return wire_fail(w, w->at, "the body ends within a value");
     w->at += size;
     return true;
 }
@@ -67,9 +73,12 @@ static inline bool wire_text(struct wire *w, const char **data, int64_t *size)
 {
     const uint8_t *start = w->at;
     int64_t length = 0;
-    if (!wire_long(w, &length)) return false;
-    if (length < 0) return wire_fail(w, start, "a negative length");
-    if ((uint64_t)length > wire_left(w)) return wire_fail(w, start, "a length beyond the body's end");
+    if (!wire_long(w, &length))
+        return false;
+    if (length < 0)
+        return wire_fail(w, start, "a negative length");
+    if ((uint64_t)length > wire_left(w))
+        return wire_fail(w, start, "a length beyond the body's end");
     *data = (const char *)w->at;
     *size = length;
     w->at += length;
@@ -81,8 +90,10 @@ static inline bool wire_index(struct wire *w, uint32_t count, uint32_t *out)
 {
     const uint8_t *start = w->at;
     int64_t index = 0;
-    if (!wire_long(w, &index)) return false;
-    if (index < 0 || index >= count) return wire_fail(w, start, "a branch or symbol that the writer's schema has not");
+    if (!wire_long(w, &index))
+        return false;
+    if (index < 0 || index >= count)
+        return wire_fail(w, start, "a branch or symbol that the writer's schema has not");
     *out = (uint32_t)index;
     return true;
 }

@@ -34,7 +34,8 @@ static void free_blocks(struct arena_block *block)
 
 void arena_destroy(struct arena *arena)
 {
-    if (!arena) return;
+    if (!arena)
+        return;
     free_blocks(arena->blocks);
     free(arena);
 }
@@ -42,7 +43,8 @@ void arena_destroy(struct arena *arena)
 void arena_reset(struct arena *arena)
 {
     arena->used = 0;
-    if (!arena->blocks) return;
+    if (!arena->blocks)
+        return;
     free_blocks(arena->blocks->next);
     arena->blocks->next = NULL;
     arena->blocks->used = 0;
@@ -56,7 +58,8 @@ static struct arena_block *grow(struct arena *arena, size_t size)
 {
     size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
     struct arena_block *block = malloc(sizeof *block + room);
-    if (!block) abort();
+    if (!block)
+        abort();
     *block = (struct arena_block){.next = arena->blocks, .size = room};
     arena->blocks = block;
     return block;
@@ -67,7 +70,8 @@ void *arena_alloc(struct arena *arena, size_t size)
     assert(size < SIZE_MAX / 2);
     size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     struct arena_block *block = arena->blocks;
-    if (!block || block->size - block->used < size) block = grow(arena, size);
+    if (!block || block->size - block->used < size)
+        block = grow(arena, size);
     void *at = block->bytes + block->used;
     block->used += size;
     arena->used += size;
@@ -77,7 +81,8 @@ void *arena_alloc(struct arena *arena, size_t size)
 char *arena_copy(struct arena *arena, const void *data, size_t size)
 {
     char *copy = arena_alloc(arena, size + 1);
-    if (size > 0) memcpy(copy, data, size);
+    if (size > 0)
+        memcpy(copy, data, size);
     copy[size] = '\0';
     return copy;
 }

@@ -7,10 +7,12 @@
 static char *group(const char *number, char out[NUMBER_SIZE])
 {
     char *end = out;
-    if (*number == '-') *end++ = *number++;
+    if (*number == '-')
+        *end++ = *number++;
     size_t whole = strcspn(number, ".");
     for (size_t i = 0; number[i]; i++) {
-        if (i > 0 && i < whole && (whole - i) % 3 == 0) *end++ = ',';
+        if (i > 0 && i < whole && (whole - i) % 3 == 0)
+            *end++ = ',';
         *end++ = number[i];
     }
     *end = '\0';

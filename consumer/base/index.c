@@ -41,10 +41,12 @@ void index_insert(struct index *ix, uint64_t hash, uint32_t id)
 {
     size_t group = index_home(ix, hash);
     for (size_t stride = 0;;) {
-        uint64_t open = index_zeros(index_load(ix, group) & ~UINT64_C(0x0101010101010101)); // empty or deleted
+        // empty or deleted
+        uint64_t open = index_zeros(index_load(ix, group) & ~UINT64_C(0x0101010101010101));
         if (open) {
             size_t slot = group * INDEX_GROUP + (size_t)__builtin_ctzll(open) / 8;
-            if (ix->tags[slot] == INDEX_DELETED) ix->deleted--;
+            if (ix->tags[slot] == INDEX_DELETED)
+                ix->deleted--;
             ix->tags[slot] = index_tag(hash);
             ix->ids[slot] = id;
             ix->used++;
@@ -55,21 +57,25 @@ void index_insert(struct index *ix, uint64_t hash, uint32_t id)
     }
 }
 
-// Into a new table in the order of ids: entries are then read one after the other, not all over the memory.
+// Into a new table in the order of ids: entries are then read one after the other, not all over the
+// memory.
 static void move(struct index *ix, size_t groups, index_hash *hash, const void *context)
 {
     struct index old = *ix;
     uint32_t last = 0;
     for (size_t slot = 0; slot < capacity(&old); slot++)
-        if (old.tags[slot] >= INDEX_TAGS && old.ids[slot] > last) last = old.ids[slot];
+        if (old.tags[slot] >= INDEX_TAGS && old.ids[slot] > last)
+            last = old.ids[slot];
     size_t words = (size_t)last / 64 + 1;
     uint64_t *present = memory_grow(NULL, words, sizeof *present);
     memset(present, 0, words * sizeof *present);
     for (size_t slot = 0; slot < capacity(&old); slot++)
-        if (old.tags[slot] >= INDEX_TAGS) present[old.ids[slot] / 64] |= UINT64_C(1) << old.ids[slot] % 64;
+        if (old.tags[slot] >= INDEX_TAGS)
+            present[old.ids[slot] / 64] |= UINT64_C(1) << old.ids[slot] % 64;
     index_free(&old);
     create(ix, groups);
-    // The places in the new table are random: their memory is loaded while earlier ids are put into theirs.
+    // The places in the new table are random: their memory is loaded while earlier ids are put into
+    // theirs.
     struct index_move {
         uint64_t hash;
         uint32_t id;
@@ -78,7 +84,8 @@ static void move(struct index *ix, size_t groups, index_hash *hash, const void *
     for (size_t word = 0; word < words; word++)
         for (uint64_t bits = present[word]; bits; bits &= bits - 1) {
             struct index_move *place = &ahead[known % MOVE_AHEAD];
-            if (known++ >= MOVE_AHEAD) index_insert(ix, place->hash, place->id);
+            if (known++ >= MOVE_AHEAD)
+                index_insert(ix, place->hash, place->id);
             place->id = (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
             place->hash = hash(context, place->id);
             index_prefetch(ix, place->hash);
@@ -90,24 +97,31 @@ static void move(struct index *ix, size_t groups, index_hash *hash, const void *
 
 void index_reserve(struct index *ix, size_t extra, index_hash *hash, const void *context)
 {
-    if (ix->groups > 0 && ix->used + ix->deleted + extra <= limit(ix->groups)) return;
+    if (ix->groups > 0 && ix->used + ix->deleted + extra <= limit(ix->groups))
+        return;
     size_t groups = ix->groups ? ix->groups : 8;
-    while (ix->used + extra > limit(groups)) groups *= 2;
-    // Half of it deleted: the same size again is enough once the deleted slots are gone. Else double.
-    if (ix->groups > 0 && ix->used + extra > limit(groups) / 2 && groups == ix->groups) groups *= 2;
+    while (ix->used + extra > limit(groups))
+        groups *= 2;
+    // Half of it deleted: the same size again is enough once the deleted slots are gone. Else
+    // double.
+    if (ix->groups > 0 && ix->used + extra > limit(groups) / 2 && groups == ix->groups)
+        groups *= 2;
     move(ix, groups, hash, context);
 }
 
-void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_t id), const void *context)
+void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_t id),
+                     const void *context)
 {
     for (size_t group = 0; group < ix->groups; group++) {
         bool never_full = index_zeros(index_load(ix, group)) != 0;
         for (size_t slot = group * INDEX_GROUP; slot < (group + 1) * INDEX_GROUP; slot++) {
-            if (ix->tags[slot] < INDEX_TAGS || !gone(context, ix->ids[slot])) continue;
+            if (ix->tags[slot] < INDEX_TAGS || !gone(context, ix->ids[slot]))
+                continue;
             // A group that still has an empty slot was never full, so no probe ever went past it.
             ix->tags[slot] = never_full ? INDEX_EMPTY : INDEX_DELETED;
             ix->used--;
-            if (!never_full) ix->deleted++;
+            if (!never_full)
+                ix->deleted++;
         }
     }
 }

@@ -1,5 +1,6 @@
-// Open addressing of 32-bit ids by a 64-bit hash: one tag byte and one id a slot, in groups of eight slots that are
-// probed together. The caller keeps the entries and compares them; the hash must be keyed (nobody may choose collisions).
+// Open addressing of 32-bit ids by a 64-bit hash: one tag byte and one id a slot, in groups of
+// eight slots that are probed together. The caller keeps the entries and compares them; the hash
+// must be keyed (nobody may choose collisions).
 #pragma once
 
 #include <stdbool.h>
@@ -23,15 +24,18 @@ typedef uint64_t index_hash(const void *context, uint32_t id);
 
 void index_free(struct index *ix);
 size_t index_memory(const struct index *ix); // bytes
-// Makes room for `extra` more ids; at most 7/8 of the slots are ever taken. Aborts when memory is short.
+// Makes room for `extra` more ids; at most 7/8 of the slots are ever taken. Aborts when memory is
+// short.
 void index_reserve(struct index *ix, size_t extra, index_hash *hash, const void *context);
 // Room must have been reserved and the id must not be there.
 void index_insert(struct index *ix, uint64_t hash, uint32_t id);
 // Takes out every id for which `gone` says so, in one pass over the slots.
-void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_t id), const void *context);
+void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_t id),
+                     const void *context);
 
 // The ids that may match, one after the other:
-//     for (struct index_probe p = index_probe(ix, hash); (id = index_next(&p)) != INDEX_NONE;) compare
+//     for (struct index_probe p = index_probe(ix, hash); (id = index_next(&p)) != INDEX_NONE;)
+//     compare
 struct index_probe {
     const struct index *ix;
     size_t group, stride;
@@ -57,7 +61,8 @@ static inline size_t index_home(const struct index *ix, uint64_t hash)
     return (hash >> 8) & (ix->groups - 1); // the bits above the tag's
 }
 
-// The high bit of every byte that is zero. A borrow may add bytes above the lowest of them, none where there is none.
+// The high bit of every byte that is zero. A borrow may add bytes above the lowest of them, none
+// where there is none.
 static inline uint64_t index_zeros(uint64_t word)
 {
     return (word - UINT64_C(0x0101010101010101)) & ~word & UINT64_C(0x8080808080808080);
@@ -91,16 +96,21 @@ static inline uint32_t index_next(struct index_probe *p)
             p->matches &= p->matches - 1;
             return p->ix->ids[p->group * INDEX_GROUP + slot];
         }
-        if (p->last) return INDEX_NONE;
-        p->group = (p->group + ++p->stride) & (p->ix->groups - 1); // triangular: visits every group once
+        if (p->last)
+            return INDEX_NONE;
+        // triangular: visits every group once
+        p->group = (p->group + ++p->stride) & (p->ix->groups - 1);
         index_enter(p);
     }
 }
 
-// Inlined by force: gcc takes a function that only prefetches for one without effect, and drops the call.
-__attribute__((always_inline)) static inline void index_prefetch(const struct index *ix, uint64_t hash)
+// Inlined by force: gcc takes a function that only prefetches for one without effect, and drops the
+// call.
+__attribute__((always_inline)) static inline void index_prefetch(const struct index *ix,
+                                                                 uint64_t hash)
 {
-    if (ix->groups == 0) return;
+    if (ix->groups == 0)
+        return;
     size_t group = index_home(ix, hash);
     __builtin_prefetch(ix->tags + group * INDEX_GROUP);
     __builtin_prefetch(ix->ids + group * INDEX_GROUP);

@@ -5,13 +5,15 @@
 void *memory_grow(void *old, size_t count, size_t size)
 {
     void *grown = reallocarray(old, count, size);
-    if (!grown && count > 0) abort();
+    if (!grown && count > 0)
+        abort();
     return grown;
 }
 
 void *memory_reserve(void *old, size_t count, size_t *capacity, size_t size)
 {
-    if (count < *capacity) return old;
+    if (count < *capacity)
+        return old;
     *capacity = *capacity ? *capacity * 2 : 16;
     return memory_grow(old, *capacity, size);
 }

@@ -1,4 +1,5 @@
-// Arrays that grow. The core cannot go on without memory, and a fold can be loaded again: it aborts.
+// Arrays that grow. The core cannot go on without memory, and a fold can be loaded again: it
+// aborts.
 #pragma once
 
 #include <stddef.h>

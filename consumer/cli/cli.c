@@ -23,11 +23,13 @@ static void accept_list(struct accepted *a, const struct option_spec *list)
 {
     for (; list && list->name; list++) {
         assert(a->count < OPTIONS_ALL_MAX);
-        a->longs[a->count] = (struct option){list->name, list->value ? required_argument : no_argument, NULL,
-                                             OPTION_BASE + (int)a->count};
+        a->longs[a->count] =
+            (struct option){list->name, list->value ? required_argument : no_argument, NULL,
+                            OPTION_BASE + (int)a->count};
         if (list->letter) {
             size_t used = strlen(a->shorts);
-            snprintf(a->shorts + used, sizeof a->shorts - used, "%c%s", list->letter, list->value ? ":" : "");
+            snprintf(a->shorts + used, sizeof a->shorts - used, "%c%s", list->letter,
+                     list->value ? ":" : "");
         }
         a->specs[a->count++] = list;
     }
@@ -39,17 +41,20 @@ static void accept_options(struct accepted *a, const struct verb *verb)
     accept_list(a, verb->options);
     a->own = a->count;
     assert(a->own <= VERB_OPTIONS_MAX);
-    if (verb->config & TAKES_CONFIG) accept_list(a, cli_config_options);
+    if (verb->config & TAKES_CONFIG)
+        accept_list(a, cli_config_options);
     accept_list(a, cli_common_options);
 }
 
 bool cli_next_choice(const char **cursor, const char **choice, size_t *size)
 {
-    if (!**cursor) return false;
+    if (!**cursor)
+        return false;
     *choice = *cursor;
     *size = strcspn(*cursor, "|");
     *cursor += *size;
-    if (**cursor == '|') (*cursor)++;
+    if (**cursor == '|')
+        (*cursor)++;
     return true;
 }
 
@@ -65,7 +70,8 @@ static int check_choice(const char *what, const char *choices, const char *text,
         assert(count < CHOICES_MAX && size < CHOICE_SIZE);
         memcpy(names[count], choice, size);
         names[count][size] = 0;
-        if (strcmp(names[count], text) == 0) return 0;
+        if (strcmp(names[count], text) == 0)
+            return 0;
         list[count] = names[count];
         count++;
     }
@@ -75,7 +81,9 @@ static int check_choice(const char *what, const char *choices, const char *text,
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", names[i]);
     }
     const char *near = nearest(text, list, count);
-    if (near) return error_set(e, ERROR_USAGE, "%s: '%s' is none of %s; did you mean %s?", what, text, known, near);
+    if (near)
+        return error_set(e, ERROR_USAGE, "%s: '%s' is none of %s; did you mean %s?", what, text,
+                         known, near);
     return error_set(e, ERROR_USAGE, "%s: '%s' is none of %s", what, text, known);
 }
 
@@ -85,32 +93,38 @@ static int unknown_option(const struct accepted *a, const char *text, struct err
     const char *names[OPTIONS_ALL_MAX];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(text, "="), text);
     const char *bare = name + strspn(name, "-");
-    for (size_t i = 0; i < a->count; i++) names[i] = a->specs[i]->name;
+    for (size_t i = 0; i < a->count; i++)
+        names[i] = a->specs[i]->name;
     const char *near = strncmp(name, "--", 2) == 0 ? nearest(bare, names, a->count) : NULL;
-    if (near) return error_set(e, ERROR_USAGE, "unknown option %s; did you mean --%s?", name, near);
+    if (near)
+        return error_set(e, ERROR_USAGE, "unknown option %s; did you mean --%s?", name, near);
     return error_set(e, ERROR_USAGE, "unknown option %s", name);
 }
 
-static int take_option(const struct accepted *a, size_t index, const char *value, struct args *out, bool *help,
-                       struct error *e)
+static int take_option(const struct accepted *a, size_t index, const char *value, struct args *out,
+                       bool *help, struct error *e)
 {
     const struct option_spec *spec = a->specs[index];
     if (index < a->own) {
         char what[64];
-        if (out->values->text[index]) return error_set(e, ERROR_USAGE, "option --%s is given twice", spec->name);
+        if (out->values->text[index])
+            return error_set(e, ERROR_USAGE, "option --%s is given twice", spec->name);
         snprintf(what, sizeof what, "option --%s", spec->name);
-        if (value && strchr(spec->value, '|') && check_choice(what, spec->value, value, e)) return -1;
+        if (value && strchr(spec->value, '|') && check_choice(what, spec->value, value, e))
+            return -1;
         out->values->text[index] = value ? value : "";
         return 0;
     }
     switch (spec->letter) {
     case 'c':
-        if (out->config_file) return error_set(e, ERROR_USAGE, "option --config is given twice");
+        if (out->config_file)
+            return error_set(e, ERROR_USAGE, "option --config is given twice");
         out->config_file = value;
         return 0;
     case 'X':
         if (out->override_count == ARGS_OVERRIDES_MAX)
-            return error_set(e, ERROR_USAGE, "more than %d -X; put them under kafka.properties", ARGS_OVERRIDES_MAX);
+            return error_set(e, ERROR_USAGE, "more than %d -X; put them under kafka.properties",
+                             ARGS_OVERRIDES_MAX);
         out->overrides[out->override_count++] = value;
         return 0;
     default:
@@ -123,13 +137,17 @@ static int check_operands(const struct verb *verb, const struct args *args, stru
 {
     size_t count = args->operand_count;
     if (verb->actions) {
-        if (count == 0) return error_set(e, ERROR_USAGE, "what to do is missing: one of %s", verb->actions);
-        if (check_choice("action", verb->actions, args->operands[0], e)) return -1;
+        if (count == 0)
+            return error_set(e, ERROR_USAGE, "what to do is missing: one of %s", verb->actions);
+        if (check_choice("action", verb->actions, args->operands[0], e))
+            return -1;
     }
     if (count > verb->max_operands)
-        return error_set(e, ERROR_USAGE, "'%s' is one argument too many", args->operands[verb->max_operands]);
+        return error_set(e, ERROR_USAGE, "'%s' is one argument too many",
+                         args->operands[verb->max_operands]);
     if (count < verb->min_operands)
-        return error_set(e, ERROR_USAGE, "%s: needs %s", count ? "too few arguments" : "no arguments",
+        return error_set(e, ERROR_USAGE, "%s: needs %s",
+                         count ? "too few arguments" : "no arguments",
                          verb->operands ? verb->operands : verb->actions);
     if ((verb->config & CONFIG_REQUIRED) && !args->config_file)
         return error_set(e, ERROR_USAGE, "no configuration file; name it with -c FILE");
@@ -138,17 +156,21 @@ static int check_operands(const struct verb *verb, const struct args *args, stru
 
 static int parse_failure(const struct accepted *a, int code, char **argv, struct error *e)
 {
-    // optopt is the letter, an index for a long option that lacks or refuses a value, or 0 for an unknown long one.
+    // optopt is the letter, an index for a long option that lacks or refuses a value, or 0 for an
+    // unknown long one.
     const char *text = argv[optind - 1];
-    if (code == ':') return error_set(e, ERROR_USAGE, "option %s needs a value", text);
+    if (code == ':')
+        return error_set(e, ERROR_USAGE, "option %s needs a value", text);
     if (optopt >= OPTION_BASE)
-        return error_set(e, ERROR_USAGE, "option --%s takes no value", a->specs[optopt - OPTION_BASE]->name);
-    if (optopt) return error_set(e, ERROR_USAGE, "unknown option -%c", optopt);
+        return error_set(e, ERROR_USAGE, "option --%s takes no value",
+                         a->specs[optopt - OPTION_BASE]->name);
+    if (optopt)
+        return error_set(e, ERROR_USAGE, "unknown option -%c", optopt);
     return unknown_option(a, text, e);
 }
 
-int cli_parse(const struct verb *verb, int argc, char **argv, struct arg_values *values, struct args *out, bool *help,
-              struct error *e)
+int cli_parse(const struct verb *verb, int argc, char **argv, struct arg_values *values,
+              struct args *out, bool *help, struct error *e)
 {
     struct accepted a;
     accept_options(&a, verb);
@@ -158,14 +180,18 @@ int cli_parse(const struct verb *verb, int argc, char **argv, struct arg_values 
     optind = 0; // glibc: start over, also after an earlier parse
     opterr = 0;
     for (int code; (code = getopt_long(argc, argv, a.shorts, a.longs, NULL)) != -1;) {
-        if (code == '?' || code == ':') return parse_failure(&a, code, argv, e);
+        if (code == '?' || code == ':')
+            return parse_failure(&a, code, argv, e);
         size_t index = 0;
         if (code >= OPTION_BASE)
             index = (size_t)(code - OPTION_BASE);
         else
-            while (a.specs[index]->letter != code) index++;
-        if (take_option(&a, index, optarg, out, help, e)) return -1;
-        if (*help) return 0;
+            while (a.specs[index]->letter != code)
+                index++;
+        if (take_option(&a, index, optarg, out, help, e))
+            return -1;
+        if (*help)
+            return 0;
     }
     for (; optind < argc; optind++) {
         if (out->operand_count == ARGS_OPERANDS_MAX)
@@ -179,7 +205,8 @@ const char *args_get(const struct args *args, const char *option)
 {
     const struct option_spec *list = args->verb->options;
     for (size_t i = 0; list && list[i].name; i++)
-        if (strcmp(list[i].name, option) == 0) return args->values->text[i];
+        if (strcmp(list[i].name, option) == 0)
+            return args->values->text[i];
     assert(!"the option is in the verb's table");
     return NULL;
 }
@@ -187,7 +214,8 @@ const char *args_get(const struct args *args, const char *option)
 const struct verb *cli_find_verb(const char *name)
 {
     for (const struct verb *v = cli_verbs; v->name; v++)
-        if (strcmp(v->name, name) == 0) return v;
+        if (strcmp(v->name, name) == 0)
+            return v;
     return NULL;
 }
 
@@ -195,7 +223,8 @@ int cli_fail(const char *verb, const struct error *e)
 {
     fflush(stdout);
     fprintf(stderr, "settled %s: %s\n", verb, e->text);
-    if (e->kind == ERROR_USAGE && cli_find_verb(verb)) fprintf(stderr, "Try 'settled %s --help'.\n", verb);
+    if (e->kind == ERROR_USAGE && cli_find_verb(verb))
+        fprintf(stderr, "Try 'settled %s --help'.\n", verb);
     return error_exit_status(e->kind);
 }
 
@@ -204,10 +233,12 @@ static int fail_unknown_verb(const char *name)
     const char *names[64];
     size_t count = 0;
     for (const struct verb *v = cli_verbs; v->name; v++)
-        if (!v->hidden && count < sizeof names / sizeof *names) names[count++] = v->name;
+        if (!v->hidden && count < sizeof names / sizeof *names)
+            names[count++] = v->name;
     const char *near = nearest(name, names, count);
     fprintf(stderr, "settled: unknown verb '%s'", name);
-    if (near) fprintf(stderr, "; did you mean %s?", near);
+    if (near)
+        fprintf(stderr, "; did you mean %s?", near);
     fputs("\nTry 'settled --help'.\n", stderr);
     return error_exit_status(ERROR_USAGE);
 }
@@ -218,7 +249,8 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
     struct args args;
     struct error e = {0};
     bool help;
-    if (cli_parse(verb, argc, argv, &values, &args, &help, &e)) return cli_fail(verb->name, &e);
+    if (cli_parse(verb, argc, argv, &values, &args, &help, &e))
+        return cli_fail(verb->name, &e);
     if (help) {
         cli_print_verb_help(verb);
         return 0;
@@ -237,9 +269,11 @@ static int dispatch(int argc, char **argv)
         cli_print_overview();
         return 0;
     }
-    if (strcmp(name, "--version") == 0) name = "version";
+    if (strcmp(name, "--version") == 0)
+        name = "version";
     if (*name == '-') {
-        fprintf(stderr, "settled: option %s stands before the verb; write 'settled VERB %s ...'\n", name, name);
+        fprintf(stderr, "settled: option %s stands before the verb; write 'settled VERB %s ...'\n",
+                name, name);
         return error_exit_status(ERROR_USAGE);
     }
     const struct verb *verb = cli_find_verb(name);

@@ -1,5 +1,5 @@
-// The command line: one table of verbs and options (cli_table.c), from which parsing (cli.c), --help, the man page and
-// bash completion (cli_help.c) derive.
+// The command line: one table of verbs and options (cli_table.c), from which parsing (cli.c),
+// --help, the man page and bash completion (cli_help.c) derive.
 #pragma once
 
 #include "pricing/calendar.h"
@@ -24,12 +24,13 @@ struct args {
     struct arg_values *values;
 };
 
-// The option's text, or NULL when it was not given; for flags "" when given. An option that is not in the verb's
-// table is a programming error.
+// The option's text, or NULL when it was not given; for flags "" when given. An option that is not
+// in the verb's table is a programming error.
 const char *args_get(const struct args *args, const char *option);
-// The option as a whole number within bounds, `otherwise` when it was not given. 0, or -1 with ERROR_USAGE.
-int args_integer(const struct args *args, const char *option, int64_t min, int64_t max, int64_t otherwise, int64_t *out,
-                 struct error *e);
+// The option as a whole number within bounds, `otherwise` when it was not given. 0, or -1 with
+// ERROR_USAGE.
+int args_integer(const struct args *args, const char *option, int64_t min, int64_t max,
+                 int64_t otherwise, int64_t *out, struct error *e);
 // The option as a date YYYY-MM-DD, DAY_NONE when it was not given. 0, or -1 with ERROR_USAGE.
 int args_day(const struct args *args, const char *option, day_t *out, struct error *e);
 

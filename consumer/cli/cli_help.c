@@ -19,10 +19,14 @@ enum { EXIT_LINES = sizeof exit_lines / sizeof *exit_lines };
 static void print_usage(const struct verb *verb)
 {
     printf("settled %s", verb->name);
-    if (verb->config & TAKES_CONFIG) fputs(verb->config & CONFIG_REQUIRED ? " -c FILE" : " [-c FILE]", stdout);
-    if (verb->options) fputs(" [OPTION...]", stdout);
-    if (verb->actions) printf(strchr(verb->actions, '|') ? " (%s)" : " %s", verb->actions);
-    if (verb->operands) printf(" %s", verb->operands);
+    if (verb->config & TAKES_CONFIG)
+        fputs(verb->config & CONFIG_REQUIRED ? " -c FILE" : " [-c FILE]", stdout);
+    if (verb->options)
+        fputs(" [OPTION...]", stdout);
+    if (verb->actions)
+        printf(strchr(verb->actions, '|') ? " (%s)" : " %s", verb->actions);
+    if (verb->operands)
+        printf(" %s", verb->operands);
 }
 
 void cli_print_overview(void)
@@ -30,12 +34,15 @@ void cli_print_overview(void)
     puts("settled bills API calls from Kafka: one settlement an account and business day.\n\n"
          "Usage: settled VERB [OPTION...]\n\nVerbs:");
     for (const struct verb *v = cli_verbs; v->name; v++)
-        if (!v->hidden) printf("  %-10s %s\n", v->name, v->summary);
+        if (!v->hidden)
+            printf("  %-10s %s\n", v->name, v->summary);
     puts("\n'settled VERB --help' explains one. Exit status:");
-    for (size_t i = 0; i < EXIT_LINES; i++) printf("  %-2s  %s\n", exit_lines[i][0], exit_lines[i][1]);
+    for (size_t i = 0; i < EXIT_LINES; i++)
+        printf("  %-2s  %s\n", exit_lines[i][0], exit_lines[i][1]);
 }
 
-// Prints text in lines of at most 100 columns under a hanging indent; the cursor is at column `indent`.
+// Prints text in lines of at most 100 columns under a hanging indent; the cursor is at column
+// `indent`.
 static void print_wrapped(const char *text, int indent)
 {
     enum { COLUMNS = 100 };
@@ -46,14 +53,16 @@ static void print_wrapped(const char *text, int indent)
             printf("\n%*s", indent, "");
             column = indent;
         }
-        if (column > indent) column += printf(" ");
+        if (column > indent)
+            column += printf(" ");
         column += printf("%.*s", size, text);
         text += size;
         if (*text == '\n') {
             printf("\n%*s", indent, "");
             column = indent;
         }
-        if (*text) text++;
+        if (*text)
+            text++;
     }
     putchar('\n');
 }
@@ -62,10 +71,12 @@ static void print_options(const struct option_spec *list)
 {
     for (; list && list->name; list++) {
         char left[96];
-        snprintf(left, sizeof left, "%s%c%s--%s%s%s", list->letter ? "-" : " ", list->letter ? list->letter : ' ',
-                 list->letter ? ", " : "  ", list->name, list->value ? " " : "", list->value ? list->value : "");
+        snprintf(left, sizeof left, "%s%c%s--%s%s%s", list->letter ? "-" : " ",
+                 list->letter ? list->letter : ' ', list->letter ? ", " : "  ", list->name,
+                 list->value ? " " : "", list->value ? list->value : "");
         printf("  %-28s ", left);
-        if (strlen(left) > 28) printf("\n%31s", "");
+        if (strlen(left) > 28)
+            printf("\n%31s", "");
         print_wrapped(list->help, 31);
     }
 }
@@ -81,16 +92,19 @@ void cli_print_verb_help(const struct verb *verb)
     }
     puts("\nOptions:");
     print_options(verb->options);
-    if (verb->config & TAKES_CONFIG) print_options(cli_config_options);
+    if (verb->config & TAKES_CONFIG)
+        print_options(cli_config_options);
     print_options(cli_common_options);
 }
 
-// roff: a backslash and a hyphen mean something, and a line must not begin with a full stop or an apostrophe.
+// roff: a backslash and a hyphen mean something, and a line must not begin with a full stop or an
+// apostrophe.
 static void print_roff(const char *text)
 {
     bool start = true;
     for (; *text; text++) {
-        if (start && (*text == '.' || *text == '\'')) fputs("\\&", stdout);
+        if (start && (*text == '.' || *text == '\''))
+            fputs("\\&", stdout);
         if (*text == '\\')
             fputs("\\e", stdout);
         else if (*text == '-')
@@ -105,11 +119,13 @@ static void man_options(const struct option_spec *list)
 {
     for (; list && list->name; list++) {
         puts(".TP");
-        if (list->letter) printf("\\fB\\-%c\\fR, ", list->letter);
+        if (list->letter)
+            printf("\\fB\\-%c\\fR, ", list->letter);
         fputs("\\fB\\-\\-", stdout);
         print_roff(list->name);
         fputs("\\fR", stdout);
-        if (list->value) printf(" \\fI%s\\fR", list->value);
+        if (list->value)
+            printf(" \\fI%s\\fR", list->value);
         putchar('\n');
         print_roff(list->help);
         puts(".");
@@ -119,8 +135,10 @@ static void man_options(const struct option_spec *list)
 static void man_verb(const struct verb *verb)
 {
     printf(".SS settled %s", verb->name);
-    if (verb->actions) printf(" %s", verb->actions);
-    if (verb->operands) printf(" %s", verb->operands);
+    if (verb->actions)
+        printf(" %s", verb->actions);
+    if (verb->operands)
+        printf(" %s", verb->operands);
     printf("\n%c", toupper((unsigned char)*verb->summary));
     print_roff(verb->summary + 1);
     puts(".");
@@ -132,7 +150,8 @@ static void man_verb(const struct verb *verb)
             snprintf(line, sizeof line, "%.*s\n", (int)size, c);
             print_roff(line);
             c += size + (c[size] == '\n');
-            if (*c) puts(".PP");
+            if (*c)
+                puts(".PP");
         }
     }
     man_options(verb->options);
@@ -142,43 +161,52 @@ static void print_man(void)
 {
     puts(".TH SETTLED 1\n.SH NAME\nsettled \\- bills API calls from Kafka\n.SH SYNOPSIS\n"
          ".B settled\n.I VERB\n[\\fIOPTION\\fR...]\n.SH DESCRIPTION\n"
-         "settled reads call records, package purchases and account credits from Kafka and gives each account\n"
-         "exactly one settlement for a business day, in PostgreSQL and as Kafka records.\n.SH VERBS");
+         "settled reads call records, package purchases and account credits from Kafka and gives "
+         "each account\n"
+         "exactly one settlement for a business day, in PostgreSQL and as Kafka records.\n.SH "
+         "VERBS");
     for (const struct verb *v = cli_verbs; v->name; v++)
-        if (!v->hidden) man_verb(v);
+        if (!v->hidden)
+            man_verb(v);
     puts(".SH COMMON OPTIONS\nVerbs that read a configuration take the first two.");
     man_options(cli_config_options);
     man_options(cli_common_options);
     puts(".SH EXIT STATUS");
-    for (size_t i = 0; i < EXIT_LINES; i++) printf(".TP\n.B %s\n%s.\n", exit_lines[i][0], exit_lines[i][1]);
-    puts(".SH ENVIRONMENT\n.TP\n.B SETTLED_SECTION_KEY\nSets a key of the configuration, for example\n"
+    for (size_t i = 0; i < EXIT_LINES; i++)
+        printf(".TP\n.B %s\n%s.\n", exit_lines[i][0], exit_lines[i][1]);
+    puts(".SH ENVIRONMENT\n.TP\n.B SETTLED_SECTION_KEY\nSets a key of the configuration, for "
+         "example\n"
          "SETTLED_KAFKA_BROKERS; it wins over the file.\n.TP\n.B SETTLED_SECTION_KEY_FILE\n"
          "Names a file that holds the value, for secrets.");
 }
 
 static void completion_options(const struct option_spec *list)
 {
-    for (; list && list->name; list++) printf(" --%s", list->name);
+    for (; list && list->name; list++)
+        printf(" --%s", list->name);
 }
 
 static void completion_choices(const char *choices)
 {
     const char *choice;
     size_t size;
-    while (cli_next_choice(&choices, &choice, &size)) printf(" %.*s", (int)size, choice);
+    while (cli_next_choice(&choices, &choice, &size))
+        printf(" %.*s", (int)size, choice);
 }
 
 static void completion_values(const struct option_spec *list)
 {
     for (; list && list->name; list++) {
-        if (!list->value) continue;
+        if (!list->value)
+            continue;
         if (strchr(list->value, '|')) {
             printf("        --%s) COMPREPLY=($(compgen -W \"", list->name);
             completion_choices(list->value);
             puts("\" -- \"$word\")); return ;;");
         } else if (strcmp(list->value, "FILE") == 0) {
             printf("        --%s", list->name);
-            if (list->letter) printf("|-%c", list->letter);
+            if (list->letter)
+                printf("|-%c", list->letter);
             puts(") COMPREPLY=($(compgen -f -- \"$word\")); return ;;");
         }
     }
@@ -188,11 +216,14 @@ static void completion_verb(const struct verb *verb)
 {
     printf("    %s)\n        case $before in\n", verb->name);
     completion_values(verb->options);
-    if (verb->config & TAKES_CONFIG) completion_values(cli_config_options);
+    if (verb->config & TAKES_CONFIG)
+        completion_values(cli_config_options);
     fputs("        esac\n        words=\"", stdout);
-    if (verb->actions) completion_choices(verb->actions);
+    if (verb->actions)
+        completion_choices(verb->actions);
     completion_options(verb->options);
-    if (verb->config & TAKES_CONFIG) completion_options(cli_config_options);
+    if (verb->config & TAKES_CONFIG)
+        completion_options(cli_config_options);
     completion_options(cli_common_options);
     puts("\" ;;");
 }
@@ -203,10 +234,13 @@ static void print_bash_completion(void)
          "before=${COMP_WORDS[COMP_CWORD-1]} words=\n    if [ \"$COMP_CWORD\" -eq 1 ]; then");
     fputs("        COMPREPLY=($(compgen -W \"--help --version", stdout);
     for (const struct verb *v = cli_verbs; v->name; v++)
-        if (!v->hidden) printf(" %s", v->name);
+        if (!v->hidden)
+            printf(" %s", v->name);
     puts("\" -- \"$word\"))\n        return\n    fi\n    case ${COMP_WORDS[1]} in");
-    for (const struct verb *v = cli_verbs; v->name; v++) completion_verb(v);
-    puts("    esac\n    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\ncomplete -F _settled settled");
+    for (const struct verb *v = cli_verbs; v->name; v++)
+        completion_verb(v);
+    puts("    esac\n    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\ncomplete -F _settled "
+         "settled");
 }
 
 int cmd_help(const struct args *args)
@@ -225,7 +259,8 @@ int cmd_help(const struct args *args)
     } else {
         const struct verb *verb = cli_find_verb(args->operands[0]);
         if (!verb) {
-            error_set(&e, ERROR_USAGE, "there is no verb '%s'; 'settled --help' lists them", args->operands[0]);
+            error_set(&e, ERROR_USAGE, "there is no verb '%s'; 'settled --help' lists them",
+                      args->operands[0]);
             return cli_fail("help", &e);
         }
         cli_print_verb_help(verb);

@@ -1,8 +1,10 @@
 #include "consumer/cli/cli_table.h"
 
 const struct option_spec cli_config_options[] = {
-    {"config", 'c', "FILE", "configuration file (YAML); SETTLED_SECTION_KEY in the environment wins over it"},
-    {"property", 'X', "KEY=VALUE", "librdkafka property, as often as needed; wins over kafka.properties"},
+    {"config", 'c', "FILE",
+     "configuration file (YAML); SETTLED_SECTION_KEY in the environment wins over it"},
+    {"property", 'X', "KEY=VALUE",
+     "librdkafka property, as often as needed; wins over kafka.properties"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -21,18 +23,22 @@ static const struct option_spec help_options[] = {
 
 static const struct option_spec quote_options[] = {
     {"service", 0, "AUDIENCE_INSIGHT|PURCHASE_INTENT", "what is called"},
-    {"leads", 0, "N", "leads of one call; for calls of different sizes write several: --leads 8000 12000"},
+    {"leads", 0, "N",
+     "leads of one call; for calls of different sizes write several: --leads 8000 12000"},
     {"calls", 0, "N", "calls in a day; of PURCHASE_INTENT: so many calls of --leads each (1)"},
     {"day", 0, "DATE", "refuse a price book that is not in force on this day yet"},
-    {"book", 0, "FILE", "price book; else the configuration's, else the one built into this program"},
+    {"book", 0, "FILE",
+     "price book; else the configuration's, else the one built into this program"},
     {"format", 0, "table|json", "how to print it; json has amounts in fen (table)"},
     {NULL, 0, NULL, NULL},
 };
 
 static const struct option_spec topics_options[] = {
-    {"file", 0, "FILE", "declaration of the topics instead of the one in the binary (deploy/topics.yaml)"},
+    {"file", 0, "FILE",
+     "declaration of the topics instead of the one in the binary (deploy/topics.yaml)"},
     {"partitions", 0, "N", "partitions of each topic, instead of the declaration's"},
-    {"replication", 0, "N", "replicas of new topics, instead of the declaration's; -1 is the cluster's default"},
+    {"replication", 0, "N",
+     "replicas of new topics, instead of the declaration's; -1 is the cluster's default"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -45,7 +51,8 @@ static const struct option_spec rejects_options[] = {
     {"topic", 0, "TOPIC", "only of this input topic"},
     {"partition", 0, "N", "only of this partition"},
     {"reason", 0,
-     "UNDECODABLE|UNKNOWN_SCHEMA|INCOMPATIBLE_SCHEMA|MISROUTED|INVALID|FROM_FUTURE|TOO_LATE|REFUND|NOT_FOR_SALE|"
+     "UNDECODABLE|UNKNOWN_SCHEMA|INCOMPATIBLE_SCHEMA|MISROUTED|INVALID|FROM_FUTURE|TOO_LATE|REFUND|"
+     "NOT_FOR_SALE|"
      "CONFLICT",
      "only with this reason"},
     {"account", 0, "ID", "only of this account"},
@@ -66,7 +73,8 @@ static const struct option_spec explain_options[] = {
 
 static const struct option_spec audit_options[] = {
     {"from", 0, "DATE", "first day to compare (the deployment's first day)"},
-    {"to", 0, "DATE", "last day to compare; it must be settled (all that is committed, the open day included)"},
+    {"to", 0, "DATE",
+     "last day to compare; it must be settled (all that is committed, the open day included)"},
     {"account", 0, "ID", "compare only what concerns this account"},
     {"format", 0, "table|json", "how to print what differs and the summary (table)"},
     {NULL, 0, NULL, NULL},
@@ -74,7 +82,8 @@ static const struct option_spec audit_options[] = {
 
 static const struct option_spec run_options[] = {
     {"drain", 0, NULL, "read to the ends that the topics have now, settle what is due, and end"},
-    {"clock", 0, "INSTANT", "the clock stands at this instant (RFC 3339), as 2026-11-03T00:10:00+08:00"},
+    {"clock", 0, "INSTANT",
+     "the clock stands at this instant (RFC 3339), as 2026-11-03T00:10:00+08:00"},
     {"speed", 0, "N", "with --clock: the clock runs on from there, N times as fast (it stands)"},
     {NULL, 0, NULL, NULL},
 };
@@ -86,8 +95,10 @@ static const struct option_spec generate_options[] = {
     {"days", 0, "N", "simulated days; needs billing.timestamps: create (1)"},
     {"from-day", 0, "DATE", "first simulated day (billing.first_day)"},
     {"duplicates", 0, "PERCENT", "share of the calls that are sent again (1)"},
-    {"late", 0, "PERCENT", "share of the calls that belong to an earlier day, within the limit (1)"},
-    {"broken", 0, "PERCENT", "share of the calls that must be rejected, for every reason in turn (0)"},
+    {"late", 0, "PERCENT",
+     "share of the calls that belong to an earlier day, within the limit (1)"},
+    {"broken", 0, "PERCENT",
+     "share of the calls that must be rejected, for every reason in turn (0)"},
     {"purchases", 0, "N", "packages bought a day (a tenth of the accounts)"},
     {"credits", 0, "N", "top-ups and adjustments a day (half of the accounts)"},
     {"rate", 0, "N", "records a second; 0: as fast as possible (0)"},
@@ -100,15 +111,19 @@ const struct verb cli_verbs[] = {
     {.name = "run",
      .run = cmd_run,
      .summary = "bill: read the topics, settle the days, publish what was settled",
-     .about = "Runs until SIGTERM; SIGHUP reads the configuration again. With --drain it ends by itself: 0 when every "
-              "shard has settled and published the days that are due, 75 when one is held or owned elsewhere.",
+     .about = "Runs until SIGTERM; SIGHUP reads the configuration again. With --drain it ends by "
+              "itself: 0 when every "
+              "shard has settled and published the days that are due, 75 when one is held or owned "
+              "elsewhere.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = run_options},
     {.name = "quote",
      .run = cmd_quote,
      .summary = "calculate what a need costs by each way of paying",
-     .about = "Compares paying after use with each package bought once (what it does not cover is paid after use) and "
-              "with the custom package, and marks the least: buying more can cost less. Calls draw on a package one "
+     .about = "Compares paying after use with each package bought once (what it does not cover is "
+              "paid after use) and "
+              "with the custom package, and marks the least: buying more can cost less. Calls draw "
+              "on a package one "
               "after the other, and each call is priced by its own number of leads.",
      .config = TAKES_CONFIG,
      .operands = "[N...]",
@@ -117,7 +132,8 @@ const struct verb cli_verbs[] = {
     {.name = "topics",
      .run = cmd_topics,
      .summary = "create the topics that are missing, and set those that are there",
-     .about = "What is there already is left alone, so it can run at every deployment. Partition counts never change: "
+     .about = "What is there already is left alone, so it can run at every deployment. Partition "
+              "counts never change: "
               "if one "
               "differs from the declaration, nothing is changed and it says so.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
@@ -128,24 +144,27 @@ const struct verb cli_verbs[] = {
     {.name = "check",
      .run = cmd_check,
      .summary = "name all that is wrong with configuration, topics, schemas and database",
-     .about =
-         "Looks at the configuration, the price book, the database and what is recorded in it, the schema registry, "
-         "the topics and their settings, and the clock. Each finding names the remedy. 'settled run' refuses to start "
-         "on an error; a warning is a risk.",
+     .about = "Looks at the configuration, the price book, the database and what is recorded in "
+              "it, the schema registry, "
+              "the topics and their settings, and the clock. Each finding names the remedy. "
+              "'settled run' refuses to start "
+              "on an error; a warning is a risk.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = check_options},
     {.name = "migrate",
      .run = cmd_migrate,
      .summary = "bring the database's schema up to this version",
-     .about =
-         "Applies the migrations that are missing, under a lock, and grants the roles what they need. It can run at "
-         "every deployment.",
+     .about = "Applies the migrations that are missing, under a lock, and grants the roles what "
+              "they need. It can run at "
+              "every deployment.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED},
     {.name = "explain",
      .run = cmd_explain,
      .summary = "show why an account's settlement is what it is, down to its calls",
-     .about = "Reads the calls of the day again from Kafka, folds them as they were folded then, and prints every line "
-              "with the calls behind it. It refuses to print what differs from the settlement that is recorded.",
+     .about = "Reads the calls of the day again from Kafka, folds them as they were folded then, "
+              "and prints every line "
+              "with the calls behind it. It refuses to print what differs from the settlement that "
+              "is recorded.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .operands = "ACCOUNT DAY",
      .min_operands = 2,
@@ -153,32 +172,46 @@ const struct verb cli_verbs[] = {
      .options = explain_options},
     {.name = "audit",
      .run = cmd_audit,
-     .summary = "fold the topics again and compare every table and output topic with what comes out",
-     .about = "Reads the three topics from the recorded offsets, with the recorded cutoffs, verdicts, decisions and "
-              "parameters, settles each day again, and prints each difference with its account, day and field. Of each "
-              "output topic and shard it says how many rows are published, which are lost, repeated or out of order, "
-              "and which records are foreign, with topic/partition@offset, number, account and id; a row that is "
-              "recorded and whose turn to be published is still to come is pending. It writes nothing, needs only the "
-              "role settled_auditor, and runs beside the daemon. Ends with 0 when all is equal, 1 when something "
+     .summary =
+         "fold the topics again and compare every table and output topic with what comes out",
+     .about = "Reads the three topics from the recorded offsets, with the recorded cutoffs, "
+              "verdicts, decisions and "
+              "parameters, settles each day again, and prints each difference with its account, "
+              "day and field. Of each "
+              "output topic and shard it says how many rows are published, which are lost, "
+              "repeated or out of order, "
+              "and which records are foreign, with topic/partition@offset, number, account and id; "
+              "a row that is "
+              "recorded and whose turn to be published is still to come is pending. It writes "
+              "nothing, needs only the "
+              "role settled_auditor, and runs beside the daemon. Ends with 0 when all is equal, 1 "
+              "when something "
               "differs, 2 when it could not look.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = audit_options},
     {.name = "repair",
      .run = cmd_repair,
-     .summary = "bring back what the database lost and the output topics have, and publish again what they lost",
-     .about =
-         "For 'Kafka holds rows up to sequence N, PostgreSQL only up to M', with all processes of the group stopped. "
-         "Folds the inputs again from where the database stands, in the order in which the outputs were published; "
-         "every row that comes out must be the published one, byte by byte, and the last one's chain hash that of the "
-         "published position. Only when that is proven for all shards are rows written; else it says what differs, "
-         "and changes nothing but the shards' epochs. Then it publishes again what the output topics have lost of what "
-         "was published, and settled.outbox still has (8 days): at the ends of their topics, so that subscribers read "
-         "them behind later rows. It can be run again after anything.",
+     .summary = "bring back what the database lost and the output topics have, and publish again "
+                "what they lost",
+     .about = "For 'Kafka holds rows up to sequence N, PostgreSQL only up to M', with all "
+              "processes of the group stopped. "
+              "Folds the inputs again from where the database stands, in the order in which the "
+              "outputs were published; "
+              "every row that comes out must be the published one, byte by byte, and the last "
+              "one's chain hash that of the "
+              "published position. Only when that is proven for all shards are rows written; else "
+              "it says what differs, "
+              "and changes nothing but the shards' epochs. Then it publishes again what the output "
+              "topics have lost of what "
+              "was published, and settled.outbox still has (8 days): at the ends of their topics, "
+              "so that subscribers read "
+              "them behind later rows. It can be run again after anything.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED},
     {.name = "schemas",
      .run = cmd_schemas,
      .summary = "register the schemas of the seven topics",
-     .about = "Registers the texts that are part of this program under TOPIC-value, sets FULL_TRANSITIVE on the "
+     .about = "Registers the texts that are part of this program under TOPIC-value, sets "
+              "FULL_TRANSITIVE on the "
               "outputs, and "
               "prints the ids. What is registered already is found again.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
@@ -188,12 +221,15 @@ const struct verb cli_verbs[] = {
     {.name = "rejects",
      .run = cmd_rejects,
      .summary = "list what could not be billed, and decide about it",
-     .about =
-         "list prints the open rejects. requeue sends the original record again, once, after its cause was mended: it "
-         "gets the reject's bytes, key and headers, and headers settled_requeued_topic, _partition, _offset and "
-         "_request. accept records that nobody will be billed for it. pass lets a record be judged whose timestamp is "
-         "impossible and before which its shard waits.\nWhat is asked for is applied by the process that owns the "
-         "shard, and named in the next day close. Asking again changes nothing.",
+     .about = "list prints the open rejects. requeue sends the original record again, once, after "
+              "its cause was mended: it "
+              "gets the reject's bytes, key and headers, and headers settled_requeued_topic, "
+              "_partition, _offset and "
+              "_request. accept records that nobody will be billed for it. pass lets a record be "
+              "judged whose timestamp is "
+              "impossible and before which its shard waits.\nWhat is asked for is applied by the "
+              "process that owns the "
+              "shard, and named in the next day close. Asking again changes nothing.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .actions = "list|requeue|accept|pass",
      .operands = "[TOPIC/PARTITION/OFFSET...]",
@@ -203,13 +239,19 @@ const struct verb cli_verbs[] = {
     {.name = "generate",
      .run = cmd_generate,
      .summary = "send a seeded workload and print its totals",
-     .about = "Sends calls, purchases and credits of made-up accounts to the three input topics, and prints what must "
-              "become of them: calls and units to bill, duplicates, rejects by reason. With billing.timestamps: create "
-              "the records are stamped with simulated times, so that a month is sent in seconds; with log-append they "
-              "are made now. For tests, demonstrations and benchmarks: never point it at a deployment that bills.",
+     .about = "Sends calls, purchases and credits of made-up accounts to the three input topics, "
+              "and prints what must "
+              "become of them: calls and units to bill, duplicates, rejects by reason. With "
+              "billing.timestamps: create "
+              "the records are stamped with simulated times, so that a month is sent in seconds; "
+              "with log-append they "
+              "are made now. For tests, demonstrations and benchmarks: never point it at a "
+              "deployment that bills.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = generate_options},
-    {.name = "version", .run = cmd_version, .summary = "print the version and those of the libraries"},
+    {.name = "version",
+     .run = cmd_version,
+     .summary = "print the version and those of the libraries"},
     {.name = "help",
      .run = cmd_help,
      .summary = "explain a verb",

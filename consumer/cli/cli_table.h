@@ -39,13 +39,15 @@ struct arg_values {
 
 const struct verb *cli_find_verb(const char *name);
 
-// Parses what stands after the verb's name; argv[0] is the verb. `values` is borrowed for the life of *out. *help is
-// set when --help was given (nothing else is checked then). 0, or -1 with ERROR_USAGE.
-int cli_parse(const struct verb *verb, int argc, char **argv, struct arg_values *values, struct args *out, bool *help,
-              struct error *e);
+// Parses what stands after the verb's name; argv[0] is the verb. `values` is borrowed for the life
+// of *out. *help is set when --help was given (nothing else is checked then). 0, or -1 with
+// ERROR_USAGE.
+int cli_parse(const struct verb *verb, int argc, char **argv, struct arg_values *values,
+              struct args *out, bool *help, struct error *e);
 
 void cli_print_overview(void);
 void cli_print_verb_help(const struct verb *verb);
 
-// Walks the choices of "a|b|c": *cursor starts at the text; false at the end. The choice is not terminated.
+// Walks the choices of "a|b|c": *cursor starts at the text; false at the end. The choice is not
+// terminated.
 bool cli_next_choice(const char **cursor, const char **choice, size_t *size);

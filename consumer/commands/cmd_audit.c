@@ -8,7 +8,8 @@ enum { EXIT_EQUAL = 0, EXIT_DIFFERENT = 1, EXIT_COULD_NOT_LOOK = 2 };
 static int read_options(const struct args *args, struct audit_options *options, struct error *e)
 {
     options->account_id = args_get(args, "account");
-    if (args_day(args, "from", &options->from, e) || args_day(args, "to", &options->to, e)) return -1;
+    if (args_day(args, "from", &options->from, e) || args_day(args, "to", &options->to, e))
+        return -1;
     if (options->from != DAY_NONE && options->to != DAY_NONE && options->from > options->to)
         return error_set(e, ERROR_USAGE, "--from is after --to");
     return 0;
@@ -21,14 +22,18 @@ int cmd_audit(const struct args *args)
     struct error e = {0};
     const char *format = args_get(args, "format");
     struct report report = {.json = format && strcmp(format, "json") == 0};
-    if (read_options(args, &options, &e)) return cli_fail("audit", &e);
-    if (options.account_id) report.account_id = (struct slice){options.account_id, strlen(options.account_id)};
+    if (read_options(args, &options, &e))
+        return cli_fail("audit", &e);
+    if (options.account_id)
+        report.account_id = (struct slice){options.account_id, strlen(options.account_id)};
     report_begin(&report);
     int failed = config_load_args(args, &config, &e) || audit(&config, &options, &report, &e);
     report_end(&report, failed ? &e : NULL);
     config_free(&config);
     // What was found before it could not go on stands, but is not all there may be.
-    if (failed) cli_fail("audit", &e);
-    if (failed) return EXIT_COULD_NOT_LOOK;
+    if (failed)
+        cli_fail("audit", &e);
+    if (failed)
+        return EXIT_COULD_NOT_LOOK;
     return report.totals.differences > 0 ? EXIT_DIFFERENT : EXIT_EQUAL;
 }

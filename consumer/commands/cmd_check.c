@@ -14,20 +14,22 @@ static void print_findings_table(const struct findings *findings)
     for (size_t i = 0; i < findings->count; i++)
         printf("%-8s %s\n", levels[findings->list[i].level], findings->list[i].text);
     size_t warnings = 0;
-    for (size_t i = 0; i < findings->count; i++) warnings += findings->list[i].level == FINDING_WARNING;
+    for (size_t i = 0; i < findings->count; i++)
+        warnings += findings->list[i].level == FINDING_WARNING;
     if (findings->errors == 0 && warnings == 0)
         puts("all is well");
     else
-        printf("%zu error%s, %zu warning%s\n", findings->errors, findings->errors == 1 ? "" : "s", warnings,
-               warnings == 1 ? "" : "s");
+        printf("%zu error%s, %zu warning%s\n", findings->errors, findings->errors == 1 ? "" : "s",
+               warnings, warnings == 1 ? "" : "s");
 }
 
 static void print_findings_json(const struct findings *findings)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < findings->count; i++)
-        json_array_append_new(
-            list, json_pack("{s:s, s:s}", "level", levels[findings->list[i].level], "text", findings->list[i].text));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s}", "level", levels[findings->list[i].level],
+                                        "text", findings->list[i].text));
     json_dumpf(list, stdout, JSON_INDENT(1));
     putchar('\n');
     json_decref(list);
@@ -43,7 +45,8 @@ static void check(const struct args *args, struct findings *findings)
     } else {
         for (char *line = e.text, *next; line && findings->count < FINDINGS_MAX; line = next) {
             next = strchr(line, '\n');
-            if (next) *next++ = 0;
+            if (next)
+                *next++ = 0;
             struct finding *f = &findings->list[findings->count++];
             *f = (struct finding){.level = FINDING_ERROR, .kind = e.kind};
             snprintf(f->text, sizeof f->text, "%s", line);
@@ -58,7 +61,8 @@ int cmd_check(const struct args *args)
     struct findings *findings = calloc(1, sizeof *findings);
     struct error e = {0};
     const char *format = args_get(args, "format");
-    if (!findings) abort(); // out of memory
+    if (!findings)
+        abort(); // out of memory
     check(args, findings);
     if (format && strcmp(format, "json") == 0)
         print_findings_json(findings);

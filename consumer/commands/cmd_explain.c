@@ -1,7 +1,7 @@
 // Prints what explain.c found, for people or as JSON.
+#include "consumer/base/format.h"
 #include "consumer/cli/cli.h"
 #include "consumer/replay/explain.h"
-#include "consumer/base/format.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -26,7 +26,8 @@ static void print_money(const char *what, fen_t amount)
 static void print_line(const struct explained_line *line, int32_t zone_ms)
 {
     const struct recorded_line *l = &line->line;
-    char day[DAY_TEXT_SIZE], units[NUMBER_SIZE], price[NUMBER_SIZE], amount[NUMBER_SIZE], tier[NUMBER_SIZE];
+    char day[DAY_TEXT_SIZE], units[NUMBER_SIZE], price[NUMBER_SIZE], amount[NUMBER_SIZE],
+        tier[NUMBER_SIZE];
     printf("\n%s  %s  ", calendar_format_day(l->usage_day, day), service_symbol(l->service));
     if (l->charge == CHARGE_PACKAGE)
         printf("package %s", l->package_id);
@@ -39,7 +40,8 @@ static void print_line(const struct explained_line *line, int32_t zone_ms)
     for (size_t i = 0; i < line->call_count; i++) {
         const struct explained_call *call = &line->calls[i];
         char at[INSTANT_TEXT_SIZE];
-        printf("    %s  %14s  offset %-10" PRId64 "  %s\n", calendar_format_instant(call->occurred_at, zone_ms, at),
+        printf("    %s  %14s  offset %-10" PRId64 "  %s\n",
+               calendar_format_instant(call->occurred_at, zone_ms, at),
                format_count(call->units, units), call->offset, call->call_id);
     }
 }
@@ -57,9 +59,10 @@ static void print_explanation_table(const struct explained *a)
     print_money("= closing balance", s->closing_balance);
     printf("  %s after it; %s calls, %s of them while suspended\n", account_state_symbol(s->state),
            format_count(s->calls, calls), format_count(s->calls_while_suspended, suspended));
-    for (size_t i = 0; i < x->line_count; i++) print_line(&x->lines[i], x->zone_ms);
-    printf("\nequal to what is recorded; calls read again from offset %" PRId64 " to %" PRId64 " of shard %" PRId32
-           "\nprice book %s\n",
+    for (size_t i = 0; i < x->line_count; i++)
+        print_line(&x->lines[i], x->zone_ms);
+    printf("\nequal to what is recorded; calls read again from offset %" PRId64 " to %" PRId64
+           " of shard %" PRId32 "\nprice book %s\n",
            x->from_offset, x->to_offset, x->shard, x->recorded.price_book);
 }
 
@@ -76,16 +79,18 @@ static json_t *line_json(const struct explained_line *line, int32_t zone_ms)
     json_t *calls = json_array();
     char day[DAY_TEXT_SIZE], at[INSTANT_TEXT_SIZE];
     for (size_t i = 0; i < line->call_count; i++)
-        json_array_append_new(calls,
-                              json_pack("{s:s, s:s, s:I, s:I}", "call_id", line->calls[i].call_id, "occurred_at",
-                                        calendar_format_instant(line->calls[i].occurred_at, zone_ms, at), "units",
-                                        (json_int_t)line->calls[i].units, "offset", (json_int_t)line->calls[i].offset));
+        json_array_append_new(
+            calls,
+            json_pack("{s:s, s:s, s:I, s:I}", "call_id", line->calls[i].call_id, "occurred_at",
+                      calendar_format_instant(line->calls[i].occurred_at, zone_ms, at), "units",
+                      (json_int_t)line->calls[i].units, "offset",
+                      (json_int_t)line->calls[i].offset));
     return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:I, s:I, s:I, s:I, s:o}", "usage_day",
-                     calendar_format_day(l->usage_day, day), "service", service_symbol(l->service), "charge",
-                     charge_symbol(l->charge), "package_id", l->package_id, "tier_from",
-                     nullable(l->tier_from, l->tier_from < 0), "calls", (json_int_t)l->calls, "units",
-                     (json_int_t)l->units, "unit_price", (json_int_t)l->unit_price, "amount", (json_int_t)l->amount,
-                     "pieces", calls);
+                     calendar_format_day(l->usage_day, day), "service", service_symbol(l->service),
+                     "charge", charge_symbol(l->charge), "package_id", l->package_id, "tier_from",
+                     nullable(l->tier_from, l->tier_from < 0), "calls", (json_int_t)l->calls,
+                     "units", (json_int_t)l->units, "unit_price", (json_int_t)l->unit_price,
+                     "amount", (json_int_t)l->amount, "pieces", calls);
 }
 
 static int print_explanation_json(const struct explained *a, struct error *e)
@@ -94,44 +99,53 @@ static int print_explanation_json(const struct explained *a, struct error *e)
     const struct settlement *s = &x->settlement;
     char day[DAY_TEXT_SIZE];
     json_t *lines = json_array();
-    for (size_t i = 0; i < x->line_count; i++) json_array_append_new(lines, line_json(&x->lines[i], x->zone_ms));
+    for (size_t i = 0; i < x->line_count; i++)
+        json_array_append_new(lines, line_json(&x->lines[i], x->zone_ms));
     json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:i, s:I, s:I, s:o}", "account_id", a->account_id,
-        "business_day", calendar_format_day(a->day, day), "currency", "CNY", "calls", (json_int_t)s->calls,
-        "calls_while_suspended", (json_int_t)s->calls_while_suspended, "amount", (json_int_t)s->amount,
-        "opening_balance", (json_int_t)s->opening_balance, "credits", (json_int_t)s->credits, "adjustments",
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:i, s:I, s:I, s:o}",
+        "account_id", a->account_id, "business_day", calendar_format_day(a->day, day), "currency",
+        "CNY", "calls", (json_int_t)s->calls, "calls_while_suspended",
+        (json_int_t)s->calls_while_suspended, "amount", (json_int_t)s->amount, "opening_balance",
+        (json_int_t)s->opening_balance, "credits", (json_int_t)s->credits, "adjustments",
         (json_int_t)s->adjustments, "closing_balance", (json_int_t)s->closing_balance, "status",
-        account_state_symbol(s->state), "price_book", x->recorded.price_book, "shard", (int)x->shard, "from_offset",
-        (json_int_t)x->from_offset, "to_offset", (json_int_t)x->to_offset, "lines", lines);
+        account_state_symbol(s->state), "price_book", x->recorded.price_book, "shard",
+        (int)x->shard, "from_offset", (json_int_t)x->from_offset, "to_offset",
+        (json_int_t)x->to_offset, "lines", lines);
     bool written = json && json_dumpf(json, stdout, JSON_INDENT(2)) == 0;
     json_decref(json);
-    if (!written) return error_set(e, ERROR_RESTART, "the answer cannot be written");
+    if (!written)
+        return error_set(e, ERROR_RESTART, "the answer cannot be written");
     putchar('\n');
     return 0;
 }
 
 // ---- the verb ----
 
-static int answer(const struct args *args, struct explained *a, struct config *config, struct error *e)
+static int answer(const struct args *args, struct explained *a, struct config *config,
+                  struct error *e)
 {
     char difference[256], day[DAY_TEXT_SIZE];
     a->account_id = args->operands[0];
     if (!calendar_parse_day(args->operands[1], &a->day))
-        return error_set(e, ERROR_USAGE, "'%s' is not a day; write it as 2026-11-02", args->operands[1]);
-    if (config_load_args(args, config, e) || explain(config, a->account_id, a->day, &a->explanation, e)) return -1;
+        return error_set(e, ERROR_USAGE, "'%s' is not a day; write it as 2026-11-02",
+                         args->operands[1]);
+    if (config_load_args(args, config, e) ||
+        explain(config, a->account_id, a->day, &a->explanation, e))
+        return -1;
     calendar_format_day(a->day, day);
     if (!a->explanation.recorded.settled)
         return error_set(e, ERROR_USAGE,
-                         "account %s has no settlement of %s: no call of it was billed on that day (shard %" PRId32
-                         " has settled it)",
+                         "account %s has no settlement of %s: no call of it was billed on that day "
+                         "(shard %" PRId32 " has settled it)",
                          a->account_id, day, a->explanation.shard);
     if (explain_difference(&a->explanation, difference, sizeof difference))
-        return error_set(
-            e, ERROR_CONFIG,
-            "settlement %s/%s: %s; the database or the topics were changed after the fact, see the runbook",
-            a->account_id, day, difference);
+        return error_set(e, ERROR_CONFIG,
+                         "settlement %s/%s: %s; the database or the topics were changed after the "
+                         "fact, see the runbook",
+                         a->account_id, day, difference);
     const char *format = args_get(args, "format");
-    if (format && strcmp(format, "json") == 0) return print_explanation_json(a, e);
+    if (format && strcmp(format, "json") == 0)
+        return print_explanation_json(a, e);
     print_explanation_table(a);
     return 0;
 }

@@ -1,9 +1,9 @@
 // Sends a seeded workload (workload.h) to the three input topics, and prints what it sent.
+#include "consumer/base/format.h"
 #include "consumer/cli/cli.h"
 #include "consumer/config/config.h"
 #include "consumer/kafka/client.h"
 #include "consumer/system/clock.h"
-#include "consumer/base/format.h"
 #include "consumer/system/progress.h"
 #include "consumer/workload/workload.h"
 
@@ -32,20 +32,26 @@ struct generate {
 // ---- options ----
 
 // "1", "1%" or "0.25": a percentage in millionths, exactly.
-static int read_share(const struct args *args, const char *option, int32_t otherwise, int32_t *out, struct error *e)
+static int read_share(const struct args *args, const char *option, int32_t otherwise, int32_t *out,
+                      struct error *e)
 {
     const char *text = args_get(args, option), *p = text;
     *out = otherwise;
-    if (!text) return 0;
+    if (!text)
+        return 0;
     int32_t whole = 0, fraction = 0, digits = 0;
-    for (; *p >= '0' && *p <= '9' && whole <= 100; p++, digits++) whole = whole * 10 + (*p - '0');
+    for (; *p >= '0' && *p <= '9' && whole <= 100; p++, digits++)
+        whole = whole * 10 + (*p - '0');
     if (digits > 0 && *p == '.') {
         int32_t scale = 1000;
-        for (p++; *p >= '0' && *p <= '9' && scale > 0; p++, scale /= 10) fraction += (*p - '0') * scale;
+        for (p++; *p >= '0' && *p <= '9' && scale > 0; p++, scale /= 10)
+            fraction += (*p - '0') * scale;
     }
-    if (*p == '%') p++;
+    if (*p == '%')
+        p++;
     if (digits == 0 || *p || whole * 10000 + fraction > 1000000)
-        return error_set(e, ERROR_USAGE, "option --%s: '%s' is not a percentage, 0 to 100 with up to four decimals",
+        return error_set(e, ERROR_USAGE,
+                         "option --%s: '%s' is not a percentage, 0 to 100 with up to four decimals",
                          option, text);
     *out = whole * 10000 + fraction;
     return 0;
@@ -59,8 +65,10 @@ static int read_sizes(struct generate *g, const struct args *args, struct error 
         args_integer(args, "accounts", 1, WORKLOAD_ACCOUNTS_MAX, 100, &accounts, e) != 0 ||
         args_integer(args, "days", 1, WORKLOAD_DAYS_MAX, 1, &days, e) != 0 ||
         args_integer(args, "calls-per-day", 0, WORKLOAD_RECORDS_MAX, 10000, &o->calls, e) != 0 ||
-        args_integer(args, "purchases", 0, WORKLOAD_RECORDS_MAX, (accounts + 9) / 10, &o->purchases, e) != 0 ||
-        args_integer(args, "credits", 0, WORKLOAD_RECORDS_MAX, (accounts + 1) / 2, &o->credits, e) != 0 ||
+        args_integer(args, "purchases", 0, WORKLOAD_RECORDS_MAX, (accounts + 9) / 10, &o->purchases,
+                     e) != 0 ||
+        args_integer(args, "credits", 0, WORKLOAD_RECORDS_MAX, (accounts + 1) / 2, &o->credits,
+                     e) != 0 ||
         args_integer(args, "rate", 0, RATE_MAX, 0, &g->rate, e) != 0)
         return -1;
     o->seed = (uint64_t)seed;
@@ -73,17 +81,22 @@ static int read_sizes(struct generate *g, const struct args *args, struct error 
 static int read_days(struct generate *g, const struct args *args, struct error *e)
 {
     struct workload_options *o = &g->options;
-    if (args_day(args, "from-day", &o->from_day, e) != 0) return -1;
+    if (args_day(args, "from-day", &o->from_day, e) != 0)
+        return -1;
     if (g->config.timestamps == TIMESTAMPS_CREATE) {
-        if (o->from_day == DAY_NONE) o->from_day = g->config.first_day;
+        if (o->from_day == DAY_NONE)
+            o->from_day = g->config.first_day;
         return 0;
     }
     if (o->from_day != DAY_NONE || o->days > 1)
-        return error_set(e, ERROR_USAGE,
-                         "--from-day and --days need billing.timestamps: create; with log-append the "
-                         "broker stamps every record now");
-    if (calendar_day(clock_wall_ms(), g->book.offset_ms) >= g->config.first_day) return 0;
-    return error_set(e, ERROR_CONFIG, "billing.first_day lies ahead: every call made now would be too late");
+        return error_set(
+            e, ERROR_USAGE,
+            "--from-day and --days need billing.timestamps: create; with log-append the "
+            "broker stamps every record now");
+    if (calendar_day(clock_wall_ms(), g->book.offset_ms) >= g->config.first_day)
+        return 0;
+    return error_set(e, ERROR_CONFIG,
+                     "billing.first_day lies ahead: every call made now would be too late");
 }
 
 static int read_options(struct generate *g, const struct args *args, struct error *e)
@@ -91,7 +104,8 @@ static int read_options(struct generate *g, const struct args *args, struct erro
     struct workload_options *o = &g->options;
     if (read_sizes(g, args, e) != 0 || read_days(g, args, e) != 0 ||
         read_share(args, "duplicates", 10000, &o->duplicates_ppm, e) != 0 ||
-        read_share(args, "late", 10000, &o->late_ppm, e) != 0 || read_share(args, "broken", 0, &o->broken_ppm, e) != 0)
+        read_share(args, "late", 10000, &o->late_ppm, e) != 0 ||
+        read_share(args, "broken", 0, &o->broken_ppm, e) != 0)
         return -1;
     o->first_day = g->config.first_day;
     o->late_days = g->config.parameters.late_days;
@@ -112,8 +126,8 @@ static void on_delivery(rd_kafka_t *producer, const rd_kafka_message_t *message,
         return;
     }
     if (g->failed++ == 0)
-        snprintf(g->why, sizeof g->why, "%s [%" PRId32 "]: %s", rd_kafka_topic_name(message->rkt), message->partition,
-                 rd_kafka_err2str(message->err));
+        snprintf(g->why, sizeof g->why, "%s [%" PRId32 "]: %s", rd_kafka_topic_name(message->rkt),
+                 message->partition, rd_kafka_err2str(message->err));
 }
 
 static rd_kafka_conf_t *producer_conf(const struct config *config, struct error *e)
@@ -143,26 +157,32 @@ static int open_topic(struct generate *g, enum input input, struct error *e)
 {
     const char *name = g->config.input_topics[input];
     int32_t partitions = 0;
-    if (client_partitions(g->producer, name, ASK_MS, &partitions, e) != 0) return -1;
+    if (client_partitions(g->producer, name, ASK_MS, &partitions, e) != 0)
+        return -1;
     if (input > 0 && partitions != g->options.partitions)
         return error_set(e, ERROR_CONFIG,
-                         "topic %s has %" PRId32 " partitions and %s has %" PRId32 "; the three inputs need one count",
+                         "topic %s has %" PRId32 " partitions and %s has %" PRId32
+                         "; the three inputs need one count",
                          g->config.input_topics[0], g->options.partitions, name, partitions);
     g->options.partitions = partitions;
     g->topics[input] = rd_kafka_topic_new(g->producer, name, NULL);
     return g->topics[input] ? 0 : error_set(e, ERROR_CONFIG, "%s is no topic name", name);
 }
 
-static int find_schema(struct generate *g, struct registry *registry, enum input input, struct error *e)
+static int find_schema(struct generate *g, struct registry *registry, enum input input,
+                       struct error *e)
 {
     char subject[SUBJECT_SIZE];
     snprintf(subject, sizeof subject, "%s-value", g->config.input_topics[input]);
-    switch (registry_lookup(registry, subject, schema_of_input(input), &g->options.schema_ids[input], e)) {
+    switch (registry_lookup(registry, subject, schema_of_input(input),
+                            &g->options.schema_ids[input], e)) {
     case REGISTRY_FOUND:
         return 0;
     case REGISTRY_ABSENT:
-        return error_set(e, ERROR_CONFIG, "the schema of %s is not registered under %s; run settled schemas register",
-                         record_name_of_input(input), subject);
+        return error_set(
+            e, ERROR_CONFIG,
+            "the schema of %s is not registered under %s; run settled schemas register",
+            record_name_of_input(input), subject);
     case REGISTRY_UNAVAILABLE:
         e->kind = ERROR_UNAVAILABLE;
     }
@@ -172,9 +192,11 @@ static int find_schema(struct generate *g, struct registry *registry, enum input
 static int find_schemas(struct generate *g, struct error *e)
 {
     struct registry *registry;
-    if (registry_create(&g->config.registry, &registry, e) != 0) return -1;
+    if (registry_create(&g->config.registry, &registry, e) != 0)
+        return -1;
     int result = 0;
-    for (int i = 0; i < INPUT_COUNT && result == 0; i++) result = find_schema(g, registry, (enum input)i, e);
+    for (int i = 0; i < INPUT_COUNT && result == 0; i++)
+        result = find_schema(g, registry, (enum input)i, e);
     registry_destroy(registry);
     return result;
 }
@@ -182,13 +204,16 @@ static int find_schemas(struct generate *g, struct error *e)
 static int connect_all(struct generate *g, struct error *e)
 {
     rd_kafka_conf_t *conf = producer_conf(&g->config, e);
-    if (!conf) return -1;
+    if (!conf)
+        return -1;
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_opaque(conf, g);
     g->producer = client_create(RD_KAFKA_PRODUCER, conf, e);
-    if (!g->producer) return -1;
+    if (!g->producer)
+        return -1;
     for (int i = 0; i < INPUT_COUNT; i++)
-        if (open_topic(g, (enum input)i, e) != 0) return -1;
+        if (open_topic(g, (enum input)i, e) != 0)
+            return -1;
     return find_schemas(g, e);
 }
 
@@ -200,7 +225,8 @@ static int send_one(struct generate *g, const struct workload_message *m, struct
         rd_kafka_resp_err_t code = rd_kafka_producev(
             g->producer, RD_KAFKA_V_RKT(g->topics[m->input]), RD_KAFKA_V_PARTITION(m->partition),
             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, m->key.size),
-            RD_KAFKA_V_VALUE(value, m->value.size), RD_KAFKA_V_TIMESTAMP(m->timestamp), RD_KAFKA_V_END);
+            RD_KAFKA_V_VALUE(value, m->value.size), RD_KAFKA_V_TIMESTAMP(m->timestamp),
+            RD_KAFKA_V_END);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
             g->sent++;
             return 0;
@@ -209,21 +235,24 @@ static int send_one(struct generate *g, const struct workload_message *m, struct
             return error_set(e, ERROR_UNAVAILABLE, "topic %s: %s", g->config.input_topics[m->input],
                              rd_kafka_err2str(code));
         rd_kafka_poll(g->producer, 100);
-        if (g->failed > 0) return 0; // the caller looks
+        if (g->failed > 0)
+            return 0; // the caller looks
     }
 }
 
 // Waits until the next record is due at the rate.
 static void keep_pace(struct generate *g, int64_t started_ms)
 {
-    if (g->rate == 0) return;
+    if (g->rate == 0)
+        return;
     for (int64_t wait; (wait = started_ms + g->sent * 1000 / g->rate - clock_wall_ms()) > 0;)
         rd_kafka_poll(g->producer, wait < 100 ? (int)wait : 100);
 }
 
 static int failure(const struct generate *g, struct error *e)
 {
-    return error_set(e, ERROR_UNAVAILABLE, "%" PRId64 " of %" PRId64 " records were not delivered; the first: %s",
+    return error_set(e, ERROR_UNAVAILABLE,
+                     "%" PRId64 " of %" PRId64 " records were not delivered; the first: %s",
                      g->sent - g->delivered, g->sent, g->why[0] ? g->why : "no answer");
 }
 
@@ -232,12 +261,15 @@ static int send_all(struct generate *g, struct progress *progress, struct error 
     struct workload_message m;
     int64_t started_ms = clock_wall_ms();
     while (workload_next(g->workload, clock_wall_ms(), &m)) {
-        if (send_one(g, &m, e) != 0) return -1;
+        if (send_one(g, &m, e) != 0)
+            return -1;
         keep_pace(g, started_ms);
-        if (g->sent % POLL_EVERY != 0) continue;
+        if (g->sent % POLL_EVERY != 0)
+            continue;
         rd_kafka_poll(g->producer, 0);
         progress_at(progress, g->sent);
-        if (g->failed > 0) return failure(g, e);
+        if (g->failed > 0)
+            return failure(g, e);
     }
     // message.timeout.ms bounds this: each record is delivered or has failed by then.
     while (rd_kafka_outq_len(g->producer) > 0) {
@@ -250,7 +282,8 @@ static int send_all(struct generate *g, struct progress *progress, struct error 
 static int run_workload(struct generate *g, struct error *e)
 {
     struct progress progress;
-    if (workload_create(&g->options, &g->workload, e) != 0) return -1;
+    if (workload_create(&g->options, &g->workload, e) != 0)
+        return -1;
     progress_start(&progress, "records sent", workload_total(g->workload));
     int result = send_all(g, &progress, e);
     progress_end(&progress, g->delivered);
@@ -261,7 +294,8 @@ static void close_all(struct generate *g)
 {
     workload_destroy(g->workload);
     for (int i = 0; i < INPUT_COUNT; i++)
-        if (g->topics[i]) rd_kafka_topic_destroy(g->topics[i]);
+        if (g->topics[i])
+            rd_kafka_topic_destroy(g->topics[i]);
     if (g->producer) {
         rd_kafka_purge(g->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
         rd_kafka_destroy(g->producer);
@@ -301,7 +335,8 @@ static void print_calls(const struct generate *g)
     print_line("late", t->late, "of these\n");
     print_line("duplicates", t->duplicates, "sent again\n");
     for (int r = 0; r < REJECT_REASONS; r++)
-        if (t->rejected[r]) print_line(reject_symbol((enum reject_reason)r), t->rejected[r], "to reject\n");
+        if (t->rejected[r])
+            print_line(reject_symbol((enum reject_reason)r), t->rejected[r], "to reject\n");
 }
 
 static void print_load_table(const struct generate *g)
@@ -326,14 +361,16 @@ static json_t *calls_json(const struct workload_tally *t)
 {
     json_t *services = json_object(), *rejected = json_object();
     for (int s = 0; s < SERVICE_COUNT; s++)
-        json_object_set_new(
-            services, service_word(s),
-            json_pack("{s:I, s:I}", "calls", (json_int_t)t->calls[s], "units", (json_int_t)t->units[s]));
+        json_object_set_new(services, service_word(s),
+                            json_pack("{s:I, s:I}", "calls", (json_int_t)t->calls[s], "units",
+                                      (json_int_t)t->units[s]));
     for (int r = 0; r < REJECT_REASONS; r++)
         if (t->rejected[r])
-            json_object_set_new(rejected, reject_symbol((enum reject_reason)r), json_integer(t->rejected[r]));
-    return json_pack("{s:I, s:o, s:I, s:I, s:o}", "records", (json_int_t)t->records[INPUT_CALLS], "services", services,
-                     "late", (json_int_t)t->late, "duplicates", (json_int_t)t->duplicates, "rejected", rejected);
+            json_object_set_new(rejected, reject_symbol((enum reject_reason)r),
+                                json_integer(t->rejected[r]));
+    return json_pack("{s:I, s:o, s:I, s:I, s:o}", "records", (json_int_t)t->records[INPUT_CALLS],
+                     "services", services, "late", (json_int_t)t->late, "duplicates",
+                     (json_int_t)t->duplicates, "rejected", rejected);
 }
 
 static json_t *purchases_json(const struct workload_tally *t)
@@ -341,37 +378,42 @@ static json_t *purchases_json(const struct workload_tally *t)
     json_t *services = json_object();
     for (int s = 0; s < SERVICE_COUNT; s++)
         json_object_set_new(services, service_word(s),
-                            json_pack("{s:I, s:I, s:I}", "packages", (json_int_t)t->purchases[s], "units",
-                                      (json_int_t)t->purchased_units[s], "amount", (json_int_t)t->purchased_amount[s]));
-    return json_pack("{s:I, s:o}", "records", (json_int_t)t->records[INPUT_PURCHASES], "services", services);
+                            json_pack("{s:I, s:I, s:I}", "packages", (json_int_t)t->purchases[s],
+                                      "units", (json_int_t)t->purchased_units[s], "amount",
+                                      (json_int_t)t->purchased_amount[s]));
+    return json_pack("{s:I, s:o}", "records", (json_int_t)t->records[INPUT_PURCHASES], "services",
+                     services);
 }
 
 static json_t *credits_json(const struct workload_tally *t)
 {
     json_t *kinds = json_object();
     for (int k = CREDIT_TOP_UP; k <= CREDIT_ADJUSTMENT; k++)
-        json_object_set_new(
-            kinds, credit_kind_symbol((enum credit_kind)k),
-            json_pack("{s:I, s:I}", "credits", (json_int_t)t->credits[k], "amount", (json_int_t)t->credited_amount[k]));
-    return json_pack("{s:I, s:o}", "records", (json_int_t)t->records[INPUT_CREDITS], "kinds", kinds);
+        json_object_set_new(kinds, credit_kind_symbol((enum credit_kind)k),
+                            json_pack("{s:I, s:I}", "credits", (json_int_t)t->credits[k], "amount",
+                                      (json_int_t)t->credited_amount[k]));
+    return json_pack("{s:I, s:o}", "records", (json_int_t)t->records[INPUT_CREDITS], "kinds",
+                     kinds);
 }
 
 static int print_load_json(const struct generate *g, struct error *e)
 {
     const struct workload_tally *t = workload_tally(g->workload);
-    json_t *json =
-        json_pack("{s:I, s:s, s:o, s:o, s:o}", "seed", (json_int_t)g->options.seed, "currency", g->book.currency,
-                  "calls", calls_json(t), "purchases", purchases_json(t), "credits", credits_json(t));
+    json_t *json = json_pack("{s:I, s:s, s:o, s:o, s:o}", "seed", (json_int_t)g->options.seed,
+                             "currency", g->book.currency, "calls", calls_json(t), "purchases",
+                             purchases_json(t), "credits", credits_json(t));
     int written = json ? json_dumpf(json, stdout, JSON_INDENT(2)) : -1;
     json_decref(json);
-    if (written != 0) return error_set(e, ERROR_RESTART, "the totals cannot be written");
+    if (written != 0)
+        return error_set(e, ERROR_RESTART, "the totals cannot be written");
     putchar('\n');
     return 0;
 }
 
 static int print_totals(const struct generate *g, const char *format, struct error *e)
 {
-    if (format && strcmp(format, "json") == 0) return print_load_json(g, e);
+    if (format && strcmp(format, "json") == 0)
+        return print_load_json(g, e);
     print_load_table(g);
     return 0;
 }
@@ -380,9 +422,11 @@ int cmd_generate(const struct args *args)
 {
     struct error e = {0};
     struct generate *g = calloc(1, sizeof *g);
-    if (!g) return cli_fail("generate", (error_set(&e, ERROR_RESTART, "no memory"), &e));
+    if (!g)
+        return cli_fail("generate", (error_set(&e, ERROR_RESTART, "no memory"), &e));
     int result = -1;
-    if (config_load_args(args, &g->config, &e) == 0 && config_read_book(&g->config, &g->book, NULL, NULL, &e) == 0 &&
+    if (config_load_args(args, &g->config, &e) == 0 &&
+        config_read_book(&g->config, &g->book, NULL, NULL, &e) == 0 &&
         read_options(g, args, &e) == 0 && connect_all(g, &e) == 0 && run_workload(g, &e) == 0)
         result = print_totals(g, args_get(args, "format"), &e);
     close_all(g);

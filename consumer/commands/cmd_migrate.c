@@ -11,11 +11,14 @@ int cmd_migrate(const struct args *args)
     struct store *store = NULL;
     int applied = 0;
     int status = config_load_args(args, &config, &e);
-    if (status == 0) status = store_open(config.dsn, &store, &e);
-    if (status == 0) status = store_migrate(store, &applied, &e);
+    if (status == 0)
+        status = store_open(config.dsn, &store, &e);
+    if (status == 0)
+        status = store_migrate(store, &applied, &e);
     store_close(store);
     config_free(&config);
-    if (status) return cli_fail("migrate", &e);
+    if (status)
+        return cli_fail("migrate", &e);
     if (applied)
         printf("applied %d migration%s\n", applied, applied == 1 ? "" : "s");
     else

@@ -1,8 +1,9 @@
-// The price calculator. It needs neither Kafka nor PostgreSQL: a need, a price book, and what each way of paying costs.
-#include "consumer/config/book_file.h"
-#include "consumer/cli/cli.h"
-#include "consumer/config/config.h"
+// The price calculator. It needs neither Kafka nor PostgreSQL: a need, a price book, and what each
+// way of paying costs.
 #include "consumer/base/format.h"
+#include "consumer/cli/cli.h"
+#include "consumer/config/book_file.h"
+#include "consumer/config/config.h"
 #include "pricing/quote.h"
 
 #include <inttypes.h>
@@ -16,7 +17,8 @@
 static int parse_count(const char *text, int64_t *out)
 {
     size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > 18 || text[digits] != '\0') return -1;
+    if (digits == 0 || digits > 18 || text[digits] != '\0')
+        return -1;
     *out = strtoll(text, NULL, 10);
     return 0;
 }
@@ -27,17 +29,22 @@ static int add_calls(struct quote_request *request, const char *list, struct err
     while (*list) {
         char number[32];
         size_t size = strcspn(list, ",");
-        snprintf(number, sizeof number, "%.*s", (int)(size < sizeof number ? size : sizeof number - 1), list);
+        snprintf(number, sizeof number, "%.*s",
+                 (int)(size < sizeof number ? size : sizeof number - 1), list);
         if (request->group_count == QUOTE_GROUPS_MAX)
-            return error_set(e, ERROR_USAGE, "option --leads: more than %d calls; use --calls for calls that are alike",
-                             QUOTE_GROUPS_MAX);
+            return error_set(
+                e, ERROR_USAGE,
+                "option --leads: more than %d calls; use --calls for calls that are alike",
+                QUOTE_GROUPS_MAX);
         struct quote_calls *calls = &request->groups[request->group_count++];
         calls->calls = 1;
         if (size >= sizeof number || parse_count(number, &calls->leads) != 0)
-            return error_set(e, ERROR_USAGE, "option --leads: '%s' is not a number of leads", number);
+            return error_set(e, ERROR_USAGE, "option --leads: '%s' is not a number of leads",
+                             number);
         list += size;
         if (*list == ',' && *++list == '\0')
-            return error_set(e, ERROR_USAGE, "option --leads: a number is missing after the last comma");
+            return error_set(e, ERROR_USAGE,
+                             "option --leads: a number is missing after the last comma");
     }
     return 0;
 }
@@ -46,15 +53,21 @@ static int ask_by_lead(const struct args *args, struct quote_request *out, struc
 {
     const char *leads = args_get(args, "leads");
     if (!leads)
-        return error_set(e, ERROR_USAGE, "%s is billed by lead; give --leads N, the leads of one call",
+        return error_set(e, ERROR_USAGE,
+                         "%s is billed by lead; give --leads N, the leads of one call",
                          service_symbol(out->service));
-    if (add_calls(out, leads, e) != 0) return -1;
+    if (add_calls(out, leads, e) != 0)
+        return -1;
     for (size_t i = 0; i < args->operand_count; i++)
-        if (add_calls(out, args->operands[i], e) != 0) return -1;
-    if (out->group_count == 0) return error_set(e, ERROR_USAGE, "option --leads: no number of leads");
-    if (!args_get(args, "calls")) return 0;
+        if (add_calls(out, args->operands[i], e) != 0)
+            return -1;
+    if (out->group_count == 0)
+        return error_set(e, ERROR_USAGE, "option --leads: no number of leads");
+    if (!args_get(args, "calls"))
+        return 0;
     if (out->group_count > 1)
-        return error_set(e, ERROR_USAGE, "--calls repeats one call; give either one number of leads or no --calls");
+        return error_set(e, ERROR_USAGE,
+                         "--calls repeats one call; give either one number of leads or no --calls");
     return args_integer(args, "calls", 1, QUOTE_CALLS_MAX, 1, &out->groups[0].calls, e);
 }
 
@@ -64,21 +77,28 @@ static int ask_by_call(const struct args *args, struct quote_request *out, struc
         return error_set(e, ERROR_USAGE, "%s is billed by call, whatever its leads; give --calls N",
                          service_symbol(out->service));
     if (!args_get(args, "calls"))
-        return error_set(e, ERROR_USAGE, "%s is billed by call; give --calls N", service_symbol(out->service));
-    if (args->operand_count > 0) return error_set(e, ERROR_USAGE, "'%s' is one argument too many", args->operands[0]);
+        return error_set(e, ERROR_USAGE, "%s is billed by call; give --calls N",
+                         service_symbol(out->service));
+    if (args->operand_count > 0)
+        return error_set(e, ERROR_USAGE, "'%s' is one argument too many", args->operands[0]);
     out->group_count = 1;
     return args_integer(args, "calls", 1, QUOTE_CALLS_MAX, 1, &out->groups[0].calls, e);
 }
 
-static int ask(const struct args *args, const struct book *book, struct quote_request *out, struct error *e)
+static int ask(const struct args *args, const struct book *book, struct quote_request *out,
+               struct error *e)
 {
     const char *service = args_get(args, "service");
     *out = (struct quote_request){0};
-    if (!service) return error_set(e, ERROR_USAGE, "no service; give --service AUDIENCE_INSIGHT or PURCHASE_INTENT");
+    if (!service)
+        return error_set(e, ERROR_USAGE,
+                         "no service; give --service AUDIENCE_INSIGHT or PURCHASE_INTENT");
     if (!service_parse(service, &out->service))
-        return error_set(e, ERROR_USAGE, "option --service: '%s' is neither AUDIENCE_INSIGHT nor PURCHASE_INTENT",
+        return error_set(e, ERROR_USAGE,
+                         "option --service: '%s' is neither AUDIENCE_INSIGHT nor PURCHASE_INTENT",
                          service);
-    return book->services[out->service].unit == UNIT_LEAD ? ask_by_lead(args, out, e) : ask_by_call(args, out, e);
+    return book->services[out->service].unit == UNIT_LEAD ? ask_by_lead(args, out, e)
+                                                          : ask_by_call(args, out, e);
 }
 
 // ---- which book ----
@@ -87,7 +107,8 @@ static int load_configured(const struct args *args, struct book *out, struct err
 {
     struct config config;
     int result = config_load_args(args, &config, e);
-    if (result == 0) result = config_read_book(&config, out, NULL, NULL, e);
+    if (result == 0)
+        result = config_read_book(&config, out, NULL, NULL, e);
     config_free(&config);
     return result;
 }
@@ -96,18 +117,23 @@ static int choose_book(const struct args *args, struct book *out, struct error *
 {
     const char *file = args_get(args, "book");
     day_t day;
-    if (args_day(args, "day", &day, e) != 0) return -1;
+    if (args_day(args, "day", &day, e) != 0)
+        return -1;
     if (file) {
-        if (book_load(file, out, NULL, NULL, e) != 0) return -1;
+        if (book_load(file, out, NULL, NULL, e) != 0)
+            return -1;
     } else if (args->config_file) {
-        if (load_configured(args, out, e) != 0) return -1;
+        if (load_configured(args, out, e) != 0)
+            return -1;
     } else {
         book_load_builtin(out);
     }
-    if (day == DAY_NONE || out->effective_from <= day) return 0;
+    if (day == DAY_NONE || out->effective_from <= day)
+        return 0;
     char from[DAY_TEXT_SIZE];
     return error_set(e, ERROR_USAGE,
-                     "price book %s is in force from %s only; name the version in force on that day with --book FILE",
+                     "price book %s is in force from %s only; name the version in force on that "
+                     "day with --book FILE",
                      out->name, calendar_format_day(out->effective_from, from));
 }
 
@@ -115,7 +141,8 @@ static int choose_book(const struct args *args, struct book *out, struct error *
 
 static const char *unit_word(const struct service_prices *prices, int64_t units)
 {
-    if (prices->unit == UNIT_CALL) return units == 1 ? "call" : "calls";
+    if (prices->unit == UNIT_CALL)
+        return units == 1 ? "call" : "calls";
     return units == 1 ? "lead" : "leads";
 }
 
@@ -126,19 +153,24 @@ static void print_group(const struct service_prices *prices, const struct quote_
     if (prices->unit == UNIT_LEAD)
         printf(" of %s %s", format_count(group->units, units), unit_word(prices, group->units));
     printf(": %s yuan a %s", format_yuan(group->unit_price, price), unit_word(prices, 1));
-    if (group->tier_from >= 0) printf(" (tier from %s)", format_count(group->tier_from, from));
+    if (group->tier_from >= 0)
+        printf(" (tier from %s)", format_count(group->tier_from, from));
     putchar('\n');
 }
 
-static void print_head(const struct quote_request *request, const struct book *book, const struct quote *quote)
+static void print_head(const struct quote_request *request, const struct book *book,
+                       const struct quote *quote)
 {
     const struct service_prices *prices = &book->services[request->service];
     char need[NUMBER_SIZE], from[DAY_TEXT_SIZE];
     printf("Service     %s %s\n", service_symbol(request->service), prices->name);
     printf("Price book  %s, SHA-256 %.12s", book->name, book->sha256);
-    if (book->effective_from != DAY_NONE) printf(", from %s", calendar_format_day(book->effective_from, from));
-    printf("\nNeed        %s %s\n", format_count(quote->need_units, need), unit_word(prices, quote->need_units));
-    for (size_t i = 0; i < quote->group_count; i++) print_group(prices, &quote->groups[i]);
+    if (book->effective_from != DAY_NONE)
+        printf(", from %s", calendar_format_day(book->effective_from, from));
+    printf("\nNeed        %s %s\n", format_count(quote->need_units, need),
+           unit_word(prices, quote->need_units));
+    for (size_t i = 0; i < quote->group_count; i++)
+        print_group(prices, &quote->groups[i]);
     putchar('\n');
 }
 
@@ -170,10 +202,12 @@ struct quote_row {
 
 static void fill_row(const struct quote_option *option, struct quote_row *row)
 {
-    static const char *const ways[] = {
-        [QUOTE_POSTPAID] = "postpaid", [QUOTE_PACKAGE] = "package", [QUOTE_CUSTOM] = "custom package"};
+    static const char *const ways[] = {[QUOTE_POSTPAID] = "postpaid",
+                                       [QUOTE_PACKAGE] = "package",
+                                       [QUOTE_CUSTOM] = "custom package"};
     snprintf(row->cells[COLUMN_WAY], NUMBER_SIZE, "%s", ways[option->way]);
-    for (int c = COLUMN_PACKAGE; c <= COLUMN_LEFT; c++) snprintf(row->cells[c], NUMBER_SIZE, "-");
+    for (int c = COLUMN_PACKAGE; c <= COLUMN_LEFT; c++)
+        snprintf(row->cells[c], NUMBER_SIZE, "-");
     if (option->way != QUOTE_POSTPAID) {
         format_count(option->package_units, row->cells[COLUMN_PACKAGE]);
         format_yuan(option->package_price, row->cells[COLUMN_PRICE]);
@@ -188,7 +222,8 @@ static void fill_row(const struct quote_option *option, struct quote_row *row)
 static void print_row(const char *mark, const struct quote_row *row, const int widths[COLUMNS])
 {
     printf("%s %-*s", mark, widths[COLUMN_WAY], row->cells[COLUMN_WAY]);
-    for (int c = COLUMN_PACKAGE; c < COLUMNS; c++) printf("  %*s", widths[c], row->cells[c]);
+    for (int c = COLUMN_PACKAGE; c < COLUMNS; c++)
+        printf("  %*s", widths[c], row->cells[c]);
     putchar('\n');
 }
 
@@ -196,16 +231,21 @@ static void print_options(const struct quote *quote)
 {
     struct quote_row rows[QUOTE_OPTIONS_MAX + 1];
     int widths[COLUMNS] = {0};
-    for (int c = 0; c < COLUMNS; c++) snprintf(rows[0].cells[c], NUMBER_SIZE, "%s", headings[c]);
-    for (size_t i = 0; i < quote->count; i++) fill_row(&quote->options[i], &rows[i + 1]);
+    for (int c = 0; c < COLUMNS; c++)
+        snprintf(rows[0].cells[c], NUMBER_SIZE, "%s", headings[c]);
+    for (size_t i = 0; i < quote->count; i++)
+        fill_row(&quote->options[i], &rows[i + 1]);
     for (size_t i = 0; i <= quote->count; i++)
         for (int c = 0; c < COLUMNS; c++)
-            if ((int)strlen(rows[i].cells[c]) > widths[c]) widths[c] = (int)strlen(rows[i].cells[c]);
+            if ((int)strlen(rows[i].cells[c]) > widths[c])
+                widths[c] = (int)strlen(rows[i].cells[c]);
     print_row(" ", &rows[0], widths);
-    for (size_t i = 0; i < quote->count; i++) print_row(i == quote->least ? "*" : " ", &rows[i + 1], widths);
+    for (size_t i = 0; i < quote->count; i++)
+        print_row(i == quote->least ? "*" : " ", &rows[i + 1], widths);
 }
 
-static void print_quote_table(const struct quote_request *request, const struct book *book, const struct quote *quote)
+static void print_quote_table(const struct quote_request *request, const struct book *book,
+                              const struct quote *quote)
 {
     const struct quote_option *least = &quote->options[quote->least];
     char total[NUMBER_SIZE], saved[NUMBER_SIZE];
@@ -225,43 +265,50 @@ static json_t *option_json(const struct quote_option *option)
 {
     static const char *const ways[] = {
         [QUOTE_POSTPAID] = "POSTPAID", [QUOTE_PACKAGE] = "PACKAGE", [QUOTE_CUSTOM] = "CUSTOM"};
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "way", ways[option->way], "package_units",
-                     (json_int_t)option->package_units, "package_price", (json_int_t)option->package_price,
-                     "covered_units", (json_int_t)option->covered_units, "left_units", (json_int_t)option->left_units,
-                     "postpaid_units", (json_int_t)option->postpaid_units, "postpaid_amount",
-                     (json_int_t)option->postpaid_amount, "total", (json_int_t)option->total);
+    return json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "way", ways[option->way], "package_units",
+        (json_int_t)option->package_units, "package_price", (json_int_t)option->package_price,
+        "covered_units", (json_int_t)option->covered_units, "left_units",
+        (json_int_t)option->left_units, "postpaid_units", (json_int_t)option->postpaid_units,
+        "postpaid_amount", (json_int_t)option->postpaid_amount, "total", (json_int_t)option->total);
 }
 
 static json_t *group_json(const struct quote_group *group)
 {
     json_t *tier = group->tier_from < 0 ? json_null() : json_integer(group->tier_from);
-    return json_pack("{s:I, s:I, s:o, s:I}", "calls", (json_int_t)group->calls, "units", (json_int_t)group->units,
-                     "tier_from", tier, "unit_price", (json_int_t)group->unit_price);
+    return json_pack("{s:I, s:I, s:o, s:I}", "calls", (json_int_t)group->calls, "units",
+                     (json_int_t)group->units, "tier_from", tier, "unit_price",
+                     (json_int_t)group->unit_price);
 }
 
-static json_t *quote_json(const struct quote_request *request, const struct book *book, const struct quote *quote)
+static json_t *quote_json(const struct quote_request *request, const struct book *book,
+                          const struct quote *quote)
 {
     json_t *groups = json_array(), *options = json_array();
     char from[DAY_TEXT_SIZE];
     bool always = book->effective_from == DAY_NONE;
-    for (size_t i = 0; i < quote->group_count; i++) json_array_append_new(groups, group_json(&quote->groups[i]));
-    for (size_t i = 0; i < quote->count; i++) json_array_append_new(options, option_json(&quote->options[i]));
-    return json_pack("{s:s, s:s, s:{s:s, s:s, s:s?}, s:I, s:o, s:o, s:o}", "service", service_symbol(request->service),
-                     "currency", book->currency, "price_book", "name", book->name, "sha256", book->sha256,
-                     "effective_from", always ? NULL : calendar_format_day(book->effective_from, from), "need_units",
+    for (size_t i = 0; i < quote->group_count; i++)
+        json_array_append_new(groups, group_json(&quote->groups[i]));
+    for (size_t i = 0; i < quote->count; i++)
+        json_array_append_new(options, option_json(&quote->options[i]));
+    return json_pack("{s:s, s:s, s:{s:s, s:s, s:s?}, s:I, s:o, s:o, s:o}", "service",
+                     service_symbol(request->service), "currency", book->currency, "price_book",
+                     "name", book->name, "sha256", book->sha256, "effective_from",
+                     always ? NULL : calendar_format_day(book->effective_from, from), "need_units",
                      (json_int_t)quote->need_units, "calls", groups, "options", options, "least",
                      option_json(&quote->options[quote->least]));
 }
 
-static int print_quote_json(const struct quote_request *request, const struct book *book, const struct quote *quote,
-                      struct error *e)
+static int print_quote_json(const struct quote_request *request, const struct book *book,
+                            const struct quote *quote, struct error *e)
 {
     json_t *json = quote_json(request, book, quote);
     int result = json && json_dumpf(json, stdout, JSON_INDENT(2)) == 0
                      ? 0
                      : error_set(e, ERROR_RESTART, "the answer cannot be written");
     json_decref(json);
-    if (result == 0) putchar('\n');
+    if (result == 0)
+        putchar('\n');
     return result;
 }
 
@@ -274,7 +321,8 @@ static int answer_quote(const struct args *args, struct error *e)
         quote_make(&book, &request, &quote, e) != 0)
         return -1;
     const char *format = args_get(args, "format");
-    if (format && strcmp(format, "json") == 0) return print_quote_json(&request, &book, &quote, e);
+    if (format && strcmp(format, "json") == 0)
+        return print_quote_json(&request, &book, &quote, e);
     print_quote_table(&request, &book, &quote);
     return 0;
 }

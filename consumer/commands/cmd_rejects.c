@@ -14,15 +14,16 @@ int rejects_stored(enum store_result result)
 static int filter_topic(struct rejects *r, struct error *e)
 {
     const char *text = args_get(r->args, "topic");
-    if (!text) return 0;
+    if (!text)
+        return 0;
     for (enum input i = 0; i < INPUT_COUNT; i++)
         if (strcmp(text, topic_keys[i]) == 0 || strcmp(text, r->recorded->topics[i]) == 0) {
             r->filter.by_input = true;
             r->filter.input = i;
             return 0;
         }
-    return error_set(e, ERROR_USAGE, "option --topic: '%s' is none of %s, %s, %s", text, r->recorded->topics[0],
-                     r->recorded->topics[1], r->recorded->topics[2]);
+    return error_set(e, ERROR_USAGE, "option --topic: '%s' is none of %s, %s, %s", text,
+                     r->recorded->topics[0], r->recorded->topics[1], r->recorded->topics[2]);
 }
 
 // Days are business days of the time of arrival.
@@ -30,11 +31,15 @@ static int filter_days(struct rejects *r, struct error *e)
 {
     day_t from, to;
     int32_t offset_ms = 0;
-    if (args_day(r->args, "from-day", &from, e) || args_day(r->args, "to-day", &to, e)) return -1;
+    if (args_day(r->args, "from-day", &from, e) || args_day(r->args, "to-day", &to, e))
+        return -1;
     if (!calendar_zone_offset(r->recorded->policy.fixed.time_zone, &offset_ms))
-        return error_set(e, ERROR_BUG, "the recorded time zone %s is not known", r->recorded->policy.fixed.time_zone);
-    if (from != DAY_NONE) r->filter.received_from = calendar_day_start(from, offset_ms);
-    if (to != DAY_NONE) r->filter.received_to = calendar_day_start(to + 1, offset_ms);
+        return error_set(e, ERROR_BUG, "the recorded time zone %s is not known",
+                         r->recorded->policy.fixed.time_zone);
+    if (from != DAY_NONE)
+        r->filter.received_from = calendar_day_start(from, offset_ms);
+    if (to != DAY_NONE)
+        r->filter.received_to = calendar_day_start(to + 1, offset_ms);
     return 0;
 }
 
@@ -54,7 +59,8 @@ static int read_filter(struct rejects *r, struct error *e)
     f->limit = (size_t)limit;
     f->account_id = args_get(r->args, "account");
     f->open_only = !args_get(r->args, "all");
-    r->filtered = f->by_input || f->by_shard || f->reason || f->account_id || f->received_from || f->received_to;
+    r->filtered = f->by_input || f->by_shard || f->reason || f->account_id || f->received_from ||
+                  f->received_to;
     return 0;
 }
 
@@ -62,16 +68,22 @@ static int open_all(struct rejects *r, struct error *e)
 {
     bool recorded = false;
     r->recorded = calloc(1, sizeof *r->recorded);
-    if (!r->recorded) return error_set(e, ERROR_RESTART, "out of memory");
-    if (config_load_args(r->args, &r->config, e)) return -1;
-    if (store_open(r->config.dsn, &r->store, e) || store_check_version(r->store, e)) return -1;
-    if (rejects_stored(store_load_deployment(r->store, r->recorded, &recorded, e))) return -1;
+    if (!r->recorded)
+        return error_set(e, ERROR_RESTART, "out of memory");
+    if (config_load_args(r->args, &r->config, e))
+        return -1;
+    if (store_open(r->config.dsn, &r->store, e) || store_check_version(r->store, e))
+        return -1;
+    if (rejects_stored(store_load_deployment(r->store, r->recorded, &recorded, e)))
+        return -1;
     if (!recorded)
-        return error_set(e, ERROR_CONFIG,
-                         "nothing is recorded in the database yet, so there are no rejects: the first "
-                         "'settled run' records the deployment");
+        return error_set(
+            e, ERROR_CONFIG,
+            "nothing is recorded in the database yet, so there are no rejects: the first "
+            "'settled run' records the deployment");
     if (strcmp(r->recorded->group, r->config.group) != 0)
-        return error_set(e, ERROR_CONFIG, "kafka.group is %s, but the database serves %s; use the recorded one",
+        return error_set(e, ERROR_CONFIG,
+                         "kafka.group is %s, but the database serves %s; use the recorded one",
                          r->config.group, r->recorded->group);
     return read_filter(r, e);
 }
@@ -79,9 +91,12 @@ static int open_all(struct rejects *r, struct error *e)
 static int run_action(struct rejects *r, int *status, struct error *e)
 {
     const char *action = r->args->operands[0];
-    if (strcmp(action, "list") == 0) return rejects_list(r, e);
-    if (strcmp(action, "requeue") == 0) return rejects_decide(r, DECISION_REQUEUE, status, e);
-    if (strcmp(action, "accept") == 0) return rejects_decide(r, DECISION_ACCEPT, status, e);
+    if (strcmp(action, "list") == 0)
+        return rejects_list(r, e);
+    if (strcmp(action, "requeue") == 0)
+        return rejects_decide(r, DECISION_REQUEUE, status, e);
+    if (strcmp(action, "accept") == 0)
+        return rejects_decide(r, DECISION_ACCEPT, status, e);
     return rejects_decide(r, DECISION_PASS, status, e);
 }
 
@@ -91,9 +106,11 @@ int cmd_rejects(const struct args *args)
     struct error e = {0};
     int status = 0;
     int failed = open_all(&r, &e);
-    if (!failed) failed = run_action(&r, &status, &e);
+    if (!failed)
+        failed = run_action(&r, &status, &e);
     store_close(r.store);
-    if (r.recorded) shelf_clear(&r.recorded->policy.shelf);
+    if (r.recorded)
+        shelf_clear(&r.recorded->policy.shelf);
     free(r.recorded);
     config_free(&r.config);
     return failed ? cli_fail("rejects", &e) : status;

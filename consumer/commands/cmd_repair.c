@@ -10,14 +10,17 @@ static void print_shard(void *context, const struct repaired *r)
     if (r->to == r->from && r->again == 0) {
         printf("shard %" PRId32 ": nothing is missing (row %" PRId64 ")\n", r->shard, r->to);
     } else if (r->to > r->from) {
-        printf("shard %" PRId32 ": rows %" PRId64 " to %" PRId64 " are back: %" PRId64 " days, %" PRId64
-               " settlements, %" PRId64 " changes of status, %" PRId64 " rejects\n",
-               r->shard, r->from + 1, r->to, r->days, r->settlements, r->status_changes, r->rejects);
+        printf(
+            "shard %" PRId32 ": rows %" PRId64 " to %" PRId64 " are back: %" PRId64
+            " days, %" PRId64 " settlements, %" PRId64 " changes of status, %" PRId64 " rejects\n",
+            r->shard, r->from + 1, r->to, r->days, r->settlements, r->status_changes, r->rejects);
     }
     if (r->again > 0)
-        printf("shard %" PRId32 ": %" PRId64 " rows that the output topics had lost, of %" PRId64 " to %" PRId64
-               ", are published again; they stand at the ends of their topics: tell the subscribers\n",
-               r->shard, r->again, r->again_first, r->again_last);
+        printf(
+            "shard %" PRId32 ": %" PRId64 " rows that the output topics had lost, of %" PRId64
+            " to %" PRId64
+            ", are published again; they stand at the ends of their topics: tell the subscribers\n",
+            r->shard, r->again, r->again_first, r->again_last);
     fflush(stdout);
 }
 

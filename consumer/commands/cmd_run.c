@@ -1,6 +1,6 @@
+#include "consumer/daemon/run.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
-#include "consumer/daemon/run.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +16,8 @@ enum {
     TICK_MS = 100,
     ALIVE_MS = 120000, // threads that did not go round for so long are stuck
     PROGRESS_MS = 5000,
-    GROUP_MS = 5000, // beyond a session time-out: shards that did not come by then are another process's
+    // beyond a session time-out: shards that did not come by then are another process's
+    GROUP_MS = 5000,
     REASON_SIZE = SHARD_UNREADY_SIZE + 32,
 };
 
@@ -52,7 +53,8 @@ static bool is_ready(struct run *run, char reason[REASON_SIZE])
     for (size_t i = 0; ready && i < run->worker_count; i++) {
         worker_status(run->workers[i], &status, shards);
         ready = status.ready;
-        if (!ready) snprintf(reason, REASON_SIZE, "worker %zu: %s", i, status.unready);
+        if (!ready)
+            snprintf(reason, REASON_SIZE, "worker %zu: %s", i, status.unready);
     }
     if (ready && !run->shared.metrics->postgres_up) {
         ready = false;
@@ -65,7 +67,8 @@ static bool is_ready(struct run *run, char reason[REASON_SIZE])
 static void put_line(struct http_answer *out, bool good, const char *line)
 {
     out->status = good ? 200 : 503;
-    if (asprintf(&out->body, "%s\n", line) < 0) out->body = NULL;
+    if (asprintf(&out->body, "%s\n", line) < 0)
+        out->body = NULL;
     out->size = out->body ? strlen(out->body) : 0;
 }
 
@@ -88,7 +91,8 @@ static void answer_metrics(void *context, struct http_answer *out)
     out->content_type = "text/plain; version=0.0.4; charset=utf-8";
     out->body = metrics_render(run->shared.metrics, run_clock_ms(&run->clock));
     out->size = out->body ? strlen(out->body) : 0;
-    if (!out->body) out->status = 503;
+    if (!out->body)
+        out->status = 503;
 }
 
 static int serve_http(struct run *run, struct error *e)
@@ -99,9 +103,12 @@ static int serve_http(struct run *run, struct error *e)
         {"/metrics", answer_metrics, NULL},
     };
     enum { COUNT = sizeof routes / sizeof routes[0] };
-    if (!run->config.http_listen[0]) return 0;
-    for (int i = 0; i < COUNT; i++) routes[i].context = run;
-    if (http_create(run->config.http_listen, routes, COUNT, &run->http, e)) return -1;
+    if (!run->config.http_listen[0])
+        return 0;
+    for (int i = 0; i < COUNT; i++)
+        routes[i].context = run;
+    if (http_create(run->config.http_listen, routes, COUNT, &run->http, e))
+        return -1;
     log_event(LOG_INFO, "http listens", "address", LOG_STR(run->config.http_listen), "port",
               LOG_INT(http_port(run->http)), LOG_END);
     return 0;
@@ -115,16 +122,18 @@ static void reload(struct run *run, const struct args *args)
     struct error e;
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_monotonic_ms() * 1000);
     int failed = config_load_args(args, &config, &e);
-    if (!failed) failed = run_record_deployment(run, &config, &e);
+    if (!failed)
+        failed = run_record_deployment(run, &config, &e);
     if (failed) {
         run->shared.metrics->reload_errors++;
-        log_event(LOG_ERROR, "the configuration is not reloaded, the old one stays in force", "reason", LOG_STR(e.text),
-                  LOG_END);
+        log_event(LOG_ERROR, "the configuration is not reloaded, the old one stays in force",
+                  "reason", LOG_STR(e.text), LOG_END);
     } else {
         log_configure(config.log_level, config.log_format);
         run->shared.metrics->reloads++;
         log_event(LOG_INFO,
-                  "configuration reloaded: log, billing parameters and price book; anything else takes a restart",
+                  "configuration reloaded: log, billing parameters and price book; anything else "
+                  "takes a restart",
                   LOG_END);
     }
     config_free(&config);
@@ -138,7 +147,8 @@ static int64_t records_judged(const struct metrics *metrics)
     int64_t sum = 0;
     for (int32_t p = 0; p < metrics->partitions; p++)
         for (int i = 0; i < INPUT_COUNT; i++)
-            for (int r = 0; r < RESULT_VOID; r++) sum += metrics->shards[p].records[i][r];
+            for (int r = 0; r < RESULT_VOID; r++)
+                sum += metrics->shards[p].records[i][r];
     return sum;
 }
 
@@ -152,16 +162,18 @@ static void log_drained(const struct run *run)
         settlements += metrics->shards[p].settlements;
     }
     snprintf(seconds, sizeof seconds, "%" PRId64 ".%03" PRId64, ms / 1000, ms % 1000);
-    log_event(LOG_INFO, "drained", "records", LOG_INT(records_judged(metrics)), "seconds", LOG_STR(seconds),
-              "days_closed", LOG_INT(days), "settlements", LOG_INT(settlements), LOG_END);
+    log_event(LOG_INFO, "drained", "records", LOG_INT(records_judged(metrics)), "seconds",
+              LOG_STR(seconds), "days_closed", LOG_INT(days), "settlements", LOG_INT(settlements),
+              LOG_END);
 }
 
 static void log_progress(struct loop *loop, int64_t now)
 {
-    if (!loop->run->drain || now - loop->progress_at < PROGRESS_MS) return;
+    if (!loop->run->drain || now - loop->progress_at < PROGRESS_MS)
+        return;
     loop->progress_at = now;
-    log_event(LOG_INFO, "draining", "records", LOG_INT(records_judged(loop->run->shared.metrics)), "shards",
-              LOG_INT(loop->owned_count), LOG_END);
+    log_event(LOG_INFO, "draining", "records", LOG_INT(records_judged(loop->run->shared.metrics)),
+              "shards", LOG_INT(loop->owned_count), LOG_END);
 }
 
 // True when the process is done; *e has what it ends with.
@@ -181,20 +193,28 @@ static bool check_workers(struct loop *loop, int64_t now, struct error *e)
         drained = drained && status.drained;
         held = held || status.held;
     }
-    for (int32_t p = 0; p < run->shared.partitions; p++) owned += loop->owned[p];
-    if (owned != loop->owned_count) loop->owned_since = now;
+    for (int32_t p = 0; p < run->shared.partitions; p++)
+        owned += loop->owned[p];
+    if (owned != loop->owned_count)
+        loop->owned_since = now;
     loop->owned_count = owned;
     log_progress(loop, now);
-    if (!run->drain || !drained) return false;
+    if (!run->drain || !drained)
+        return false;
     if (owned < run->shared.partitions) {
-        if (now - loop->owned_since < run->shared.session_ms + GROUP_MS) return false;
-        error_set(e, ERROR_RESTART, "%" PRId32 " of %" PRId32 " shards are owned by other processes; these settle them",
+        if (now - loop->owned_since < run->shared.session_ms + GROUP_MS)
+            return false;
+        error_set(e, ERROR_RESTART,
+                  "%" PRId32 " of %" PRId32
+                  " shards are owned by other processes; these settle them",
                   run->shared.partitions - owned, run->shared.partitions);
         return true;
     }
     log_drained(run);
     if (held)
-        error_set(e, ERROR_RESTART, "a shard waits for an operator: see settled rejects list, then requeue or accept");
+        error_set(
+            e, ERROR_RESTART,
+            "a shard waits for an operator: see settled rejects list, then requeue or accept");
     return true;
 }
 
@@ -206,12 +226,14 @@ static void look_around(struct loop *loop, int64_t now)
     metrics->registry_up = !trouble[0];
     watermarks_trouble(loop->run->shared.ends, trouble, sizeof trouble);
     metrics->kafka_up = !trouble[0];
-    if (loop->watchdog_ms == 0 || now < loop->watchdog_at || !is_alive(loop->run, now)) return;
+    if (loop->watchdog_ms == 0 || now < loop->watchdog_at || !is_alive(loop->run, now))
+        return;
     loop->watchdog_at = now + loop->watchdog_ms / 2;
     sd_notify(0, "WATCHDOG=1");
 }
 
-static void run_loop(struct loop *loop, const struct args *args, const sigset_t *signals, struct error *e)
+static void run_loop(struct loop *loop, const struct args *args, const sigset_t *signals,
+                     struct error *e)
 {
     const struct timespec tick = {.tv_nsec = TICK_MS * 1000000L};
     e->kind = ERROR_NONE;
@@ -219,27 +241,36 @@ static void run_loop(struct loop *loop, const struct args *args, const sigset_t 
         int number = sigtimedwait(signals, NULL, &tick);
         if (number == SIGTERM || number == SIGINT) {
             log_event(LOG_INFO, "stopping", "signal", LOG_STR(strsignal(number)), LOG_END);
-            if (loop->run->drain) error_set(e, ERROR_RESTART, "stopped before all was settled");
+            if (loop->run->drain)
+                error_set(e, ERROR_RESTART, "stopped before all was settled");
             return;
         }
-        if (number == SIGHUP) reload(loop->run, args);
+        if (number == SIGHUP)
+            reload(loop->run, args);
         int64_t now = clock_monotonic_ms();
-        if (check_workers(loop, now, e)) return;
+        if (check_workers(loop, now, e))
+            return;
         look_around(loop, now);
     }
 }
 
-static int start_loop(struct run *run, const struct args *args, const sigset_t *signals, struct error *e)
+static int start_loop(struct run *run, const struct args *args, const sigset_t *signals,
+                      struct error *e)
 {
     uint64_t watchdog_us = 0;
-    struct loop loop = {.run = run, .owned_since = clock_monotonic_ms(), .progress_at = clock_monotonic_ms()};
-    if (serve_http(run, e)) return -1;
+    struct loop loop = {
+        .run = run, .owned_since = clock_monotonic_ms(), .progress_at = clock_monotonic_ms()};
+    if (serve_http(run, e))
+        return -1;
     loop.owned = calloc((size_t)run->shared.partitions, sizeof *loop.owned);
-    if (!loop.owned) return error_set(e, ERROR_RESTART, "memory is short");
-    if (sd_watchdog_enabled(0, &watchdog_us) > 0) loop.watchdog_ms = (int64_t)(watchdog_us / 1000);
+    if (!loop.owned)
+        return error_set(e, ERROR_RESTART, "memory is short");
+    if (sd_watchdog_enabled(0, &watchdog_us) > 0)
+        loop.watchdog_ms = (int64_t)(watchdog_us / 1000);
     sd_notify(0, "READY=1");
-    log_event(LOG_INFO, "started", "version", LOG_STR(SETTLED_VERSION), "group", LOG_STR(run->config.group),
-              "partitions", LOG_INT(run->shared.partitions), "workers", LOG_INT((int64_t)run->worker_count), LOG_END);
+    log_event(LOG_INFO, "started", "version", LOG_STR(SETTLED_VERSION), "group",
+              LOG_STR(run->config.group), "partitions", LOG_INT(run->shared.partitions), "workers",
+              LOG_INT((int64_t)run->worker_count), LOG_END);
     run_loop(&loop, args, signals, e);
     free(loop.owned);
     return e->kind == ERROR_NONE ? 0 : -1;
@@ -257,18 +288,21 @@ int cmd_run(const struct args *args)
     signal(SIGPIPE, SIG_IGN);
     struct run *run = calloc(1, sizeof *run);
     struct error e = {.kind = ERROR_NONE};
-    if (!run) return EXIT_FAILURE;
+    if (!run)
+        return EXIT_FAILURE;
     int status = 0;
     if (run_open(run, args, &e)) {
         status = cli_fail("run", &e);
     } else if (start_loop(run, args, &signals, &e)) {
         status = error_exit_status(e.kind);
-        log_event(LOG_ERROR, "ending", "reason", LOG_STR(e.text), "status", LOG_INT(status), LOG_END);
+        log_event(LOG_ERROR, "ending", "reason", LOG_STR(e.text), "status", LOG_INT(status),
+                  LOG_END);
     }
     run->stopping = true;
     sd_notify(0, "STOPPING=1");
     // A thread that hangs keeps its memory; leaving at once keeps it from using what is gone.
-    if (!run_close(run)) _exit(status);
+    if (!run_close(run))
+        _exit(status);
     free(run);
     log_event(LOG_INFO, "stopped", "status", LOG_INT(status), LOG_END);
     return status;

@@ -4,15 +4,18 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-// Subject as TopicNameStrategy has it. The level comes first, so that no schema gets in that is not held to it.
-static int register_schema(struct registry *registry, const char *topic, const char *text, const char *level,
-                           struct error *e)
+// Subject as TopicNameStrategy has it. The level comes first, so that no schema gets in that is not
+// held to it.
+static int register_schema(struct registry *registry, const char *topic, const char *text,
+                           const char *level, struct error *e)
 {
     char subject[256 + 8];
     int32_t id;
     snprintf(subject, sizeof subject, "%s-value", topic);
-    if (level && registry_set_compatibility(registry, subject, level, e)) return -1;
-    if (registry_register(registry, subject, text, &id, e)) return -1;
+    if (level && registry_set_compatibility(registry, subject, level, e))
+        return -1;
+    if (registry_register(registry, subject, text, &id, e))
+        return -1;
     printf("%s\t%" PRId32 "\n", subject, id);
     return 0;
 }
@@ -21,9 +24,12 @@ static int register_schema(struct registry *registry, const char *topic, const c
 static int register_all(struct registry *registry, const struct config *config, struct error *e)
 {
     for (enum input i = 0; i < INPUT_COUNT; i++)
-        if (register_schema(registry, config->input_topics[i], schema_of_input(i), NULL, e)) return -1;
+        if (register_schema(registry, config->input_topics[i], schema_of_input(i), NULL, e))
+            return -1;
     for (enum output o = 0; o < OUTPUT_COUNT; o++)
-        if (register_schema(registry, config->output_topics[o], schema_of_output(o), "FULL_TRANSITIVE", e)) return -1;
+        if (register_schema(registry, config->output_topics[o], schema_of_output(o),
+                            "FULL_TRANSITIVE", e))
+            return -1;
     return 0;
 }
 
@@ -33,8 +39,10 @@ int cmd_schemas(const struct args *args)
     struct error e = {0};
     struct registry *registry = NULL;
     int status = config_load_args(args, &config, &e);
-    if (status == 0) status = registry_create(&config.registry, &registry, &e);
-    if (status == 0) status = register_all(registry, &config, &e);
+    if (status == 0)
+        status = registry_create(&config.registry, &registry, &e);
+    if (status == 0)
+        status = register_all(registry, &config, &e);
     registry_destroy(registry);
     config_free(&config);
     return status == 0 ? 0 : cli_fail("schemas", &e);

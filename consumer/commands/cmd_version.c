@@ -8,7 +8,7 @@ int cmd_version(const struct args *args)
 {
     (void)args;
     int pq = PQlibVersion();
-    printf("settled %s (%s)\nlibrdkafka %s\navro-c %s\nlibpq %d.%d\n", SETTLED_VERSION, SETTLED_COMMIT,
-           rd_kafka_version_str(), SETTLED_AVRO_VERSION, pq / 10000, pq % 10000);
+    printf("settled %s (%s)\nlibrdkafka %s\navro-c %s\nlibpq %d.%d\n", SETTLED_VERSION,
+           SETTLED_COMMIT, rd_kafka_version_str(), SETTLED_AVRO_VERSION, pq / 10000, pq % 10000);
     return 0;
 }

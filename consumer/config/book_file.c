@@ -10,7 +10,8 @@ int book_load(const char *path, struct book *out, char **bytes, size_t *size, st
 {
     size_t length;
     char *read = config_read_file(path, BOOK_FILE_MAX, &length, e);
-    if (!read) return error_context(e, "price book");
+    if (!read)
+        return error_context(e, "price book");
     int result = book_parse(path, read, length, out, e);
     if (result == 0 && bytes) {
         *bytes = read;

@@ -1,13 +1,14 @@
-// The configuration file (YAML), the environment (SETTLED_SECTION_KEY, SETTLED_SECTION_KEY_FILE for secrets) that wins
-// over it, and -X overrides. One table (config_table.c) drives keys, types, units, defaults, bounds, help and the example.
+// The configuration file (YAML), the environment (SETTLED_SECTION_KEY, SETTLED_SECTION_KEY_FILE for
+// secrets) that wins over it, and -X overrides. One table (config_table.c) drives keys, types,
+// units, defaults, bounds, help and the example.
 #pragma once
 
 #include "consumer/cli/cli.h"
 #include "consumer/core/policy.h"
 #include "consumer/kafka/client.h"
 #include "consumer/output/encode.h"
-#include "consumer/system/log.h"
 #include "consumer/registry/registry.h"
+#include "consumer/system/log.h"
 
 #include <stdio.h>
 
@@ -22,7 +23,8 @@ struct config {
     enum partitioner partitioner;
     struct registry_options registry; // its strings are owned by the config
     char *dsn;
-    char *book; // path; relative to the config file's folder if it is there, else to the working directory
+    // path; relative to the config file's folder if it is there, else to the working directory
+    char *book;
     day_t first_day;
     struct parameters parameters; // grace, late_days, future_tolerance, max_reject_share
     enum timestamps timestamps;
@@ -33,25 +35,28 @@ struct config {
     enum log_format log_format;
 };
 
-// Reads, overlays the environment, validates. Every mistake is an ERROR_CONFIG with "FILE:LINE:COLUMN: KEY: reason"
-// and the nearest known key for an unknown one; all mistakes are told at once, one a line. `overrides`: "key=value" of
-// -X. Unsafe librdkafka properties are refused with the reason. Paths that are relative count from the config file's
-// folder if the file is there, else from the working directory. Free with config_free, also after an error.
-int config_load(const char *file, size_t override_count, const char *const *overrides, struct config *out,
-                struct error *e);
+// Reads, overlays the environment, validates. Every mistake is an ERROR_CONFIG with
+// "FILE:LINE:COLUMN: KEY: reason" and the nearest known key for an unknown one; all mistakes are
+// told at once, one a line. `overrides`: "key=value" of -X. Unsafe librdkafka properties are
+// refused with the reason. Paths that are relative count from the config file's folder if the file
+// is there, else from the working directory. Free with config_free, also after an error.
+int config_load(const char *file, size_t override_count, const char *const *overrides,
+                struct config *out, struct error *e);
 void config_free(struct config *config);
 
 // The same for a verb's arguments.
 int config_load_args(const struct args *args, struct config *out, struct error *e);
 
-// Reads and parses the configured price book. *text (malloc'ed, *size bytes) is what is recorded of it; `text` may be
-// NULL. parameters.book_sha256 of the config is not touched.
-int config_read_book(const struct config *config, struct book *out, char **text, size_t *size, struct error *e);
+// Reads and parses the configured price book. *text (malloc'ed, *size bytes) is what is recorded of
+// it; `text` may be NULL. parameters.book_sha256 of the config is not touched.
+int config_read_book(const struct config *config, struct book *out, char **text, size_t *size,
+                     struct error *e);
 
-// kafka.properties and -X, for every client of librdkafka: bootstrap.servers first. `pairs` and the config must
-// outlive the result.
+// kafka.properties and -X, for every client of librdkafka: bootstrap.servers first. `pairs` and the
+// config must outlive the result.
 enum { CONFIG_PAIRS_MAX = CONFIG_PROPERTIES_MAX + 1 };
-struct client_properties config_properties(const struct config *config, const char *pairs[CONFIG_PAIRS_MAX][2]);
+struct client_properties config_properties(const struct config *config,
+                                           const char *pairs[CONFIG_PAIRS_MAX][2]);
 
 // An example file with every key, its default and its help: deploy/settled.yaml.
 void config_print_example(FILE *out);

@@ -15,7 +15,8 @@ static void print_comment(FILE *out, const char *text)
 static void print_value(FILE *out, const struct config_key *key)
 {
     const char *value = key->text ? key->text : key->example;
-    fprintf(out, "  %s%s: %s", key->text || key->required ? "" : "# ", key->name, *value ? value : "\"\"");
+    fprintf(out, "  %s%s: %s", key->text || key->required ? "" : "# ", key->name,
+            *value ? value : "\"\"");
     if (key->choices) {
         fputs("  # ", out);
         for (const char *c = key->choices; *c; c++) {
@@ -25,23 +26,29 @@ static void print_value(FILE *out, const struct config_key *key)
                 fputc(*c, out);
         }
     }
-    if (key->required) fputs("  # required, no default", out);
+    if (key->required)
+        fputs("  # required, no default", out);
     fputc('\n', out);
 }
 
 void config_print_example(FILE *out)
 {
-    fputs("# Configuration of settled: every key with its default; keys without one are commented out. Any key may be\n"
-          "# left away. The environment wins: SETTLED_KAFKA_BROKERS is kafka.brokers, and SETTLED_POSTGRES_DSN_FILE\n"
-          "# names a file that holds postgres.dsn. 'settled help --config-example' prints this file, 'settled check' "
+    fputs("# Configuration of settled: every key with its default; keys without one are commented "
+          "out. Any key may be\n"
+          "# left away. The environment wins: SETTLED_KAFKA_BROKERS is kafka.brokers, and "
+          "SETTLED_POSTGRES_DSN_FILE\n"
+          "# names a file that holds postgres.dsn. 'settled help --config-example' prints this "
+          "file, 'settled check' "
           "proves "
           "one.\n",
           out);
     const char *section = "";
     for (const struct config_key *k = config_keys; k->name; k++) {
-        if (strcmp(section, k->section) != 0) fprintf(out, "\n%s:\n", k->section);
+        if (strcmp(section, k->section) != 0)
+            fprintf(out, "\n%s:\n", k->section);
         section = k->section;
-        if (k->help) print_comment(out, k->help);
+        if (k->help)
+            print_comment(out, k->help);
         print_value(out, k);
     }
 }

@@ -7,13 +7,15 @@ const struct config_key config_keys[] = {
     {"kafka", "brokers", VALUE_TEXT, FIELD(brokers), "127.0.0.1:9092",
      .help = "Brokers to start from, HOST:PORT, separated by commas."},
     {"kafka", "group", VALUE_TEXT, FIELD(group), "settled",
-     .help = "Consumer group. Transactional ids and ce_source are made of it; one database serves one group."},
+     .help = "Consumer group. Transactional ids and ce_source are made of it; one database serves "
+             "one group."},
     {"kafka", "properties", VALUE_PROPERTIES, 0, "{}",
      .help = "librdkafka properties for every client, as -X has them. Secrets: "
              "SETTLED_KAFKA_PROPERTIES_SASL_PASSWORD_FILE."},
 
     {"topics", "calls", VALUE_TOPIC, FIELD(input_topics[INPUT_CALLS]), "call-records",
-     .help = "Input topics, one partition count for all three: calls. 'settled topics apply' creates what is missing."},
+     .help = "Input topics, one partition count for all three: calls. 'settled topics apply' "
+             "creates what is missing."},
     {"topics", "purchases", VALUE_TOPIC, FIELD(input_topics[INPUT_PURCHASES]), "package-purchases",
      .help = "Packages bought; never expires."},
     {"topics", "credits", VALUE_TOPIC, FIELD(input_topics[INPUT_CREDITS]), "account-credits",
@@ -26,46 +28,63 @@ const struct config_key config_keys[] = {
      .help = "One record a shard and day."},
     {"topics", "rejects", VALUE_TOPIC, FIELD(output_topics[OUTPUT_REJECTS]), "rejects",
      .help = "What cannot be billed, with the reason."},
-    {"topics", "partitioner", VALUE_CHOICE, FIELD(partitioner), "murmur2", .choices = "murmur2|crc32",
-     .help = "How producers choose the partition of an account: murmur2 as Java's, crc32 as librdkafka's.\n"
+    {"topics", "partitioner", VALUE_CHOICE, FIELD(partitioner), "murmur2",
+     .choices = "murmur2|crc32",
+     .help = "How producers choose the partition of an account: murmur2 as Java's, crc32 as "
+             "librdkafka's.\n"
              "Fixed once recorded."},
 
     {"schemas", "registry", VALUE_URLS, FIELD(registry), "http://127.0.0.1:8081",
      .help = "Schema registry, or a list of URLs of one registry, asked in turn."},
     {"schemas", "directory", VALUE_PATH, FIELD(registry.directory), NULL, "schemas",
      .help = "Instead of a registry: a folder that holds ID.avsc."},
-    {"schemas", "user", VALUE_TEXT, FIELD(registry.user), NULL, "settled", .help = "Basic authentication."},
+    {"schemas", "user", VALUE_TEXT, FIELD(registry.user), NULL, "settled",
+     .help = "Basic authentication."},
     {"schemas", "password", VALUE_TEXT, FIELD(registry.password), NULL, "SECRET",
      .help = "Better given by SETTLED_SCHEMAS_PASSWORD_FILE."},
-    {"schemas", "ca_file", VALUE_PATH, FIELD(registry.ca_file), NULL, "/etc/ssl/certs/ca-certificates.crt",
+    {"schemas", "ca_file", VALUE_PATH, FIELD(registry.ca_file), NULL,
+     "/etc/ssl/certs/ca-certificates.crt",
      .help = "Certificates to trust instead of the system's."},
-    {"schemas", "timeout", VALUE_TIMEOUT, FIELD(registry.timeout_ms), "5s", .min = 100, .max = 60000,
-     .help = "Of one request."},
+    {"schemas", "timeout", VALUE_TIMEOUT, FIELD(registry.timeout_ms), "5s", .min = 100,
+     .max = 60000, .help = "Of one request."},
 
     {"postgres", "dsn", VALUE_DSN, FIELD(dsn), "postgresql:///settled",
-     .help = "libpq connection string; TLS options pass through. With a password: SETTLED_POSTGRES_DSN_FILE."},
+     .help = "libpq connection string; TLS options pass through. With a password: "
+             "SETTLED_POSTGRES_DSN_FILE."},
 
     {"pricing", "book", VALUE_PATH, FIELD(book), "pricing/pricebooks/apcas.yaml",
-     .help = "The price book. A changed book is a new version with an effective_from; recorded versions never change."},
+     .help = "The price book. A changed book is a new version with an effective_from; recorded "
+             "versions never change."},
 
     {"billing", "first_day", VALUE_DATE, FIELD(first_day), NULL, "2026-11-01", .required = true,
-     .help = "The first business day billed here; calls of earlier days are rejected. Fixed once recorded."},
-    {"billing", "grace", VALUE_DURATION, FIELD(parameters.grace_ms), "5m", .min = 0, .max = 24 * HOUR_MS - 1,
-     .help = "How long after 24:00 a day waits for records in flight. grace + future_tolerance is below 24 h."},
-    {"billing", "late_days", VALUE_INT32, FIELD(parameters.late_days), "7", .min = 0, .max = LATE_DAYS_MAX,
+     .help = "The first business day billed here; calls of earlier days are rejected. Fixed once "
+             "recorded."},
+    {"billing", "grace", VALUE_DURATION, FIELD(parameters.grace_ms), "5m", .min = 0,
+     .max = 24 * HOUR_MS - 1,
+     .help = "How long after 24:00 a day waits for records in flight. grace + future_tolerance is "
+             "below 24 h."},
+    {"billing", "late_days", VALUE_INT32, FIELD(parameters.late_days), "7", .min = 0,
+     .max = LATE_DAYS_MAX,
      .help = "A call of up to so many days ago is billed late; an older one is rejected."},
-    {"billing", "future_tolerance", VALUE_DURATION, FIELD(parameters.future_tolerance_ms), "5m", .min = 0,
-     .max = 24 * HOUR_MS - 1, .help = "How far a record's own time may lie ahead of the broker's."},
-    {"billing", "max_reject_share", VALUE_SHARE, FIELD(parameters.max_reject_share_ppm), "1%", .min = 0, .max = 1000000,
-     .help = "A day of which more call records than this (and at least 100) are broken is held for an operator."},
-    {"billing", "timestamps", VALUE_CHOICE, FIELD(timestamps), "log-append", .choices = "log-append|create",
-     .help = "Whose clock stamps the inputs: the brokers' (log-append), or the producers' (create: replays, imports, "
+    {"billing", "future_tolerance", VALUE_DURATION, FIELD(parameters.future_tolerance_ms), "5m",
+     .min = 0, .max = 24 * HOUR_MS - 1,
+     .help = "How far a record's own time may lie ahead of the broker's."},
+    {"billing", "max_reject_share", VALUE_SHARE, FIELD(parameters.max_reject_share_ppm), "1%",
+     .min = 0, .max = 1000000,
+     .help = "A day of which more call records than this (and at least 100) are broken is held for "
+             "an operator."},
+    {"billing", "timestamps", VALUE_CHOICE, FIELD(timestamps), "log-append",
+     .choices = "log-append|create",
+     .help = "Whose clock stamps the inputs: the brokers' (log-append), or the producers' (create: "
+             "replays, imports, "
              "tests).\nFixed once recorded."},
 
     {"run", "workers", VALUE_INT, FIELD(workers), "0", .min = 0, .max = 256,
      .help = "Threads, each with its own consumer and shards. 0: one a core."},
-    {"run", "max_calls_held", VALUE_COUNT, FIELD(max_calls_held), "50000000", .min = 1000, .max = INT64_C(4000000000),
-     .help = "Calls of open and retained days in memory (about 50 bytes each); beyond it the process halts."},
+    {"run", "max_calls_held", VALUE_COUNT, FIELD(max_calls_held), "50000000", .min = 1000,
+     .max = INT64_C(4000000000),
+     .help = "Calls of open and retained days in memory (about 50 bytes each); beyond it the "
+             "process halts."},
 
     {"http", "listen", VALUE_LISTEN, FIELD(http_listen), "127.0.0.1:9464",
      .help = "Address of health, metrics and console. \"\": off."},

@@ -36,17 +36,19 @@ struct config_key {
 extern const struct config_key config_keys[]; // grouped by section; ends with a NULL name
 extern const size_t config_key_count;
 
-// Parses a text into the field of the key. Returns NULL, or why not (static or in `why`, without the value of a
-// secret).
+// Parses a text into the field of the key. Returns NULL, or why not (static or in `why`, without
+// the value of a secret).
 enum { WHY_SIZE = 256 };
-const char *config_set(struct config *config, const struct config_key *key, const char *text, char why[WHY_SIZE]);
+const char *config_set(struct config *config, const struct config_key *key, const char *text,
+                       char why[WHY_SIZE]);
 // One more element of a list (VALUE_URLS).
 const char *config_add_url(struct config *config, const char *text, char why[WHY_SIZE]);
 // Frees and empties the field.
 void config_clear(struct config *config, const struct config_key *key);
 
 // Sets or replaces a property. NULL, or why it is refused.
-const char *config_set_property(struct config *config, const char *name, const char *value, char why[WHY_SIZE]);
+const char *config_set_property(struct config *config, const char *name, const char *value,
+                                char why[WHY_SIZE]);
 
 // A whole file, at most `limit` bytes, terminated; malloc'ed. NULL with *e (ERROR_CONFIG).
 char *config_read_file(const char *path, size_t limit, size_t *size, struct error *e);

@@ -27,7 +27,8 @@ static void store_text(void *at, char *text)
 
 static void clear_urls(struct config *config)
 {
-    for (size_t i = 0; i < config->registry.url_count; i++) store_text(&config->registry.urls[i], NULL);
+    for (size_t i = 0; i < config->registry.url_count; i++)
+        store_text(&config->registry.urls[i], NULL);
     config->registry.url_count = 0;
 }
 
@@ -61,8 +62,10 @@ static char *resolve_path(const char *config_file, const char *path)
 {
     const char *slash = strrchr(config_file, '/');
     char *beside;
-    if (*path != '/' && slash && asprintf(&beside, "%.*s/%s", (int)(slash - config_file), config_file, path) >= 0) {
-        if (access(beside, F_OK) == 0) return beside;
+    if (*path != '/' && slash &&
+        asprintf(&beside, "%.*s/%s", (int)(slash - config_file), config_file, path) >= 0) {
+        if (access(beside, F_OK) == 0)
+            return beside;
         free(beside);
     }
     return strdup(path);
@@ -72,10 +75,13 @@ static char *resolve_path(const char *config_file, const char *path)
 static bool parse_digits(const char *text, size_t size, int64_t *out)
 {
     int64_t number = 0;
-    if (size == 0) return false;
+    if (size == 0)
+        return false;
     for (size_t i = 0; i < size; i++) {
-        if (!isdigit((unsigned char)text[i])) return false;
-        if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, text[i] - '0', &number))
+        if (!isdigit((unsigned char)text[i]))
+            return false;
+        if (__builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, text[i] - '0', &number))
             return false;
     }
     *out = number;
@@ -93,14 +99,16 @@ static bool parse_duration(const char *text, int64_t *ms)
     size_t digits = strspn(text, "0123456789");
     for (size_t i = 0; i < DURATION_UNITS; i++)
         if (strcmp(text + digits, duration_units[i].unit) == 0)
-            return parse_digits(text, digits, ms) && !__builtin_mul_overflow(*ms, duration_units[i].ms, ms);
+            return parse_digits(text, digits, ms) &&
+                   !__builtin_mul_overflow(*ms, duration_units[i].ms, ms);
     return false;
 }
 
 static void format_duration(int64_t ms, char out[32])
 {
     size_t i = 0;
-    while (ms == 0 ? i < 3 : ms % duration_units[i].ms != 0) i++;
+    while (ms == 0 ? i < 3 : ms % duration_units[i].ms != 0)
+        i++;
     snprintf(out, 32, "%" PRId64 "%s", ms / duration_units[i].ms, duration_units[i].unit);
 }
 
@@ -110,35 +118,41 @@ static bool parse_share(const char *text, int64_t *ppm)
     enum { DECIMALS = 4 };
     size_t whole = strspn(text, "0123456789"), decimals = 0;
     int64_t fraction = 0;
-    if (!parse_digits(text, whole, ppm) || __builtin_mul_overflow(*ppm, 10000, ppm)) return false;
+    if (!parse_digits(text, whole, ppm) || __builtin_mul_overflow(*ppm, 10000, ppm))
+        return false;
     text += whole;
     if (*text == '.') {
         decimals = strspn(++text, "0123456789");
-        if (decimals > DECIMALS || !parse_digits(text, decimals, &fraction)) return false;
+        if (decimals > DECIMALS || !parse_digits(text, decimals, &fraction))
+            return false;
         text += decimals;
     }
-    for (; decimals < DECIMALS; decimals++) fraction *= 10;
+    for (; decimals < DECIMALS; decimals++)
+        fraction *= 10;
     *ppm += fraction;
     return strcmp(text, "%") == 0;
 }
 
 static const char *check_bounds(const struct config_key *key, int64_t number, char why[WHY_SIZE])
 {
-    if (number >= key->min && number <= key->max) return NULL;
+    if (number >= key->min && number <= key->max)
+        return NULL;
     if (key->kind == VALUE_DURATION || key->kind == VALUE_TIMEOUT) {
         char min[32], max[32];
         format_duration(key->min, min);
         format_duration(key->max, max);
         snprintf(why, WHY_SIZE, "is not within %s to %s", min, max);
     } else if (key->kind == VALUE_SHARE) {
-        snprintf(why, WHY_SIZE, "is not within %" PRId64 "%% to %" PRId64 "%%", key->min / 10000, key->max / 10000);
+        snprintf(why, WHY_SIZE, "is not within %" PRId64 "%% to %" PRId64 "%%", key->min / 10000,
+                 key->max / 10000);
     } else {
         snprintf(why, WHY_SIZE, "is not within %" PRId64 " to %" PRId64, key->min, key->max);
     }
     return why;
 }
 
-static const char *set_number(struct config *config, const struct config_key *key, const char *text, char why[WHY_SIZE])
+static const char *set_number(struct config *config, const struct config_key *key, const char *text,
+                              char why[WHY_SIZE])
 {
     int64_t number;
     switch (key->kind) {
@@ -148,21 +162,26 @@ static const char *set_number(struct config *config, const struct config_key *ke
             return "is not a duration; write a whole number and ms, s, m, h or d, as 5m";
         break;
     case VALUE_SHARE:
-        if (!parse_share(text, &number)) return "is not a share; write a percentage with up to four decimals, as 0.5%";
+        if (!parse_share(text, &number))
+            return "is not a share; write a percentage with up to four decimals, as 0.5%";
         break;
     default:
-        if (!parse_digits(text, strlen(text), &number)) return "is not a whole number";
+        if (!parse_digits(text, strlen(text), &number))
+            return "is not a whole number";
     }
     const char *refused = check_bounds(key, number, why);
-    if (refused) return refused;
+    if (refused)
+        return refused;
     if (key->kind == VALUE_DURATION || key->kind == VALUE_COUNT)
         memcpy(field(config, key), &number, sizeof number);
     else
-        memcpy(field(config, key), &(int){(int)number}, sizeof(int)); // bounds keep it within an int
+        // bounds keep it within an int
+        memcpy(field(config, key), &(int){(int)number}, sizeof(int));
     return NULL;
 }
 
-static const char *set_choice(struct config *config, const struct config_key *key, const char *text, char why[WHY_SIZE])
+static const char *set_choice(struct config *config, const struct config_key *key, const char *text,
+                              char why[WHY_SIZE])
 {
     unsigned index = 0;
     for (const char *choice = key->choices; *choice; index++) {
@@ -176,7 +195,8 @@ static const char *set_choice(struct config *config, const struct config_key *ke
     size_t used = (size_t)snprintf(why, WHY_SIZE, "'%.80s' is none of ", text);
     for (const char *c = key->choices; *c && used + 3 < WHY_SIZE; c++) {
         why[used++] = *c == '|' ? ',' : *c;
-        if (*c == '|') why[used++] = ' ';
+        if (*c == '|')
+            why[used++] = ' ';
     }
     why[used < WHY_SIZE ? used : WHY_SIZE - 1] = 0;
     return why;
@@ -185,7 +205,8 @@ static const char *set_choice(struct config *config, const struct config_key *ke
 static const char *check_topic(const char *text)
 {
     static const char legal[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    if (strlen(text) > 249 || text[strspn(text, legal)] || strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
+    if (strlen(text) > 249 || text[strspn(text, legal)] || strcmp(text, ".") == 0 ||
+        strcmp(text, "..") == 0)
         return "is not a topic name; it has up to 249 of a-z A-Z 0-9 . _ -";
     return NULL;
 }
@@ -194,8 +215,10 @@ static const char *check_listen(const char *text)
 {
     const char *colon = strrchr(text, ':');
     int64_t port;
-    if (!*text) return NULL;
-    if (!colon || colon == text || !parse_digits(colon + 1, strlen(colon + 1), &port) || port < 0 || port > 65535)
+    if (!*text)
+        return NULL;
+    if (!colon || colon == text || !parse_digits(colon + 1, strlen(colon + 1), &port) || port < 0 ||
+        port > 65535)
         return "is not HOST:PORT; \"\" turns it off";
     bool bracketed = *text == '[' && colon[-1] == ']';
     if (!bracketed && memchr(text, ':', (size_t)(colon - text)))
@@ -207,7 +230,8 @@ static const char *check_listen(const char *text)
 static const char *check_dsn(const char *text)
 {
     PQconninfoOption *options = PQconninfoParse(text, NULL);
-    if (!options) return "is not a libpq connection string; write postgresql://USER@HOST/DATABASE";
+    if (!options)
+        return "is not a libpq connection string; write postgresql://USER@HOST/DATABASE";
     PQconninfoFree(options);
     return NULL;
 }
@@ -215,13 +239,19 @@ static const char *check_dsn(const char *text)
 static const char *set_text(struct config *config, const struct config_key *key, const char *text)
 {
     const char *refused = NULL;
-    if (!*text && key->kind != VALUE_LISTEN) return "is empty";
-    if (key->kind == VALUE_TOPIC) refused = check_topic(text);
-    if (key->kind == VALUE_LISTEN) refused = check_listen(text);
-    if (key->kind == VALUE_DSN) refused = check_dsn(text);
-    if (refused) return refused;
+    if (!*text && key->kind != VALUE_LISTEN)
+        return "is empty";
+    if (key->kind == VALUE_TOPIC)
+        refused = check_topic(text);
+    if (key->kind == VALUE_LISTEN)
+        refused = check_listen(text);
+    if (key->kind == VALUE_DSN)
+        refused = check_dsn(text);
+    if (refused)
+        return refused;
     char *copy = key->kind == VALUE_PATH ? resolve_path(config->file, text) : strdup(text);
-    if (!copy) return "out of memory";
+    if (!copy)
+        return "out of memory";
     store_text(field(config, key), copy);
     return NULL;
 }
@@ -229,12 +259,15 @@ static const char *set_text(struct config *config, const struct config_key *key,
 const char *config_add_url(struct config *config, const char *text, char why[WHY_SIZE])
 {
     struct registry_options *r = &config->registry;
-    size_t scheme = strncmp(text, "http://", 7) == 0 ? 7 : strncmp(text, "https://", 8) == 0 ? 8 : 0;
+    size_t scheme = strncmp(text, "http://", 7) == 0    ? 7
+                    : strncmp(text, "https://", 8) == 0 ? 8
+                                                        : 0;
     size_t host = strcspn(text + scheme, "/");
     if (memchr(text + scheme, '@', host))
         return "an URL carries no user or password; give them as schemas.user and schemas.password";
     if (!scheme || host == 0 || text[strcspn(text, " \t\n")]) {
-        snprintf(why, WHY_SIZE, "'%.100s' is not an URL that begins with http:// or https://", text);
+        snprintf(why, WHY_SIZE, "'%.100s' is not an URL that begins with http:// or https://",
+                 text);
         return why;
     }
     if (r->url_count == REGISTRY_URLS_MAX) {
@@ -242,9 +275,11 @@ const char *config_add_url(struct config *config, const char *text, char why[WHY
         return why;
     }
     char *copy = strdup(text);
-    if (!copy) return "out of memory";
+    if (!copy)
+        return "out of memory";
     size_t size = strlen(copy);
-    while (copy[size - 1] == '/') copy[--size] = 0;
+    while (copy[size - 1] == '/')
+        copy[--size] = 0;
     r->urls[r->url_count++] = copy;
     return NULL;
 }
@@ -253,20 +288,24 @@ const char *config_add_url(struct config *config, const char *text, char why[WHY
 static const char *set_urls(struct config *config, const char *text, char why[WHY_SIZE])
 {
     clear_urls(config);
-    if (!*text) return "is empty";
+    if (!*text)
+        return "is empty";
     while (*text) {
         char url[1024];
         size_t size = strcspn(text, ",");
-        if (size >= sizeof url) return "an URL is too long";
+        if (size >= sizeof url)
+            return "an URL is too long";
         snprintf(url, sizeof url, "%.*s", (int)size, text);
         const char *refused = config_add_url(config, url, why);
-        if (refused) return refused;
+        if (refused)
+            return refused;
         text += size + (text[size] == ',');
     }
     return NULL;
 }
 
-const char *config_set(struct config *config, const struct config_key *key, const char *text, char why[WHY_SIZE])
+const char *config_set(struct config *config, const struct config_key *key, const char *text,
+                       char why[WHY_SIZE])
 {
     switch (key->kind) {
     case VALUE_TEXT:
@@ -278,7 +317,9 @@ const char *config_set(struct config *config, const struct config_key *key, cons
     case VALUE_URLS:
         return set_urls(config, text, why);
     case VALUE_DATE:
-        return calendar_parse_day(text, field(config, key)) ? NULL : "is not a date; write it as 2026-11-01";
+        return calendar_parse_day(text, field(config, key))
+                   ? NULL
+                   : "is not a date; write it as 2026-11-01";
     case VALUE_CHOICE:
         return set_choice(config, key, text, why);
     case VALUE_PROPERTIES:

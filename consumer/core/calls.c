@@ -11,19 +11,24 @@ _Static_assert(UNITS_OF_RECORD_MAX <= UINT32_MAX, "the units of a call have 32 b
 
 static uint32_t pack_when(const struct call *call)
 {
-    return (uint32_t)call->when | (uint32_t)call->service << 27 | (uint32_t)call->identity.uuid << 28;
+    return (uint32_t)call->when | (uint32_t)call->service << 27 |
+           (uint32_t)call->identity.uuid << 28;
 }
 
-enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day, const struct call *call)
+enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day,
+                            const struct call *call)
 {
     uint32_t when = pack_when(call), id;
-    for (struct index_probe p = index_probe(&calls->index, hash); (id = index_next(&p)) != INDEX_NONE;) {
+    for (struct index_probe p = index_probe(&calls->index, hash);
+         (id = index_next(&p)) != INDEX_NONE;) {
         const struct call_block *block = calls->blocks[id / CALL_BLOCK];
         uint32_t at = id % CALL_BLOCK;
-        if (block->half[at][0] != call->identity.half[0] || block->half[at][1] != call->identity.half[1] ||
-            block->account[at] != call->account || (block->when[at] ^ when) >> 28 != 0)
+        if (block->half[at][0] != call->identity.half[0] ||
+            block->half[at][1] != call->identity.half[1] || block->account[at] != call->account ||
+            (block->when[at] ^ when) >> 28 != 0)
             continue;
-        bool same = block->day == day && block->when[at] == when && block->units[at] == (uint32_t)call->units;
+        bool same = block->day == day && block->when[at] == when &&
+                    block->units[at] == (uint32_t)call->units;
         return same ? CALL_SAME : CALL_OTHER;
     }
     return CALL_NEW;
@@ -33,17 +38,21 @@ struct usage_day *calls_day(const struct calls *calls, day_t day)
 {
     // Calls come for the newest days.
     for (size_t i = calls->day_count; i-- > 0 && calls->days[i].day >= day;)
-        if (calls->days[i].day == day) return &calls->days[i];
+        if (calls->days[i].day == day)
+            return &calls->days[i];
     return NULL;
 }
 
 static struct usage_day *open_day(struct calls *calls, day_t day, int64_t offset)
 {
     struct usage_day *found = calls_day(calls, day);
-    if (found) return found;
-    calls->days = memory_reserve(calls->days, calls->day_count, &calls->day_capacity, sizeof *calls->days);
+    if (found)
+        return found;
+    calls->days =
+        memory_reserve(calls->days, calls->day_count, &calls->day_capacity, sizeof *calls->days);
     size_t at = calls->day_count++;
-    for (; at > 0 && calls->days[at - 1].day > day; at--) calls->days[at] = calls->days[at - 1];
+    for (; at > 0 && calls->days[at - 1].day > day; at--)
+        calls->days[at] = calls->days[at - 1];
     calls->days[at] = (struct usage_day){.day = day, .first_offset = offset};
     return &calls->days[at];
 }
@@ -51,11 +60,12 @@ static struct usage_day *open_day(struct calls *calls, day_t day, int64_t offset
 static uint32_t add_block(struct calls *calls, day_t day)
 {
     size_t number = calls->first_free;
-    while (number < calls->block_count && calls->blocks[number]) number++;
+    while (number < calls->block_count && calls->blocks[number])
+        number++;
     if (number == calls->block_count) {
         assert(number < UINT32_MAX / CALL_BLOCK);
-        calls->blocks =
-            memory_reserve(calls->blocks, calls->block_count, &calls->block_capacity, sizeof(struct call_block *));
+        calls->blocks = memory_reserve(calls->blocks, calls->block_count, &calls->block_capacity,
+                                       sizeof(struct call_block *));
         calls->block_count++;
     }
     calls->blocks[number] = memory_grow(NULL, 1, sizeof **calls->blocks);
@@ -64,13 +74,13 @@ static uint32_t add_block(struct calls *calls, day_t day)
     return (uint32_t)number;
 }
 
-void calls_add(struct calls *calls, uint64_t hash, day_t day, const struct call *call, int64_t offset,
-               index_hash *rehash, const void *context)
+void calls_add(struct calls *calls, uint64_t hash, day_t day, const struct call *call,
+               int64_t offset, index_hash *rehash, const void *context)
 {
     struct usage_day *table = open_day(calls, day, offset);
     if (table->count % CALL_BLOCK == 0) {
-        table->blocks =
-            memory_reserve(table->blocks, table->block_count, &table->block_capacity, sizeof *table->blocks);
+        table->blocks = memory_reserve(table->blocks, table->block_count, &table->block_capacity,
+                                       sizeof *table->blocks);
         table->blocks[table->block_count++] = add_block(calls, day);
     }
     uint32_t number = table->blocks[table->count / CALL_BLOCK], at = table->count % CALL_BLOCK;
@@ -100,12 +110,14 @@ void calls_forget(struct calls *calls, day_t floor)
         for (size_t b = 0; b < table->block_count; b++) {
             free(calls->blocks[table->blocks[b]]);
             calls->blocks[table->blocks[b]] = NULL;
-            if (table->blocks[b] < calls->first_free) calls->first_free = table->blocks[b];
+            if (table->blocks[b] < calls->first_free)
+                calls->first_free = table->blocks[b];
         }
         calls->count -= table->count;
         free(table->blocks);
     }
-    if (gone == 0) return;
+    if (gone == 0)
+        return;
     calls->day_count -= gone;
     memmove(calls->days, calls->days + gone, calls->day_count * sizeof *calls->days);
     index_remove_if(&calls->index, is_forgotten, calls);
@@ -115,22 +127,26 @@ int64_t calls_first_offset(const struct calls *calls, int64_t none)
 {
     int64_t first = none;
     for (size_t i = 0; i < calls->day_count; i++)
-        if (calls->days[i].first_offset < first) first = calls->days[i].first_offset;
+        if (calls->days[i].first_offset < first)
+            first = calls->days[i].first_offset;
     return first;
 }
 
 size_t calls_memory(const struct calls *calls)
 {
     size_t blocks = 0;
-    for (size_t i = 0; i < calls->day_count; i++) blocks += calls->days[i].block_count;
+    for (size_t i = 0; i < calls->day_count; i++)
+        blocks += calls->days[i].block_count;
     return index_memory(&calls->index) + blocks * sizeof(struct call_block) +
            calls->block_capacity * sizeof(struct call_block *);
 }
 
 void calls_free(struct calls *calls)
 {
-    for (size_t b = 0; b < calls->block_count; b++) free(calls->blocks[b]);
-    for (size_t i = 0; i < calls->day_count; i++) free(calls->days[i].blocks);
+    for (size_t b = 0; b < calls->block_count; b++)
+        free(calls->blocks[b]);
+    for (size_t i = 0; i < calls->day_count; i++)
+        free(calls->days[i].blocks);
     free(calls->blocks);
     free(calls->days);
     index_free(&calls->index);

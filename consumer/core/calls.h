@@ -1,9 +1,10 @@
-// The accepted calls of open and retained usage days, column-wise: 28 bytes a call and one slot of the identity index
-// (5 bytes, at most 7/8 full). An entry is told by its usage day and its ordinal in it: 0 is the first accepted.
+// The accepted calls of open and retained usage days, column-wise: 28 bytes a call and one slot of
+// the identity index (5 bytes, at most 7/8 full). An entry is told by its usage day and its ordinal
+// in it: 0 is the first accepted.
 #pragma once
 
-#include "consumer/core/identity.h"
 #include "consumer/base/index.h"
+#include "consumer/core/identity.h"
 #include "pricing/book.h"
 
 enum { CALL_BLOCK = 4096 };
@@ -49,10 +50,11 @@ size_t calls_memory(const struct calls *calls);
 
 enum call_match { CALL_NEW, CALL_SAME, CALL_OTHER };
 // Whether the identity is known, and with the same content (usage day, time, service, units).
-enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day, const struct call *call);
+enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day,
+                            const struct call *call);
 // Adds a new call. `hash` computes the hash of an entry when the index grows.
-void calls_add(struct calls *calls, uint64_t hash, day_t day, const struct call *call, int64_t offset,
-               index_hash *rehash, const void *context);
+void calls_add(struct calls *calls, uint64_t hash, day_t day, const struct call *call,
+               int64_t offset, index_hash *rehash, const void *context);
 
 // The usage day's table or NULL.
 struct usage_day *calls_day(const struct calls *calls, day_t day);
@@ -61,8 +63,8 @@ void calls_forget(struct calls *calls, day_t floor);
 // The lowest first_offset of the days held, or `none`.
 int64_t calls_first_offset(const struct calls *calls, int64_t none);
 
-static inline const struct call_block *calls_block(const struct calls *calls, const struct usage_day *day,
-                                                   uint32_t ordinal)
+static inline const struct call_block *calls_block(const struct calls *calls,
+                                                   const struct usage_day *day, uint32_t ordinal)
 {
     return calls->blocks[day->blocks[ordinal / CALL_BLOCK]];
 }

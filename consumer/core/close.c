@@ -1,7 +1,8 @@
-// Settling a day: the pending calls of each account, in the order of drawing, become lines; packages first, the rest
-// postpaid at the tier of the whole call (billing rules, "Prepaid packages").
-#include "consumer/core/fold_state.h"
+// Settling a day: the pending calls of each account, in the order of drawing, become lines;
+// packages first, the rest postpaid at the tier of the whole call (billing rules, "Prepaid
+// packages").
 #include "consumer/base/memory.h"
+#include "consumer/core/fold_state.h"
 #include "pricing/rate.h"
 
 #include <assert.h>
@@ -9,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A call that is on no settlement yet, with all that its price needs: the columns are read once, in their order.
+// A call that is on no settlement yet, with all that its price needs: the columns are read once, in
+// their order.
 struct pending {
     int64_t occurred_at;
     uint32_t ordinal, units;
@@ -55,18 +57,25 @@ static void gather(struct closing *c)
     struct fold *fold = c->fold;
     size_t accounts = fold->ledger.account_count, total = 0;
     c->starts = calloc(accounts + 2, sizeof *c->starts);
-    if (!c->starts) abort();
+    if (!c->starts)
+        abort();
     uint32_t *counts = c->starts + 2;
-    for (size_t d = 0; d < fold->calls.day_count && fold->calls.days[d].day <= fold->state.day; d++) {
+    for (size_t d = 0; d < fold->calls.day_count && fold->calls.days[d].day <= fold->state.day;
+         d++) {
         struct usage_day *day = &fold->calls.days[d];
         total += day->count - day->settled;
-        for (uint32_t i = day->settled; i < day->count; i++) counts[day_account(fold, day, i)]++;
-        if (day->day < fold->state.day) fold->step.close.late += day->count - day->settled;
+        for (uint32_t i = day->settled; i < day->count; i++)
+            counts[day_account(fold, day, i)]++;
+        if (day->day < fold->state.day)
+            fold->step.close.late += day->count - day->settled;
     }
-    // starts[a + 1] is where the next call of account a goes; in the end it is where those of a + 1 begin.
-    for (size_t a = 1; a <= accounts; a++) c->starts[a + 1] += c->starts[a];
+    // starts[a + 1] is where the next call of account a goes; in the end it is where those of a + 1
+    // begin.
+    for (size_t a = 1; a <= accounts; a++)
+        c->starts[a + 1] += c->starts[a];
     c->pending = memory_grow(NULL, total ? total : 1, sizeof *c->pending);
-    for (size_t d = 0; d < fold->calls.day_count && fold->calls.days[d].day <= fold->state.day; d++) {
+    for (size_t d = 0; d < fold->calls.day_count && fold->calls.days[d].day <= fold->state.day;
+         d++) {
         struct usage_day *day = &fold->calls.days[d];
         int64_t start = calendar_day_start(day->day, fold->zone_ms);
         for (; day->settled < day->count; day->settled++) {
@@ -84,15 +93,19 @@ static void gather(struct closing *c)
 static int compare_pending(const void *a, const void *b)
 {
     const struct pending *x = a, *y = b;
-    if (x->occurred_at != y->occurred_at) return x->occurred_at < y->occurred_at ? -1 : 1;
-    return (x->ordinal > y->ordinal) - (x->ordinal < y->ordinal); // the same usage day: ordinals follow offsets
+    if (x->occurred_at != y->occurred_at)
+        return x->occurred_at < y->occurred_at ? -1 : 1;
+    // the same usage day: ordinals follow offsets
+    return (x->ordinal > y->ordinal) - (x->ordinal < y->ordinal);
 }
 
 // ---- one call ----
 
-static void trace(struct closing *c, const struct pending *p, struct settlement_line *piece, int64_t units)
+static void trace(struct closing *c, const struct pending *p, struct settlement_line *piece,
+                  int64_t units)
 {
-    if (!c->traced) return;
+    if (!c->traced)
+        return;
     piece->usage_day = c->fold->calls.days[p->day].day;
     c->fold->trace(c->fold->trace_context, piece, p->occurred_at, units, p->ordinal);
 }
@@ -100,7 +113,8 @@ static void trace(struct closing *c, const struct pending *p, struct settlement_
 static struct draw *find_draw(struct closing *c, uint32_t package)
 {
     for (size_t i = 0; i < c->tally.draw_count; i++)
-        if (c->draws[i].package == package) return &c->draws[i];
+        if (c->draws[i].package == package)
+            return &c->draws[i];
     c->draws = memory_reserve(c->draws, c->tally.draw_count, &c->draw_capacity, sizeof *c->draws);
     struct draw *draw = &c->draws[c->tally.draw_count++];
     *draw = (struct draw){.package = package};
@@ -108,8 +122,8 @@ static struct draw *find_draw(struct closing *c, uint32_t package)
 }
 
 // Takes what packages cover of a call; returns the units left.
-static int64_t draw_packages(struct closing *c, struct account *account, const struct pending *p, enum service service,
-                             int64_t units)
+static int64_t draw_packages(struct closing *c, struct account *account, const struct pending *p,
+                             enum service service, int64_t units)
 {
     struct ledger *ledger = &c->fold->ledger;
     uint32_t *at = &account->first_package;
@@ -126,8 +140,10 @@ static int64_t draw_packages(struct closing *c, struct account *account, const s
             draw->units += taken;
             step_touch_package(&c->fold->step, package, number);
             trace(c, p,
-                  &(struct settlement_line){
-                      .service = service, .charge = CHARGE_PACKAGE, .package = number, .tier_from = -1},
+                  &(struct settlement_line){.service = service,
+                                            .charge = CHARGE_PACKAGE,
+                                            .package = number,
+                                            .tier_from = -1},
                   taken);
         }
         if (package->remaining == 0)
@@ -138,17 +154,20 @@ static int64_t draw_packages(struct closing *c, struct account *account, const s
     return units;
 }
 
-static void settle_call(struct closing *c, struct account *account, const struct book *book, const struct pending *p,
-                        struct settlement *s)
+static void settle_call(struct closing *c, struct account *account, const struct book *book,
+                        const struct pending *p, struct settlement *s)
 {
     struct fold *fold = c->fold;
     enum service service = (enum service)p->service;
     int64_t units = p->units;
     s->calls++;
-    if (account->span_count && ledger_was_suspended(account, p->occurred_at)) s->calls_while_suspended++;
-    if (units == 0) fold->step.close.zero_unit_calls++;
+    if (account->span_count && ledger_was_suspended(account, p->occurred_at))
+        s->calls_while_suspended++;
+    if (units == 0)
+        fold->step.close.zero_unit_calls++;
     int64_t rest = account->first_package ? draw_packages(c, account, p, service, units) : units;
-    if (rest == 0 && units > 0) return;
+    if (rest == 0 && units > 0)
+        return;
     const struct service_prices *prices = &book->services[service];
     const struct tier *tier = rate_tier(book, service, units);
     struct tier_use *use = &c->tally.tiers[service][tier - prices->tiers];
@@ -177,7 +196,9 @@ static void sort_draws(struct closing *c)
     for (size_t i = 1; i < c->tally.draw_count; i++) { // a handful: insertion
         struct draw moving = c->draws[i];
         size_t at = i;
-        for (; at > 0 && compare_ids(packages[c->draws[at - 1].package].id, packages[moving.package].id) > 0; at--)
+        for (; at > 0 &&
+               compare_ids(packages[c->draws[at - 1].package].id, packages[moving.package].id) > 0;
+             at--)
             c->draws[at] = c->draws[at - 1];
         c->draws[at] = moving;
     }
@@ -191,13 +212,14 @@ static int overflow(struct closing *c, const struct settlement *s)
                      (int)account->id.size, account->id.data, calendar_format_day(s->day, day));
 }
 
-static int emit_postpaid(struct closing *c, const struct book *book, enum service service, day_t usage_day,
-                         struct settlement *s)
+static int emit_postpaid(struct closing *c, const struct book *book, enum service service,
+                         day_t usage_day, struct settlement *s)
 {
     const struct service_prices *prices = &book->services[service];
     for (size_t t = 0; t < prices->tier_count; t++) {
         const struct tier_use *use = &c->tally.tiers[service][t];
-        if (use->calls == 0) continue;
+        if (use->calls == 0)
+            continue;
         fen_t price = prices->tiers[t].unit_price, amount;
         if (!money_times(use->units, price, &amount) || !money_add(s->amount, amount, &s->amount))
             return overflow(c, s);
@@ -216,13 +238,15 @@ static int emit_postpaid(struct closing *c, const struct book *book, enum servic
 }
 
 // Order of lines: usage day, service, charge, package id, tier.
-static int emit_lines(struct closing *c, const struct book *book, day_t usage_day, struct settlement *s)
+static int emit_lines(struct closing *c, const struct book *book, day_t usage_day,
+                      struct settlement *s)
 {
     sort_draws(c);
     for (enum service service = 0; service < SERVICE_COUNT; service++) {
         for (size_t i = 0; i < c->tally.draw_count; i++) {
             const struct draw *draw = &c->draws[i];
-            if (c->fold->ledger.packages[draw->package].service != service) continue;
+            if (c->fold->ledger.packages[draw->package].service != service)
+                continue;
             *step_add_line(&c->fold->step) = (struct settlement_line){
                 .usage_day = usage_day,
                 .service = service,
@@ -233,20 +257,23 @@ static int emit_lines(struct closing *c, const struct book *book, day_t usage_da
                 .units = draw->units,
             };
         }
-        if (emit_postpaid(c, book, service, usage_day, s) != 0) return -1;
+        if (emit_postpaid(c, book, service, usage_day, s) != 0)
+            return -1;
     }
     return 0;
 }
 
-static int settle_usage_day(struct closing *c, struct account *account, struct pending *pending, size_t count,
-                            struct settlement *s)
+static int settle_usage_day(struct closing *c, struct account *account, struct pending *pending,
+                            size_t count, struct settlement *s)
 {
     day_t usage_day = c->fold->calls.days[pending->day].day;
     const struct book *book = shelf_at(&c->fold->policy->shelf, usage_day);
     memset(&c->tally, 0, sizeof c->tally);
     // Order matters only to packages, and to a reader of the trace.
-    if (account->first_package || c->traced) qsort(pending, count, sizeof *pending, compare_pending);
-    for (size_t i = 0; i < count; i++) settle_call(c, account, book, &pending[i], s);
+    if (account->first_package || c->traced)
+        qsort(pending, count, sizeof *pending, compare_pending);
+    for (size_t i = 0; i < count; i++)
+        settle_call(c, account, book, &pending[i], s);
     return emit_lines(c, book, usage_day, s);
 }
 
@@ -257,7 +284,8 @@ static int post(struct closing *c, struct account *account, struct settlement *s
     s->opening_balance = account->opening;
     s->credits = account->credits;
     s->adjustments = account->adjustments;
-    if (!money_sub(account_balance(account), s->amount, &s->closing_balance)) return overflow(c, s);
+    if (!money_sub(account_balance(account), s->amount, &s->closing_balance))
+        return overflow(c, s);
     account->opening = s->closing_balance;
     account->credits = account->adjustments = 0;
     account->position++;
@@ -266,12 +294,14 @@ static int post(struct closing *c, struct account *account, struct settlement *s
     s->state = arrears ? ACCOUNT_SUSPENDED : account->state;
     step_touch_account(&c->fold->step, account, s->account);
     struct day_close *close = &c->fold->step.close;
-    if (!money_add(close->amount, s->amount, &close->amount)) return overflow(c, s);
+    if (!money_add(close->amount, s->amount, &close->amount))
+        return overflow(c, s);
     close->settlements++;
     uint32_t number = s->account;
     *step_add_settlement(&c->fold->step) = *s;
     if (arrears)
-        ledger_change_state(c->fold, number, CAUSE_ARREARS, calendar_day_start(s->day + 1, c->fold->zone_ms), s->day,
+        ledger_change_state(c->fold, number, CAUSE_ARREARS,
+                            calendar_day_start(s->day + 1, c->fold->zone_ms), s->day,
                             (struct slice){0});
     return 0;
 }
@@ -282,12 +312,15 @@ static int settle_account(struct closing *c, uint32_t number)
     struct account *account = &fold->ledger.accounts[number];
     struct slice wanted = fold->trace_account;
     c->traced = fold->trace && compare_ids(account->id, wanted) == 0 ? account : NULL;
-    struct settlement s = {.account = number, .day = fold->state.day, .first_line = fold->step.line_count};
+    struct settlement s = {
+        .account = number, .day = fold->state.day, .first_line = fold->step.line_count};
     uint32_t end = c->starts[number + 1];
     for (uint32_t at = c->starts[number]; at < end;) {
         uint32_t next = at + 1;
-        while (next < end && c->pending[next].day == c->pending[at].day) next++;
-        if (settle_usage_day(c, account, &c->pending[at], next - at, &s) != 0) return -1;
+        while (next < end && c->pending[next].day == c->pending[at].day)
+            next++;
+        if (settle_usage_day(c, account, &c->pending[at], next - at, &s) != 0)
+            return -1;
         at = next;
     }
     s.line_count = fold->step.line_count - s.first_line;
@@ -303,7 +336,8 @@ struct named_account {
 
 static int compare_named(const void *a, const void *b)
 {
-    return compare_ids(((const struct named_account *)a)->id, ((const struct named_account *)b)->id);
+    return compare_ids(((const struct named_account *)a)->id,
+                       ((const struct named_account *)b)->id);
 }
 
 static int settle_accounts(struct closing *c)
@@ -312,10 +346,12 @@ static int settle_accounts(struct closing *c)
     struct named_account *order = memory_grow(NULL, ledger->account_count + 1, sizeof *order);
     size_t count = 0;
     for (uint32_t a = 0; a < ledger->account_count; a++)
-        if (c->starts[a + 1] > c->starts[a]) order[count++] = (struct named_account){ledger->accounts[a].id, a};
+        if (c->starts[a + 1] > c->starts[a])
+            order[count++] = (struct named_account){ledger->accounts[a].id, a};
     qsort(order, count, sizeof *order, compare_named);
     int result = 0;
-    for (size_t i = 0; i < count && result == 0; i++) result = settle_account(c, order[i].number);
+    for (size_t i = 0; i < count && result == 0; i++)
+        result = settle_account(c, order[i].number);
     free(order);
     return result;
 }
@@ -326,7 +362,8 @@ static void emit_close(struct fold *fold)
     close->day = fold->state.day;
     for (int i = 0; i < INPUT_COUNT; i++) {
         const struct log_state *log = &fold->state.log[i];
-        assert(log->accepted + log->duplicates + log->rejected + log->voids == log->next - log->from);
+        assert(log->accepted + log->duplicates + log->rejected + log->voids ==
+               log->next - log->from);
         close->cutoffs[i] = (struct cutoff){
             .from_offset = log->from,
             .to_offset = log->next,
@@ -337,10 +374,12 @@ static void emit_close(struct fold *fold)
             .voids = log->voids,
         };
     }
-    memcpy(close->price_book, shelf_at(&fold->policy->shelf, close->day)->sha256, sizeof close->price_book);
+    memcpy(close->price_book, shelf_at(&fold->policy->shelf, close->day)->sha256,
+           sizeof close->price_book);
     policy_sha256(fold->policy, close->day, close->parameters);
     close->decision_count = fold->named_count;
-    close->decisions = arena_alloc(fold->step.arena, (fold->named_count + 1) * sizeof *close->decisions);
+    close->decisions =
+        arena_alloc(fold->step.arena, (fold->named_count + 1) * sizeof *close->decisions);
     for (size_t i = 0; i < fold->named_count; i++) {
         close->decisions[i] = arena_copy(fold->step.arena, fold->named[i], strlen(fold->named[i]));
         free(fold->named[i]);
@@ -355,10 +394,13 @@ static void prune_spans(struct fold *fold)
     for (size_t a = 0; a < fold->ledger.account_count; a++) {
         struct account *account = &fold->ledger.accounts[a];
         uint32_t gone = 0;
-        while (gone < account->span_count && account->spans[gone].to <= oldest) gone++;
-        if (gone == 0) continue;
+        while (gone < account->span_count && account->spans[gone].to <= oldest)
+            gone++;
+        if (gone == 0)
+            continue;
         account->span_count -= gone;
-        memmove(account->spans, account->spans + gone, account->span_count * sizeof *account->spans);
+        memmove(account->spans, account->spans + gone,
+                account->span_count * sizeof *account->spans);
     }
 }
 
@@ -386,7 +428,8 @@ int fold_close(struct fold *fold, struct error *e)
     free(c.starts);
     free(c.pending);
     free(c.draws);
-    if (result != 0) return -1;
+    if (result != 0)
+        return -1;
     emit_close(fold);
     open_next(fold);
     fold->step.moved = true;

@@ -5,10 +5,10 @@
 //         OPEN ── the held day is released ───────────────────────────► CUT (RELEASE)
 //         CUT  ── the day is found to be held ────────────────────────► OPEN
 //         CUT  ── the day is settled ─────────────────────────────────► OPEN (the next day)
-//   day   each log CUT, or stopped by rejects, and too many broken calls ─► HELD; a decision brings them below the
-//         share ─► released
-#include "consumer/core/fold_state.h"
+//   day   each log CUT, or stopped by rejects, and too many broken calls ─► HELD
+//         HELD, and a decision brings them below the share ─► released
 #include "consumer/base/memory.h"
+#include "consumer/core/fold_state.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -27,7 +27,8 @@ enum {
 struct fold *fold_create(const struct fold_options *options, const struct policy *policy)
 {
     struct fold *fold = calloc(1, sizeof *fold);
-    if (!fold) return NULL;
+    if (!fold)
+        return NULL;
     fold->options = *options;
     identity_key_expand(&fold->key, options->id_key);
     ledger_create(&fold->ledger);
@@ -35,7 +36,8 @@ struct fold *fold_create(const struct fold_options *options, const struct policy
         fold_destroy(fold);
         return NULL;
     }
-    for (int i = 0; i < INPUT_COUNT; i++) fold->log[i].clock_end = -1;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        fold->log[i].clock_end = -1;
     fold->state.day = policy->fixed.first_day;
     fold->state.horizon = DAY_NONE;
     fold_set_policy(fold, policy);
@@ -44,12 +46,15 @@ struct fold *fold_create(const struct fold_options *options, const struct policy
 
 void fold_destroy(struct fold *fold)
 {
-    if (!fold) return;
+    if (!fold)
+        return;
     calls_free(&fold->calls);
     ledger_free(&fold->ledger);
-    if (fold->step.arena) step_release(&fold->step);
+    if (fold->step.arena)
+        step_release(&fold->step);
     free(fold->passes);
-    for (size_t i = 0; i < fold->named_count; i++) free(fold->named[i]);
+    for (size_t i = 0; i < fold->named_count; i++)
+        free(fold->named[i]);
     free(fold->named);
     free(fold->replay.cutoffs);
     free(fold->replay.rejects);
@@ -79,7 +84,8 @@ const struct policy *fold_policy(const struct fold *fold)
 void fold_begin(struct fold *fold, const int64_t starts[INPUT_COUNT])
 {
     for (int i = 0; i < INPUT_COUNT; i++)
-        fold->state.log[i] = (struct log_state){.next = starts[i], .from = starts[i], .last_offset = -1};
+        fold->state.log[i] =
+            (struct log_state){.next = starts[i], .from = starts[i], .last_offset = -1};
     fold->state.calls_from = starts[INPUT_CALLS];
     fold->step.moved = true;
 }
@@ -126,7 +132,8 @@ int64_t fold_calls_of_day(const struct fold *fold, day_t usage_day)
 
 size_t fold_memory(const struct fold *fold)
 {
-    return sizeof *fold + calls_memory(&fold->calls) + ledger_memory(&fold->ledger) + arena_used(fold->step.arena);
+    return sizeof *fold + calls_memory(&fold->calls) + ledger_memory(&fold->ledger) +
+           arena_used(fold->step.arena);
 }
 
 int64_t fold_due_at(const struct fold *fold)
@@ -136,8 +143,10 @@ int64_t fold_due_at(const struct fold *fold)
 
 enum day_phase fold_phase(const struct fold *fold, int64_t now_ms)
 {
-    if (fold->state.held) return DAY_HELD;
-    if (now_ms >= fold->due_at) return DAY_CLOSING;
+    if (fold->state.held)
+        return DAY_HELD;
+    if (now_ms >= fold->due_at)
+        return DAY_CLOSING;
     return now_ms >= fold->due_at - fold->parameters->grace_ms ? DAY_GRACE : DAY_OPEN;
 }
 
@@ -148,7 +157,8 @@ enum cut_by fold_cut(const struct fold *fold, enum input input)
 
 // ---- shares of rejects ----
 
-static bool beyond_share(const struct fold *fold, const struct log_state *log, int64_t rejects, int64_t minimum)
+static bool beyond_share(const struct fold *fold, const struct log_state *log, int64_t rejects,
+                         int64_t minimum)
 {
     int64_t records = log->accepted + log->duplicates + log->rejected;
     return rejects >= minimum && rejects * PPM > records * fold->parameters->max_reject_share_ppm;
@@ -177,19 +187,22 @@ static bool counts_towards_hold(enum reject_reason reason)
 static void hold(struct fold *fold)
 {
     fold->state.held = fold->step.held = fold->step.moved = true;
-    for (int i = 0; i < INPUT_COUNT; i++) fold->log[i] = (struct log_progress){.clock_end = -1};
+    for (int i = 0; i < INPUT_COUNT; i++)
+        fold->log[i] = (struct log_progress){.clock_end = -1};
 }
 
-// Judged when the day is due and each log has come to its cutoff, or to a stop: the others must not wait for a calls log
-// that rejects have stopped, or broken calls would stop top-ups.
+// Judged when the day is due and each log has come to its cutoff, or to a stop: the others must not
+// wait for a calls log that rejects have stopped, or broken calls would stop top-ups.
 static void hold_if_broken(struct fold *fold)
 {
     bool due = false;
     for (enum input i = 0; i < INPUT_COUNT; i++) {
-        if (fold->log[i].cut == CUT_NONE && !is_stopped(fold, i)) return;
+        if (fold->log[i].cut == CUT_NONE && !is_stopped(fold, i))
+            return;
         due = due || fold->log[i].cut != CUT_NONE;
     }
-    if (due && fold_must_hold(fold)) hold(fold);
+    if (due && fold_must_hold(fold))
+        hold(fold);
 }
 
 static void cut(struct fold *fold, enum input input, enum cut_by by)
@@ -202,31 +215,36 @@ static void cut(struct fold *fold, enum input input, enum cut_by by)
 static void release(struct fold *fold)
 {
     fold->state.held = false;
-    for (enum input i = 0; i < INPUT_COUNT; i++) cut(fold, i, CUT_RELEASE);
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        cut(fold, i, CUT_RELEASE);
 }
 
 bool fold_close_due(const struct fold *fold)
 {
     for (int i = 0; i < INPUT_COUNT; i++)
-        if (fold->log[i].cut == CUT_NONE) return false;
+        if (fold->log[i].cut == CUT_NONE)
+            return false;
     return true;
 }
 
 static void cut_at_clock_end(struct fold *fold, enum input input)
 {
     struct log_progress *log = &fold->log[input];
-    if (log->cut == CUT_NONE && log->clock_end == fold->state.log[input].next) cut(fold, input, CUT_CLOCK);
+    if (log->cut == CUT_NONE && log->clock_end == fold->state.log[input].next)
+        cut(fold, input, CUT_CLOCK);
 }
 
 bool fold_wants_end(const struct fold *fold, enum input input, int64_t now_ms)
 {
     const struct log_progress *log = &fold->log[input];
-    return log->cut == CUT_NONE && !fold->state.held && log->clock_end < 0 && now_ms >= fold->due_at;
+    return log->cut == CUT_NONE && !fold->state.held && log->clock_end < 0 &&
+           now_ms >= fold->due_at;
 }
 
 void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t asked_at_ms)
 {
-    if (!fold_wants_end(fold, input, asked_at_ms) || end < fold->state.log[input].next) return;
+    if (!fold_wants_end(fold, input, asked_at_ms) || end < fold->state.log[input].next)
+        return;
     fold->log[input].clock_end = end;
     cut_at_clock_end(fold, input);
 }
@@ -236,20 +254,24 @@ void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t as
 void fold_void_to(struct fold *fold, enum input input, int64_t offset)
 {
     struct log_state *log = &fold->state.log[input];
-    if (offset <= log->next) return;
+    if (offset <= log->next)
+        return;
     log->voids += offset - log->next;
     log->next = offset;
     fold->step.moved = true;
 }
 
-// Nothing was delivered below `offset`. Stops at the clock's end, where the day ends; true when it is there.
+// Nothing was delivered below `offset`. Stops at the clock's end, where the day ends; true when it
+// is there.
 static bool skip_to(struct fold *fold, enum input input, int64_t offset)
 {
     int64_t end = fold->log[input].clock_end;
     if (end >= 0 && end <= offset) {
         fold_void_to(fold, input, end);
         cut_at_clock_end(fold, input);
-        if (fold->log[input].cut != CUT_NONE) return false; // else: the day is held now, reading goes on in it
+        // else: the day is held now, reading goes on in it
+        if (fold->log[input].cut != CUT_NONE)
+            return false;
     }
     fold_void_to(fold, input, offset);
     return true;
@@ -257,14 +279,16 @@ static bool skip_to(struct fold *fold, enum input input, int64_t offset)
 
 enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset)
 {
-    if (fold->log[input].cut != CUT_NONE) return FOLD_CUT;
+    if (fold->log[input].cut != CUT_NONE)
+        return FOLD_CUT;
     return skip_to(fold, input, offset) ? FOLD_MORE : FOLD_CUT;
 }
 
 const struct pass *fold_find_pass(const struct fold *fold, enum input input, int64_t offset)
 {
     for (size_t i = 0; i < fold->pass_count; i++)
-        if (fold->passes[i].input == input && fold->passes[i].offset == offset) return &fold->passes[i];
+        if (fold->passes[i].input == input && fold->passes[i].offset == offset)
+            return &fold->passes[i];
     return NULL;
 }
 
@@ -272,32 +296,41 @@ const struct pass *fold_find_pass(const struct fold *fold, enum input input, int
 void fold_drop_pass(struct fold *fold, enum input input, int64_t offset)
 {
     for (size_t i = 0; i < fold->pass_count; i++) {
-        if (fold->passes[i].input != input || fold->passes[i].offset != offset) continue;
+        if (fold->passes[i].input != input || fold->passes[i].offset != offset)
+            continue;
         fold->passes[i] = fold->passes[--fold->pass_count];
         return;
     }
 }
 
 // Whether the log may take this record now; *at_ms: the time it is judged by.
-static enum fold_stop admit(struct fold *fold, enum input input, const struct event *event, int64_t now_ms,
-                            int64_t *at_ms)
+static enum fold_stop admit(struct fold *fold, enum input input, const struct event *event,
+                            int64_t now_ms, int64_t *at_ms)
 {
-    if (fold->log[input].cut != CUT_NONE || !skip_to(fold, input, event->offset)) return FOLD_CUT;
+    if (fold->log[input].cut != CUT_NONE || !skip_to(fold, input, event->offset))
+        return FOLD_CUT;
     const struct pass *pass = fold_find_pass(fold, input, event->offset);
     *at_ms = pass ? pass->as_of : event->timestamp;
-    if (!pass && (!event->stamped || *at_ms > now_ms + fold->parameters->future_tolerance_ms)) return FOLD_FUTURE;
+    if (!pass && (!event->stamped || *at_ms > now_ms + fold->parameters->future_tolerance_ms))
+        return FOLD_FUTURE;
     if (!fold->state.held && *at_ms >= fold->due_at) {
-        if (now_ms < fold->due_at) return FOLD_AHEAD;
+        if (now_ms < fold->due_at)
+            return FOLD_AHEAD;
         cut(fold, input, CUT_RECORD);
-        if (fold->log[input].cut != CUT_NONE) return FOLD_CUT; // else: the day is held now, reading goes on in it
+        // else: the day is held now, reading goes on in it
+        if (fold->log[input].cut != CUT_NONE)
+            return FOLD_CUT;
     }
-    if (event->schema_pending) return FOLD_SCHEMA;
+    if (event->schema_pending)
+        return FOLD_SCHEMA;
     if (is_stopped(fold, input)) {
         hold_if_broken(fold);
         return FOLD_REJECTS;
     }
-    if (step_is_full(&fold->step, STEP_ROWS_MAX)) return FOLD_STEP_FULL;
-    if (input == INPUT_CALLS && fold->calls.count >= fold->options.max_calls_held) return FOLD_FULL;
+    if (step_is_full(&fold->step, STEP_ROWS_MAX))
+        return FOLD_STEP_FULL;
+    if (input == INPUT_CALLS && fold->calls.count >= fold->options.max_calls_held)
+        return FOLD_FULL;
     return FOLD_MORE;
 }
 
@@ -310,7 +343,8 @@ void fold_count(struct log_state *log, const struct verdict *verdict)
     } else {
         log->rejected++;
         log->unresolved++;
-        if (counts_towards_hold(verdict->reason)) log->unresolved_broken++;
+        if (counts_towards_hold(verdict->reason))
+            log->unresolved_broken++;
     }
     log->next++;
 }
@@ -319,7 +353,8 @@ uint64_t fold_record_hash(const struct event *event)
 {
     // Of key and value, so that a record moved from one to the other is another record.
     uint64_t key = event->key.data ? XXH3_64bits(event->key.data, event->key.size) : 0;
-    return event->value.data ? XXH3_64bits_withSeed(event->value.data, event->value.size, key) : key;
+    return event->value.data ? XXH3_64bits_withSeed(event->value.data, event->value.size, key)
+                             : key;
 }
 
 void fold_remember(struct log_state *log, const struct event *event)
@@ -329,8 +364,8 @@ void fold_remember(struct log_state *log, const struct event *event)
     log->last_hash = fold_record_hash(event);
 }
 
-enum fold_stop fold_records(struct fold *fold, enum input input, const struct event *events, size_t event_count,
-                            int64_t now_ms, size_t *consumed, struct error *e)
+enum fold_stop fold_records(struct fold *fold, enum input input, const struct event *events,
+                            size_t event_count, int64_t now_ms, size_t *consumed, struct error *e)
 {
     assert(!fold->replay.active && !fold->step.closed);
     struct log_state *log = &fold->state.log[input];
@@ -344,11 +379,15 @@ enum fold_stop fold_records(struct fold *fold, enum input input, const struct ev
         const struct event *event = &events[i];
         for (; input == INPUT_CALLS && ahead < event_count && ahead < i + AHEAD; ahead++)
             judge_prefetch(fold, &events[ahead], &lookups[ahead % AHEAD]);
-        if (i + AHEAD / 2 < ahead) judge_prefetch_account(fold, &lookups[(i + AHEAD / 2) % AHEAD]);
-        if (event->offset < log->next) continue;
+        if (i + AHEAD / 2 < ahead)
+            judge_prefetch_account(fold, &lookups[(i + AHEAD / 2) % AHEAD]);
+        if (event->offset < log->next)
+            continue;
         stop = admit(fold, input, event, now_ms, &at_ms);
-        if (stop != FOLD_MORE) break;
-        judge(fold, input, event, input == INPUT_CALLS ? &lookups[i % AHEAD] : NULL, at_ms, &verdict, e);
+        if (stop != FOLD_MORE)
+            break;
+        judge(fold, input, event, input == INPUT_CALLS ? &lookups[i % AHEAD] : NULL, at_ms,
+              &verdict, e);
         if (verdict.broken) {
             stop = FOLD_BROKEN;
             break;
@@ -365,7 +404,8 @@ enum fold_stop fold_records(struct fold *fold, enum input input, const struct ev
     // The last record of all may be the one that the clock's end waited for.
     if (stop == FOLD_MORE && last) {
         cut_at_clock_end(fold, input);
-        if (fold->log[input].cut != CUT_NONE) stop = FOLD_CUT;
+        if (fold->log[input].cut != CUT_NONE)
+            stop = FOLD_CUT;
     }
     return stop;
 }
@@ -374,61 +414,72 @@ enum fold_stop fold_records(struct fold *fold, enum input input, const struct ev
 
 void fold_add_pass(struct fold *fold, enum input input, int64_t offset, int64_t as_of)
 {
-    fold->passes = memory_reserve(fold->passes, fold->pass_count, &fold->pass_capacity, sizeof *fold->passes);
+    fold->passes =
+        memory_reserve(fold->passes, fold->pass_count, &fold->pass_capacity, sizeof *fold->passes);
     fold->passes[fold->pass_count++] = (struct pass){input, offset, as_of};
 }
 
 void fold_name_decision(struct fold *fold, const struct decision *decision)
 {
-    int size =
-        snprintf(NULL, 0, "%" PRId64 " %s %s", decision->number, decision_symbol(decision->kind), decision->content);
+    int size = snprintf(NULL, 0, "%" PRId64 " %s %s", decision->number,
+                        decision_symbol(decision->kind), decision->content);
     char *text = memory_grow(NULL, (size_t)size + 1, 1);
-    snprintf(text, (size_t)size + 1, "%" PRId64 " %s %s", decision->number, decision_symbol(decision->kind),
-             decision->content);
-    fold->named = memory_reserve(fold->named, fold->named_count, &fold->named_capacity, sizeof *fold->named);
+    snprintf(text, (size_t)size + 1, "%" PRId64 " %s %s", decision->number,
+             decision_symbol(decision->kind), decision->content);
+    fold->named =
+        memory_reserve(fold->named, fold->named_count, &fold->named_capacity, sizeof *fold->named);
     fold->named[fold->named_count++] = text;
 }
 
-static int check_decision(const struct fold *fold, const struct decision *decision, enum reject_reason reason,
-                          struct error *e)
+static int check_decision(const struct fold *fold, const struct decision *decision,
+                          enum reject_reason reason, struct error *e)
 {
     const struct log_state *log = &fold->state.log[decision->input];
     bool judged = decision->offset < log->next;
     if (decision->kind == DECISION_PASS && judged)
-        return error_set(e, ERROR_CONFIG, "%s: the record was judged already; nothing waits before it",
+        return error_set(e, ERROR_CONFIG,
+                         "%s: the record was judged already; nothing waits before it",
                          decision->content);
     if (decision->kind == DECISION_PASS && fold_find_pass(fold, decision->input, decision->offset))
         return error_set(e, ERROR_CONFIG, "%s: it was passed already", decision->content);
     if (decision->kind != DECISION_PASS && (!judged || reason == REJECT_NONE))
-        return error_set(e, ERROR_CONFIG, "%s: it is not among the rejects; see settled rejects list",
+        return error_set(e, ERROR_CONFIG,
+                         "%s: it is not among the rejects; see settled rejects list",
                          decision->content);
     return 0;
 }
 
 bool fold_resolve(struct log_state *log, int64_t offset, enum reject_reason reason)
 {
-    if (offset < log->from) return false;
+    if (offset < log->from)
+        return false;
     log->unresolved--;
-    if (counts_towards_hold(reason)) log->unresolved_broken--;
+    if (counts_towards_hold(reason))
+        log->unresolved_broken--;
     return true;
 }
 
-int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason, struct error *e)
+int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason,
+                struct error *e)
 {
-    if (check_decision(fold, decision, reason, e) != 0) return -1;
+    if (check_decision(fold, decision, reason, e) != 0)
+        return -1;
     struct decision *applied = step_add_decision(&fold->step);
     *applied = *decision;
     applied->number = ++fold->state.decisions;
     applied->day = fold->state.day;
-    applied->operator_name = arena_copy(fold->step.arena, decision->operator_name, strlen(decision->operator_name));
+    applied->operator_name =
+        arena_copy(fold->step.arena, decision->operator_name, strlen(decision->operator_name));
     applied->content = arena_copy(fold->step.arena, decision->content, strlen(decision->content));
-    for (int i = 0; i < INPUT_COUNT; i++) applied->at[i] = fold->state.log[i].next;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        applied->at[i] = fold->state.log[i].next;
     fold_name_decision(fold, applied);
     fold->step.moved = true;
     struct log_state *log = &fold->state.log[decision->input];
     if (decision->kind == DECISION_PASS) {
         fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
-    } else if (fold_resolve(log, decision->offset, reason) && fold->state.held && !fold_must_hold(fold)) {
+    } else if (fold_resolve(log, decision->offset, reason) && fold->state.held &&
+               !fold_must_hold(fold)) {
         release(fold);
     }
     return 0;

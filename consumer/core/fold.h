@@ -1,11 +1,15 @@
-// The fold of one shard: three logs and the operators' decisions go in, a step comes out. Pure: no I/O, no clock, no
-// randomness; the same object code runs in the daemon, in replays and in tests. A fold belongs to one thread.
+// The fold of one shard: three logs and the operators' decisions go in, a step comes out. Pure: no
+// I/O, no clock, no randomness; the same object code runs in the daemon, in replays and in tests. A
+// fold belongs to one thread.
 //
 //   restore (rows, then the calls log up to the committed offset)
-//      └► fold_records / fold_reached / fold_clock_end / fold_decide ──► fold_close_due? ─► fold_close ─► step
+//      └► fold_records / fold_reached / fold_clock_end / fold_decide
+//            └► fold_close_due? ─► fold_close ─► step
 //
-// Per log (see the table in fold.c):   OPEN ──cutoff reached──► CUT ──all three CUT──► (day settled) ──► OPEN
-// Per day:  OPEN ─► GRACE ─► (HELD) ─► CLOSING ─► SETTLED ─► FORGOTTEN
+// Per log (see the table in fold.c):
+//   OPEN ──cutoff reached──► CUT ──all three CUT──► (day settled) ──► OPEN
+// Per day:
+//   OPEN ─► GRACE ─► (HELD) ─► CLOSING ─► SETTLED ─► FORGOTTEN
 #pragma once
 
 #include "consumer/core/step.h"
@@ -15,10 +19,12 @@ struct fold;
 struct fold_options {
     int32_t shard;
     uint8_t id_key[32]; // of the deployment; no output depends on it
-    int64_t max_calls_held; // over all usage days of the shard; beyond it the fold stops with FOLD_FULL
+    // over all usage days of the shard; beyond it the fold stops with FOLD_FULL
+    int64_t max_calls_held;
 };
 
-// `policy` is borrowed and may be replaced between days by fold_set_policy. Returns NULL when memory is short.
+// `policy` is borrowed and may be replaced between days by fold_set_policy. Returns NULL when
+// memory is short.
 struct fold *fold_create(const struct fold_options *options, const struct policy *policy);
 void fold_destroy(struct fold *fold);
 void fold_set_policy(struct fold *fold, const struct policy *policy);
@@ -31,8 +37,10 @@ struct log_state {
     int64_t from; // previous cutoff: where the open day begins
     int64_t accepted, duplicates, rejected, voids; // since `from`; they add up to next - from
     int64_t unresolved; // rejects since `from`, neither requeued nor accepted
-    int64_t unresolved_broken; // of these, the reasons that count towards a hold (contract, "Held day")
-    // The last delivered record: proves after a restart that the log is still the one that was read. -1: none yet.
+    // of these, the reasons that count towards a hold (contract, "Held day")
+    int64_t unresolved_broken;
+    // The last delivered record: proves after a restart that the log is still the one that was
+    // read. -1: none yet.
     int64_t last_offset, last_timestamp;
     uint64_t last_hash; // XXH3 of key and value
 };
@@ -60,28 +68,35 @@ size_t fold_memory(const struct fold *fold); // bytes
 // A fresh shard: first_day opens at the given starts of the logs.
 void fold_begin(struct fold *fold, const int64_t starts[INPUT_COUNT]);
 
-// A shard with a past: in this order state, accounts, spans, packages, credits, cutoffs, rejects, decisions; then fold_replay.
+// A shard with a past: in this order state, accounts, spans, packages, credits, cutoffs, rejects,
+// decisions; then fold_replay.
 int fold_restore_state(struct fold *fold, const struct fold_state *state, struct error *e);
 int fold_restore_account(struct fold *fold, const struct account *account, uint32_t *index,
                          struct error *e); // id, money, state, sequence, position
-int fold_restore_span(struct fold *fold, struct slice account_id, struct span span, struct error *e);
-int fold_restore_package(struct fold *fold, struct slice account_id, const struct package *package, struct error *e);
-int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice credit_id, enum credit_kind kind,
-                        fen_t amount, int64_t credited_at, struct error *e);
+int fold_restore_span(struct fold *fold, struct slice account_id, struct span span,
+                      struct error *e);
+int fold_restore_package(struct fold *fold, struct slice account_id, const struct package *package,
+                         struct error *e);
+int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice credit_id,
+                        enum credit_kind kind, fen_t amount, int64_t credited_at, struct error *e);
 // The calls log's recorded cutoff (exclusive) of a settled day, rising days.
 int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct error *e);
-// What the close of the day just given had counted in the calls log from `from_offset` on: accepted calls and duplicates.
-// The replay counts them again where it reads all of them; without this it does not.
+// What the close of the day just given had counted in the calls log from `from_offset` on: accepted
+// calls and duplicates. The replay counts them again where it reads all of them; without this it
+// does not.
 void fold_restore_count(struct fold *fold, int64_t from_offset, int64_t judged);
 // A recorded reject of the calls log at or after calls_from, rising offsets.
 int fold_restore_reject(struct fold *fold, int64_t offset, struct error *e);
-// A recorded decision: PASS ones at offsets still to be judged (others are left), and those since the last close, which
-// are named in the next.
-int fold_restore_decision(struct fold *fold, const struct decision *decision, bool since_last_close, struct error *e);
-// Rebuilds the calls of open and retained days: events of the calls log from calls_from up to the committed position
-// (later ones are left). *done: the committed position is reached and the state agrees. A contradiction between
-// the recorded verdicts and the replay is an error (ERROR_CONFIG) that names the offset.
-int fold_replay(struct fold *fold, const struct event *events, size_t count, bool *done, struct error *e);
+// A recorded decision: PASS ones at offsets still to be judged (others are left), and those since
+// the last close, which are named in the next.
+int fold_restore_decision(struct fold *fold, const struct decision *decision, bool since_last_close,
+                          struct error *e);
+// Rebuilds the calls of open and retained days: events of the calls log from calls_from up to the
+// committed position (later ones are left). *done: the committed position is reached and the state
+// agrees. A contradiction between the recorded verdicts and the replay is an error (ERROR_CONFIG)
+// that names the offset.
+int fold_replay(struct fold *fold, const struct event *events, size_t count, bool *done,
+                struct error *e);
 // The same for an end of the log at `offset` (nothing was delivered between the last event and it).
 int fold_replay_reached(struct fold *fold, int64_t offset, bool *done, struct error *e);
 int64_t fold_replay_position(const struct fold *fold);
@@ -91,8 +106,10 @@ int64_t fold_replay_position(const struct fold *fold);
 enum fold_stop {
     FOLD_MORE, // all events are in: bring more
     FOLD_CUT, // the log has reached its cutoff and waits for the others
-    FOLD_AHEAD, // the next record lies beyond the open day's end + grace and the clock is not there yet
-    FOLD_FUTURE, // the next record's timestamp is impossible: beyond clock + tolerance, or of another type
+    // the next record lies beyond the open day's end + grace and the clock is not there yet
+    FOLD_AHEAD,
+    // the next record's timestamp is impossible: beyond clock + tolerance, or of another type
+    FOLD_FUTURE,
     FOLD_SCHEMA, // the next record's schema is not known yet
     FOLD_REJECTS, // too many rejects since the cutoff: an operator must decide
     FOLD_STEP_FULL, // the step must be committed before the fold goes on
@@ -100,26 +117,31 @@ enum fold_stop {
     FOLD_BROKEN, // *e says what: overflow, memory; the state is lost
 };
 
-// Judges events (rising offsets, at or above the log's position; lower ones are dropped) in order. *consumed: how many
-// were taken; on any stop but FOLD_MORE, bring the rest again later. `now_ms`: the clock.
-enum fold_stop fold_records(struct fold *fold, enum input input, const struct event *events, size_t count,
-                            int64_t now_ms, size_t *consumed, struct error *e);
-// Nothing was delivered below `offset`, which is the end of what can be read now: what lies between is void.
+// Judges events (rising offsets, at or above the log's position; lower ones are dropped) in order.
+// *consumed: how many were taken; on any stop but FOLD_MORE, bring the rest again later. `now_ms`:
+// the clock.
+enum fold_stop fold_records(struct fold *fold, enum input input, const struct event *events,
+                            size_t count, int64_t now_ms, size_t *consumed, struct error *e);
+// Nothing was delivered below `offset`, which is the end of what can be read now: what lies between
+// is void.
 enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset);
-// The log's end, answered to a query sent when the clock was already at or past the open day's end + grace. When
-// the position is there, or gets there, with no record that cuts, the log is cut by the clock. Ignored when stale.
-// In a drain the end taken at its start serves, and an impossible record's own offset.
+// The log's end, answered to a query sent when the clock was already at or past the open day's end
+// + grace. When the position is there, or gets there, with no record that cuts, the log is cut by
+// the clock. Ignored when stale. In a drain the end taken at its start serves, and an impossible
+// record's own offset.
 void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t asked_at_ms);
-// Whether a log is open, due by the clock and has no end on record: then query its end and call fold_clock_end.
+// Whether a log is open, due by the clock and has no end on record: then query its end and call
+// fold_clock_end.
 bool fold_wants_end(const struct fold *fold, enum input input, int64_t now_ms);
-// Applies an operator's decision to the step. Returns 0, or -1 with *e (no such reject, already decided).
-// `reason` is that of the recorded reject (ACCEPT, REQUEUE).
-int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason, struct error *e);
+// Applies an operator's decision to the step. Returns 0, or -1 with *e (no such reject, already
+// decided). `reason` is that of the recorded reject (ACCEPT, REQUEUE).
+int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason,
+                struct error *e);
 
 // All three logs are cut and the day is not held.
 bool fold_close_due(const struct fold *fold);
-// Settles the open day into the step and opens the next one. The step then must be committed before anything else.
-// *e on overflow.
+// Settles the open day into the step and opens the next one. The step then must be committed before
+// anything else. *e on overflow.
 int fold_close(struct fold *fold, struct error *e);
 // First instant at which the open day may be cut: its end + grace, ms.
 int64_t fold_due_at(const struct fold *fold);
@@ -138,38 +160,47 @@ void fold_step_done(struct fold *fold);
 
 // ---- audit ----
 //
-// A day again by what is recorded of it: no clock is asked, each log takes what lies below its recorded cutoff and is cut
-// there, and a recorded verdict stands. The fold is a fresh one (fold_begin), or restored and replayed to where a day
-// opened; then, day after day: fold_audit_decision, fold_audit_record and fold_audit_cut of each log, fold_close.
-// Nothing that goes out depends on how the records of the three logs interleave within a day.
+// A day again by what is recorded of it: no clock is asked, each log takes what lies below its
+// recorded cutoff and is cut there, and a recorded verdict stands. The fold is a fresh one
+// (fold_begin), or restored and replayed to where a day opened; then, day after day:
+// fold_audit_decision, fold_audit_record and fold_audit_cut of each log, fold_close. Nothing that
+// goes out depends on how the records of the three logs interleave within a day.
 
 // What the rules say of a record, beside what is recorded.
 struct audit_verdict {
     enum reject_reason reason; // REJECT_NONE: accepted, or a duplicate
     bool duplicate;
-    bool unpassed; // no clock could have judged it (its timestamp is missing or of another type), and nobody decided so
+    // no clock could have judged it (its timestamp is missing or of another type), and nobody
+    // decided so
+    bool unpassed;
     bool beyond_due; // stamped at or past the open day's end + grace: only a held day takes it
 };
 
-// A recorded decision of the open day, in the order of their numbers; `reason` as in fold_decide. One that passes a
-// record must come before that record.
-void fold_audit_decision(struct fold *fold, const struct decision *decision, enum reject_reason reason);
-// The next record of a log. `recorded`: the reason it was rejected for, REJECT_NONE: it was not. A recorded reject stays
-// one, with `detail` when the rules would accept it. Returns 0, or -1 with *e (overflow).
-int fold_audit_record(struct fold *fold, enum input input, const struct event *event, enum reject_reason recorded,
-                      const char *detail, struct audit_verdict *out, struct error *e);
-// Every record below `offset` was given: what lies between is void. Cuts the log there, unless `cut_by` is CUT_NONE.
+// A recorded decision of the open day, in the order of their numbers; `reason` as in fold_decide.
+// One that passes a record must come before that record.
+void fold_audit_decision(struct fold *fold, const struct decision *decision,
+                         enum reject_reason reason);
+// The next record of a log. `recorded`: the reason it was rejected for, REJECT_NONE: it was not. A
+// recorded reject stays one, with `detail` when the rules would accept it. Returns 0, or -1 with *e
+// (overflow).
+int fold_audit_record(struct fold *fold, enum input input, const struct event *event,
+                      enum reject_reason recorded, const char *detail, struct audit_verdict *out,
+                      struct error *e);
+// Every record below `offset` was given: what lies between is void. Cuts the log there, unless
+// `cut_by` is CUT_NONE.
 void fold_audit_cut(struct fold *fold, enum input input, int64_t offset, enum cut_by cut_by);
 // The time by which a record is judged: its own, or that of the decision that passed it.
-int64_t fold_judged_at(const struct fold *fold, enum input input, int64_t offset, int64_t timestamp);
+int64_t fold_judged_at(const struct fold *fold, enum input input, int64_t offset,
+                       int64_t timestamp);
 // Whether the open day's broken calls would hold it, as they are now.
 bool fold_must_hold(const struct fold *fold);
 
 // ---- explain ----
 
-// Called for each piece of a call that goes to a line, in the order of drawing, while an account is settled.
-// `ordinal`: which accepted call of its usage day it is, from 0 in the order of offsets. `units`: of this piece.
-typedef void fold_trace(void *context, const struct settlement_line *line, int64_t occurred_at, int64_t units,
-                        uint64_t ordinal);
+// Called for each piece of a call that goes to a line, in the order of drawing, while an account is
+// settled. `ordinal`: which accepted call of its usage day it is, from 0 in the order of offsets.
+// `units`: of this piece.
+typedef void fold_trace(void *context, const struct settlement_line *line, int64_t occurred_at,
+                        int64_t units, uint64_t ordinal);
 // Traces one account's settlements from now on; NULL ends it.
 void fold_set_trace(struct fold *fold, struct slice account_id, fold_trace *trace, void *context);

@@ -1,5 +1,6 @@
-// What a fold is made of. Included by the files of the fold only: fold.c (life, logs, days), judge.c (records),
-// ledger.c (accounts, packages, credits), close.c (settlement), restore.c (rows and replay), recorded.c (audits).
+// What a fold is made of. Included by the files of the fold only: fold.c (life, logs, days),
+// judge.c (records), ledger.c (accounts, packages, credits), close.c (settlement), restore.c (rows
+// and replay), recorded.c (audits).
 #pragma once
 
 #include "consumer/core/calls.h"
@@ -60,7 +61,9 @@ struct replay {
     size_t reject_count, reject_capacity, reject_at;
     int64_t *rejects; // rising offsets
     bool proved; // the record at last_offset was delivered, and is the remembered one
-    int64_t judged; // delivered since the cutoff before and not rejected: must agree with what the close had counted
+    // delivered since the cutoff before and not rejected: must agree with what the close had
+    // counted
+    int64_t judged;
     int64_t accepted, others; // in the open day: must agree with the recorded counts
 };
 
@@ -82,7 +85,8 @@ struct fold {
     size_t named_count, named_capacity;
     char **named;
     struct replay replay;
-    bool withhold; // of an audit: the record in hand is judged, but not applied when it would be accepted
+    // of an audit: the record in hand is judged, but not applied when it would be accepted
+    bool withhold;
     struct step step;
     struct slice trace_account;
     fold_trace *trace;
@@ -93,13 +97,16 @@ struct fold {
 void fold_open_day(struct fold *fold, day_t day); // parameters, floor and due time of the open day
 void fold_name_decision(struct fold *fold, const struct decision *decision); // for the next close
 void fold_add_pass(struct fold *fold, enum input input, int64_t offset, int64_t as_of);
-const struct pass *fold_find_pass(const struct fold *fold, enum input input, int64_t offset); // NULL: none
+// NULL: none
+const struct pass *fold_find_pass(const struct fold *fold, enum input input, int64_t offset);
 void fold_drop_pass(struct fold *fold, enum input input, int64_t offset); // the record is judged
-void fold_void_to(struct fold *fold, enum input input, int64_t offset); // nothing was delivered below it
+// nothing was delivered below it
+void fold_void_to(struct fold *fold, enum input input, int64_t offset);
 struct verdict;
 void fold_count(struct log_state *log, const struct verdict *verdict); // the record at log->next
 void fold_remember(struct log_state *log, const struct event *event); // as the last one delivered
-// Takes a decided reject off the open day's shares; false: it is an earlier day's, which weighs on no open day.
+// Takes a decided reject off the open day's shares; false: it is an earlier day's, which weighs on
+// no open day.
 bool fold_resolve(struct log_state *log, int64_t offset, enum reject_reason reason);
 
 // ---- judge.c ----
@@ -115,16 +122,20 @@ struct lookup {
     struct identity id;
 };
 void judge_prefetch(const struct fold *fold, const struct event *event, struct lookup *lookup);
-// The second load of the chain, once the first has arrived: the hash of the account that the index names.
+// The second load of the chain, once the first has arrived: the hash of the account that the index
+// names.
 void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup);
-// Judges one record and applies it when it is accepted. `at_ms`: its T, or the decision's time for a passed one.
-// `lookup`: of a call, from judge_prefetch.
-void judge(struct fold *fold, enum input input, const struct event *event, const struct lookup *lookup, int64_t at_ms,
-           struct verdict *verdict, struct error *e);
+// Judges one record and applies it when it is accepted. `at_ms`: its T, or the decision's time for
+// a passed one. `lookup`: of a call, from judge_prefetch.
+void judge(struct fold *fold, enum input input, const struct event *event,
+           const struct lookup *lookup, int64_t at_ms, struct verdict *verdict, struct error *e);
 // Puts a rejected record into the step; judge does so itself.
-void judge_add_reject(struct fold *fold, enum input input, const struct event *event, const struct verdict *verdict);
-// The call of a record that was not rejected, for replays; false where its fields cannot be those of an accepted one.
-bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day, struct call *call, uint64_t *hash);
+void judge_add_reject(struct fold *fold, enum input input, const struct event *event,
+                      const struct verdict *verdict);
+// The call of a record that was not rejected, for replays; false where its fields cannot be those
+// of an accepted one.
+bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day,
+                         struct call *call, uint64_t *hash);
 uint64_t judge_rehash(const void *fold, uint32_t entry); // index_hash of the calls
 
 // ---- ledger.c ----
@@ -132,13 +143,15 @@ void ledger_create(struct ledger *ledger);
 void ledger_free(struct ledger *ledger);
 size_t ledger_memory(const struct ledger *ledger);
 uint32_t ledger_find_account(const struct fold *fold, struct account_hash hash); // ACCOUNT_NONE
-uint32_t ledger_account(struct fold *fold, struct account_hash hash, struct slice id); // finds or adds
+// finds or adds
+uint32_t ledger_account(struct fold *fold, struct account_hash hash, struct slice id);
 uint32_t ledger_find_package(const struct fold *fold, struct account_hash hash, uint32_t account,
                              struct slice id); // INDEX_NONE
 uint32_t ledger_add_package(struct fold *fold, const struct package *package);
-const struct credit_entry *ledger_find_credit(const struct fold *fold, struct account_hash hash, uint32_t account,
-                                              struct identity id);
-void ledger_add_credit(struct fold *fold, struct account_hash hash, const struct credit_entry *credit);
+const struct credit_entry *ledger_find_credit(const struct fold *fold, struct account_hash hash,
+                                              uint32_t account, struct identity id);
+void ledger_add_credit(struct fold *fold, struct account_hash hash,
+                       const struct credit_entry *credit);
 // Opens a span of suspension (to INT64_MAX), or takes one whole.
 void ledger_add_span(struct account *account, struct span span);
 bool ledger_was_suspended(const struct account *account, int64_t instant_ms);

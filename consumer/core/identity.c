@@ -32,7 +32,8 @@ static bool parse_hex8(const char first[4], const char second[4], uint32_t *out)
     uint64_t nibbles = (text & EACH(0x0f)) + 9 * (text >> 6 & EACH(1)); // letters have bit 6
     uint64_t letters = (nibbles + EACH(6)) >> 4 & EACH(1);
     // What writes itself the same way again was a digit.
-    if (nibbles & EACH(0xf0) || nibbles + EACH('0') + letters * ('a' - 10 - '0') != text) return false;
+    if (nibbles & EACH(0xf0) || nibbles + EACH('0') + letters * ('a' - 10 - '0') != text)
+        return false;
     uint64_t packed = __builtin_bswap64(nibbles);
     packed = (packed | packed >> 4) & UINT64_C(0x00ff00ff00ff00ff);
     packed = (packed | packed >> 8) & UINT64_C(0x0000ffff0000ffff);
@@ -44,7 +45,8 @@ static bool parse_uuid(struct slice id, uint64_t half[2])
 {
     const char *s = id.data;
     uint32_t part[4];
-    if (id.size != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-') return false;
+    if (id.size != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-')
+        return false;
     if (!parse_hex8(s, s + 4, &part[0]) || !parse_hex8(s + 9, s + 14, &part[1]) ||
         !parse_hex8(s + 19, s + 24, &part[2]) || !parse_hex8(s + 28, s + 32, &part[3]))
         return false;
@@ -57,7 +59,8 @@ static bool parse_uuid(struct slice id, uint64_t half[2])
 void identity_of(const struct identity_key *key, struct slice id, struct identity *out)
 {
     out->uuid = parse_uuid(id, out->half);
-    if (out->uuid) return;
+    if (out->uuid)
+        return;
     XXH128_hash_t hash = XXH3_128bits_withSecret(id.data, id.size, key->secret, sizeof key->secret);
     out->half[0] = hash.low64;
     out->half[1] = hash.high64;

@@ -1,5 +1,5 @@
-// Identities as 128 bits: a canonical lower-case UUID packs, any other id goes through a keyed hash. The key belongs to
-// the deployment; no output depends on it.
+// Identities as 128 bits: a canonical lower-case UUID packs, any other id goes through a keyed
+// hash. The key belongs to the deployment; no output depends on it.
 #pragma once
 
 #include "consumer/core/record.h"
@@ -19,7 +19,8 @@ struct identity {
 void identity_key_expand(struct identity_key *key, const uint8_t id_key[32]);
 void identity_of(const struct identity_key *key, struct slice id, struct identity *out);
 
-// Keyed 128-bit hash of an account id: equal hashes are the same account, so that a look-up touches no text.
+// Keyed 128-bit hash of an account id: equal hashes are the same account, so that a look-up touches
+// no text.
 struct account_hash {
     uint64_t half[2];
 };
@@ -35,6 +36,7 @@ static inline uint64_t identity_fold(uint64_t a, uint64_t b)
 static inline uint64_t identity_hash(const struct identity_key *key, const uint64_t half[2],
                                      struct account_hash account)
 {
-    return identity_fold(identity_fold(half[0] ^ key->mix[0], half[1] ^ key->mix[1]) ^ account.half[0],
+    return identity_fold(identity_fold(half[0] ^ key->mix[0], half[1] ^ key->mix[1]) ^
+                             account.half[0],
                          key->mix[0] | 1);
 }

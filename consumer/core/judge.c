@@ -1,6 +1,7 @@
-// Judging a record: the checks of the contract ("Judging a record"), in its order, one function a row.
-#include "consumer/core/fold_state.h"
+// Judging a record: the checks of the contract ("Judging a record"), in its order, one function a
+// row.
 #include "consumer/base/text.h"
+#include "consumer/core/fold_state.h"
 #include "pricing/rate.h"
 
 #include <inttypes.h>
@@ -9,7 +10,8 @@
 #include <string.h>
 
 // Says no: sets reason and detail, returns false so that a check can return it.
-__attribute__((format(printf, 3, 4))) static bool refuse(struct verdict *v, enum reject_reason reason,
+__attribute__((format(printf, 3, 4))) static bool refuse(struct verdict *v,
+                                                         enum reject_reason reason,
                                                          const char *format, ...)
 {
     v->reason = reason;
@@ -27,20 +29,22 @@ struct record_shape {
     const char *const *names;
 };
 
-static const char *const call_names[] = {"call_id", "account_id", "service", "lead_count", "occurred_at", "request_id"};
-static const char *const purchase_names[] = {"purchase_id", "account_id", "service",  "units",
-                                             "used",        "amount",     "currency", "purchased_at"};
+static const char *const call_names[] = {"call_id",    "account_id",  "service",
+                                         "lead_count", "occurred_at", "request_id"};
+static const char *const purchase_names[] = {
+    "purchase_id", "account_id", "service", "units", "used", "amount", "currency", "purchased_at"};
 static const char *const credit_names[] = {"credit_id", "account_id",  "kind",   "amount",
                                            "currency",  "credited_at", "reason", "reference"};
 
 static const struct record_shape shapes[INPUT_COUNT] = {
     [INPUT_CALLS] = {CALL_CALL_ID, CALL_ACCOUNT_ID, CALL_OCCURRED_AT,
-                     1u << CALL_CALL_ID | 1u << CALL_ACCOUNT_ID | 1u << CALL_SERVICE | 1u << CALL_OCCURRED_AT,
+                     1u << CALL_CALL_ID | 1u << CALL_ACCOUNT_ID | 1u << CALL_SERVICE |
+                         1u << CALL_OCCURRED_AT,
                      call_names},
-    [INPUT_PURCHASES] = {PURCHASE_PURCHASE_ID, PURCHASE_ACCOUNT_ID, PURCHASE_PURCHASED_AT, (1u << PURCHASE_FIELDS) - 1,
-                         purchase_names},
-    [INPUT_CREDITS] = {CREDIT_CREDIT_ID, CREDIT_ACCOUNT_ID, CREDIT_CREDITED_AT, (1u << CREDIT_REASON) - 1,
-                       credit_names},
+    [INPUT_PURCHASES] = {PURCHASE_PURCHASE_ID, PURCHASE_ACCOUNT_ID, PURCHASE_PURCHASED_AT,
+                         (1u << PURCHASE_FIELDS) - 1, purchase_names},
+    [INPUT_CREDITS] = {CREDIT_CREDIT_ID, CREDIT_ACCOUNT_ID, CREDIT_CREDITED_AT,
+                       (1u << CREDIT_REASON) - 1, credit_names},
 };
 
 static struct slice text_field(const struct record *record, int field)
@@ -64,21 +68,25 @@ struct trial {
 static bool check_route(struct trial *c, struct verdict *v)
 {
     struct slice key = c->event->key, account = c->account_id;
-    if (!key.data || !account.data || key.size != account.size || memcmp(key.data, account.data, key.size) != 0)
+    if (!key.data || !account.data || key.size != account.size ||
+        memcmp(key.data, account.data, key.size) != 0)
         return refuse(v, REJECT_MISROUTED, "the key is not the account_id");
     c->account = ledger_find_account(c->fold, c->lookup->account);
-    if (c->account != ACCOUNT_NONE) return true; // its partition was right before
+    if (c->account != ACCOUNT_NONE)
+        return true; // its partition was right before
     const struct fixed_parameters *fixed = &c->fold->policy->fixed;
     int32_t partition = partition_of(fixed->partitioner, key.data, key.size, fixed->partitions);
-    if (partition == c->fold->options.shard) return true;
-    return refuse(v, REJECT_MISROUTED, "the key belongs to partition %" PRId32 " of %" PRId32, partition,
-                  fixed->partitions);
+    if (partition == c->fold->options.shard)
+        return true;
+    return refuse(v, REJECT_MISROUTED, "the key belongs to partition %" PRId32 " of %" PRId32,
+                  partition, fixed->partitions);
 }
 
 static bool check_id(const struct trial *c, int field, struct slice text, struct verdict *v)
 {
     const char *why;
-    if (text_is_id(text, &why)) return true;
+    if (text_is_id(text, &why))
+        return true;
     return refuse(v, REJECT_INVALID, "%s %s", c->shape->names[field], why);
 }
 
@@ -86,32 +94,39 @@ static bool check_id(const struct trial *c, int field, struct slice text, struct
 static bool check_common(struct trial *c, struct verdict *v)
 {
     uint32_t nulls = c->record->nulls & c->shape->required;
-    if (nulls) return refuse(v, REJECT_INVALID, "%s is null", c->shape->names[__builtin_ctz(nulls)]);
+    if (nulls)
+        return refuse(v, REJECT_INVALID, "%s is null", c->shape->names[__builtin_ctz(nulls)]);
     if (c->record->unknown)
         return refuse(v, REJECT_INVALID, "%s holds an unknown symbol",
                       c->shape->names[__builtin_ctz(c->record->unknown)]);
-    if (c->account == ACCOUNT_NONE && !check_id(c, c->shape->account, c->account_id, v)) return false;
-    if (!check_id(c, c->shape->id, c->id, v)) return false;
+    if (c->account == ACCOUNT_NONE && !check_id(c, c->shape->account, c->account_id, v))
+        return false;
+    if (!check_id(c, c->shape->id, c->id, v))
+        return false;
     int64_t time = c->record->field[c->shape->time].number;
-    if (time >= INSTANT_MIN && time <= INSTANT_MAX) return true;
+    if (time >= INSTANT_MIN && time <= INSTANT_MAX)
+        return true;
     return refuse(v, REJECT_INVALID, "%s is outside 1970 to 9999", c->shape->names[c->shape->time]);
 }
 
-static bool check_amount(const struct trial *c, int amount_field, int currency_field, struct verdict *v)
+static bool check_amount(const struct trial *c, int amount_field, int currency_field,
+                         struct verdict *v)
 {
     int64_t amount = c->record->field[amount_field].number;
     if (amount > AMOUNT_MAX || amount < -AMOUNT_MAX)
         return refuse(v, REJECT_INVALID, "amount %" PRId64 " is beyond 10^13 fen", amount);
     const char *currency = c->fold->policy->shelf.books[0]->currency;
     struct slice text = text_field(c->record, currency_field);
-    if (text.size == strlen(currency) && memcmp(text.data, currency, text.size) == 0) return true;
+    if (text.size == strlen(currency) && memcmp(text.data, currency, text.size) == 0)
+        return true;
     return refuse(v, REJECT_INVALID, "currency is not %s", currency);
 }
 
 static bool check_future(const struct trial *c, struct verdict *v)
 {
     int64_t time = c->record->field[c->shape->time].number;
-    if (time <= c->at_ms + c->fold->parameters->future_tolerance_ms) return true;
+    if (time <= c->at_ms + c->fold->parameters->future_tolerance_ms)
+        return true;
     // A producer may stamp anything: the difference needs all 64 bits.
     return refuse(v, REJECT_FROM_FUTURE, "%s is %" PRIu64 " ms ahead of the broker's timestamp",
                   c->shape->names[c->shape->time], (uint64_t)time - (uint64_t)c->at_ms);
@@ -121,11 +136,13 @@ static bool check_future(const struct trial *c, struct verdict *v)
 
 static bool check_call_units(const struct trial *c, struct verdict *v)
 {
-    if (c->record->field[CALL_SERVICE].number != SERVICE_PURCHASE_INTENT) return true;
+    if (c->record->field[CALL_SERVICE].number != SERVICE_PURCHASE_INTENT)
+        return true;
     int64_t leads = c->record->field[CALL_LEAD_COUNT].number;
     if (c->record->nulls & 1u << CALL_LEAD_COUNT)
         return refuse(v, REJECT_INVALID, "lead_count is null in a PURCHASE_INTENT call");
-    if (leads >= 0 && leads <= UNITS_OF_RECORD_MAX) return true;
+    if (leads >= 0 && leads <= UNITS_OF_RECORD_MAX)
+        return true;
     return refuse(v, REJECT_INVALID, "lead_count %" PRId64 " is outside 0 to 10^9", leads);
 }
 
@@ -140,14 +157,16 @@ static day_t call_of(const struct trial *c, struct call *call)
         .identity = c->lookup->id,
         .when = occurred_at - calendar_day_start(day, fold->zone_ms),
         .service = service,
-        .units = rate_units(shelf_at(&fold->policy->shelf, day), service, c->record->field[CALL_LEAD_COUNT].number),
+        .units = rate_units(shelf_at(&fold->policy->shelf, day), service,
+                            c->record->field[CALL_LEAD_COUNT].number),
     };
     return day;
 }
 
 static bool check_late(const struct trial *c, day_t day, struct verdict *v)
 {
-    if (day >= c->fold->floor) return true;
+    if (day >= c->fold->floor)
+        return true;
     char usage[DAY_TEXT_SIZE], oldest[DAY_TEXT_SIZE];
     return refuse(v, REJECT_TOO_LATE, "usage day %s is before %s", calendar_format_day(day, usage),
                   calendar_format_day(c->fold->floor, oldest));
@@ -158,62 +177,81 @@ uint64_t judge_rehash(const void *context, uint32_t entry)
     const struct fold *fold = context;
     const struct call_block *block = fold->calls.blocks[entry / CALL_BLOCK];
     uint32_t at = entry % CALL_BLOCK;
-    return identity_hash(&fold->key, block->half[at], fold->ledger.account_hashes[block->account[at]]);
+    return identity_hash(&fold->key, block->half[at],
+                         fold->ledger.account_hashes[block->account[at]]);
 }
 
 static void judge_call(struct trial *c, struct verdict *v)
 {
-    if (!check_call_units(c, v) || !check_future(c, v)) return;
+    if (!check_call_units(c, v) || !check_future(c, v))
+        return;
     struct fold *fold = c->fold;
     struct call call;
     day_t day = call_of(c, &call);
-    if (!check_late(c, day, v)) return;
+    if (!check_late(c, day, v))
+        return;
     uint64_t hash = identity_hash(&fold->key, call.identity.half, c->lookup->account);
-    enum call_match match = c->account == ACCOUNT_NONE ? CALL_NEW : calls_match(&fold->calls, hash, day, &call);
+    enum call_match match =
+        c->account == ACCOUNT_NONE ? CALL_NEW : calls_match(&fold->calls, hash, day, &call);
     v->duplicate = match == CALL_SAME;
-    if (match == CALL_OTHER) refuse(v, REJECT_CONFLICT, "call_id was accepted before with other billed content");
-    if (match != CALL_NEW || fold->withhold) return;
+    if (match == CALL_OTHER)
+        refuse(v, REJECT_CONFLICT, "call_id was accepted before with other billed content");
+    if (match != CALL_NEW || fold->withhold)
+        return;
     call.account = ledger_account(fold, c->lookup->account, c->account_id);
     calls_add(&fold->calls, hash, day, &call, c->event->offset, judge_rehash, fold);
-    if (day > fold->state.horizon) fold->state.horizon = day;
+    if (day > fold->state.horizon)
+        fold->state.horizon = day;
 }
 
 // ---- purchases ----
 
 static bool check_purchase(const struct trial *c, struct verdict *v)
 {
-    int64_t units = c->record->field[PURCHASE_UNITS].number, used = c->record->field[PURCHASE_USED].number;
-    if (units > UNITS_OF_RECORD_MAX) return refuse(v, REJECT_INVALID, "units %" PRId64 " is over 10^9", units);
+    int64_t units = c->record->field[PURCHASE_UNITS].number,
+            used = c->record->field[PURCHASE_USED].number;
+    if (units > UNITS_OF_RECORD_MAX)
+        return refuse(v, REJECT_INVALID, "units %" PRId64 " is over 10^9", units);
     if (units > 0 && (used < 0 || used > units))
-        return refuse(v, REJECT_INVALID, "used %" PRId64 " is outside 0 to units %" PRId64, used, units);
+        return refuse(v, REJECT_INVALID, "used %" PRId64 " is outside 0 to units %" PRId64, used,
+                      units);
     return check_amount(c, PURCHASE_AMOUNT, PURCHASE_CURRENCY, v);
 }
 
 static bool check_sale(const struct trial *c, day_t day, struct verdict *v)
 {
-    int64_t units = c->record->field[PURCHASE_UNITS].number, amount = c->record->field[PURCHASE_AMOUNT].number;
+    int64_t units = c->record->field[PURCHASE_UNITS].number,
+            amount = c->record->field[PURCHASE_AMOUNT].number;
     enum service service = (enum service)c->record->field[PURCHASE_SERVICE].number;
     fen_t price;
     if (amount <= 0 || units <= 0)
-        return refuse(v, REJECT_REFUND, "a purchase needs units and an amount above zero; purchases are not refunded");
+        return refuse(
+            v, REJECT_REFUND,
+            "a purchase needs units and an amount above zero; purchases are not refunded");
     if (!rate_offer_price(shelf_at(&c->fold->policy->shelf, day), service, units, &price))
-        return refuse(v, REJECT_NOT_FOR_SALE, "no %s package of %" PRId64 " units is for sale", service_symbol(service),
-                      units);
-    if (price == amount) return true;
-    return refuse(v, REJECT_NOT_FOR_SALE, "%s package of %" PRId64 " units costs %" PRId64 " fen, not %" PRId64,
+        return refuse(v, REJECT_NOT_FOR_SALE, "no %s package of %" PRId64 " units is for sale",
+                      service_symbol(service), units);
+    if (price == amount)
+        return true;
+    return refuse(v, REJECT_NOT_FOR_SALE,
+                  "%s package of %" PRId64 " units costs %" PRId64 " fen, not %" PRId64,
                   service_symbol(service), units, price, amount);
 }
 
 static void judge_purchase(struct trial *c, struct verdict *v)
 {
-    if (!check_purchase(c, v) || !check_future(c, v)) return;
+    if (!check_purchase(c, v) || !check_future(c, v))
+        return;
     struct fold *fold = c->fold;
     const struct value *field = c->record->field;
     int64_t purchased_at = field[PURCHASE_PURCHASED_AT].number;
     day_t day = calendar_day(purchased_at, fold->zone_ms);
-    // The book of that day judges it, also when it says no: another one must not come in force behind the verdict.
-    if (day > fold->state.horizon) fold->state.horizon = day;
-    if (!check_sale(c, day, v)) return;
+    // The book of that day judges it, also when it says no: another one must not come in force
+    // behind the verdict.
+    if (day > fold->state.horizon)
+        fold->state.horizon = day;
+    if (!check_sale(c, day, v))
+        return;
     struct package bought = {
         .id = c->id,
         .service = (enum service)field[PURCHASE_SERVICE].number,
@@ -225,16 +263,20 @@ static void judge_purchase(struct trial *c, struct verdict *v)
         .valid_until = calendar_add_year(purchased_at, fold->zone_ms),
         .offset = c->event->offset,
     };
-    uint32_t known =
-        c->account == ACCOUNT_NONE ? INDEX_NONE : ledger_find_package(fold, c->lookup->account, c->account, c->id);
+    uint32_t known = c->account == ACCOUNT_NONE
+                         ? INDEX_NONE
+                         : ledger_find_package(fold, c->lookup->account, c->account, c->id);
     if (known != INDEX_NONE) {
         const struct package *p = &fold->ledger.packages[known];
-        v->duplicate = p->service == bought.service && p->units == bought.units && p->used == bought.used &&
-                       p->amount == bought.amount && p->valid_from == bought.valid_from;
-        if (!v->duplicate) refuse(v, REJECT_CONFLICT, "purchase_id was accepted before with other content");
+        v->duplicate = p->service == bought.service && p->units == bought.units &&
+                       p->used == bought.used && p->amount == bought.amount &&
+                       p->valid_from == bought.valid_from;
+        if (!v->duplicate)
+            refuse(v, REJECT_CONFLICT, "purchase_id was accepted before with other content");
         return;
     }
-    if (fold->withhold) return;
+    if (fold->withhold)
+        return;
     bought.account = ledger_account(fold, c->lookup->account, c->account_id);
     uint32_t number = ledger_add_package(fold, &bought);
     step_touch_package(&fold->step, &fold->ledger.packages[number], number);
@@ -244,7 +286,8 @@ static void judge_purchase(struct trial *c, struct verdict *v)
 
 static struct slice repaired(struct step *step, struct slice text)
 {
-    if (!text.data) return text;
+    if (!text.data)
+        return text;
     char *copy = arena_alloc(step->arena, 3 * text.size + 1);
     return (struct slice){copy, text_repair(text, copy)};
 }
@@ -262,13 +305,15 @@ static bool add_credit(struct account *account, enum credit_kind kind, fen_t amo
     return true;
 }
 
-static void apply_credit(struct trial *c, const struct credit_entry *credit, struct verdict *v, struct error *e)
+static void apply_credit(struct trial *c, const struct credit_entry *credit, struct verdict *v,
+                         struct error *e)
 {
     struct fold *fold = c->fold;
     struct account *account = &fold->ledger.accounts[credit->account];
     enum credit_kind kind = (enum credit_kind)credit->kind;
     if (!add_credit(account, kind, credit->amount)) {
-        error_set(e, ERROR_BUG, "account %.*s: the balance overflows 64 bits with the credit at offset %" PRId64,
+        error_set(e, ERROR_BUG,
+                  "account %.*s: the balance overflows 64 bits with the credit at offset %" PRId64,
                   (int)account->id.size, account->id.data, c->event->offset);
         v->broken = true;
         return;
@@ -290,25 +335,29 @@ static void apply_credit(struct trial *c, const struct credit_entry *credit, str
         .reference = repaired(&fold->step, text_field(c->record, CREDIT_REFERENCE)),
     };
     if (account->state == ACCOUNT_SUSPENDED && account_balance(account) > 0)
-        ledger_change_state(fold, credit->account, kind == CREDIT_TOP_UP ? CAUSE_CREDIT : CAUSE_ADJUSTMENT, c->at_ms,
+        ledger_change_state(fold, credit->account,
+                            kind == CREDIT_TOP_UP ? CAUSE_CREDIT : CAUSE_ADJUSTMENT, c->at_ms,
                             DAY_NONE, c->id);
 }
 
 static void judge_credit(struct trial *c, struct verdict *v, struct error *e)
 {
-    if (!check_amount(c, CREDIT_AMOUNT, CREDIT_CURRENCY, v) || !check_future(c, v)) return;
+    if (!check_amount(c, CREDIT_AMOUNT, CREDIT_CURRENCY, v) || !check_future(c, v))
+        return;
     struct fold *fold = c->fold;
     enum credit_kind kind = (enum credit_kind)c->record->field[CREDIT_KIND].number;
     fen_t amount = c->record->field[CREDIT_AMOUNT].number;
     if (kind == CREDIT_TOP_UP ? amount <= 0 : amount == 0) {
         refuse(v, REJECT_REFUND,
-               kind == CREDIT_TOP_UP ? "a top-up needs an amount above zero; top-ups are not refunded"
-                                     : "an adjustment of zero changes nothing");
+               kind == CREDIT_TOP_UP
+                   ? "a top-up needs an amount above zero; top-ups are not refunded"
+                   : "an adjustment of zero changes nothing");
         return;
     }
     struct identity id = c->lookup->id;
     const struct credit_entry *known =
-        c->account == ACCOUNT_NONE ? NULL : ledger_find_credit(fold, c->lookup->account, c->account, id);
+        c->account == ACCOUNT_NONE ? NULL
+                                   : ledger_find_credit(fold, c->lookup->account, c->account, id);
     struct credit_entry credit = {
         .half = {id.half[0], id.half[1]},
         .uuid = id.uuid,
@@ -317,24 +366,29 @@ static void judge_credit(struct trial *c, struct verdict *v, struct error *e)
         .credited_at = c->record->field[CREDIT_CREDITED_AT].number,
     };
     if (known) {
-        v->duplicate =
-            known->kind == credit.kind && known->amount == amount && known->credited_at == credit.credited_at;
-        if (!v->duplicate) refuse(v, REJECT_CONFLICT, "credit_id was accepted before with other content");
+        v->duplicate = known->kind == credit.kind && known->amount == amount &&
+                       known->credited_at == credit.credited_at;
+        if (!v->duplicate)
+            refuse(v, REJECT_CONFLICT, "credit_id was accepted before with other content");
         return;
     }
-    if (fold->withhold) return;
+    if (fold->withhold)
+        return;
     credit.account = ledger_account(fold, c->lookup->account, c->account_id);
     apply_credit(c, &credit, v, e);
 }
 
 // ---- entry ----
 
-static void look_up(const struct fold *fold, const struct event *event, int id_field, struct lookup *out)
+static void look_up(const struct fold *fold, const struct event *event, int id_field,
+                    struct lookup *out)
 {
     struct slice id = text_field(&event->record, id_field);
     *out = (struct lookup){0};
-    if (event->key.data) out->account = identity_of_account(&fold->key, event->key);
-    if (id.data) identity_of(&fold->key, id, &out->id);
+    if (event->key.data)
+        out->account = identity_of_account(&fold->key, event->key);
+    if (id.data)
+        identity_of(&fold->key, id, &out->id);
 }
 
 static struct trial open_trial(struct fold *fold, enum input input, const struct event *event,
@@ -356,7 +410,8 @@ static struct trial open_trial(struct fold *fold, enum input input, const struct
 }
 
 // What the reject topic tells of a record; ids only where they are valid ones.
-void judge_add_reject(struct fold *fold, enum input input, const struct event *event, const struct verdict *v)
+void judge_add_reject(struct fold *fold, enum input input, const struct event *event,
+                      const struct verdict *v)
 {
     struct step *step = &fold->step;
     struct step_reject *reject = step_add_reject(step);
@@ -369,18 +424,22 @@ void judge_add_reject(struct fold *fold, enum input input, const struct event *e
         .key = step_copy(step, event->key),
         .value = step_copy(step, event->value),
     };
-    if (event->fault != REJECT_NONE) return;
+    if (event->fault != REJECT_NONE)
+        return;
     const struct record_shape *shape = &shapes[input];
     const char *why;
-    struct slice account = text_field(&event->record, shape->account), id = text_field(&event->record, shape->id);
-    if (text_is_id(account, &why)) reject->account_id = step_copy(step, account);
-    if (text_is_id(id, &why)) reject->record_id = step_copy(step, id);
+    struct slice account = text_field(&event->record, shape->account),
+                 id = text_field(&event->record, shape->id);
+    if (text_is_id(account, &why))
+        reject->account_id = step_copy(step, account);
+    if (text_is_id(id, &why))
+        reject->record_id = step_copy(step, id);
     reject->has_occurred_at = !(event->record.nulls & 1u << shape->time);
     reject->occurred_at = event->record.field[shape->time].number;
 }
 
-void judge(struct fold *fold, enum input input, const struct event *event, const struct lookup *lookup, int64_t at_ms,
-           struct verdict *v, struct error *e)
+void judge(struct fold *fold, enum input input, const struct event *event,
+           const struct lookup *lookup, int64_t at_ms, struct verdict *v, struct error *e)
 {
     v->reason = event->fault;
     v->duplicate = v->broken = false;
@@ -402,7 +461,8 @@ void judge(struct fold *fold, enum input input, const struct event *event, const
                 judge_credit(&c, v, e);
         }
     }
-    if (v->reason != REJECT_NONE) judge_add_reject(fold, input, event, v);
+    if (v->reason != REJECT_NONE)
+        judge_add_reject(fold, input, event, v);
 }
 
 void judge_prefetch(const struct fold *fold, const struct event *event, struct lookup *lookup)
@@ -420,17 +480,22 @@ void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup
 {
     struct index_probe probe = index_probe(&fold->ledger.account_index, lookup->account.half[0]);
     uint32_t number = index_next(&probe);
-    if (number != INDEX_NONE) __builtin_prefetch(&fold->ledger.account_hashes[number]);
+    if (number != INDEX_NONE)
+        __builtin_prefetch(&fold->ledger.account_hashes[number]);
 }
 
-bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day, struct call *call, uint64_t *hash)
+bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day,
+                         struct call *call, uint64_t *hash)
 {
     struct lookup lookup;
-    if (event->fault != REJECT_NONE) return false; // nothing of it was decoded: its fields are those of another record
+    // nothing of it was decoded: its fields are those of another record
+    if (event->fault != REJECT_NONE)
+        return false;
     look_up(fold, event, CALL_CALL_ID, &lookup);
     struct trial c = open_trial(fold, INPUT_CALLS, event, &lookup, event->timestamp);
     struct verdict v = {0};
-    if (!check_route(&c, &v) || !check_common(&c, &v) || !check_call_units(&c, &v)) return false;
+    if (!check_route(&c, &v) || !check_common(&c, &v) || !check_call_units(&c, &v))
+        return false;
     *day = call_of(&c, call);
     *hash = identity_hash(&fold->key, call->identity.half, lookup.account);
     call->account = ledger_account(fold, lookup.account, c.account_id);

@@ -1,5 +1,5 @@
-#include "consumer/core/fold_state.h"
 #include "consumer/base/memory.h"
+#include "consumer/core/fold_state.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -8,12 +8,14 @@
 void ledger_create(struct ledger *ledger)
 {
     ledger->texts = arena_create();
-    if (!ledger->texts) abort();
+    if (!ledger->texts)
+        abort();
 }
 
 void ledger_free(struct ledger *ledger)
 {
-    for (size_t i = 0; i < ledger->account_count; i++) free(ledger->accounts[i].spans);
+    for (size_t i = 0; i < ledger->account_count; i++)
+        free(ledger->accounts[i].spans);
     free(ledger->accounts);
     free(ledger->account_hashes);
     index_free(&ledger->account_index);
@@ -28,7 +30,8 @@ size_t ledger_memory(const struct ledger *ledger)
 {
     return arena_used(ledger->texts) + ledger->account_capacity * sizeof *ledger->accounts +
            ledger->hash_capacity * sizeof *ledger->account_hashes +
-           ledger->package_capacity * sizeof *ledger->packages + ledger->credit_capacity * sizeof *ledger->credits +
+           ledger->package_capacity * sizeof *ledger->packages +
+           ledger->credit_capacity * sizeof *ledger->credits +
            index_memory(&ledger->account_index) + index_memory(&ledger->package_index) +
            index_memory(&ledger->credit_index);
 }
@@ -61,12 +64,14 @@ uint32_t ledger_account(struct fold *fold, struct account_hash hash, struct slic
 {
     struct ledger *ledger = &fold->ledger;
     uint32_t number = ledger_find_account(fold, hash);
-    if (number != ACCOUNT_NONE) return number;
+    if (number != ACCOUNT_NONE)
+        return number;
     assert(ledger->account_count < ACCOUNT_NONE);
     number = (uint32_t)ledger->account_count;
-    ledger->accounts = memory_reserve(ledger->accounts, number, &ledger->account_capacity, sizeof *ledger->accounts);
-    ledger->account_hashes =
-        memory_reserve(ledger->account_hashes, number, &ledger->hash_capacity, sizeof *ledger->account_hashes);
+    ledger->accounts = memory_reserve(ledger->accounts, number, &ledger->account_capacity,
+                                      sizeof *ledger->accounts);
+    ledger->account_hashes = memory_reserve(ledger->account_hashes, number, &ledger->hash_capacity,
+                                            sizeof *ledger->account_hashes);
     ledger->accounts[number] = (struct account){.id = keep_text(ledger, id)};
     ledger->account_hashes[number] = hash;
     ledger->account_count++;
@@ -81,7 +86,8 @@ void ledger_add_span(struct account *account, struct span span)
 {
     if (account->span_count == account->span_capacity) {
         account->span_capacity = account->span_capacity ? account->span_capacity * 2 : 2;
-        account->spans = memory_grow(account->spans, account->span_capacity, sizeof *account->spans);
+        account->spans =
+            memory_grow(account->spans, account->span_capacity, sizeof *account->spans);
     }
     account->spans[account->span_count++] = span;
 }
@@ -89,7 +95,8 @@ void ledger_add_span(struct account *account, struct span span)
 bool ledger_was_suspended(const struct account *account, int64_t instant_ms)
 {
     for (uint32_t i = account->span_count; i-- > 0;)
-        if (instant_ms >= account->spans[i].from && instant_ms < account->spans[i].to) return true;
+        if (instant_ms >= account->spans[i].from && instant_ms < account->spans[i].to)
+            return true;
     return false;
 }
 
@@ -105,7 +112,8 @@ void ledger_change_state(struct fold *fold, uint32_t number, enum cause cause, i
         assert(account->state == ACCOUNT_SUSPENDED && account->span_count > 0);
         struct span *span = &account->spans[account->span_count - 1];
         // Effective never before the suspension itself (contract, "Worked out").
-        if (effective_at < span->from) effective_at = span->from;
+        if (effective_at < span->from)
+            effective_at = span->from;
         account->state = ACCOUNT_ACTIVE;
         span->to = effective_at;
     }
@@ -139,21 +147,26 @@ static uint64_t package_hash(const void *context, uint32_t number)
     return hash_package(fold, fold->ledger.account_hashes[package->account], package->id);
 }
 
-uint32_t ledger_find_package(const struct fold *fold, struct account_hash hash, uint32_t account, struct slice id)
+uint32_t ledger_find_package(const struct fold *fold, struct account_hash hash, uint32_t account,
+                             struct slice id)
 {
     const struct ledger *ledger = &fold->ledger;
     uint32_t number;
     for (struct index_probe p = index_probe(&ledger->package_index, hash_package(fold, hash, id));
          (number = index_next(&p)) != INDEX_NONE;)
-        if (ledger->packages[number].account == account && slice_same(ledger->packages[number].id, id)) return number;
+        if (ledger->packages[number].account == account &&
+            slice_same(ledger->packages[number].id, id))
+            return number;
     return INDEX_NONE;
 }
 
 // Earliest expiry, then earliest purchase, then package id (billing rules).
 static bool drawn_before(const struct package *a, const struct package *b)
 {
-    if (a->valid_until != b->valid_until) return a->valid_until < b->valid_until;
-    if (a->valid_from != b->valid_from) return a->valid_from < b->valid_from;
+    if (a->valid_until != b->valid_until)
+        return a->valid_until < b->valid_until;
+    if (a->valid_from != b->valid_from)
+        return a->valid_from < b->valid_from;
     size_t common = a->id.size < b->id.size ? a->id.size : b->id.size;
     int order = memcmp(a->id.data, b->id.data, common);
     return order ? order < 0 : a->id.size < b->id.size;
@@ -163,7 +176,8 @@ uint32_t ledger_add_package(struct fold *fold, const struct package *package)
 {
     struct ledger *ledger = &fold->ledger;
     uint32_t number = (uint32_t)ledger->package_count;
-    ledger->packages = memory_reserve(ledger->packages, number, &ledger->package_capacity, sizeof *ledger->packages);
+    ledger->packages = memory_reserve(ledger->packages, number, &ledger->package_capacity,
+                                      sizeof *ledger->packages);
     struct package *added = &ledger->packages[number];
     *added = *package;
     added->id = keep_text(ledger, package->id);
@@ -172,9 +186,11 @@ uint32_t ledger_add_package(struct fold *fold, const struct package *package)
     ledger->package_count++;
     index_reserve(&ledger->package_index, 1, package_hash, fold);
     index_insert(&ledger->package_index, package_hash(fold, number), number);
-    if (added->remaining == 0) return number; // never drawn: a restart brings many of them
+    if (added->remaining == 0)
+        return number; // never drawn: a restart brings many of them
     uint32_t *at = &ledger->accounts[package->account].first_package;
-    while (*at && drawn_before(&ledger->packages[*at - 1], added)) at = &ledger->packages[*at - 1].next;
+    while (*at && drawn_before(&ledger->packages[*at - 1], added))
+        at = &ledger->packages[*at - 1].next;
     added->next = *at;
     *at = number + 1;
     return number;
@@ -189,26 +205,29 @@ static uint64_t credit_hash(const void *context, uint32_t number)
     return identity_hash(&fold->key, credit->half, fold->ledger.account_hashes[credit->account]);
 }
 
-const struct credit_entry *ledger_find_credit(const struct fold *fold, struct account_hash hash, uint32_t account,
-                                              struct identity id)
+const struct credit_entry *ledger_find_credit(const struct fold *fold, struct account_hash hash,
+                                              uint32_t account, struct identity id)
 {
     const struct ledger *ledger = &fold->ledger;
     uint32_t number;
-    for (struct index_probe p = index_probe(&ledger->credit_index, identity_hash(&fold->key, id.half, hash));
+    for (struct index_probe p =
+             index_probe(&ledger->credit_index, identity_hash(&fold->key, id.half, hash));
          (number = index_next(&p)) != INDEX_NONE;) {
         const struct credit_entry *credit = &ledger->credits[number];
-        if (credit->half[0] == id.half[0] && credit->half[1] == id.half[1] && credit->uuid == id.uuid &&
-            credit->account == account)
+        if (credit->half[0] == id.half[0] && credit->half[1] == id.half[1] &&
+            credit->uuid == id.uuid && credit->account == account)
             return credit;
     }
     return NULL;
 }
 
-void ledger_add_credit(struct fold *fold, struct account_hash hash, const struct credit_entry *credit)
+void ledger_add_credit(struct fold *fold, struct account_hash hash,
+                       const struct credit_entry *credit)
 {
     struct ledger *ledger = &fold->ledger;
     uint32_t number = (uint32_t)ledger->credit_count;
-    ledger->credits = memory_reserve(ledger->credits, number, &ledger->credit_capacity, sizeof *ledger->credits);
+    ledger->credits =
+        memory_reserve(ledger->credits, number, &ledger->credit_capacity, sizeof *ledger->credits);
     ledger->credits[number] = *credit;
     ledger->credit_count++;
     index_reserve(&ledger->credit_index, 1, credit_hash, fold);

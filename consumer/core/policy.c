@@ -9,18 +9,21 @@ const struct parameters *policy_at(const struct policy *policy, day_t day)
 {
     assert(policy->count > 0 && policy->rows[0].from_day == DAY_NONE);
     size_t i = policy->count - 1;
-    while (policy->rows[i].from_day > day) i--;
+    while (policy->rows[i].from_day > day)
+        i--;
     return &policy->rows[i];
 }
 
-// While a row is in force the floor rises with the open day, so each row's highest floor is that of its last day.
+// While a row is in force the floor rises with the open day, so each row's highest floor is that of
+// its last day.
 day_t policy_floor(const struct policy *policy, day_t open_day)
 {
     day_t floor = policy->fixed.first_day;
     for (size_t i = 0; i < policy->count && policy->rows[i].from_day <= open_day; i++) {
         bool ended = i + 1 < policy->count && policy->rows[i + 1].from_day <= open_day;
         day_t last = ended ? policy->rows[i + 1].from_day - 1 : open_day;
-        if (last - policy->rows[i].late_days > floor) floor = last - policy->rows[i].late_days;
+        if (last - policy->rows[i].late_days > floor)
+            floor = last - policy->rows[i].late_days;
     }
     return floor;
 }
@@ -44,14 +47,16 @@ char *policy_text(const struct policy *policy, day_t day, char out[PARAMETERS_TE
     char first_day[DAY_TEXT_SIZE], from_day[DAY_TEXT_SIZE + 2] = "null", date[DAY_TEXT_SIZE];
     if (row->from_day != DAY_NONE)
         snprintf(from_day, sizeof from_day, "\"%s\"", calendar_format_day(row->from_day, date));
-    int length =
-        snprintf(out, PARAMETERS_TEXT_SIZE,
-                 "{\"book\":\"%s\",\"first_day\":\"%s\",\"from_day\":%s,\"future_tolerance_ms\":%" PRId64
-                 ",\"grace_ms\":%" PRId64 ",\"late_days\":%" PRId32 ",\"max_reject_share_ppm\":%" PRId32
-                 ",\"partitioner\":\"%s\",\"partitions\":%" PRId32 ",\"time_zone\":\"%s\",\"timestamps\":\"%s\"}",
-                 book->sha256, calendar_format_day(fixed->first_day, first_day), from_day, row->future_tolerance_ms,
-                 row->grace_ms, row->late_days, row->max_reject_share_ppm, partitioner_text(fixed->partitioner),
-                 fixed->partitions, fixed->time_zone, timestamps_text(fixed->timestamps));
+    int length = snprintf(
+        out, PARAMETERS_TEXT_SIZE,
+        "{\"book\":\"%s\",\"first_day\":\"%s\",\"from_day\":%s,\"future_tolerance_ms\":%" PRId64
+        ",\"grace_ms\":%" PRId64 ",\"late_days\":%" PRId32 ",\"max_reject_share_ppm\":%" PRId32
+        ",\"partitioner\":\"%s\",\"partitions\":%" PRId32
+        ",\"time_zone\":\"%s\",\"timestamps\":\"%s\"}",
+        book->sha256, calendar_format_day(fixed->first_day, first_day), from_day,
+        row->future_tolerance_ms, row->grace_ms, row->late_days, row->max_reject_share_ppm,
+        partitioner_text(fixed->partitioner), fixed->partitions, fixed->time_zone,
+        timestamps_text(fixed->timestamps));
     assert(length > 0 && length < PARAMETERS_TEXT_SIZE);
     return out;
 }
@@ -78,20 +83,25 @@ static uint32_t murmur2(const uint8_t *p, size_t size)
         k ^= k >> 24;
         h = h * m ^ k * m;
     }
-    if (size >= 3) h ^= (uint32_t)p[2] << 16;
-    if (size >= 2) h ^= (uint32_t)p[1] << 8;
-    if (size >= 1) h = (h ^ p[0]) * m;
+    if (size >= 3)
+        h ^= (uint32_t)p[2] << 16;
+    if (size >= 2)
+        h ^= (uint32_t)p[1] << 8;
+    if (size >= 1)
+        h = (h ^ p[0]) * m;
     h ^= h >> 13;
     h *= m;
     return h ^ h >> 15;
 }
 
-// CRC-32 of IEEE 802.3, four bits at a time: a table of 16 is cheap to keep in sight and fast enough for keys.
+// CRC-32 of IEEE 802.3, four bits at a time: a table of 16 is cheap to keep in sight and fast
+// enough for keys.
 static uint32_t crc32(const uint8_t *p, size_t size)
 {
     static const uint32_t table[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
     };
     uint32_t crc = UINT32_MAX;
     for (size_t i = 0; i < size; i++) {
@@ -104,6 +114,7 @@ static uint32_t crc32(const uint8_t *p, size_t size)
 int32_t partition_of(enum partitioner partitioner, const void *key, size_t size, int32_t partitions)
 {
     assert(partitions > 0);
-    if (partitioner == PARTITIONER_MURMUR2) return (int32_t)((murmur2(key, size) & INT32_MAX) % (uint32_t)partitions);
+    if (partitioner == PARTITIONER_MURMUR2)
+        return (int32_t)((murmur2(key, size) & INT32_MAX) % (uint32_t)partitions);
     return (int32_t)(crc32(key, size) % (uint32_t)partitions);
 }

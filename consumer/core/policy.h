@@ -1,5 +1,5 @@
-// What the operator decided beforehand: the parameters of `billing` in force day by day, and the price books. All of
-// it comes from recorded rows, so a replay judges by what was in force.
+// What the operator decided beforehand: the parameters of `billing` in force day by day, and the
+// price books. All of it comes from recorded rows, so a replay judges by what was in force.
 #pragma once
 
 #include "pricing/book.h"
@@ -37,18 +37,20 @@ struct policy {
 
 const struct parameters *policy_at(const struct policy *policy, day_t day);
 
-// The oldest usage day that may still be billed while `open_day` is open: max(first_day, open day - late_days), never
-// falling when late_days is raised: a day whose identities were once forgotten stays closed, or a call would be
-// billed twice.
+// The oldest usage day that may still be billed while `open_day` is open: max(first_day, open day -
+// late_days), never falling when late_days is raised: a day whose identities were once forgotten
+// stays closed, or a call would be billed twice.
 day_t policy_floor(const struct policy *policy, day_t open_day);
 
-// The canonical text of the parameters in force on a day (JSON, sorted keys, no blanks; pricing/README.md describes each
-// key), and its SHA-256 in hex as `DayClosed.parameters` has it.
+// The canonical text of the parameters in force on a day (JSON, sorted keys, no blanks;
+// pricing/README.md describes each key), and its SHA-256 in hex as `DayClosed.parameters` has it.
 enum { PARAMETERS_TEXT_SIZE = 1024 };
 char *policy_text(const struct policy *policy, day_t day, char out[PARAMETERS_TEXT_SIZE]);
 void policy_sha256(const struct policy *policy, day_t day, char out[65]);
 
-// The partition of a key, as Java's murmur2 or librdkafka's crc32 (consistent) partitioner has it. An absent key (NULL, 0)
-// is taken as the empty one, as librdkafka's `murmur2` and `consistent` do: 0x106e08d9 % partitions and 0. Java and
-// the `_random` partitioners of librdkafka spread absent keys (the latter empty ones too), so they are no evidence of anything.
-int32_t partition_of(enum partitioner partitioner, const void *key, size_t size, int32_t partitions);
+// The partition of a key, as Java's murmur2 or librdkafka's crc32 (consistent) partitioner has it.
+// An absent key (NULL, 0) is taken as the empty one, as librdkafka's `murmur2` and `consistent` do:
+// 0x106e08d9 % partitions and 0. Java and the `_random` partitioners of librdkafka spread absent
+// keys (the latter empty ones too), so they are no evidence of anything.
+int32_t partition_of(enum partitioner partitioner, const void *key, size_t size,
+                     int32_t partitions);

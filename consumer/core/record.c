@@ -15,7 +15,8 @@ const char *reject_symbol(enum reject_reason reason)
 bool reject_parse(const char *symbol, enum reject_reason *out)
 {
     for (int i = REJECT_NONE + 1; i < REJECT_REASONS; i++) {
-        if (strcmp(reasons[i], symbol) != 0) continue;
+        if (strcmp(reasons[i], symbol) != 0)
+            continue;
         *out = (enum reject_reason)i;
         return true;
     }

@@ -1,4 +1,5 @@
-// What the fold reads: one decoded input record, flat, with strings that point into the message's bytes.
+// What the fold reads: one decoded input record, flat, with strings that point into the message's
+// bytes.
 #pragma once
 
 #include <stdbool.h>
@@ -50,24 +51,28 @@ struct slice {
 
 static inline bool slice_same(struct slice a, struct slice b)
 {
-    if (!a.data || !b.data) return !a.data && !b.data;
+    if (!a.data || !b.data)
+        return !a.data && !b.data;
     return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
-// string: `data` and its size in `number`. long: `number`. timestamp: milliseconds in `number` (micros floored).
-// enum: the reader's symbol index in `number`.
+// string: `data` and its size in `number`. long: `number`. timestamp: milliseconds in `number`
+// (micros floored). enum: the reader's symbol index in `number`.
 struct value {
     const char *data;
     int64_t number;
 };
 
 struct record {
-    uint32_t nulls; // bit f: field f was null on the wire (data NULL, number 0), whether or not the reader allows it
+    // bit f: field f was null on the wire (data NULL, number 0), whether or not the reader allows
+    // it
+    uint32_t nulls;
     uint32_t unknown; // bit f: enum field f held a symbol the reader does not know (number -1)
     struct value field[RECORD_FIELDS_MAX];
 };
 
-// Reasons of the reject topic, in the order in which they are checked (contract, "Judging a record").
+// Reasons of the reject topic, in the order in which they are checked (contract, "Judging a
+// record").
 enum reject_reason {
     REJECT_NONE,
     REJECT_UNDECODABLE,
@@ -93,7 +98,8 @@ struct event {
     int64_t timestamp; // T, ms
     bool stamped; // false: no timestamp, or of another type than configured: not judged
     bool schema_pending; // its writer schema is not known yet (registry down): not judged
-    enum reject_reason fault; // found while decoding: UNDECODABLE, UNKNOWN_SCHEMA or INCOMPATIBLE_SCHEMA
+    // found while decoding: UNDECODABLE, UNKNOWN_SCHEMA or INCOMPATIBLE_SCHEMA
+    enum reject_reason fault;
     const char *fault_detail; // set with fault; borrowed until the fold has taken the event
     struct slice key, value;
     struct record record; // when fault is REJECT_NONE

@@ -1,10 +1,12 @@
-// A fold by what is recorded: cutoffs, verdicts and decisions come from rows, only the records come from the logs.
+// A fold by what is recorded: cutoffs, verdicts and decisions come from rows, only the records come
+// from the logs.
 #include "consumer/core/fold_state.h"
 
 #include <assert.h>
 #include <stdio.h>
 
-void fold_audit_decision(struct fold *fold, const struct decision *decision, enum reject_reason reason)
+void fold_audit_decision(struct fold *fold, const struct decision *decision,
+                         enum reject_reason reason)
 {
     fold->state.decisions = decision->number;
     fold_name_decision(fold, decision);
@@ -20,8 +22,9 @@ int64_t fold_judged_at(const struct fold *fold, enum input input, int64_t offset
     return pass ? pass->as_of : timestamp;
 }
 
-int fold_audit_record(struct fold *fold, enum input input, const struct event *event, enum reject_reason recorded,
-                      const char *detail, struct audit_verdict *out, struct error *e)
+int fold_audit_record(struct fold *fold, enum input input, const struct event *event,
+                      enum reject_reason recorded, const char *detail, struct audit_verdict *out,
+                      struct error *e)
 {
     struct log_state *log = &fold->state.log[input];
     assert(!fold->replay.active && !fold->step.closed && fold->log[input].cut == CUT_NONE &&
@@ -32,7 +35,8 @@ int fold_audit_record(struct fold *fold, enum input input, const struct event *e
     fold->withhold = recorded != REJECT_NONE;
     judge(fold, input, event, NULL, at_ms, &verdict, e);
     fold->withhold = false;
-    if (verdict.broken) return -1;
+    if (verdict.broken)
+        return -1;
     *out = (struct audit_verdict){
         .reason = verdict.reason,
         .duplicate = verdict.duplicate,

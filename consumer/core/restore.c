@@ -1,6 +1,7 @@
-// A shard with a past: rows first, then the calls log up to the committed position, with the recorded verdicts.
-#include "consumer/core/fold_state.h"
+// A shard with a past: rows first, then the calls log up to the committed position, with the
+// recorded verdicts.
 #include "consumer/base/memory.h"
+#include "consumer/core/fold_state.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -11,10 +12,12 @@ int fold_restore_state(struct fold *fold, const struct fold_state *state, struct
         const struct log_state *log = &state->log[i];
         if (log->from > log->next ||
             log->accepted + log->duplicates + log->rejected + log->voids != log->next - log->from)
-            return error_set(e, ERROR_CONFIG,
-                             "shard %" PRId32 ": the recorded counts of input %d do not add up to its offsets %" PRId64
-                             "..%" PRId64 "; the shard's row was changed by hand: restore it from a backup",
-                             fold->options.shard, i, log->from, log->next);
+            return error_set(
+                e, ERROR_CONFIG,
+                "shard %" PRId32
+                ": the recorded counts of input %d do not add up to its offsets %" PRId64
+                "..%" PRId64 "; the shard's row was changed by hand: restore it from a backup",
+                fold->options.shard, i, log->from, log->next);
     }
     fold->state = *state;
     fold_open_day(fold, state->day);
@@ -28,11 +31,13 @@ static uint32_t known_account(struct fold *fold, struct slice id)
     return ledger_account(fold, identity_of_account(&fold->key, id), id);
 }
 
-int fold_restore_account(struct fold *fold, const struct account *account, uint32_t *index, struct error *e)
+int fold_restore_account(struct fold *fold, const struct account *account, uint32_t *index,
+                         struct error *e)
 {
     struct account_hash hash = identity_of_account(&fold->key, account->id);
     if (ledger_find_account(fold, hash) != ACCOUNT_NONE)
-        return error_set(e, ERROR_BUG, "account %.*s is restored twice", (int)account->id.size, account->id.data);
+        return error_set(e, ERROR_BUG, "account %.*s is restored twice", (int)account->id.size,
+                         account->id.data);
     uint32_t number = ledger_account(fold, hash, account->id);
     struct account *restored = &fold->ledger.accounts[number];
     struct slice id = restored->id;
@@ -42,7 +47,8 @@ int fold_restore_account(struct fold *fold, const struct account *account, uint3
     restored->first_package = 0;
     restored->spans = NULL;
     restored->span_count = restored->span_capacity = 0;
-    if (index) *index = number;
+    if (index)
+        *index = number;
     return 0;
 }
 
@@ -57,28 +63,31 @@ int fold_restore_span(struct fold *fold, struct slice account_id, struct span sp
     return 0;
 }
 
-int fold_restore_package(struct fold *fold, struct slice account_id, const struct package *package, struct error *e)
+int fold_restore_package(struct fold *fold, struct slice account_id, const struct package *package,
+                         struct error *e)
 {
     struct package restored = *package;
     restored.account = known_account(fold, account_id);
     struct account_hash hash = fold->ledger.account_hashes[restored.account];
     if (ledger_find_package(fold, hash, restored.account, restored.id) != INDEX_NONE)
-        return error_set(e, ERROR_BUG, "package %.*s of account %.*s is restored twice", (int)package->id.size,
-                         package->id.data, (int)account_id.size, account_id.data);
+        return error_set(e, ERROR_BUG, "package %.*s of account %.*s is restored twice",
+                         (int)package->id.size, package->id.data, (int)account_id.size,
+                         account_id.data);
     ledger_add_package(fold, &restored);
     return 0;
 }
 
-int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice credit_id, enum credit_kind kind,
-                        fen_t amount, int64_t credited_at, struct error *e)
+int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice credit_id,
+                        enum credit_kind kind, fen_t amount, int64_t credited_at, struct error *e)
 {
     uint32_t number = known_account(fold, account_id);
     struct account_hash hash = fold->ledger.account_hashes[number];
     struct identity id;
     identity_of(&fold->key, credit_id, &id);
     if (ledger_find_credit(fold, hash, number, id))
-        return error_set(e, ERROR_BUG, "credit %.*s of account %.*s is restored twice", (int)credit_id.size,
-                         credit_id.data, (int)account_id.size, account_id.data);
+        return error_set(e, ERROR_BUG, "credit %.*s of account %.*s is restored twice",
+                         (int)credit_id.size, credit_id.data, (int)account_id.size,
+                         account_id.data);
     ledger_add_credit(fold, hash,
                       &(struct credit_entry){.half = {id.half[0], id.half[1]},
                                              .uuid = id.uuid,
@@ -92,13 +101,17 @@ int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice
 int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct error *e)
 {
     struct replay *replay = &fold->replay;
-    const struct recorded_cutoff *last = replay->cutoff_count ? &replay->cutoffs[replay->cutoff_count - 1] : NULL;
+    const struct recorded_cutoff *last =
+        replay->cutoff_count ? &replay->cutoffs[replay->cutoff_count - 1] : NULL;
     if (day >= fold->state.day || (last && (last->day >= day || last->to_offset > to_offset)))
-        return error_set(e, ERROR_CONFIG, "shard %" PRId32 ": the recorded cutoffs are out of order at offset %" PRId64,
+        return error_set(e, ERROR_CONFIG,
+                         "shard %" PRId32
+                         ": the recorded cutoffs are out of order at offset %" PRId64,
                          fold->options.shard, to_offset);
-    replay->cutoffs =
-        memory_reserve(replay->cutoffs, replay->cutoff_count, &replay->cutoff_capacity, sizeof *replay->cutoffs);
-    replay->cutoffs[replay->cutoff_count++] = (struct recorded_cutoff){.day = day, .to_offset = to_offset};
+    replay->cutoffs = memory_reserve(replay->cutoffs, replay->cutoff_count,
+                                     &replay->cutoff_capacity, sizeof *replay->cutoffs);
+    replay->cutoffs[replay->cutoff_count++] =
+        (struct recorded_cutoff){.day = day, .to_offset = to_offset};
     return 0;
 }
 
@@ -114,25 +127,31 @@ int fold_restore_reject(struct fold *fold, int64_t offset, struct error *e)
 {
     struct replay *replay = &fold->replay;
     if (replay->reject_count && replay->rejects[replay->reject_count - 1] >= offset)
-        return error_set(e, ERROR_BUG, "shard %" PRId32 ": the recorded rejects are out of order at offset %" PRId64,
+        return error_set(e, ERROR_BUG,
+                         "shard %" PRId32
+                         ": the recorded rejects are out of order at offset %" PRId64,
                          fold->options.shard, offset);
-    replay->rejects =
-        memory_reserve(replay->rejects, replay->reject_count, &replay->reject_capacity, sizeof *replay->rejects);
+    replay->rejects = memory_reserve(replay->rejects, replay->reject_count,
+                                     &replay->reject_capacity, sizeof *replay->rejects);
     replay->rejects[replay->reject_count++] = offset;
     return 0;
 }
 
-int fold_restore_decision(struct fold *fold, const struct decision *decision, bool since_last_close, struct error *e)
+int fold_restore_decision(struct fold *fold, const struct decision *decision, bool since_last_close,
+                          struct error *e)
 {
     if (decision->number < 1 || decision->number > fold->state.decisions)
         return error_set(e, ERROR_CONFIG,
-                         "shard %" PRId32 ": decision %" PRId64 " is recorded, but the shard's row counts %" PRId64
+                         "shard %" PRId32 ": decision %" PRId64
+                         " is recorded, but the shard's row counts %" PRId64
                          "; it was changed by hand: restore it from a backup",
                          fold->options.shard, decision->number, fold->state.decisions);
     // What was judged is not judged again: a replay goes by the recorded verdicts.
-    if (decision->kind == DECISION_PASS && decision->offset >= fold->state.log[decision->input].next)
+    if (decision->kind == DECISION_PASS &&
+        decision->offset >= fold->state.log[decision->input].next)
         fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
-    if (since_last_close) fold_name_decision(fold, decision);
+    if (since_last_close)
+        fold_name_decision(fold, decision);
     return 0;
 }
 
@@ -146,45 +165,55 @@ int64_t fold_replay_position(const struct fold *fold)
 static int contradiction(const struct fold *fold, int64_t offset, const char *what, struct error *e)
 {
     return error_set(e, ERROR_CONFIG,
-                     "shard %" PRId32 ": the calls log contradicts the recorded verdicts at offset %" PRId64
-                     ": %s; the topic or the database was changed after the fact: see the runbook, nothing was written",
+                     "shard %" PRId32
+                     ": the calls log contradicts the recorded verdicts at offset %" PRId64
+                     ": %s; the topic or the database was changed after the fact: see the runbook, "
+                     "nothing was written",
                      fold->options.shard, offset, what);
 }
 
 static const char *drift(int64_t found, int64_t recorded)
 {
-    if (found < recorded) return "records are gone";
+    if (found < recorded)
+        return "records are gone";
     return found > recorded ? "records show that were not there" : "records are others";
 }
 
-// A broker that takes an aborted transaction for a committed one, or the other way round, changes a log without a trace at
-// its ends. Of the day in which the replay begins only a part is read again, so its count says nothing.
-static int check_count(const struct fold *fold, const struct recorded_cutoff *cutoff, struct error *e)
+// A broker that takes an aborted transaction for a committed one, or the other way round, changes a
+// log without a trace at its ends. Of the day in which the replay begins only a part is read again,
+// so its count says nothing.
+static int check_count(const struct fold *fold, const struct recorded_cutoff *cutoff,
+                       struct error *e)
 {
     char day[DAY_TEXT_SIZE];
     int64_t found = fold->replay.judged;
-    if (!cutoff->counted || cutoff->from_offset < fold->state.calls_from || found == cutoff->judged) return 0;
+    if (!cutoff->counted || cutoff->from_offset < fold->state.calls_from || found == cutoff->judged)
+        return 0;
     return error_set(e, ERROR_CONFIG,
                      "shard %" PRId32 ": of %s the calls log has %" PRId64
-                     " accepted calls and duplicates in offsets %" PRId64 "..%" PRId64 ", but %" PRId64
-                     " are recorded (%s); the topic or the database was changed "
+                     " accepted calls and duplicates in offsets %" PRId64 "..%" PRId64
+                     ", but %" PRId64 " are recorded (%s); the topic or the database was changed "
                      "after the fact: see the runbook, nothing was written",
-                     fold->options.shard, calendar_format_day(cutoff->day, day), found, cutoff->from_offset,
-                     cutoff->to_offset, cutoff->judged, drift(found, cutoff->judged));
+                     fold->options.shard, calendar_format_day(cutoff->day, day), found,
+                     cutoff->from_offset, cutoff->to_offset, cutoff->judged,
+                     drift(found, cutoff->judged));
 }
 
 // At a recorded cutoff the calls of its day and before are on a settlement.
 static int pass_cutoffs(struct fold *fold, int64_t offset, struct error *e)
 {
     struct replay *replay = &fold->replay;
-    for (; replay->cutoff_at < replay->cutoff_count && replay->cutoffs[replay->cutoff_at].to_offset <= offset;
+    for (; replay->cutoff_at < replay->cutoff_count &&
+           replay->cutoffs[replay->cutoff_at].to_offset <= offset;
          replay->cutoff_at++) {
         const struct recorded_cutoff *cutoff = &replay->cutoffs[replay->cutoff_at];
-        if (check_count(fold, cutoff, e) != 0) return -1;
+        if (check_count(fold, cutoff, e) != 0)
+            return -1;
         replay->judged = 0;
         for (size_t i = 0; i < fold->calls.day_count; i++) {
             struct usage_day *day = &fold->calls.days[i];
-            if (day->day <= cutoff->day) day->settled = day->count;
+            if (day->day <= cutoff->day)
+                day->settled = day->count;
         }
     }
     return 0;
@@ -195,9 +224,11 @@ static int recorded_reject(struct fold *fold, int64_t offset, bool *rejected, st
 {
     struct replay *replay = &fold->replay;
     *rejected = false;
-    if (replay->reject_at == replay->reject_count || replay->rejects[replay->reject_at] > offset) return 0;
+    if (replay->reject_at == replay->reject_count || replay->rejects[replay->reject_at] > offset)
+        return 0;
     if (replay->rejects[replay->reject_at] < offset)
-        return contradiction(fold, replay->rejects[replay->reject_at], "a rejected record is not there any more", e);
+        return contradiction(fold, replay->rejects[replay->reject_at],
+                             "a rejected record is not there any more", e);
     replay->reject_at++;
     *rejected = true;
     return 0;
@@ -207,14 +238,17 @@ static int replay_event(struct fold *fold, const struct event *event, struct err
 {
     struct replay *replay = &fold->replay;
     const struct log_state *log = &fold->state.log[INPUT_CALLS];
-    if (pass_cutoffs(fold, event->offset, e) != 0) return -1;
+    if (pass_cutoffs(fold, event->offset, e) != 0)
+        return -1;
     if (event->offset == log->last_offset) {
         if (event->timestamp != log->last_timestamp || fold_record_hash(event) != log->last_hash)
-            return contradiction(fold, event->offset, "this is not the record that was read (topic made again?)", e);
+            return contradiction(fold, event->offset,
+                                 "this is not the record that was read (topic made again?)", e);
         replay->proved = true;
     }
     bool rejected, open = event->offset >= log->from;
-    if (recorded_reject(fold, event->offset, &rejected, e) != 0 || rejected) return rejected ? 0 : -1;
+    if (recorded_reject(fold, event->offset, &rejected, e) != 0 || rejected)
+        return rejected ? 0 : -1;
     replay->judged++;
     struct call call;
     day_t day;
@@ -224,10 +258,12 @@ static int replay_event(struct fold *fold, const struct event *event, struct err
     bool retained = day >= fold->floor;
     enum call_match match = retained ? calls_match(&fold->calls, hash, day, &call) : CALL_SAME;
     if (match == CALL_OTHER)
-        return contradiction(fold, event->offset, "the record was accepted, but its call_id is another's", e);
+        return contradiction(fold, event->offset,
+                             "the record was accepted, but its call_id is another's", e);
     if (match == CALL_NEW) {
         calls_add(&fold->calls, hash, day, &call, event->offset, judge_rehash, fold);
-        if (open) replay->accepted++;
+        if (open)
+            replay->accepted++;
     } else if (open) {
         replay->others++;
     }
@@ -239,9 +275,11 @@ static int check_suspended(const struct fold *fold, struct error *e)
 {
     for (size_t a = 0; a < fold->ledger.account_count; a++) {
         const struct account *account = &fold->ledger.accounts[a];
-        if (account->state == ACCOUNT_ACTIVE) continue;
+        if (account->state == ACCOUNT_ACTIVE)
+            continue;
         if (account->span_count == 0 || account->spans[account->span_count - 1].to != INT64_MAX)
-            return error_set(e, ERROR_CONFIG, "account %.*s: its status changes contradict its status",
+            return error_set(e, ERROR_CONFIG,
+                             "account %.*s: its status changes contradict its status",
                              (int)account->id.size, account->id.data);
     }
     return 0;
@@ -251,34 +289,44 @@ static int finish_restore(struct fold *fold, bool *done, struct error *e)
 {
     struct replay *replay = &fold->replay;
     const struct log_state *log = &fold->state.log[INPUT_CALLS];
-    if (check_suspended(fold, e) != 0 || pass_cutoffs(fold, log->next, e) != 0) return -1;
+    if (check_suspended(fold, e) != 0 || pass_cutoffs(fold, log->next, e) != 0)
+        return -1;
     if (log->last_offset >= fold->state.calls_from && !replay->proved)
-        return contradiction(fold, log->last_offset, "the last record that was read is not there any more", e);
+        return contradiction(fold, log->last_offset,
+                             "the last record that was read is not there any more", e);
     if (replay->reject_at < replay->reject_count && replay->rejects[replay->reject_at] < log->next)
-        return contradiction(fold, replay->rejects[replay->reject_at], "a rejected record is not there any more", e);
+        return contradiction(fold, replay->rejects[replay->reject_at],
+                             "a rejected record is not there any more", e);
     if (replay->accepted != log->accepted || replay->others != log->duplicates)
         return error_set(e, ERROR_CONFIG,
-                         "shard %" PRId32 ": the calls log has %" PRId64 " accepted calls and %" PRId64
-                         " duplicates in offsets %" PRId64 "..%" PRId64 ", but %" PRId64 " and %" PRId64
-                         " are recorded (%s); the topic or the database was changed after the fact: see the runbook, "
+                         "shard %" PRId32 ": the calls log has %" PRId64
+                         " accepted calls and %" PRId64 " duplicates in offsets %" PRId64
+                         "..%" PRId64 ", but %" PRId64 " and %" PRId64
+                         " are recorded (%s); the topic or the database was changed after the "
+                         "fact: see the runbook, "
                          "nothing was written",
-                         fold->options.shard, replay->accepted, replay->others, log->from, log->next, log->accepted,
-                         log->duplicates, drift(replay->accepted + replay->others, log->accepted + log->duplicates));
+                         fold->options.shard, replay->accepted, replay->others, log->from,
+                         log->next, log->accepted, log->duplicates,
+                         drift(replay->accepted + replay->others, log->accepted + log->duplicates));
     replay->active = false;
     *done = true;
     return 0;
 }
 
-int fold_replay(struct fold *fold, const struct event *events, size_t count, bool *done, struct error *e)
+int fold_replay(struct fold *fold, const struct event *events, size_t count, bool *done,
+                struct error *e)
 {
     struct replay *replay = &fold->replay;
     int64_t end = fold->state.log[INPUT_CALLS].next;
     *done = !replay->active;
     for (size_t i = 0; i < count && !*done; i++) {
-        if (events[i].offset < replay->next) continue;
-        if (events[i].offset < end && replay_event(fold, &events[i], e) != 0) return -1;
+        if (events[i].offset < replay->next)
+            continue;
+        if (events[i].offset < end && replay_event(fold, &events[i], e) != 0)
+            return -1;
         replay->next = events[i].offset < end ? events[i].offset + 1 : end;
-        if (replay->next >= end && finish_restore(fold, done, e) != 0) return -1;
+        if (replay->next >= end && finish_restore(fold, done, e) != 0)
+            return -1;
     }
     return 0;
 }
@@ -288,7 +336,9 @@ int fold_replay_reached(struct fold *fold, int64_t offset, bool *done, struct er
     struct replay *replay = &fold->replay;
     int64_t end = fold->state.log[INPUT_CALLS].next;
     *done = !replay->active;
-    if (*done) return 0;
-    if (offset > replay->next) replay->next = offset < end ? offset : end;
+    if (*done)
+        return 0;
+    if (offset > replay->next)
+        replay->next = offset < end ? offset : end;
     return replay->next >= end ? finish_restore(fold, done, e) : 0;
 }

@@ -45,7 +45,8 @@ const char *decision_symbol(enum decision_kind kind)
 bool decision_parse(const char *symbol, enum decision_kind *out)
 {
     for (size_t i = 0; i < sizeof decisions / sizeof *decisions; i++) {
-        if (strcmp(decisions[i], symbol) != 0) continue;
+        if (strcmp(decisions[i], symbol) != 0)
+            continue;
         *out = (enum decision_kind)i;
         return true;
     }
@@ -53,10 +54,11 @@ bool decision_parse(const char *symbol, enum decision_kind *out)
 }
 
 // Appends a zeroed element to a list of the step and evaluates to its address.
-#define APPEND(step, name, list)                                                                                       \
-    ((step)->list =                                                                                                    \
-         memory_reserve((step)->list, (step)->name##_count, &(step)->name##_capacity, sizeof *(step)->list),           \
-     memset(&(step)->list[(step)->name##_count], 0, sizeof *(step)->list), &(step)->list[(step)->name##_count++])
+#define APPEND(step, name, list)                                                                   \
+    ((step)->list = memory_reserve((step)->list, (step)->name##_count, &(step)->name##_capacity,   \
+                                   sizeof *(step)->list),                                          \
+     memset(&(step)->list[(step)->name##_count], 0, sizeof *(step)->list),                         \
+     &(step)->list[(step)->name##_count++])
 
 static void emit(struct step *step, enum emission_kind kind, size_t index)
 {
@@ -108,21 +110,24 @@ void step_emit_close(struct step *step)
 
 void step_touch_account(struct step *step, struct account *account, uint32_t number)
 {
-    if (account->touched) return;
+    if (account->touched)
+        return;
     account->touched = true;
     *APPEND(step, touched_account, touched_accounts) = number;
 }
 
 void step_touch_package(struct step *step, struct package *package, uint32_t number)
 {
-    if (package->touched) return;
+    if (package->touched)
+        return;
     package->touched = true;
     *APPEND(step, touched_package, touched_packages) = number;
 }
 
 struct slice step_copy(struct step *step, struct slice from)
 {
-    if (!from.data) return from;
+    if (!from.data)
+        return from;
     return (struct slice){arena_copy(step->arena, from.data, from.size), from.size};
 }
 

@@ -1,7 +1,7 @@
-// A step: what a run of the fold changed since the last commit, in the form in which PostgreSQL and the outbox take
-// it. The fold fills it; the edge writes all of it in one transaction, or drops the shard's state and loads it again.
-// Everything in it is owned by the step (strings in its arena) or by the fold (accounts, packages), and stays
-// valid until fold_step_done().
+// A step: what a run of the fold changed since the last commit, in the form in which PostgreSQL and
+// the outbox take it. The fold fills it; the edge writes all of it in one transaction, or drops the
+// shard's state and loads it again. Everything in it is owned by the step (strings in its arena) or
+// by the fold (accounts, packages), and stays valid until fold_step_done().
 #pragma once
 
 #include "consumer/base/arena.h"
@@ -30,7 +30,8 @@ struct span {
 
 struct account {
     struct slice id;
-    fen_t opening, credits, adjustments; // balance = their sum; the last two since the previous settlement
+    // balance = their sum; the last two since the previous settlement
+    fen_t opening, credits, adjustments;
     enum account_state state;
     int64_t account_sequence; // of its last status event; 0: none yet
     int64_t position; // of its last ledger row (credit or settlement), from 1
@@ -176,10 +177,11 @@ struct step {
     struct arena *arena;
 };
 
-// Whether a step is to be committed before it takes more: it has more than so many rows of a kind, or too many bytes.
+// Whether a step is to be committed before it takes more: it has more than so many rows of a kind,
+// or too many bytes.
 enum { STEP_BYTES_MAX = 8 << 20, STEP_ROWS_MAX = 50000 };
 static inline bool step_is_full(const struct step *step, size_t rows)
 {
-    return arena_used(step->arena) > STEP_BYTES_MAX || step->emission_count > rows || step->credit_count > rows ||
-           step->touched_package_count > rows;
+    return arena_used(step->arena) > STEP_BYTES_MAX || step->emission_count > rows ||
+           step->credit_count > rows || step->touched_package_count > rows;
 }

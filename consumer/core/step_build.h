@@ -8,8 +8,8 @@ bool step_create(struct step *step); // false when memory is short
 void step_clear(struct step *step);
 void step_release(struct step *step);
 
-// Each appends a zeroed element, valid until the next one of its list; rejects, status changes, settlements and the
-// close are emitted in the order of these calls.
+// Each appends a zeroed element, valid until the next one of its list; rejects, status changes,
+// settlements and the close are emitted in the order of these calls.
 struct step_reject *step_add_reject(struct step *step);
 struct step_credit *step_add_credit(struct step *step);
 struct step_status *step_add_status(struct step *step);

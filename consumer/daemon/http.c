@@ -19,7 +19,8 @@ static const struct http_route *find_route(const struct http *http, const char *
     for (size_t i = 0; i < http->count; i++) {
         const char *route = http->routes[i].path;
         size_t size = strlen(route);
-        if (strcmp(route, path) == 0) return &http->routes[i];
+        if (strcmp(route, path) == 0)
+            return &http->routes[i];
         if (size > longest && route[size - 1] == '/' && strncmp(route, path, size) == 0) {
             found = &http->routes[i];
             longest = size;
@@ -28,8 +29,8 @@ static const struct http_route *find_route(const struct http *http, const char *
     return found;
 }
 
-static enum MHD_Result send_answer(struct MHD_Connection *connection, const struct http_answer *answer,
-                                   const char *allow)
+static enum MHD_Result send_answer(struct MHD_Connection *connection,
+                                   const struct http_answer *answer, const char *allow)
 {
     struct MHD_Response *response;
     if (answer->bytes) {
@@ -41,14 +42,17 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, const stru
         response = MHD_create_response_from_buffer(answer->size, bytes.out, MHD_RESPMEM_PERSISTENT);
     } else {
         char *body = answer->body ? answer->body : strdup("");
-        response =
-            body ? MHD_create_response_from_buffer(answer->body ? answer->size : 0, body, MHD_RESPMEM_MUST_FREE) : NULL;
+        response = body ? MHD_create_response_from_buffer(answer->body ? answer->size : 0, body,
+                                                          MHD_RESPMEM_MUST_FREE)
+                        : NULL;
     }
-    if (!response) return MHD_NO;
+    if (!response)
+        return MHD_NO;
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    if (allow) MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
+    if (allow)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
     enum MHD_Result result = MHD_queue_response(connection, answer->status, response);
     MHD_destroy_response(response);
     return result;
@@ -61,12 +65,14 @@ static char *text(const char *line, struct http_answer *answer)
     return answer->body;
 }
 
-static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url, const char *method,
-                                  const char *version, const char *upload, size_t *upload_size, void **state)
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **state)
 {
     static int seen;
     struct http *http = context;
-    struct http_answer answer = {.status = MHD_HTTP_OK, .content_type = "text/plain; charset=utf-8"};
+    struct http_answer answer = {.status = MHD_HTTP_OK,
+                                 .content_type = "text/plain; charset=utf-8"};
     const char *allow = NULL;
     (void)version;
     (void)upload;
@@ -110,27 +116,33 @@ static struct addrinfo *resolve(const char *listen, struct error *e)
     }
     memcpy(host, from, size);
     host[size] = '\0';
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found = NULL;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
+                    *found = NULL;
     int failed = getaddrinfo(host, colon + 1, &hints, &found);
-    if (!failed) return found;
+    if (!failed)
+        return found;
     error_set(e, ERROR_CONFIG, "http.listen: %s: %s", listen, gai_strerror(failed));
     return NULL;
 }
 
-int http_create(const char *listen, const struct http_route *routes, size_t count, struct http **out, struct error *e)
+int http_create(const char *listen, const struct http_route *routes, size_t count,
+                struct http **out, struct error *e)
 {
     *out = NULL;
     struct addrinfo *address = resolve(listen, e);
-    if (!address) return -1;
+    if (!address)
+        return -1;
     struct http *http = calloc(1, sizeof *http);
     if (http) {
         http->routes = routes;
         http->count = count;
         unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO;
-        if (address->ai_family == AF_INET6) flags |= MHD_USE_IPv6;
-        http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, http, MHD_OPTION_SOCK_ADDR, address->ai_addr,
-                                        MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX,
-                                        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S, MHD_OPTION_END);
+        if (address->ai_family == AF_INET6)
+            flags |= MHD_USE_IPv6;
+        http->daemon = MHD_start_daemon(
+            flags, 0, NULL, NULL, on_request, http, MHD_OPTION_SOCK_ADDR, address->ai_addr,
+            MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX,
+            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S, MHD_OPTION_END);
     }
     freeaddrinfo(address);
     if (http && http->daemon) {
@@ -138,14 +150,16 @@ int http_create(const char *listen, const struct http_route *routes, size_t coun
         return 0;
     }
     free(http);
-    return error_set(e, ERROR_CONFIG,
-                     "http.listen: nothing can listen on %s (taken already, or not an address of this machine)",
-                     listen);
+    return error_set(
+        e, ERROR_CONFIG,
+        "http.listen: nothing can listen on %s (taken already, or not an address of this machine)",
+        listen);
 }
 
 void http_destroy(struct http *http)
 {
-    if (!http) return;
+    if (!http)
+        return;
     MHD_stop_daemon(http->daemon);
     free(http);
 }

@@ -1,4 +1,5 @@
-// A small HTTP server on a thread of its own (libmicrohttpd): GET and HEAD only, answers from functions in a table.
+// A small HTTP server on a thread of its own (libmicrohttpd): GET and HEAD only, answers from
+// functions in a table.
 #pragma once
 
 #include "pricing/error.h"
@@ -24,7 +25,9 @@ struct http_route {
 
 enum { HTTP_CONNECTIONS_MAX = 64, HTTP_TIMEOUT_S = 15 };
 
-// listen: "127.0.0.1:9464" or "[::1]:9464"; port 0 takes a free one. The routes (`count` of them) outlive the server. Errors: ERROR_CONFIG.
-int http_create(const char *listen, const struct http_route *routes, size_t count, struct http **out, struct error *e);
+// listen: "127.0.0.1:9464" or "[::1]:9464"; port 0 takes a free one. The routes (`count` of them)
+// outlive the server. Errors: ERROR_CONFIG.
+int http_create(const char *listen, const struct http_route *routes, size_t count,
+                struct http **out, struct error *e);
 void http_destroy(struct http *http);
 unsigned http_port(const struct http *http);

@@ -1,10 +1,10 @@
 #include "consumer/daemon/run.h"
 
 #include "consumer/preflight/preflight.h"
+#include "consumer/preflight/schema_ids.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
-#include "consumer/preflight/schema_ids.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,17 +17,23 @@ static int read_clock(struct run *run, const struct args *args, struct error *e)
 {
     struct run_clock *clock = &run->clock;
     const char *instant = args_get(args, "clock");
-    if (args_integer(args, "speed", 1, SPEED_MAX, 0, &clock->speed, e)) return -1;
+    if (args_integer(args, "speed", 1, SPEED_MAX, 0, &clock->speed, e))
+        return -1;
     if (clock->speed && (!instant || run->drain))
-        return error_set(e, ERROR_USAGE, "option --speed: it needs --clock, and no --drain, in which the clock stands");
-    // In a drain, what is due is decided once, or a day that becomes due meanwhile would be cut at an end asked for
-    // before.
-    if (run->drain) clock->at_ms = clock_wall_ms();
+        return error_set(
+            e, ERROR_USAGE,
+            "option --speed: it needs --clock, and no --drain, in which the clock stands");
+    // In a drain, what is due is decided once, or a day that becomes due meanwhile would be cut at
+    // an end asked for before.
+    if (run->drain)
+        clock->at_ms = clock_wall_ms();
     clock->set = instant || run->drain;
     clock->since_ms = clock_monotonic_ms();
     if (instant && !calendar_parse_instant(instant, &clock->at_ms))
-        return error_set(e, ERROR_USAGE,
-                         "option --clock: '%s' is not an instant; write it as 2026-11-03T00:10:00+08:00", instant);
+        return error_set(
+            e, ERROR_USAGE,
+            "option --clock: '%s' is not an instant; write it as 2026-11-03T00:10:00+08:00",
+            instant);
     return 0;
 }
 
@@ -41,11 +47,12 @@ static int read_arguments(struct run *run, const struct args *args, struct error
 static int pass_gates(struct run *run, bool simulated, struct error *e)
 {
     struct findings *findings = calloc(1, sizeof *findings);
-    if (!findings) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!findings)
+        return error_set(e, ERROR_RESTART, "memory is short");
     preflight_check(&run->config, simulated ? -1 : run_clock_ms(&run->clock), findings);
     for (size_t i = 0; i < findings->count; i++)
-        log_event(findings->list[i].level == FINDING_ERROR ? LOG_ERROR : LOG_WARN, "check", "finding",
-                  LOG_STR(findings->list[i].text), LOG_END);
+        log_event(findings->list[i].level == FINDING_ERROR ? LOG_ERROR : LOG_WARN, "check",
+                  "finding", LOG_STR(findings->list[i].text), LOG_END);
     int status = preflight_verdict(findings, e);
     free(findings);
     return status;
@@ -57,7 +64,8 @@ static int gather_properties(struct run *run, struct error *e)
     const struct config *config = &run->config;
     struct client_properties *properties = &run->shared.properties;
     const char *(*pairs)[2] = calloc(CONFIG_PAIRS_MAX, sizeof *pairs);
-    if (!pairs) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!pairs)
+        return error_set(e, ERROR_RESTART, "memory is short");
     *properties = config_properties(config, pairs);
     run->shared.session_ms = SESSION_MS;
     for (size_t i = 0; i < config->property_count; i++)
@@ -71,16 +79,19 @@ static int count_partitions(struct run *run, rd_kafka_t *client, struct error *e
     const struct config *config = &run->config;
     int32_t partitions[INPUT_COUNT];
     for (int i = 0; i < INPUT_COUNT; i++)
-        if (client_partitions(client, config->input_topics[i], ASK_MS, &partitions[i], e)) return -1;
+        if (client_partitions(client, config->input_topics[i], ASK_MS, &partitions[i], e))
+            return -1;
     for (int i = 1; i < INPUT_COUNT; i++)
         if (partitions[i] != partitions[0])
             return error_set(e, ERROR_CONFIG,
                              "topic %s has %" PRId32 " partitions and %s has %" PRId32
                              "; the three inputs need one count",
-                             config->input_topics[0], partitions[0], config->input_topics[i], partitions[i]);
+                             config->input_topics[0], partitions[0], config->input_topics[i],
+                             partitions[i]);
     run->shared.partitions = partitions[0];
     char *cluster = rd_kafka_clusterid(client, ASK_MS);
-    if (!cluster) return error_set(e, ERROR_UNAVAILABLE, "Kafka does not tell the id of its cluster");
+    if (!cluster)
+        return error_set(e, ERROR_UNAVAILABLE, "Kafka does not tell the id of its cluster");
     snprintf(run->cluster_id, sizeof run->cluster_id, "%s", cluster);
     rd_kafka_mem_free(client, cluster);
     return 0;
@@ -90,15 +101,17 @@ static int ask_cluster(struct run *run, struct error *e)
 {
     rd_kafka_conf_t *conf = client_conf(NULL, &run->shared.properties, e);
     rd_kafka_t *client = conf ? client_create(RD_KAFKA_CONSUMER, conf, e) : NULL;
-    if (!client) return -1;
+    if (!client)
+        return -1;
     int failed = count_partitions(run, client, e);
     rd_kafka_destroy(client);
     return failed;
 }
 
-// The book itself is for the store to shelve, among those that are recorded: a later version cannot stand alone.
-static void fill_deployment(const struct run *run, const struct config *config, const struct book *book,
-                            struct deployment *out)
+// The book itself is for the store to shelve, among those that are recorded: a later version cannot
+// stand alone.
+static void fill_deployment(const struct run *run, const struct config *config,
+                            const struct book *book, struct deployment *out)
 {
     struct policy *policy = &out->policy;
     policy->fixed.first_day = config->first_day;
@@ -130,7 +143,8 @@ int run_record_deployment(struct run *run, const struct config *config, struct e
         fault_point(deployment_before);
         failed = store_record_deployment(run->store, wanted, text, size, e) == STORE_OK ? 0 : -1;
     }
-    if (wanted) shelf_clear(&wanted->policy.shelf);
+    if (wanted)
+        shelf_clear(&wanted->policy.shelf);
     free(wanted);
     free(book);
     free(text);
@@ -139,7 +153,8 @@ int run_record_deployment(struct run *run, const struct config *config, struct e
 
 static int open_store(struct run *run, struct error *e)
 {
-    if (store_open(run->config.dsn, &run->store, e) || store_check_version(run->store, e)) return -1;
+    if (store_open(run->config.dsn, &run->store, e) || store_check_version(run->store, e))
+        return -1;
     int failed = run_record_deployment(run, &run->config, e);
     fault_point(deployment_after);
     return failed;
@@ -148,19 +163,23 @@ static int open_store(struct run *run, struct error *e)
 static int open_ends(struct run *run, struct error *e)
 {
     struct watermarks_options options = {.partitions = run->shared.partitions,
-                                   .properties = run->shared.properties,
-                                   .clock_ms = run_clock_ms,
-                                   .clock_context = &run->clock};
-    for (int i = 0; i < INPUT_COUNT; i++) options.topics[i] = run->config.input_topics[i];
+                                         .properties = run->shared.properties,
+                                         .clock_ms = run_clock_ms,
+                                         .clock_context = &run->clock};
+    for (int i = 0; i < INPUT_COUNT; i++)
+        options.topics[i] = run->config.input_topics[i];
     return watermarks_create(&options, &run->shared.ends, e);
 }
 
 // A broker that has just started, or a partition that moves, has no leader for a moment.
-static int ask_end(struct run *run, int32_t shard, enum input input, struct log_watermarks *out, struct error *e)
+static int ask_end(struct run *run, int32_t shard, enum input input, struct log_watermarks *out,
+                   struct error *e)
 {
     const struct timespec pause = {.tv_nsec = 200000000};
-    for (int64_t left = ASK_MS, end = clock_monotonic_ms() + ASK_MS; left > 0; left = end - clock_monotonic_ms()) {
-        if (watermarks_query(run->shared.ends, shard, input, (int)left, out, e) == 0) return 0;
+    for (int64_t left = ASK_MS, end = clock_monotonic_ms() + ASK_MS; left > 0;
+         left = end - clock_monotonic_ms()) {
+        if (watermarks_query(run->shared.ends, shard, input, (int)left, out, e) == 0)
+            return 0;
         nanosleep(&pause, NULL);
     }
     return -1;
@@ -170,11 +189,13 @@ static int ask_end(struct run *run, int32_t shard, enum input input, struct log_
 static int take_drain_ends(struct run *run, struct error *e)
 {
     run->shared.drain = calloc((size_t)run->shared.partitions, sizeof *run->shared.drain);
-    if (!run->shared.drain) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!run->shared.drain)
+        return error_set(e, ERROR_RESTART, "memory is short");
     for (int32_t p = 0; p < run->shared.partitions; p++)
         for (enum input i = 0; i < INPUT_COUNT; i++) {
             struct log_watermarks ends;
-            if (ask_end(run, p, i, &ends, e)) return -1;
+            if (ask_end(run, p, i, &ends, e))
+                return -1;
             run->shared.drain[p][i] = ends.high;
         }
     return 0;
@@ -185,30 +206,39 @@ static int start_workers(struct run *run, struct error *e)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int wanted = run->config.workers > 0 ? run->config.workers : (int)(cores > 0 ? cores : 1);
     // A member of the group without a shard would only take part in rebalances.
-    if (wanted > run->shared.partitions) wanted = run->shared.partitions;
+    if (wanted > run->shared.partitions)
+        wanted = run->shared.partitions;
     run->shared.workers = wanted;
     run->workers = calloc((size_t)wanted, sizeof(struct worker *));
-    if (!run->workers) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!run->workers)
+        return error_set(e, ERROR_RESTART, "memory is short");
     for (; run->worker_count < (size_t)wanted; run->worker_count++)
-        if (worker_create(&run->shared, (int)run->worker_count, &run->workers[run->worker_count], e)) return -1;
+        if (worker_create(&run->shared, (int)run->worker_count, &run->workers[run->worker_count],
+                          e))
+            return -1;
     return 0;
 }
 
 int run_open(struct run *run, const struct args *args, struct error *e)
 {
     struct worker_shared *shared = &run->shared;
-    if (read_arguments(run, args, e)) return -1;
+    if (read_arguments(run, args, e))
+        return -1;
     log_configure(run->config.log_level, run->config.log_format);
     shared->config = &run->config;
     shared->clock = &run->clock;
-    if (pass_gates(run, args_get(args, "clock") != NULL, e)) return -1;
+    if (pass_gates(run, args_get(args, "clock") != NULL, e))
+        return -1;
     if (gather_properties(run, e) || ask_cluster(run, e) || open_store(run, e) ||
         schema_ids_find(&run->config, run->shared.schema_ids, e))
         return -1;
-    if (metrics_create(shared->partitions, (const char *const *)run->config.input_topics, &shared->metrics))
+    if (metrics_create(shared->partitions, (const char *const *)run->config.input_topics,
+                       &shared->metrics))
         return error_set(e, ERROR_RESTART, "memory is short");
-    if (open_ends(run, e) || (run->drain && take_drain_ends(run, e))) return -1;
-    if (writer_schemas_create(run->config.dsn, &run->config.registry, &shared->writers, e)) return -1;
+    if (open_ends(run, e) || (run->drain && take_drain_ends(run, e)))
+        return -1;
+    if (writer_schemas_create(run->config.dsn, &run->config.registry, &shared->writers, e))
+        return -1;
     return start_workers(run, e);
 }
 
@@ -216,12 +246,16 @@ bool run_close(struct run *run)
 {
     bool all = true;
     http_destroy(run->http);
-    for (size_t i = 0; i < run->worker_count; i++) worker_stop(run->workers[i]);
-    for (size_t i = 0; i < run->worker_count; i++) all = worker_destroy(run->workers[i]) && all;
+    for (size_t i = 0; i < run->worker_count; i++)
+        worker_stop(run->workers[i]);
+    for (size_t i = 0; i < run->worker_count; i++)
+        all = worker_destroy(run->workers[i]) && all;
     // What hangs still uses what the workers share: the process ends, and that frees it.
-    if (!all) return false;
+    if (!all)
+        return false;
     all = watermarks_destroy(run->shared.ends, HANG_MS);
-    if (!all) return false;
+    if (!all)
+        return false;
     writer_schemas_destroy(run->shared.writers);
     metrics_destroy(run->shared.metrics);
     store_close(run->store);

@@ -1,4 +1,5 @@
-// What `settled run` is made of: set up in order of need, torn down in reverse. cmd_run.c keeps it going.
+// What `settled run` is made of: set up in order of need, torn down in reverse. cmd_run.c keeps it
+// going.
 #pragma once
 
 #include "consumer/cli/cli.h"
@@ -18,8 +19,8 @@ struct run {
     struct http *http;
 };
 
-// Reads the arguments, asks Kafka, PostgreSQL and the registry, starts the workers. Errors by kind; run_close frees
-// what there is in every case.
+// Reads the arguments, asks Kafka, PostgreSQL and the registry, starts the workers. Errors by kind;
+// run_close frees what there is in every case.
 int run_open(struct run *run, const struct args *args, struct error *e);
 // Stops the workers and frees all. False: something hung and was left behind.
 bool run_close(struct run *run);

@@ -14,9 +14,11 @@ enum {
     INTAKE_BYTES = 16 << 20, // of blocks, a worker: few enough to stay in a cache while they wait
     STILL_MS = 60000, // a log that goes on without a record
     FIGURES_MS = 1000,
-    UNCONFIRMED_MS = 20, // nobody rings when an assignment is confirmed, or the last worker has joined
+    // nobody rings when an assignment is confirmed, or the last worker has joined
+    UNCONFIRMED_MS = 20,
     SLOW_FIGURES_MS = 5000,
-    STOP_MS = 5000, // for the fold thread to finish its step, and again after its statement was interrupted
+    // for the fold thread to finish its step, and again after its statement was interrupted
+    STOP_MS = 5000,
     LEAVE_MS = 5000, // for the consumer to leave the group
 };
 
@@ -28,7 +30,8 @@ struct worker {
     struct relay *relay;
     struct encoder *encoder;
     size_t deployment_count;
-    struct deployment **deployments; // as they were loaded; the last is in force, folds may still use the others
+    // as they were loaded; the last is in force, folds may still use the others
+    struct deployment **deployments;
     struct decoder_scratch *scratch;
     struct shard_host host;
     struct shard **shards; // by partition; NULL: never assigned
@@ -52,7 +55,8 @@ struct worker {
 int64_t run_clock_ms(void *clock)
 {
     const struct run_clock *run = clock;
-    if (!run->set) return clock_wall_ms();
+    if (!run->set)
+        return clock_wall_ms();
     return run->at_ms + run->speed * (clock_monotonic_ms() - run->since_ms);
 }
 
@@ -68,7 +72,8 @@ static void ring(void *context)
 static void fail_worker(struct worker *worker, const struct error *e)
 {
     pthread_mutex_lock(&worker->lock);
-    if (!worker->status.failed) worker->status.error = *e;
+    if (!worker->status.failed)
+        worker->status.error = *e;
     worker->status.failed = true;
     pthread_mutex_unlock(&worker->lock);
 }
@@ -86,37 +91,41 @@ static int64_t host_monotonic_us(void *context)
     return clock_monotonic_us();
 }
 
-static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out, struct error *e)
+static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out,
+                                    struct error *e)
 {
     return store_claim(((struct worker *)context)->store, shard, out, e);
 }
 
-static enum store_result host_restore(void *context, int32_t shard, const struct shard_row *row, struct fold *fold,
-                                      struct error *e)
+static enum store_result host_restore(void *context, int32_t shard, const struct shard_row *row,
+                                      struct fold *fold, struct error *e)
 {
     return store_restore(((struct worker *)context)->store, shard, row, fold, e);
 }
 
-static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row, const struct fold *fold,
-                                     const struct outbox *outbox, int64_t now_ms, struct error *e)
+static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row,
+                                     const struct fold *fold, const struct outbox *outbox,
+                                     int64_t now_ms, struct error *e)
 {
     return store_commit(((struct worker *)context)->store, shard, row, fold, outbox, now_ms, e);
 }
 
-static enum store_result host_load_requests(void *context, int32_t shard, struct request *out, size_t capacity,
-                                            size_t *count, struct error *e)
+static enum store_result host_load_requests(void *context, int32_t shard, struct request *out,
+                                            size_t capacity, size_t *count, struct error *e)
 {
     return store_load_requests(((struct worker *)context)->store, shard, out, capacity, count, e);
 }
 
-static enum store_result host_refuse_request(void *context, int64_t id, const char *why, struct error *e)
+static enum store_result host_refuse_request(void *context, int64_t id, const char *why,
+                                             struct error *e)
 {
     return store_refuse_request(((struct worker *)context)->store, id, why, e);
 }
 
 static void deployment_free(struct deployment *deployment)
 {
-    if (!deployment) return;
+    if (!deployment)
+        return;
     shelf_clear(&deployment->policy.shelf);
     free(deployment);
 }
@@ -131,7 +140,10 @@ static enum store_result host_refresh_policy(void *context, struct error *e)
     struct worker *worker = context;
     bool recorded;
     struct deployment *fresh = calloc(1, sizeof *fresh);
-    if (!fresh) return error_set(e, ERROR_RESTART, "memory is short for the parameters"), STORE_FAILED;
+    if (!fresh) {
+        error_set(e, ERROR_RESTART, "memory is short for the parameters");
+        return STORE_FAILED;
+    }
     enum store_result result = store_load_deployment(worker->store, fresh, &recorded, e);
     // Rows and books are only ever added.
     const struct deployment *known = current_deployment(worker);
@@ -139,10 +151,15 @@ static enum store_result host_refresh_policy(void *context, struct error *e)
                 (!known || fresh->policy.count != known->policy.count ||
                  fresh->policy.shelf.count != known->policy.shelf.count);
     struct deployment **grown =
-        news ? reallocarray(worker->deployments, worker->deployment_count + 1, sizeof(struct deployment *)) : NULL;
+        news ? reallocarray(worker->deployments, worker->deployment_count + 1,
+                            sizeof(struct deployment *))
+             : NULL;
     if (!grown) {
         deployment_free(fresh);
-        if (news) return error_set(e, ERROR_RESTART, "memory is short for the parameters"), STORE_FAILED;
+        if (news) {
+            error_set(e, ERROR_RESTART, "memory is short for the parameters");
+            return STORE_FAILED;
+        }
         return result;
     }
     worker->deployments = grown;
@@ -180,7 +197,8 @@ static void host_ask_ends(void *context, int32_t shard, enum input input)
     watermarks_ask(((struct worker *)context)->shared->ends, shard, input);
 }
 
-static bool host_take_ends(void *context, int32_t shard, enum input input, struct log_watermarks *out)
+static bool host_take_ends(void *context, int32_t shard, enum input input,
+                           struct log_watermarks *out)
 {
     return watermarks_take(((struct worker *)context)->shared->ends, shard, input, out);
 }
@@ -205,9 +223,11 @@ static struct block *host_next_block(void *context, int32_t shard, enum input in
 {
     struct worker *worker = context;
     struct block *block = intake_next(worker->intake, shard, input);
-    if (!block) return NULL;
+    if (!block)
+        return NULL;
     int64_t none = 0, now = clock_monotonic_ms();
-    if (worker->shared->first_read_at == 0) atomic_compare_exchange_strong(&worker->shared->first_read_at, &none, now);
+    if (worker->shared->first_read_at == 0)
+        atomic_compare_exchange_strong(&worker->shared->first_read_at, &none, now);
     worker->shared->last_read_at = now;
     return block;
 }
@@ -251,13 +271,14 @@ static void host_init(struct worker *worker)
         .session_ms = worker->shared->session_ms,
     };
     memcpy(worker->host.id_key, current_deployment(worker)->id_key, sizeof worker->host.id_key);
-    for (int i = 0; i < INPUT_COUNT; i++) worker->host.input_topics[i] = config->input_topics[i];
+    for (int i = 0; i < INPUT_COUNT; i++)
+        worker->host.input_topics[i] = config->input_topics[i];
 }
 
 // ---- the fold thread ----
 
-// The workers of a process join one after the other, and each join deals all shards anew: what the first one began
-// would be for nothing. False: wait for the others, for a bounded time.
+// The workers of a process join one after the other, and each join deals all shards anew: what the
+// first one began would be for nothing. False: wait for the others, for a bounded time.
 static bool all_joined(struct worker *worker, int64_t mono_ms)
 {
     if (!worker->joined_at) {
@@ -272,21 +293,26 @@ static void take_assignment(struct worker *worker, int64_t mono_ms)
 {
     bool confirmed;
     uint64_t assignment = intake_assignment(worker->intake, worker->assigned, &confirmed);
-    if (assignment == 0) return;
+    if (assignment == 0)
+        return;
     if (assignment != worker->assignment) {
         worker->assignment = assignment;
         worker->unconfirmed = true;
         for (int32_t p = 0; p < worker->shared->partitions; p++)
-            if (worker->shards[p]) shard_revoke(worker->shards[p], mono_ms);
+            if (worker->shards[p])
+                shard_revoke(worker->shards[p], mono_ms);
     }
-    if (!worker->unconfirmed || !confirmed || !all_joined(worker, mono_ms)) return;
+    if (!worker->unconfirmed || !confirmed || !all_joined(worker, mono_ms))
+        return;
     worker->unconfirmed = false;
     int64_t count = 0;
     struct error e;
     for (int32_t p = 0; p < worker->shared->partitions; p++) {
-        if (!worker->assigned[p]) continue;
+        if (!worker->assigned[p])
+            continue;
         if (!worker->shards[p])
-            worker->shards[p] = shard_create(&worker->host, p, worker->shared->drain ? worker->shared->drain[p] : NULL);
+            worker->shards[p] = shard_create(
+                &worker->host, p, worker->shared->drain ? worker->shared->drain[p] : NULL);
         if (!worker->shards[p]) {
             error_set(&e, ERROR_RESTART, "memory is short for shard %" PRId32, p);
             fail_worker(worker, &e);
@@ -295,7 +321,8 @@ static void take_assignment(struct worker *worker, int64_t mono_ms)
         shard_assign(worker->shards[p], mono_ms);
         count++;
     }
-    log_event(LOG_INFO, "shards assigned", "worker", LOG_INT(worker->number), "shards", LOG_INT(count), LOG_END);
+    log_event(LOG_INFO, "shards assigned", "worker", LOG_INT(worker->number), "shards",
+              LOG_INT(count), LOG_END);
 }
 
 static void commit_to_group(struct worker *worker)
@@ -304,7 +331,8 @@ static void commit_to_group(struct worker *worker)
     for (int32_t p = 0; p < worker->shared->partitions; p++)
         if (worker->shards[p] && shard_positions(worker->shards[p], worker->told[count].offsets))
             worker->told[count++].shard = p;
-    if (count > 0) intake_commit(worker->intake, worker->told, count);
+    if (count > 0)
+        intake_commit(worker->intake, worker->told, count);
 }
 
 static void check_calls_held(struct worker *worker)
@@ -312,11 +340,14 @@ static void check_calls_held(struct worker *worker)
     int64_t held = 0, most = worker->shared->config->max_calls_held;
     for (int32_t p = 0; p < worker->shared->partitions; p++) {
         struct fold *fold = worker->shards[p] ? shard_fold(worker->shards[p]) : NULL;
-        if (fold) held += fold_calls_held(fold);
+        if (fold)
+            held += fold_calls_held(fold);
     }
-    int64_t all = atomic_fetch_add(&worker->shared->calls_held, held - worker->calls_held) + held - worker->calls_held;
+    int64_t all = atomic_fetch_add(&worker->shared->calls_held, held - worker->calls_held) + held -
+                  worker->calls_held;
     worker->calls_held = held;
-    if (all <= most) return;
+    if (all <= most)
+        return;
     struct error e;
     shard_say_full(worker->shared->metrics, all, most, &e);
     fail_worker(worker, &e);
@@ -324,15 +355,18 @@ static void check_calls_held(struct worker *worker)
 
 static void refresh_figures(struct worker *worker, int64_t mono_ms)
 {
-    if (mono_ms - worker->figures_at < FIGURES_MS) return;
+    if (mono_ms - worker->figures_at < FIGURES_MS)
+        return;
     worker->figures_at = mono_ms;
     check_calls_held(worker);
     for (int32_t p = 0; p < worker->shared->partitions; p++)
         for (enum input i = 0; worker->assigned[p] && i < INPUT_COUNT; i++) {
             int64_t end = intake_end(worker->intake, p, i);
-            if (end > worker->shared->metrics->shards[p].end[i]) worker->shared->metrics->shards[p].end[i] = end;
+            if (end > worker->shared->metrics->shards[p].end[i])
+                worker->shared->metrics->shards[p].end[i] = end;
         }
-    if (mono_ms - worker->slow_figures_at < SLOW_FIGURES_MS) return;
+    if (mono_ms - worker->slow_figures_at < SLOW_FIGURES_MS)
+        return;
     worker->slow_figures_at = mono_ms;
     commit_to_group(worker);
     // New parameters are known well before the day from which they hold; a close makes sure.
@@ -349,19 +383,23 @@ static void tell_status(struct worker *worker, int64_t mono_ms)
     bool failed = intake_failed(worker->intake, &e);
     for (int32_t p = 0; p < worker->shared->partitions; p++) {
         struct shard *shard = worker->shards[p];
-        if (!shard) continue;
+        if (!shard)
+            continue;
         if (shard_state(shard) == SHARD_HALTED && !failed) {
             e = *shard_error(shard);
             failed = true;
         }
-        if (!worker->assigned[p]) continue;
+        if (!worker->assigned[p])
+            continue;
         bool shard_held;
         running = running && shard_state(shard) == SHARD_RUNNING;
-        if (!why) why = shard_unready(shard, unready);
+        if (!why)
+            why = shard_unready(shard, unready);
         drained = drained && shard_drained(shard, &shard_held);
         held = held || (drained && shard_held);
     }
-    if (failed) fail_worker(worker, &e);
+    if (failed)
+        fail_worker(worker, &e);
     int64_t polled = intake_heartbeat(worker->intake);
     pthread_mutex_lock(&worker->lock);
     worker->status.assignment = worker->assignment;
@@ -370,7 +408,8 @@ static void tell_status(struct worker *worker, int64_t mono_ms)
     worker->status.drained = drained && running;
     worker->status.held = held;
     worker->status.heartbeat = polled < mono_ms ? polled : mono_ms;
-    memcpy(worker->owned, worker->assigned, (size_t)worker->shared->partitions * sizeof *worker->owned);
+    memcpy(worker->owned, worker->assigned,
+           (size_t)worker->shared->partitions * sizeof *worker->owned);
     pthread_mutex_unlock(&worker->lock);
 }
 
@@ -378,7 +417,8 @@ static void wait_for_bell(struct worker *worker, int64_t until_ms)
 {
     struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
     pthread_mutex_lock(&worker->lock);
-    while (!worker->rung && !worker->stopping && pthread_cond_timedwait(&worker->bell, &worker->lock, &until) == 0) {}
+    while (!worker->rung && !worker->stopping &&
+           pthread_cond_timedwait(&worker->bell, &worker->lock, &until) == 0) {}
     worker->rung = false;
     pthread_mutex_unlock(&worker->lock);
 }
@@ -391,19 +431,24 @@ static void *fold_main(void *argument)
         int64_t now = clock_monotonic_ms(), wake_at = now + FIGURES_MS / 5;
         bool more = false;
         take_assignment(worker, now);
-        if (worker->unconfirmed) wake_at = now + UNCONFIRMED_MS;
+        if (worker->unconfirmed)
+            wake_at = now + UNCONFIRMED_MS;
         for (int32_t p = 0; p < partitions && !worker->stopping; p++) {
-            if (!worker->shards[p]) continue;
+            if (!worker->shards[p])
+                continue;
             more |= shard_run(worker->shards[p], now);
             int64_t deadline = shard_deadline(worker->shards[p]);
-            if (shard_state(worker->shards[p]) != SHARD_NONE && deadline < wake_at) wake_at = deadline;
+            if (shard_state(worker->shards[p]) != SHARD_NONE && deadline < wake_at)
+                wake_at = deadline;
         }
         refresh_figures(worker, now);
         tell_status(worker, now);
-        if (!more) wait_for_bell(worker, wake_at);
+        if (!more)
+            wait_for_bell(worker, wake_at);
     }
     for (int32_t p = 0; p < partitions; p++)
-        if (worker->shards[p]) shard_finish(worker->shards[p]);
+        if (worker->shards[p])
+            shard_finish(worker->shards[p]);
     return NULL;
 }
 
@@ -439,18 +484,21 @@ static int create_intake(struct worker *worker, struct error *e)
         .ring = ring,
         .context = worker,
     };
-    for (int i = 0; i < INPUT_COUNT; i++) options.topics[i] = shared->config->input_topics[i];
+    for (int i = 0; i < INPUT_COUNT; i++)
+        options.topics[i] = shared->config->input_topics[i];
     return intake_create(&options, &worker->intake, e);
 }
 
 static void free_worker(struct worker *worker)
 {
-    for (int32_t p = 0; worker->shards && p < worker->shared->partitions; p++) shard_destroy(worker->shards[p]);
+    for (int32_t p = 0; worker->shards && p < worker->shared->partitions; p++)
+        shard_destroy(worker->shards[p]);
     worker->shared->calls_held -= worker->calls_held;
     relay_destroy(worker->relay);
     store_close(worker->store);
     encoder_destroy(worker->encoder);
-    for (size_t i = 0; i < worker->deployment_count; i++) deployment_free(worker->deployments[i]);
+    for (size_t i = 0; i < worker->deployment_count; i++)
+        deployment_free(worker->deployments[i]);
     free(worker->deployments);
     pthread_cond_destroy(&worker->bell);
     pthread_mutex_destroy(&worker->lock);
@@ -472,11 +520,16 @@ static int create_parts(struct worker *worker, struct error *e)
     worker->told = calloc(partitions, sizeof *worker->told);
     if (!worker->shards || !worker->assigned || !worker->owned || !worker->scratch || !worker->told)
         return error_set(e, ERROR_RESTART, "memory is short for a worker");
-    if (store_open(worker->shared->config->dsn, &worker->store, e) || encoder_create(&worker->encoder, e)) return -1;
-    if (host_refresh_policy(worker, e) != STORE_OK) return -1;
-    if (!current_deployment(worker)) return error_set(e, ERROR_BUG, "the deployment is not recorded");
+    if (store_open(worker->shared->config->dsn, &worker->store, e) ||
+        encoder_create(&worker->encoder, e))
+        return -1;
+    if (host_refresh_policy(worker, e) != STORE_OK)
+        return -1;
+    if (!current_deployment(worker))
+        return error_set(e, ERROR_BUG, "the deployment is not recorded");
     host_init(worker);
-    if (create_relay(worker, e) || create_intake(worker, e)) return -1;
+    if (create_relay(worker, e) || create_intake(worker, e))
+        return -1;
     if (pthread_create(&worker->thread, NULL, fold_main, worker))
         return error_set(e, ERROR_RESTART, "no thread can be started");
     worker->started = true;
@@ -487,7 +540,8 @@ int worker_create(struct worker_shared *shared, int number, struct worker **out,
 {
     *out = NULL;
     struct worker *worker = calloc(1, sizeof *worker);
-    if (!worker) return error_set(e, ERROR_RESTART, "memory is short for a worker");
+    if (!worker)
+        return error_set(e, ERROR_RESTART, "memory is short for a worker");
     worker->shared = shared;
     worker->number = number;
     worker->status.heartbeat = clock_monotonic_ms();
@@ -522,11 +576,13 @@ static bool join_within(pthread_t thread, int ms)
 
 bool worker_destroy(struct worker *worker)
 {
-    if (!worker) return true;
+    if (!worker)
+        return true;
     worker_stop(worker);
     if (!join_within(worker->thread, STOP_MS)) {
         store_interrupt(worker->store);
-        if (!join_within(worker->thread, STOP_MS)) return false;
+        if (!join_within(worker->thread, STOP_MS))
+            return false;
     }
     // Blocks go back before the intake goes.
     for (int32_t p = 0; p < worker->shared->partitions; p++) {
@@ -535,8 +591,8 @@ bool worker_destroy(struct worker *worker)
     }
     bool left = intake_destroy(worker->intake, LEAVE_MS);
     if (!left)
-        log_event(LOG_WARN, "leaving the consumer group hangs, going without", "worker", LOG_INT(worker->number),
-                  LOG_END);
+        log_event(LOG_WARN, "leaving the consumer group hangs, going without", "worker",
+                  LOG_INT(worker->number), LOG_END);
     free_worker(worker);
     return left;
 }
@@ -545,6 +601,7 @@ void worker_status(struct worker *worker, struct worker_status *out, bool *shard
 {
     pthread_mutex_lock(&worker->lock);
     *out = worker->status;
-    for (int32_t p = 0; p < worker->shared->partitions; p++) shards[p] = shards[p] || worker->owned[p];
+    for (int32_t p = 0; p < worker->shared->partitions; p++)
+        shards[p] = shards[p] || worker->owned[p];
     pthread_mutex_unlock(&worker->lock);
 }

@@ -1,16 +1,17 @@
-// One member of the consumer group and the shards that are assigned to it: an intake with its poll thread, a fold
-// thread that runs the shards, a database connection, a relay. Scaling up is more workers, scaling out more processes.
+// One member of the consumer group and the shards that are assigned to it: an intake with its poll
+// thread, a fold thread that runs the shards, a database connection, a relay. Scaling up is more
+// workers, scaling out more processes.
 #pragma once
 
 #include "consumer/config/config.h"
-#include "consumer/kafka/watermarks.h"
 #include "consumer/kafka/intake.h"
+#include "consumer/kafka/watermarks.h"
 #include "consumer/shard/shard.h"
 
 struct worker;
 
-// The clock of the process: the system's, or one set to an instant (--clock), where it stands or from where it runs at
-// a speed of its own (--speed).
+// The clock of the process: the system's, or one set to an instant (--clock), where it stands or
+// from where it runs at a speed of its own (--speed).
 struct run_clock {
     bool set;
     int64_t at_ms;
@@ -34,7 +35,8 @@ struct worker_shared {
     int workers;
     _Atomic int joined; // workers that have had an assignment
     _Atomic int64_t calls_held; // by all shards of the process
-    _Atomic int64_t first_read_at, last_read_at; // monotonic ms of the first and the last block taken; 0: none
+    // monotonic ms of the first and the last block taken; 0: none
+    _Atomic int64_t first_read_at, last_read_at;
 };
 
 int worker_create(struct worker_shared *shared, int number, struct worker **out, struct error *e);

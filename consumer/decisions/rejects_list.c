@@ -14,7 +14,8 @@ struct listing {
 static const char *state_of(const struct reject_row *row, char out[48])
 {
     if (row->decision && row->request_kind)
-        snprintf(out, 48, "%s", strcmp(row->request_kind, "REQUEUE") == 0 ? "requeued" : "accepted");
+        snprintf(out, 48, "%s",
+                 strcmp(row->request_kind, "REQUEUE") == 0 ? "requeued" : "accepted");
     else if (row->decision)
         snprintf(out, 48, "decided");
     else if (row->request)
@@ -29,7 +30,8 @@ static void print_csv_text(const char *text, char end)
     if (text && text[strcspn(text, ",\"\r\n")]) {
         putchar('"');
         for (; *text; text++) {
-            if (*text == '"') putchar('"');
+            if (*text == '"')
+                putchar('"');
             putchar(*text);
         }
         putchar('"');
@@ -49,13 +51,16 @@ static void print_csv(const struct reject_row *row, const char *time, const char
     print_csv_text(row->detail, '\n');
 }
 
-static void print_reject_json(const struct reject_row *row, const char *time, const char *state, bool first)
+static void print_reject_json(const struct reject_row *row, const char *time, const char *state,
+                              bool first)
 {
     json_t *object =
-        json_pack("{s:s, s:i, s:I, s:s, s:s, s:s?, s:s?, s:s, s:s}", "topic", row->topic, "partition", (int)row->shard,
-                  "offset", (json_int_t)row->offset, "received_at", time, "reason", row->reason, "account_id",
-                  row->account_id, "record_id", row->record_id, "state", state, "detail", row->detail);
-    if (!object) abort(); // out of memory: the database's texts are UTF-8
+        json_pack("{s:s, s:i, s:I, s:s, s:s, s:s?, s:s?, s:s, s:s}", "topic", row->topic,
+                  "partition", (int)row->shard, "offset", (json_int_t)row->offset, "received_at",
+                  time, "reason", row->reason, "account_id", row->account_id, "record_id",
+                  row->record_id, "state", state, "detail", row->detail);
+    if (!object)
+        abort(); // out of memory: the database's texts are UTF-8
     fputs(first ? "\n " : ",\n ", stdout);
     json_dumpf(object, stdout, 0);
     json_decref(object);
@@ -64,7 +69,8 @@ static void print_reject_json(const struct reject_row *row, const char *time, co
 // A terminal shows what a stranger's record says: nothing in it may move the cursor.
 static void print_safe(const char *text)
 {
-    for (; *text; text++) putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
+    for (; *text; text++)
+        putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
 }
 
 static void print_row(const struct reject_row *row, const char *time, const char *state)
@@ -101,14 +107,20 @@ int rejects_list(struct rejects *r, struct error *e)
     const char *format = args_get(r->args, "format");
     struct listing listing = {.format = FORMAT_TABLE};
     if (r->args->operand_count > 1)
-        return error_set(e, ERROR_USAGE, "list takes options to filter by, not '%s'", r->args->operands[1]);
-    if (format && strcmp(format, "json") == 0) listing.format = FORMAT_JSON;
-    if (format && strcmp(format, "csv") == 0) listing.format = FORMAT_CSV;
+        return error_set(e, ERROR_USAGE, "list takes options to filter by, not '%s'",
+                         r->args->operands[1]);
+    if (format && strcmp(format, "json") == 0)
+        listing.format = FORMAT_JSON;
+    if (format && strcmp(format, "csv") == 0)
+        listing.format = FORMAT_CSV;
     if (listing.format == FORMAT_CSV)
         puts("topic,partition,offset,received_at,reason,account_id,record_id,state,detail");
-    if (listing.format == FORMAT_JSON) putchar('[');
-    if (rejects_stored(store_list_rejects(r->store, &r->filter, visit, &listing, e))) return -1;
-    if (listing.format == FORMAT_JSON) puts(listing.count ? "\n]" : "]");
+    if (listing.format == FORMAT_JSON)
+        putchar('[');
+    if (rejects_stored(store_list_rejects(r->store, &r->filter, visit, &listing, e)))
+        return -1;
+    if (listing.format == FORMAT_JSON)
+        puts(listing.count ? "\n]" : "]");
     if (listing.format == FORMAT_TABLE && listing.count == 0)
         puts(r->filter.open_only ? "no open rejects" : "no rejects");
     return 0;

@@ -6,7 +6,8 @@ enum { FRAME_BYTES = 5 };
 
 const struct raw *record_decoder_peek(const struct record_decoder *reader)
 {
-    if (!reader->block || reader->at >= reader->block->used) return NULL;
+    if (!reader->block || reader->at >= reader->block->used)
+        return NULL;
     return block_at(reader->block, reader->at);
 }
 
@@ -16,9 +17,11 @@ static void fault(struct event *event, enum reject_reason reason, const char *de
     event->fault_detail = detail;
 }
 
-static struct writer writer_of(struct record_decoder *reader, const struct decoder_source *source, int32_t id)
+static struct writer writer_of(struct record_decoder *reader, const struct decoder_source *source,
+                               int32_t id)
 {
-    if (reader->cached && reader->cached_id == id) return reader->writer;
+    if (reader->cached && reader->cached_id == id)
+        return reader->writer;
     struct writer writer = source->find_writer(source->context, reader->input, id);
     if (writer.state == WRITER_READY || writer.state == WRITER_INCOMPATIBLE) {
         reader->cached = true;
@@ -28,11 +31,12 @@ static struct writer writer_of(struct record_decoder *reader, const struct decod
     return writer;
 }
 
-static void decode_body(struct event *event, const struct plan *plan, struct decoder_scratch *scratch)
+static void decode_body(struct event *event, const struct plan *plan,
+                        struct decoder_scratch *scratch)
 {
     char *detail = scratch->details[scratch->detail_count];
-    if (plan_decode(plan, event->value.data + FRAME_BYTES, event->value.size - FRAME_BYTES, &event->record, detail) ==
-        PLAN_OK)
+    if (plan_decode(plan, event->value.data + FRAME_BYTES, event->value.size - FRAME_BYTES,
+                    &event->record, detail) == PLAN_OK)
         return;
     scratch->detail_count++;
     fault(event, REJECT_UNDECODABLE, detail);
@@ -41,12 +45,15 @@ static void decode_body(struct event *event, const struct plan *plan, struct dec
 static bool schema_id(struct slice value, int32_t *id)
 {
     const unsigned char *bytes = (const unsigned char *)value.data;
-    if (!bytes || value.size < FRAME_BYTES || bytes[0] != 0) return false;
-    *id = (int32_t)((uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 | (uint32_t)bytes[4]);
+    if (!bytes || value.size < FRAME_BYTES || bytes[0] != 0)
+        return false;
+    *id = (int32_t)((uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 |
+                    (uint32_t)bytes[4]);
     return true;
 }
 
-static void decode_value(struct record_decoder *reader, const struct decoder_source *source, struct event *event)
+static void decode_value(struct record_decoder *reader, const struct decoder_source *source,
+                         struct event *event)
 {
     int32_t id;
     if (!event->value.data) {
@@ -75,9 +82,10 @@ static void decode_value(struct record_decoder *reader, const struct decoder_sou
     }
 }
 
-// Asks for the schemas of what stands behind a record that waits for its own: ids that nobody has then wait their ten
-// seconds together, not in turn.
-static void look_ahead(struct record_decoder *reader, const struct decoder_source *source, size_t at)
+// Asks for the schemas of what stands behind a record that waits for its own: ids that nobody has
+// then wait their ten seconds together, not in turn.
+static void look_ahead(struct record_decoder *reader, const struct decoder_source *source,
+                       size_t at)
 {
     while (at < reader->block->used) {
         const struct raw *raw = block_at(reader->block, at);
@@ -86,19 +94,22 @@ static void look_ahead(struct record_decoder *reader, const struct decoder_sourc
             at += raw_bytes(RAW_NULL, RAW_NULL);
             continue;
         }
-        if (schema_id(raw_value(raw), &id)) writer_of(reader, source, id);
+        if (schema_id(raw_value(raw), &id))
+            writer_of(reader, source, id);
         at += raw_bytes(raw->key_size, raw->value_size);
     }
 }
 
-size_t record_decoder_decode(struct record_decoder *reader, const struct decoder_source *source, int64_t limit)
+size_t record_decoder_decode(struct record_decoder *reader, const struct decoder_source *source,
+                             int64_t limit)
 {
     struct decoder_scratch *scratch = source->scratch;
     size_t count = 0, at = reader->at;
     scratch->detail_count = 0;
     while (count < DECODER_BATCH && at < reader->block->used) {
         const struct raw *raw = block_at(reader->block, at);
-        if (raw->kind == RAW_END || raw->offset >= limit) break;
+        if (raw->kind == RAW_END || raw->offset >= limit)
+            break;
         struct event *event = &scratch->events[count];
         event->offset = raw->offset;
         event->timestamp = raw->timestamp;

@@ -1,10 +1,10 @@
-// Decodes the raw records of one log, block after block, into events. Confluent framing: 00, schema id (4 bytes,
-// big-endian), Avro body.
+// Decodes the raw records of one log, block after block, into events. Confluent framing: 00, schema
+// id (4 bytes, big-endian), Avro body.
 #pragma once
 
 #include "consumer/core/record.h"
-#include "consumer/kafka/block.h"
 #include "consumer/decode/writer_schemas.h"
+#include "consumer/kafka/block.h"
 
 // Decoded records on their way into a fold.
 enum { DECODER_BATCH = 256 };
@@ -35,7 +35,8 @@ struct record_decoder {
 
 // The next entry, NULL at the block's end.
 const struct raw *record_decoder_peek(const struct record_decoder *reader);
-// Decodes entries from reader->at into the scratch: at most DECODER_BATCH, up to the next end mark, to `limit` (an
-// offset, exclusive) or to a record whose schema is pending, which is the last then. Does not move the reader:
-// scratch->after[i] is where it stands once event i was taken.
-size_t record_decoder_decode(struct record_decoder *reader, const struct decoder_source *source, int64_t limit);
+// Decodes entries from reader->at into the scratch: at most DECODER_BATCH, up to the next end mark,
+// to `limit` (an offset, exclusive) or to a record whose schema is pending, which is the last then.
+// Does not move the reader: scratch->after[i] is where it stands once event i was taken.
+size_t record_decoder_decode(struct record_decoder *reader, const struct decoder_source *source,
+                             int64_t limit);

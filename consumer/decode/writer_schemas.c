@@ -1,9 +1,9 @@
 #include "consumer/decode/writer_schemas.h"
 #include "consumer/system/clock.h"
 
+#include "consumer/postgres/store.h"
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
-#include "consumer/postgres/store.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -70,30 +70,36 @@ static size_t place_of(const struct writer_schemas *writers, int32_t id)
 static void forget_one_unknown(struct writer_schemas *writers)
 {
     for (size_t i = 0; i < writers->count; i++) {
-        if (writers->entries[i]->state != TEXT_UNKNOWN || writers->entries[i]->asked) continue;
+        if (writers->entries[i]->state != TEXT_UNKNOWN || writers->entries[i]->asked)
+            continue;
         free(writers->entries[i]);
         writers->count--;
         writers->unknown--;
-        memmove(writers->entries + i, writers->entries + i + 1, (writers->count - i) * sizeof(struct entry *));
+        memmove(writers->entries + i, writers->entries + i + 1,
+                (writers->count - i) * sizeof(struct entry *));
         return;
     }
 }
 
 static struct entry *add(struct writer_schemas *writers, int32_t id)
 {
-    if (writers->unknown >= UNKNOWN_MAX) forget_one_unknown(writers);
+    if (writers->unknown >= UNKNOWN_MAX)
+        forget_one_unknown(writers);
     if (writers->count == writers->capacity) {
         size_t capacity = writers->capacity ? writers->capacity * 2 : 16;
         struct entry **grown = reallocarray(writers->entries, capacity, sizeof(struct entry *));
-        if (!grown) abort();
+        if (!grown)
+            abort();
         writers->entries = grown;
         writers->capacity = capacity;
     }
     struct entry *entry = calloc(1, sizeof *entry);
-    if (!entry) abort();
+    if (!entry)
+        abort();
     *entry = (struct entry){.id = id, .asked = true, .ask_at = clock_monotonic_ms()};
     size_t at = place_of(writers, id);
-    memmove(writers->entries + at + 1, writers->entries + at, (writers->count - at) * sizeof(struct entry *));
+    memmove(writers->entries + at + 1, writers->entries + at,
+            (writers->count - at) * sizeof(struct entry *));
     writers->entries[at] = entry;
     writers->count++;
     pthread_cond_signal(&writers->wake);
@@ -106,15 +112,19 @@ static struct writer answer(struct writer_schemas *writers, struct entry *entry,
     case TEXT_WANTED:
         return (struct writer){.state = WRITER_PENDING, .why = "its schema is being looked for"};
     case TEXT_FOUND:
-        if (entry->plans[input]) return (struct writer){.state = WRITER_READY, .plan = entry->plans[input]};
+        if (entry->plans[input])
+            return (struct writer){.state = WRITER_READY, .plan = entry->plans[input]};
         return (struct writer){.state = WRITER_INCOMPATIBLE, .why = entry->why[input]};
     case TEXT_UNKNOWN:
         if (!entry->asked && clock_monotonic_ms() < entry->ask_at)
             return (struct writer){.state = WRITER_UNKNOWN, .why = writer_schemas_unknown};
-        // An answer of old rejects nothing: the schema may have been registered meanwhile, or nobody can say.
-        if (!entry->asked) pthread_cond_signal(&writers->wake);
+        // An answer of old rejects nothing: the schema may have been registered meanwhile, or
+        // nobody can say.
+        if (!entry->asked)
+            pthread_cond_signal(&writers->wake);
         entry->asked = true;
-        return (struct writer){.state = WRITER_PENDING, .why = "its schema is being looked for again"};
+        return (struct writer){.state = WRITER_PENDING,
+                               .why = "its schema is being looked for again"};
     }
     abort();
 }
@@ -143,27 +153,34 @@ void writer_schemas_trouble(struct writer_schemas *writers, char *out, size_t si
 
 // ---- the side thread ----
 
-static enum registry_result from_store(struct writer_schemas *writers, int32_t id, char **text, struct error *e)
+static enum registry_result from_store(struct writer_schemas *writers, int32_t id, char **text,
+                                       struct error *e)
 {
     if (!writers->store) {
         struct store *store;
-        if (store_open(writers->dsn, &store, e)) return REGISTRY_UNAVAILABLE;
+        if (store_open(writers->dsn, &store, e))
+            return REGISTRY_UNAVAILABLE;
         pthread_mutex_lock(&writers->lock); // writer_schemas_destroy interrupts it
         writers->store = store;
         pthread_mutex_unlock(&writers->lock);
     }
-    if (store_load_schema(writers->store, id, text, e) != STORE_OK) return REGISTRY_UNAVAILABLE;
+    if (store_load_schema(writers->store, id, text, e) != STORE_OK)
+        return REGISTRY_UNAVAILABLE;
     return *text ? REGISTRY_FOUND : REGISTRY_ABSENT;
 }
 
-// PostgreSQL first: what it has rules. What the registry has is kept there before anybody decodes by it.
-static enum registry_result search(struct writer_schemas *writers, int32_t id, char **text, struct error *e)
+// PostgreSQL first: what it has rules. What the registry has is kept there before anybody decodes
+// by it.
+static enum registry_result search(struct writer_schemas *writers, int32_t id, char **text,
+                                   struct error *e)
 {
     *text = NULL;
     enum registry_result result = from_store(writers, id, text, e);
-    if (result != REGISTRY_ABSENT) return result;
+    if (result != REGISTRY_ABSENT)
+        return result;
     result = registry_fetch(writers->registry, id, text, e);
-    if (result != REGISTRY_FOUND) return result;
+    if (result != REGISTRY_FOUND)
+        return result;
     fault_point(schema_before);
     if (store_save_schema(writers->store, id, *text, e) == STORE_OK) {
         fault_point(schema_after);
@@ -174,15 +191,18 @@ static enum registry_result search(struct writer_schemas *writers, int32_t id, c
     return REGISTRY_UNAVAILABLE;
 }
 
-void writer_schemas_compile(const char *text, struct plan *plans[INPUT_COUNT], char *why[INPUT_COUNT])
+void writer_schemas_compile(const char *text, struct plan *plans[INPUT_COUNT],
+                            char *why[INPUT_COUNT])
 {
     struct error e = {0};
     bool foreign = registry_foreign(text, e.text, sizeof e.text);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
-        if (!foreign && plan_compile(i, text, strlen(text), &plans[i], &e) == 0) continue;
+        if (!foreign && plan_compile(i, text, strlen(text), &plans[i], &e) == 0)
+            continue;
         plans[i] = NULL;
         why[i] = strdup(e.text);
-        if (!why[i]) abort();
+        if (!why[i])
+            abort();
     }
 }
 
@@ -193,19 +213,22 @@ static void learn(struct writer_schemas *writers, struct entry *entry, enum regi
     int64_t now = clock_monotonic_ms();
     if (result == REGISTRY_UNAVAILABLE) {
         if (writers->trouble[0] == '\0')
-            log_event(LOG_WARN, "a writer's schema is not to be had for now, its records wait", "schema_id",
-                      LOG_INT(entry->id), "reason", LOG_STR(e->text), LOG_END);
+            log_event(LOG_WARN, "a writer's schema is not to be had for now, its records wait",
+                      "schema_id", LOG_INT(entry->id), "reason", LOG_STR(e->text), LOG_END);
         snprintf(writers->trouble, sizeof writers->trouble, "%s", e->text);
         writers->retry_ms = writers->retry_ms ? writers->retry_ms * 2 : RETRY_MIN_MS;
-        if (writers->retry_ms > RETRY_MAX_MS) writers->retry_ms = RETRY_MAX_MS;
+        if (writers->retry_ms > RETRY_MAX_MS)
+            writers->retry_ms = RETRY_MAX_MS;
         entry->ask_at = now + writers->retry_ms;
         return;
     }
-    if (writers->trouble[0]) log_event(LOG_INFO, "writers' schemas are to be had again", LOG_END);
+    if (writers->trouble[0])
+        log_event(LOG_INFO, "writers' schemas are to be had again", LOG_END);
     writers->trouble[0] = '\0';
     writers->retry_ms = 0;
     if (result == REGISTRY_FOUND) {
-        if (entry->state == TEXT_UNKNOWN) writers->unknown--;
+        if (entry->state == TEXT_UNKNOWN)
+            writers->unknown--;
         memcpy(entry->plans, compiled->plans, sizeof entry->plans);
         memcpy(entry->why, compiled->why, sizeof entry->why);
         entry->state = TEXT_FOUND;
@@ -214,7 +237,8 @@ static void learn(struct writer_schemas *writers, struct entry *entry, enum regi
         entry->absent_since = now;
         entry->ask_at = now + writers->options.unknown_ms;
     } else {
-        if (entry->state != TEXT_UNKNOWN) writers->unknown++;
+        if (entry->state != TEXT_UNKNOWN)
+            writers->unknown++;
         entry->state = TEXT_UNKNOWN;
         entry->asked = false;
         entry->ask_at = now + writers->options.unknown_ms;
@@ -260,10 +284,12 @@ static void *serve(void *context)
         struct entry compiled = {0};
         char *text;
         enum registry_result result = search(writers, id, &text, &e);
-        if (result == REGISTRY_FOUND) writer_schemas_compile(text, compiled.plans, compiled.why);
+        if (result == REGISTRY_FOUND)
+            writer_schemas_compile(text, compiled.plans, compiled.why);
         free(text);
         pthread_mutex_lock(&writers->lock);
-        if (writers->stopping && result == REGISTRY_UNAVAILABLE) break; // interrupted
+        if (writers->stopping && result == REGISTRY_UNAVAILABLE)
+            break; // interrupted
         // An entry that is asked for is never forgotten.
         size_t at = place_of(writers, id);
         assert(at < writers->count && writers->entries[at]->id == id);
@@ -293,16 +319,21 @@ static void release(struct writer_schemas *writers)
     free(writers);
 }
 
-int writer_schemas_create(const char *dsn, const struct registry_options *options, struct writer_schemas **out, struct error *e)
+int writer_schemas_create(const char *dsn, const struct registry_options *options,
+                          struct writer_schemas **out, struct error *e)
 {
-    return writer_schemas_create_with(dsn, options, &(struct writer_schemas_options){.unknown_ms = WRITER_SCHEMAS_UNKNOWN_MS}, out, e);
+    return writer_schemas_create_with(
+        dsn, options, &(struct writer_schemas_options){.unknown_ms = WRITER_SCHEMAS_UNKNOWN_MS},
+        out, e);
 }
 
-int writer_schemas_create_with(const char *dsn, const struct registry_options *registry, const struct writer_schemas_options *options,
-                        struct writer_schemas **out, struct error *e)
+int writer_schemas_create_with(const char *dsn, const struct registry_options *registry,
+                               const struct writer_schemas_options *options,
+                               struct writer_schemas **out, struct error *e)
 {
     struct writer_schemas *writers = calloc(1, sizeof *writers);
-    if (!writers) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!writers)
+        return error_set(e, ERROR_RESTART, "memory is short");
     writers->options = *options;
     writers->dsn = strdup(dsn);
     pthread_mutex_init(&writers->lock, NULL);
@@ -325,12 +356,14 @@ int writer_schemas_create_with(const char *dsn, const struct registry_options *r
 
 void writer_schemas_destroy(struct writer_schemas *writers)
 {
-    if (!writers) return;
+    if (!writers)
+        return;
     pthread_mutex_lock(&writers->lock);
     writers->stopping = true;
     pthread_cond_signal(&writers->wake);
     registry_interrupt(writers->registry);
-    if (writers->store) store_interrupt(writers->store);
+    if (writers->store)
+        store_interrupt(writers->store);
     pthread_mutex_unlock(&writers->lock);
     pthread_join(writers->thread, NULL);
     release(writers);

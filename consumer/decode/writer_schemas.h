@@ -1,8 +1,11 @@
-// Writer schemas of the three inputs, compiled: id -> plan. A lookup never blocks; a side thread asks PostgreSQL (where
-// every schema once used is kept for replays), then the registry, and stores what it found before anybody decodes by it.
+// Writer schemas of the three inputs, compiled: id -> plan. A lookup never blocks; a side thread
+// asks PostgreSQL (where every schema once used is kept for replays), then the registry, and stores
+// what it found before anybody decodes by it.
 //
 //   (first use) ─► PENDING ─► READY | INCOMPATIBLE            for ever
-//                     └─────► UNKNOWN (every URL says "no such id", again after 10 s) ─► PENDING when asked for after 10 s
+//                     └─────► UNKNOWN (every URL says "no such id", again after 10 s)
+//                                └─► PENDING when asked for after 10 s
+//
 // While the registry cannot be asked an id stays PENDING: the partition waits, nothing is rejected.
 #pragma once
 
@@ -16,28 +19,35 @@ enum writer_state { WRITER_PENDING, WRITER_READY, WRITER_UNKNOWN, WRITER_INCOMPA
 struct writer {
     enum writer_state state;
     const struct plan *plan; // READY; owned by the writers, for their lifetime
-    const char *why; // UNKNOWN, INCOMPATIBLE: the reject's detail; PENDING: what is being waited for; same lifetime
+    // UNKNOWN, INCOMPATIBLE: the reject's detail; PENDING: what is being waited for; same lifetime
+    const char *why;
 };
 
-// Starts the side thread with a database connection of its own. The strings of `options` must outlive the writers.
-int writer_schemas_create(const char *dsn, const struct registry_options *options, struct writer_schemas **out, struct error *e);
+// Starts the side thread with a database connection of its own. The strings of `options` must
+// outlive the writers.
+int writer_schemas_create(const char *dsn, const struct registry_options *options,
+                          struct writer_schemas **out, struct error *e);
 
 enum { WRITER_SCHEMAS_UNKNOWN_MS = 10000 };
 struct writer_schemas_options {
-    int64_t unknown_ms; // between the two askings that make an id unknown, and before it is asked for anew
+    // between the two askings that make an id unknown, and before it is asked for anew
+    int64_t unknown_ms;
 };
-int writer_schemas_create_with(const char *dsn, const struct registry_options *registry, const struct writer_schemas_options *options,
-                        struct writer_schemas **out, struct error *e);
+int writer_schemas_create_with(const char *dsn, const struct registry_options *registry,
+                               const struct writer_schemas_options *options,
+                               struct writer_schemas **out, struct error *e);
 // Interrupts a request that is under way and waits for the side thread.
 void writer_schemas_destroy(struct writer_schemas *writers);
 // Never blocks on I/O. Asking for an unknown id starts the search for it.
 struct writer writer_schemas_find(struct writer_schemas *writers, enum input input, int32_t id);
 // Number of answers so far: a reader that waits for a PENDING id looks again when this has risen.
 uint64_t writer_schemas_generation(const struct writer_schemas *writers);
-// Whether the registry failed to answer at the last attempt, and why (for readiness and metrics). "" when all is well.
+// Whether the registry failed to answer at the last attempt, and why (for readiness and metrics).
+// "" when all is well.
 void writer_schemas_trouble(struct writer_schemas *writers, char *out, size_t size);
 
-// What a text means to each input, by the text alone: a replay comes to the same in the same words. A plan that is NULL has
-// its reason in `why` (malloc'ed); each entry must be NULL before.
-void writer_schemas_compile(const char *text, struct plan *plans[INPUT_COUNT], char *why[INPUT_COUNT]);
+// What a text means to each input, by the text alone: a replay comes to the same in the same words.
+// A plan that is NULL has its reason in `why` (malloc'ed); each entry must be NULL before.
+void writer_schemas_compile(const char *text, struct plan *plans[INPUT_COUNT],
+                            char *why[INPUT_COUNT]);
 extern const char writer_schemas_unknown[]; // the detail of UNKNOWN_SCHEMA

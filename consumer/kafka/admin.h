@@ -1,5 +1,6 @@
-// Kafka's administration, blocking and with bounded time: what topics there are and how they are set, creating them,
-// changing their settings. For the verbs and the gates at start; never on the path of records.
+// Kafka's administration, blocking and with bounded time: what topics there are and how they are
+// set, creating them, changing their settings. For the verbs and the gates at start; never on the
+// path of records.
 #pragma once
 
 #include "consumer/core/record.h"
@@ -12,10 +13,12 @@ enum { ADMIN_CLUSTER_ID_SIZE = 128, ADMIN_TOPIC_SIZE = 250, ADMIN_TOPICS_MAX = 1
 struct admin;
 
 // `properties` as every client of ours has them, brokers included. `timeout_ms` bounds each call.
-int admin_create(const struct client_properties *properties, int timeout_ms, struct admin **out, struct error *e);
+int admin_create(const struct client_properties *properties, int timeout_ms, struct admin **out,
+                 struct error *e);
 void admin_destroy(struct admin *admin);
 
-// Whether a broker answers, and the id of the cluster. ERROR_UNAVAILABLE with the last reason librdkafka gave.
+// Whether a broker answers, and the id of the cluster. ERROR_UNAVAILABLE with the last reason
+// librdkafka gave.
 int admin_cluster(struct admin *admin, char id[ADMIN_CLUSTER_ID_SIZE], struct error *e);
 
 struct admin_setting {
@@ -40,8 +43,8 @@ struct admin_topic {
 };
 
 // Looks topics up, with their settings where they exist. Release with admin_release.
-int admin_describe(struct admin *admin, const char *const *names, size_t count, struct admin_topic *out,
-                   struct error *e);
+int admin_describe(struct admin *admin, const char *const *names, size_t count,
+                   struct admin_topic *out, struct error *e);
 void admin_release(struct admin_topic *topics, size_t count);
 
 struct admin_broker {
@@ -50,14 +53,15 @@ struct admin_broker {
     struct admin_settings settings; // as they hold on this broker, defaults among them
 };
 
-// Asks each broker of the cluster for its own settings, all at once. One that does not tell is no error: its `trouble`
-// says why. Release with admin_release_brokers.
-int admin_describe_brokers(struct admin *admin, struct admin_broker **out, size_t *count, struct error *e);
+// Asks each broker of the cluster for its own settings, all at once. One that does not tell is no
+// error: its `trouble` says why. Release with admin_release_brokers.
+int admin_describe_brokers(struct admin *admin, struct admin_broker **out, size_t *count,
+                           struct error *e);
 void admin_release_brokers(struct admin_broker *brokers, size_t count);
 
 // Creates a topic with settings of its own. `replicas` -1: the cluster's default.
 int admin_create_topic(struct admin *admin, const char *name, int32_t partitions, int replicas,
                        const struct client_properties *settings, struct error *e);
 // Changes settings of a topic that was described; the others it has of its own are kept.
-int admin_alter_topic(struct admin *admin, const struct admin_topic *topic, const struct client_properties *settings,
-                      struct error *e);
+int admin_alter_topic(struct admin *admin, const struct admin_topic *topic,
+                      const struct client_properties *settings, struct error *e);

@@ -1,5 +1,5 @@
-// Raw records of one log in one piece of memory, as intake hands them to the shard: appended by one thread, then
-// read by another, with no allocation and no lock a record.
+// Raw records of one log in one piece of memory, as intake hands them to the shard: appended by one
+// thread, then read by another, with no allocation and no lock a record.
 #pragma once
 
 #include "consumer/core/record.h"
@@ -36,8 +36,8 @@ struct block {
 
 static inline size_t raw_bytes(uint32_t key_size, uint32_t value_size)
 {
-    size_t size =
-        sizeof(struct raw) + (key_size == RAW_NULL ? 0 : key_size) + (value_size == RAW_NULL ? 0 : value_size);
+    size_t size = sizeof(struct raw) + (key_size == RAW_NULL ? 0 : key_size) +
+                  (value_size == RAW_NULL ? 0 : value_size);
     return (size + 7) & ~(size_t)7;
 }
 
@@ -58,17 +58,21 @@ static inline void raw_fill(struct raw *raw, const rd_kafka_message_t *message)
         memcpy(bytes, message->key, message->key_len);
         bytes += message->key_len;
     }
-    if (message->payload) memcpy(bytes, message->payload, message->len);
+    if (message->payload)
+        memcpy(bytes, message->payload, message->len);
 }
 
 static inline struct slice raw_key(const struct raw *raw)
 {
-    if (raw->key_size == RAW_NULL) return (struct slice){NULL, 0};
+    if (raw->key_size == RAW_NULL)
+        return (struct slice){NULL, 0};
     return (struct slice){(const char *)(raw + 1), raw->key_size};
 }
 
 static inline struct slice raw_value(const struct raw *raw)
 {
-    if (raw->value_size == RAW_NULL) return (struct slice){NULL, 0};
-    return (struct slice){(const char *)(raw + 1) + (raw->key_size == RAW_NULL ? 0 : raw->key_size), raw->value_size};
+    if (raw->value_size == RAW_NULL)
+        return (struct slice){NULL, 0};
+    return (struct slice){(const char *)(raw + 1) + (raw->key_size == RAW_NULL ? 0 : raw->key_size),
+                          raw->value_size};
 }

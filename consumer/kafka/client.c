@@ -11,13 +11,18 @@ enum { RETRY_MS = 100 };
 
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
-    // librdkafka's levels are syslog's: 3 error, 4 warning, 6 information.
-    // No news: that a producer has no use for a consumer's property (all clients are given all), and every few
-    // milliseconds that a transaction coordinator is not there yet.
-    if (strcmp(facility, "CONFWARN") == 0 || (strcmp(facility, "GETPID") == 0 && strstr(text, "retrying"))) level = 7;
-    enum log_level ours = level <= 3 ? LOG_ERROR : level <= 4 ? LOG_WARN : level <= 6 ? LOG_INFO : LOG_DEBUG;
-    log_event(ours, "kafka client", "client", LOG_STR(client ? rd_kafka_name(client) : ""), "facility",
-              LOG_STR(facility), "text", LOG_STR(text), LOG_END);
+    // librdkafka's levels are syslog's: 3 error, 4 warning, 6 information. No news: that a producer
+    // has no use for a consumer's property (all clients are given all), and every few milliseconds
+    // that a transaction coordinator is not there yet.
+    if (strcmp(facility, "CONFWARN") == 0 ||
+        (strcmp(facility, "GETPID") == 0 && strstr(text, "retrying")))
+        level = 7;
+    enum log_level ours = level <= 3   ? LOG_ERROR
+                          : level <= 4 ? LOG_WARN
+                          : level <= 6 ? LOG_INFO
+                                       : LOG_DEBUG;
+    log_event(ours, "kafka client", "client", LOG_STR(client ? rd_kafka_name(client) : ""),
+              "facility", LOG_STR(facility), "text", LOG_STR(text), LOG_END);
 }
 
 // A single broker's trouble is in the log lines already; only the loss of all of them is a state.
@@ -25,8 +30,8 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
 {
     (void)opaque;
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-        log_event(LOG_WARN, "no Kafka broker can be reached", "client", LOG_STR(rd_kafka_name(client)), "reason",
-                  LOG_STR(reason), LOG_END);
+        log_event(LOG_WARN, "no Kafka broker can be reached", "client",
+                  LOG_STR(rd_kafka_name(client)), "reason", LOG_STR(reason), LOG_END);
 }
 
 static int apply(rd_kafka_conf_t *conf, const struct client_properties *properties, struct error *e)
@@ -34,20 +39,23 @@ static int apply(rd_kafka_conf_t *conf, const struct client_properties *properti
     char why[512];
     for (size_t i = 0; properties && i < properties->count; i++) {
         const char *name = properties->pairs[i][0];
-        if (rd_kafka_conf_set(conf, name, properties->pairs[i][1], why, sizeof why) != RD_KAFKA_CONF_OK)
-            return error_set(e, ERROR_CONFIG, "librdkafka refuses the property %s: %s; mend kafka.properties or -X",
+        if (rd_kafka_conf_set(conf, name, properties->pairs[i][1], why, sizeof why) !=
+            RD_KAFKA_CONF_OK)
+            return error_set(e, ERROR_CONFIG,
+                             "librdkafka refuses the property %s: %s; mend kafka.properties or -X",
                              name, why);
     }
     return 0;
 }
 
-rd_kafka_conf_t *client_conf(const struct client_properties *ours, const struct client_properties *theirs,
-                             struct error *e)
+rd_kafka_conf_t *client_conf(const struct client_properties *ours,
+                             const struct client_properties *theirs, struct error *e)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
-    if (apply(conf, ours, e) == 0 && apply(conf, theirs, e) == 0) return conf;
+    if (apply(conf, ours, e) == 0 && apply(conf, theirs, e) == 0)
+        return conf;
     rd_kafka_conf_destroy(conf);
     return NULL;
 }
@@ -56,7 +64,8 @@ rd_kafka_t *client_create(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct er
 {
     char why[512];
     rd_kafka_t *client = rd_kafka_new(type, conf, why, sizeof why);
-    if (client) return client;
+    if (client)
+        return client;
     rd_kafka_conf_destroy(conf);
     error_set(e, ERROR_CONFIG, "librdkafka refuses the configuration: %s", why);
     return NULL;
@@ -73,15 +82,18 @@ rd_kafka_t *client_create_reader(const struct client_properties *theirs, const c
         {"isolation.level", "read_committed"},
         {"allow.auto.create.topics", "false"},
     };
-    rd_kafka_conf_t *conf = client_conf(theirs, &(struct client_properties){sizeof fixed / sizeof *fixed, fixed}, e);
-    if (!conf) return NULL;
+    rd_kafka_conf_t *conf =
+        client_conf(theirs, &(struct client_properties){sizeof fixed / sizeof *fixed, fixed}, e);
+    if (!conf)
+        return NULL;
     if (apply(conf, ours, e)) {
         rd_kafka_conf_destroy(conf);
         return NULL;
     }
     rd_kafka_conf_set_log_cb(conf, NULL);
     rd_kafka_t *reader = client_create(RD_KAFKA_CONSUMER, conf, e);
-    if (reader) rd_kafka_poll_set_consumer(reader);
+    if (reader)
+        rd_kafka_poll_set_consumer(reader);
     return reader;
 }
 
@@ -93,7 +105,8 @@ void client_destroy_reader(rd_kafka_t *reader)
 bool client_error_passes(rd_kafka_resp_err_t code)
 {
     switch (code) {
-    case RD_KAFKA_RESP_ERR_UNKNOWN: // of a broker's exception, such as a failed read from the remote tier
+    // of a broker's exception, such as a failed read from the remote tier
+    case RD_KAFKA_RESP_ERR_UNKNOWN:
     case RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR:
     case RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE:
     case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
@@ -113,22 +126,29 @@ bool client_error_passes(rd_kafka_resp_err_t code)
     }
 }
 
-int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out, struct error *e)
+int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out,
+                      struct error *e)
 {
     rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
     const struct rd_kafka_metadata *metadata = NULL;
-    if (!handle) return error_set(e, ERROR_CONFIG, "%s is no topic name", topic);
+    if (!handle)
+        return error_set(e, ERROR_CONFIG, "%s is no topic name", topic);
     rd_kafka_resp_err_t code = rd_kafka_metadata(client, 0, handle, &metadata, timeout_ms);
     rd_kafka_topic_destroy(handle);
     if (code)
-        return error_set(e, ERROR_UNAVAILABLE, "Kafka does not say how many partitions %s has: %s; check kafka.brokers",
+        return error_set(e, ERROR_UNAVAILABLE,
+                         "Kafka does not say how many partitions %s has: %s; check kafka.brokers",
                          topic, rd_kafka_err2str(code));
-    const struct rd_kafka_metadata_topic *found = metadata->topic_cnt == 1 ? &metadata->topics[0] : NULL;
+    const struct rd_kafka_metadata_topic *found =
+        metadata->topic_cnt == 1 ? &metadata->topics[0] : NULL;
     int failed = 0;
-    if (!found || found->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || found->partition_cnt == 0)
-        failed = error_set(e, ERROR_CONFIG, "topic %s does not exist; run settled topics apply", topic);
+    if (!found || found->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+        found->partition_cnt == 0)
+        failed =
+            error_set(e, ERROR_CONFIG, "topic %s does not exist; run settled topics apply", topic);
     else if (found->err)
-        failed = error_set(e, ERROR_UNAVAILABLE, "topic %s: %s", topic, rd_kafka_err2str(found->err));
+        failed =
+            error_set(e, ERROR_UNAVAILABLE, "topic %s: %s", topic, rd_kafka_err2str(found->err));
     else
         *out = found->partition_cnt;
     rd_kafka_metadata_destroy(metadata);
@@ -136,15 +156,18 @@ int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int
 }
 
 // NULL: all are known; else the topic of which that is not so, and why.
-static const char *ask_ends(rd_kafka_t *client, size_t count, const char *const *topics, int32_t partition,
-                            int64_t which, int timeout_ms, int64_t *out, rd_kafka_resp_err_t *why)
+static const char *ask_ends(rd_kafka_t *client, size_t count, const char *const *topics,
+                            int32_t partition, int64_t which, int timeout_ms, int64_t *out,
+                            rd_kafka_resp_err_t *why)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
-    for (size_t i = 0; i < count; i++) rd_kafka_topic_partition_list_add(list, topics[i], partition)->offset = which;
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_topic_partition_list_add(list, topics[i], partition)->offset = which;
     rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(client, list, timeout_ms);
     const char *topic = topics[0];
     for (size_t i = 0; i < count && !code; i++) {
-        const rd_kafka_topic_partition_t *found = rd_kafka_topic_partition_list_find(list, topics[i], partition);
+        const rd_kafka_topic_partition_t *found =
+            rd_kafka_topic_partition_list_find(list, topics[i], partition);
         topic = topics[i];
         code = found->err;
         out[i] = found->offset;
@@ -154,8 +177,8 @@ static const char *ask_ends(rd_kafka_t *client, size_t count, const char *const 
     return code ? topic : NULL;
 }
 
-int client_ends(rd_kafka_t *client, size_t count, const char *const *topics, int32_t partition, int64_t which,
-                int timeout_ms, int64_t *out, struct error *e)
+int client_ends(rd_kafka_t *client, size_t count, const char *const *topics, int32_t partition,
+                int64_t which, int timeout_ms, int64_t *out, struct error *e)
 {
     int64_t until = clock_monotonic_ms() + timeout_ms;
     rd_kafka_resp_err_t why;
@@ -165,9 +188,12 @@ int client_ends(rd_kafka_t *client, size_t count, const char *const *topics, int
         int32_t partitions;
         struct error moving;
         nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
-        (void)client_partitions(client, topic, timeout_ms, &partitions, &moving); // learns the leaders
+        // learns the leaders
+        (void)client_partitions(client, topic, timeout_ms, &partitions, &moving);
     }
-    if (!topic) return 0;
-    return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 ": the log's ends are not known: %s; check the brokers", topic,
+    if (!topic)
+        return 0;
+    return error_set(e, ERROR_UNAVAILABLE,
+                     "%s/%" PRId32 ": the log's ends are not known: %s; check the brokers", topic,
                      partition, rd_kafka_err2str(why));
 }

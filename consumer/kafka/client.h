@@ -1,5 +1,5 @@
-// Kafka clients as everything here wants them: properties in order, later ones win; librdkafka's own log lines and errors
-// come out of our log.
+// Kafka clients as everything here wants them: properties in order, later ones win; librdkafka's
+// own log lines and errors come out of our log.
 #pragma once
 
 #include "pricing/error.h"
@@ -13,28 +13,33 @@ struct client_properties {
     const char *(*pairs)[2]; // name and value
 };
 
-// Builds a configuration from `ours`, then `theirs`. Errors (ERROR_CONFIG) name the property. NULL with *e.
-rd_kafka_conf_t *client_conf(const struct client_properties *ours, const struct client_properties *theirs,
-                             struct error *e);
+// Builds a configuration from `ours`, then `theirs`. Errors (ERROR_CONFIG) name the property. NULL
+// with *e.
+rd_kafka_conf_t *client_conf(const struct client_properties *ours,
+                             const struct client_properties *theirs, struct error *e);
 // Takes the configuration, also on error. NULL with *e.
 rd_kafka_t *client_create(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *e);
-// A consumer that joins nothing, commits nothing, logs nothing, and is told where partitions end; `ours` are its own
-// properties on top. No property of theirs can make it wander. NULL with *e.
+// A consumer that joins nothing, commits nothing, logs nothing, and is told where partitions end;
+// `ours` are its own properties on top. No property of theirs can make it wander. NULL with *e.
 rd_kafka_t *client_create_reader(const struct client_properties *theirs, const char *group,
                                  const struct client_properties *ours, struct error *e);
 // Of a consumer that joined nothing: there is nothing to leave, and closing can hang.
 void client_destroy_reader(rd_kafka_t *reader);
 
-// Whether what a consumer is given instead of a record passes by itself: the leader moves, its disk or the remote tier
-// does not answer. librdkafka goes on asking for the same offset; it says nothing of what the log has.
+// Whether what a consumer is given instead of a record passes by itself: the leader moves, its disk
+// or the remote tier does not answer. librdkafka goes on asking for the same offset; it says
+// nothing of what the log has.
 bool client_error_passes(rd_kafka_resp_err_t code);
 
-// Partitions of a topic. Errors: ERROR_UNAVAILABLE, or ERROR_CONFIG for a topic that does not exist.
-int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out, struct error *e);
+// Partitions of a topic. Errors: ERROR_UNAVAILABLE, or ERROR_CONFIG for a topic that does not
+// exist.
+int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out,
+                      struct error *e);
 
-// One end of a partition of each of `count` topics, as its leader answers: RD_KAFKA_OFFSET_BEGINNING, the first offset kept,
-// or RD_KAFKA_OFFSET_END, the one after the last (after the last stable one, for a client that reads committed records
-// only). Unlike librdkafka's query of watermarks this ends when its time is over. A leader that is not known, or moves
+// One end of a partition of each of `count` topics, as its leader answers:
+// RD_KAFKA_OFFSET_BEGINNING, the first offset kept, or RD_KAFKA_OFFSET_END, the one after the last
+// (after the last stable one, for a client that reads committed records only). Unlike librdkafka's
+// query of watermarks this ends when its time is over. A leader that is not known, or moves
 // meanwhile, is looked for and asked again. ERROR_UNAVAILABLE: names the topic.
-int client_ends(rd_kafka_t *client, size_t count, const char *const *topics, int32_t partition, int64_t which,
-                int timeout_ms, int64_t *out, struct error *e);
+int client_ends(rd_kafka_t *client, size_t count, const char *const *topics, int32_t partition,
+                int64_t which, int timeout_ms, int64_t *out, struct error *e);

@@ -1,4 +1,5 @@
-// Single records read back from a topic, outside any group's work: with bounded time, nothing committed.
+// Single records read back from a topic, outside any group's work: with bounded time, nothing
+// committed.
 #pragma once
 
 #include "consumer/kafka/client.h"
@@ -9,21 +10,24 @@
 struct record_fetcher; // a consumer
 
 // `group` only names the client to brokers with access lists; it is never joined.
-int fetch_record_open(const struct client_properties *properties, const char *group, struct record_fetcher **out, struct error *e);
+int fetch_record_open(const struct client_properties *properties, const char *group,
+                      struct record_fetcher **out, struct error *e);
 void fetch_record_close(struct record_fetcher *peek);
 
-// The committed record at an offset; free with rd_kafka_message_destroy. Errors: ERROR_CONFIG when it is not there (any
-// more), ERROR_UNAVAILABLE.
-int fetch_record_at(struct record_fetcher *peek, const char *topic, int32_t partition, int64_t offset, int timeout_ms,
-                rd_kafka_message_t **out, struct error *e);
+// The committed record at an offset; free with rd_kafka_message_destroy. Errors: ERROR_CONFIG when
+// it is not there (any more), ERROR_UNAVAILABLE.
+int fetch_record_at(struct record_fetcher *peek, const char *topic, int32_t partition,
+                    int64_t offset, int timeout_ms, rd_kafka_message_t **out, struct error *e);
 
-// Every committed record in [from, to), in order. `visit` returns 0, or -1 with *e to stop; `message` is NULL for what was
-// never delivered at the end: nothing more comes below `to`. Errors: ERROR_CONFIG when the log no longer has `from`,
-// ERROR_UNAVAILABLE when nothing arrives for `patience_ms`.
+// Every committed record in [from, to), in order. `visit` returns 0, or -1 with *e to stop;
+// `message` is NULL for what was never delivered at the end: nothing more comes below `to`. Errors:
+// ERROR_CONFIG when the log no longer has `from`, ERROR_UNAVAILABLE when nothing arrives for
+// `patience_ms`.
 typedef int fetch_record_visit(void *context, const rd_kafka_message_t *message, struct error *e);
-int fetch_record_range(struct record_fetcher *peek, const char *topic, int32_t partition, int64_t from, int64_t to, int patience_ms,
-               fetch_record_visit *visit, void *context, struct error *e);
+int fetch_record_range(struct record_fetcher *peek, const char *topic, int32_t partition,
+                       int64_t from, int64_t to, int patience_ms, fetch_record_visit *visit,
+                       void *context, struct error *e);
 
 // The latest timestamp among the last record of each partition. *partition -1: all are empty.
-int fetch_record_newest(struct record_fetcher *peek, const char *topic, int32_t partitions, int timeout_ms, int64_t *timestamp_ms,
-                int32_t *partition, struct error *e);
+int fetch_record_newest(struct record_fetcher *peek, const char *topic, int32_t partitions,
+                        int timeout_ms, int64_t *timestamp_ms, int32_t *partition, struct error *e);

@@ -36,7 +36,8 @@ struct intake_lane {
     struct block *filling;
     int64_t expected; // offset of the next record that is not dropped
     int64_t told_at; // trouble with it, monotonic ms; 0: never
-    int64_t moved_to, moved_at; // `expected` when it last changed or had no need to, and when that was
+    // `expected` when it last changed or had no need to, and when that was
+    int64_t moved_to, moved_at;
     // Changed under the intake's lock:
     _Atomic enum lane_state state;
     int64_t start; // WANTED: where to
@@ -54,7 +55,8 @@ struct intake {
     bool started;
     atomic_bool stopping;
     _Atomic int64_t heartbeat;
-    int64_t told_at, still_at; // the poll thread's: trouble that is no log's was told, and logs that stand still
+    // the poll thread's: trouble that is no log's was told, and logs that stand still
+    int64_t told_at, still_at;
     struct intake_lane *lanes; // partitions * INPUT_COUNT
     pthread_mutex_t lock;
     // Under the lock:
@@ -83,7 +85,8 @@ static void wake(struct intake *intake)
 {
     uint64_t one = 1;
     // The counter can only be full when the poll thread is about to wake anyway.
-    if (write(intake->wake, &one, sizeof one) < 0) return;
+    if (write(intake->wake, &one, sizeof one) < 0)
+        return;
 }
 
 static void ring(struct intake *intake)
@@ -94,7 +97,8 @@ static void ring(struct intake *intake)
 // The first failure is the one that is told. Caller holds the lock.
 static void fail_locked(struct intake *intake, const struct error *e)
 {
-    if (!intake->failed) intake->error = *e;
+    if (!intake->failed)
+        intake->error = *e;
     intake->failed = true;
 }
 
@@ -124,7 +128,8 @@ static struct block *block_get(struct intake_lane *lane, size_t needed)
     if (!block) {
         size_t capacity = needed <= BLOCK_BYTES ? BLOCK_BYTES : needed;
         block = malloc(sizeof *block + capacity);
-        if (!block) return NULL;
+        if (!block)
+            return NULL;
         block->capacity = capacity;
     }
     block->next = NULL;
@@ -151,7 +156,8 @@ static void block_put_locked(struct intake_lane *lane, struct block *block)
 
 static bool lane_has_room(const struct intake_lane *lane)
 {
-    return lane->blocks < LANE_BLOCKS || lane->intake->memory < (int64_t)lane->intake->options.memory;
+    return lane->blocks < LANE_BLOCKS ||
+           lane->intake->memory < (int64_t)lane->intake->options.memory;
 }
 
 // Hands the block being filled over to the reader.
@@ -159,7 +165,8 @@ static void lane_flush(struct intake_lane *lane)
 {
     struct intake *intake = lane->intake;
     struct block *block = lane->filling;
-    if (!block) return;
+    if (!block)
+        return;
     lane->filling = NULL;
     pthread_mutex_lock(&intake->lock);
     if (lane->tail)
@@ -171,14 +178,16 @@ static void lane_flush(struct intake_lane *lane)
     ring(intake);
 }
 
-// A trickle does not take a block a record: the last one goes on being filled as long as nobody has taken it.
+// A trickle does not take a block a record: the last one goes on being filled as long as nobody has
+// taken it.
 static void lane_reopen(struct intake_lane *lane)
 {
     pthread_mutex_lock(&lane->intake->lock);
     struct block *tail = lane->tail;
     if (tail && tail->capacity - tail->used >= BLOCK_BYTES / 4) {
         struct block **link = &lane->head, *before = NULL;
-        for (; *link != tail; link = &(*link)->next) before = *link;
+        for (; *link != tail; link = &(*link)->next)
+            before = *link;
         *link = NULL;
         lane->tail = before;
         lane->filling = tail;
@@ -196,23 +205,28 @@ static void lane_clear_locked(struct intake_lane *lane)
     lane->head = lane->tail = NULL;
 }
 
-static struct raw *lane_append(struct intake_lane *lane, int64_t offset, uint32_t key_size, uint32_t value_size)
+static struct raw *lane_append(struct intake_lane *lane, int64_t offset, uint32_t key_size,
+                               uint32_t value_size)
 {
     size_t size = raw_bytes(key_size, value_size);
     struct block *block = lane->filling;
     if (!block || block->capacity - block->used < size) {
-        if (!block) lane_reopen(lane);
+        if (!block)
+            lane_reopen(lane);
         block = lane->filling;
         if (!block || block->capacity - block->used < size) {
             lane_flush(lane);
             block = block_get(lane, size);
-            if (!block) return NULL;
+            if (!block)
+                return NULL;
             lane->filling = block;
-            if (!lane_has_room(lane)) rd_kafka_yield(lane->intake->client);
+            if (!lane_has_room(lane))
+                rd_kafka_yield(lane->intake->client);
         }
     }
     struct raw *raw = (struct raw *)(void *)(block->data + block->used);
-    if (block->used == 0) block->first_offset = offset;
+    if (block->used == 0)
+        block->first_offset = offset;
     block->used += size;
     *raw = (struct raw){.offset = offset, .key_size = key_size, .value_size = value_size};
     return raw;
@@ -221,7 +235,8 @@ static struct raw *lane_append(struct intake_lane *lane, int64_t offset, uint32_
 static void out_of_memory(struct intake_lane *lane)
 {
     struct error e;
-    error_set(&e, ERROR_RESTART, "memory is short for a block of records of %s/%" PRId32, topic_of(lane), lane->shard);
+    error_set(&e, ERROR_RESTART, "memory is short for a block of records of %s/%" PRId32,
+              topic_of(lane), lane->shard);
     fail(lane->intake, &e);
     rd_kafka_yield(lane->intake->client);
 }
@@ -236,10 +251,12 @@ static void take_end(struct intake_lane *lane, int64_t offset)
         return;
     }
     raw->kind = RAW_END;
-    if (offset > lane->expected) lane->expected = offset;
+    if (offset > lane->expected)
+        lane->expected = offset;
 }
 
-// After these librdkafka goes on behind what it could not read, or not at all: money would be lost in silence.
+// After these librdkafka goes on behind what it could not read, or not at all: money would be lost
+// in silence.
 static bool is_loss(rd_kafka_resp_err_t code)
 {
     switch (code) {
@@ -261,14 +278,16 @@ static bool is_loss(rd_kafka_resp_err_t code)
 static void tell_trouble(struct intake *intake, struct intake_lane *lane, const char *reason)
 {
     int64_t now = clock_monotonic_ms(), *told_at = lane ? &lane->told_at : &intake->told_at;
-    if (*told_at != 0 && now - *told_at < TELL_MS) return;
+    if (*told_at != 0 && now - *told_at < TELL_MS)
+        return;
     *told_at = now;
-    log_event(LOG_WARN, "reading is in trouble", "topic", LOG_STR(lane ? topic_of(lane) : ""), "partition",
-              LOG_INT(lane ? lane->shard : -1), "offset", LOG_INT(lane ? lane->expected : -1), "reason",
-              LOG_STR(reason), LOG_END);
+    log_event(LOG_WARN, "reading is in trouble", "topic", LOG_STR(lane ? topic_of(lane) : ""),
+              "partition", LOG_INT(lane ? lane->shard : -1), "offset",
+              LOG_INT(lane ? lane->expected : -1), "reason", LOG_STR(reason), LOG_END);
 }
 
-static void take_error(struct intake *intake, struct intake_lane *lane, const rd_kafka_message_t *message)
+static void take_error(struct intake *intake, struct intake_lane *lane,
+                       const rd_kafka_message_t *message)
 {
     const char *text = rd_kafka_message_errstr(message);
     if (!is_loss(message->err)) {
@@ -277,7 +296,8 @@ static void take_error(struct intake *intake, struct intake_lane *lane, const rd
     }
     struct error e;
     error_set(&e, ERROR_CONFIG,
-              "%s/%" PRId32 ": reading from offset %" PRId64 " failed: %s; the records from there on are "
+              "%s/%" PRId32 ": reading from offset %" PRId64
+              " failed: %s; the records from there on are "
               "missing or damaged: restore the topic, nothing was skipped",
               lane ? topic_of(lane) : "Kafka", lane ? lane->shard : -1, lane ? lane->expected : -1,
               text ? text : rd_kafka_err2str(message->err));
@@ -297,7 +317,8 @@ static void take(rd_kafka_message_t *message, void *opaque)
         take_error(lane->intake, lane, message);
         return;
     }
-    if (message->offset < lane->expected) return; // delivered before
+    if (message->offset < lane->expected)
+        return; // delivered before
     uint32_t key_size = message->key ? (uint32_t)message->key_len : RAW_NULL;
     uint32_t value_size = message->payload ? (uint32_t)message->len : RAW_NULL;
     struct raw *raw = lane_append(lane, message->offset, key_size, value_size);
@@ -315,7 +336,8 @@ static void revoke_locked(struct intake *intake)
 {
     for (size_t i = 0; i < (size_t)intake->options.partitions * INPUT_COUNT; i++) {
         struct intake_lane *lane = &intake->lanes[i];
-        if (lane->filling) block_put_locked(lane, lane->filling);
+        if (lane->filling)
+            block_put_locked(lane, lane->filling);
         lane->filling = NULL;
         lane_clear_locked(lane);
         lane->state = LANE_IDLE;
@@ -325,41 +347,50 @@ static void revoke_locked(struct intake *intake)
     intake->assignment++;
 }
 
-// A shard is the same partition of all three topics; range over equal counts gives them to one member.
-static bool read_assignment(struct intake *intake, const rd_kafka_topic_partition_list_t *list, struct error *e)
+// A shard is the same partition of all three topics; range over equal counts gives them to one
+// member.
+static bool read_assignment(struct intake *intake, const rd_kafka_topic_partition_list_t *list,
+                            struct error *e)
 {
     int32_t partitions = intake->options.partitions;
     int *count = calloc((size_t)partitions, sizeof *count);
-    if (!count) return error_set(e, ERROR_RESTART, "memory is short for an assignment") == 0;
+    if (!count)
+        return error_set(e, ERROR_RESTART, "memory is short for an assignment") == 0;
     bool whole = true;
     for (int i = 0; i < list->cnt && whole; i++) {
         whole = list->elems[i].partition < partitions;
-        if (whole) count[list->elems[i].partition]++;
+        if (whole)
+            count[list->elems[i].partition]++;
     }
     for (int32_t p = 0; p < partitions; p++) {
         whole = whole && (count[p] == 0 || count[p] == INPUT_COUNT);
         intake->assigned[p] = count[p] == INPUT_COUNT;
     }
     free(count);
-    if (whole) return true;
+    if (whole)
+        return true;
     error_set(e, ERROR_CONFIG,
-              "group %s does not give the same partitions of %s, %s and %s to one member; give the three topics the "
+              "group %s does not give the same partitions of %s, %s and %s to one member; give the "
+              "three topics the "
               "same number of partitions (%" PRId32 " when this process started)",
-              intake->options.group, intake->options.topics[INPUT_CALLS], intake->options.topics[INPUT_PURCHASES],
-              intake->options.topics[INPUT_CREDITS], partitions);
+              intake->options.group, intake->options.topics[INPUT_CALLS],
+              intake->options.topics[INPUT_PURCHASES], intake->options.topics[INPUT_CREDITS],
+              partitions);
     return false;
 }
 
-// Nothing is fetched until the shards say from where: an assignment of no partitions acknowledges the group's.
-static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
-                         void *opaque)
+// Nothing is fetched until the shards say from where: an assignment of no partitions acknowledges
+// the group's.
+static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
+                         rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     struct intake *intake = opaque;
     struct error e;
     pthread_mutex_lock(&intake->lock);
     revoke_locked(intake);
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-        if (!read_assignment(intake, list, &e)) fail_locked(intake, &e);
+        if (!read_assignment(intake, list, &e))
+            fail_locked(intake, &e);
         intake->assigned_at = clock_monotonic_ms();
     }
     pthread_mutex_unlock(&intake->lock);
@@ -375,18 +406,21 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code, rd_kafka_
     ring(intake);
 }
 
-// Splits the partition's queue off the group's, before it is assigned, so that every record comes through it.
+// Splits the partition's queue off the group's, before it is assigned, so that every record comes
+// through it.
 static void lane_open(struct intake_lane *lane)
 {
     static const uint64_t one = 1;
-    if (lane->queue) rd_kafka_queue_destroy(lane->queue);
+    if (lane->queue)
+        rd_kafka_queue_destroy(lane->queue);
     lane->queue = rd_kafka_queue_get_partition(lane->intake->client, topic_of(lane), lane->shard);
     assert(lane->queue);
     rd_kafka_queue_forward(lane->queue, NULL);
     rd_kafka_queue_io_event_enable(lane->queue, lane->intake->wake, &one, sizeof one);
 }
 
-// Assigns all lanes that read or want to: librdkafka takes only whole assignments under the eager protocol.
+// Assigns all lanes that read or want to: librdkafka takes only whole assignments under the eager
+// protocol.
 static void assign_wanted(struct intake *intake)
 {
     size_t count = (size_t)intake->options.partitions * INPUT_COUNT;
@@ -400,7 +434,8 @@ static void assign_wanted(struct intake *intake)
             lane->state = LANE_ASSIGNED;
         }
         if (lane->state != LANE_IDLE)
-            rd_kafka_topic_partition_list_add(list, topic_of(lane), lane->shard)->offset = lane->expected;
+            rd_kafka_topic_partition_list_add(list, topic_of(lane), lane->shard)->offset =
+                lane->expected;
     }
     pthread_mutex_unlock(&intake->lock);
     for (int i = 0; i < list->cnt; i++)
@@ -416,18 +451,20 @@ static void assign_wanted(struct intake *intake)
         error_set(&e, ERROR_RESTART, "assigning partitions: %s", rd_kafka_err2str(code));
         fail_locked(intake, &e);
     }
-    // The barrier of the new assignment lies behind us: nothing of the old one is delivered any more.
+    // The barrier of the new assignment lies behind us: nothing of the old one is delivered any
+    // more.
     for (size_t i = 0; i < count; i++) {
         struct intake_lane *lane = &intake->lanes[i];
-        if (lane->state != LANE_ASSIGNED) continue;
+        if (lane->state != LANE_ASSIGNED)
+            continue;
         lane_clear_locked(lane);
         lane->state = LANE_READING;
     }
     pthread_mutex_unlock(&intake->lock);
 }
 
-// Serves rebalances and errors. A record that comes this way was fetched before its queue was split off: it is the
-// restart's to fetch again.
+// Serves rebalances and errors. A record that comes this way was fetched before its queue was split
+// off: it is the restart's to fetch again.
 static void serve_group(struct intake *intake)
 {
     rd_kafka_message_t *message;
@@ -451,18 +488,20 @@ static void refresh_ends(struct intake *intake)
         struct intake_lane *lane = &intake->lanes[i];
         int64_t low, high;
         if (lane->state != LANE_READING ||
-            rd_kafka_get_watermark_offsets(intake->client, topic_of(lane), lane->shard, &low, &high))
+            rd_kafka_get_watermark_offsets(intake->client, topic_of(lane), lane->shard, &low,
+                                           &high))
             continue;
         lane->end = high >= 0 ? high : -1;
     }
 }
 
-// Some errors of a fetch librdkafka keeps to itself and tries again, and an open transaction holds a log up as well.
+// Some errors of a fetch librdkafka keeps to itself and tries again, and an open transaction holds
+// a log up as well.
 static bool stands_still(struct intake_lane *lane, int64_t now)
 {
     bool done = lane->end >= 0 && lane->expected >= lane->end;
-    bool moves = lane->state != LANE_READING || done || lane->expected != lane->moved_to || !lane_has_room(lane) ||
-                 rd_kafka_queue_length(lane->queue) > 0;
+    bool moves = lane->state != LANE_READING || done || lane->expected != lane->moved_to ||
+                 !lane_has_room(lane) || rd_kafka_queue_length(lane->queue) > 0;
     if (moves || lane->moved_at == 0) {
         lane->moved_to = lane->expected;
         lane->moved_at = now;
@@ -476,14 +515,18 @@ static void tell_still_logs(struct intake *intake, int64_t now)
     int64_t count = 0;
     for (size_t i = 0; i < (size_t)intake->options.partitions * INPUT_COUNT; i++) {
         struct intake_lane *lane = &intake->lanes[i];
-        if (!stands_still(lane, now)) continue;
-        if (count++ == 0) first = lane;
+        if (!stands_still(lane, now))
+            continue;
+        if (count++ == 0)
+            first = lane;
     }
-    if (!first || (intake->still_at != 0 && now - intake->still_at < intake->options.still_ms)) return;
+    if (!first || (intake->still_at != 0 && now - intake->still_at < intake->options.still_ms))
+        return;
     intake->still_at = now;
-    log_event(LOG_WARN, "logs stand still: a transaction is open in them, or they cannot be fetched", "logs",
-              LOG_INT(count), "topic", LOG_STR(topic_of(first)), "partition", LOG_INT(first->shard), "offset",
-              LOG_INT(first->expected), "end", LOG_INT(first->end), LOG_END);
+    log_event(LOG_WARN,
+              "logs stand still: a transaction is open in them, or they cannot be fetched", "logs",
+              LOG_INT(count), "topic", LOG_STR(topic_of(first)), "partition", LOG_INT(first->shard),
+              "offset", LOG_INT(first->expected), "end", LOG_INT(first->end), LOG_END);
 }
 
 static bool serve_lanes(struct intake *intake)
@@ -491,7 +534,9 @@ static bool serve_lanes(struct intake *intake)
     bool busy = false;
     for (size_t i = 0; i < (size_t)intake->options.partitions * INPUT_COUNT; i++) {
         struct intake_lane *lane = &intake->lanes[i];
-        if (lane->state != LANE_READING || !lane_has_room(lane) || rd_kafka_queue_length(lane->queue) == 0) continue;
+        if (lane->state != LANE_READING || !lane_has_room(lane) ||
+            rd_kafka_queue_length(lane->queue) == 0)
+            continue;
         busy |= rd_kafka_consume_callback_queue(lane->queue, 0, take, lane) > 0;
         lane_flush(lane);
     }
@@ -514,17 +559,20 @@ static void *poll_main(void *argument)
         int64_t now = clock_monotonic_ms();
         intake->heartbeat = now;
         serve_group(intake);
-        if (wanted_is_due(intake, now)) assign_wanted(intake);
+        if (wanted_is_due(intake, now))
+            assign_wanted(intake);
         bool busy = serve_lanes(intake);
         if (now - figures_at >= FIGURES_MS) {
             refresh_ends(intake);
             tell_still_logs(intake, now);
             figures_at = now;
         }
-        if (busy) continue;
+        if (busy)
+            continue;
         struct pollfd fd = {.fd = intake->wake, .events = POLLIN};
         uint64_t count;
-        if (poll(&fd, 1, IDLE_MS) > 0 && read(intake->wake, &count, sizeof count) < 0) continue;
+        if (poll(&fd, 1, IDLE_MS) > 0 && read(intake->wake, &count, sizeof count) < 0)
+            continue;
     }
     rd_kafka_consumer_close(intake->client);
     return NULL;
@@ -543,8 +591,8 @@ static const char *(member_properties[])[2] = {
     {"session.timeout.ms", "10000"},
     {"heartbeat.interval.ms", "1000"}, // a member learns by it that another one joins
     {"max.poll.interval.ms", "30000"},
-    // A full queue is looked at again when the fetch under way comes back. That may be one of idle partitions only,
-    // which waits for so long: no longer than what is queued lasts.
+    // A full queue is looked at again when the fetch under way comes back. That may be one of idle
+    // partitions only, which waits for so long: no longer than what is queued lasts.
     {"fetch.wait.max.ms", "50"},
     {"fetch.error.backoff.ms", "1"},
     {"queued.max.messages.kbytes", "32768"},
@@ -558,14 +606,18 @@ static rd_kafka_t *member_create(struct intake *intake, struct error *e)
     memcpy(pairs, member_properties, sizeof member_properties);
     // A bound for each partition's queue: enough for a few, little where there are many.
     int32_t most = 1000000 / (intake->options.partitions * INPUT_COUNT);
-    snprintf(queued, sizeof queued, "%" PRId32, most > 300000 ? 300000 : most < 10000 ? 10000 : most);
+    snprintf(queued, sizeof queued, "%" PRId32,
+             most > 300000  ? 300000
+             : most < 10000 ? 10000
+                            : most);
     pairs[COUNT][0] = "queued.min.messages";
     pairs[COUNT][1] = queued;
     pairs[COUNT + 1][0] = "group.id";
     pairs[COUNT + 1][1] = intake->options.group;
     struct client_properties ours = {COUNT + 2, pairs};
     rd_kafka_conf_t *conf = client_conf(&ours, &intake->options.properties, e);
-    if (!conf) return NULL;
+    if (!conf)
+        return NULL;
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     rd_kafka_conf_set_opaque(conf, intake);
     return client_create(RD_KAFKA_CONSUMER, conf, e);
@@ -582,23 +634,30 @@ static int join_group(struct intake *intake, struct error *e)
         rd_kafka_topic_partition_list_add(topics, intake->options.topics[i], RD_KAFKA_PARTITION_UA);
     rd_kafka_resp_err_t code = rd_kafka_subscribe(intake->client, topics);
     rd_kafka_topic_partition_list_destroy(topics);
-    if (code) return error_set(e, ERROR_CONFIG, "subscribing to the input topics: %s", rd_kafka_err2str(code));
+    if (code)
+        return error_set(e, ERROR_CONFIG, "subscribing to the input topics: %s",
+                         rd_kafka_err2str(code));
     return 0;
 }
 
 static void free_all(struct intake *intake)
 {
     size_t lanes = (size_t)intake->options.partitions * INPUT_COUNT;
-    if (intake->lanes && intake->assigned) revoke_locked(intake);
+    if (intake->lanes && intake->assigned)
+        revoke_locked(intake);
     for (size_t i = 0; intake->lanes && i < lanes; i++)
-        if (intake->lanes[i].queue) rd_kafka_queue_destroy(intake->lanes[i].queue);
-    if (intake->group_queue) rd_kafka_queue_destroy(intake->group_queue);
-    if (intake->client) rd_kafka_destroy(intake->client);
+        if (intake->lanes[i].queue)
+            rd_kafka_queue_destroy(intake->lanes[i].queue);
+    if (intake->group_queue)
+        rd_kafka_queue_destroy(intake->group_queue);
+    if (intake->client)
+        rd_kafka_destroy(intake->client);
     for (struct block *block = intake->pool, *next; block; block = next) {
         next = block->next;
         free(block);
     }
-    if (intake->wake >= 0) close(intake->wake);
+    if (intake->wake >= 0)
+        close(intake->wake);
     pthread_mutex_destroy(&intake->lock);
     free(intake->assigned);
     free(intake->lanes);
@@ -609,7 +668,8 @@ int intake_create(const struct intake_options *options, struct intake **out, str
 {
     struct intake *intake = calloc(1, sizeof *intake);
     *out = NULL;
-    if (!intake) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!intake)
+        return error_set(e, ERROR_RESTART, "memory is short");
     intake->options = *options;
     pthread_mutex_init(&intake->lock, NULL);
     intake->heartbeat = clock_monotonic_ms();
@@ -629,7 +689,8 @@ int intake_create(const struct intake_options *options, struct intake **out, str
             lane->end = -1;
         }
     intake->client = member_create(intake, e);
-    if (!intake->client || join_group(intake, e)) goto failed;
+    if (!intake->client || join_group(intake, e))
+        goto failed;
     if (pthread_create(&intake->thread, NULL, poll_main, intake)) {
         error_set(e, ERROR_RESTART, "no thread can be started");
         goto failed;
@@ -650,7 +711,8 @@ static void *destroy_main(void *argument)
 
 bool intake_destroy(struct intake *intake, int timeout_ms)
 {
-    if (!intake) return true;
+    if (!intake)
+        return true;
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += timeout_ms / 1000;
@@ -661,9 +723,11 @@ bool intake_destroy(struct intake *intake, int timeout_ms)
     }
     intake->stopping = true;
     wake(intake);
-    if (pthread_timedjoin_np(intake->thread, NULL, &until)) return false;
+    if (pthread_timedjoin_np(intake->thread, NULL, &until))
+        return false;
     pthread_t thread;
-    if (pthread_create(&thread, NULL, destroy_main, intake)) return false;
+    if (pthread_create(&thread, NULL, destroy_main, intake))
+        return false;
     return pthread_timedjoin_np(thread, NULL, &until) == 0;
 }
 
@@ -676,11 +740,13 @@ uint64_t intake_assignment(struct intake *intake, bool *shards, bool *confirmed)
     memcpy(shards, intake->assigned, (size_t)intake->options.partitions * sizeof *shards);
     int64_t since = intake->assigned_at;
     pthread_mutex_unlock(&intake->lock);
-    *confirmed = intake->heartbeat - since >= CONFIRM_MS && !rd_kafka_assignment_lost(intake->client);
+    *confirmed =
+        intake->heartbeat - since >= CONFIRM_MS && !rd_kafka_assignment_lost(intake->client);
     return assignment;
 }
 
-void intake_start(struct intake *intake, uint64_t assignment, int32_t shard, const int64_t offsets[INPUT_COUNT])
+void intake_start(struct intake *intake, uint64_t assignment, int32_t shard,
+                  const int64_t offsets[INPUT_COUNT])
 {
     pthread_mutex_lock(&intake->lock);
     if (assignment == intake->assignment && intake->assigned[shard]) {
@@ -703,7 +769,8 @@ struct block *intake_next(struct intake *intake, int32_t shard, enum input input
     struct block *block = lane->state == LANE_READING ? lane->head : NULL;
     if (block) {
         lane->head = block->next;
-        if (!lane->head) lane->tail = NULL;
+        if (!lane->head)
+            lane->tail = NULL;
         block->next = NULL;
     }
     pthread_mutex_unlock(&intake->lock);
@@ -717,7 +784,8 @@ void intake_release(struct intake *intake, int32_t shard, enum input input, stru
     pthread_mutex_lock(&intake->lock);
     block_put_locked(lane, block);
     pthread_mutex_unlock(&intake->lock);
-    if (was_full) wake(intake);
+    if (was_full)
+        wake(intake);
 }
 
 int64_t intake_end(struct intake *intake, int32_t shard, enum input input)
@@ -727,12 +795,15 @@ int64_t intake_end(struct intake *intake, int32_t shard, enum input input)
 
 void intake_commit(struct intake *intake, const struct intake_position *positions, size_t count)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)(count * INPUT_COUNT));
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)(count * INPUT_COUNT));
     for (size_t i = 0; i < count; i++)
         for (int input = 0; input < INPUT_COUNT; input++)
-            rd_kafka_topic_partition_list_add(list, intake->options.topics[input], positions[i].shard)->offset =
-                positions[i].offsets[input];
-    if (list->cnt > 0) rd_kafka_commit(intake->client, list, 1);
+            rd_kafka_topic_partition_list_add(list, intake->options.topics[input],
+                                              positions[i].shard)
+                ->offset = positions[i].offsets[input];
+    if (list->cnt > 0)
+        rd_kafka_commit(intake->client, list, 1);
     rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -740,7 +811,8 @@ bool intake_failed(struct intake *intake, struct error *e)
 {
     pthread_mutex_lock(&intake->lock);
     bool failed = intake->failed;
-    if (failed) *e = intake->error;
+    if (failed)
+        *e = intake->error;
     pthread_mutex_unlock(&intake->lock);
     return failed;
 }

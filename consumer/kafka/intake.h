@@ -1,12 +1,17 @@
-// One member of the consumer group: reads the three logs of every shard assigned to it and hands them on as blocks of
-// raw records. A thread of its own polls librdkafka; another thread (the fold's) takes the blocks.
+// One member of the consumer group: reads the three logs of every shard assigned to it and hands
+// them on as blocks of raw records. A thread of its own polls librdkafka; another thread (the
+// fold's) takes the blocks.
 //
-//   librdkafka queue of a partition ──poll thread──► lane (bounded list of blocks) ──► intake_next ─► intake_release
+//   librdkafka queue of a partition ──poll thread──► lane (bounded list of blocks)
+//      ──► intake_next ─► intake_release
 //
-// Each partition keeps a librdkafka queue of its own and back-pressure is not to serve it: nothing is ever paused, so
-// nothing is fetched twice and no resume can rewind.
+// Each partition keeps a librdkafka queue of its own and back-pressure is not to serve it: nothing
+// is ever paused, so nothing is fetched twice and no resume can rewind.
 //
-// Lane:  IDLE ──intake_start──► WANTED ──(poll thread)──► ASSIGNED ──(librdkafka has it)──► READING ──revoked──► IDLE
+// Lane:
+//   IDLE ──intake_start──► WANTED ──(poll thread)──► ASSIGNED ──(librdkafka has it)──► READING
+//    ▲                                                                                    │
+//    └────────────────────────────────── revoked ─────────────────────────────────────────┘
 #pragma once
 
 #include "consumer/kafka/block.h"
@@ -23,37 +28,42 @@ struct intake_options {
     struct client_properties properties; // brokers and the operator's own
     size_t memory; // bytes of blocks beyond which a log gets no more than two
     int still_ms; // a log that goes on and of which nothing comes for so long is told of, as often
-    void (*ring)(void *context); // from the poll thread: blocks, an assignment or a failure are there
+    // from the poll thread: blocks, an assignment or a failure are there
+    void (*ring)(void *context);
     void *context;
 };
 
 // Joins the group. Errors: ERROR_CONFIG.
 int intake_create(const struct intake_options *options, struct intake **out, struct error *e);
-// Leaves the group, and waits at most `timeout_ms` for that: librdkafka's close can hang. False: it did, and its thread
-// and memory are left behind.
+// Leaves the group, and waits at most `timeout_ms` for that: librdkafka's close can hang. False: it
+// did, and its thread and memory are left behind.
 bool intake_destroy(struct intake *intake, int timeout_ms);
 
-// What is assigned now: shards[p] for each partition. Returns a number that changes with every assignment; 0 before
-// the first. *confirmed: polls since then have shown no loss, so that an epoch may be raised on the strength of it.
+// What is assigned now: shards[p] for each partition. Returns a number that changes with every
+// assignment; 0 before the first. *confirmed: polls since then have shown no loss, so that an epoch
+// may be raised on the strength of it.
 uint64_t intake_assignment(struct intake *intake, bool *shards, bool *confirmed);
 
-// Starts a shard's logs (or starts them again) at these offsets, if `assignment` is still the current one. Blocks of before are dropped; those that the
-// caller holds it must release itself.
-void intake_start(struct intake *intake, uint64_t assignment, int32_t shard, const int64_t offsets[INPUT_COUNT]);
+// Starts a shard's logs (or starts them again) at these offsets, if `assignment` is still the
+// current one. Blocks of before are dropped; those that the caller holds it must release itself.
+void intake_start(struct intake *intake, uint64_t assignment, int32_t shard,
+                  const int64_t offsets[INPUT_COUNT]);
 // The log's next block, to be released in turn; NULL when there is none.
 struct block *intake_next(struct intake *intake, int32_t shard, enum input input);
 void intake_release(struct intake *intake, int32_t shard, enum input input, struct block *block);
 
 // End of the log as the last fetch told it, for figures only; -1: not known.
 int64_t intake_end(struct intake *intake, int32_t shard, enum input input);
-// Tells the group the positions, for lag tools only: nothing of ours ever reads them back. Does not wait.
+// Tells the group the positions, for lag tools only: nothing of ours ever reads them back. Does not
+// wait.
 struct intake_position {
     int32_t shard;
     int64_t offsets[INPUT_COUNT];
 };
 void intake_commit(struct intake *intake, const struct intake_position *positions, size_t count);
 
-// True when reading cannot go on (*e says why): damaged data, offsets out of range, topics cut differently.
+// True when reading cannot go on (*e says why): damaged data, offsets out of range, topics cut
+// differently.
 bool intake_failed(struct intake *intake, struct error *e);
 // Monotonic ms at which the poll thread last went round: the process is alive when it is recent.
 int64_t intake_heartbeat(struct intake *intake);

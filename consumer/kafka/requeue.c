@@ -31,57 +31,68 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
 
 // ---- the position ----
 
-static int parse_position(const rd_kafka_topic_partition_t *at, struct requeue_position *out, struct error *e)
+static int parse_position(const rd_kafka_topic_partition_t *at, struct requeue_position *out,
+                          struct error *e)
 {
     char text[METADATA_SIZE];
     *out = (struct requeue_position){0};
-    if (at->offset < 0) return 0;
-    snprintf(text, sizeof text, "%.*s", (int)at->metadata_size, at->metadata ? (const char *)at->metadata : "");
+    if (at->offset < 0)
+        return 0;
+    snprintf(text, sizeof text, "%.*s", (int)at->metadata_size,
+             at->metadata ? (const char *)at->metadata : "");
     char *end;
     out->request = at->offset;
     out->partition = (int32_t)strtol(text, &end, 10);
     if (end != text && *end == ' ') {
         char *start = end + 1;
         out->offset = strtoll(start, &end, 10);
-        if (end != start && !*end) return 0;
+        if (end != start && !*end)
+            return 0;
     }
-    return error_set(e, ERROR_CONFIG,
-                     "the offset of the requeue group on topic %s was stored by another program: two "
-                     "programs use one group name; give them different ones",
-                     at->topic);
+    return error_set(
+        e, ERROR_CONFIG,
+        "the offset of the requeue group on topic %s was stored by another program: two "
+        "programs use one group name; give them different ones",
+        at->topic);
 }
 
-// librdkafka 2.0 reports an offset that is not stable yet on the partition only, not as the call's result.
+// librdkafka 2.0 reports an offset that is not stable yet on the partition only, not as the call's
+// result.
 static rd_kafka_resp_err_t ask_position(rd_kafka_t *consumer, rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
     for (int i = 0; i < ASKS_MAX && code; i++) {
-        if (i) nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        if (i)
+            nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
         code = rd_kafka_committed(consumer, list, ASK_MS);
-        if (!code) code = list->elems[0].err;
+        if (!code)
+            code = list->elems[0].err;
     }
     return code;
 }
 
-static int read_position(struct requeue *r, const struct client_properties *properties, struct error *e)
+static int read_position(struct requeue *r, const struct client_properties *properties,
+                         struct error *e)
 {
     const char *fixed[][2] = {
         {"group.id", r->group},
-        {"isolation.level", "read_committed"}, // asks for stable offsets: a transaction that ends now is waited for
+        // asks for stable offsets: a transaction that ends now is waited for
+        {"isolation.level", "read_committed"},
         {"enable.auto.commit", "false"},
         {"allow.auto.create.topics", "false"},
     };
     struct client_properties ours = {sizeof fixed / sizeof *fixed, fixed};
     rd_kafka_conf_t *conf = client_conf(properties, &ours, e);
     rd_kafka_t *consumer = conf ? client_create(RD_KAFKA_CONSUMER, conf, e) : NULL;
-    if (!consumer) return -1;
+    if (!consumer)
+        return -1;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, r->position_topic, 0);
     rd_kafka_resp_err_t code = ask_position(consumer, list);
     int status;
     if (code)
-        status = error_set(e, ERROR_UNAVAILABLE, "Kafka does not tell the offset of group %s: %s", r->group,
-                           rd_kafka_err2str(code));
+        status = error_set(e, ERROR_UNAVAILABLE, "Kafka does not tell the offset of group %s: %s",
+                           r->group, rd_kafka_err2str(code));
     else
         status = parse_position(&list->elems[0], &r->last, e);
     rd_kafka_topic_partition_list_destroy(list);
@@ -98,26 +109,32 @@ static int fail(rd_kafka_error_t *error, const char *what, struct error *e)
     bool fenced = code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
                   code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
     if (fenced)
-        error_set(e, ERROR_RESTART, "another 'settled rejects requeue' took over; wait for it, then run this again");
+        error_set(e, ERROR_RESTART,
+                  "another 'settled rejects requeue' took over; wait for it, then run this again");
     else
-        error_set(e, ERROR_UNAVAILABLE, "Kafka: %s: %s; run it again", what, rd_kafka_error_string(error));
+        error_set(e, ERROR_UNAVAILABLE, "Kafka: %s: %s; run it again", what,
+                  rd_kafka_error_string(error));
     rd_kafka_error_destroy(error);
     return -1;
 }
 
-static int create_producer(struct requeue *r, const struct client_properties *properties, struct error *e)
+static int create_producer(struct requeue *r, const struct client_properties *properties,
+                           struct error *e)
 {
     const char *fixed[][2] = {
         {"transactional.id", r->group},
-        {"message.max.bytes", "100000000"}, // the topic's own limit decides: it took the record before
+        // the topic's own limit decides: it took the record before
+        {"message.max.bytes", "100000000"},
     };
     struct client_properties ours = {sizeof fixed / sizeof *fixed, fixed};
     rd_kafka_conf_t *conf = client_conf(properties, &ours, e);
-    if (!conf) return -1;
+    if (!conf)
+        return -1;
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_opaque(conf, r);
     r->producer = client_create(RD_KAFKA_PRODUCER, conf, e);
-    if (!r->producer) return -1;
+    if (!r->producer)
+        return -1;
     rd_kafka_error_t *error = rd_kafka_init_transactions(r->producer, CALL_MS);
     return error ? fail(error, "transactions cannot begin", e) : 0;
 }
@@ -125,7 +142,8 @@ static int create_producer(struct requeue *r, const struct client_properties *pr
 int requeue_create(const struct requeue_options *options, struct requeue **out, struct error *e)
 {
     struct requeue *r = calloc(1, sizeof *r);
-    if (!r) return error_set(e, ERROR_RESTART, "out of memory");
+    if (!r)
+        return error_set(e, ERROR_RESTART, "out of memory");
     r->position_topic = options->position_topic;
     snprintf(r->group, sizeof r->group, "%s-requeue", options->group);
     if (create_producer(r, &options->properties, e) || read_position(r, &options->properties, e)) {
@@ -138,8 +156,10 @@ int requeue_create(const struct requeue_options *options, struct requeue **out, 
 
 void requeue_destroy(struct requeue *requeue)
 {
-    if (!requeue) return;
-    if (requeue->producer) rd_kafka_destroy(requeue->producer);
+    if (!requeue)
+        return;
+    if (requeue->producer)
+        rd_kafka_destroy(requeue->producer);
     free(requeue);
 }
 
@@ -153,9 +173,10 @@ static rd_kafka_headers_t *make_headers(const rd_kafka_message_t *original, int6
     rd_kafka_headers_t *own = NULL;
     char partition[16], offset[24], id[24];
     const char *topic = rd_kafka_topic_name(original->rkt);
-    rd_kafka_headers_t *headers = rd_kafka_message_headers(original, &own) == RD_KAFKA_RESP_ERR_NO_ERROR
-                                      ? rd_kafka_headers_copy(own)
-                                      : rd_kafka_headers_new(4);
+    rd_kafka_headers_t *headers =
+        rd_kafka_message_headers(original, &own) == RD_KAFKA_RESP_ERR_NO_ERROR
+            ? rd_kafka_headers_copy(own)
+            : rd_kafka_headers_new(4);
     snprintf(partition, sizeof partition, "%" PRId32, original->partition);
     snprintf(offset, sizeof offset, "%" PRId64, original->offset);
     snprintf(id, sizeof id, "%" PRId64, request);
@@ -171,37 +192,43 @@ static rd_kafka_headers_t *make_headers(const rd_kafka_message_t *original, int6
 }
 
 // Produces and waits for the broker's answer: its offset goes into the position.
-static int produce(struct requeue *r, int64_t request, const rd_kafka_message_t *original, int32_t partition,
-                   int64_t timestamp_ms, struct error *e)
+static int produce(struct requeue *r, int64_t request, const rd_kafka_message_t *original,
+                   int32_t partition, int64_t timestamp_ms, struct error *e)
 {
     rd_kafka_headers_t *headers = make_headers(original, request);
     r->delivered = false;
-    rd_kafka_resp_err_t code =
-        rd_kafka_producev(r->producer, RD_KAFKA_V_TOPIC(rd_kafka_topic_name(original->rkt)),
-                          RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY(original->key, original->key_len),
-                          RD_KAFKA_V_VALUE(original->payload, original->len), RD_KAFKA_V_TIMESTAMP(timestamp_ms),
-                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
+    rd_kafka_resp_err_t code = rd_kafka_producev(
+        r->producer, RD_KAFKA_V_TOPIC(rd_kafka_topic_name(original->rkt)),
+        RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY(original->key, original->key_len),
+        RD_KAFKA_V_VALUE(original->payload, original->len), RD_KAFKA_V_TIMESTAMP(timestamp_ms),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
     if (code)
         rd_kafka_headers_destroy(headers);
     else
         rd_kafka_flush(r->producer, CALL_MS);
-    if (!code) code = r->delivered ? r->delivery : RD_KAFKA_RESP_ERR__TIMED_OUT;
-    if (!code) return 0;
-    return error_set(e, ERROR_UNAVAILABLE, "Kafka: the record does not get into %s: %s; run it again",
+    if (!code)
+        code = r->delivered ? r->delivery : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (!code)
+        return 0;
+    return error_set(e, ERROR_UNAVAILABLE,
+                     "Kafka: the record does not get into %s: %s; run it again",
                      rd_kafka_topic_name(original->rkt), rd_kafka_err2str(code));
 }
 
-static int send_position(struct requeue *r, const struct requeue_position *position, struct error *e)
+static int send_position(struct requeue *r, const struct requeue_position *position,
+                         struct error *e)
 {
     char metadata[METADATA_SIZE];
-    snprintf(metadata, sizeof metadata, "%" PRId32 " %" PRId64, position->partition, position->offset);
+    snprintf(metadata, sizeof metadata, "%" PRId32 " %" PRId64, position->partition,
+             position->offset);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, r->position_topic, 0);
     at->offset = position->request;
     at->metadata = strdup(metadata); // the list frees it
     at->metadata_size = at->metadata ? strlen(metadata) : 0;
     rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata_new(r->group);
-    rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(r->producer, list, group, CALL_MS);
+    rd_kafka_error_t *error =
+        rd_kafka_send_offsets_to_transaction(r->producer, list, group, CALL_MS);
     rd_kafka_consumer_group_metadata_destroy(group);
     rd_kafka_topic_partition_list_destroy(list);
     return error ? fail(error, "the position cannot be written", e) : 0;
@@ -217,24 +244,31 @@ static int commit(struct requeue *r, struct error *e)
     return error ? fail(error, "the transaction is not committed", e) : 0;
 }
 
-int requeue_send(struct requeue *r, int64_t request, const rd_kafka_message_t *original, int32_t partition,
-                 int64_t timestamp_ms, struct requeue_position *sent, struct error *e)
+int requeue_send(struct requeue *r, int64_t request, const rd_kafka_message_t *original,
+                 int32_t partition, int64_t timestamp_ms, struct requeue_position *sent,
+                 struct error *e)
 {
     rd_kafka_error_t *error = rd_kafka_begin_transaction(r->producer);
-    if (error) return fail(error, "a transaction cannot begin", e);
+    if (error)
+        return fail(error, "a transaction cannot begin", e);
     int status = produce(r, request, original, partition, timestamp_ms, e);
-    *sent = (struct requeue_position){.request = request, .partition = partition, .offset = r->offset};
+    *sent =
+        (struct requeue_position){.request = request, .partition = partition, .offset = r->offset};
     fault_point(requeue_produced);
-    if (status == 0) status = send_position(r, sent, e);
+    if (status == 0)
+        status = send_position(r, sent, e);
     fault_point(requeue_positioned);
-    if (status == 0) status = commit(r, e);
+    if (status == 0)
+        status = commit(r, e);
     fault_point(requeue_committed);
     if (status == 0) {
         r->last = *sent;
         return 0;
     }
-    // What an abort cannot undo now, the next init_transactions does; so its failure changes nothing.
+    // What an abort cannot undo now, the next init_transactions does; so its failure changes
+    // nothing.
     error = rd_kafka_abort_transaction(r->producer, CALL_MS);
-    if (error) rd_kafka_error_destroy(error);
+    if (error)
+        rd_kafka_error_destroy(error);
     return -1;
 }

@@ -30,41 +30,49 @@ struct scan {
 
 // ---- opening ----
 
-static rd_kafka_t *open_consumer(const struct client_properties *properties, const char *group, struct error *e)
+static rd_kafka_t *open_consumer(const struct client_properties *properties, const char *group,
+                                 struct error *e)
 {
     const char *own[][2] = {
         {"check.crcs", "true"},
-        // The logs are read in turns: a queue that is full, or at its end, must not hold up the others.
+        // The logs are read in turns: a queue that is full, or at its end, must not hold up the
+        // others.
         {"fetch.wait.max.ms", "5"},
         {"fetch.error.backoff.ms", "1"},
         {"max.partition.fetch.bytes", "8388608"},
         {"queued.min.messages", "100000"},
         {"queued.max.messages.kbytes", "65536"},
     };
-    return client_create_reader(properties, group, &(struct client_properties){sizeof own / sizeof *own, own}, e);
+    return client_create_reader(properties, group,
+                                &(struct client_properties){sizeof own / sizeof *own, own}, e);
 }
 
 static int check_cluster(const struct scan *scan, const char *expected, struct error *e)
 {
     char *found = rd_kafka_clusterid(scan->consumer, ASK_MS);
-    if (!found) return error_set(e, ERROR_UNAVAILABLE, "no Kafka broker answers; check kafka.brokers");
+    if (!found)
+        return error_set(e, ERROR_UNAVAILABLE, "no Kafka broker answers; check kafka.brokers");
     int failed = 0;
     if (expected[0] && strcmp(found, expected) != 0)
-        failed = error_set(e, ERROR_CONFIG, "the brokers are of cluster %s, but the database belongs to cluster %s",
+        failed = error_set(e, ERROR_CONFIG,
+                           "the brokers are of cluster %s, but the database belongs to cluster %s",
                            found, expected);
     rd_kafka_mem_free(scan->consumer, found);
     return failed;
 }
 
-// The client learns the leaders by the same question; else it would find them by itself half a second later.
+// The client learns the leaders by the same question; else it would find them by itself half a
+// second later.
 static int check_partitions(const struct scan *scan, int32_t expected, struct error *e)
 {
     int32_t found = 0;
     for (size_t i = 0; i < scan->count; i++) {
         const char *topic = scan->lanes[i].topic;
-        if (client_partitions(scan->consumer, topic, ASK_MS, &found, e)) return -1;
+        if (client_partitions(scan->consumer, topic, ASK_MS, &found, e))
+            return -1;
         if (found != expected)
-            return error_set(e, ERROR_CONFIG, "topic %s has %" PRId32 " partitions, but %" PRId32 " are recorded",
+            return error_set(e, ERROR_CONFIG,
+                             "topic %s has %" PRId32 " partitions, but %" PRId32 " are recorded",
                              topic, found, expected);
     }
     return 0;
@@ -74,9 +82,11 @@ static int find_ends(struct scan *scan, const struct scan_log *logs, struct erro
 {
     const char *topics[SCAN_LOGS_MAX];
     int64_t first[SCAN_LOGS_MAX] = {0}, last[SCAN_LOGS_MAX] = {0};
-    for (size_t i = 0; i < scan->count; i++) topics[i] = scan->lanes[i].topic;
+    for (size_t i = 0; i < scan->count; i++)
+        topics[i] = scan->lanes[i].topic;
     rd_kafka_t *c = scan->consumer;
-    if (client_ends(c, scan->count, topics, scan->partition, RD_KAFKA_OFFSET_BEGINNING, ASK_MS, first, e) ||
+    if (client_ends(c, scan->count, topics, scan->partition, RD_KAFKA_OFFSET_BEGINNING, ASK_MS,
+                    first, e) ||
         client_ends(c, scan->count, topics, scan->partition, RD_KAFKA_OFFSET_END, ASK_MS, last, e))
         return -1;
     for (size_t i = 0; i < scan->count; i++) {
@@ -101,23 +111,28 @@ static int assign(struct scan *scan, struct error *e)
     }
     rd_kafka_resp_err_t code = rd_kafka_assign(scan->consumer, list);
     rd_kafka_topic_partition_list_destroy(list);
-    return code ? error_set(e, ERROR_UNAVAILABLE, "partitions cannot be read: %s", rd_kafka_err2str(code)) : 0;
+    return code ? error_set(e, ERROR_UNAVAILABLE, "partitions cannot be read: %s",
+                            rd_kafka_err2str(code))
+                : 0;
 }
 
 int scan_open(const struct scan_options *options, struct scan **out, struct error *e)
 {
     assert(options->count <= SCAN_LOGS_MAX);
     struct scan *scan = calloc(1, sizeof *scan);
-    if (!scan) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!scan)
+        return error_set(e, ERROR_RESTART, "memory is short");
     scan->partition = options->partition;
     scan->passed = options->passed;
     scan->context = options->context;
     scan->count = options->count;
-    for (size_t i = 0; i < scan->count; i++) scan->lanes[i] = (struct scan_lane){.topic = options->logs[i].topic, .end = -1};
+    for (size_t i = 0; i < scan->count; i++)
+        scan->lanes[i] = (struct scan_lane){.topic = options->logs[i].topic, .end = -1};
     scan->consumer = open_consumer(options->properties, options->group, e);
     // The first question makes the client connect at once, and any answer to it tells the cluster.
     if (!scan->consumer || check_partitions(scan, options->partitions, e) ||
-        check_cluster(scan, options->cluster_id, e) || find_ends(scan, options->logs, e) || assign(scan, e)) {
+        check_cluster(scan, options->cluster_id, e) || find_ends(scan, options->logs, e) ||
+        assign(scan, e)) {
         scan_close(scan);
         return -1;
     }
@@ -127,36 +142,44 @@ int scan_open(const struct scan_options *options, struct scan **out, struct erro
 
 void scan_close(struct scan *scan)
 {
-    if (!scan) return;
+    if (!scan)
+        return;
     for (size_t i = 0; i < scan->count; i++) {
         for (int k = 0; k < AHEAD; k++)
-            if (scan->lanes[i].next[k]) rd_kafka_message_destroy(scan->lanes[i].next[k]);
-        if (scan->lanes[i].queue) rd_kafka_queue_destroy(scan->lanes[i].queue);
+            if (scan->lanes[i].next[k])
+                rd_kafka_message_destroy(scan->lanes[i].next[k]);
+        if (scan->lanes[i].queue)
+            rd_kafka_queue_destroy(scan->lanes[i].queue);
     }
     // Nothing was joined, so there is nothing to leave; closing can hang.
-    if (scan->consumer) client_destroy_reader(scan->consumer);
+    if (scan->consumer)
+        client_destroy_reader(scan->consumer);
     free(scan);
 }
 
 // ---- reading ----
 
-static int refuse(const struct scan *scan, const struct scan_lane *lane, const rd_kafka_message_t *message, struct error *e)
+static int refuse(const struct scan *scan, const struct scan_lane *lane,
+                  const rd_kafka_message_t *message, struct error *e)
 {
-    bool gone =
-        message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
-    return error_set(e, ERROR_CONFIG, "%s/%" PRId32 ": offset %" PRId64 " cannot be read: %s", lane->topic,
-                     scan->partition, lane->at,
-                     gone ? "the log does not have it (any more)" : rd_kafka_message_errstr(message));
+    bool gone = message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+                message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+    return error_set(e, ERROR_CONFIG, "%s/%" PRId32 ": offset %" PRId64 " cannot be read: %s",
+                     lane->topic, scan->partition, lane->at,
+                     gone ? "the log does not have it (any more)"
+                          : rd_kafka_message_errstr(message));
 }
 
 static void pass_to(struct scan *scan, struct scan_lane *lane, int64_t offset)
 {
-    if (offset > lane->at) scan->offsets += offset - lane->at;
+    if (offset > lane->at)
+        scan->offsets += offset - lane->at;
     lane->at = offset;
 }
 
 // One message of the lane's queue: kept, the end noted, or passed over.
-static int take_in(struct scan *scan, struct scan_lane *lane, int at, rd_kafka_message_t *message, struct error *e)
+static int take_in(struct scan *scan, struct scan_lane *lane, int at, rd_kafka_message_t *message,
+                   struct error *e)
 {
     if (!message->err) {
         lane->next[at] = message;
@@ -174,11 +197,13 @@ static int take_in(struct scan *scan, struct scan_lane *lane, int at, rd_kafka_m
     return failed;
 }
 
-// The consumer's own queue carries errors that are no partition's, which the partitions' silence tells as well.
+// The consumer's own queue carries errors that are no partition's, which the partitions' silence
+// tells as well.
 static void serve(struct scan *scan)
 {
     rd_kafka_message_t *event = rd_kafka_consumer_poll(scan->consumer, 0);
-    if (event) rd_kafka_message_destroy(event);
+    if (event)
+        rd_kafka_message_destroy(event);
 }
 
 static int fall_silent(const struct scan *scan, const struct scan_lane *lane, struct error *e)
@@ -186,11 +211,13 @@ static int fall_silent(const struct scan *scan, const struct scan_lane *lane, st
     return error_set(e, ERROR_UNAVAILABLE,
                      "%s/%" PRId32 ": nothing was read from offset %" PRId64 " for %d s%s%s; check "
                      "kafka.brokers",
-                     lane->topic, scan->partition, lane->at, SCAN_PATIENCE_MS / 1000, lane->trouble ? ": " : "",
+                     lane->topic, scan->partition, lane->at, SCAN_PATIENCE_MS / 1000,
+                     lane->trouble ? ": " : "",
                      lane->trouble ? rd_kafka_err2str(lane->trouble) : "");
 }
 
-int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t **out, struct error *e)
+int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t **out,
+              struct error *e)
 {
     assert(log < scan->count && ahead >= 0 && ahead < AHEAD);
     struct scan_lane *lane = &scan->lanes[log];
@@ -198,12 +225,16 @@ int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t
     for (int at = 0; at <= ahead; at++)
         while (!lane->next[at] && lane->end < 0) {
             rd_kafka_message_t *message = rd_kafka_consume_queue(lane->queue, SLICE_MS);
-            if (message && take_in(scan, lane, at, message, e)) return -1;
-            if (lane->next[at] || lane->end >= 0) continue;
+            if (message && take_in(scan, lane, at, message, e))
+                return -1;
+            if (lane->next[at] || lane->end >= 0)
+                continue;
             int64_t now = clock_monotonic_ms();
             serve(scan);
-            if (until == 0) until = now + SCAN_PATIENCE_MS;
-            if (now >= until) return fall_silent(scan, lane, e);
+            if (until == 0)
+                until = now + SCAN_PATIENCE_MS;
+            if (now >= until)
+                return fall_silent(scan, lane, e);
         }
     *out = lane->next[ahead];
     return 0;
@@ -215,9 +246,11 @@ rd_kafka_message_t *scan_keep(struct scan *scan, size_t log)
     rd_kafka_message_t *message = lane->next[0];
     assert(message);
     pass_to(scan, lane, message->offset + 1);
-    for (int k = 1; k < AHEAD; k++) lane->next[k - 1] = lane->next[k];
+    for (int k = 1; k < AHEAD; k++)
+        lane->next[k - 1] = lane->next[k];
     lane->next[AHEAD - 1] = NULL;
-    if (scan->passed && ++scan->records % TELL_RECORDS == 0) scan->passed(scan->context, scan->offsets);
+    if (scan->passed && ++scan->records % TELL_RECORDS == 0)
+        scan->passed(scan->context, scan->offsets);
     return message;
 }
 
@@ -246,8 +279,10 @@ bool scan_goes_on(const struct scan *scan, size_t log)
 {
     const struct scan_lane *lane = &scan->lanes[log];
     int64_t low = 0, high = 0;
-    if (lane->end < 0) return true;
-    return !rd_kafka_get_watermark_offsets(scan->consumer, lane->topic, scan->partition, &low, &high) &&
+    if (lane->end < 0)
+        return true;
+    return !rd_kafka_get_watermark_offsets(scan->consumer, lane->topic, scan->partition, &low,
+                                           &high) &&
            high > lane->end;
 }
 

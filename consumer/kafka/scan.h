@@ -1,5 +1,6 @@
-// Several partitions read side by side, each at its own pace and from its own offset, outside any group: for who compares
-// logs with each other. Nothing is committed; memory is bounded by librdkafka's queues, one a partition.
+// Several partitions read side by side, each at its own pace and from its own offset, outside any
+// group: for who compares logs with each other. Nothing is committed; memory is bounded by
+// librdkafka's queues, one a partition.
 #pragma once
 
 #include "consumer/kafka/client.h"
@@ -24,28 +25,33 @@ struct scan_options {
     int32_t partition; // that is read of each
     size_t count;
     const struct scan_log *logs;
-    void (*passed)(void *context, int64_t offsets); // told every few hundred records how many offsets lie behind it
+    // told every few hundred records how many offsets lie behind it
+    void (*passed)(void *context, int64_t offsets);
     void *context;
 };
 
-// Errors: ERROR_CONFIG for another cluster, a topic that does not exist or has another count of partitions,
-// ERROR_UNAVAILABLE when nobody answers.
+// Errors: ERROR_CONFIG for another cluster, a topic that does not exist or has another count of
+// partitions, ERROR_UNAVAILABLE when nobody answers.
 int scan_open(const struct scan_options *options, struct scan **out, struct error *e);
 void scan_close(struct scan *scan);
 
-// The first offset that the log kept, and the one after its last that could be read, when the scan was opened.
+// The first offset that the log kept, and the one after its last that could be read, when the scan
+// was opened.
 int64_t scan_first(const struct scan *scan, size_t log);
 int64_t scan_last(const struct scan *scan, size_t log);
 
-// The next committed record of a log, or with `ahead` 1 the one after it, without taking it; valid until it is taken. NULL
-// in *out: the log ends before it; scan_end then tells where. Records that come later are not looked for. Errors:
-// ERROR_CONFIG when the log no longer has `from`, ERROR_UNAVAILABLE when nothing arrives for SCAN_PATIENCE_MS.
-int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t **out, struct error *e);
+// The next committed record of a log, or with `ahead` 1 the one after it, without taking it; valid
+// until it is taken. NULL in *out: the log ends before it; scan_end then tells where. Records that
+// come later are not looked for. Errors: ERROR_CONFIG when the log no longer has `from`,
+// ERROR_UNAVAILABLE when nothing arrives for SCAN_PATIENCE_MS.
+int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t **out,
+              struct error *e);
 // Takes the record that scan_look showed.
 void scan_take(struct scan *scan, size_t log);
 // The same, but the caller has the record then, and destroys it before the scan is closed.
 rd_kafka_message_t *scan_keep(struct scan *scan, size_t log);
-// Where the log ended when it did: the offset after its last one, whatever that was. -1: not there yet.
+// Where the log ended when it did: the offset after its last one, whatever that was. -1: not there
+// yet.
 int64_t scan_end(const struct scan *scan, size_t log);
 // Whether more was written behind that end: by a transaction that was open, or since.
 bool scan_goes_on(const struct scan *scan, size_t log);

@@ -22,8 +22,9 @@ struct question {
 struct watermarks {
     struct watermarks_options options;
     rd_kafka_t *client;
-    // Held so that librdkafka counts the topics among those it knows: only of these it asks for the leaders again when
-    // one has moved. Otherwise a query goes to the old one until the cache expires, a quarter of an hour.
+    // Held so that librdkafka counts the topics among those it knows: only of these it asks for the
+    // leaders again when one has moved. Otherwise a query goes to the old one until the cache
+    // expires, a quarter of an hour.
     rd_kafka_topic_t *topics[INPUT_COUNT];
     pthread_t thread;
     pthread_mutex_t lock;
@@ -41,13 +42,14 @@ static struct question *question_of(struct watermarks *ends, int32_t shard, enum
     return &ends->questions[(size_t)shard * INPUT_COUNT + input];
 }
 
-int watermarks_query(struct watermarks *ends, int32_t shard, enum input input, int timeout_ms, struct log_watermarks *out,
-               struct error *e)
+int watermarks_query(struct watermarks *ends, int32_t shard, enum input input, int timeout_ms,
+                     struct log_watermarks *out, struct error *e)
 {
     out->asked_at = ends->options.clock_ms(ends->options.clock_context);
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(ends->client, ends->options.topics[input], shard,
-                                                                &out->low, &out->high, timeout_ms);
-    if (!code) return 0;
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+        ends->client, ends->options.topics[input], shard, &out->low, &out->high, timeout_ms);
+    if (!code)
+        return 0;
     return error_set(e, ERROR_UNAVAILABLE, "Kafka does not say where %s/%" PRId32 " ends: %s",
                      ends->options.topics[input], shard, rd_kafka_err2str(code));
 }
@@ -76,8 +78,8 @@ static bool answer(struct watermarks *ends, int32_t shard, enum input input)
     pthread_mutex_lock(&ends->lock);
     if (!good) {
         if (!ends->trouble[0])
-            log_event(LOG_WARN, "a log's end is not known", "reason", LOG_STR(e.text), "retry_ms", LOG_INT(RETRY_MS),
-                      LOG_END);
+            log_event(LOG_WARN, "a log's end is not known", "reason", LOG_STR(e.text), "retry_ms",
+                      LOG_INT(RETRY_MS), LOG_END);
         memcpy(ends->trouble, e.text, sizeof ends->trouble);
         return false;
     }
@@ -88,14 +90,15 @@ static bool answer(struct watermarks *ends, int32_t shard, enum input input)
     return true;
 }
 
-// Every open question once: a log whose leader is gone does not keep the others from being answered. Caller holds the
-// lock.
+// Every open question once: a log whose leader is gone does not keep the others from being
+// answered. Caller holds the lock.
 static bool answer_all(struct watermarks *ends)
 {
     bool good = true;
     for (int32_t p = 0; p < ends->options.partitions; p++)
         for (int i = 0; i < INPUT_COUNT && !ends->stopping; i++)
-            if (question_of(ends, p, (enum input)i)->state == QUESTION_ASKED) good &= answer(ends, p, (enum input)i);
+            if (question_of(ends, p, (enum input)i)->state == QUESTION_ASKED)
+                good &= answer(ends, p, (enum input)i);
     return good;
 }
 
@@ -120,21 +123,25 @@ static void *watermarks_main(void *argument)
 static void free_all(struct watermarks *ends)
 {
     for (int i = 0; i < INPUT_COUNT; i++)
-        if (ends->topics[i]) rd_kafka_topic_destroy(ends->topics[i]);
-    if (ends->client) rd_kafka_destroy(ends->client);
+        if (ends->topics[i])
+            rd_kafka_topic_destroy(ends->topics[i]);
+    if (ends->client)
+        rd_kafka_destroy(ends->client);
     pthread_cond_destroy(&ends->asked);
     pthread_mutex_destroy(&ends->lock);
     free(ends->questions);
     free(ends);
 }
 
-int watermarks_create(const struct watermarks_options *options, struct watermarks **out, struct error *e)
+int watermarks_create(const struct watermarks_options *options, struct watermarks **out,
+                      struct error *e)
 {
     static const char *(own[])[2] = {{"isolation.level", "read_committed"}};
     struct client_properties ours = {1, own};
     *out = NULL;
     struct watermarks *ends = calloc(1, sizeof *ends);
-    if (!ends) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!ends)
+        return error_set(e, ERROR_RESTART, "memory is short");
     ends->options = *options;
     pthread_mutex_init(&ends->lock, NULL);
     pthread_condattr_t monotonic;
@@ -144,9 +151,12 @@ int watermarks_create(const struct watermarks_options *options, struct watermark
     pthread_condattr_destroy(&monotonic);
     ends->questions = calloc((size_t)options->partitions * INPUT_COUNT, sizeof *ends->questions);
     rd_kafka_conf_t *conf = client_conf(&ours, &options->properties, e);
-    if (conf) ends->client = client_create(RD_KAFKA_CONSUMER, conf, e);
-    if (!ends->client) goto failed;
-    for (int i = 0; i < INPUT_COUNT; i++) ends->topics[i] = rd_kafka_topic_new(ends->client, options->topics[i], NULL);
+    if (conf)
+        ends->client = client_create(RD_KAFKA_CONSUMER, conf, e);
+    if (!ends->client)
+        goto failed;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        ends->topics[i] = rd_kafka_topic_new(ends->client, options->topics[i], NULL);
     if (!ends->questions || pthread_create(&ends->thread, NULL, watermarks_main, ends)) {
         error_set(e, ERROR_RESTART, "memory or threads are short");
         goto failed;
@@ -160,7 +170,8 @@ failed:
 
 bool watermarks_destroy(struct watermarks *ends, int timeout_ms)
 {
-    if (!ends) return true;
+    if (!ends)
+        return true;
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += (timeout_ms + 999) / 1000;
@@ -168,7 +179,8 @@ bool watermarks_destroy(struct watermarks *ends, int timeout_ms)
     ends->stopping = true;
     pthread_cond_signal(&ends->asked);
     pthread_mutex_unlock(&ends->lock);
-    if (pthread_timedjoin_np(ends->thread, NULL, &until)) return false;
+    if (pthread_timedjoin_np(ends->thread, NULL, &until))
+        return false;
     free_all(ends);
     return true;
 }
@@ -185,7 +197,8 @@ void watermarks_ask(struct watermarks *ends, int32_t shard, enum input input)
     pthread_mutex_unlock(&ends->lock);
 }
 
-bool watermarks_take(struct watermarks *ends, int32_t shard, enum input input, struct log_watermarks *out)
+bool watermarks_take(struct watermarks *ends, int32_t shard, enum input input,
+                     struct log_watermarks *out)
 {
     pthread_mutex_lock(&ends->lock);
     struct question *question = question_of(ends, shard, input);

@@ -30,7 +30,8 @@ static const struct embedded *embedded_schema(const char *name)
 {
     size_t length = strlen(name);
     for (const struct embedded *s = embedded_avro; s->name; s++)
-        if (strncmp(s->name, name, length) == 0 && strcmp(s->name + length, ".avsc") == 0) return s;
+        if (strncmp(s->name, name, length) == 0 && strcmp(s->name + length, ".avsc") == 0)
+            return s;
     assert(!"every record has its .avsc in schemas/avro");
     abort();
 }
@@ -68,14 +69,17 @@ static char *id_text(struct slice account_id, const char *rest, char out[OUTPUT_
     return out;
 }
 
-struct encode_context encode_context_of(const struct policy *policy, const struct step *step, int32_t shard,
-                                        const char *const input_topics[INPUT_COUNT])
+struct encode_context encode_context_of(const struct policy *policy, const struct step *step,
+                                        int32_t shard, const char *const input_topics[INPUT_COUNT])
 {
     const struct book *book = policy->shelf.books[0]; // currency and zone are those of all
-    struct encode_context cx = {
-        .shard = shard, .shards = policy->fixed.partitions, .currency = book->currency, .offset_ms = book->offset_ms};
+    struct encode_context cx = {.shard = shard,
+                                .shards = policy->fixed.partitions,
+                                .currency = book->currency,
+                                .offset_ms = book->offset_ms};
     memcpy(cx.input_topics, input_topics, sizeof cx.input_topics);
-    if (step->closed) memcpy(cx.price_book, step->close.price_book, sizeof cx.price_book);
+    if (step->closed)
+        memcpy(cx.price_book, step->close.price_book, sizeof cx.price_book);
     return cx;
 }
 
@@ -107,11 +111,15 @@ static int create_record(enum output output, avro_value_t *out, struct error *e)
     const struct embedded *text = embedded_schema(output_names[output]);
     avro_schema_t schema = NULL;
     if (avro_schema_from_json_length(text->text, text->size, &schema) != 0)
-        return error_set(e, ERROR_BUG, "schema %s: avro-c does not take it: %s", text->name, avro_strerror());
+        return error_set(e, ERROR_BUG, "schema %s: avro-c does not take it: %s", text->name,
+                         avro_strerror());
     avro_value_iface_t *class = avro_generic_class_from_schema(schema);
     int failed = !class || avro_generic_value_new(class, out) != 0;
-    if (failed) error_set(e, ERROR_BUG, "schema %s: avro-c makes no value of it: %s", text->name, avro_strerror());
-    if (class) avro_value_iface_decref(class);
+    if (failed)
+        error_set(e, ERROR_BUG, "schema %s: avro-c makes no value of it: %s", text->name,
+                  avro_strerror());
+    if (class)
+        avro_value_iface_decref(class);
     avro_schema_decref(schema);
     return failed ? -1 : 0;
 }
@@ -119,12 +127,15 @@ static int create_record(enum output output, avro_value_t *out, struct error *e)
 int encoder_create(struct encoder **out, struct error *e)
 {
     struct encoder *en = calloc(1, sizeof *en);
-    if (!en) return error_set(e, ERROR_UNAVAILABLE, "encoder: no memory");
+    if (!en)
+        return error_set(e, ERROR_UNAVAILABLE, "encoder: no memory");
     en->capacity = BUFFER_SIZE;
     en->buffer = calloc(1, en->capacity);
-    if (en->buffer) en->writer = avro_writer_memory(en->buffer, (int64_t)en->capacity);
+    if (en->buffer)
+        en->writer = avro_writer_memory(en->buffer, (int64_t)en->capacity);
     int failed = en->writer ? 0 : error_set(e, ERROR_UNAVAILABLE, "encoder: no memory");
-    for (int o = 0; o < OUTPUT_COUNT && !failed; o++) failed = create_record((enum output)o, &en->record[o], e);
+    for (int o = 0; o < OUTPUT_COUNT && !failed; o++)
+        failed = create_record((enum output)o, &en->record[o], e);
     settlement_schema_sha256(en->schema_sha256);
     if (failed) {
         encoder_destroy(en);
@@ -136,18 +147,21 @@ int encoder_create(struct encoder **out, struct error *e)
 
 void encoder_destroy(struct encoder *en)
 {
-    if (!en) return;
+    if (!en)
+        return;
     for (int o = 0; o < OUTPUT_COUNT; o++)
-        if (en->record[o].iface) avro_value_decref(&en->record[o]);
-    if (en->writer) avro_writer_free(en->writer);
+        if (en->record[o].iface)
+            avro_value_decref(&en->record[o]);
+    if (en->writer)
+        avro_writer_free(en->writer);
     free(en->buffer);
     free(en);
 }
 
 // ---- filling a record, field after field in the schema's order ----
 
-// Every field is put by name, and the name must be the next one of the schema: code and .avsc cannot drift apart. The
-// first failure sticks.
+// Every field is put by name, and the name must be the next one of the schema: code and .avsc
+// cannot drift apart. The first failure sticks.
 struct fill {
     avro_value_t *record;
     size_t next;
@@ -157,7 +171,8 @@ struct fill {
 
 static void fail_encoding(struct fill *f, const char *name, const char *why)
 {
-    if (f->failed) return;
+    if (f->failed)
+        return;
     f->failed = name;
     snprintf(f->why, sizeof f->why, "%s", why);
 }
@@ -166,7 +181,8 @@ static bool field(struct fill *f, const char *name, avro_value_t *out)
 {
     const char *found = NULL;
     *out = (avro_value_t){0};
-    if (f->failed) return false;
+    if (f->failed)
+        return false;
     if (avro_value_get_by_index(f->record, f->next, out, &found) != 0)
         fail_encoding(f, name, "is not in the schema");
     else if (strcmp(found, name) != 0)
@@ -177,10 +193,12 @@ static bool field(struct fill *f, const char *name, avro_value_t *out)
 
 static void check(struct fill *f, const char *name, int status)
 {
-    if (status != 0) fail_encoding(f, name, avro_strerror());
+    if (status != 0)
+        fail_encoding(f, name, avro_strerror());
 }
 
-// avro-c counts a terminator in a string's size but never reads it here: the bytes are lent, not copied.
+// avro-c counts a terminator in a string's size but never reads it here: the bytes are lent, not
+// copied.
 static int give_string(avro_value_t *value, struct slice text)
 {
     avro_wrapped_buffer_t lent;
@@ -203,7 +221,8 @@ static struct slice slice_of(const char *text)
 static void put_terminated(struct fill *f, const char *name, struct slice text)
 {
     avro_value_t value;
-    if (field(f, name, &value)) check(f, name, give_string(&value, text));
+    if (field(f, name, &value))
+        check(f, name, give_string(&value, text));
 }
 
 static void put_text(struct fill *f, const char *name, const char *text)
@@ -214,19 +233,22 @@ static void put_text(struct fill *f, const char *name, const char *text)
 static void put_long(struct fill *f, const char *name, int64_t number)
 {
     avro_value_t value;
-    if (field(f, name, &value)) check(f, name, avro_value_set_long(&value, number));
+    if (field(f, name, &value))
+        check(f, name, avro_value_set_long(&value, number));
 }
 
 static void put_int(struct fill *f, const char *name, int32_t number)
 {
     avro_value_t value;
-    if (field(f, name, &value)) check(f, name, avro_value_set_int(&value, number));
+    if (field(f, name, &value))
+        check(f, name, avro_value_set_int(&value, number));
 }
 
 static void put_enum(struct fill *f, const char *name, const char *symbol)
 {
     avro_value_t value;
-    if (!field(f, name, &value)) return;
+    if (!field(f, name, &value))
+        return;
     int index = avro_schema_enum_get_by_name(avro_value_get_schema(&value), symbol);
     if (index < 0)
         fail_encoding(f, name, "has no such symbol in the schema");
@@ -239,9 +261,11 @@ static bool branch(struct fill *f, const char *name, bool present, avro_value_t 
 {
     avro_value_t value;
     *out = (avro_value_t){0};
-    if (!field(f, name, &value)) return false;
+    if (!field(f, name, &value))
+        return false;
     int status = avro_value_set_branch(&value, present ? 1 : 0, out);
-    if (status == 0 && !present && out->iface) status = avro_value_set_null(out);
+    if (status == 0 && !present && out->iface)
+        status = avro_value_set_null(out);
     check(f, name, status);
     return present && out->iface && !f->failed;
 }
@@ -249,26 +273,30 @@ static bool branch(struct fill *f, const char *name, bool present, avro_value_t 
 static void put_string_or_null(struct fill *f, const char *name, struct slice text)
 {
     avro_value_t value;
-    if (branch(f, name, text.data, &value)) check(f, name, give_string(&value, text));
+    if (branch(f, name, text.data, &value))
+        check(f, name, give_string(&value, text));
 }
 
 static void put_bytes_or_null(struct fill *f, const char *name, struct slice bytes)
 {
     avro_value_t value;
-    if (branch(f, name, bytes.data, &value)) check(f, name, give_bytes(&value, bytes));
+    if (branch(f, name, bytes.data, &value))
+        check(f, name, give_bytes(&value, bytes));
 }
 
 static void put_long_or_null(struct fill *f, const char *name, bool present, int64_t number)
 {
     avro_value_t value;
-    if (branch(f, name, present, &value)) check(f, name, avro_value_set_long(&value, number));
+    if (branch(f, name, present, &value))
+        check(f, name, avro_value_set_long(&value, number));
 }
 
 // The next element of an array field.
 static bool append(struct fill *f, const char *name, avro_value_t *array, avro_value_t *element)
 {
     *element = (avro_value_t){0};
-    if (f->failed || !array->iface) return false;
+    if (f->failed || !array->iface)
+        return false;
     check(f, name, avro_value_append(array, element, NULL));
     return element->iface && !f->failed;
 }
@@ -276,7 +304,8 @@ static bool append(struct fill *f, const char *name, avro_value_t *array, avro_v
 static void check_complete(struct fill *f)
 {
     size_t count = 0;
-    if (f->failed) return;
+    if (f->failed)
+        return;
     if (avro_value_get_size(f->record, &count) != 0 || count != f->next)
         fail_encoding(f, "(end)", "comes before the last field");
 }
@@ -285,7 +314,8 @@ static void check_complete(struct fill *f)
 static void close_element(struct fill *f, struct fill *element)
 {
     check_complete(element);
-    if (element->failed) fail_encoding(f, element->failed, element->why);
+    if (element->failed)
+        fail_encoding(f, element->failed, element->why);
 }
 
 static struct fill begin(struct encoder *en, enum output output)
@@ -296,7 +326,8 @@ static struct fill begin(struct encoder *en, enum output output)
 }
 
 // Writes the filled record into the encoder's buffer, which grows until it fits.
-static int finish_encoding(struct encoder *en, struct fill *f, enum output output, struct slice *body, struct error *e)
+static int finish_encoding(struct encoder *en, struct fill *f, enum output output,
+                           struct slice *body, struct error *e)
 {
     check_complete(f);
     while (!f->failed) {
@@ -311,11 +342,13 @@ static int finish_encoding(struct encoder *en, struct fill *f, enum output outpu
             break;
         }
         char *grown = realloc(en->buffer, en->capacity * 2);
-        if (!grown) return error_set(e, ERROR_UNAVAILABLE, "encode %s: no memory", output_names[output]);
+        if (!grown)
+            return error_set(e, ERROR_UNAVAILABLE, "encode %s: no memory", output_names[output]);
         en->buffer = grown;
         en->capacity *= 2;
     }
-    return error_set(e, ERROR_BUG, "encode %s: field %s %s", output_names[output], f->failed, f->why);
+    return error_set(e, ERROR_BUG, "encode %s: field %s %s", output_names[output], f->failed,
+                     f->why);
 }
 
 // ---- the four records ----
@@ -323,7 +356,8 @@ static int finish_encoding(struct encoder *en, struct fill *f, enum output outpu
 static void put_line(struct fill *f, const struct fold *fold, const struct settlement_line *line)
 {
     struct slice package = {0};
-    if (line->charge == CHARGE_PACKAGE) package = fold_package(fold, line->package)->id;
+    if (line->charge == CHARGE_PACKAGE)
+        package = fold_package(fold, line->package)->id;
     put_int(f, "usage_day", line->usage_day);
     put_enum(f, "service", service_symbol(line->service));
     put_enum(f, "charge", charge_symbol(line->charge));
@@ -335,10 +369,12 @@ static void put_line(struct fill *f, const struct fold *fold, const struct settl
     put_long(f, "amount", line->amount);
 }
 
-static void put_lines(struct fill *f, const struct fold *fold, const struct settlement_line *lines, size_t count)
+static void put_lines(struct fill *f, const struct fold *fold, const struct settlement_line *lines,
+                      size_t count)
 {
     avro_value_t array, element;
-    if (!field(f, "lines", &array)) return;
+    if (!field(f, "lines", &array))
+        return;
     for (size_t i = 0; i < count && append(f, "lines", &array, &element); i++) {
         struct fill line = {.record = &element};
         put_line(&line, fold, &lines[i]);
@@ -347,8 +383,8 @@ static void put_lines(struct fill *f, const struct fold *fold, const struct sett
 }
 
 int encode_settlement(struct encoder *en, const struct encode_context *cx, const struct fold *fold,
-                      const struct step *step, const struct settlement *s, int64_t sequence, struct slice *body,
-                      struct error *e)
+                      const struct step *step, const struct settlement *s, int64_t sequence,
+                      struct slice *body, struct error *e)
 {
     struct slice account_id = fold_account(fold, s->account)->id;
     char id[OUTPUT_ID_SIZE];
@@ -373,7 +409,8 @@ int encode_settlement(struct encoder *en, const struct encode_context *cx, const
 }
 
 int encode_status(struct encoder *en, const struct encode_context *cx, const struct fold *fold,
-                  const struct step_status *s, int64_t sequence, struct slice *body, struct error *e)
+                  const struct step_status *s, int64_t sequence, struct slice *body,
+                  struct error *e)
 {
     struct slice account_id = fold_account(fold, s->account)->id;
     char event_id[OUTPUT_ID_SIZE], settled_by[OUTPUT_ID_SIZE];
@@ -400,7 +437,8 @@ int encode_status(struct encoder *en, const struct encode_context *cx, const str
 static void put_cutoffs(struct fill *f, const struct encode_context *cx, const struct day_close *c)
 {
     avro_value_t array, element;
-    if (!field(f, "cutoffs", &array)) return;
+    if (!field(f, "cutoffs", &array))
+        return;
     for (int i = 0; i < INPUT_COUNT && append(f, "cutoffs", &array, &element); i++) {
         struct fill cutoff = {.record = &element};
         const struct cutoff *cut = &c->cutoffs[i];
@@ -419,14 +457,15 @@ static void put_cutoffs(struct fill *f, const struct encode_context *cx, const s
 static void put_decisions(struct fill *f, const struct day_close *c)
 {
     avro_value_t array, element;
-    if (!field(f, "decisions", &array)) return;
+    if (!field(f, "decisions", &array))
+        return;
     for (size_t i = 0; i < c->decision_count && append(f, "decisions", &array, &element); i++)
         check(f, "decisions", give_string(&element, slice_of(c->decisions[i])));
 }
 
 int encode_day_close(struct encoder *en, const struct encode_context *cx, const struct day_close *c,
-                     const char *content_digest, const char *previous_digest, const char *digest, int64_t sequence,
-                     struct slice *body, struct error *e)
+                     const char *content_digest, const char *previous_digest, const char *digest,
+                     int64_t sequence, struct slice *body, struct error *e)
 {
     struct fill f = begin(en, OUTPUT_DAY_CLOSES);
     put_int(&f, "shard", cx->shard);
@@ -457,7 +496,8 @@ struct detail {
 
 static void add_detail(struct detail *d, const char *text)
 {
-    size_t size = strnlen(text, sizeof d->text / 3); // what is not UTF-8 may grow to three times its size
+    // what is not UTF-8 may grow to three times its size
+    size_t size = strnlen(text, sizeof d->text / 3);
     assert(d->used + 3 * size < sizeof d->text);
     d->used += text_repair((struct slice){text, size}, d->text + d->used);
     d->text[d->used] = '\0';
@@ -467,23 +507,27 @@ static void leave_out(struct detail *d, const char *name, struct slice *bytes)
 {
     char sha256[65], note[160];
     book_sha256(bytes->data, bytes->size, sha256);
-    snprintf(note, sizeof note, "%s%s of %zu bytes left out, SHA-256 %s", d->used ? "; " : "", name, bytes->size,
-             sha256);
+    snprintf(note, sizeof note, "%s%s of %zu bytes left out, SHA-256 %s", d->used ? "; " : "", name,
+             bytes->size, sha256);
     add_detail(d, note);
     *bytes = (struct slice){0};
 }
 
-int encode_reject(struct encoder *en, const struct encode_context *cx, const struct step_reject *r, int64_t sequence,
-                  struct slice *body, struct error *e)
+int encode_reject(struct encoder *en, const struct encode_context *cx, const struct step_reject *r,
+                  int64_t sequence, struct slice *body, struct error *e)
 {
     struct slice key = r->key, value = r->value;
     struct detail detail = {0};
     add_detail(&detail, r->detail);
     if (value.size > REJECT_BYTES_MAX || 2 * key.size + value.size > REJECT_MESSAGE_MAX)
-        if (value.size > 0) leave_out(&detail, "value", &value);
-    if (2 * key.size > REJECT_MESSAGE_MAX) leave_out(&detail, "key", &key);
-    // Times beyond these are INVALID, and readers that make dates of them would fail on the whole record.
-    bool dated = r->has_occurred_at && r->occurred_at >= INSTANT_MIN && r->occurred_at <= INSTANT_MAX;
+        if (value.size > 0)
+            leave_out(&detail, "value", &value);
+    if (2 * key.size > REJECT_MESSAGE_MAX)
+        leave_out(&detail, "key", &key);
+    // Times beyond these are INVALID, and readers that make dates of them would fail on the whole
+    // record.
+    bool dated =
+        r->has_occurred_at && r->occurred_at >= INSTANT_MIN && r->occurred_at <= INSTANT_MAX;
     struct fill f = begin(en, OUTPUT_REJECTS);
     put_text(&f, "topic", cx->input_topics[r->input]);
     put_int(&f, "partition", cx->shard);

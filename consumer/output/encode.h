@@ -1,5 +1,6 @@
-// Output records as Avro bodies, encoded by avro-c from the .avsc that are embedded in the binary (schemas/avro).
-// Bodies carry no framing: the relay puts it before them. One encoder belongs to one thread.
+// Output records as Avro bodies, encoded by avro-c from the .avsc that are embedded in the binary
+// (schemas/avro). Bodies carry no framing: the relay puts it before them. One encoder belongs to
+// one thread.
 #pragma once
 
 #include "consumer/core/fold.h"
@@ -25,27 +26,31 @@ struct encode_context {
     int32_t offset_ms; // of the price book's time zone: where a day's 24:00 lies
     char price_book[65]; // in force on the day that the step settles
 };
-// For the outputs of a step of this shard; `policy` is the fold's, and lives as long as the context, as the topics do.
-struct encode_context encode_context_of(const struct policy *policy, const struct step *step, int32_t shard,
-                                        const char *const input_topics[INPUT_COUNT]);
+// For the outputs of a step of this shard; `policy` is the fold's, and lives as long as the
+// context, as the topics do.
+struct encode_context encode_context_of(const struct policy *policy, const struct step *step,
+                                        int32_t shard, const char *const input_topics[INPUT_COUNT]);
 
-// The ids of outputs (contract): ACCOUNT/YYYY-MM-DD and ACCOUNT/SEQ. An account id has at most 128 bytes; returns out.
+// The ids of outputs (contract): ACCOUNT/YYYY-MM-DD and ACCOUNT/SEQ. An account id has at most 128
+// bytes; returns out.
 enum { OUTPUT_ID_SIZE = 160 };
 char *settlement_id(struct slice account_id, day_t day, char out[OUTPUT_ID_SIZE]);
 char *status_event_id(struct slice account_id, int64_t account_sequence, char out[OUTPUT_ID_SIZE]);
 
-// What must not make a Reject unpublishable: a value or key beyond this is left out (null), its length and SHA-256 stand
-// in the detail. The message's key and the record's copy of it count with the value, for a message has one bound.
+// What must not make a Reject unpublishable: a value or key beyond this is left out (null), its
+// length and SHA-256 stand in the detail. The message's key and the record's copy of it count with
+// the value, for a message has one bound.
 enum { REJECT_BYTES_MAX = 900000, REJECT_MESSAGE_MAX = 950000 };
 
 // A body in the encoder's own buffer, valid until its next call.
 int encode_settlement(struct encoder *en, const struct encode_context *cx, const struct fold *fold,
-                      const struct step *step, const struct settlement *s, int64_t sequence, struct slice *body,
-                      struct error *e);
+                      const struct step *step, const struct settlement *s, int64_t sequence,
+                      struct slice *body, struct error *e);
 int encode_status(struct encoder *en, const struct encode_context *cx, const struct fold *fold,
-                  const struct step_status *s, int64_t sequence, struct slice *body, struct error *e);
-int encode_reject(struct encoder *en, const struct encode_context *cx, const struct step_reject *r, int64_t sequence,
-                  struct slice *body, struct error *e);
+                  const struct step_status *s, int64_t sequence, struct slice *body,
+                  struct error *e);
+int encode_reject(struct encoder *en, const struct encode_context *cx, const struct step_reject *r,
+                  int64_t sequence, struct slice *body, struct error *e);
 int encode_day_close(struct encoder *en, const struct encode_context *cx, const struct day_close *c,
-                     const char *content_digest, const char *previous_digest, const char *digest, int64_t sequence,
-                     struct slice *body, struct error *e);
+                     const char *content_digest, const char *previous_digest, const char *digest,
+                     int64_t sequence, struct slice *body, struct error *e);

@@ -24,18 +24,22 @@ struct build {
 
 static void put_big_endian(uint8_t *out, uint64_t number, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) out[i] = (uint8_t)(number >> (8 * (bytes - 1 - i)));
+    for (size_t i = 0; i < bytes; i++)
+        out[i] = (uint8_t)(number >> (8 * (bytes - 1 - i)));
 }
 
 static void hex(const uint8_t digest[SHA256_SIZE], char out[65])
 {
-    for (size_t i = 0; i < SHA256_SIZE; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    for (size_t i = 0; i < SHA256_SIZE; i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
 
-// libcrypto fails here only when memory is short or the library is broken: no row may be made from that.
+// libcrypto fails here only when memory is short or the library is broken: no row may be made from
+// that.
 static void must(int ok)
 {
-    if (!ok) abort();
+    if (!ok)
+        abort();
 }
 
 void outbox_chain_hash(const uint8_t previous[32], const struct outbox_row *row, uint8_t out[32])
@@ -46,15 +50,18 @@ void outbox_chain_hash(const uint8_t previous[32], const struct outbox_row *row,
     head[SHA256_SIZE + 8] = (uint8_t)row->output;
     put_big_endian(head + SHA256_SIZE + 9, row->key.data ? row->key.size : UINT32_MAX, 4);
     EVP_MD_CTX *md = EVP_MD_CTX_new();
-    must(md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) && EVP_DigestUpdate(md, head, sizeof head));
-    if (row->key.data) must(EVP_DigestUpdate(md, row->key.data, row->key.size));
+    must(md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) &&
+         EVP_DigestUpdate(md, head, sizeof head));
+    if (row->key.data)
+        must(EVP_DigestUpdate(md, row->key.data, row->key.size));
     must(EVP_DigestUpdate(md, row->body.data, row->body.size) && EVP_DigestFinal_ex(md, out, NULL));
     EVP_MD_CTX_free(md);
 }
 
 static struct slice keep(struct build *b, struct slice bytes)
 {
-    if (!bytes.data) return bytes;
+    if (!bytes.data)
+        return bytes;
     return (struct slice){arena_copy(b->out->arena, bytes.data, bytes.size), bytes.size};
 }
 
@@ -72,9 +79,11 @@ static int build_settlement(struct build *b, const struct settlement *s, struct 
 {
     struct slice account_id = fold_account(b->fold, s->account)->id, body;
     char id[OUTPUT_ID_SIZE];
-    if (encode_settlement(b->en, b->cx, b->fold, b->step, s, 0, &body, b->e) != 0) return -1;
+    if (encode_settlement(b->en, b->cx, b->fold, b->step, s, 0, &body, b->e) != 0)
+        return -1;
     must(EVP_DigestUpdate(b->content, body.data, body.size));
-    if (encode_settlement(b->en, b->cx, b->fold, b->step, s, row->sequence, &body, b->e) != 0) return -1;
+    if (encode_settlement(b->en, b->cx, b->fold, b->step, s, row->sequence, &body, b->e) != 0)
+        return -1;
     row->output = OUTPUT_SETTLEMENTS;
     row->key = keep(b, account_id);
     row->ce_id = keep_text(b, settlement_id(account_id, s->day, id));
@@ -87,7 +96,8 @@ static int build_status(struct build *b, const struct step_status *s, struct out
 {
     struct slice account_id = fold_account(b->fold, s->account)->id, body;
     char id[OUTPUT_ID_SIZE];
-    if (encode_status(b->en, b->cx, b->fold, s, row->sequence, &body, b->e) != 0) return -1;
+    if (encode_status(b->en, b->cx, b->fold, s, row->sequence, &body, b->e) != 0)
+        return -1;
     row->output = OUTPUT_STATUS;
     row->key = keep(b, account_id);
     row->ce_id = keep_text(b, status_event_id(account_id, s->account_sequence, id));
@@ -100,9 +110,12 @@ static int build_reject(struct build *b, const struct step_reject *r, struct out
 {
     struct slice body, key = r->key;
     char id[CE_ID_SIZE];
-    if (encode_reject(b->en, b->cx, r, row->sequence, &body, b->e) != 0) return -1;
-    if (key.size > REJECT_MESSAGE_MAX) key = (struct slice){0}; // no message could carry it
-    snprintf(id, sizeof id, "%s/%" PRId32 "/%" PRId64, b->cx->input_topics[r->input], b->cx->shard, r->offset);
+    if (encode_reject(b->en, b->cx, r, row->sequence, &body, b->e) != 0)
+        return -1;
+    if (key.size > REJECT_MESSAGE_MAX)
+        key = (struct slice){0}; // no message could carry it
+    snprintf(id, sizeof id, "%s/%" PRId32 "/%" PRId64, b->cx->input_topics[r->input], b->cx->shard,
+             r->offset);
     row->output = OUTPUT_REJECTS;
     row->key = keep(b, key);
     row->ce_id = keep_text(b, id);
@@ -120,9 +133,11 @@ static int build_day_close(struct build *b, const struct day_close *c, struct ou
     must(EVP_DigestFinal_ex(b->content, digest, NULL));
     hex(digest, out->content_digest);
     const char *previous = out->after.previous_digest;
-    if (encode_day_close(b->en, b->cx, c, out->content_digest, previous, "", 0, &body, b->e) != 0) return -1;
+    if (encode_day_close(b->en, b->cx, c, out->content_digest, previous, "", 0, &body, b->e) != 0)
+        return -1;
     book_sha256(body.data, body.size, out->digest);
-    if (encode_day_close(b->en, b->cx, c, out->content_digest, previous, out->digest, row->sequence, &body, b->e) != 0)
+    if (encode_day_close(b->en, b->cx, c, out->content_digest, previous, out->digest, row->sequence,
+                         &body, b->e) != 0)
         return -1;
     memcpy(out->after.previous_digest, out->digest, sizeof out->digest);
     snprintf(shard, sizeof shard, "%" PRId32, b->cx->shard);
@@ -157,7 +172,8 @@ static int build_row(struct build *b, struct emission emission, struct outbox_ro
 
 static int make_room(struct outbox *out, size_t count, struct error *e)
 {
-    if (!out->arena) out->arena = arena_create();
+    if (!out->arena)
+        out->arena = arena_create();
     if (out->arena && count > out->capacity) {
         struct outbox_row *rows = realloc(out->rows, count * sizeof *rows);
         if (rows) {
@@ -171,14 +187,15 @@ static int make_room(struct outbox *out, size_t count, struct error *e)
     return 0;
 }
 
-int outbox_build(struct outbox *out, struct encoder *en, const struct encode_context *cx, const struct fold *fold,
-                 const struct chain *before, struct error *e)
+int outbox_build(struct outbox *out, struct encoder *en, const struct encode_context *cx,
+                 const struct fold *fold, const struct chain *before, struct error *e)
 {
     const struct step *step = fold_step(fold);
     struct build b = {.out = out, .en = en, .cx = cx, .fold = fold, .step = step, .e = e};
     out->count = 0;
     out->content_digest[0] = out->digest[0] = '\0';
-    if (make_room(out, step->emission_count, e) != 0) return -1;
+    if (make_room(out, step->emission_count, e) != 0)
+        return -1;
     out->after = *before;
     b.content = EVP_MD_CTX_new();
     must(b.content && EVP_DigestInit_ex(b.content, EVP_sha256(), NULL));
@@ -187,7 +204,8 @@ int outbox_build(struct outbox *out, struct encoder *en, const struct encode_con
         struct outbox_row *row = &out->rows[i];
         *row = (struct outbox_row){.sequence = out->after.sequence + 1};
         failed = build_row(&b, step->emissions[i], row);
-        if (failed) break;
+        if (failed)
+            break;
         outbox_chain_hash(out->after.hash, row, row->hash);
         memcpy(out->after.hash, row->hash, sizeof row->hash);
         out->after.sequence = row->sequence;

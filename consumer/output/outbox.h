@@ -1,5 +1,5 @@
-// Turns a step's emissions into outbox rows: encodes, numbers, chains and digests them. Deterministic: a replay of the
-// same step from the same chain state gives the same rows.
+// Turns a step's emissions into outbox rows: encodes, numbers, chains and digests them.
+// Deterministic: a replay of the same step from the same chain state gives the same rows.
 #pragma once
 
 #include "consumer/output/encode.h"
@@ -18,8 +18,9 @@ struct outbox_row {
     const char *ce_id;
     int64_t ce_time; // ms
     struct slice body; // Avro, without framing
-    uint8_t hash[32]; // SHA-256(previous hash, sequence (8 bytes big-endian), output (1 byte), key length
-        // (4 bytes big-endian, 0xffffffff for a null key), key, body)
+    // SHA-256(previous hash, sequence (8 bytes big-endian), output (1 byte), key length (4 bytes
+    // big-endian, 0xffffffff for a null key), key, body)
+    uint8_t hash[32];
 };
 
 struct outbox {
@@ -31,8 +32,8 @@ struct outbox {
 };
 
 // Fills *out (reused between calls; release with outbox_release) from `before`.
-int outbox_build(struct outbox *out, struct encoder *en, const struct encode_context *cx, const struct fold *fold,
-                 const struct chain *before, struct error *e);
+int outbox_build(struct outbox *out, struct encoder *en, const struct encode_context *cx,
+                 const struct fold *fold, const struct chain *before, struct error *e);
 void outbox_release(struct outbox *out);
 
 // The rule of the row hash, for the relay and the repair.

@@ -1,7 +1,7 @@
 #include "consumer/output/output_reader.h"
 
-#include "consumer/base/text.h"
 #include "consumer/avro/avsc.h"
+#include "consumer/base/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,7 +18,8 @@ int output_reader_create(enum output output, struct output_reader **out, struct 
 {
     const char *text = schema_of_output(output);
     struct output_reader *form = calloc(1, sizeof *form);
-    if (!form) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!form)
+        return error_set(e, ERROR_RESTART, "memory is short");
     if (avsc_parse(text, strlen(text), &form->schema, e)) {
         free(form);
         return -1;
@@ -29,14 +30,15 @@ int output_reader_create(enum output output, struct output_reader **out, struct 
 
 void output_reader_destroy(struct output_reader *form)
 {
-    if (!form) return;
+    if (!form)
+        return;
     avsc_free(form->schema);
     free(form);
 }
 
 // Reads fields up to the sequence, or with `whole` all of them.
-static int read_number(const struct output_reader *form, struct wire *wire, bool whole, struct output_number *out,
-                       struct error *e)
+static int read_number(const struct output_reader *form, struct wire *wire, bool whole,
+                       struct output_number *out, struct error *e)
 {
     const struct avsc *schema = form->schema;
     const struct avsc_type *record = &schema->types[schema->root];
@@ -54,28 +56,32 @@ static int read_number(const struct output_reader *form, struct wire *wire, bool
             good = wire_long(wire, &shard);
         else
             good = skip_value(&shapes, field->type, wire, 0);
-        if (!good) return error_set(e, ERROR_CONFIG, "%s at byte %td", wire->fault, wire->at - start);
+        if (!good)
+            return error_set(e, ERROR_CONFIG, "%s at byte %td", wire->fault, wire->at - start);
         if (sequence) {
             out->at = (size_t)(at - start);
             out->size = (size_t)(wire->at - at);
         }
     }
-    if (whole && wire->at != wire->end) return error_set(e, ERROR_CONFIG, "%zu bytes are left over", wire_left(wire));
+    if (whole && wire->at != wire->end)
+        return error_set(e, ERROR_CONFIG, "%zu bytes are left over", wire_left(wire));
     if (shard < 0 || shard > INT32_MAX || out->sequence <= 0)
-        return error_set(e, ERROR_CONFIG, "shard %" PRId64 ", sequence %" PRId64 " are impossible", shard,
-                         out->sequence);
+        return error_set(e, ERROR_CONFIG, "shard %" PRId64 ", sequence %" PRId64 " are impossible",
+                         shard, out->sequence);
     out->shard = (int32_t)shard;
     return 0;
 }
 
-int output_reader_number(const struct output_reader *form, struct slice body, struct output_number *out, struct error *e)
+int output_reader_number(const struct output_reader *form, struct slice body,
+                         struct output_number *out, struct error *e)
 {
     const uint8_t *start = (const uint8_t *)body.data;
     struct wire wire = {start, start + body.size, "no body"};
     return read_number(form, &wire, true, out, e);
 }
 
-int output_reader_sequence(const struct output_reader *form, struct slice body, struct output_number *out, struct error *e)
+int output_reader_sequence(const struct output_reader *form, struct slice body,
+                           struct output_number *out, struct error *e)
 {
     const uint8_t *start = (const uint8_t *)body.data;
     struct wire wire = {start, start + body.size, "no body"};
@@ -89,7 +95,8 @@ struct field_walk {
     struct wire wire;
     output_reader_visit *visit;
     void *context;
-    const json_t *declared; // the type of the field in hand, as the schema's text has it: it tells a date from an int
+    // the type of the field in hand, as the schema's text has it: it tells a date from an int
+    const json_t *declared;
 };
 
 static const char *json_text(const json_t *json, const char *name)
@@ -98,12 +105,15 @@ static const char *json_text(const json_t *json, const char *name)
     return text ? text : "";
 }
 
-static void show_number(const struct field_walk *w, const struct avsc_type *type, int64_t number, char out[TEXT_SIZE])
+static void show_number(const struct field_walk *w, const struct avsc_type *type, int64_t number,
+                        char out[TEXT_SIZE])
 {
     char text[INSTANT_TEXT_SIZE];
-    if (strcmp(json_text(w->declared, "logicalType"), "date") == 0 && number >= INT32_MIN && number <= INT32_MAX)
+    if (strcmp(json_text(w->declared, "logicalType"), "date") == 0 && number >= INT32_MIN &&
+        number <= INT32_MAX)
         snprintf(out, TEXT_SIZE, "%s", calendar_format_day((day_t)number, text));
-    else if (type->logical == AVSC_TIMESTAMP_MILLIS && number >= INSTANT_MIN && number <= INSTANT_MAX)
+    else if (type->logical == AVSC_TIMESTAMP_MILLIS && number >= INSTANT_MIN &&
+             number <= INSTANT_MAX)
         snprintf(out, TEXT_SIZE, "%s", calendar_format_instant(number, 0, text));
     else
         snprintf(out, TEXT_SIZE, "%" PRId64, number);
@@ -123,7 +133,8 @@ static void show_bytes(const char *data, int64_t size, char out[TEXT_SIZE])
 {
     size_t used = (size_t)snprintf(out, TEXT_SIZE, "%" PRId64 " bytes ", size);
     for (int64_t i = 0; i < size && used + 3 < TEXT_SIZE; i++)
-        used += (size_t)snprintf(out + used, TEXT_SIZE - used, "%02x", (unsigned)(unsigned char)data[i]);
+        used += (size_t)snprintf(out + used, TEXT_SIZE - used, "%02x",
+                                 (unsigned)(unsigned char)data[i]);
 }
 
 static bool walk_type(struct field_walk *w, uint32_t number, const char *path);
@@ -135,7 +146,8 @@ static bool walk_record(struct field_walk *w, const struct avsc_type *type, cons
         const struct avsc_member *field = &w->schema->members[type->first + i];
         snprintf(below, sizeof below, "%s%s%s", path, *path ? "." : "", field->name);
         w->declared = json_object_get(field->json, "type");
-        if (!walk_type(w, field->type, below)) return false;
+        if (!walk_type(w, field->type, below))
+            return false;
     }
     return true;
 }
@@ -145,12 +157,17 @@ static bool walk_array(struct field_walk *w, const struct avsc_type *type, const
     char below[PATH_SIZE];
     int64_t items = 0, size = 0, index = 0;
     for (;;) {
-        if (!wire_long(&w->wire, &items)) return false;
-        if (items < 0 && !wire_long(&w->wire, &size)) return false;
-        if (items == 0) return true;
+        if (!wire_long(&w->wire, &items))
+            return false;
+        if (items < 0 && !wire_long(&w->wire, &size))
+            return false;
+        if (items == 0)
+            return true;
         for (items = items < 0 ? -items : items; items > 0; items--) {
             snprintf(below, sizeof below, "%s[%" PRId64 "]", path, ++index);
-            if (w->wire.at == w->wire.end || !walk_type(w, w->schema->members[type->first].type, below)) return false;
+            if (w->wire.at == w->wire.end ||
+                !walk_type(w, w->schema->members[type->first].type, below))
+                return false;
         }
     }
 }
@@ -163,8 +180,10 @@ static bool walk_leaf(struct field_walk *w, const struct avsc_type *type, const 
     bool good = true;
     if (type->kind == AVSC_STRING || type->kind == AVSC_BYTES) {
         good = wire_text(&w->wire, &data, &number);
-        if (good && type->kind == AVSC_STRING) text_show((struct slice){data, (size_t)number}, text, sizeof text);
-        if (good && type->kind == AVSC_BYTES) show_bytes(data, number, text);
+        if (good && type->kind == AVSC_STRING)
+            text_show((struct slice){data, (size_t)number}, text, sizeof text);
+        if (good && type->kind == AVSC_BYTES)
+            show_bytes(data, number, text);
     } else if (type->kind != AVSC_NULL) {
         good = wire_long(&w->wire, &number);
         if (type->kind == AVSC_ENUM)
@@ -172,7 +191,8 @@ static bool walk_leaf(struct field_walk *w, const struct avsc_type *type, const 
         else
             show_number(w, type, number, text);
     }
-    if (good) w->visit(w->context, path, text);
+    if (good)
+        w->visit(w->context, path, text);
     return good;
 }
 
@@ -194,10 +214,13 @@ static bool walk_type(struct field_walk *w, uint32_t number, const char *path)
     }
 }
 
-void output_reader_fields(const struct output_reader *form, struct slice body, output_reader_visit *visit, void *context)
+void output_reader_fields(const struct output_reader *form, struct slice body,
+                          output_reader_visit *visit, void *context)
 {
     const uint8_t *start = (const uint8_t *)body.data;
-    struct field_walk walk = {
-        .schema = form->schema, .wire = {start, start + body.size, NULL}, .visit = visit, .context = context};
+    struct field_walk walk = {.schema = form->schema,
+                              .wire = {start, start + body.size, NULL},
+                              .visit = visit,
+                              .context = context};
     walk_type(&walk, form->schema->root, "");
 }

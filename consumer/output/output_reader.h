@@ -1,5 +1,5 @@
-// An output record's Avro body, read by our schema of it: where its number stands, and its fields as texts. For bytes of
-// anybody's making: bounded, and never beyond their end.
+// An output record's Avro body, read by our schema of it: where its number stands, and its fields
+// as texts. For bytes of anybody's making: bounded, and never beyond their end.
 #pragma once
 
 #include "consumer/output/encode.h"
@@ -14,12 +14,18 @@ struct output_number {
     int64_t sequence;
     size_t at, size; // where the sequence's bytes are in the body
 };
-// Reads a body without framing, whole. ERROR_CONFIG: it is none of this record; says why and at which byte.
-int output_reader_number(const struct output_reader *form, struct slice body, struct output_number *out, struct error *e);
+// Reads a body without framing, whole. ERROR_CONFIG: it is none of this record; says why and at
+// which byte.
+int output_reader_number(const struct output_reader *form, struct slice body,
+                         struct output_number *out, struct error *e);
 
-// The same of a body that may go on behind the sequence: a newer program's may have further fields there.
-int output_reader_sequence(const struct output_reader *form, struct slice body, struct output_number *out, struct error *e);
+// The same of a body that may go on behind the sequence: a newer program's may have further fields
+// there.
+int output_reader_sequence(const struct output_reader *form, struct slice body,
+                           struct output_number *out, struct error *e);
 
-// Every field of a body that output_number takes, in order: "lines[1].amount" and its value as people write it.
+// Every field of a body that output_number takes, in order: "lines[1].amount" and its value as
+// people write it.
 typedef void output_reader_visit(void *context, const char *path, const char *text);
-void output_reader_fields(const struct output_reader *form, struct slice body, output_reader_visit *visit, void *context);
+void output_reader_fields(const struct output_reader *form, struct slice body,
+                          output_reader_visit *visit, void *context);

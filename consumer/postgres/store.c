@@ -1,6 +1,7 @@
-// The connection: opening it with its time-outs, waiting for answers, naming what went wrong, giving it up.
-#include "consumer/system/clock.h"
+// The connection: opening it with its time-outs, waiting for answers, naming what went wrong,
+// giving it up.
 #include "consumer/postgres/store_sql.h"
+#include "consumer/system/clock.h"
 
 #include "consumer/system/log.h"
 
@@ -16,9 +17,10 @@
 
 enum { SETUP_PATIENCE_MS = 10000, PATIENCE_MARGIN_MS = 10000, TEXT_PART_SIZE = 400 };
 
-// Ours unless the connection string, PGOPTIONS, or the database's or role's own settings say otherwise. A lock is
-// waited for less long than a consumer group's session lasts; synchronous_commit is never taken lower. A statement whose
-// client went away is given up soon (from PostgreSQL 14 on; before, within its time-outs).
+// Ours unless the connection string, PGOPTIONS, or the database's or role's own settings say
+// otherwise. A lock is waited for less long than a consumer group's session lasts;
+// synchronous_commit is never taken lower. A statement whose client went away is given up soon
+// (from PostgreSQL 14 on; before, within its time-outs).
 static const char setup_query[] =
     "select set_config(v.name, v.value, false)"
     "  from (values ('statement_timeout', '60s'), ('lock_timeout', '10s'),"
@@ -30,8 +32,8 @@ static const char setup_query[] =
     "       else s.source not in ('client', 'user', 'database', 'database user') end;"
     "select setting from pg_settings where name = 'statement_timeout'";
 
-enum store_result store_say(struct store *store, enum store_result result, enum error_kind kind, struct error *e,
-                            const char *format, ...)
+enum store_result store_say(struct store *store, enum store_result result, enum error_kind kind,
+                            struct error *e, const char *format, ...)
 {
     char text[ERROR_TEXT_SIZE];
     va_list args;
@@ -58,15 +60,18 @@ static const char *one_line(const char *text, char out[TEXT_PART_SIZE])
 static bool starts_with_any(const char *state, const char *const *prefixes)
 {
     for (; *prefixes; prefixes++)
-        if (strncmp(state, *prefixes, strlen(*prefixes)) == 0) return true;
+        if (strncmp(state, *prefixes, strlen(*prefixes)) == 0)
+            return true;
     return false;
 }
 
 enum store_result store_fail(struct store *store, const PGresult *result, struct error *e)
 {
-    // Connection lost, shut down, out of resources, serialization, deadlock, lock or statement time-out, idle too long.
-    static const char *const passing[] = {"08",    "53",    "57P01", "57P02", "57P03", "57P05", "57014",
-                                          "40001", "40P01", "55P03", "25P03", "25006", NULL};
+    // Connection lost, shut down, out of resources, serialization, deadlock, lock or statement
+    // time-out, idle too long.
+    static const char *const passing[] = {"08",    "53",    "57P01", "57P02", "57P03",
+                                          "57P05", "57014", "40001", "40P01", "55P03",
+                                          "25P03", "25006", NULL};
     static const char *const unmigrated[] = {"42P01", "3F000", "42703", "42883", NULL};
     char primary[TEXT_PART_SIZE], detail[TEXT_PART_SIZE];
     const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
@@ -80,32 +85,39 @@ enum store_result store_fail(struct store *store, const PGresult *result, struct
     if (starts_with_any(state, passing))
         return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "%s (%s)", primary, state);
     if (starts_with_any(state, unmigrated))
-        return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s (%s): run \"settled migrate\"", primary, state);
+        return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s (%s): run \"settled migrate\"",
+                         primary, state);
     if (strcmp(state, "42501") == 0)
-        return store_say(
-            store, STORE_FAILED, ERROR_CONFIG, e,
-            "%s (%s): grant the user settled_writer (or settled_owner to migrate, settled_auditor to read)", primary,
-            state);
-    return store_say(store, STORE_FAILED, ERROR_BUG, e, "%s%s%s (%s)", primary, detail[0] ? ": " : "", detail, state);
+        return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                         "%s (%s): grant the user settled_writer (or settled_owner to migrate, "
+                         "settled_auditor to read)",
+                         primary, state);
+    return store_say(store, STORE_FAILED, ERROR_BUG, e, "%s%s%s (%s)", primary,
+                     detail[0] ? ": " : "", detail, state);
 }
 
 static enum store_result interrupted(struct store *store, struct error *e)
 {
-    return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "interrupted, as the process ends");
+    return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e,
+                     "interrupted, as the process ends");
 }
 
-// Waits until the socket can be read (or written, when `writing`). A server that answers nothing in time is given up.
-static enum store_result wait_for_socket(struct store *store, bool writing, int64_t deadline, struct error *e)
+// Waits until the socket can be read (or written, when `writing`). A server that answers nothing in
+// time is given up.
+static enum store_result wait_for_socket(struct store *store, bool writing, int64_t deadline,
+                                         struct error *e)
 {
     int left = -1;
     if (deadline >= 0) {
         int64_t rest = deadline - clock_monotonic_ms();
         left = rest > 0 ? (int)rest : 0;
     }
-    struct pollfd fds[] = {{.fd = PQsocket(store->conn), .events = (short)(POLLIN | (writing ? POLLOUT : 0))},
-                           {.fd = store->stop_fd, .events = POLLIN}};
+    struct pollfd fds[] = {
+        {.fd = PQsocket(store->conn), .events = (short)(POLLIN | (writing ? POLLOUT : 0))},
+        {.fd = store->stop_fd, .events = POLLIN}};
     int ready = poll(fds, 2, left);
-    if ((ready > 0 && !fds[1].revents) || (ready < 0 && errno == EINTR)) return STORE_OK;
+    if ((ready > 0 && !fds[1].revents) || (ready < 0 && errno == EINTR))
+        return STORE_OK;
     if (ready > 0) {
         interrupted(store, e);
     } else {
@@ -127,8 +139,10 @@ enum store_result store_flush(struct store *store, struct error *e)
     int pending;
     while ((pending = PQflush(store->conn)) > 0) {
         enum store_result result = wait_for_socket(store, true, deadline, e);
-        if (result != STORE_OK) return result;
-        if (!PQconsumeInput(store->conn)) return store_fail(store, NULL, e);
+        if (result != STORE_OK)
+            return result;
+        if (!PQconsumeInput(store->conn))
+            return store_fail(store, NULL, e);
     }
     return pending == 0 ? STORE_OK : store_fail(store, NULL, e);
 }
@@ -139,10 +153,13 @@ enum store_result store_next(struct store *store, PGresult **out, struct error *
     *out = NULL;
     while (PQisBusy(store->conn)) {
         int pending = PQflush(store->conn);
-        if (pending < 0) return store_fail(store, NULL, e);
+        if (pending < 0)
+            return store_fail(store, NULL, e);
         enum store_result result = wait_for_socket(store, pending > 0, deadline, e);
-        if (result != STORE_OK) return result;
-        if (!PQconsumeInput(store->conn)) return store_fail(store, NULL, e);
+        if (result != STORE_OK)
+            return result;
+        if (!PQconsumeInput(store->conn))
+            return store_fail(store, NULL, e);
     }
     *out = PQgetResult(store->conn);
     return STORE_OK;
@@ -154,8 +171,8 @@ static void pass_notice(void *context, const PGresult *result)
     const struct store *store = context;
     char primary[TEXT_PART_SIZE];
     one_line(PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), primary);
-    log_event(LOG_WARN, "notice from PostgreSQL", "database", LOG_STR(store->location), "notice", LOG_STR(primary),
-              LOG_END);
+    log_event(LOG_WARN, "notice from PostgreSQL", "database", LOG_STR(store->location), "notice",
+              LOG_STR(primary), LOG_END);
 }
 
 static void locate(struct store *store, const char *host, const char *port, const char *database)
@@ -166,22 +183,26 @@ static void locate(struct store *store, const char *host, const char *port, cons
 
 void store_drop(struct store *store)
 {
-    if (store->conn) PQfinish(store->conn);
+    if (store->conn)
+        PQfinish(store->conn);
     store->conn = NULL;
     store->seen_count = 0;
     store->queued.used = 0;
     pipe_forget(store);
 }
 
-// Every text leaves and comes as UTF-8: the byte order of ids is theirs, and another encoding could not hold them all.
+// Every text leaves and comes as UTF-8: the byte order of ids is theirs, and another encoding could
+// not hold them all.
 static enum store_result check_server(struct store *store, struct error *e)
 {
     const char *encoding = PQparameterStatus(store->conn, "server_encoding");
     if (!encoding || strcmp(encoding, "UTF8") != 0)
         return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                         "the database's encoding is %s: create one with encoding 'UTF8'", encoding ? encoding : "?");
+                         "the database's encoding is %s: create one with encoding 'UTF8'",
+                         encoding ? encoding : "?");
     if (PQserverVersion(store->conn) < 130000)
-        return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "version %d is too old: 13 or later is needed",
+        return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                         "version %d is too old: 13 or later is needed",
                          PQserverVersion(store->conn) / 10000);
     return STORE_OK;
 }
@@ -190,14 +211,19 @@ static enum store_result set_up(struct store *store, struct error *e)
 {
     PGresult *answer, *last = NULL;
     enum store_result result = check_server(store, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     store->patience_ms = SETUP_PATIENCE_MS;
-    if (!PQsendQuery(store->conn, setup_query)) return store_fail(store, NULL, e);
+    if (!PQsendQuery(store->conn, setup_query))
+        return store_fail(store, NULL, e);
     while ((result = store_next(store, &answer, e)) == STORE_OK && answer) {
-        if (last) PQclear(last);
+        if (last)
+            PQclear(last);
         last = answer;
-        if (PQresultStatus(last) != PGRES_TUPLES_OK) result = store_fail(store, last, e);
-        if (result != STORE_OK) break;
+        if (PQresultStatus(last) != PGRES_TUPLES_OK)
+            result = store_fail(store, last, e);
+        if (result != STORE_OK)
+            break;
     }
     if (result == STORE_OK && last) {
         int timeout_ms = (int)strtol(PQgetvalue(last, 0, 0), NULL, 10);
@@ -207,17 +233,20 @@ static enum store_result set_up(struct store *store, struct error *e)
     return result;
 }
 
-// What stands before dbname the connection string may overrule; what stands behind it, not. PQconnectdbParams keeps
-// connect_timeout for each host of a list, which polling PQconnectPoll does not: a dead host would be waited for instead
-// of passed over.
+// What stands before dbname the connection string may overrule; what stands behind it, not.
+// PQconnectdbParams keeps connect_timeout for each host of a list, which polling PQconnectPoll does
+// not: a dead host would be waited for instead of passed over.
 static enum store_result connect_now(struct store *store, struct error *e)
 {
-    static const char *const names[] = {"connect_timeout",  "keepalives_idle",  "keepalives_interval",
-                                        "keepalives_count", "tcp_user_timeout", "fallback_application_name",
-                                        "dbname",           "client_encoding",  NULL};
-    const char *const values[] = {"5", "10", "5", "3", "20000", "settled", store->dsn, "UTF8", NULL};
+    static const char *const names[] = {
+        "connect_timeout",  "keepalives_idle",  "keepalives_interval",
+        "keepalives_count", "tcp_user_timeout", "fallback_application_name",
+        "dbname",           "client_encoding",  NULL};
+    const char *const values[] = {"5",       "10",       "5",    "3", "20000",
+                                  "settled", store->dsn, "UTF8", NULL};
     store->conn = PQconnectdbParams(names, values, 1);
-    if (!store->conn) return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
+    if (!store->conn)
+        return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
     if (PQstatus(store->conn) != CONNECTION_OK) {
         enum store_result result = store_fail(store, NULL, e);
         store_drop(store);
@@ -228,7 +257,8 @@ static enum store_result connect_now(struct store *store, struct error *e)
     PQsetNoticeReceiver(store->conn, pass_notice, store);
     PQsetnonblocking(store->conn, 1);
     enum store_result result = set_up(store, e);
-    if (result != STORE_OK) store_drop(store);
+    if (result != STORE_OK)
+        store_drop(store);
     return result;
 }
 
@@ -236,8 +266,10 @@ enum store_result store_ready(struct store *store, struct error *e)
 {
     PQclear(store->held);
     store->held = NULL;
-    if (store->stopped) return interrupted(store, e);
-    if (store->conn && PQstatus(store->conn) == CONNECTION_OK && PQtransactionStatus(store->conn) == PQTRANS_IDLE)
+    if (store->stopped)
+        return interrupted(store, e);
+    if (store->conn && PQstatus(store->conn) == CONNECTION_OK &&
+        PQtransactionStatus(store->conn) == PQTRANS_IDLE)
         return STORE_OK;
     store_drop(store);
     return connect_now(store, e);
@@ -245,13 +277,17 @@ enum store_result store_ready(struct store *store, struct error *e)
 
 enum store_result store_undo(struct store *store, enum store_result result)
 {
-    if (!store->conn) return result;
-    bool usable = PQstatus(store->conn) == CONNECTION_OK && PQpipelineStatus(store->conn) == PQ_PIPELINE_OFF &&
+    if (!store->conn)
+        return result;
+    bool usable = PQstatus(store->conn) == CONNECTION_OK &&
+                  PQpipelineStatus(store->conn) == PQ_PIPELINE_OFF &&
                   PQtransactionStatus(store->conn) != PQTRANS_ACTIVE;
     if (usable && PQtransactionStatus(store->conn) != PQTRANS_IDLE)
         usable = sql_script(store, "rollback", NULL) == STORE_OK;
-    // A server that cannot serve now may have become a standby: the next attempt looks for the primary again.
-    if (!usable || result == STORE_UNAVAILABLE) store_drop(store);
+    // A server that cannot serve now may have become a standby: the next attempt looks for the
+    // primary again.
+    if (!usable || result == STORE_UNAVAILABLE)
+        store_drop(store);
     return result;
 }
 
@@ -262,15 +298,18 @@ static int locate_dsn(struct store *store, struct error *e)
     PQconninfoOption *options = PQconninfoParse(store->dsn, &trouble);
     PQfreemem(trouble);
     if (!options)
-        return error_set(
-            e, ERROR_CONFIG,
-            "postgres.dsn is no connection string that libpq understands: write postgresql://USER@HOST/DATABASE"
-            " and percent-encode what is special in it, or KEY=VALUE pairs");
+        return error_set(e, ERROR_CONFIG,
+                         "postgres.dsn is no connection string that libpq understands: write "
+                         "postgresql://USER@HOST/DATABASE"
+                         " and percent-encode what is special in it, or KEY=VALUE pairs");
     const char *host = NULL, *port = NULL, *database = NULL;
     for (const PQconninfoOption *o = options; o->keyword; o++) {
-        if (strcmp(o->keyword, "host") == 0) host = o->val;
-        if (strcmp(o->keyword, "port") == 0) port = o->val;
-        if (strcmp(o->keyword, "dbname") == 0) database = o->val;
+        if (strcmp(o->keyword, "host") == 0)
+            host = o->val;
+        if (strcmp(o->keyword, "port") == 0)
+            port = o->val;
+        if (strcmp(o->keyword, "dbname") == 0)
+            database = o->val;
     }
     locate(store, host, port, database);
     PQconninfoFree(options);
@@ -286,7 +325,8 @@ int store_open(const char *dsn, struct store **out, struct error *e)
         return error_set(e, ERROR_UNAVAILABLE, "PostgreSQL: memory is short");
     }
     store->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (store->stop_fd < 0) error_set(e, ERROR_RESTART, "no file descriptor is left: %s", strerror(errno));
+    if (store->stop_fd < 0)
+        error_set(e, ERROR_RESTART, "no file descriptor is left: %s", strerror(errno));
     if (store->stop_fd < 0 || locate_dsn(store, e) < 0 || connect_now(store, e) != STORE_OK) {
         store_close(store);
         return -1;
@@ -297,12 +337,14 @@ int store_open(const char *dsn, struct store **out, struct error *e)
 
 void store_close(struct store *store)
 {
-    if (!store) return;
+    if (!store)
+        return;
     PQclear(store->held);
     store_drop(store);
     bytes_release(&store->row.bytes);
     bytes_release(&store->queued);
-    if (store->stop_fd >= 0) close(store->stop_fd);
+    if (store->stop_fd >= 0)
+        close(store->stop_fd);
     free(store->seen);
     free(store->dsn);
     free(store);

@@ -1,5 +1,6 @@
-// PostgreSQL: the shard rows, everything money depends on, the outbox. One store is one connection and belongs to one
-// thread. Every write locks the shard's row first and checks its epoch, so a process that lost the shard commits nothing.
+// PostgreSQL: the shard rows, everything money depends on, the outbox. One store is one connection
+// and belongs to one thread. Every write locks the shard's row first and checks its epoch, so a
+// process that lost the shard commits nothing.
 #pragma once
 
 #include "consumer/output/outbox.h"
@@ -11,26 +12,29 @@ struct store;
 enum store_result {
     STORE_OK,
     STORE_FENCED, // the shard's row has a higher epoch: another process owns it
-    STORE_UNAVAILABLE, // the database cannot be reached, or refuses for now: try again, the call reconnects
+    // the database cannot be reached, or refuses for now: try again, the call reconnects
+    STORE_UNAVAILABLE,
     STORE_DIVERGED, // the row is not what we last saw (a fail-over lost commits, a restore): halt
     STORE_FAILED, // anything else: *e says what
 };
 
-// dsn: libpq's, TLS options pass through. Sets application_name, statement, lock and idle-in-transaction time-outs
-// and TCP keepalives, unless the dsn, the role or the database do; synchronous_commit is never lower than on. Errors name
-// host and database, never the password. A store whose connection is lost connects again at the next call. Behind a
-// pooler it needs sessions of its own (session pooling), as statements are prepared.
+// dsn: libpq's, TLS options pass through. Sets application_name, statement, lock and
+// idle-in-transaction time-outs and TCP keepalives, unless the dsn, the role or the database do;
+// synchronous_commit is never lower than on. Errors name host and database, never the password. A
+// store whose connection is lost connects again at the next call. Behind a pooler it needs sessions
+// of its own (session pooling), as statements are prepared.
 int store_open(const char *dsn, struct store **out, struct error *e);
 void store_close(struct store *store);
-// For shutdown: another thread's call, and each one after it, returns STORE_UNAVAILABLE at once, whether the server
-// answers or not. Safe from any thread while the store is open.
+// For shutdown: another thread's call, and each one after it, returns STORE_UNAVAILABLE at once,
+// whether the server answers or not. Safe from any thread while the store is open.
 void store_interrupt(struct store *store);
 
-// ---- migrations (schemas/postgres, embedded) ----
-// Applies what is missing under an advisory lock, then sets owner and grants (roles that are missing and may not be
-// created are logged as warnings). *applied: how many. Refuses a database that is newer than this binary.
+// ---- migrations (schemas/postgres, embedded) ---- Applies what is missing under an advisory lock,
+// then sets owner and grants (roles that are missing and may not be created are logged as
+// warnings). *applied: how many. Refuses a database that is newer than this binary.
 int store_migrate(struct store *store, int *applied, struct error *e);
-// ERROR_CONFIG when migrations are missing ("run settled migrate") or the database is newer ("upgrade settled").
+// ERROR_CONFIG when migrations are missing ("run settled migrate") or the database is newer
+// ("upgrade settled").
 int store_check_version(struct store *store, struct error *e);
 
 // ---- deployment: what is recorded once, and parameters ----
@@ -42,24 +46,29 @@ struct deployment {
     char topics[INPUT_COUNT][250];
 };
 // Loads what is recorded; *recorded false when nothing is yet.
-enum store_result store_load_deployment(struct store *store, struct deployment *out, bool *recorded, struct error *e);
-// Records what is wanted: the fixed values at first (later a difference is ERROR_CONFIG, named with both values; so are
-// group, topic names, and the cluster's id once it is known), the book when it is new, a parameter row when anything of
-// policy.rows[0] differs from the last row or the book is new. A row starts at DAY_NONE at first, else on the smallest
-// day above every shard's open day and horizon and above the last row; a new book's effective_from must lie above them
-// too. A book that is recorded already changes nothing, even if a later one is in force. Idempotent; races between
-// processes are decided by the database (a commit that reaches a day of a row its fold does not know is refused, below).
-// Loads the result into *wanted, whose shelf it clears first; the caller clears it in the end.
-enum store_result store_record_deployment(struct store *store, struct deployment *wanted, const char *book_text,
-                                          size_t book_size, struct error *e);
+enum store_result store_load_deployment(struct store *store, struct deployment *out, bool *recorded,
+                                        struct error *e);
+// Records what is wanted: the fixed values at first (later a difference is ERROR_CONFIG, named with
+// both values; so are group, topic names, and the cluster's id once it is known), the book when it
+// is new, a parameter row when anything of policy.rows[0] differs from the last row or the book is
+// new. A row starts at DAY_NONE at first, else on the smallest day above every shard's open day and
+// horizon and above the last row; a new book's effective_from must lie above them too. A book that
+// is recorded already changes nothing, even if a later one is in force. Idempotent; races between
+// processes are decided by the database (a commit that reaches a day of a row its fold does not
+// know is refused, below). Loads the result into *wanted, whose shelf it clears first; the caller
+// clears it in the end.
+enum store_result store_record_deployment(struct store *store, struct deployment *wanted,
+                                          const char *book_text, size_t book_size, struct error *e);
 
-// The most calls that all shards accepted in one of the last `days` settled days; 0 when none is settled.
+// The most calls that all shards accepted in one of the last `days` settled days; 0 when none is
+// settled.
 enum store_result store_busiest_day(struct store *store, int days, int64_t *calls, struct error *e);
 
 // ---- writer schemas seen on the inputs ----
 // *text malloc'ed, NULL when it is not stored.
 enum store_result store_load_schema(struct store *store, int32_t id, char **text, struct error *e);
-enum store_result store_save_schema(struct store *store, int32_t id, const char *text, struct error *e);
+enum store_result store_save_schema(struct store *store, int32_t id, const char *text,
+                                    struct error *e);
 
 // ---- shards ----
 struct shard_row {
@@ -71,21 +80,25 @@ struct shard_row {
 };
 
 // Raises the epoch under the row's lock (creating the row) and returns the row as it then is.
-enum store_result store_claim(struct store *store, int32_t shard, struct shard_row *out, struct error *e);
-// Brings a fresh fold to the row's state: calls the fold_restore_* functions from the tables. The calls log is replayed
-// by the caller afterwards.
-enum store_result store_restore(struct store *store, int32_t shard, const struct shard_row *row, struct fold *fold,
-                                struct error *e);
-// Writes a step and its outbox rows in one transaction and advances row->step, state, chain. Resolves an unknown COMMIT
-// by reading the row under its lock. After STORE_UNAVAILABLE repeat the same call with the same step: should the COMMIT
-// have got through and its answer not, the call finds the step there and returns STORE_OK; it is never written twice.
-// Checks that the row is what `row` says and, first on each connection, that the last outbox row is the chain's
-// (STORE_DIVERGED otherwise). STORE_FAILED with ERROR_RESTART: the step reaches a day for which parameters were recorded
-// that fold_policy(fold) does not have; nothing is written, load the deployment and the shard anew.
-// Key and value of a reject are kept in the outbox row and the rejects topic only: `settled rejects requeue` reads the
-// originals at their coordinates from the input, which lasts longer than a requeue makes sense.
-enum store_result store_commit(struct store *store, int32_t shard, struct shard_row *row, const struct fold *fold,
-                               const struct outbox *outbox, int64_t now_ms, struct error *e);
+enum store_result store_claim(struct store *store, int32_t shard, struct shard_row *out,
+                              struct error *e);
+// Brings a fresh fold to the row's state: calls the fold_restore_* functions from the tables. The
+// calls log is replayed by the caller afterwards.
+enum store_result store_restore(struct store *store, int32_t shard, const struct shard_row *row,
+                                struct fold *fold, struct error *e);
+// Writes a step and its outbox rows in one transaction and advances row->step, state, chain.
+// Resolves an unknown COMMIT by reading the row under its lock. After STORE_UNAVAILABLE repeat the
+// same call with the same step: should the COMMIT have got through and its answer not, the call
+// finds the step there and returns STORE_OK; it is never written twice. Checks that the row is what
+// `row` says and, first on each connection, that the last outbox row is the chain's (STORE_DIVERGED
+// otherwise). STORE_FAILED with ERROR_RESTART: the step reaches a day for which parameters were
+// recorded that fold_policy(fold) does not have; nothing is written, load the deployment and the
+// shard anew. Key and value of a reject are kept in the outbox row and the rejects topic only:
+// `settled rejects requeue` reads the originals at their coordinates from the input, which lasts
+// longer than a requeue makes sense.
+enum store_result store_commit(struct store *store, int32_t shard, struct shard_row *row,
+                               const struct fold *fold, const struct outbox *outbox, int64_t now_ms,
+                               struct error *e);
 
 // ---- the past ----
 
@@ -110,12 +123,13 @@ struct past {
     struct cutoff cutoffs[INPUT_COUNT]; // of the day; cut_by is not set
     char price_book[65];
 };
-// Loads one account's settlement of a day and brings a fresh fold to where the shard stood when that day was about to be
-// settled, as far as this account is concerned: its money, state, suspensions and packages come from the rows of before;
-// the calls log is to be replayed from fold_replay_position() to the day's cutoff. ERROR_CONFIG when the shard has not
-// settled the day.
-enum store_result store_restore_past(struct store *store, int32_t shard, struct slice account_id, day_t day,
-                                     struct fold *fold, struct past *out, struct error *e);
+// Loads one account's settlement of a day and brings a fresh fold to where the shard stood when
+// that day was about to be settled, as far as this account is concerned: its money, state,
+// suspensions and packages come from the rows of before; the calls log is to be replayed from
+// fold_replay_position() to the day's cutoff. ERROR_CONFIG when the shard has not settled the day.
+enum store_result store_restore_past(struct store *store, int32_t shard, struct slice account_id,
+                                     day_t day, struct fold *fold, struct past *out,
+                                     struct error *e);
 void store_past_release(struct past *past);
 
 // ---- operators' requests ----
@@ -127,16 +141,21 @@ const char *request_state_symbol(enum request_state state);
 
 struct request {
     int64_t id;
-    struct decision decision; // number, day and at are not set; strings valid until the next call on the store
-    enum reject_reason reason; // of the recorded reject (ACCEPT, REQUEUE); REJECT_NONE: none that is open
-    int64_t new_offset; // REQUEUE: where the record was sent, when to this shard's own partition; else -1
+    // number, day and at are not set; strings valid until the next call on the store
+    struct decision decision;
+    // of the recorded reject (ACCEPT, REQUEUE); REJECT_NONE: none that is open
+    enum reject_reason reason;
+    // REQUEUE: where the record was sent, when to this shard's own partition; else -1
+    int64_t new_offset;
 };
-// Requests that wait for a shard, in order; the same ones until a step that decides them is committed, or they are
-// refused. *count at most `capacity`.
-enum store_result store_load_requests(struct store *store, int32_t shard, struct request *out, size_t capacity,
-                                      size_t *count, struct error *e);
-// A request that cannot be applied (already decided, no such reject): recorded as refused with its reason.
-enum store_result store_refuse_request(struct store *store, int64_t id, const char *why, struct error *e);
+// Requests that wait for a shard, in order; the same ones until a step that decides them is
+// committed, or they are refused. *count at most `capacity`.
+enum store_result store_load_requests(struct store *store, int32_t shard, struct request *out,
+                                      size_t capacity, size_t *count, struct error *e);
+// A request that cannot be applied (already decided, no such reject): recorded as refused with its
+// reason.
+enum store_result store_refuse_request(struct store *store, int64_t id, const char *why,
+                                       struct error *e);
 
 // What an operator asks for, about the record at input/shard/offset.
 struct ask {
@@ -147,20 +166,21 @@ struct ask {
     const char *operator_name;
     int64_t now_ms; // a PASS judges the record by it
 };
-// Asks, once: when the same was asked for before, *id and *state are those of that request (a requeue that is SENDING was
-// left half-way: send the record, a second copy is a duplicate). ERROR_CONFIG: no such open reject, or something else
-// was asked for about it.
-enum store_result store_add_request(struct store *store, const struct ask *ask, int64_t *id, enum request_state *state,
-                                    struct error *e);
+// Asks, once: when the same was asked for before, *id and *state are those of that request (a
+// requeue that is SENDING was left half-way: send the record, a second copy is a duplicate).
+// ERROR_CONFIG: no such open reject, or something else was asked for about it.
+enum store_result store_add_request(struct store *store, const struct ask *ask, int64_t *id,
+                                    enum request_state *state, struct error *e);
 // The requeued record is in the log, there.
-enum store_result store_request_sent(struct store *store, int64_t id, int32_t partition, int64_t offset,
-                                     struct error *e);
+enum store_result store_request_sent(struct store *store, int64_t id, int32_t partition,
+                                     int64_t offset, struct error *e);
 struct request_answer {
     enum request_state state;
     int64_t decision; // its number, when DONE; else 0
     const char *text; // why, when REFUSED; valid until the next call on the store
 };
-enum store_result store_load_answer(struct store *store, int64_t id, struct request_answer *out, struct error *e);
+enum store_result store_load_answer(struct store *store, int64_t id, struct request_answer *out,
+                                    struct error *e);
 
 struct reject_filter {
     bool by_input, by_shard, by_offset, open_only;
@@ -185,23 +205,24 @@ struct reject_row {
 // Returns 0, or -1 with *e to stop. It must not call the store.
 typedef int store_reject_visit(void *context, const struct reject_row *reject, struct error *e);
 // In the order of topic, partition, offset.
-enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter, store_reject_visit *visit,
-                                     void *context, struct error *e);
+enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter,
+                                     store_reject_visit *visit, void *context, struct error *e);
 
-// ---- relay ----
-// Rows above `after`, rising, at most `limit` rows or about `max_bytes`. Strings are valid until the next call.
-enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t after, size_t limit, size_t max_bytes,
-                                    struct outbox_row *out, size_t *count, struct error *e);
-// Chain hash of row n; *found false when it is not kept any more (or n is 0).
-enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t n, uint8_t out[32], bool *found,
+// ---- relay ---- Rows above `after`, rising, at most `limit` rows or about `max_bytes`. Strings
+// are valid until the next call.
+enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t after, size_t limit,
+                                    size_t max_bytes, struct outbox_row *out, size_t *count,
                                     struct error *e);
+// Chain hash of row n; *found false when it is not kept any more (or n is 0).
+enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t n, uint8_t out[32],
+                                    bool *found, struct error *e);
 // Raises the shard's `relayed` mark under the epoch check. Rows stay.
-enum store_result store_raise_mark(struct store *store, int32_t shard, int64_t epoch, int64_t n, int64_t now_ms,
-                                   struct error *e);
+enum store_result store_raise_mark(struct store *store, int32_t shard, int64_t epoch, int64_t n,
+                                   int64_t now_ms, struct error *e);
 // Does so, and drops rows published more than 8 days ago (row n stays).
-enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t epoch, int64_t n, int64_t now_ms,
-                                     struct error *e);
-// Checks the epoch under the row's lock; *sequence (of the last outbox row) and *relayed (the mark) are read with it. Each
-// may be NULL.
-enum store_result store_check_epoch(struct store *store, int32_t shard, int64_t epoch, int64_t *sequence,
-                                    int64_t *relayed, struct error *e);
+enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t epoch, int64_t n,
+                                     int64_t now_ms, struct error *e);
+// Checks the epoch under the row's lock; *sequence (of the last outbox row) and *relayed (the mark)
+// are read with it. Each may be NULL.
+enum store_result store_check_epoch(struct store *store, int32_t shard, int64_t epoch,
+                                    int64_t *sequence, int64_t *relayed, struct error *e);

@@ -18,7 +18,8 @@ struct load_rules {
 static struct audit_day *day_of(struct load_rules *l, day_t day)
 {
     struct audit_snapshot *s = l->out;
-    if (s->day_count > 0 && s->days[s->day_count - 1].day == day) return &s->days[s->day_count - 1];
+    if (s->day_count > 0 && s->days[s->day_count - 1].day == day)
+        return &s->days[s->day_count - 1];
     s->days = memory_reserve(s->days, s->day_count, &l->day_capacity, sizeof *s->days);
     s->days[s->day_count] = (struct audit_day){.day = day};
     return &s->days[s->day_count++];
@@ -35,24 +36,29 @@ static int read_day(void *context, const PGresult *row, int i, struct error *e)
         day->calls_from = get_int8(row, i, 2);
         get_copy(row, i, 3, day->digest, sizeof day->digest);
     }
-    if (get_null(row, i, 4)) return 0;
+    if (get_null(row, i, 4))
+        return 0;
     enum input input = store_input_of(l->store, get_string(row, i, 4));
-    if (input == INPUT_COUNT) return store_unknown(l->store, "input topic", get_string(row, i, 4), e);
+    if (input == INPUT_COUNT)
+        return store_unknown(l->store, "input topic", get_string(row, i, 4), e);
     static const char *const cuts[] = {"RECORD", "CLOCK", "RELEASE"};
     enum cut_by cut_by = CUT_NONE;
     for (int c = 0; c < 3; c++)
-        if (strcmp(get_string(row, i, 7), cuts[c]) == 0) cut_by = (enum cut_by)(c + 1);
+        if (strcmp(get_string(row, i, 7), cuts[c]) == 0)
+            cut_by = (enum cut_by)(c + 1);
     day->cut |= 1u << input;
-    day->cutoffs[input] =
-        (struct cutoff){.from_offset = get_int8(row, i, 5), .to_offset = get_int8(row, i, 6), .cut_by = cut_by};
-    if (input == INPUT_CALLS) day->judged = get_int8(row, i, 8);
+    day->cutoffs[input] = (struct cutoff){
+        .from_offset = get_int8(row, i, 5), .to_offset = get_int8(row, i, 6), .cut_by = cut_by};
+    if (input == INPUT_CALLS)
+        day->judged = get_int8(row, i, 8);
     return 0;
 }
 
 static char *keep(const char *text)
 {
     char *copy = strdup(text);
-    if (!copy) abort();
+    if (!copy)
+        abort();
     return copy;
 }
 
@@ -73,13 +79,16 @@ static int read_decision(void *context, const PGresult *row, int i, struct error
         .named = get_null(row, i, 13) ? 0 : get_int8(row, i, 13),
         .asked = *get_string(row, i, 14) == 1,
     };
-    s->decisions = memory_reserve(s->decisions, s->decision_count, &l->decision_capacity, sizeof *s->decisions);
+    s->decisions = memory_reserve(s->decisions, s->decision_count, &l->decision_capacity,
+                                  sizeof *s->decisions);
     struct audit_decision *added = &s->decisions[s->decision_count++];
     *added = found;
     if (!decision_parse(get_string(row, i, 2), &added->decision.kind))
         return store_unknown(l->store, "kind of decision", get_string(row, i, 2), e);
-    if (added->decision.input == INPUT_COUNT) return store_unknown(l->store, "input topic", get_string(row, i, 3), e);
-    if (!get_null(row, i, 12) && !reject_parse(get_string(row, i, 12), &added->reason)) added->reason = REJECT_INVALID;
+    if (added->decision.input == INPUT_COUNT)
+        return store_unknown(l->store, "input topic", get_string(row, i, 3), e);
+    if (!get_null(row, i, 12) && !reject_parse(get_string(row, i, 12), &added->reason))
+        added->reason = REJECT_INVALID;
     return 0;
 }
 
@@ -87,25 +96,30 @@ static const char days_query[] =
     "select coalesce(b.business_day, k.business_day), b.sequence, b.calls_from, b.digest,"
     " k.topic, k.from_offset, k.to_offset, k.cut_by, k.accepted + k.duplicates"
     " from (select * from settled.day_closes where shard = $1) b"
-    " full join (select * from settled.day_cutoffs where shard = $1) k on k.business_day = b.business_day order by 1";
+    " full join (select * from settled.day_cutoffs where shard = $1) k on k.business_day = "
+    "b.business_day order by 1";
 
 static const char decisions_query[] =
-    "select d.number, d.request, d.kind, d.topic, d.kafka_offset, d.as_of, d.operator, d.content, d.business_day,"
+    "select d.number, d.request, d.kind, d.topic, d.kafka_offset, d.as_of, d.operator, d.content, "
+    "d.business_day,"
     " d.calls_at, d.purchases_at, d.credits_at, r.reason, r.decision,"
-    " coalesce((q.shard, q.kind, q.topic, q.kafka_offset, q.operator, q.content, q.requested_at, q.decision) ="
-    "   (d.shard, d.kind, d.topic, d.kafka_offset, d.operator, d.content, d.as_of, d.number), false)"
+    " coalesce((q.shard, q.kind, q.topic, q.kafka_offset, q.operator, q.content, q.requested_at, "
+    "q.decision) ="
+    "   (d.shard, d.kind, d.topic, d.kafka_offset, d.operator, d.content, d.as_of, d.number), "
+    "false)"
     " from settled.decisions d left join settled.rejects r"
     "   on r.topic = d.topic and r.partition = d.shard and r.kafka_offset = d.kafka_offset"
     " left join settled.requests q on q.id = d.request where d.shard = $1 order by d.number";
 
-static enum store_result load_row(struct store *store, const struct row *parameters, struct audit_snapshot *out,
-                                  struct error *e)
+static enum store_result load_row(struct store *store, const struct row *parameters,
+                                  struct audit_snapshot *out, struct error *e)
 {
     char query[256];
     PGresult *row = NULL, *logs = NULL;
     snprintf(query, sizeof query, "select %s from settled.shards where shard = $1", shard_columns);
     enum store_result result = sql_run(store, query, parameters, &row, e);
-    if (result == STORE_OK) result = sql_run(store, shard_logs_query, parameters, &logs, e);
+    if (result == STORE_OK)
+        result = sql_run(store, shard_logs_query, parameters, &logs, e);
     if (result == STORE_OK && PQntuples(row) == 1) {
         shard_read(store, row, logs, &out->row);
         out->found = out->row.begun;
@@ -119,26 +133,33 @@ static enum store_result load_row(struct store *store, const struct row *paramet
 enum store_result audit_begin(struct store *store, struct error *e)
 {
     enum store_result result = store_ready(store, e);
-    if (result == STORE_OK) result = store_topics(store, e);
     if (result == STORE_OK)
-        result = sql_script(store,
-                            "begin isolation level repeatable read read only; set local cursor_tuple_fraction = 1;"
-                            " set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0",
-                            e);
-    if (result == STORE_OK) store->patience_ms = -1;
+        result = store_topics(store, e);
+    if (result == STORE_OK)
+        result = sql_script(
+            store,
+            "begin isolation level repeatable read read only; set local cursor_tuple_fraction = 1;"
+            " set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0",
+            e);
+    if (result == STORE_OK)
+        store->patience_ms = -1;
     return result;
 }
 
-enum store_result store_audit_begin(struct store *store, int32_t shard, struct audit_snapshot *out, struct error *e)
+enum store_result store_audit_begin(struct store *store, int32_t shard, struct audit_snapshot *out,
+                                    struct error *e)
 {
     *out = (struct audit_snapshot){0};
     struct load_rules l = {.store = store, .out = out};
     struct row parameters = {0};
     put_int4(&parameters, shard);
     enum store_result result = audit_begin(store, e);
-    if (result == STORE_OK) result = load_row(store, &parameters, out, e);
-    if (result == STORE_OK) result = sql_each(store, days_query, &parameters, read_day, &l, e);
-    if (result == STORE_OK) result = sql_each(store, decisions_query, &parameters, read_decision, &l, e);
+    if (result == STORE_OK)
+        result = load_row(store, &parameters, out, e);
+    if (result == STORE_OK)
+        result = sql_each(store, days_query, &parameters, read_day, &l, e);
+    if (result == STORE_OK)
+        result = sql_each(store, decisions_query, &parameters, read_decision, &l, e);
     bytes_release(&parameters.bytes);
     return result == STORE_OK ? result : store_undo(store, result);
 }
@@ -161,7 +182,8 @@ void audit_snapshot_release(struct audit_snapshot *snapshot)
 
 // ---- a day's opening ----
 
-void audit_point_parameters(struct row *row, int32_t shard, const struct audit_point *point, enum input input)
+void audit_point_parameters(struct row *row, int32_t shard, const struct audit_point *point,
+                            enum input input)
 {
     row_clear(row);
     put_int4(row, shard);
@@ -177,7 +199,8 @@ static const struct {
     sql_visit *visit;
 } sources[] = {
     {INPUT_CREDITS,
-     ACCOUNTS_THEN "select account_id, opening, credits, adjustments, status, account_sequence, position from a",
+     ACCOUNTS_THEN
+     "select account_id, opening, credits, adjustments, status, account_sequence, position from a",
      restore_account_row},
     {INPUT_CREDITS,
      "select s.account_id, s.effective_at, r.effective_at from settled.status_changes s"
@@ -187,7 +210,8 @@ static const struct {
      "   and $3::int8 is not null order by s.account_id, s.account_sequence",
      restore_span_row},
     {INPUT_PURCHASES,
-     PACKAGES_THEN "select account_id, package_id, service, units, used, remaining, amount, valid_from, valid_until,"
+     PACKAGES_THEN "select account_id, package_id, service, units, used, remaining, amount, "
+                   "valid_from, valid_until,"
                    " kafka_offset from p",
      restore_package_row},
     {INPUT_CREDITS,
@@ -196,8 +220,8 @@ static const struct {
      restore_credit_row},
 };
 
-static enum store_result restore_tables(struct restore *r, int32_t shard, const struct audit_point *point,
-                                        struct error *e)
+static enum store_result restore_tables(struct restore *r, int32_t shard,
+                                        const struct audit_point *point, struct error *e)
 {
     struct row parameters = {0};
     enum store_result result = STORE_OK;
@@ -211,49 +235,61 @@ static enum store_result restore_tables(struct restore *r, int32_t shard, const 
         put_string(&parameters, r->store->topics[INPUT_CALLS]);
         put_int8(&parameters, point->calls_from);
         put_int8(&parameters, point->at[INPUT_CALLS]);
-        result = sql_each(r->store,
-                          "select kafka_offset from settled.rejects where partition = $1 and topic = $2"
-                          " and kafka_offset >= $3 and kafka_offset < $4 order by kafka_offset",
-                          &parameters, restore_reject_row, r, e);
+        result =
+            sql_each(r->store,
+                     "select kafka_offset from settled.rejects where partition = $1 and topic = $2"
+                     " and kafka_offset >= $3 and kafka_offset < $4 order by kafka_offset",
+                     &parameters, restore_reject_row, r, e);
     }
     bytes_release(&parameters.bytes);
     return result;
 }
 
 // What was decided before the day opened: only what may still let a record through matters.
-static int restore_rules(struct restore *r, const struct audit_snapshot *snapshot, const struct audit_point *point,
-                         struct error *e)
+static int restore_rules(struct restore *r, const struct audit_snapshot *snapshot,
+                         const struct audit_point *point, struct error *e)
 {
     for (size_t i = 0; i < snapshot->day_count; i++) {
         const struct audit_day *day = &snapshot->days[i];
         const struct cutoff *calls = &day->cutoffs[INPUT_CALLS];
-        if (day->day >= point->day || calls->to_offset < point->calls_from) continue;
-        if (fold_restore_cutoff(r->fold, day->day, calls->to_offset, e)) return -1;
+        if (day->day >= point->day || calls->to_offset < point->calls_from)
+            continue;
+        if (fold_restore_cutoff(r->fold, day->day, calls->to_offset, e))
+            return -1;
         fold_restore_count(r->fold, calls->from_offset, day->judged);
     }
     for (size_t i = 0; i < snapshot->decision_count; i++) {
         const struct decision *decision = &snapshot->decisions[i].decision;
-        if (decision->day < point->day && fold_restore_decision(r->fold, decision, false, e)) return -1;
+        if (decision->day < point->day && fold_restore_decision(r->fold, decision, false, e))
+            return -1;
     }
     return 0;
 }
 
-enum store_result store_audit_opening(struct store *store, int32_t shard, const struct audit_snapshot *snapshot,
-                                      const struct audit_point *point, struct fold *fold, struct error *e)
+enum store_result store_audit_opening(struct store *store, int32_t shard,
+                                      const struct audit_snapshot *snapshot,
+                                      const struct audit_point *point, struct fold *fold,
+                                      struct error *e)
 {
     struct restore r = {.store = store, .fold = fold};
     int64_t decisions = 0;
-    for (size_t i = 0; i < snapshot->decision_count && snapshot->decisions[i].decision.day < point->day; i++)
+    for (size_t i = 0;
+         i < snapshot->decision_count && snapshot->decisions[i].decision.day < point->day; i++)
         decisions = snapshot->decisions[i].decision.number;
-    struct fold_state state = {
-        .day = point->day, .calls_from = point->calls_from, .horizon = point->day - 1, .decisions = decisions};
+    struct fold_state state = {.day = point->day,
+                               .calls_from = point->calls_from,
+                               .horizon = point->day - 1,
+                               .decisions = decisions};
     for (int i = 0; i < INPUT_COUNT; i++)
-        state.log[i] = (struct log_state){.next = point->at[i], .from = point->at[i], .last_offset = -1};
-    if (fold_restore_state(fold, &state, e) || restore_rules(&r, snapshot, point, e)) return STORE_FAILED;
+        state.log[i] =
+            (struct log_state){.next = point->at[i], .from = point->at[i], .last_offset = -1};
+    if (fold_restore_state(fold, &state, e) || restore_rules(&r, snapshot, point, e))
+        return STORE_FAILED;
     return restore_tables(&r, shard, point, e);
 }
 
-enum store_result store_audit_sequence(struct store *store, int32_t shard, int64_t *sequence, struct error *e)
+enum store_result store_audit_sequence(struct store *store, int32_t shard, int64_t *sequence,
+                                       struct error *e)
 {
     PGresult *row = NULL;
     struct row parameters = {0};
@@ -261,8 +297,10 @@ enum store_result store_audit_sequence(struct store *store, int32_t shard, int64
     *sequence = 0;
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
-        result = sql_run(store, "select sequence from settled.shards where shard = $1", &parameters, &row, e);
-    if (result == STORE_OK && PQntuples(row) == 1) *sequence = get_int8(row, 0, 0);
+        result = sql_run(store, "select sequence from settled.shards where shard = $1", &parameters,
+                         &row, e);
+    if (result == STORE_OK && PQntuples(row) == 1)
+        *sequence = get_int8(row, 0, 0);
     PQclear(row);
     bytes_release(&parameters.bytes);
     return store_undo(store, result);

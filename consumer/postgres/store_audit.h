@@ -1,6 +1,7 @@
-// One shard as it is recorded, in one snapshot, for an audit: what rules (cutoffs, verdicts, decisions), the state in which
-// a day opened, and every row to be compared. Nothing is written: a user with settled_auditor is enough. The snapshot holds
-// the store's connection until store_audit_end; nothing else may be asked of the store meanwhile.
+// One shard as it is recorded, in one snapshot, for an audit: what rules (cutoffs, verdicts,
+// decisions), the state in which a day opened, and every row to be compared. Nothing is written: a
+// user with settled_auditor is enough. The snapshot holds the store's connection until
+// store_audit_end; nothing else may be asked of the store meanwhile.
 #pragma once
 
 #include "consumer/postgres/store.h"
@@ -32,7 +33,8 @@ struct audit_snapshot {
 };
 
 // Begins the snapshot and loads what rules.
-enum store_result store_audit_begin(struct store *store, int32_t shard, struct audit_snapshot *out, struct error *e);
+enum store_result store_audit_begin(struct store *store, int32_t shard, struct audit_snapshot *out,
+                                    struct error *e);
 void store_audit_end(struct store *store);
 void audit_snapshot_release(struct audit_snapshot *snapshot);
 
@@ -43,10 +45,13 @@ struct audit_point {
     int64_t sequence; // of the day before's DayClosed
     int64_t calls_from;
 };
-// Brings a fresh fold there from the rows of before; the calls log is then to be replayed from fold_replay_position() to
-// at[INPUT_CALLS].
-enum store_result store_audit_opening(struct store *store, int32_t shard, const struct audit_snapshot *snapshot,
-                                      const struct audit_point *point, struct fold *fold, struct error *e);
+// Brings a fresh fold there from the rows of before; the calls log is then to be replayed from
+// fold_replay_position() to at[INPUT_CALLS].
+enum store_result store_audit_opening(struct store *store, int32_t shard,
+                                      const struct audit_snapshot *snapshot,
+                                      const struct audit_point *point, struct fold *fold,
+                                      struct error *e);
 
 // The newest sequence of the shard, outside the snapshot: by another store.
-enum store_result store_audit_sequence(struct store *store, int32_t shard, int64_t *sequence, struct error *e);
+enum store_result store_audit_sequence(struct store *store, int32_t shard, int64_t *sequence,
+                                       struct error *e);

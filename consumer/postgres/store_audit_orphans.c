@@ -1,4 +1,5 @@
-// Rows that no shard would come upon: of shards that there are none of, of other topics, of decisions that nobody made.
+// Rows that no shard would come upon: of shards that there are none of, of other topics, of
+// decisions that nobody made.
 #include "consumer/postgres/store_audit_rows.h"
 #include "consumer/postgres/store_audit_sql.h"
 
@@ -26,12 +27,16 @@ static const char orphans_query[] =
     "  union all select 'decisions', shard from settled.decisions"
     "  union all select 'outbox', shard from settled.outbox"
     "  union all select 'rejects', partition from settled.rejects) r"
-    " where s not in (select shard from settled.shards where open_day is not null and shard < $1) group by t, s"
+    " where s not in (select shard from settled.shards where open_day is not null and shard < $1) "
+    "group by t, s"
     " union all select 'rejects', partition, count(*), 'rows of no input' from settled.rejects"
     "  where topic not in ($2, $3, $4) group by partition"
-    " union all select 'rejects', partition, count(*), 'rows that name another decision' from settled.rejects r"
-    "  where decision is not null and not exists (select from settled.decisions d where d.shard = r.partition"
-    "   and (d.number, d.topic, d.kafka_offset) = (r.decision, r.topic, r.kafka_offset)) group by partition) x"
+    " union all select 'rejects', partition, count(*), 'rows that name another decision' from "
+    "settled.rejects r"
+    "  where decision is not null and not exists (select from settled.decisions d where d.shard = "
+    "r.partition"
+    "   and (d.number, d.topic, d.kafka_offset) = (r.decision, r.topic, r.kafka_offset)) group by "
+    "partition) x"
     " order by t, s, what";
 
 static void tell_stray(const struct strays *strays, const PGresult *row, int i)
@@ -39,22 +44,27 @@ static void tell_stray(const struct strays *strays, const PGresult *row, int i)
     char key[16], rows[64];
     snprintf(key, sizeof key, "%" PRId32, get_int4(row, i, 1));
     snprintf(rows, sizeof rows, "%" PRId64 " %s", get_int8(row, i, 2), get_string(row, i, 3));
-    strays->visit(strays->context,
-                  &(struct difference){.where = get_string(row, i, 0), .key = key, .day = DAY_NONE, .recorded = rows});
+    strays->visit(strays->context, &(struct difference){.where = get_string(row, i, 0),
+                                                        .key = key,
+                                                        .day = DAY_NONE,
+                                                        .recorded = rows});
 }
 
-enum store_result store_audit_strays(struct store *store, int32_t shards, difference_visit *visit, void *context,
-                                     struct error *e)
+enum store_result store_audit_strays(struct store *store, int32_t shards, difference_visit *visit,
+                                     void *context, struct error *e)
 {
     struct strays strays = {visit, context};
     struct row parameters = {0};
     PGresult *found = NULL;
     enum store_result result = audit_begin(store, e);
     put_int4(&parameters, shards);
-    for (int i = 0; i < INPUT_COUNT && result == STORE_OK; i++) put_string(&parameters, store->topics[i]);
-    if (result == STORE_OK) result = sql_run(store, orphans_query, &parameters, &found, e);
+    for (int i = 0; i < INPUT_COUNT && result == STORE_OK; i++)
+        put_string(&parameters, store->topics[i]);
+    if (result == STORE_OK)
+        result = sql_run(store, orphans_query, &parameters, &found, e);
     int count = result == STORE_OK ? PQntuples(found) : 0;
-    for (int i = 0; i < count; i++) tell_stray(&strays, found, i);
+    for (int i = 0; i < count; i++)
+        tell_stray(&strays, found, i);
     PQclear(found);
     bytes_release(&parameters.bytes);
     return store_undo(store, result);

@@ -13,7 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FETCH_ROWS = 4096, QUERY_SIZE = 4096, COLUMNS_MAX = 32, VALUE_SIZE = 320, KEY_SIZE = 512, NAME_SIZE = 64 };
+enum {
+    FETCH_ROWS = 4096,
+    QUERY_SIZE = 4096,
+    COLUMNS_MAX = 32,
+    VALUE_SIZE = 320,
+    KEY_SIZE = 512,
+    NAME_SIZE = 64
+};
 
 // PostgreSQL's numbers of the types that the tables have; they never change.
 enum { OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_DATE = 1082, OID_TIMESTAMPTZ = 1184 };
@@ -65,27 +72,34 @@ static const struct {
     const char *at, *from, *order;
     const char *ignored; // columns that no fold can tell
 } origins[AUDIT_WINDOWED] = {
-    [AUDIT_CALL_REJECTS] = {STEP_REJECTS, 3, "kafka_offset", "settled.rejects where partition = $1 and topic = $4",
-                            "kafka_offset", ""},
-    [AUDIT_PURCHASE_REJECTS] = {STEP_REJECTS, 3, "kafka_offset", "settled.rejects where partition = $1 and topic = $4",
+    [AUDIT_CALL_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
+                            "settled.rejects where partition = $1 and topic = $4", "kafka_offset",
+                            ""},
+    [AUDIT_PURCHASE_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
+                                "settled.rejects where partition = $1 and topic = $4",
                                 "kafka_offset", ""},
-    [AUDIT_CREDIT_REJECTS] = {STEP_REJECTS, 3, "kafka_offset", "settled.rejects where partition = $1 and topic = $4",
-                              "kafka_offset", ""},
-    [AUDIT_CREDITS] = {STEP_CREDITS, 2, "kafka_offset", "settled.credits where shard = $1", "kafka_offset", ""},
+    [AUDIT_CREDIT_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
+                              "settled.rejects where partition = $1 and topic = $4", "kafka_offset",
+                              ""},
+    [AUDIT_CREDITS] = {STEP_CREDITS, 2, "kafka_offset", "settled.credits where shard = $1",
+                       "kafka_offset", ""},
     [AUDIT_SETTLEMENTS] = {STEP_SETTLEMENTS, 2, "(business_day - date '1970-01-01')",
                            "settled.settlements where shard = $1", "business_day, account_id", ""},
-    // A line has no shard of its own: it is its settlement's, else its account's. One of neither falls to shard 0.
-    [AUDIT_LINES] = {STEP_LINES, 3, "(business_day - date '1970-01-01')",
-                     "settled.settlement_lines left join (select account_id as a, business_day as d, shard as s"
-                     " from settled.settlements) o on a = account_id and d = business_day"
-                     " left join (select account_id as b, shard as t from settled.accounts) p on b = account_id"
-                     " where coalesce(s, t, 0) = $1",
-                     "business_day, account_id, line_no", ""},
-    [AUDIT_STATUSES] = {STEP_STATUSES, 2, "sequence", "settled.status_changes where shard = $1", "sequence", ""},
-    [AUDIT_CUTOFFS] = {STEP_CUTOFFS, 3, "(business_day - date '1970-01-01')", "settled.day_cutoffs where shard = $1",
-                       "business_day", ""},
-    [AUDIT_CLOSES] = {STEP_CLOSES, 2, "(business_day - date '1970-01-01')", "settled.day_closes where shard = $1",
-                      "business_day", "closed_at"},
+    // A line has no shard of its own: it is its settlement's, else its account's. One of neither
+    // falls to shard 0.
+    [AUDIT_LINES] =
+        {STEP_LINES, 3, "(business_day - date '1970-01-01')",
+         "settled.settlement_lines left join (select account_id as a, business_day as d, shard as s"
+         " from settled.settlements) o on a = account_id and d = business_day"
+         " left join (select account_id as b, shard as t from settled.accounts) p on b = account_id"
+         " where coalesce(s, t, 0) = $1",
+         "business_day, account_id, line_no", ""},
+    [AUDIT_STATUSES] = {STEP_STATUSES, 2, "sequence", "settled.status_changes where shard = $1",
+                        "sequence", ""},
+    [AUDIT_CUTOFFS] = {STEP_CUTOFFS, 3, "(business_day - date '1970-01-01')",
+                       "settled.day_cutoffs where shard = $1", "business_day", ""},
+    [AUDIT_CLOSES] = {STEP_CLOSES, 2, "(business_day - date '1970-01-01')",
+                      "settled.day_closes where shard = $1", "business_day", "closed_at"},
 };
 
 // ---- columns ----
@@ -99,9 +113,12 @@ static void name_columns(struct side *side, const char *ignored)
         int column = side->column_count++;
         assert(column < COLUMNS_MAX && size < NAME_SIZE);
         snprintf(side->names[column], NAME_SIZE, "%.*s", (int)size, at);
-        if (strcmp(side->names[column], "account_id") == 0) side->account = column;
-        if (strcmp(side->names[column], "sequence") == 0) side->sequence = column;
-        if (strcmp(side->names[column], "sequence") == 0 || strcmp(side->names[column], ignored) == 0)
+        if (strcmp(side->names[column], "account_id") == 0)
+            side->account = column;
+        if (strcmp(side->names[column], "sequence") == 0)
+            side->sequence = column;
+        if (strcmp(side->names[column], "sequence") == 0 ||
+            strcmp(side->names[column], ignored) == 0)
             side->ignored |= 1u << column;
         at += size;
         at += strspn(at, ", ");
@@ -112,7 +129,8 @@ static void name_columns(struct side *side, const char *ignored)
 static void side_create(struct side *side, enum step_load load, int keys, const char *ignored)
 {
     *side = (struct side){.table = step_table(load), .keys = keys, .arena = arena_create()};
-    if (!side->arena) abort();
+    if (!side->arena)
+        abort();
     name_columns(side, ignored);
 }
 
@@ -133,27 +151,32 @@ static struct slice cell(const struct cells *cells, int column)
         memcpy(&wire, at, sizeof wire);
         int32_t length = (int32_t)be32toh(wire);
         at += sizeof wire;
-        if (column == 0) return length < 0 ? (struct slice){0} : (struct slice){(const char *)at, (size_t)length};
+        if (column == 0)
+            return length < 0 ? (struct slice){0}
+                              : (struct slice){(const char *)at, (size_t)length};
         at += length < 0 ? 0 : length;
     }
 }
 
 static int64_t cell_number(struct slice value)
 {
-    if (!value.data) return 0;
+    if (!value.data)
+        return 0;
     uint64_t number = value.data[0] & 0x80 ? UINT64_MAX : 0;
-    for (size_t i = 0; i < value.size; i++) number = number << 8 | (unsigned char)value.data[i];
+    for (size_t i = 0; i < value.size; i++)
+        number = number << 8 | (unsigned char)value.data[i];
     return (int64_t)number;
 }
 
-static const char *show(const struct side *side, const struct cells *cells, int column, int32_t zone_ms,
-                        char out[VALUE_SIZE])
+static const char *show(const struct side *side, const struct cells *cells, int column,
+                        int32_t zone_ms, char out[VALUE_SIZE])
 {
     enum { EPOCH_DAYS = 10957, MICROS = 1000 }; // PostgreSQL counts from 2000-01-01
     struct slice value = cell(cells, column);
     char text[INSTANT_TEXT_SIZE];
     int64_t number = cell_number(value);
-    if (!value.data) return "null";
+    if (!value.data)
+        return "null";
     switch (side->types[column]) {
     case OID_INT2:
     case OID_INT4:
@@ -188,20 +211,25 @@ static void add(struct side *side, struct cells_list *list, const struct row *ro
     unsigned char *data = arena_alloc(side->arena, row->bytes.used);
     memcpy(data, row->bytes.data, row->bytes.used);
     list->list = memory_reserve(list->list, list->count, &list->capacity, sizeof *list->list);
-    list->list[list->count++] = (struct cells){data, row->bytes.used, key_size(side, data), message};
+    list->list[list->count++] =
+        (struct cells){data, row->bytes.used, key_size(side, data), message};
 }
 
-static bool is_wanted(const struct audit_rows *rows, const struct side *side, const unsigned char *data)
+static bool is_wanted(const struct audit_rows *rows, const struct side *side,
+                      const unsigned char *data)
 {
-    if (!rows->range.account_id.data) return true;
+    if (!rows->range.account_id.data)
+        return true;
     struct cells cells = {.data = data};
     return side->account >= 0 && slice_same(cell(&cells, side->account), rows->range.account_id);
 }
 
-static void add_recorded(struct audit_rows *rows, struct side *side, const PGresult *result, int i, int first)
+static void add_recorded(struct audit_rows *rows, struct side *side, const PGresult *result, int i,
+                         int first)
 {
     row_clear(&rows->scratch);
-    for (int c = 0; c < side->column_count; c++) put_slice(&rows->scratch, get_slice(result, i, first + c));
+    for (int c = 0; c < side->column_count; c++)
+        put_slice(&rows->scratch, get_slice(result, i, first + c));
     // The verdicts of all accounts rule, whichever is compared.
     if (side->verdicts || is_wanted(rows, side, rows->scratch.bytes.data))
         add(side, &side->recorded, &rows->scratch, SIZE_MAX);
@@ -221,10 +249,12 @@ static void put_bounds(struct audit_rows *rows, enum audit_table table, struct r
     put_int4(row, rows->range.shard);
     put_int8(row, rows->range.from[table]);
     put_int8(row, rows->range.to[table]);
-    if (table <= AUDIT_CREDIT_REJECTS) put_string(row, rows->store->topics[table - AUDIT_CALL_REJECTS]);
+    if (table <= AUDIT_CREDIT_REJECTS)
+        put_string(row, rows->store->topics[table - AUDIT_CALL_REJECTS]);
 }
 
-static enum store_result open_cursor(struct audit_rows *rows, enum audit_table table, struct error *e)
+static enum store_result open_cursor(struct audit_rows *rows, enum audit_table table,
+                                     struct error *e)
 {
     char query[QUERY_SIZE], account[64] = "";
     struct side *side = &rows->windowed[table];
@@ -234,12 +264,12 @@ static enum store_result open_cursor(struct audit_rows *rows, enum audit_table t
         put_slice(&bounds, rows->range.account_id);
         snprintf(account, sizeof account, " and account_id = $%d", bounds.count);
     }
-    int size = snprintf(
-        query, sizeof query,
-        "declare audit_%d no scroll cursor for select %s::int8, %s from %s and %s >= $2::int8 and %s < $3::int8%s"
-        " order by %s",
-        (int)table, origins[table].at, side->table->columns, origins[table].from, origins[table].at, origins[table].at,
-        account, origins[table].order);
+    int size = snprintf(query, sizeof query,
+                        "declare audit_%d no scroll cursor for select %s::int8, %s from %s and %s "
+                        ">= $2::int8 and %s < $3::int8%s"
+                        " order by %s",
+                        (int)table, origins[table].at, side->table->columns, origins[table].from,
+                        origins[table].at, origins[table].at, account, origins[table].order);
     assert(size > 0 && (size_t)size < sizeof query);
     enum store_result result = sql_run(rows->store, query, &bounds, NULL, e);
     bytes_release(&bounds.bytes);
@@ -256,13 +286,16 @@ static enum store_result fetch(struct audit_rows *rows, enum audit_table table, 
     side->at = 0;
     snprintf(text, sizeof text, "fetch forward %d from audit_%d", FETCH_ROWS, (int)table);
     enum store_result result = sql_run(rows->store, text, NULL, &side->rows, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     side->ended = PQntuples(side->rows) == 0;
-    for (int c = 0; c < side->column_count; c++) side->types[c] = PQftype(side->rows, c + 1);
+    for (int c = 0; c < side->column_count; c++)
+        side->types[c] = PQftype(side->rows, c + 1);
     return STORE_OK;
 }
 
-static enum store_result load_table(struct audit_rows *rows, enum audit_table table, int64_t to, struct error *e)
+static enum store_result load_table(struct audit_rows *rows, enum audit_table table, int64_t to,
+                                    struct error *e)
 {
     struct side *side = &rows->windowed[table];
     enum store_result result = side->open ? STORE_OK : open_cursor(rows, table, e);
@@ -271,25 +304,29 @@ static enum store_result load_table(struct audit_rows *rows, enum audit_table ta
             result = fetch(rows, table, e);
             continue;
         }
-        if (get_int8(side->rows, side->at, 0) >= to) break;
+        if (get_int8(side->rows, side->at, 0) >= to)
+            break;
         add_recorded(rows, side, side->rows, side->at, 1);
         side->at++;
     }
     return result;
 }
 
-enum store_result audit_rows_load(struct audit_rows *rows, const int64_t to[AUDIT_WINDOWED], struct error *e)
+enum store_result audit_rows_load(struct audit_rows *rows, const int64_t to[AUDIT_WINDOWED],
+                                  struct error *e)
 {
     enum store_result result = STORE_OK;
     for (enum audit_table t = 0; t < AUDIT_WINDOWED && result == STORE_OK; t++) {
         // Of one account alone nothing is told by tables that know of none.
-        if (rows->range.account_id.data && rows->windowed[t].account < 0) continue;
+        if (rows->range.account_id.data && rows->windowed[t].account < 0)
+            continue;
         result = load_table(rows, t, to[t], e);
     }
     return result;
 }
 
-enum reject_reason audit_rows_verdict(struct audit_rows *rows, enum input input, int64_t offset, const char **detail)
+enum reject_reason audit_rows_verdict(struct audit_rows *rows, enum input input, int64_t offset,
+                                      const char **detail)
 {
     enum { OFFSET = 2, REASON = 3, DETAIL = 4 };
     struct side *side = &rows->windowed[AUDIT_CALL_REJECTS + input];
@@ -298,9 +335,11 @@ enum reject_reason audit_rows_verdict(struct audit_rows *rows, enum input input,
     const struct cells *found = NULL;
     for (; side->verdict < side->recorded.count; side->verdict++) {
         found = &side->recorded.list[side->verdict];
-        if (cell_number(cell(found, OFFSET)) >= offset) break;
+        if (cell_number(cell(found, OFFSET)) >= offset)
+            break;
     }
-    if (side->verdict == side->recorded.count || cell_number(cell(found, OFFSET)) != offset) return REJECT_NONE;
+    if (side->verdict == side->recorded.count || cell_number(cell(found, OFFSET)) != offset)
+        return REJECT_NONE;
     struct slice text = cell(found, DETAIL);
     *detail = arena_copy(side->arena, text.data, text.size);
     text_show(cell(found, REASON), symbol, sizeof symbol);
@@ -319,19 +358,22 @@ static size_t message_of(const struct commit *c, enum audit_table table, size_t 
         [AUDIT_STATUSES] = EMIT_STATUS,        [AUDIT_CUTOFFS] = -1,
         [AUDIT_CLOSES] = EMIT_DAY_CLOSE,
     };
-    if (kinds[table] < 0) return SIZE_MAX;
+    if (kinds[table] < 0)
+        return SIZE_MAX;
     return first + (size_t)(c->sequences[kinds[table]][i] - c->row->chain.sequence - 1);
 }
 
-static void expect(struct audit_rows *rows, enum audit_table table, const struct load *load, struct commit *c,
-                   size_t first)
+static void expect(struct audit_rows *rows, enum audit_table table, const struct load *load,
+                   struct commit *c, size_t first)
 {
     struct side *side = &rows->windowed[table];
     for (size_t i = 0; i < load->count; i++) {
-        if (table <= AUDIT_CREDIT_REJECTS && c->step->rejects[i].input != (enum input)(table - AUDIT_CALL_REJECTS))
+        if (table <= AUDIT_CREDIT_REJECTS &&
+            c->step->rejects[i].input != (enum input)(table - AUDIT_CALL_REJECTS))
             continue;
         row_clear(&rows->scratch);
-        if (!load->encode(c, i, &rows->scratch) || !is_wanted(rows, side, rows->scratch.bytes.data)) continue;
+        if (!load->encode(c, i, &rows->scratch) || !is_wanted(rows, side, rows->scratch.bytes.data))
+            continue;
         add(side, &side->expected, &rows->scratch, message_of(c, table, i, first));
     }
 }
@@ -349,7 +391,8 @@ void audit_rows_expect(struct audit_rows *rows, const struct fold *fold, const s
     struct load loads[STEP_LOADS];
     step_rows_number(&c);
     step_rows(&c, loads);
-    for (enum audit_table t = 0; t < AUDIT_WINDOWED; t++) expect(rows, t, &loads[origins[t].load], &c, first);
+    for (enum audit_table t = 0; t < AUDIT_WINDOWED; t++)
+        expect(rows, t, &loads[origins[t].load], &c, first);
     step_rows_release(&c);
 }
 
@@ -372,8 +415,8 @@ static int compare_keys(const void *a, const void *b)
     return order ? order : (x->key_size > y->key_size) - (x->key_size < y->key_size);
 }
 
-static void tell(const struct comparison *c, const struct cells *row, const char *field, const char *recorded,
-                 const char *folded)
+static void tell(const struct comparison *c, const struct cells *row, const char *field,
+                 const char *recorded, const char *folded)
 {
     const struct side *side = c->side;
     char key[KEY_SIZE], value[VALUE_SIZE];
@@ -384,19 +427,22 @@ static void tell(const struct comparison *c, const struct cells *row, const char
     c->visit(c->context,
              &(struct difference){.where = strchr(side->table->name, '.') + 1,
                                   .key = key,
-                                  .account_id = side->account < 0 ? (struct slice){0} : cell(row, side->account),
+                                  .account_id = side->account < 0 ? (struct slice){0}
+                                                                  : cell(row, side->account),
                                   .day = c->day,
                                   .field = field,
                                   .recorded = recorded,
                                   .folded = folded});
 }
 
-static void compare_row(const struct comparison *c, const struct cells *recorded, const struct cells *expected)
+static void compare_row(const struct comparison *c, const struct cells *recorded,
+                        const struct cells *expected)
 {
     const struct side *side = c->side;
     char a[VALUE_SIZE], b[VALUE_SIZE];
     for (int i = side->keys; i < side->column_count; i++) {
-        if (side->ignored & 1u << i || slice_same(cell(recorded, i), cell(expected, i))) continue;
+        if (side->ignored & 1u << i || slice_same(cell(recorded, i), cell(expected, i)))
+            continue;
         tell(c, recorded, side->names[i], show(side, recorded, i, c->rows->range.zone_ms, a),
              show(side, expected, i, c->rows->range.zone_ms, b));
     }
@@ -409,8 +455,10 @@ static void compare_side(const struct comparison *c)
     struct side *side = c->side;
     struct cells_list *recorded = &side->recorded, *expected = &side->expected;
     size_t r = 0, x = 0;
-    if (recorded->count) qsort(recorded->list, recorded->count, sizeof *recorded->list, compare_keys);
-    if (expected->count) qsort(expected->list, expected->count, sizeof *expected->list, compare_keys);
+    if (recorded->count)
+        qsort(recorded->list, recorded->count, sizeof *recorded->list, compare_keys);
+    if (expected->count)
+        qsort(expected->list, expected->count, sizeof *expected->list, compare_keys);
     while (r < recorded->count || x < expected->count) {
         int order = r == recorded->count   ? 1
                     : x == expected->count ? -1
@@ -429,8 +477,8 @@ static void compare_side(const struct comparison *c)
     empty(side);
 }
 
-void audit_rows_compare(struct audit_rows *rows, day_t day, difference_visit *visit, audit_number *number,
-                        void *context)
+void audit_rows_compare(struct audit_rows *rows, day_t day, difference_visit *visit,
+                        audit_number *number, void *context)
 {
     for (enum audit_table t = 0; t < AUDIT_WINDOWED; t++) {
         struct side *side = &rows->windowed[t];
@@ -454,7 +502,8 @@ static int take_row(void *context, const PGresult *result, int i, struct error *
 {
     struct state_load *load = context;
     (void)e;
-    for (int c = 0; c < load->side->column_count; c++) load->side->types[c] = PQftype(result, c);
+    for (int c = 0; c < load->side->column_count; c++)
+        load->side->types[c] = PQftype(result, c);
     add_recorded(load->rows, load->side, result, i, 0);
     return 0;
 }
@@ -462,10 +511,12 @@ static int take_row(void *context, const PGresult *result, int i, struct error *
 static void expect_accounts(struct audit_rows *rows, struct side *side, const struct fold *fold)
 {
     for (uint32_t a = 0; a < fold_account_count(fold); a++) {
-        if (fold_account(fold, a)->position == 0) continue; // it has calls or packages only: no row
+        if (fold_account(fold, a)->position == 0)
+            continue; // it has calls or packages only: no row
         row_clear(&rows->scratch);
         step_put_account(&rows->scratch, rows->range.shard, fold_account(fold, a));
-        if (is_wanted(rows, side, rows->scratch.bytes.data)) add(side, &side->expected, &rows->scratch, SIZE_MAX);
+        if (is_wanted(rows, side, rows->scratch.bytes.data))
+            add(side, &side->expected, &rows->scratch, SIZE_MAX);
     }
 }
 
@@ -474,7 +525,8 @@ static void expect_packages(struct audit_rows *rows, struct side *side, const st
     for (uint32_t p = 0; p < fold_package_count(fold); p++) {
         row_clear(&rows->scratch);
         step_put_package(&rows->scratch, rows->range.shard, fold, fold_package(fold, p));
-        if (is_wanted(rows, side, rows->scratch.bytes.data)) add(side, &side->expected, &rows->scratch, SIZE_MAX);
+        if (is_wanted(rows, side, rows->scratch.bytes.data))
+            add(side, &side->expected, &rows->scratch, SIZE_MAX);
     }
 }
 
@@ -487,10 +539,12 @@ static void expect_logs(struct audit_rows *rows, struct side *side, const struct
         unread = unread || log->last_offset < 0;
         row_clear(&rows->scratch);
         step_put_log(&rows->scratch, rows->range.shard, rows->store->topics[i], log);
-        if (is_wanted(rows, side, rows->scratch.bytes.data)) add(side, &side->expected, &rows->scratch, SIZE_MAX);
+        if (is_wanted(rows, side, rows->scratch.bytes.data))
+            add(side, &side->expected, &rows->scratch, SIZE_MAX);
     }
     for (int c = 0; unread && c < side->column_count; c++)
-        if (strncmp(side->names[c], "last_", 5) == 0) side->ignored |= 1u << c;
+        if (strncmp(side->names[c], "last_", 5) == 0)
+            side->ignored |= 1u << c;
 }
 
 static const struct {
@@ -501,18 +555,21 @@ static const struct {
     void (*expect)(struct audit_rows *rows, struct side *side, const struct fold *fold);
 } states[] = {
     {STEP_ACCOUNTS, 1, INPUT_CREDITS, "settled.accounts where shard = $1", ACCOUNTS_THEN,
-     "account_id, shard, " ACCOUNTS_THEN_BALANCE ", status, account_sequence, opening, credits, adjustments, position"
+     "account_id, shard, " ACCOUNTS_THEN_BALANCE
+     ", status, account_sequence, opening, credits, adjustments, position"
      " from a",
      expect_accounts},
     {STEP_PACKAGES, 2, INPUT_PURCHASES, "settled.packages where shard = $1", PACKAGES_THEN,
-     "account_id, package_id, service, units, remaining, amount, valid_from, valid_until, kafka_offset, shard, used"
+     "account_id, package_id, service, units, remaining, amount, valid_from, valid_until, "
+     "kafka_offset, shard, used"
      " from p",
      expect_packages},
     {STEP_LOGS, 2, INPUT_CALLS, "settled.shard_logs where shard = $1", NULL, NULL, expect_logs},
 };
 
 static enum store_result compare_state(struct audit_rows *rows, size_t i, const struct fold *fold,
-                                       const struct audit_point *then, const struct comparison *how, struct error *e)
+                                       const struct audit_point *then, const struct comparison *how,
+                                       struct error *e)
 {
     char query[QUERY_SIZE];
     struct side side;
@@ -538,14 +595,17 @@ static enum store_result compare_state(struct audit_rows *rows, size_t i, const 
     return result;
 }
 
-enum store_result audit_rows_state(struct audit_rows *rows, const struct fold *fold, const struct audit_point *then,
-                                   difference_visit *visit, void *context, struct error *e)
+enum store_result audit_rows_state(struct audit_rows *rows, const struct fold *fold,
+                                   const struct audit_point *then, difference_visit *visit,
+                                   void *context, struct error *e)
 {
     struct comparison how = {.rows = rows, .day = DAY_NONE, .visit = visit, .context = context};
     enum store_result result = STORE_OK;
     for (size_t i = 0; i < sizeof states / sizeof *states && result == STORE_OK; i++) {
-        bool lacks = (then && !states[i].then_with) || (rows->range.account_id.data && states[i].load == STEP_LOGS);
-        if (!lacks) result = compare_state(rows, i, fold, then, &how, e);
+        bool lacks = (then && !states[i].then_with) ||
+                     (rows->range.account_id.data && states[i].load == STEP_LOGS);
+        if (!lacks)
+            result = compare_state(rows, i, fold, then, &how, e);
     }
     return result;
 }
@@ -567,8 +627,8 @@ static struct outbox_row outbox_row_of(const PGresult *result, int i)
 }
 
 // A few at a time, along the primary key: a body may be large.
-enum store_result audit_rows_outbox(struct audit_rows *rows, int64_t from, int64_t to, audit_outbox_visit *visit,
-                                    void *context, struct error *e)
+enum store_result audit_rows_outbox(struct audit_rows *rows, int64_t from, int64_t to,
+                                    audit_outbox_visit *visit, void *context, struct error *e)
 {
     enum store_result result = STORE_OK;
     for (bool more = true; more && result == STORE_OK;) {
@@ -577,15 +637,17 @@ enum store_result audit_rows_outbox(struct audit_rows *rows, int64_t from, int64
         put_int4(&rows->scratch, rows->range.shard);
         put_int8(&rows->scratch, from);
         put_int8(&rows->scratch, to);
-        result = sql_run(rows->store,
-                         "select sequence, output, key, ce_id, ce_time_ms, body, hash from settled.outbox"
-                         " where shard = $1 and sequence > $2 and sequence <= $3 order by sequence limit 100",
-                         &rows->scratch, &found, e);
+        result = sql_run(
+            rows->store,
+            "select sequence, output, key, ce_id, ce_time_ms, body, hash from settled.outbox"
+            " where shard = $1 and sequence > $2 and sequence <= $3 order by sequence limit 100",
+            &rows->scratch, &found, e);
         int count = result == STORE_OK ? PQntuples(found) : 0;
         for (int i = 0; i < count && result == STORE_OK; i++) {
             struct outbox_row row = outbox_row_of(found, i);
             from = row.sequence;
-            if (visit(context, &row, e)) result = STORE_FAILED;
+            if (visit(context, &row, e))
+                result = STORE_FAILED;
         }
         more = count > 0;
         PQclear(found);
@@ -595,7 +657,8 @@ enum store_result audit_rows_outbox(struct audit_rows *rows, int64_t from, int64
 
 // ---- life ----
 
-struct audit_rows *audit_rows_open(struct store *store, const struct audit_range *range, struct error *e)
+struct audit_rows *audit_rows_open(struct store *store, const struct audit_range *range,
+                                   struct error *e)
 {
     struct audit_rows *rows = calloc(1, sizeof *rows);
     if (!rows) {
@@ -606,14 +669,17 @@ struct audit_rows *audit_rows_open(struct store *store, const struct audit_range
     rows->range = *range;
     for (enum audit_table t = 0; t < AUDIT_WINDOWED; t++)
         side_create(&rows->windowed[t], origins[t].load, origins[t].keys, origins[t].ignored);
-    for (enum input i = 0; i < INPUT_COUNT; i++) rows->windowed[AUDIT_CALL_REJECTS + i].verdicts = true;
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        rows->windowed[AUDIT_CALL_REJECTS + i].verdicts = true;
     return rows;
 }
 
 void audit_rows_close(struct audit_rows *rows)
 {
-    if (!rows) return;
-    for (enum audit_table t = 0; t < AUDIT_WINDOWED; t++) side_release(&rows->windowed[t]);
+    if (!rows)
+        return;
+    for (enum audit_table t = 0; t < AUDIT_WINDOWED; t++)
+        side_release(&rows->windowed[t]);
     bytes_release(&rows->scratch.bytes);
     free(rows);
 }

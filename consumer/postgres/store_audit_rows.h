@@ -1,6 +1,7 @@
-// Rows against rows: what the daemon would have written from a step, in the very encoding in which it writes, beside what
-// is there. Tables with a direction (a day, an offset, a sequence) are compared window after window through ordered cursors;
-// accounts, packages and logs once, at the end.
+// Rows against rows: what the daemon would have written from a step, in the very encoding in which
+// it writes, beside what is there. Tables with a direction (a day, an offset, a sequence) are
+// compared window after window through ordered cursors; accounts, packages and logs once, at the
+// end.
 #pragma once
 
 #include "consumer/output/outbox.h"
@@ -33,43 +34,53 @@ struct difference {
 };
 typedef void difference_visit(void *context, const struct difference *difference);
 
-// Tells rows of shards that have not begun, or that there are none of, rejects of topics that are no inputs, and rejects
-// that name a decision which is none of theirs: their number, by table and shard. In a snapshot of its own.
-enum store_result store_audit_strays(struct store *store, int32_t shards, difference_visit *visit, void *context,
-                                     struct error *e);
+// Tells rows of shards that have not begun, or that there are none of, rejects of topics that are
+// no inputs, and rejects that name a decision which is none of theirs: their number, by table and
+// shard. In a snapshot of its own.
+enum store_result store_audit_strays(struct store *store, int32_t shards, difference_visit *visit,
+                                     void *context, struct error *e);
 
 struct audit_rows;
 
 struct audit_range {
     int32_t shard;
     struct slice account_id; // data NULL: all accounts; else only rows of this one
-    int64_t from[AUDIT_WINDOWED], to[AUDIT_WINDOWED]; // what the cursors give: days, offsets, sequences; `to` exclusive
+    // what the cursors give: days, offsets, sequences; `to` exclusive
+    int64_t from[AUDIT_WINDOWED], to[AUDIT_WINDOWED];
     int32_t zone_ms; // in which instants are printed
 };
 
 // Within the snapshot of `store`. NULL with *e.
-struct audit_rows *audit_rows_open(struct store *store, const struct audit_range *range, struct error *e);
+struct audit_rows *audit_rows_open(struct store *store, const struct audit_range *range,
+                                   struct error *e);
 void audit_rows_close(struct audit_rows *rows);
 
 // Loads the recorded rows below `to`, beyond the last window.
-enum store_result audit_rows_load(struct audit_rows *rows, const int64_t to[AUDIT_WINDOWED], struct error *e);
-// The recorded verdict of a record in the window, by rising offsets: REJECT_NONE when it is not among the rejects. *detail
-// is valid until the window is compared.
-enum reject_reason audit_rows_verdict(struct audit_rows *rows, enum input input, int64_t offset, const char **detail);
-// Takes the rows of a step. `first`: the number that its first emission has among the expected messages.
+enum store_result audit_rows_load(struct audit_rows *rows, const int64_t to[AUDIT_WINDOWED],
+                                  struct error *e);
+// The recorded verdict of a record in the window, by rising offsets: REJECT_NONE when it is not
+// among the rejects. *detail is valid until the window is compared.
+enum reject_reason audit_rows_verdict(struct audit_rows *rows, enum input input, int64_t offset,
+                                      const char **detail);
+// Takes the rows of a step. `first`: the number that its first emission has among the expected
+// messages.
 void audit_rows_expect(struct audit_rows *rows, const struct fold *fold, const struct chain *before,
                        const struct outbox *outbox, size_t first);
-// Compares the window and empties it. `number` is told the recorded sequence of each expected message that has a row.
+// Compares the window and empties it. `number` is told the recorded sequence of each expected
+// message that has a row.
 typedef void audit_number(void *context, size_t message, int64_t sequence);
-void audit_rows_compare(struct audit_rows *rows, day_t day, difference_visit *visit, audit_number *number,
-                        void *context);
+void audit_rows_compare(struct audit_rows *rows, day_t day, difference_visit *visit,
+                        audit_number *number, void *context);
 size_t audit_rows_compared(const struct audit_rows *rows); // rows so far
 
-// Accounts, packages and (with `then` NULL) logs of the fold against what is there now, or what was there then.
-enum store_result audit_rows_state(struct audit_rows *rows, const struct fold *fold, const struct audit_point *then,
-                                   difference_visit *visit, void *context, struct error *e);
+// Accounts, packages and (with `then` NULL) logs of the fold against what is there now, or what was
+// there then.
+enum store_result audit_rows_state(struct audit_rows *rows, const struct fold *fold,
+                                   const struct audit_point *then, difference_visit *visit,
+                                   void *context, struct error *e);
 
-// The outbox rows with from < sequence <= to that are still kept, rising; as in store_load_outbox. `visit` returns 0.
+// The outbox rows with from < sequence <= to that are still kept, rising; as in store_load_outbox.
+// `visit` returns 0.
 typedef int audit_outbox_visit(void *context, const struct outbox_row *row, struct error *e);
-enum store_result audit_rows_outbox(struct audit_rows *rows, int64_t from, int64_t to, audit_outbox_visit *visit,
-                                    void *context, struct error *e);
+enum store_result audit_rows_outbox(struct audit_rows *rows, int64_t from, int64_t to,
+                                    audit_outbox_visit *visit, void *context, struct error *e);

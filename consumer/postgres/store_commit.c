@@ -1,11 +1,14 @@
-// A step in one transaction: the shard's row is locked and compared, the step's rows go in, the row moves on.
+// A step in one transaction: the shard's row is locked and compared, the step's rows go in, the row
+// moves on.
 //
 //   lock ─► same as ours ─► write ─► COMMIT ─► known: OK
-//     │        └ epoch higher: FENCED                └ lost: lock again ─► one step further, ours: OK
-//     ├► one step further, and it is this one: OK                      └► not: UNAVAILABLE, may be repeated
+//     │                                    └► lost: lock again ─► one step further, ours: OK
+//     │                                                       └► not: UNAVAILABLE, may be repeated
+//     ├► epoch higher: FENCED
+//     ├► one step further, and it is this one: OK
 //     └► anything else: DIVERGED
-#include "consumer/system/fault.h"
 #include "consumer/postgres/store_step.h"
+#include "consumer/system/fault.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -18,17 +21,20 @@
 static bool was_seen(const struct store *store, int32_t shard)
 {
     for (size_t i = 0; i < store->seen_count; i++)
-        if (store->seen[i] == shard) return true;
+        if (store->seen[i] == shard)
+            return true;
     return false;
 }
 
 static void mark_seen(struct store *store, int32_t shard)
 {
-    if (was_seen(store, shard)) return;
+    if (was_seen(store, shard))
+        return;
     if (store->seen_count == store->seen_capacity) {
         store->seen_capacity = store->seen_capacity ? 2 * store->seen_capacity : 16;
         int32_t *seen = realloc(store->seen, store->seen_capacity * sizeof *seen);
-        if (!seen) abort();
+        if (!seen)
+            abort();
         store->seen = seen;
     }
     store->seen[store->seen_count++] = shard;
@@ -39,60 +45,77 @@ static bool same_position(const struct shard_row *found, int64_t step, const str
 {
     bool same = found->step == step && found->chain.sequence == chain->sequence &&
                 memcmp(found->chain.hash, chain->hash, sizeof chain->hash) == 0;
-    for (int i = 0; i < INPUT_COUNT && same; i++) same = found->state.log[i].next == state->log[i].next;
+    for (int i = 0; i < INPUT_COUNT && same; i++)
+        same = found->state.log[i].next == state->log[i].next;
     return same;
 }
 
-static enum store_result diverged(const struct commit *c, const struct shard_row *found, struct error *e)
+static enum store_result diverged(const struct commit *c, const struct shard_row *found,
+                                  struct error *e)
 {
     return store_say(c->store, STORE_DIVERGED, ERROR_CONFIG, e,
-                     "shard %" PRId32 " stands at epoch %" PRId64 ", step %" PRId64 ", sequence %" PRId64
-                     ", calls offset %" PRId64 ", but this process last committed epoch %" PRId64 ", step %" PRId64
+                     "shard %" PRId32 " stands at epoch %" PRId64 ", step %" PRId64
                      ", sequence %" PRId64 ", calls offset %" PRId64
-                     ": the database has lost commits (a fail-over, a restore). Bring back the one that has them, or"
+                     ", but this process last committed epoch %" PRId64 ", step %" PRId64
+                     ", sequence %" PRId64 ", calls offset %" PRId64
+                     ": the database has lost commits (a fail-over, a restore). Bring back the one "
+                     "that has them, or"
                      " follow the runbook, \"diverged\"",
-                     c->shard, found->epoch, found->step, found->chain.sequence, found->state.log[INPUT_CALLS].next,
-                     c->row->epoch, c->row->step, c->row->chain.sequence, c->row->state.log[INPUT_CALLS].next);
+                     c->shard, found->epoch, found->step, found->chain.sequence,
+                     found->state.log[INPUT_CALLS].next, c->row->epoch, c->row->step,
+                     c->row->chain.sequence, c->row->state.log[INPUT_CALLS].next);
 }
 
 // *done: the row is one step further, and it is this step.
-static enum store_result compare_row(const struct commit *c, const struct shard_row *found, bool *done, struct error *e)
+static enum store_result compare_row(const struct commit *c, const struct shard_row *found,
+                                     bool *done, struct error *e)
 {
     *done = false;
     if (found->epoch > c->row->epoch)
         return store_say(c->store, STORE_FENCED, ERROR_RESTART, e,
-                         "shard %" PRId32 " has epoch %" PRId64 ", ours is %" PRId64 ": another process owns it",
+                         "shard %" PRId32 " has epoch %" PRId64 ", ours is %" PRId64
+                         ": another process owns it",
                          c->shard, found->epoch, c->row->epoch);
-    if (found->epoch < c->row->epoch) return diverged(c, found, e);
-    if (same_position(found, c->row->step, &c->row->chain, &c->row->state)) return STORE_OK;
+    if (found->epoch < c->row->epoch)
+        return diverged(c, found, e);
+    if (same_position(found, c->row->step, &c->row->chain, &c->row->state))
+        return STORE_OK;
     *done = same_position(found, c->row->step + 1, &c->outbox->after, fold_state(c->fold));
     return *done ? STORE_OK : diverged(c, found, e);
 }
 
 // The last row that we know of must be there with the hash that we remember.
-static enum store_result check_last_row(const struct commit *c, const PGresult *hash, struct error *e)
+static enum store_result check_last_row(const struct commit *c, const PGresult *hash,
+                                        struct error *e)
 {
     bool same = PQntuples(hash) == 1 && PQgetlength(hash, 0, 0) == sizeof c->row->chain.hash &&
                 memcmp(PQgetvalue(hash, 0, 0), c->row->chain.hash, sizeof c->row->chain.hash) == 0;
-    if (same) return STORE_OK;
+    if (same)
+        return STORE_OK;
     return store_say(c->store, STORE_DIVERGED, ERROR_CONFIG, e,
-                     "outbox row %" PRId64 " of shard %" PRId32 " %s: the database is not the one that was written to."
+                     "outbox row %" PRId64 " of shard %" PRId32
+                     " %s: the database is not the one that was written to."
                      " Bring back the one that was, or follow the runbook, \"diverged\"",
-                     c->row->chain.sequence, c->shard, PQntuples(hash) ? "has another hash" : "is missing");
+                     c->row->chain.sequence, c->shard,
+                     PQntuples(hash) ? "has another hash" : "is missing");
 }
 
-// store_deployment.c has the rule. Rows only follow one another, so equally many are the same ones. Fewer are recorded
-// when a fail-over has lost what the fold had read.
-static enum store_result check_parameters(const struct commit *c, const PGresult *count, struct error *e)
+// store_deployment.c has the rule. Rows only follow one another, so equally many are the same ones.
+// Fewer are recorded when a fail-over has lost what the fold had read.
+static enum store_result check_parameters(const struct commit *c, const PGresult *count,
+                                          struct error *e)
 {
     const struct policy *known = fold_policy(c->fold);
     day_t reached = shard_reached(fold_state(c->fold));
     int64_t in_force = 0;
-    while (in_force < (int64_t)known->count && known->rows[in_force].from_day <= reached) in_force++;
-    if (get_int8(count, 0, 0) == in_force) return STORE_OK;
+    while (in_force < (int64_t)known->count && known->rows[in_force].from_day <= reached)
+        in_force++;
+    if (get_int8(count, 0, 0) == in_force)
+        return STORE_OK;
     char day[DAY_TEXT_SIZE];
     return store_say(c->store, STORE_FAILED, ERROR_RESTART, e,
-                     "shard %" PRId32 " reached %s, for which other parameters are recorded than it was judged by:"
+                     "shard %" PRId32
+                     " reached %s, for which other parameters are recorded than it was judged by:"
                      " start again to load them; nothing was written",
                      c->shard, calendar_format_day(reached, day));
 }
@@ -101,20 +124,27 @@ static enum store_result send_lock(const struct commit *c, bool new_day, struct 
 {
     struct store *store = c->store;
     char text[512];
-    snprintf(text, sizeof text, "select %s from settled.shards where shard = $1 for update", shard_columns);
+    snprintf(text, sizeof text, "select %s from settled.shards where shard = $1 for update",
+             shard_columns);
     row_clear(&store->row);
     put_int4(&store->row, c->shard);
     enum store_result result = pipe_send(store, "begin", NULL, e);
-    if (result == STORE_OK) result = pipe_send(store, text, &store->row, e);
-    if (result == STORE_OK) result = pipe_send(store, shard_logs_query, &store->row, e);
+    if (result == STORE_OK)
+        result = pipe_send(store, text, &store->row, e);
+    if (result == STORE_OK)
+        result = pipe_send(store, shard_logs_query, &store->row, e);
     put_int8(&store->row, c->row->chain.sequence);
     if (result == STORE_OK && !was_seen(store, c->shard) && c->row->chain.sequence > 0)
-        result = pipe_send(store, "select hash from settled.outbox where shard = $1 and sequence = $2", &store->row, e);
+        result =
+            pipe_send(store, "select hash from settled.outbox where shard = $1 and sequence = $2",
+                      &store->row, e);
     row_clear(&store->row);
     put_day(&store->row, shard_reached(fold_state(c->fold)));
-    if (result == STORE_OK && new_day) result = pipe_send(store, "select 1 from settled.deployment for share", NULL, e);
     if (result == STORE_OK && new_day)
-        result = pipe_send(store, "select count(*) from settled.parameters where from_day <= $1", &store->row, e);
+        result = pipe_send(store, "select 1 from settled.deployment for share", NULL, e);
+    if (result == STORE_OK && new_day)
+        result = pipe_send(store, "select count(*) from settled.parameters where from_day <= $1",
+                           &store->row, e);
     return result;
 }
 
@@ -123,19 +153,27 @@ static enum store_result lock_row(const struct commit *c, bool *done, struct err
 {
     struct store *store = c->store;
     PGresult *results[6] = {NULL};
-    bool new_day = !c->row->begun || shard_reached(fold_state(c->fold)) > shard_reached(&c->row->state);
+    bool new_day =
+        !c->row->begun || shard_reached(fold_state(c->fold)) > shard_reached(&c->row->state);
     bool last_row = !was_seen(store, c->shard) && c->row->chain.sequence > 0;
     enum store_result result = pipe_begin(store, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     result = send_lock(c, new_day, e);
     enum store_result ended = pipe_end(store, results, 6, result == STORE_OK ? e : NULL);
-    if (result == STORE_OK) result = ended;
+    if (result == STORE_OK)
+        result = ended;
     struct shard_row found = {0};
-    if (result == STORE_OK && PQntuples(results[1]) == 1) shard_read(store, results[1], results[2], &found);
-    if (result == STORE_OK) result = compare_row(c, &found, done, e);
-    if (result == STORE_OK && last_row && !*done) result = check_last_row(c, results[3], e);
-    if (result == STORE_OK && new_day && !*done) result = check_parameters(c, results[last_row ? 5 : 4], e);
-    for (int i = 0; i < 6; i++) PQclear(results[i]);
+    if (result == STORE_OK && PQntuples(results[1]) == 1)
+        shard_read(store, results[1], results[2], &found);
+    if (result == STORE_OK)
+        result = compare_row(c, &found, done, e);
+    if (result == STORE_OK && last_row && !*done)
+        result = check_last_row(c, results[3], e);
+    if (result == STORE_OK && new_day && !*done)
+        result = check_parameters(c, results[last_row ? 5 : 4], e);
+    for (int i = 0; i < 6; i++)
+        PQclear(results[i]);
     return result;
 }
 
@@ -158,12 +196,13 @@ static enum store_result send_shard(const struct commit *c, struct error *e)
     put_int8(row, after->sequence);
     put_bytes(row, after->hash, sizeof after->hash);
     put_string(row, after->previous_digest);
-    return pipe_send(c->store,
-                     "update settled.shards set step = $2, open_day = $3, committed_at = $4,"
-                     " held_since = case when $5::int4 = 1 then coalesce(held_since, $4) end, calls_from = $6,"
-                     " horizon = $7, decisions = $8, sequence = $9, chain_hash = $10, previous_digest = $11"
-                     " where shard = $1",
-                     row, e);
+    return pipe_send(
+        c->store,
+        "update settled.shards set step = $2, open_day = $3, committed_at = $4,"
+        " held_since = case when $5::int4 = 1 then coalesce(held_since, $4) end, calls_from = $6,"
+        " horizon = $7, decisions = $8, sequence = $9, chain_hash = $10, previous_digest = $11"
+        " where shard = $1",
+        row, e);
 }
 
 // A decision answers its request, and settles what becomes of the reject.
@@ -176,37 +215,48 @@ static enum store_result send_answers(const struct commit *c, struct error *e)
         row_clear(row);
         put_int8(row, d->number);
         put_int8(row, d->request);
-        result = pipe_send(c->store, "update settled.requests set state = 'DONE', decision = $1 where id = $2", row, e);
-        if (d->kind == DECISION_PASS || result != STORE_OK) continue;
+        result = pipe_send(
+            c->store, "update settled.requests set state = 'DONE', decision = $1 where id = $2",
+            row, e);
+        if (d->kind == DECISION_PASS || result != STORE_OK)
+            continue;
         row_clear(row);
         put_int8(row, d->number);
         put_string(row, c->store->topics[d->input]);
         put_int4(row, c->shard);
         put_int8(row, d->offset);
-        result = pipe_send(
-            c->store,
-            "update settled.rejects set decision = $1 where topic = $2 and partition = $3 and kafka_offset = $4", row,
-            e);
+        result = pipe_send(c->store,
+                           "update settled.rejects set decision = $1 where topic = $2 and "
+                           "partition = $3 and kafka_offset = $4",
+                           row, e);
     }
     return result;
 }
 
-// Long lists by COPY; then everything else and the COMMIT in one round trip. *committing: the COMMIT is on its way.
+// Long lists by COPY; then everything else and the COMMIT in one round trip. *committing: the
+// COMMIT is on its way.
 static enum store_result write_step(struct commit *c, bool *committing, struct error *e)
 {
     struct load loads[STEP_LOADS];
     step_rows(c, loads);
     enum store_result result = STORE_OK;
     for (int i = 0; i < STEP_LOADS && result == STORE_OK; i++)
-        if (load_is_bulk(&loads[i])) result = load_copy(c->store, &loads[i], c, e);
-    if (result == STORE_OK) result = pipe_begin(c->store, e);
-    if (result != STORE_OK) return result;
+        if (load_is_bulk(&loads[i]))
+            result = load_copy(c->store, &loads[i], c, e);
+    if (result == STORE_OK)
+        result = pipe_begin(c->store, e);
+    if (result != STORE_OK)
+        return result;
     for (int i = 0; i < STEP_LOADS && result == STORE_OK; i++)
-        if (!load_is_bulk(&loads[i])) result = load_send(c->store, &loads[i], c, e);
-    if (result == STORE_OK) result = send_answers(c, e);
-    if (result == STORE_OK) result = send_shard(c, e);
+        if (!load_is_bulk(&loads[i]))
+            result = load_send(c->store, &loads[i], c, e);
+    if (result == STORE_OK)
+        result = send_answers(c, e);
+    if (result == STORE_OK)
+        result = send_shard(c, e);
     fault_point(commit_before);
-    if (result == STORE_OK) result = pipe_send(c->store, "commit", NULL, e);
+    if (result == STORE_OK)
+        result = pipe_send(c->store, "commit", NULL, e);
     *committing = result == STORE_OK;
     enum store_result ended = pipe_end(c->store, NULL, 0, result == STORE_OK ? e : NULL);
     fault_point(commit_after);
@@ -219,29 +269,37 @@ static enum store_result try_commit(struct commit *c, bool *unknown, struct erro
     bool done = false, committing = false;
     enum store_result result = lock_row(c, &done, e);
     fault_point(commit_locked);
-    if (result == STORE_OK && !done) result = write_step(c, &committing, e);
+    if (result == STORE_OK && !done)
+        result = write_step(c, &committing, e);
     *unknown = committing && result != STORE_OK && !c->store->conn;
-    if (done) return store_undo(c->store, STORE_OK);
-    if (result == STORE_OK) mark_seen(c->store, c->shard);
+    if (done)
+        return store_undo(c->store, STORE_OK);
+    if (result == STORE_OK)
+        mark_seen(c->store, c->shard);
     return store_undo(c->store, result);
 }
 
-// After a COMMIT without an answer: a new connection looks at the row, behind the lock of the old one. Should that
-// fail too, the same call finds out when it is repeated.
+// After a COMMIT without an answer: a new connection looks at the row, behind the lock of the old
+// one. Should that fail too, the same call finds out when it is repeated.
 static enum store_result resolve(const struct commit *c, struct error *e)
 {
     bool done = false;
     struct error why = {0};
     enum store_result result = store_ready(c->store, &why);
-    if (result == STORE_OK) result = lock_row(c, &done, &why);
+    if (result == STORE_OK)
+        result = lock_row(c, &done, &why);
     store_undo(c->store, result);
-    if (result == STORE_UNAVAILABLE || (result == STORE_OK && !done)) return STORE_UNAVAILABLE; // *e has the cause
-    if (result != STORE_OK && e) *e = why;
+    // *e has the cause
+    if (result == STORE_UNAVAILABLE || (result == STORE_OK && !done))
+        return STORE_UNAVAILABLE;
+    if (result != STORE_OK && e)
+        *e = why;
     return result;
 }
 
-enum store_result store_commit(struct store *store, int32_t shard, struct shard_row *row, const struct fold *fold,
-                               const struct outbox *outbox, int64_t now_ms, struct error *e)
+enum store_result store_commit(struct store *store, int32_t shard, struct shard_row *row,
+                               const struct fold *fold, const struct outbox *outbox, int64_t now_ms,
+                               struct error *e)
 {
     struct commit c = {.store = store,
                        .shard = shard,
@@ -252,13 +310,17 @@ enum store_result store_commit(struct store *store, int32_t shard, struct shard_
                        .outbox = outbox};
     bool unknown = false;
     enum store_result result = store_ready(store, e);
-    if (result == STORE_OK) result = store_topics(store, e);
-    if (result != STORE_OK) return store_undo(store, result);
+    if (result == STORE_OK)
+        result = store_topics(store, e);
+    if (result != STORE_OK)
+        return store_undo(store, result);
     step_rows_number(&c);
     result = try_commit(&c, &unknown, e);
-    if (unknown) result = resolve(&c, e);
+    if (unknown)
+        result = resolve(&c, e);
     step_rows_release(&c);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     row->step++;
     row->begun = true;
     row->state = *fold_state(fold);

@@ -1,9 +1,10 @@
 // What is recorded once for a deployment, and the parameters and price books that come later.
 //
-// A parameter row starts on a day that no shard has opened or holds a record of. Two locks on the deployment's row keep
-// that true while others run: whoever records takes it FOR UPDATE and then looks at the shards; a commit that brings a
-// shard to a new day takes it FOR SHARE and then looks for rows its fold does not know (store_commit.c). Either the
-// recorder sees the day opened, or the commit sees the row.
+// A parameter row starts on a day that no shard has opened or holds a record of. Two locks on the
+// deployment's row keep that true while others run: whoever records takes it FOR UPDATE and then
+// looks at the shards; a commit that brings a shard to a new day takes it FOR SHARE and then looks
+// for rows its fold does not know (store_commit.c). Either the recorder sees the day opened, or the
+// commit sees the row.
 #include "consumer/postgres/store_sql.h"
 
 #include <assert.h>
@@ -23,9 +24,10 @@ static int index_of(const char *const *names, const char *name)
 
 // ---- load ----
 
-static const char fixed_query[] = "select first_day, timestamps, partitioner, partitions, time_zone, id_key,"
-                                  " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic"
-                                  " from settled.deployment";
+static const char fixed_query[] =
+    "select first_day, timestamps, partitioner, partitions, time_zone, id_key,"
+    " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic"
+    " from settled.deployment";
 
 static void read_fixed(const PGresult *row, struct deployment *out)
 {
@@ -39,24 +41,29 @@ static void read_fixed(const PGresult *row, struct deployment *out)
     memcpy(out->id_key, PQgetvalue(row, 0, 5), sizeof out->id_key);
     get_copy(row, 0, 6, out->group, sizeof out->group);
     get_copy(row, 0, 7, out->cluster_id, sizeof out->cluster_id);
-    for (int i = 0; i < INPUT_COUNT; i++) get_copy(row, 0, 8 + i, out->topics[i], sizeof out->topics[i]);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        get_copy(row, 0, 8 + i, out->topics[i], sizeof out->topics[i]);
 }
 
-static enum store_result load_parameters(struct store *store, struct policy *policy, struct error *e)
+static enum store_result load_parameters(struct store *store, struct policy *policy,
+                                         struct error *e)
 {
     PGresult *rows;
-    enum store_result result = sql_run(store,
-                                       "select from_day, grace_ms, late_days, future_tolerance_ms,"
-                                       " max_reject_share_ppm, book_sha256 from settled.parameters order by from_day",
-                                       NULL, &rows, e);
-    if (result != STORE_OK) return result;
+    enum store_result result =
+        sql_run(store,
+                "select from_day, grace_ms, late_days, future_tolerance_ms,"
+                " max_reject_share_ppm, book_sha256 from settled.parameters order by from_day",
+                NULL, &rows, e);
+    if (result != STORE_OK)
+        return result;
     int count = PQntuples(rows);
     if (count > PARAMETER_ROWS_MAX)
-        result = store_say(store, STORE_FAILED, ERROR_CONFIG, e, "more than %d rows in settled.parameters",
-                           PARAMETER_ROWS_MAX);
+        result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                           "more than %d rows in settled.parameters", PARAMETER_ROWS_MAX);
     else if (count > 0 && get_day(rows, 0, 0) != DAY_NONE)
         result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                           "settled.parameters does not begin with a row from -infinity on: it was changed by hand");
+                           "settled.parameters does not begin with a row from -infinity on: it was "
+                           "changed by hand");
     for (int i = 0; i < count && result == STORE_OK; i++) {
         struct parameters *p = &policy->rows[i];
         p->from_day = get_day(rows, i, 0);
@@ -75,16 +82,19 @@ static enum store_result load_books(struct store *store, struct shelf *shelf, st
 {
     PGresult *rows;
     enum store_result result =
-        sql_run(store, "select name, file from settled.price_books order by effective_from", NULL, &rows, e);
+        sql_run(store, "select name, file from settled.price_books order by effective_from", NULL,
+                &rows, e);
     struct book *book = result == STORE_OK ? malloc(sizeof *book) : NULL;
     if (!book) {
-        if (result != STORE_OK) return result;
+        if (result != STORE_OK)
+            return result;
         PQclear(rows);
         return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
     }
     for (int i = 0; i < PQntuples(rows) && result == STORE_OK; i++) {
         struct slice file = get_slice(rows, i, 1);
-        if (book_parse(get_string(rows, i, 0), file.data, file.size, book, e) < 0 || shelf_add(shelf, book, e) < 0) {
+        if (book_parse(get_string(rows, i, 0), file.data, file.size, book, e) < 0 ||
+            shelf_add(shelf, book, e) < 0) {
             error_context(e, "PostgreSQL %s: the price book recorded there", store->location);
             result = STORE_FAILED;
         }
@@ -94,48 +104,63 @@ static enum store_result load_books(struct store *store, struct shelf *shelf, st
     return result;
 }
 
-static enum store_result load_all(struct store *store, struct deployment *out, bool *recorded, struct error *e)
+static enum store_result load_all(struct store *store, struct deployment *out, bool *recorded,
+                                  struct error *e)
 {
     PGresult *row;
     memset(out, 0, sizeof *out);
     enum store_result result = sql_run(store, fixed_query, NULL, &row, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     *recorded = PQntuples(row) == 1;
-    if (*recorded) read_fixed(row, out);
+    if (*recorded)
+        read_fixed(row, out);
     PQclear(row);
-    if (!*recorded) return STORE_OK;
+    if (!*recorded)
+        return STORE_OK;
     result = load_parameters(store, &out->policy, e);
-    if (result == STORE_OK) result = load_books(store, &out->policy.shelf, e);
-    if (result != STORE_OK) shelf_clear(&out->policy.shelf);
+    if (result == STORE_OK)
+        result = load_books(store, &out->policy.shelf, e);
+    if (result != STORE_OK)
+        shelf_clear(&out->policy.shelf);
     return result;
 }
 
 // One snapshot, so that parameters and books fit together.
-enum store_result store_load_deployment(struct store *store, struct deployment *out, bool *recorded, struct error *e)
+enum store_result store_load_deployment(struct store *store, struct deployment *out, bool *recorded,
+                                        struct error *e)
 {
     *recorded = false;
     memset(out, 0, sizeof *out);
     enum store_result result = store_ready(store, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     result = sql_script(store, "begin isolation level repeatable read read only", e);
-    if (result == STORE_OK) result = load_all(store, out, recorded, e);
-    if (result == STORE_OK) result = sql_script(store, "commit", e);
+    if (result == STORE_OK)
+        result = load_all(store, out, recorded, e);
+    if (result == STORE_OK)
+        result = sql_script(store, "commit", e);
     return store_undo(store, result);
 }
 
 enum store_result store_topics(struct store *store, struct error *e)
 {
     PGresult *row;
-    if (store->topics_known) return STORE_OK;
+    if (store->topics_known)
+        return STORE_OK;
     enum store_result result =
-        sql_run(store, "select calls_topic, purchases_topic, credits_topic from settled.deployment", NULL, &row, e);
-    if (result != STORE_OK) return result;
+        sql_run(store, "select calls_topic, purchases_topic, credits_topic from settled.deployment",
+                NULL, &row, e);
+    if (result != STORE_OK)
+        return result;
     if (PQntuples(row) == 1) {
-        for (int i = 0; i < INPUT_COUNT; i++) get_copy(row, 0, i, store->topics[i], sizeof store->topics[i]);
+        for (int i = 0; i < INPUT_COUNT; i++)
+            get_copy(row, 0, i, store->topics[i], sizeof store->topics[i]);
         store->topics_known = true;
     } else {
-        result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                           "no deployment is recorded yet: \"settled run\" records it at its first start");
+        result = store_say(
+            store, STORE_FAILED, ERROR_CONFIG, e,
+            "no deployment is recorded yet: \"settled run\" records it at its first start");
     }
     PQclear(row);
     return result;
@@ -144,7 +169,8 @@ enum store_result store_topics(struct store *store, struct error *e)
 enum input store_input_of(const struct store *store, const char *topic)
 {
     enum input i = 0;
-    while (i < INPUT_COUNT && strcmp(store->topics[i], topic) != 0) i++;
+    while (i < INPUT_COUNT && strcmp(store->topics[i], topic) != 0)
+        i++;
     return i;
 }
 
@@ -155,12 +181,14 @@ enum store_result store_busiest_day(struct store *store, int days, int64_t *call
     put_int4(&store->row, days);
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
-        result = sql_run(store,
-                         "select coalesce(max(calls), 0)::bigint from (select sum(accepted) as calls"
-                         " from settled.day_cutoffs join settled.deployment on topic = calls_topic"
-                         " group by business_day order by business_day desc limit $1::integer) as days",
-                         &store->row, &row, e);
-    if (result != STORE_OK) return result;
+        result =
+            sql_run(store,
+                    "select coalesce(max(calls), 0)::bigint from (select sum(accepted) as calls"
+                    " from settled.day_cutoffs join settled.deployment on topic = calls_topic"
+                    " group by business_day order by business_day desc limit $1::integer) as days",
+                    &store->row, &row, e);
+    if (result != STORE_OK)
+        return result;
     *calls = get_int8(row, 0, 0);
     PQclear(row);
     return STORE_OK;
@@ -168,7 +196,8 @@ enum store_result store_busiest_day(struct store *store, int days, int64_t *call
 
 // ---- record ----
 
-static enum store_result insert_fixed(struct store *store, const struct deployment *wanted, struct error *e)
+static enum store_result insert_fixed(struct store *store, const struct deployment *wanted,
+                                      struct error *e)
 {
     uint8_t id_key[sizeof wanted->id_key];
     if (RAND_bytes(id_key, sizeof id_key) != 1)
@@ -184,20 +213,24 @@ static enum store_result insert_fixed(struct store *store, const struct deployme
     put_bytes(row, id_key, sizeof id_key);
     put_string(row, wanted->group);
     put_string(row, wanted->cluster_id);
-    for (int i = 0; i < INPUT_COUNT; i++) put_string(row, wanted->topics[i]);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        put_string(row, wanted->topics[i]);
     return sql_run(store,
-                   "insert into settled.deployment (first_day, timestamps, partitioner, partitions, time_zone, id_key,"
+                   "insert into settled.deployment (first_day, timestamps, partitioner, "
+                   "partitions, time_zone, id_key,"
                    " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic)"
                    " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing",
                    row, NULL, e);
 }
 
-static enum store_result differs(struct store *store, const char *what, const char *recorded, const char *wanted,
-                                 const char *remedy, struct error *e)
+static enum store_result differs(struct store *store, const char *what, const char *recorded,
+                                 const char *wanted, const char *remedy, struct error *e)
 {
-    if (strcmp(recorded, wanted) == 0) return STORE_OK;
-    return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s is recorded as \"%s\", but \"%s\" is wanted: %s", what,
-                     recorded, wanted, remedy);
+    if (strcmp(recorded, wanted) == 0)
+        return STORE_OK;
+    return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                     "%s is recorded as \"%s\", but \"%s\" is wanted: %s", what, recorded, wanted,
+                     remedy);
 }
 
 // What never changes, each difference with both values.
@@ -206,7 +239,8 @@ static enum store_result compare_fixed(struct store *store, const struct deploym
 {
     static const char *const topic_keys[] = {"topics.calls", "topics.purchases", "topics.credits"};
     static const char never[] = "it never changes; put the recorded value into the configuration";
-    static const char other[] = "a database serves one deployment; use the recorded one, or a database of its own";
+    static const char other[] =
+        "a database serves one deployment; use the recorded one, or a database of its own";
     const struct fixed_parameters *a = &recorded->policy.fixed, *b = &wanted->policy.fixed;
     char first[2][DAY_TEXT_SIZE], partitions[2][16];
     snprintf(partitions[0], sizeof partitions[0], "%" PRId32, a->partitions);
@@ -214,11 +248,14 @@ static enum store_result compare_fixed(struct store *store, const struct deploym
     const struct {
         const char *what, *recorded, *wanted, *remedy;
     } facts[] = {
-        {"billing.first_day", calendar_format_day(a->first_day, first[0]), calendar_format_day(b->first_day, first[1]),
+        {"billing.first_day", calendar_format_day(a->first_day, first[0]),
+         calendar_format_day(b->first_day, first[1]), never},
+        {"billing.timestamps", timestamps_names[a->timestamps], timestamps_names[b->timestamps],
          never},
-        {"billing.timestamps", timestamps_names[a->timestamps], timestamps_names[b->timestamps], never},
-        {"topics.partitioner", partitioner_names[a->partitioner], partitioner_names[b->partitioner], never},
-        {"the partition count", partitions[0], partitions[1], "it never changes; the input topics must keep theirs"},
+        {"topics.partitioner", partitioner_names[a->partitioner], partitioner_names[b->partitioner],
+         never},
+        {"the partition count", partitions[0], partitions[1],
+         "it never changes; the input topics must keep theirs"},
         {"the price book's time zone", a->time_zone, b->time_zone, never},
         {"kafka.group", recorded->group, wanted->group, other},
         {topic_keys[0], recorded->topics[0], wanted->topics[0], never},
@@ -227,16 +264,19 @@ static enum store_result compare_fixed(struct store *store, const struct deploym
     };
     enum store_result result = STORE_OK;
     for (size_t i = 0; i < sizeof facts / sizeof *facts && result == STORE_OK; i++)
-        result = differs(store, facts[i].what, facts[i].recorded, facts[i].wanted, facts[i].remedy, e);
+        result =
+            differs(store, facts[i].what, facts[i].recorded, facts[i].wanted, facts[i].remedy, e);
     if (result == STORE_OK && recorded->cluster_id[0] && wanted->cluster_id[0])
-        result = differs(store, "the Kafka cluster's id", recorded->cluster_id, wanted->cluster_id, other, e);
+        result = differs(store, "the Kafka cluster's id", recorded->cluster_id, wanted->cluster_id,
+                         other, e);
     return result;
 }
 
 static enum store_result record_cluster(struct store *store, const struct deployment *recorded,
                                         const struct deployment *wanted, struct error *e)
 {
-    if (recorded->cluster_id[0] || !wanted->cluster_id[0]) return STORE_OK;
+    if (recorded->cluster_id[0] || !wanted->cluster_id[0])
+        return STORE_OK;
     row_clear(&store->row);
     put_string(&store->row, wanted->cluster_id);
     return sql_run(store, "update settled.deployment set cluster_id = $1", &store->row, NULL, e);
@@ -246,59 +286,70 @@ static enum store_result record_cluster(struct store *store, const struct deploy
 static enum store_result latest_day(struct store *store, day_t *day, struct error *e)
 {
     PGresult *row;
-    enum store_result result = sql_run(store,
-                                       "select coalesce(max(greatest(open_day, horizon)), '-infinity')"
-                                       " from settled.shards where open_day is not null",
-                                       NULL, &row, e);
-    if (result != STORE_OK) return result;
+    enum store_result result =
+        sql_run(store,
+                "select coalesce(max(greatest(open_day, horizon)), '-infinity')"
+                " from settled.shards where open_day is not null",
+                NULL, &row, e);
+    if (result != STORE_OK)
+        return result;
     *day = get_day(row, 0, 0);
     PQclear(row);
     return STORE_OK;
 }
 
-static enum store_result record_book(struct store *store, struct policy *policy, const struct book *book, day_t latest,
-                                     const char *text, size_t size, struct error *e)
+static enum store_result record_book(struct store *store, struct policy *policy,
+                                     const struct book *book, day_t latest, const char *text,
+                                     size_t size, struct error *e)
 {
-    if (policy->shelf.count > 0 && book->effective_from != DAY_NONE && book->effective_from <= latest) {
+    if (policy->shelf.count > 0 && book->effective_from != DAY_NONE &&
+        book->effective_from <= latest) {
         char from[DAY_TEXT_SIZE], day[DAY_TEXT_SIZE];
         return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                         "the new price book %s is effective_from %s, but days up to %s are open or have records:"
+                         "the new price book %s is effective_from %s, but days up to %s are open "
+                         "or have records:"
                          " let it start after that",
                          book->sha256, calendar_format_day(book->effective_from, from),
                          calendar_format_day(latest, day));
     }
-    if (shelf_add(&policy->shelf, book, e) < 0) return STORE_FAILED;
+    if (shelf_add(&policy->shelf, book, e) < 0)
+        return STORE_FAILED;
     row_clear(&store->row);
     put_string(&store->row, book->sha256);
     put_string(&store->row, book->name);
     put_day(&store->row, book->effective_from);
     put_bytes(&store->row, text, size);
     return sql_run(store,
-                   "insert into settled.price_books (sha256, name, effective_from, file) values ($1, $2, $3, $4)",
+                   "insert into settled.price_books (sha256, name, effective_from, file) values "
+                   "($1, $2, $3, $4)",
                    &store->row, NULL, e);
 }
 
 static bool same_parameters(const struct parameters *a, const struct parameters *b)
 {
     return a->grace_ms == b->grace_ms && a->late_days == b->late_days &&
-           a->future_tolerance_ms == b->future_tolerance_ms && a->max_reject_share_ppm == b->max_reject_share_ppm;
+           a->future_tolerance_ms == b->future_tolerance_ms &&
+           a->max_reject_share_ppm == b->max_reject_share_ppm;
 }
 
 static day_t start_of_row(const struct policy *recorded, day_t latest)
 {
-    if (recorded->count == 0) return DAY_NONE;
+    if (recorded->count == 0)
+        return DAY_NONE;
     day_t last = recorded->rows[recorded->count - 1].from_day, start = recorded->fixed.first_day;
-    if (latest != DAY_NONE && latest + 1 > start) start = latest + 1;
-    return last != DAY_NONE && last + 1 > start ? last + 1 : start; // rows only ever follow the last
+    if (latest != DAY_NONE && latest + 1 > start)
+        start = latest + 1;
+    // rows only ever follow the last
+    return last != DAY_NONE && last + 1 > start ? last + 1 : start;
 }
 
 static enum store_result record_parameters(struct store *store, const struct policy *recorded,
-                                           const struct parameters *wanted, const char *sha256, day_t latest,
-                                           struct error *e)
+                                           const struct parameters *wanted, const char *sha256,
+                                           day_t latest, struct error *e)
 {
     if (recorded->count == PARAMETER_ROWS_MAX)
-        return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "the parameters were changed %d times: no more fit",
-                         PARAMETER_ROWS_MAX);
+        return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                         "the parameters were changed %d times: no more fit", PARAMETER_ROWS_MAX);
     row_clear(&store->row);
     put_day(&store->row, start_of_row(recorded, latest));
     put_int8(&store->row, wanted->grace_ms);
@@ -306,73 +357,89 @@ static enum store_result record_parameters(struct store *store, const struct pol
     put_int8(&store->row, wanted->future_tolerance_ms);
     put_int4(&store->row, wanted->max_reject_share_ppm);
     put_string(&store->row, sha256);
-    return sql_run(store,
-                   "insert into settled.parameters (from_day, grace_ms, late_days, future_tolerance_ms,"
-                   " max_reject_share_ppm, book_sha256) values ($1, $2, $3, $4, $5, $6)",
-                   &store->row, NULL, e);
+    return sql_run(
+        store,
+        "insert into settled.parameters (from_day, grace_ms, late_days, future_tolerance_ms,"
+        " max_reject_share_ppm, book_sha256) values ($1, $2, $3, $4, $5, $6)",
+        &store->row, NULL, e);
 }
 
 static bool on_shelf(const struct shelf *shelf, const char *sha256)
 {
     for (size_t i = 0; i < shelf->count; i++)
-        if (strcmp(shelf->books[i]->sha256, sha256) == 0) return true;
+        if (strcmp(shelf->books[i]->sha256, sha256) == 0)
+            return true;
     return false;
 }
 
-// Within the transaction, the deployment's row locked: the book when it is new, a row when anything changes. A
-// configured book that is recorded already changes nothing, also when a later one is in force.
+// Within the transaction, the deployment's row locked: the book when it is new, a row when anything
+// changes. A configured book that is recorded already changes nothing, also when a later one is in
+// force.
 static enum store_result record_changes(struct store *store, struct deployment *recorded,
-                                        const struct deployment *wanted, const struct book *book, const char *text,
-                                        size_t size, struct error *e)
+                                        const struct deployment *wanted, const struct book *book,
+                                        const char *text, size_t size, struct error *e)
 {
     struct policy *policy = &recorded->policy;
     day_t latest = DAY_NONE;
     bool new_book = !on_shelf(&policy->shelf, book->sha256);
-    bool changed =
-        new_book || policy->count == 0 || !same_parameters(&policy->rows[policy->count - 1], &wanted->policy.rows[0]);
+    bool changed = new_book || policy->count == 0 ||
+                   !same_parameters(&policy->rows[policy->count - 1], &wanted->policy.rows[0]);
     enum store_result result = compare_fixed(store, recorded, wanted, e);
-    if (result == STORE_OK) result = record_cluster(store, recorded, wanted, e);
-    if (result != STORE_OK || !changed) return result;
+    if (result == STORE_OK)
+        result = record_cluster(store, recorded, wanted, e);
+    if (result != STORE_OK || !changed)
+        return result;
     result = latest_day(store, &latest, e);
-    if (result == STORE_OK && new_book) result = record_book(store, policy, book, latest, text, size, e);
-    if (result == STORE_OK) result = record_parameters(store, policy, &wanted->policy.rows[0], book->sha256, latest, e);
+    if (result == STORE_OK && new_book)
+        result = record_book(store, policy, book, latest, text, size, e);
+    if (result == STORE_OK)
+        result = record_parameters(store, policy, &wanted->policy.rows[0], book->sha256, latest, e);
     return result;
 }
 
-static enum store_result record(struct store *store, const struct deployment *wanted, const struct book *book,
-                                const char *text, size_t size, struct error *e)
+static enum store_result record(struct store *store, const struct deployment *wanted,
+                                const struct book *book, const char *text, size_t size,
+                                struct error *e)
 {
     bool recorded;
     struct deployment *present = malloc(sizeof *present);
-    if (!present) return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
+    if (!present)
+        return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
     memset(&present->policy.shelf, 0, sizeof present->policy.shelf);
     enum store_result result = sql_script(store, "begin", e);
-    if (result == STORE_OK) result = insert_fixed(store, wanted, e);
-    if (result == STORE_OK) result = sql_script(store, "select 1 from settled.deployment for update", e);
-    if (result == STORE_OK) result = load_all(store, present, &recorded, e);
+    if (result == STORE_OK)
+        result = insert_fixed(store, wanted, e);
+    if (result == STORE_OK)
+        result = sql_script(store, "select 1 from settled.deployment for update", e);
+    if (result == STORE_OK)
+        result = load_all(store, present, &recorded, e);
     if (result == STORE_OK) {
         assert(recorded);
         result = record_changes(store, present, wanted, book, text, size, e);
     }
-    if (result == STORE_OK) result = sql_script(store, "commit", e);
+    if (result == STORE_OK)
+        result = sql_script(store, "commit", e);
     shelf_clear(&present->policy.shelf);
     free(present);
     return store_undo(store, result);
 }
 
-enum store_result store_record_deployment(struct store *store, struct deployment *wanted, const char *book_text,
-                                          size_t book_size, struct error *e)
+enum store_result store_record_deployment(struct store *store, struct deployment *wanted,
+                                          const char *book_text, size_t book_size, struct error *e)
 {
     bool recorded;
     enum store_result result = store_ready(store, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     struct book *book = malloc(sizeof *book);
-    if (!book) return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
+    if (!book)
+        return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
     result = STORE_FAILED;
     if (book_parse("the price book", book_text, book_size, book, e) == 0)
         result = record(store, wanted, book, book_text, book_size, e);
     free(book);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     shelf_clear(&wanted->policy.shelf);
     return store_load_deployment(store, wanted, &recorded, e);
 }
@@ -384,32 +451,42 @@ enum store_result store_load_schema(struct store *store, int32_t id, char **text
     PGresult *row;
     *text = NULL;
     enum store_result result = store_ready(store, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     row_clear(&store->row);
     put_int4(&store->row, id);
-    result = sql_run(store, "select schema from settled.writer_schemas where id = $1", &store->row, &row, e);
-    if (result != STORE_OK) return store_undo(store, result);
-    if (PQntuples(row) == 1 && !(*text = strdup(get_string(row, 0, 0)))) abort();
+    result = sql_run(store, "select schema from settled.writer_schemas where id = $1", &store->row,
+                     &row, e);
+    if (result != STORE_OK)
+        return store_undo(store, result);
+    if (PQntuples(row) == 1 && !(*text = strdup(get_string(row, 0, 0))))
+        abort();
     PQclear(row);
     return STORE_OK;
 }
 
-enum store_result store_save_schema(struct store *store, int32_t id, const char *text, struct error *e)
+enum store_result store_save_schema(struct store *store, int32_t id, const char *text,
+                                    struct error *e)
 {
     enum store_result result = store_ready(store, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     PGresult *rows = NULL;
     row_clear(&store->row);
     put_int4(&store->row, id);
     put_string(&store->row, text);
-    result = sql_run(store, "insert into settled.writer_schemas (id, schema) values ($1, $2) on conflict do nothing",
-                     &store->row, NULL, e);
+    result = sql_run(
+        store,
+        "insert into settled.writer_schemas (id, schema) values ($1, $2) on conflict do nothing",
+        &store->row, NULL, e);
     if (result == STORE_OK)
         result =
-            sql_run(store, "select 1 from settled.writer_schemas where id = $1 and schema = $2", &store->row, &rows, e);
+            sql_run(store, "select 1 from settled.writer_schemas where id = $1 and schema = $2",
+                    &store->row, &rows, e);
     if (result == STORE_OK && PQntuples(rows) == 0)
         result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                           "schema id %" PRId32 " is recorded with another text: an id never changes its schema; is"
+                           "schema id %" PRId32
+                           " is recorded with another text: an id never changes its schema; is"
                            " schemas.registry another registry than before?",
                            id);
     PQclear(rows);

@@ -28,7 +28,8 @@ static int read_cutoff(void *context, const PGresult *row, int i, struct error *
     struct past_read *p = context;
     enum input input = store_input_of(p->store, get_string(row, i, 0));
     if (input == INPUT_COUNT)
-        return error_set(e, ERROR_CONFIG, "PostgreSQL %s: the cutoffs name topic %s, which is no input",
+        return error_set(e, ERROR_CONFIG,
+                         "PostgreSQL %s: the cutoffs name topic %s, which is no input",
                          p->store->location, get_string(row, i, 0));
     struct cutoff cutoff = {
         .from_offset = get_int8(row, i, 1),
@@ -85,11 +86,14 @@ static int read_line(void *context, const PGresult *row, int i, struct error *e)
         .unit_price = get_int8(row, i, 7),
         .amount = get_int8(row, i, 8),
     };
-    struct recorded_line *grown = reallocarray(p->past->lines, p->past->line_count + 1, sizeof *grown);
-    if (!grown || (!line.package_id && !get_null(row, i, 3))) abort();
+    struct recorded_line *grown =
+        reallocarray(p->past->lines, p->past->line_count + 1, sizeof *grown);
+    if (!grown || (!line.package_id && !get_null(row, i, 3)))
+        abort();
     p->past->lines = grown;
     grown[p->past->line_count++] = line;
-    if (service_parse(get_string(row, i, 1), &grown[p->past->line_count - 1].service)) return 0;
+    if (service_parse(get_string(row, i, 1), &grown[p->past->line_count - 1].service))
+        return 0;
     return store_unknown(p->store, "service", get_string(row, i, 1), e);
 }
 
@@ -115,7 +119,8 @@ static int restore_package(void *context, const PGresult *row, int i, struct err
 {
     struct past_read *p = context;
     struct package package;
-    if (package_read(p->store, row, i, 0, &package, e)) return -1;
+    if (package_read(p->store, row, i, 0, &package, e))
+        return -1;
     return fold_restore_package(p->fold, p->account_id, &package, e);
 }
 
@@ -131,8 +136,9 @@ static int restore_reject(void *context, const PGresult *row, int i, struct erro
     return fold_restore_reject(p->fold, get_int8(row, i, 0), e);
 }
 
-// One query and what its parameters are: s the shard, d the day, a the account, q the settlement's sequence,
-// p the purchases' cutoff, c the calls topic, f where the replay starts, e the calls' cutoff.
+// One query and what its parameters are: s the shard, d the day, a the account, q the settlement's
+// sequence, p the purchases' cutoff, c the calls topic, f where the replay starts, e the calls'
+// cutoff.
 struct past_query {
     const char *parameters, *query;
     sql_visit *visit;
@@ -140,20 +146,24 @@ struct past_query {
 
 // Where the day's replay starts and ends, and the settlement.
 static const struct past_query recorded[] = {
-    // The day's own close tells its price book, the close before it where its calls begin; the first day begins with its log.
+    // The day's own close tells its price book, the close before it where its calls begin; the
+    // first day begins with its log.
     {"sdc",
      "select coalesce(before.calls_from, k.from_offset), b.price_book"
      " from settled.day_closes b join settled.day_cutoffs k"
      "   on k.shard = b.shard and k.business_day = b.business_day and k.topic = $3"
-     " left join settled.day_closes before on before.shard = b.shard and before.business_day = b.business_day - 1"
+     " left join settled.day_closes before on before.shard = b.shard and before.business_day = "
+     "b.business_day - 1"
      " where b.shard = $1 and b.business_day = $2",
      read_close},
     {"sd",
-     "select topic, from_offset, to_offset, accepted, duplicates, rejected, void from settled.day_cutoffs"
+     "select topic, from_offset, to_offset, accepted, duplicates, rejected, void from "
+     "settled.day_cutoffs"
      " where shard = $1 and business_day = $2",
      read_cutoff},
     {"ad",
-     "select calls, calls_while_suspended, amount, opening_balance, credits, adjustments, closing_balance, status,"
+     "select calls, calls_while_suspended, amount, opening_balance, credits, adjustments, "
+     "closing_balance, status,"
      " sequence, position from settled.settlements where account_id = $1 and business_day = $2",
      read_settlement},
     {"ad",
@@ -171,28 +181,35 @@ static const struct past_query before[] = {
 
 static const struct past_query to_fold[] = {
     {"aq",
-     "select s.effective_at, r.effective_at from settled.status_changes s left join settled.status_changes r"
-     "   on r.account_id = s.account_id and r.account_sequence = s.account_sequence + 1 and r.sequence < $2"
-     " where s.account_id = $1 and s.status = 'SUSPENDED' and s.sequence < $2 order by s.account_sequence",
+     "select s.effective_at, r.effective_at from settled.status_changes s left join "
+     "settled.status_changes r"
+     "   on r.account_id = s.account_id and r.account_sequence = s.account_sequence + 1 and "
+     "r.sequence < $2"
+     " where s.account_id = $1 and s.status = 'SUSPENDED' and s.sequence < $2 order by "
+     "s.account_sequence",
      restore_span},
     {"apd",
      "select package_id, service, units, used,"
-     " units - used - coalesce((select sum(l.units) from settled.settlement_lines l where l.account_id = p.account_id"
+     " units - used - coalesce((select sum(l.units) from settled.settlement_lines l where "
+     "l.account_id = p.account_id"
      "   and l.package_id = p.package_id and l.business_day < $3), 0)::int8,"
      " amount, valid_from, valid_until, kafka_offset"
      " from settled.packages p where account_id = $1 and kafka_offset < $2",
      restore_package},
     {"sdcf",
      "select business_day, to_offset from settled.day_cutoffs"
-     " where shard = $1 and business_day < $2 and topic = $3 and to_offset >= $4 order by business_day",
+     " where shard = $1 and business_day < $2 and topic = $3 and to_offset >= $4 order by "
+     "business_day",
      restore_cutoff},
     {"scfe",
      "select kafka_offset from settled.rejects"
-     " where partition = $1 and topic = $2 and kafka_offset >= $3 and kafka_offset < $4 order by kafka_offset",
+     " where partition = $1 and topic = $2 and kafka_offset >= $3 and kafka_offset < $4 order by "
+     "kafka_offset",
      restore_reject},
 };
 
-static void put_parameters(struct row *row, const struct past_read *p, int32_t shard, day_t day, const char *names)
+static void put_parameters(struct row *row, const struct past_read *p, int32_t shard, day_t day,
+                           const char *names)
 {
     row_clear(row);
     for (; *names; names++) {
@@ -227,8 +244,8 @@ static void put_parameters(struct row *row, const struct past_read *p, int32_t s
     }
 }
 
-static enum store_result read_all(struct past_read *p, int32_t shard, day_t day, const struct past_query *sources,
-                                  size_t count, struct error *e)
+static enum store_result read_all(struct past_read *p, int32_t shard, day_t day,
+                                  const struct past_query *sources, size_t count, struct error *e)
 {
     struct row parameters = {0};
     enum store_result result = STORE_OK;
@@ -240,30 +257,40 @@ static enum store_result read_all(struct past_read *p, int32_t shard, day_t day,
     return result;
 }
 
-static enum store_result not_settled(const struct past_read *p, int32_t shard, day_t day, struct error *e)
+static enum store_result not_settled(const struct past_read *p, int32_t shard, day_t day,
+                                     struct error *e)
 {
     char text[DAY_TEXT_SIZE];
     return store_say(p->store, STORE_FAILED, ERROR_CONFIG, e,
-                     "shard %" PRId32 " has not settled %s; its figures are not final until it has: see "
+                     "shard %" PRId32
+                     " has not settled %s; its figures are not final until it has: see "
                      "settled.day_closes",
                      shard, calendar_format_day(day, text));
 }
 
-static enum store_result restore_past(struct past_read *p, int32_t shard, day_t day, struct error *e)
+static enum store_result restore_past(struct past_read *p, int32_t shard, day_t day,
+                                      struct error *e)
 {
-    enum store_result result = read_all(p, shard, day, recorded, sizeof recorded / sizeof *recorded, e);
-    if (result != STORE_OK) return result;
-    if (p->past->price_book[0] == '\0') return not_settled(p, shard, day, e);
-    if (!p->past->settled) return STORE_OK;
+    enum store_result result =
+        read_all(p, shard, day, recorded, sizeof recorded / sizeof *recorded, e);
+    if (result != STORE_OK)
+        return result;
+    if (p->past->price_book[0] == '\0')
+        return not_settled(p, shard, day, e);
+    if (!p->past->settled)
+        return STORE_OK;
     result = read_all(p, shard, day, before, sizeof before / sizeof *before, e);
-    if (result != STORE_OK) return result;
-    if (fold_restore_state(p->fold, &p->state, e) || fold_restore_account(p->fold, &p->account, NULL, e))
+    if (result != STORE_OK)
+        return result;
+    if (fold_restore_state(p->fold, &p->state, e) ||
+        fold_restore_account(p->fold, &p->account, NULL, e))
         return STORE_FAILED;
     return read_all(p, shard, day, to_fold, sizeof to_fold / sizeof *to_fold, e);
 }
 
-enum store_result store_restore_past(struct store *store, int32_t shard, struct slice account_id, day_t day,
-                                     struct fold *fold, struct past *out, struct error *e)
+enum store_result store_restore_past(struct store *store, int32_t shard, struct slice account_id,
+                                     day_t day, struct fold *fold, struct past *out,
+                                     struct error *e)
 {
     *out = (struct past){0};
     struct past_read p = {.store = store,
@@ -273,16 +300,21 @@ enum store_result store_restore_past(struct store *store, int32_t shard, struct 
                           .account = {.id = account_id},
                           .state = {.day = day, .horizon = day}};
     enum store_result result = store_ready(store, e);
-    if (result == STORE_OK) result = store_topics(store, e);
-    if (result == STORE_OK) result = sql_script(store, "begin isolation level repeatable read read only", e);
-    if (result == STORE_OK) result = restore_past(&p, shard, day, e);
-    if (result == STORE_OK) result = sql_script(store, "commit", e);
+    if (result == STORE_OK)
+        result = store_topics(store, e);
+    if (result == STORE_OK)
+        result = sql_script(store, "begin isolation level repeatable read read only", e);
+    if (result == STORE_OK)
+        result = restore_past(&p, shard, day, e);
+    if (result == STORE_OK)
+        result = sql_script(store, "commit", e);
     return store_undo(store, result);
 }
 
 void store_past_release(struct past *past)
 {
-    for (size_t i = 0; i < past->line_count; i++) free(past->lines[i].package_id);
+    for (size_t i = 0; i < past->line_count; i++)
+        free(past->lines[i].package_id);
     free(past->lines);
     *past = (struct past){0};
 }

@@ -1,13 +1,13 @@
 // The relay's side of the outbox.
-#include "consumer/system/fault.h"
 #include "consumer/postgres/store_sql.h"
+#include "consumer/system/fault.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-// Published rows are kept for 8 days. A mark a minute is fine enough for that, and rows go in portions, so that no
-// transaction grows with the outbox.
+// Published rows are kept for 8 days. A mark a minute is fine enough for that, and rows go in
+// portions, so that no transaction grows with the outbox.
 #define KEEP_MS (8 * DAY_MS)
 enum { MARK_EVERY_MS = 60000, DROP_ROWS = 20000 };
 
@@ -24,44 +24,53 @@ static void read_row(const PGresult *rows, int i, struct outbox_row *out)
     memcpy(out->hash, PQgetvalue(rows, i, 6), sizeof out->hash);
 }
 
-enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t after, size_t limit, size_t max_bytes,
-                                    struct outbox_row *out, size_t *count, struct error *e)
+enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t after, size_t limit,
+                                    size_t max_bytes, struct outbox_row *out, size_t *count,
+                                    struct error *e)
 {
     *count = 0;
     enum store_result result = store_ready(store, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     row_clear(&store->row);
     put_int4(&store->row, shard);
     put_int8(&store->row, after);
     put_int8(&store->row, (int64_t)limit);
     put_int8(&store->row, (int64_t)max_bytes);
-    // The sizes are added up where the rows are: a burst of large rejects never crosses the wire at once.
+    // The sizes are added up where the rows are: a burst of large rejects never crosses the wire at
+    // once.
     result = sql_run(store,
                      "select sequence, output, key, ce_id, ce_time_ms, body, hash from ("
                      "  select *, sum(octet_length(body) + coalesce(octet_length(key), 0))"
-                     "              over (order by sequence rows between unbounded preceding and 1 preceding) as before"
+                     "              over (order by sequence rows between unbounded preceding and 1 "
+                     "preceding) as before"
                      "    from (select * from settled.outbox where shard = $1 and sequence > $2"
                      "           order by sequence limit $3::int8) as first) as sized"
                      " where coalesce(before, 0) < $4::int8 order by sequence",
                      &store->row, &store->held, e);
-    if (result != STORE_OK) return store_undo(store, result);
-    for (int i = 0; i < PQntuples(store->held); i++) read_row(store->held, i, &out[i]);
+    if (result != STORE_OK)
+        return store_undo(store, result);
+    for (int i = 0; i < PQntuples(store->held); i++)
+        read_row(store->held, i, &out[i]);
     *count = (size_t)PQntuples(store->held);
     return STORE_OK;
 }
 
-enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t n, uint8_t out[32], bool *found,
-                                    struct error *e)
+enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t n, uint8_t out[32],
+                                    bool *found, struct error *e)
 {
     PGresult *row;
     *found = false;
     enum store_result result = store_ready(store, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     row_clear(&store->row);
     put_int4(&store->row, shard);
     put_int8(&store->row, n);
-    result = sql_run(store, "select hash from settled.outbox where shard = $1 and sequence = $2", &store->row, &row, e);
-    if (result != STORE_OK) return store_undo(store, result);
+    result = sql_run(store, "select hash from settled.outbox where shard = $1 and sequence = $2",
+                     &store->row, &row, e);
+    if (result != STORE_OK)
+        return store_undo(store, result);
     *found = PQntuples(row) == 1;
     if (*found) {
         assert(PQgetlength(row, 0, 0) == 32);
@@ -72,25 +81,31 @@ enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t 
 }
 
 // The lock is held from the check of the epoch until the mark is written.
-static enum store_result raise_mark(struct store *store, int32_t shard, int64_t n, int64_t now_ms, struct error *e)
+static enum store_result raise_mark(struct store *store, int32_t shard, int64_t n, int64_t now_ms,
+                                    struct error *e)
 {
     row_clear(&store->row);
     put_int4(&store->row, shard);
     put_int8(&store->row, n);
-    enum store_result result = sql_run(
-        store, "update settled.shards set relayed = greatest(relayed, $2) where shard = $1", &store->row, NULL, e);
+    enum store_result result =
+        sql_run(store, "update settled.shards set relayed = greatest(relayed, $2) where shard = $1",
+                &store->row, NULL, e);
     put_time(&store->row, now_ms);
     put_time(&store->row, now_ms - MARK_EVERY_MS);
     if (result == STORE_OK)
-        result = sql_run(store,
-                         "insert into settled.relay_marks (shard, sequence, published_at) select $1, $2, $3"
-                         " where not exists (select from settled.relay_marks where shard = $1 and published_at > $4)",
-                         &store->row, NULL, e);
+        result = sql_run(
+            store,
+            "insert into settled.relay_marks (shard, sequence, published_at) select $1, $2, $3"
+            " where not exists (select from settled.relay_marks where shard = $1 and published_at "
+            "> $4)",
+            &store->row, NULL, e);
     return result;
 }
 
-// Rows up to a mark that is 8 days old, but never row n: its hash says that Kafka and PostgreSQL belong together.
-static enum store_result drop_old(struct store *store, int32_t shard, int64_t n, int64_t now_ms, struct error *e)
+// Rows up to a mark that is 8 days old, but never row n: its hash says that Kafka and PostgreSQL
+// belong together.
+static enum store_result drop_old(struct store *store, int32_t shard, int64_t n, int64_t now_ms,
+                                  struct error *e)
 {
     row_clear(&store->row);
     put_int4(&store->row, shard);
@@ -98,42 +113,50 @@ static enum store_result drop_old(struct store *store, int32_t shard, int64_t n,
     put_int8(&store->row, n);
     put_int8(&store->row, DROP_ROWS);
     PGresult *dropped;
-    enum store_result result = sql_run(store,
-                                       "delete from settled.outbox where shard = $1 and sequence in ("
-                                       "  select sequence from settled.outbox where shard = $1 and sequence < $3"
-                                       "     and sequence <= (select max(sequence) from settled.relay_marks"
-                                       "                       where shard = $1 and published_at < $2)"
-                                       "   order by sequence limit $4::int8)",
-                                       &store->row, &dropped, e);
-    if (result != STORE_OK) return result;
+    enum store_result result =
+        sql_run(store,
+                "delete from settled.outbox where shard = $1 and sequence in ("
+                "  select sequence from settled.outbox where shard = $1 and sequence < $3"
+                "     and sequence <= (select max(sequence) from settled.relay_marks"
+                "                       where shard = $1 and published_at < $2)"
+                "   order by sequence limit $4::int8)",
+                &store->row, &dropped, e);
+    if (result != STORE_OK)
+        return result;
     bool all = strtol(PQcmdTuples(dropped), NULL, 10) < DROP_ROWS;
     PQclear(dropped);
-    if (!all) return STORE_OK;
+    if (!all)
+        return STORE_OK;
     row_clear(&store->row);
     put_int4(&store->row, shard);
     put_time(&store->row, now_ms - KEEP_MS);
-    return sql_run(store, "delete from settled.relay_marks where shard = $1 and published_at < $2", &store->row, NULL,
-                   e);
+    return sql_run(store, "delete from settled.relay_marks where shard = $1 and published_at < $2",
+                   &store->row, NULL, e);
 }
 
-enum store_result store_raise_mark(struct store *store, int32_t shard, int64_t epoch, int64_t n, int64_t now_ms,
-                                   struct error *e)
+enum store_result store_raise_mark(struct store *store, int32_t shard, int64_t epoch, int64_t n,
+                                   int64_t now_ms, struct error *e)
 {
     enum store_result result = store_ready(store, e);
-    if (result == STORE_OK) result = sql_script(store, "begin", e);
-    if (result == STORE_OK) result = store_lock_epoch(store, shard, epoch, NULL, NULL, e);
-    if (result == STORE_OK) result = raise_mark(store, shard, n, now_ms, e);
+    if (result == STORE_OK)
+        result = sql_script(store, "begin", e);
+    if (result == STORE_OK)
+        result = store_lock_epoch(store, shard, epoch, NULL, NULL, e);
+    if (result == STORE_OK)
+        result = raise_mark(store, shard, n, now_ms, e);
     fault_point(mark_before);
-    if (result == STORE_OK) result = sql_script(store, "commit", e);
+    if (result == STORE_OK)
+        result = sql_script(store, "commit", e);
     fault_point(mark_after);
     return store_undo(store, result);
 }
 
-enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t epoch, int64_t n, int64_t now_ms,
-                                     struct error *e)
+enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t epoch, int64_t n,
+                                     int64_t now_ms, struct error *e)
 {
     enum store_result result = store_raise_mark(store, shard, epoch, n, now_ms, e);
     // Outside the row's lock: a commit of the shard does not wait for it.
-    if (result == STORE_OK) result = drop_old(store, shard, n, now_ms, e);
+    if (result == STORE_OK)
+        result = drop_old(store, shard, n, now_ms, e);
     return store_undo(store, result);
 }

@@ -18,14 +18,15 @@ const char *request_state_symbol(enum request_state state)
 static enum request_state state_of(const char *symbol)
 {
     enum request_state state = REQUEST_SENDING;
-    while (state < REQUEST_REFUSED && strcmp(states[state], symbol) != 0) state++;
+    while (state < REQUEST_REFUSED && strcmp(states[state], symbol) != 0)
+        state++;
     return state;
 }
 
 // ---- the owner's side ----
 
-static int read_request(const struct store *store, int32_t shard, const PGresult *rows, int i, struct request *out,
-                        struct error *e)
+static int read_request(const struct store *store, int32_t shard, const PGresult *rows, int i,
+                        struct request *out, struct error *e)
 {
     *out = (struct request){.id = get_int8(rows, i, 0), .new_offset = -1};
     struct decision *d = &out->decision;
@@ -37,43 +38,52 @@ static int read_request(const struct store *store, int32_t shard, const PGresult
     d->as_of = get_time(rows, i, 6);
     if (!decision_parse(get_string(rows, i, 1), &d->kind) || d->input == INPUT_COUNT ||
         (!get_null(rows, i, 9) && !reject_parse(get_string(rows, i, 9), &out->reason)))
-        return error_set(e, ERROR_CONFIG,
-                         "PostgreSQL %s: request %" PRId64
-                         " has a kind, topic or reason that this program does not know: upgrade settled",
-                         store->location, out->id);
-    if (!get_null(rows, i, 7) && get_int4(rows, i, 7) == shard) out->new_offset = get_int8(rows, i, 8);
+        return error_set(
+            e, ERROR_CONFIG,
+            "PostgreSQL %s: request %" PRId64
+            " has a kind, topic or reason that this program does not know: upgrade settled",
+            store->location, out->id);
+    if (!get_null(rows, i, 7) && get_int4(rows, i, 7) == shard)
+        out->new_offset = get_int8(rows, i, 8);
     return 0;
 }
 
-enum store_result store_load_requests(struct store *store, int32_t shard, struct request *out, size_t capacity,
-                                      size_t *count, struct error *e)
+enum store_result store_load_requests(struct store *store, int32_t shard, struct request *out,
+                                      size_t capacity, size_t *count, struct error *e)
 {
     *count = 0;
     enum store_result result = store_ready(store, e);
-    if (result == STORE_OK) result = store_topics(store, e);
-    if (result != STORE_OK) return store_undo(store, result);
+    if (result == STORE_OK)
+        result = store_topics(store, e);
+    if (result != STORE_OK)
+        return store_undo(store, result);
     row_clear(&store->row);
     put_int4(&store->row, shard);
     put_int8(&store->row, (int64_t)capacity);
-    result = sql_run(store,
-                     "select q.id, q.kind, q.topic, q.kafka_offset, q.operator, q.content, q.requested_at,"
-                     " q.new_partition, q.new_offset, r.reason"
-                     " from settled.requests q left join settled.rejects r"
-                     "   on r.topic = q.topic and r.partition = q.shard and r.kafka_offset = q.kafka_offset"
-                     "  and r.decision is null"
-                     " where q.shard = $1 and q.state = 'WAITING' order by q.id limit $2::int8",
-                     &store->row, &store->held, e);
-    if (result != STORE_OK) return store_undo(store, result);
+    result = sql_run(
+        store,
+        "select q.id, q.kind, q.topic, q.kafka_offset, q.operator, q.content, q.requested_at,"
+        " q.new_partition, q.new_offset, r.reason"
+        " from settled.requests q left join settled.rejects r"
+        "   on r.topic = q.topic and r.partition = q.shard and r.kafka_offset = q.kafka_offset"
+        "  and r.decision is null"
+        " where q.shard = $1 and q.state = 'WAITING' order by q.id limit $2::int8",
+        &store->row, &store->held, e);
+    if (result != STORE_OK)
+        return store_undo(store, result);
     for (int i = 0; i < PQntuples(store->held); i++)
-        if (read_request(store, shard, store->held, i, &out[i], e) < 0) return STORE_FAILED;
+        if (read_request(store, shard, store->held, i, &out[i], e) < 0)
+            return STORE_FAILED;
     *count = (size_t)PQntuples(store->held);
     return STORE_OK;
 }
 
-enum store_result store_refuse_request(struct store *store, int64_t id, const char *why, struct error *e)
+enum store_result store_refuse_request(struct store *store, int64_t id, const char *why,
+                                       struct error *e)
 {
     enum store_result result = store_ready(store, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     row_clear(&store->row);
     put_int8(&store->row, id);
     put_clean(&store->row, (struct slice){why, strlen(why)}, ERROR_TEXT_SIZE);
@@ -100,54 +110,66 @@ static enum store_result find_request(struct store *store, const struct ask *ask
     PGresult *row;
     put_coordinates(&store->row, store, ask);
     put_string(&store->row, decision_symbol(ask->kind));
-    enum store_result result = sql_run(store,
-                                       "select id, state, kind from settled.requests where topic = $1 and shard = $2"
-                                       " and kafka_offset = $3 and (kind = 'PASS') = ($4::text = 'PASS')"
-                                       " and state <> 'REFUSED'",
-                                       &store->row, &row, e);
-    if (result != STORE_OK) return result;
+    enum store_result result =
+        sql_run(store,
+                "select id, state, kind from settled.requests where topic = $1 and shard = $2"
+                " and kafka_offset = $3 and (kind = 'PASS') = ($4::text = 'PASS')"
+                " and state <> 'REFUSED'",
+                &store->row, &row, e);
+    if (result != STORE_OK)
+        return result;
     *id = 0;
     if (PQntuples(row) == 1) {
         *id = get_int8(row, 0, 0);
         *state = state_of(get_string(row, 0, 1));
         if (strcmp(get_string(row, 0, 2), decision_symbol(ask->kind)) != 0)
             result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                               "%s/%" PRId32 "/%" PRId64 ": %s was asked for already (request %" PRId64 ", %s)",
-                               store->topics[ask->input], ask->shard, ask->offset, get_string(row, 0, 2), *id,
-                               states[*state]);
+                               "%s/%" PRId32 "/%" PRId64
+                               ": %s was asked for already (request %" PRId64 ", %s)",
+                               store->topics[ask->input], ask->shard, ask->offset,
+                               get_string(row, 0, 2), *id, states[*state]);
     }
     PQclear(row);
     return result;
 }
 
-static enum store_result check_open_reject(struct store *store, const struct ask *ask, struct error *e)
+static enum store_result check_open_reject(struct store *store, const struct ask *ask,
+                                           struct error *e)
 {
     PGresult *row;
-    if (ask->kind == DECISION_PASS) return STORE_OK;
+    if (ask->kind == DECISION_PASS)
+        return STORE_OK;
     put_coordinates(&store->row, store, ask);
-    enum store_result result =
-        sql_run(store, "select decision from settled.rejects where topic = $1 and partition = $2 and kafka_offset = $3",
-                &store->row, &row, e);
-    if (result != STORE_OK) return result;
+    enum store_result result = sql_run(store,
+                                       "select decision from settled.rejects where topic = $1 and "
+                                       "partition = $2 and kafka_offset = $3",
+                                       &store->row, &row, e);
+    if (result != STORE_OK)
+        return result;
     const char *trouble = PQntuples(row) == 0    ? "is not among the rejects"
                           : !get_null(row, 0, 0) ? "was decided before"
                                                  : NULL;
     PQclear(row);
-    if (!trouble) return STORE_OK;
-    return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s/%" PRId32 "/%" PRId64 " %s: see settled rejects list",
+    if (!trouble)
+        return STORE_OK;
+    return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                     "%s/%" PRId32 "/%" PRId64 " %s: see settled rejects list",
                      store->topics[ask->input], ask->shard, ask->offset, trouble);
 }
 
 static enum store_result insert_request(struct store *store, const struct ask *ask, struct error *e)
 {
     char content[STORE_TOPIC_SIZE + 48];
-    snprintf(content, sizeof content, "%s/%" PRId32 "/%" PRId64, store->topics[ask->input], ask->shard, ask->offset);
+    snprintf(content, sizeof content, "%s/%" PRId32 "/%" PRId64, store->topics[ask->input],
+             ask->shard, ask->offset);
     put_coordinates(&store->row, store, ask);
     put_string(&store->row, decision_symbol(ask->kind));
-    put_clean(&store->row, (struct slice){ask->operator_name, strlen(ask->operator_name)}, OPERATOR_MAX);
+    put_clean(&store->row, (struct slice){ask->operator_name, strlen(ask->operator_name)},
+              OPERATOR_MAX);
     put_string(&store->row, content);
     put_time(&store->row, ask->now_ms);
-    put_string(&store->row, states[ask->kind == DECISION_REQUEUE ? REQUEST_SENDING : REQUEST_WAITING]);
+    put_string(&store->row,
+               states[ask->kind == DECISION_REQUEUE ? REQUEST_SENDING : REQUEST_WAITING]);
     return sql_run(store,
                    "insert into settled.requests"
                    " (topic, shard, kafka_offset, kind, operator, content, requested_at, state)"
@@ -155,57 +177,68 @@ static enum store_result insert_request(struct store *store, const struct ask *a
                    &store->row, NULL, e);
 }
 
-enum store_result store_add_request(struct store *store, const struct ask *ask, int64_t *id, enum request_state *state,
-                                    struct error *e)
+enum store_result store_add_request(struct store *store, const struct ask *ask, int64_t *id,
+                                    enum request_state *state, struct error *e)
 {
     enum store_result result = store_ready(store, e);
-    if (result == STORE_OK) result = store_topics(store, e);
-    if (result == STORE_OK) result = find_request(store, ask, id, state, e);
+    if (result == STORE_OK)
+        result = store_topics(store, e);
+    if (result == STORE_OK)
+        result = find_request(store, ask, id, state, e);
     if (result == STORE_OK && *id == 0) {
         result = check_open_reject(store, ask, e);
-        if (result == STORE_OK) result = insert_request(store, ask, e);
+        if (result == STORE_OK)
+            result = insert_request(store, ask, e);
         // Somebody may have asked at the same time: whoever it was, there is one now.
-        if (result == STORE_OK) result = find_request(store, ask, id, state, e);
+        if (result == STORE_OK)
+            result = find_request(store, ask, id, state, e);
     }
     return store_undo(store, result);
 }
 
-enum store_result store_request_sent(struct store *store, int64_t id, int32_t partition, int64_t offset,
-                                     struct error *e)
+enum store_result store_request_sent(struct store *store, int64_t id, int32_t partition,
+                                     int64_t offset, struct error *e)
 {
     PGresult *done = NULL;
     enum store_result result = store_ready(store, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     row_clear(&store->row);
     put_int8(&store->row, id);
     put_int4(&store->row, partition);
     put_int8(&store->row, offset);
-    result = sql_run(store,
-                     "update settled.requests set state = 'WAITING', new_partition = $2, new_offset = $3"
-                     " where id = $1 and state = 'SENDING'",
-                     &store->row, &done, e);
+    result =
+        sql_run(store,
+                "update settled.requests set state = 'WAITING', new_partition = $2, new_offset = $3"
+                " where id = $1 and state = 'SENDING'",
+                &store->row, &done, e);
     if (result == STORE_OK && strcmp(PQcmdTuples(done), "1") != 0)
-        result =
-            store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                      "request %" PRId64 " is not being sent: another \"settled rejects requeue\" took it over", id);
+        result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                           "request %" PRId64
+                           " is not being sent: another \"settled rejects requeue\" took it over",
+                           id);
     PQclear(done);
     return store_undo(store, result);
 }
 
-enum store_result store_load_answer(struct store *store, int64_t id, struct request_answer *out, struct error *e)
+enum store_result store_load_answer(struct store *store, int64_t id, struct request_answer *out,
+                                    struct error *e)
 {
     enum store_result result = store_ready(store, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     row_clear(&store->row);
     put_int8(&store->row, id);
-    result = sql_run(store, "select state, decision, answer from settled.requests where id = $1", &store->row,
-                     &store->held, e);
-    if (result != STORE_OK) return store_undo(store, result);
+    result = sql_run(store, "select state, decision, answer from settled.requests where id = $1",
+                     &store->row, &store->held, e);
+    if (result != STORE_OK)
+        return store_undo(store, result);
     if (PQntuples(store->held) == 0)
         return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "there is no request %" PRId64, id);
-    *out = (struct request_answer){.state = state_of(get_string(store->held, 0, 0)),
-                           .decision = get_null(store->held, 0, 1) ? 0 : get_int8(store->held, 0, 1),
-                           .text = get_string(store->held, 0, 2)};
+    *out = (struct request_answer){
+        .state = state_of(get_string(store->held, 0, 0)),
+        .decision = get_null(store->held, 0, 1) ? 0 : get_int8(store->held, 0, 1),
+        .text = get_string(store->held, 0, 2)};
     return STORE_OK;
 }
 
@@ -246,17 +279,21 @@ static void put_optional(struct row *row, bool given, int64_t value)
         put_null(row);
 }
 
-static void put_filter(struct row *row, const struct store *store, const struct reject_filter *filter)
+static void put_filter(struct row *row, const struct store *store,
+                       const struct reject_filter *filter)
 {
     row_clear(row);
-    put_slice(row, filter->by_input ? (struct slice){store->topics[filter->input], strlen(store->topics[filter->input])}
+    put_slice(row, filter->by_input ? (struct slice){store->topics[filter->input],
+                                                     strlen(store->topics[filter->input])}
                                     : (struct slice){0});
     put_optional(row, filter->by_shard, filter->shard);
     put_slice(row, filter->reason == REJECT_NONE
                        ? (struct slice){0}
-                       : (struct slice){reject_symbol(filter->reason), strlen(reject_symbol(filter->reason))});
+                       : (struct slice){reject_symbol(filter->reason),
+                                        strlen(reject_symbol(filter->reason))});
     put_clean(row,
-              filter->account_id ? (struct slice){filter->account_id, strlen(filter->account_id)} : (struct slice){0},
+              filter->account_id ? (struct slice){filter->account_id, strlen(filter->account_id)}
+                                 : (struct slice){0},
               ERROR_TEXT_SIZE);
     if (filter->received_from)
         put_time(row, filter->received_from);
@@ -271,30 +308,36 @@ static void put_filter(struct row *row, const struct store *store, const struct 
     put_optional(row, filter->by_offset, filter->offset);
 }
 
-enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter, store_reject_visit *visit,
-                                     void *context, struct error *e)
+enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter,
+                                     store_reject_visit *visit, void *context, struct error *e)
 {
     struct row parameters = {0};
     enum store_result result = store_ready(store, e);
-    if (result == STORE_OK) result = store_topics(store, e);
-    if (result == STORE_OK) result = sql_script(store, "begin isolation level repeatable read read only", e);
-    if (result != STORE_OK) return store_undo(store, result);
+    if (result == STORE_OK)
+        result = store_topics(store, e);
+    if (result == STORE_OK)
+        result = sql_script(store, "begin isolation level repeatable read read only", e);
+    if (result != STORE_OK)
+        return store_undo(store, result);
     put_filter(&parameters, store, filter);
-    result = sql_each(store,
-                      "select r.topic, r.partition, r.kafka_offset, r.reason, r.detail, r.account_id, r.record_id,"
-                      " r.received_at, r.decision, q.id, q.kind, q.state"
-                      " from settled.rejects r left join settled.requests q"
-                      "   on q.topic = r.topic and q.shard = r.partition and q.kafka_offset = r.kafka_offset"
-                      "  and q.kind <> 'PASS' and q.state <> 'REFUSED'"
-                      " where ($1::text is null or r.topic = $1) and ($2::int8 is null or r.partition = $2)"
-                      "   and ($3::text is null or r.reason = $3) and ($4::text is null or r.account_id = $4)"
-                      "   and ($5::timestamptz is null or r.received_at >= $5)"
-                      "   and ($6::timestamptz is null or r.received_at < $6)"
-                      "   and ($7::int4 = 0 or r.decision is null)"
-                      "   and ($9::int8 is null or r.kafka_offset = $9)"
-                      " order by r.topic, r.partition, r.kafka_offset limit $8::int8",
-                      &parameters, list_one, &(struct reject_listing){store, visit, context}, e);
+    result = sql_each(
+        store,
+        "select r.topic, r.partition, r.kafka_offset, r.reason, r.detail, r.account_id, "
+        "r.record_id,"
+        " r.received_at, r.decision, q.id, q.kind, q.state"
+        " from settled.rejects r left join settled.requests q"
+        "   on q.topic = r.topic and q.shard = r.partition and q.kafka_offset = r.kafka_offset"
+        "  and q.kind <> 'PASS' and q.state <> 'REFUSED'"
+        " where ($1::text is null or r.topic = $1) and ($2::int8 is null or r.partition = $2)"
+        "   and ($3::text is null or r.reason = $3) and ($4::text is null or r.account_id = $4)"
+        "   and ($5::timestamptz is null or r.received_at >= $5)"
+        "   and ($6::timestamptz is null or r.received_at < $6)"
+        "   and ($7::int4 = 0 or r.decision is null)"
+        "   and ($9::int8 is null or r.kafka_offset = $9)"
+        " order by r.topic, r.partition, r.kafka_offset limit $8::int8",
+        &parameters, list_one, &(struct reject_listing){store, visit, context}, e);
     bytes_release(&parameters.bytes);
-    if (result == STORE_OK) result = sql_script(store, "commit", e);
+    if (result == STORE_OK)
+        result = sql_script(store, "commit", e);
     return store_undo(store, result);
 }

@@ -7,7 +7,8 @@
 
 int store_unknown(const struct store *store, const char *what, const char *text, struct error *e)
 {
-    return error_set(e, ERROR_CONFIG, "PostgreSQL %s: \"%s\" is no %s that this program knows: upgrade settled",
+    return error_set(e, ERROR_CONFIG,
+                     "PostgreSQL %s: \"%s\" is no %s that this program knows: upgrade settled",
                      store->location, text, what);
 }
 
@@ -34,8 +35,8 @@ int restore_span_row(void *context, const PGresult *row, int i, struct error *e)
     return fold_restore_span(r->fold, get_slice(row, i, 0), span, e);
 }
 
-int package_read(const struct store *store, const PGresult *result, int row, int first, struct package *out,
-                 struct error *e)
+int package_read(const struct store *store, const PGresult *result, int row, int first,
+                 struct package *out, struct error *e)
 {
     *out = (struct package){
         .id = get_slice(result, row, first),
@@ -47,7 +48,8 @@ int package_read(const struct store *store, const PGresult *result, int row, int
         .valid_until = get_time(result, row, first + 7),
         .offset = get_int8(result, row, first + 8),
     };
-    if (service_parse(get_string(result, row, first + 1), &out->service)) return 0;
+    if (service_parse(get_string(result, row, first + 1), &out->service))
+        return 0;
     return store_unknown(store, "service", get_string(result, row, first + 1), e);
 }
 
@@ -55,7 +57,8 @@ int restore_package_row(void *context, const PGresult *row, int i, struct error 
 {
     struct restore *r = context;
     struct package package;
-    if (package_read(r->store, row, i, 1, &package, e)) return -1;
+    if (package_read(r->store, row, i, 1, &package, e))
+        return -1;
     return fold_restore_package(r->fold, get_slice(row, i, 0), &package, e);
 }
 
@@ -64,13 +67,15 @@ int restore_credit_row(void *context, const PGresult *row, int i, struct error *
     struct restore *r = context;
     bool top_up = strcmp(get_string(row, i, 2), credit_kind_symbol(CREDIT_TOP_UP)) == 0;
     return fold_restore_credit(r->fold, get_slice(row, i, 0), get_slice(row, i, 1),
-                               top_up ? CREDIT_TOP_UP : CREDIT_ADJUSTMENT, get_int8(row, i, 3), get_time(row, i, 4), e);
+                               top_up ? CREDIT_TOP_UP : CREDIT_ADJUSTMENT, get_int8(row, i, 3),
+                               get_time(row, i, 4), e);
 }
 
 static int restore_cutoff(void *context, const PGresult *row, int i, struct error *e)
 {
     struct restore *r = context;
-    if (fold_restore_cutoff(r->fold, get_day(row, i, 0), get_int8(row, i, 1), e)) return -1;
+    if (fold_restore_cutoff(r->fold, get_day(row, i, 0), get_int8(row, i, 1), e))
+        return -1;
     fold_restore_count(r->fold, get_int8(row, i, 2), get_int8(row, i, 3));
     return 0;
 }
@@ -97,12 +102,14 @@ static int restore_decision(void *context, const PGresult *row, int i, struct er
     };
     if (!decision_parse(get_string(row, i, 2), &decision.kind))
         return store_unknown(r->store, "kind of decision", get_string(row, i, 2), e);
-    if (decision.input == INPUT_COUNT) return store_unknown(r->store, "input topic", get_string(row, i, 3), e);
+    if (decision.input == INPUT_COUNT)
+        return store_unknown(r->store, "input topic", get_string(row, i, 3), e);
     return fold_restore_decision(r->fold, &decision, decision.day >= r->open_day, e);
 }
 
-// The tables in the order that fold.h asks for. Parameters: $1 the shard, $2 the open day, $3 the calls topic,
-// $4 calls_from; a query names all it is given, as PostgreSQL must know the type of each.
+// The tables in the order that fold.h asks for. Parameters: $1 the shard, $2 the open day, $3 the
+// calls topic, $4 calls_from; a query names all it is given, as PostgreSQL must know the type of
+// each.
 static const struct {
     const char *query;
     int parameters;
@@ -111,13 +118,14 @@ static const struct {
     {"select account_id, opening, credits, adjustments, status, account_sequence, position"
      " from settled.accounts where shard = $1",
      1, restore_account_row},
-    // A suspension is a pair of status changes. One that ended before the oldest usage day that may still be billed
-    // concerns nobody any more.
+    // A suspension is a pair of status changes. One that ended before the oldest usage day that may
+    // still be billed concerns nobody any more.
     {"select s.account_id, s.effective_at, r.effective_at"
      " from settled.status_changes r join settled.status_changes s"
      "   on s.account_id = r.account_id and s.account_sequence = r.account_sequence - 1"
      " where r.shard = $1 and r.status = 'ACTIVE'"
-     "   and r.effective_at >= ($2::date - 2 - (select max(late_days) from settled.parameters))::timestamp at time "
+     "   and r.effective_at >= ($2::date - 2 - (select max(late_days) from "
+     "settled.parameters))::timestamp at time "
      "zone 'UTC'"
      " union all"
      " select a.account_id, s.effective_at, null"
@@ -125,70 +133,90 @@ static const struct {
      " where a.shard = $1 and a.status = 'SUSPENDED'"
      " order by 1, 2",
      2, restore_span_row},
-    {"select account_id, package_id, service, units, used, remaining, amount, valid_from, valid_until, kafka_offset"
+    {"select account_id, package_id, service, units, used, remaining, amount, valid_from, "
+     "valid_until, kafka_offset"
      " from settled.packages where shard = $1",
      1, restore_package_row},
-    {"select account_id, credit_id, kind, amount, credited_at from settled.credits where shard = $1", 1,
-     restore_credit_row},
+    {"select account_id, credit_id, kind, amount, credited_at from settled.credits where shard = "
+     "$1",
+     1, restore_credit_row},
     {"select business_day, to_offset, from_offset, accepted + duplicates from settled.day_cutoffs"
-     " where shard = $1 and business_day < $2 and topic = $3 and to_offset >= $4 order by business_day",
+     " where shard = $1 and business_day < $2 and topic = $3 and to_offset >= $4 order by "
+     "business_day",
      4, restore_cutoff},
     {"select kafka_offset from settled.rejects"
-     " where partition = $1 and $2::date is not null and topic = $3 and kafka_offset >= $4 order by kafka_offset",
+     " where partition = $1 and $2::date is not null and topic = $3 and kafka_offset >= $4 order "
+     "by kafka_offset",
      4, restore_reject_row},
-    {"select number, request, kind, topic, kafka_offset, as_of, operator, content, business_day, calls_at,"
+    {"select number, request, kind, topic, kafka_offset, as_of, operator, content, business_day, "
+     "calls_at,"
      " purchases_at, credits_at from settled.decisions"
      " where shard = $1 and (kind = 'PASS' or business_day >= $2) order by number",
      2, restore_decision},
 };
 
 // Nobody else writes under our epoch; a row that moved means that it is not ours any more.
-static enum store_result check_snapshot(struct store *store, int32_t shard, const struct shard_row *row,
-                                        struct error *e)
+static enum store_result check_snapshot(struct store *store, int32_t shard,
+                                        const struct shard_row *row, struct error *e)
 {
     PGresult *found;
     row_clear(&store->row);
     put_int4(&store->row, shard);
-    enum store_result result =
-        sql_run(store, "select epoch, step from settled.shards where shard = $1", &store->row, &found, e);
-    if (result != STORE_OK) return result;
-    bool same = PQntuples(found) == 1 && get_int8(found, 0, 0) == row->epoch && get_int8(found, 0, 1) == row->step;
+    enum store_result result = sql_run(
+        store, "select epoch, step from settled.shards where shard = $1", &store->row, &found, e);
+    if (result != STORE_OK)
+        return result;
+    bool same = PQntuples(found) == 1 && get_int8(found, 0, 0) == row->epoch &&
+                get_int8(found, 0, 1) == row->step;
     PQclear(found);
-    if (same) return STORE_OK;
+    if (same)
+        return STORE_OK;
     return store_say(store, STORE_FENCED, ERROR_RESTART, e,
-                     "shard %" PRId32 " moved on while it was restored: another process owns it", shard);
+                     "shard %" PRId32 " moved on while it was restored: another process owns it",
+                     shard);
 }
 
-static enum store_result restore_tables(struct restore *r, int32_t shard, const struct shard_row *row, struct error *e)
+static enum store_result restore_tables(struct restore *r, int32_t shard,
+                                        const struct shard_row *row, struct error *e)
 {
     struct row parameters = {0};
     enum store_result result = STORE_OK;
     for (size_t i = 0; i < sizeof sources / sizeof *sources && result == STORE_OK; i++) {
         row_clear(&parameters);
         put_int4(&parameters, shard);
-        if (sources[i].parameters > 1) put_day(&parameters, row->state.day);
-        if (sources[i].parameters > 2) put_string(&parameters, r->store->topics[INPUT_CALLS]);
-        if (sources[i].parameters > 3) put_int8(&parameters, row->state.calls_from);
+        if (sources[i].parameters > 1)
+            put_day(&parameters, row->state.day);
+        if (sources[i].parameters > 2)
+            put_string(&parameters, r->store->topics[INPUT_CALLS]);
+        if (sources[i].parameters > 3)
+            put_int8(&parameters, row->state.calls_from);
         result = sql_each(r->store, sources[i].query, &parameters, sources[i].visit, r, e);
     }
     bytes_release(&parameters.bytes);
     return result;
 }
 
-enum store_result store_restore(struct store *store, int32_t shard, const struct shard_row *row, struct fold *fold,
-                                struct error *e)
+enum store_result store_restore(struct store *store, int32_t shard, const struct shard_row *row,
+                                struct fold *fold, struct error *e)
 {
     assert(row->begun);
     struct restore r = {store, fold, row->state.day};
     enum store_result result = store_ready(store, e);
-    if (result == STORE_OK) result = store_topics(store, e);
+    if (result == STORE_OK)
+        result = store_topics(store, e);
     // The cursors are read to their ends, whatever the planner thinks of cursors.
     if (result == STORE_OK)
-        result = sql_script(store,
-                            "begin isolation level repeatable read read only; set local cursor_tuple_fraction = 1", e);
-    if (result == STORE_OK) result = check_snapshot(store, shard, row, e);
-    if (result == STORE_OK && fold_restore_state(fold, &row->state, e) < 0) result = STORE_FAILED;
-    if (result == STORE_OK) result = restore_tables(&r, shard, row, e);
-    if (result == STORE_OK) result = sql_script(store, "commit", e);
+        result = sql_script(
+            store,
+            "begin isolation level repeatable read read only; set local cursor_tuple_fraction = 1",
+            e);
+    if (result == STORE_OK)
+        result = check_snapshot(store, shard, row, e);
+    if (result == STORE_OK && fold_restore_state(fold, &row->state, e) < 0)
+        result = STORE_FAILED;
+    if (result == STORE_OK)
+        result = restore_tables(&r, shard, row, e);
+    if (result == STORE_OK)
+        result = sql_script(store, "commit", e);
     return store_undo(store, result);
 }

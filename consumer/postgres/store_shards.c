@@ -1,13 +1,14 @@
 // The shard's row: claiming it, reading it, checking the epoch.
-#include "consumer/system/fault.h"
 #include "consumer/postgres/store_sql.h"
+#include "consumer/system/fault.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
-const char shard_columns[] = "epoch, step, open_day, held_since is not null, calls_from, horizon, decisions, sequence,"
-                             " chain_hash, previous_digest, relayed";
+const char shard_columns[] =
+    "epoch, step, open_day, held_since is not null, calls_from, horizon, decisions, sequence,"
+    " chain_hash, previous_digest, relayed";
 const char shard_logs_query[] =
     "select topic, next_offset, from_offset, accepted, duplicates, rejected, void, unresolved,"
     " unresolved_broken, last_offset, last_timestamp, last_hash"
@@ -30,7 +31,8 @@ static void read_log(const PGresult *logs, int i, struct log_state *log)
     };
 }
 
-void shard_read(const struct store *store, const PGresult *shard, const PGresult *logs, struct shard_row *out)
+void shard_read(const struct store *store, const PGresult *shard, const PGresult *logs,
+                struct shard_row *out)
 {
     memset(out, 0, sizeof *out);
     out->epoch = get_int8(shard, 0, 0);
@@ -48,7 +50,8 @@ void shard_read(const struct store *store, const PGresult *shard, const PGresult
     out->relayed = get_int8(shard, 0, 10);
     for (int i = 0; i < PQntuples(logs); i++) {
         enum input input = store_input_of(store, get_string(logs, i, 0));
-        if (input < INPUT_COUNT) read_log(logs, i, &out->state.log[input]);
+        if (input < INPUT_COUNT)
+            read_log(logs, i, &out->state.log[input]);
     }
 }
 
@@ -57,61 +60,80 @@ day_t shard_reached(const struct fold_state *state)
     return state->day > state->horizon ? state->day : state->horizon;
 }
 
-enum store_result store_claim(struct store *store, int32_t shard, struct shard_row *out, struct error *e)
+enum store_result store_claim(struct store *store, int32_t shard, struct shard_row *out,
+                              struct error *e)
 {
     PGresult *results[3] = {NULL};
     enum store_result result = store_ready(store, e);
-    if (result == STORE_OK) result = store_topics(store, e);
-    if (result == STORE_OK) result = pipe_begin(store, e);
-    if (result != STORE_OK) return store_undo(store, result);
+    if (result == STORE_OK)
+        result = store_topics(store, e);
+    if (result == STORE_OK)
+        result = pipe_begin(store, e);
+    if (result != STORE_OK)
+        return store_undo(store, result);
     row_clear(&store->row);
     put_int4(&store->row, shard);
     result = pipe_send(store, "begin", NULL, e);
     if (result == STORE_OK)
-        result = pipe_send(store,
-                           "insert into settled.shards (shard, epoch) values ($1, 1) on conflict (shard)"
-                           " do update set epoch = settled.shards.epoch + 1, claimed_at = now()"
-                           " returning epoch, step, open_day, held_since is not null, calls_from, horizon, decisions,"
-                           " sequence, chain_hash, previous_digest, relayed",
-                           &store->row, e);
-    if (result == STORE_OK) result = pipe_send(store, shard_logs_query, &store->row, e);
+        result =
+            pipe_send(store,
+                      "insert into settled.shards (shard, epoch) values ($1, 1) on conflict (shard)"
+                      " do update set epoch = settled.shards.epoch + 1, claimed_at = now()"
+                      " returning epoch, step, open_day, held_since is not null, calls_from, "
+                      "horizon, decisions,"
+                      " sequence, chain_hash, previous_digest, relayed",
+                      &store->row, e);
+    if (result == STORE_OK)
+        result = pipe_send(store, shard_logs_query, &store->row, e);
     fault_point(claim_commit);
-    if (result == STORE_OK) result = pipe_send(store, "commit", NULL, e);
+    if (result == STORE_OK)
+        result = pipe_send(store, "commit", NULL, e);
     enum store_result ended = pipe_end(store, results, 3, result == STORE_OK ? e : NULL);
-    if (result == STORE_OK) result = ended;
-    if (result == STORE_OK) shard_read(store, results[1], results[2], out);
-    for (int i = 0; i < 3; i++) PQclear(results[i]);
+    if (result == STORE_OK)
+        result = ended;
+    if (result == STORE_OK)
+        shard_read(store, results[1], results[2], out);
+    for (int i = 0; i < 3; i++)
+        PQclear(results[i]);
     return store_undo(store, result);
 }
 
-enum store_result store_lock_epoch(struct store *store, int32_t shard, int64_t epoch, int64_t *sequence,
-                                   int64_t *relayed, struct error *e)
+enum store_result store_lock_epoch(struct store *store, int32_t shard, int64_t epoch,
+                                   int64_t *sequence, int64_t *relayed, struct error *e)
 {
     PGresult *row;
     row_clear(&store->row);
     put_int4(&store->row, shard);
     enum store_result result = sql_run(
-        store, "select epoch, sequence, relayed from settled.shards where shard = $1 for update", &store->row, &row, e);
-    if (result != STORE_OK) return result;
+        store, "select epoch, sequence, relayed from settled.shards where shard = $1 for update",
+        &store->row, &row, e);
+    if (result != STORE_OK)
+        return result;
     int64_t found = PQntuples(row) == 1 ? get_int8(row, 0, 0) : 0;
-    if (sequence) *sequence = found ? get_int8(row, 0, 1) : 0;
-    if (relayed) *relayed = found ? get_int8(row, 0, 2) : 0;
+    if (sequence)
+        *sequence = found ? get_int8(row, 0, 1) : 0;
+    if (relayed)
+        *relayed = found ? get_int8(row, 0, 2) : 0;
     PQclear(row);
-    if (found == epoch) return STORE_OK;
+    if (found == epoch)
+        return STORE_OK;
     if (found > epoch)
         return store_say(store, STORE_FENCED, ERROR_RESTART, e,
-                         "shard %" PRId32 " has epoch %" PRId64 ", ours is %" PRId64 ": another process owns it", shard,
-                         found, epoch);
+                         "shard %" PRId32 " has epoch %" PRId64 ", ours is %" PRId64
+                         ": another process owns it",
+                         shard, found, epoch);
     return store_say(store, STORE_DIVERGED, ERROR_CONFIG, e,
-                     "shard %" PRId32 " has epoch %" PRId64 " although this process raised it to %" PRId64
+                     "shard %" PRId32 " has epoch %" PRId64
+                     " although this process raised it to %" PRId64
                      ": the database has lost commits; see the runbook, \"diverged\"",
                      shard, found, epoch);
 }
 
-enum store_result store_check_epoch(struct store *store, int32_t shard, int64_t epoch, int64_t *sequence,
-                                    int64_t *relayed, struct error *e)
+enum store_result store_check_epoch(struct store *store, int32_t shard, int64_t epoch,
+                                    int64_t *sequence, int64_t *relayed, struct error *e)
 {
     enum store_result result = store_ready(store, e);
-    if (result == STORE_OK) result = store_lock_epoch(store, shard, epoch, sequence, relayed, e);
+    if (result == STORE_OK)
+        result = store_lock_epoch(store, shard, epoch, sequence, relayed, e);
     return store_undo(store, result);
 }

@@ -52,11 +52,13 @@ static enum store_result finish_statement(struct store *store, PGresult **out, s
     enum store_result result = STORE_OK, waited;
     PGresult *answer, *last = NULL;
     while ((waited = store_next(store, &answer, e)) == STORE_OK && answer) {
-        if (!is_good(answer) && result == STORE_OK) result = store_fail(store, answer, e);
+        if (!is_good(answer) && result == STORE_OK)
+            result = store_fail(store, answer, e);
         PQclear(last);
         last = answer;
     }
-    if (waited != STORE_OK) result = waited;
+    if (waited != STORE_OK)
+        result = waited;
     if (result == STORE_OK && out) {
         *out = last;
         return result;
@@ -65,10 +67,11 @@ static enum store_result finish_statement(struct store *store, PGresult **out, s
     return result;
 }
 
-enum store_result sql_run(struct store *store, const char *sql, const struct row *params, PGresult **out,
-                          struct error *e)
+enum store_result sql_run(struct store *store, const char *sql, const struct row *params,
+                          PGresult **out, struct error *e)
 {
-    if (out) *out = NULL;
+    if (out)
+        *out = NULL;
     struct values v = values_of(params);
     if (!PQsendQueryParams(store->conn, sql, v.count, NULL, v.at, v.lengths, v.formats, 1))
         return store_fail(store, NULL, e);
@@ -77,7 +80,8 @@ enum store_result sql_run(struct store *store, const char *sql, const struct row
 
 enum store_result sql_script(struct store *store, const char *sql, struct error *e)
 {
-    if (!PQsendQuery(store->conn, sql)) return store_fail(store, NULL, e);
+    if (!PQsendQuery(store->conn, sql))
+        return store_fail(store, NULL, e);
     return finish_statement(store, NULL, e);
 }
 
@@ -96,18 +100,23 @@ static void enqueue(struct store *store, unsigned char what)
     bytes_append(&store->queued, &what, 1);
 }
 
-// The name under which this text is prepared; prepares it, in the pipeline, when it is new. False when libpq refuses.
+// The name under which this text is prepared; prepares it, in the pipeline, when it is new. False
+// when libpq refuses.
 static bool prepare(struct store *store, const char *sql, char name[16])
 {
     size_t i = 0;
-    while (i < store->prepared_count && strcmp(store->prepared[i], sql) != 0) i++;
+    while (i < store->prepared_count && strcmp(store->prepared[i], sql) != 0)
+        i++;
     assert(i < STORE_PREPARED_MAX);
     bool known = i < store->prepared_count;
     snprintf(name, 16, "s%d", known ? store->prepared_names[i] : store->named);
-    if (known) return true;
-    if (!PQsendPrepare(store->conn, name, sql, 0, NULL)) return false;
+    if (known)
+        return true;
+    if (!PQsendPrepare(store->conn, name, sql, 0, NULL))
+        return false;
     enqueue(store, PREPARATION);
-    if (!(store->prepared[i] = strdup(sql))) abort();
+    if (!(store->prepared[i] = strdup(sql)))
+        abort();
     store->prepared_names[i] = store->named++;
     store->prepared_count++;
     return true;
@@ -115,28 +124,33 @@ static bool prepare(struct store *store, const char *sql, char name[16])
 
 void pipe_forget(struct store *store)
 {
-    for (size_t i = 0; i < store->prepared_count; i++) free(store->prepared[i]);
+    for (size_t i = 0; i < store->prepared_count; i++)
+        free(store->prepared[i]);
     store->prepared_count = 0;
 }
 
-enum store_result pipe_send(struct store *store, const char *sql, const struct row *params, struct error *e)
+enum store_result pipe_send(struct store *store, const char *sql, const struct row *params,
+                            struct error *e)
 {
     char name[16];
     struct values v = values_of(params);
-    if (!prepare(store, sql, name) || !PQsendQueryPrepared(store->conn, name, v.count, v.at, v.lengths, v.formats, 1))
+    if (!prepare(store, sql, name) ||
+        !PQsendQueryPrepared(store->conn, name, v.count, v.at, v.lengths, v.formats, 1))
         return store_fail(store, NULL, e);
     enqueue(store, STATEMENT);
     return STORE_OK;
 }
 
-// One statement's results up to the NULL that ends them. An aborted one tells nothing: its cause came before.
+// One statement's results up to the NULL that ends them. An aborted one tells nothing: its cause
+// came before.
 static enum store_result take_one(struct store *store, PGresult **keep, struct error *e)
 {
     enum store_result result = STORE_OK, waited;
     PGresult *answer;
     while ((waited = store_next(store, &answer, e)) == STORE_OK && answer) {
         ExecStatusType status = PQresultStatus(answer);
-        if (!is_good(answer) && status != PGRES_PIPELINE_ABORTED) result = store_fail(store, answer, e);
+        if (!is_good(answer) && status != PGRES_PIPELINE_ABORTED)
+            result = store_fail(store, answer, e);
         if (keep && is_good(answer) && !*keep)
             *keep = answer;
         else
@@ -151,15 +165,19 @@ static bool is_alive(const struct store *store)
 }
 
 // The results of all that was queued; the first `keep` statements' go to `results`.
-static enum store_result take_all(struct store *store, PGresult **results, int keep, struct error *e)
+static enum store_result take_all(struct store *store, PGresult **results, int keep,
+                                  struct error *e)
 {
     enum store_result result = STORE_OK;
     int statement = 0;
     for (size_t i = 0; i < store->queued.used && is_alive(store); i++) {
         bool wanted = store->queued.data[i] == STATEMENT && statement < keep;
-        enum store_result one = take_one(store, wanted ? &results[statement] : NULL, result == STORE_OK ? e : NULL);
-        if (store->queued.data[i] == STATEMENT) statement++;
-        if (result == STORE_OK) result = one;
+        enum store_result one =
+            take_one(store, wanted ? &results[statement] : NULL, result == STORE_OK ? e : NULL);
+        if (store->queued.data[i] == STATEMENT)
+            statement++;
+        if (result == STORE_OK)
+            result = one;
     }
     return result;
 }
@@ -168,26 +186,32 @@ static enum store_result leave_pipeline(struct store *store, struct error *e)
 {
     PGresult *sync = NULL;
     enum store_result result = store_next(store, &sync, e);
-    if (sync && PQresultStatus(sync) == PGRES_PIPELINE_SYNC) PQexitPipelineMode(store->conn);
+    if (sync && PQresultStatus(sync) == PGRES_PIPELINE_SYNC)
+        PQexitPipelineMode(store->conn);
     PQclear(sync);
     return result;
 }
 
 enum store_result pipe_end(struct store *store, PGresult **results, int keep, struct error *e)
 {
-    for (int i = 0; i < keep; i++) results[i] = NULL;
+    for (int i = 0; i < keep; i++)
+        results[i] = NULL;
     enum store_result result = PQpipelineSync(store->conn) ? STORE_OK : store_fail(store, NULL, e);
     enum store_result taken = take_all(store, results, keep, result == STORE_OK ? e : NULL);
-    if (result == STORE_OK) result = taken;
+    if (result == STORE_OK)
+        result = taken;
     if (is_alive(store)) {
         enum store_result left = leave_pipeline(store, result == STORE_OK ? e : NULL);
-        if (result == STORE_OK) result = left;
+        if (result == STORE_OK)
+            result = left;
     }
     if (!is_alive(store) || PQpipelineStatus(store->conn) != PQ_PIPELINE_OFF) {
-        if (result == STORE_OK) result = store_fail(store, NULL, e);
+        if (result == STORE_OK)
+            result = store_fail(store, NULL, e);
         store_drop(store);
     }
-    if (result == STORE_OK) return result;
+    if (result == STORE_OK)
+        return result;
     pipe_forget(store); // a preparation may have been skipped
     for (int i = 0; i < keep; i++) {
         PQclear(results[i]);
@@ -198,8 +222,8 @@ enum store_result pipe_end(struct store *store, PGresult **results, int keep, st
 
 // ---- cursors ----
 
-enum store_result sql_each(struct store *store, const char *query, const struct row *params, sql_visit *visit,
-                           void *context, struct error *e)
+enum store_result sql_each(struct store *store, const char *query, const struct row *params,
+                           sql_visit *visit, void *context, struct error *e)
 {
     char text[2 * STATEMENT_SIZE];
     int size = snprintf(text, sizeof text, "declare reading no scroll cursor for %s", query);
@@ -212,7 +236,8 @@ enum store_result sql_each(struct store *store, const char *query, const struct 
         result = sql_run(store, text, NULL, &rows, e);
         int count = result == STORE_OK ? PQntuples(rows) : 0;
         for (int i = 0; i < count && result == STORE_OK; i++)
-            if (visit(context, rows, i, e) < 0) result = STORE_FAILED;
+            if (visit(context, rows, i, e) < 0)
+                result = STORE_FAILED;
         more = count == FETCH_ROWS;
         PQclear(rows);
     }
@@ -226,21 +251,26 @@ bool load_is_bulk(const struct load *load)
     return load->count >= BULK_ROWS;
 }
 
-enum store_result load_send(struct store *store, const struct load *load, void *context, struct error *e)
+enum store_result load_send(struct store *store, const struct load *load, void *context,
+                            struct error *e)
 {
     const struct table *table = load->table;
     char text[STATEMENT_SIZE];
-    int size = snprintf(text, sizeof text, "insert into %s (%s) values (", table->name, table->columns);
+    int size =
+        snprintf(text, sizeof text, "insert into %s (%s) values (", table->name, table->columns);
     for (int i = 1; i <= table->column_count; i++)
         size += snprintf(text + size, sizeof text - (size_t)size, "%s$%d", i > 1 ? ", " : "", i);
-    size += snprintf(text + size, sizeof text - (size_t)size, ") %s", table->conflict ? table->conflict : "");
+    size += snprintf(text + size, sizeof text - (size_t)size, ") %s",
+                     table->conflict ? table->conflict : "");
     assert((size_t)size < sizeof text);
     for (size_t i = 0; i < load->count; i++) {
         row_clear(&store->row);
-        if (!load->encode(context, i, &store->row)) continue;
+        if (!load->encode(context, i, &store->row))
+            continue;
         assert(store->row.count == table->column_count);
         enum store_result result = pipe_send(store, text, &store->row, e);
-        if (result != STORE_OK) return result;
+        if (result != STORE_OK)
+            return result;
     }
     return STORE_OK;
 }
@@ -254,7 +284,8 @@ static enum store_result copy_chunk(struct store *store, struct row *row, struct
 }
 
 // All rows in COPY's binary format, a chunk at a time.
-static enum store_result copy_rows(struct store *store, const struct load *load, void *context, struct error *e)
+static enum store_result copy_rows(struct store *store, const struct load *load, void *context,
+                                   struct error *e)
 {
     static const char header[19] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0";
     static const unsigned char trailer[2] = {0xff, 0xff};
@@ -271,48 +302,61 @@ static enum store_result copy_rows(struct store *store, const struct load *load,
             assert(row->count == load->table->column_count);
         else
             row->bytes.used = before;
-        if (row->bytes.used >= COPY_CHUNK) result = copy_chunk(store, row, e);
+        if (row->bytes.used >= COPY_CHUNK)
+            result = copy_chunk(store, row, e);
     }
     bytes_append(&row->bytes, trailer, sizeof trailer);
     return result == STORE_OK ? copy_chunk(store, row, e) : result;
 }
 
-static enum store_result copy_into(struct store *store, const char *target, const struct load *load, void *context,
-                                   struct error *e)
+static enum store_result copy_into(struct store *store, const char *target, const struct load *load,
+                                   void *context, struct error *e)
 {
     char text[STATEMENT_SIZE];
-    int size = snprintf(text, sizeof text, "copy %s (%s) from stdin (format binary)", target, load->table->columns);
+    int size = snprintf(text, sizeof text, "copy %s (%s) from stdin (format binary)", target,
+                        load->table->columns);
     assert(size > 0 && (size_t)size < sizeof text);
-    if (!PQsendQuery(store->conn, text)) return store_fail(store, NULL, e);
+    if (!PQsendQuery(store->conn, text))
+        return store_fail(store, NULL, e);
     PGresult *answer;
     enum store_result result = store_next(store, &answer, e);
-    if (result != STORE_OK) return result;
+    if (result != STORE_OK)
+        return result;
     bool open = PQresultStatus(answer) == PGRES_COPY_IN;
-    if (!open) result = store_fail(store, answer, e);
+    if (!open)
+        result = store_fail(store, answer, e);
     PQclear(answer);
     if (!open) {
         finish_statement(store, NULL, NULL);
         return result;
     }
     result = copy_rows(store, load, context, e);
-    if (result != STORE_OK) return result; // the connection is gone: nothing to end
-    if (PQputCopyEnd(store->conn, NULL) < 0) return store_fail(store, NULL, e);
+    if (result != STORE_OK)
+        return result; // the connection is gone: nothing to end
+    if (PQputCopyEnd(store->conn, NULL) < 0)
+        return store_fail(store, NULL, e);
     return finish_statement(store, NULL, e);
 }
 
-enum store_result load_copy(struct store *store, const struct load *load, void *context, struct error *e)
+enum store_result load_copy(struct store *store, const struct load *load, void *context,
+                            struct error *e)
 {
     const struct table *table = load->table;
-    if (!table->conflict) return copy_into(store, table->name, load, context, e);
+    if (!table->conflict)
+        return copy_into(store, table->name, load, context, e);
     char text[2 * STATEMENT_SIZE];
-    snprintf(text, sizeof text, "create temporary table incoming on commit drop as select %s from %s limit 0",
+    snprintf(text, sizeof text,
+             "create temporary table incoming on commit drop as select %s from %s limit 0",
              table->columns, table->name);
     enum store_result result = sql_script(store, text, e);
-    if (result == STORE_OK) result = copy_into(store, "pg_temp.incoming", load, context, e);
-    if (result != STORE_OK) return result;
-    int size = snprintf(text, sizeof text,
-                        "insert into %s (%s) select %s from pg_temp.incoming %s; drop table pg_temp.incoming",
-                        table->name, table->columns, table->columns, table->conflict);
+    if (result == STORE_OK)
+        result = copy_into(store, "pg_temp.incoming", load, context, e);
+    if (result != STORE_OK)
+        return result;
+    int size = snprintf(
+        text, sizeof text,
+        "insert into %s (%s) select %s from pg_temp.incoming %s; drop table pg_temp.incoming",
+        table->name, table->columns, table->columns, table->conflict);
     assert((size_t)size < sizeof text);
     return sql_script(store, text, e);
 }

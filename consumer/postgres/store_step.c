@@ -1,5 +1,5 @@
-// What a step's lists become in the tables: one table and one encoder a list. Whether rows go by COPY or as statements is
-// not decided here.
+// What a step's lists become in the tables: one table and one encoder a list. Whether rows go by
+// COPY or as statements is not decided here.
 #include "consumer/postgres/store_step.h"
 
 #include <assert.h>
@@ -17,13 +17,15 @@ static struct slice account_id(const struct commit *c, uint32_t account)
 static void put_settlement_id(struct row *row, struct slice account, day_t day)
 {
     char text[SETTLEMENT_ID_SIZE], date[DAY_TEXT_SIZE];
-    int size = snprintf(text, sizeof text, "%.*s/%s", (int)account.size, account.data, calendar_format_day(day, date));
+    int size = snprintf(text, sizeof text, "%.*s/%s", (int)account.size, account.data,
+                        calendar_format_day(day, date));
     assert(size > 0 && (size_t)size < sizeof text); // an account_id has at most 128 bytes
     put_bytes(row, text, (size_t)size);
 }
 
 static const struct table rejects_table = {
-    "settled.rejects", "topic, partition, kafka_offset, reason, detail, account_id, record_id, received_at, sequence",
+    "settled.rejects",
+    "topic, partition, kafka_offset, reason, detail, account_id, record_id, received_at, sequence",
     9, NULL};
 
 static bool encode_rejects(void *context, size_t i, struct row *row)
@@ -43,10 +45,11 @@ static bool encode_rejects(void *context, size_t i, struct row *row)
     return true;
 }
 
-static const struct table credits_table = {"settled.credits",
-                                           "account_id, credit_id, kind, amount, credited_at, received_at, reason,"
-                                           " reference, kafka_offset, shard, position, balance",
-                                           12, NULL};
+static const struct table credits_table = {
+    "settled.credits",
+    "account_id, credit_id, kind, amount, credited_at, received_at, reason,"
+    " reference, kafka_offset, shard, position, balance",
+    12, NULL};
 
 static bool encode_credits(void *context, size_t i, struct row *row)
 {
@@ -67,10 +70,11 @@ static bool encode_credits(void *context, size_t i, struct row *row)
     return true;
 }
 
-static const struct table statuses_table = {"settled.status_changes",
-                                            "account_id, account_sequence, status, cause, settlement_id, credit_id,"
-                                            " balance, effective_at, shard, sequence",
-                                            10, NULL};
+static const struct table statuses_table = {
+    "settled.status_changes",
+    "account_id, account_sequence, status, cause, settlement_id, credit_id,"
+    " balance, effective_at, shard, sequence",
+    10, NULL};
 
 static bool encode_statuses(void *context, size_t i, struct row *row)
 {
@@ -97,7 +101,8 @@ static bool encode_statuses(void *context, size_t i, struct row *row)
 
 static const struct table settlements_table = {
     "settled.settlements",
-    "account_id, business_day, settlement_id, calls, calls_while_suspended, amount, opening_balance, credits,"
+    "account_id, business_day, settlement_id, calls, calls_while_suspended, amount, "
+    "opening_balance, credits,"
     " adjustments, closing_balance, status, shard, sequence, position",
     14, NULL};
 
@@ -123,10 +128,11 @@ static bool encode_settlements(void *context, size_t i, struct row *row)
     return true;
 }
 
-static const struct table lines_table = {"settled.settlement_lines",
-                                         "account_id, business_day, line_no, usage_day, service, charge, package_id,"
-                                         " tier_from, calls, units, unit_price, amount",
-                                         12, NULL};
+static const struct table lines_table = {
+    "settled.settlement_lines",
+    "account_id, business_day, line_no, usage_day, service, charge, package_id,"
+    " tier_from, calls, units, unit_price, amount",
+    12, NULL};
 
 static bool encode_lines(void *context, size_t i, struct row *row)
 {
@@ -139,7 +145,8 @@ static bool encode_lines(void *context, size_t i, struct row *row)
     put_day(row, line->usage_day);
     put_string(row, service_symbol(line->service));
     put_string(row, charge_symbol(line->charge));
-    put_slice(row, line->charge == CHARGE_PACKAGE ? fold_package(c->fold, line->package)->id : (struct slice){0});
+    put_slice(row, line->charge == CHARGE_PACKAGE ? fold_package(c->fold, line->package)->id
+                                                  : (struct slice){0});
     if (line->tier_from < 0)
         put_null(row);
     else
@@ -152,10 +159,12 @@ static bool encode_lines(void *context, size_t i, struct row *row)
 }
 
 static const struct table accounts_table = {
-    "settled.accounts", "account_id, shard, balance, status, account_sequence, opening, credits, adjustments, position",
+    "settled.accounts",
+    "account_id, shard, balance, status, account_sequence, opening, credits, adjustments, position",
     9,
     "on conflict (account_id) do update set balance = excluded.balance, status = excluded.status,"
-    " account_sequence = excluded.account_sequence, opening = excluded.opening, credits = excluded.credits,"
+    " account_sequence = excluded.account_sequence, opening = excluded.opening, credits = "
+    "excluded.credits,"
     " adjustments = excluded.adjustments, position = excluded.position"};
 
 void step_put_account(struct row *row, int32_t shard, const struct account *a)
@@ -180,10 +189,12 @@ static bool encode_accounts(void *context, size_t i, struct row *row)
 
 static const struct table packages_table = {
     "settled.packages",
-    "account_id, package_id, service, units, remaining, amount, valid_from, valid_until, kafka_offset, shard, used", 11,
-    "on conflict (account_id, package_id) do update set remaining = excluded.remaining"};
+    "account_id, package_id, service, units, remaining, amount, valid_from, valid_until, "
+    "kafka_offset, shard, used",
+    11, "on conflict (account_id, package_id) do update set remaining = excluded.remaining"};
 
-void step_put_package(struct row *row, int32_t shard, const struct fold *fold, const struct package *p)
+void step_put_package(struct row *row, int32_t shard, const struct fold *fold,
+                      const struct package *p)
 {
     put_slice(row, fold_account(fold, p->account)->id);
     put_slice(row, p->id);
@@ -205,8 +216,8 @@ static bool encode_packages(void *context, size_t i, struct row *row)
     return true;
 }
 
-static const struct table outbox_table = {"settled.outbox",
-                                          "shard, sequence, output, key, ce_id, ce_time_ms, body, hash", 8, NULL};
+static const struct table outbox_table = {
+    "settled.outbox", "shard, sequence, output, key, ce_id, ce_time_ms, body, hash", 8, NULL};
 
 static bool encode_outbox(void *context, size_t i, struct row *row)
 {
@@ -225,7 +236,8 @@ static bool encode_outbox(void *context, size_t i, struct row *row)
 
 static const struct table closes_table = {
     "settled.day_closes",
-    "shard, business_day, late, zero_unit_calls, settlements, amount, price_book, parameters, content_digest,"
+    "shard, business_day, late, zero_unit_calls, settlements, amount, price_book, parameters, "
+    "content_digest,"
     " previous_digest, digest, sequence, calls_from, closed_at",
     14, NULL};
 
@@ -250,9 +262,10 @@ static bool encode_closes(void *context, size_t i, struct row *row)
     return true;
 }
 
-static const struct table cutoffs_table = {
-    "settled.day_cutoffs",
-    "shard, business_day, topic, from_offset, to_offset, cut_by, accepted, duplicates, rejected, void", 10, NULL};
+static const struct table cutoffs_table = {"settled.day_cutoffs",
+                                           "shard, business_day, topic, from_offset, to_offset, "
+                                           "cut_by, accepted, duplicates, rejected, void",
+                                           10, NULL};
 
 static bool encode_cutoffs(void *context, size_t i, struct row *row)
 {
@@ -271,10 +284,11 @@ static bool encode_cutoffs(void *context, size_t i, struct row *row)
     return true;
 }
 
-static const struct table decisions_table = {"settled.decisions",
-                                             "shard, number, operator, kind, content, topic, kafka_offset, as_of,"
-                                             " business_day, calls_at, purchases_at, credits_at, request, decided_at",
-                                             14, NULL};
+static const struct table decisions_table = {
+    "settled.decisions",
+    "shard, number, operator, kind, content, topic, kafka_offset, as_of,"
+    " business_day, calls_at, purchases_at, credits_at, request, decided_at",
+    14, NULL};
 
 static bool encode_decisions(void *context, size_t i, struct row *row)
 {
@@ -289,7 +303,8 @@ static bool encode_decisions(void *context, size_t i, struct row *row)
     put_int8(row, d->offset);
     put_time(row, d->as_of);
     put_day(row, d->day);
-    for (int input = 0; input < INPUT_COUNT; input++) put_int8(row, d->at[input]);
+    for (int input = 0; input < INPUT_COUNT; input++)
+        put_int8(row, d->at[input]);
     put_int8(row, d->request);
     put_time(row, c->now_ms);
     return true;
@@ -297,20 +312,25 @@ static bool encode_decisions(void *context, size_t i, struct row *row)
 
 static const struct table logs_table = {
     "settled.shard_logs",
-    "shard, topic, next_offset, from_offset, accepted, duplicates, rejected, void, unresolved, unresolved_broken,"
+    "shard, topic, next_offset, from_offset, accepted, duplicates, rejected, void, unresolved, "
+    "unresolved_broken,"
     " last_offset, last_timestamp, last_hash",
     13,
-    "on conflict (shard, topic) do update set next_offset = excluded.next_offset, from_offset = excluded.from_offset,"
+    "on conflict (shard, topic) do update set next_offset = excluded.next_offset, from_offset = "
+    "excluded.from_offset,"
     " accepted = excluded.accepted, duplicates = excluded.duplicates, rejected = excluded.rejected,"
-    " void = excluded.void, unresolved = excluded.unresolved, unresolved_broken = excluded.unresolved_broken,"
-    " last_offset = excluded.last_offset, last_timestamp = excluded.last_timestamp, last_hash = excluded.last_hash"};
+    " void = excluded.void, unresolved = excluded.unresolved, unresolved_broken = "
+    "excluded.unresolved_broken,"
+    " last_offset = excluded.last_offset, last_timestamp = excluded.last_timestamp, last_hash = "
+    "excluded.last_hash"};
 
 static bool same_log(const struct log_state *a, const struct log_state *b)
 {
-    return a->next == b->next && a->from == b->from && a->accepted == b->accepted && a->duplicates == b->duplicates &&
-           a->rejected == b->rejected && a->voids == b->voids && a->unresolved == b->unresolved &&
-           a->unresolved_broken == b->unresolved_broken && a->last_offset == b->last_offset &&
-           a->last_timestamp == b->last_timestamp && a->last_hash == b->last_hash;
+    return a->next == b->next && a->from == b->from && a->accepted == b->accepted &&
+           a->duplicates == b->duplicates && a->rejected == b->rejected && a->voids == b->voids &&
+           a->unresolved == b->unresolved && a->unresolved_broken == b->unresolved_broken &&
+           a->last_offset == b->last_offset && a->last_timestamp == b->last_timestamp &&
+           a->last_hash == b->last_hash;
 }
 
 void step_put_log(struct row *row, int32_t shard, const char *topic, const struct log_state *log)
@@ -334,7 +354,8 @@ static bool encode_logs(void *context, size_t i, struct row *row)
 {
     const struct commit *c = context;
     const struct log_state *log = &fold_state(c->fold)->log[i];
-    if (c->row->begun && same_log(log, &c->row->state.log[i])) return false;
+    if (c->row->begun && same_log(log, &c->row->state.log[i]))
+        return false;
     step_put_log(row, c->shard, c->store->topics[i], log);
     return true;
 }
@@ -351,7 +372,8 @@ static const enum output outputs_of[] = {
 static void *list_of(size_t count, size_t size)
 {
     void *list = calloc(count ? count : 1, size);
-    if (!list) abort();
+    if (!list)
+        abort();
     return list;
 }
 
@@ -367,7 +389,8 @@ void step_rows_number(struct commit *c)
     for (size_t i = 0; i < step->emission_count; i++) {
         const struct emission *emission = &step->emissions[i];
         const struct outbox_row *row = &c->outbox->rows[i];
-        assert(row->output == outputs_of[emission->kind] && row->sequence == c->row->chain.sequence + (int64_t)i + 1);
+        assert(row->output == outputs_of[emission->kind] &&
+               row->sequence == c->row->chain.sequence + (int64_t)i + 1);
         c->sequences[emission->kind][emission->index] = row->sequence;
     }
     c->line_owners = list_of(step->line_count, sizeof *c->line_owners);
@@ -378,7 +401,8 @@ void step_rows_number(struct commit *c)
 
 void step_rows_release(struct commit *c)
 {
-    for (int kind = 0; kind <= EMIT_DAY_CLOSE; kind++) free(c->sequences[kind]);
+    for (int kind = 0; kind <= EMIT_DAY_CLOSE; kind++)
+        free(c->sequences[kind]);
     free(c->line_owners);
 }
 
@@ -387,10 +411,12 @@ void step_rows_release(struct commit *c)
 const struct table *step_table(enum step_load load)
 {
     static const struct table *const tables[STEP_LOADS] = {
-        [STEP_REJECTS] = &rejects_table,         [STEP_CREDITS] = &credits_table,     [STEP_PACKAGES] = &packages_table,
-        [STEP_SETTLEMENTS] = &settlements_table, [STEP_LINES] = &lines_table,         [STEP_STATUSES] = &statuses_table,
-        [STEP_ACCOUNTS] = &accounts_table,       [STEP_DECISIONS] = &decisions_table, [STEP_OUTBOX] = &outbox_table,
-        [STEP_CLOSES] = &closes_table,           [STEP_CUTOFFS] = &cutoffs_table,     [STEP_LOGS] = &logs_table,
+        [STEP_REJECTS] = &rejects_table,   [STEP_CREDITS] = &credits_table,
+        [STEP_PACKAGES] = &packages_table, [STEP_SETTLEMENTS] = &settlements_table,
+        [STEP_LINES] = &lines_table,       [STEP_STATUSES] = &statuses_table,
+        [STEP_ACCOUNTS] = &accounts_table, [STEP_DECISIONS] = &decisions_table,
+        [STEP_OUTBOX] = &outbox_table,     [STEP_CLOSES] = &closes_table,
+        [STEP_CUTOFFS] = &cutoffs_table,   [STEP_LOGS] = &logs_table,
     };
     return tables[load];
 }
@@ -402,7 +428,8 @@ void step_rows(const struct commit *c, struct load loads[STEP_LOADS])
         [STEP_REJECTS] = {step_table(STEP_REJECTS), step->reject_count, encode_rejects},
         [STEP_CREDITS] = {step_table(STEP_CREDITS), step->credit_count, encode_credits},
         [STEP_PACKAGES] = {step_table(STEP_PACKAGES), step->touched_package_count, encode_packages},
-        [STEP_SETTLEMENTS] = {step_table(STEP_SETTLEMENTS), step->settlement_count, encode_settlements},
+        [STEP_SETTLEMENTS] = {step_table(STEP_SETTLEMENTS), step->settlement_count,
+                              encode_settlements},
         [STEP_LINES] = {step_table(STEP_LINES), step->line_count, encode_lines},
         [STEP_STATUSES] = {step_table(STEP_STATUSES), step->status_count, encode_statuses},
         [STEP_ACCOUNTS] = {step_table(STEP_ACCOUNTS), step->touched_account_count, encode_accounts},

@@ -12,7 +12,8 @@ struct commit {
     const struct fold *fold;
     const struct step *step;
     const struct outbox *outbox;
-    int64_t *sequences[EMIT_DAY_CLOSE + 1]; // of the outbox rows, by kind and index in the list of that kind
+    // of the outbox rows, by kind and index in the list of that kind
+    int64_t *sequences[EMIT_DAY_CLOSE + 1];
     uint32_t *line_owners; // which settlement a line belongs to
 };
 
@@ -36,10 +37,12 @@ enum step_load {
     STEP_LOADS
 };
 const struct table *step_table(enum step_load load);
-// All rows of the step but the shard's own, in the order in which they may be written; each load's context is the commit.
+// All rows of the step but the shard's own, in the order in which they may be written; each load's
+// context is the commit.
 void step_rows(const struct commit *commit, struct load loads[STEP_LOADS]);
 
 // The rows of what a step only touches, for who compares all of them.
 void step_put_account(struct row *row, int32_t shard, const struct account *account);
-void step_put_package(struct row *row, int32_t shard, const struct fold *fold, const struct package *package);
+void step_put_package(struct row *row, int32_t shard, const struct fold *fold,
+                      const struct package *package);
 void step_put_log(struct row *row, int32_t shard, const char *topic, const struct log_state *log);

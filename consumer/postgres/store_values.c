@@ -18,11 +18,14 @@ enum { EPOCH_DAYS = 10957 };
 
 static void bytes_reserve(struct bytes *bytes, size_t more)
 {
-    if (bytes->capacity - bytes->used >= more) return;
+    if (bytes->capacity - bytes->used >= more)
+        return;
     size_t capacity = bytes->capacity ? bytes->capacity : 1024;
-    while (capacity - bytes->used < more) capacity *= 2;
+    while (capacity - bytes->used < more)
+        capacity *= 2;
     unsigned char *data = realloc(bytes->data, capacity);
-    if (!data) abort();
+    if (!data)
+        abort();
     bytes->data = data;
     bytes->capacity = capacity;
 }
@@ -30,7 +33,8 @@ static void bytes_reserve(struct bytes *bytes, size_t more)
 void bytes_append(struct bytes *bytes, const void *data, size_t size)
 {
     bytes_reserve(bytes, size);
-    if (size > 0) memcpy(bytes->data + bytes->used, data, size);
+    if (size > 0)
+        memcpy(bytes->data + bytes->used, data, size);
     bytes->used += size;
 }
 
@@ -111,7 +115,8 @@ void put_clean(struct row *row, struct slice slice, size_t max)
         int length = text_sequence(at, end);
         bool good = length > 0 && *at != '\0';
         size_t size = good ? (size_t)length : sizeof replacement - 1;
-        if (written + size > max) break;
+        if (written + size > max)
+            break;
         bytes_append(&row->bytes, good ? at : replacement, size);
         written += size;
         at += length < 0 ? -length : length;
@@ -171,9 +176,11 @@ day_t get_day(const PGresult *result, int row, int column)
 int64_t get_time(const PGresult *result, int row, int column)
 {
     int64_t micros = get_int8(result, row, column);
-    if (micros == INT64_MIN || micros == INT64_MAX) return micros;
+    if (micros == INT64_MIN || micros == INT64_MAX)
+        return micros;
     int64_t ms = micros / 1000;
-    if (micros % 1000 < 0) ms--;
+    if (micros % 1000 < 0)
+        ms--;
     return ms + EPOCH_MS;
 }
 
@@ -189,8 +196,10 @@ const char *get_string(const PGresult *result, int row, int column)
 
 struct slice get_slice(const PGresult *result, int row, int column)
 {
-    if (get_null(result, row, column)) return (struct slice){0};
-    return (struct slice){PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column)};
+    if (get_null(result, row, column))
+        return (struct slice){0};
+    return (struct slice){PQgetvalue(result, row, column),
+                          (size_t)PQgetlength(result, row, column)};
 }
 
 void get_copy(const PGresult *result, int row, int column, char *out, size_t size)

@@ -8,22 +8,30 @@
 #define NOT_SHOWN "whether it refuses late requests of an earlier transaction is not shown"
 
 const struct broker_verdict broker_verdicts[BROKER_FENCINGS] = {
-    [BROKER_UNVERIFIED] = {true, VERIFICATION " is false: " LATE "; set it to true, for the broker and for the cluster "
-                                              "(kafka-configs --alter, no restart)"},
-    [BROKER_BEFORE_3_6] = {true, "older than Apache Kafka 3.6 (no " VERIFICATION "): " LATE "; update to 3.8 or later"},
-    [BROKER_BEFORE_3_7] = {true,
-                           "older than Apache Kafka 3.7 (no telemetry.max.bytes), late offsets are not refused: " LATE
-                           "; update to 3.8 or later"},
-    [BROKER_PREVIEWS] =
-        {true, "Apache Kafka 3.7 with the early group coordinator, by which late offsets are not refused: " LATE
-               "; take consumer out of " REBALANCE_PROTOCOLS ", or update to 3.8 or later"},
+    [BROKER_UNVERIFIED] = {true,
+                           VERIFICATION " is false: " LATE
+                                        "; set it to true, for the broker and for the cluster "
+                                        "(kafka-configs --alter, no restart)"},
+    [BROKER_BEFORE_3_6] = {true, "older than Apache Kafka 3.6 (no " VERIFICATION "): " LATE
+                                 "; update to 3.8 or later"},
+    [BROKER_BEFORE_3_7] =
+        {true,
+         "older than Apache Kafka 3.7 (no telemetry.max.bytes), late offsets are not refused: " LATE
+         "; update to 3.8 or later"},
+    [BROKER_PREVIEWS] = {true,
+                         "Apache Kafka 3.7 with the early group coordinator, by which late offsets "
+                         "are not refused: " LATE "; take consumer out of " REBALANCE_PROTOCOLS
+                         ", or update to 3.8 or later"},
     [BROKER_OF_ANOTHER_MAKE] = {false, "not Apache Kafka by the settings that are shown (no "
-                                       "transaction.state.log.num.partitions): " NOT_SHOWN "; ask its maker for what "
+                                       "transaction.state.log.num.partitions): " NOT_SHOWN
+                                       "; ask its maker for what "
                                        "KIP-890 verifies, of batches and of offsets"},
-    [BROKER_KEEPS_SILENT] = {false, "no answer to the question for its settings: " NOT_SHOWN "; look at it, and run "
+    [BROKER_KEEPS_SILENT] = {false, "no answer to the question for its settings: " NOT_SHOWN
+                                    "; look at it, and run "
                                     "settled check again"},
     [BROKER_FORBIDS] = {false,
-                        "this user may not see its settings: " NOT_SHOWN "; grant DescribeConfigs on the cluster "
+                        "this user may not see its settings: " NOT_SHOWN
+                        "; grant DescribeConfigs on the cluster "
                         "to this user (kafka-acls --add --cluster --operation DescribeConfigs)"},
 };
 
@@ -45,7 +53,8 @@ static bool lists(const struct admin_broker *broker, const char *name, const cha
     size_t size = strlen(element);
     for (const char *at = found ? found->value : ""; *at;) {
         size_t length = strcspn(at, ", ");
-        if (length == size && memcmp(at, element, size) == 0) return true;
+        if (length == size && memcmp(at, element, size) == 0)
+            return true;
         at += length + strspn(at + length, ", ");
     }
     return false;
@@ -53,17 +62,25 @@ static bool lists(const struct admin_broker *broker, const char *name, const cha
 
 static enum broker_fencing of_trouble(rd_kafka_resp_err_t trouble)
 {
-    return trouble == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED ? BROKER_FORBIDS : BROKER_KEEPS_SILENT;
+    return trouble == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED ? BROKER_FORBIDS
+                                                                     : BROKER_KEEPS_SILENT;
 }
 
 enum broker_fencing broker_fencing(const struct admin_broker *broker)
 {
-    if (broker->trouble) return of_trouble(broker->trouble);
+    if (broker->trouble)
+        return of_trouble(broker->trouble);
     if (!has(broker, VERIFICATION))
-        return has(broker, "transaction.state.log.num.partitions") ? BROKER_BEFORE_3_6 : BROKER_OF_ANOTHER_MAKE;
-    if (!says(broker, VERIFICATION, "true")) return BROKER_UNVERIFIED;
-    if (!has(broker, "telemetry.max.bytes")) return BROKER_BEFORE_3_7;
-    // The group coordinator that 3.8 made a preview, and 4.0 the only one, verifies since 3.8 (KAFKA-14505).
-    bool early = lists(broker, REBALANCE_PROTOCOLS, "consumer") || says(broker, "group.coordinator.new.enable", "true");
-    return early && !has(broker, "group.coordinator.append.linger.ms") ? BROKER_PREVIEWS : BROKER_FENCES;
+        return has(broker, "transaction.state.log.num.partitions") ? BROKER_BEFORE_3_6
+                                                                   : BROKER_OF_ANOTHER_MAKE;
+    if (!says(broker, VERIFICATION, "true"))
+        return BROKER_UNVERIFIED;
+    if (!has(broker, "telemetry.max.bytes"))
+        return BROKER_BEFORE_3_7;
+    // The group coordinator that 3.8 made a preview, and 4.0 the only one, verifies since 3.8
+    // (KAFKA-14505).
+    bool early = lists(broker, REBALANCE_PROTOCOLS, "consumer") ||
+                 says(broker, "group.coordinator.new.enable", "true");
+    return early && !has(broker, "group.coordinator.append.linger.ms") ? BROKER_PREVIEWS
+                                                                       : BROKER_FENCES;
 }

@@ -1,9 +1,9 @@
 #include "consumer/preflight/preflight.h"
 
-#include "consumer/preflight/brokers.h"
 #include "consumer/kafka/admin.h"
 #include "consumer/kafka/fetch_record.h"
 #include "consumer/postgres/store.h"
+#include "consumer/preflight/brokers.h"
 #include "consumer/preflight/topics.h"
 
 #include <inttypes.h>
@@ -23,13 +23,15 @@ struct gates {
     char cluster_id[ADMIN_CLUSTER_ID_SIZE]; // "": not known
 };
 
-static void find(struct gates *g, enum finding_level level, enum error_kind kind, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+static void find(struct gates *g, enum finding_level level, enum error_kind kind,
+                 const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-static void find(struct gates *g, enum finding_level level, enum error_kind kind, const char *format, ...)
+static void find(struct gates *g, enum finding_level level, enum error_kind kind,
+                 const char *format, ...)
 {
     struct findings *out = g->out;
-    if (level == FINDING_ERROR) out->errors++;
+    if (level == FINDING_ERROR)
+        out->errors++;
     if (out->count == FINDINGS_MAX) {
         snprintf(out->list[FINDINGS_MAX - 1].text, ERROR_TEXT_SIZE, "and more; mend these first");
         return;
@@ -57,8 +59,10 @@ static void check_book(struct gates *g)
 {
     struct error e = {0};
     g->book = malloc(sizeof *g->book);
-    if (!g->book) abort(); // out of memory
-    if (config_read_book(g->config, g->book, NULL, NULL, &e) == 0) return;
+    if (!g->book)
+        abort(); // out of memory
+    if (config_read_book(g->config, g->book, NULL, NULL, &e) == 0)
+        return;
     find_error(g, &e);
     free(g->book);
     g->book = NULL;
@@ -73,9 +77,12 @@ static void load_recorded(struct gates *g, struct store *store)
         return;
     }
     g->recorded = calloc(1, sizeof *g->recorded);
-    if (!g->recorded) abort(); // out of memory
-    if (store_load_deployment(store, g->recorded, &recorded, &e) != STORE_OK) find_error(g, &e);
-    if (recorded) return;
+    if (!g->recorded)
+        abort(); // out of memory
+    if (store_load_deployment(store, g->recorded, &recorded, &e) != STORE_OK)
+        find_error(g, &e);
+    if (recorded)
+        return;
     free(g->recorded);
     g->recorded = NULL;
 }
@@ -89,8 +96,10 @@ static void check_calls_held(struct gates *g, struct store *store)
         find_error(g, &e);
     else if (calls > most / days)
         WARN(g,
-             "run.max_calls_held is %" PRId64 ", but the busiest of the last %d settled days had %" PRId64
-             " calls, and late_days has %" PRId64 " days of them held: a process that has all shards needs %" PRId64,
+             "run.max_calls_held is %" PRId64
+             ", but the busiest of the last %d settled days had %" PRId64
+             " calls, and late_days has %" PRId64
+             " days of them held: a process that has all shards needs %" PRId64,
              most, BUSIEST_OF_DAYS, calls, days, calls * days);
 }
 
@@ -102,20 +111,23 @@ static void check_database(struct gates *g)
         find_error(g, &e);
     else
         load_recorded(g, store);
-    if (g->recorded) check_calls_held(g, store);
+    if (g->recorded)
+        check_calls_held(g, store);
     store_close(store);
 }
 
-static void check_same(struct gates *g, const char *what, const char *recorded, const char *configured,
-                       const char *remedy)
+static void check_same(struct gates *g, const char *what, const char *recorded,
+                       const char *configured, const char *remedy)
 {
     if (strcmp(recorded, configured) != 0)
-        WRONG(g, "%s is %s, but %s is recorded in the database: %s", what, configured, recorded, remedy);
+        WRONG(g, "%s is %s, but %s is recorded in the database: %s", what, configured, recorded,
+              remedy);
 }
 
 static void check_recorded_topics(struct gates *g)
 {
-    static const char *const keys[INPUT_COUNT] = {"topics.calls", "topics.purchases", "topics.credits"};
+    static const char *const keys[INPUT_COUNT] = {"topics.calls", "topics.purchases",
+                                                  "topics.credits"};
     for (int i = 0; i < INPUT_COUNT; i++)
         check_same(g, keys[i], g->recorded->topics[i], g->config->input_topics[i],
                    "the offsets recorded belong to that topic; put it back");
@@ -123,27 +135,34 @@ static void check_recorded_topics(struct gates *g)
 
 static void check_recorded(struct gates *g)
 {
-    static const char *const partitioners[] = {"murmur2", "crc32"}, *const timestamps[] = {"log-append", "create"};
+    static const char *const partitioners[] = {"murmur2", "crc32"}, *const timestamps[] = {
+                                                                        "log-append", "create"};
     static const char never[] = "it never changes; put the recorded value back";
-    static const char other[] = "a database serves one deployment; use the recorded one, or another database";
+    static const char other[] =
+        "a database serves one deployment; use the recorded one, or another database";
     char recorded_day[DAY_TEXT_SIZE], day[DAY_TEXT_SIZE];
-    if (!g->recorded) return;
+    if (!g->recorded)
+        return;
     const struct fixed_parameters *fixed = &g->recorded->policy.fixed;
     const struct config *c = g->config;
     check_same(g, "billing.first_day", calendar_format_day(fixed->first_day, recorded_day),
                calendar_format_day(c->first_day, day), never);
-    check_same(g, "billing.timestamps", timestamps[fixed->timestamps], timestamps[c->timestamps], never);
-    check_same(g, "topics.partitioner", partitioners[fixed->partitioner], partitioners[c->partitioner], never);
+    check_same(g, "billing.timestamps", timestamps[fixed->timestamps], timestamps[c->timestamps],
+               never);
+    check_same(g, "topics.partitioner", partitioners[fixed->partitioner],
+               partitioners[c->partitioner], never);
     check_same(g, "kafka.group", g->recorded->group, c->group, other);
     check_recorded_topics(g);
-    if (g->book) check_same(g, "the price book's time zone", fixed->time_zone, g->book->time_zone, never);
+    if (g->book)
+        check_same(g, "the price book's time zone", fixed->time_zone, g->book->time_zone, never);
     if (g->recorded->cluster_id[0] && g->cluster_id[0])
         check_same(g, "the id of the Kafka cluster", g->recorded->cluster_id, g->cluster_id, other);
 }
 
 // ---- schemas ----
 
-static void check_subject(struct gates *g, struct registry *registry, enum output output, bool *reachable)
+static void check_subject(struct gates *g, struct registry *registry, enum output output,
+                          bool *reachable)
 {
     char subject[ADMIN_TOPIC_SIZE + 8];
     int32_t id;
@@ -153,8 +172,10 @@ static void check_subject(struct gates *g, struct registry *registry, enum outpu
     case REGISTRY_FOUND:
         break;
     case REGISTRY_ABSENT:
-        WRONG(g, "schema registry: subject %s does not hold this program's %s; run settled schemas register", subject,
-              record_name_of_output(output));
+        WRONG(g,
+              "schema registry: subject %s does not hold this program's %s; run settled schemas "
+              "register",
+              subject, record_name_of_output(output));
         return;
     case REGISTRY_UNAVAILABLE:
         find_error(g, &e);
@@ -166,7 +187,9 @@ static void check_subject(struct gates *g, struct registry *registry, enum outpu
         find_error(g, &e);
         *reachable = false;
     } else if (level && strcmp(level, "FULL_TRANSITIVE") != 0) {
-        WARN(g, "schema registry: subject %s has compatibility %s, not FULL_TRANSITIVE; run settled schemas register",
+        WARN(g,
+             "schema registry: subject %s has compatibility %s, not FULL_TRANSITIVE; run settled "
+             "schemas register",
              subject, level);
     }
     free(level);
@@ -181,7 +204,8 @@ static void check_schemas(struct gates *g)
         return;
     }
     bool reachable = true;
-    for (enum output o = 0; o < OUTPUT_COUNT && reachable; o++) check_subject(g, registry, o, &reachable);
+    for (enum output o = 0; o < OUTPUT_COUNT && reachable; o++)
+        check_subject(g, registry, o, &reachable);
     registry_destroy(registry);
 }
 
@@ -207,19 +231,25 @@ static void check_partitions(struct gates *g)
     bool equal = true;
     for (int i = 0; i < TOPIC_COUNT; i++) {
         const struct admin_topic *t = &g->topics[i];
-        if (!t->exists) continue;
+        if (!t->exists)
+            continue;
         size_t used = strlen(counts);
-        snprintf(counts + used, sizeof counts - used, "%s%s %" PRId32, used ? ", " : "", t->name, t->partitions);
-        if (first == 0) first = t->partitions;
+        snprintf(counts + used, sizeof counts - used, "%s%s %" PRId32, used ? ", " : "", t->name,
+                 t->partitions);
+        if (first == 0)
+            first = t->partitions;
         equal = equal && t->partitions == first;
         int32_t recorded = g->recorded ? g->recorded->policy.fixed.partitions : t->partitions;
         if (t->partitions != recorded)
             WRONG(g,
-                  "topic %s has %" PRId32 " partitions, but %" PRId32 " are recorded in the database: the count never "
+                  "topic %s has %" PRId32 " partitions, but %" PRId32
+                  " are recorded in the database: the count never "
                   "changes; restore the topic, or begin anew with other topics, group and database",
                   t->name, t->partitions, recorded);
     }
-    if (!equal) WRONG(g, "the topics differ in partitions (%s): they need one count; create them anew", counts);
+    if (!equal)
+        WRONG(g, "the topics differ in partitions (%s): they need one count; create them anew",
+              counts);
 }
 
 static void check_retention(struct gates *g, enum input input)
@@ -230,7 +260,8 @@ static void check_retention(struct gates *g, enum input input)
     if (input != INPUT_CALLS) {
         if (kept_ms != -1 || bytes != -1)
             WRONG(g,
-                  "topic %s expires (retention.ms %" PRId64 ", retention.bytes %" PRId64 "): it must not, replays and "
+                  "topic %s expires (retention.ms %" PRId64 ", retention.bytes %" PRId64
+                  "): it must not, replays and "
                   "audits begin at its start; " APPLY,
                   t->name, kept_ms, bytes);
         return;
@@ -243,21 +274,25 @@ static void check_retention(struct gates *g, enum input input)
               t->name, kept_ms / 3600000, needed_ms / 3600000);
     else if (kept_ms != -1 && g->config->timestamps == TIMESTAMPS_CREATE)
         WARN(g,
-             "topic %s expires by the producers' timestamps (retention.ms %" PRId64 "): records with an old one go at "
+             "topic %s expires by the producers' timestamps (retention.ms %" PRId64
+             "): records with an old one go at "
              "once; " APPLY,
              t->name, kept_ms);
     if (bytes != -1)
-        WARN(g, "topic %s expires by size (retention.bytes %" PRId64 "): it may go before late_days + 2 days; " APPLY,
+        WARN(g,
+             "topic %s expires by size (retention.bytes %" PRId64
+             "): it may go before late_days + 2 days; " APPLY,
              t->name, bytes);
 }
 
 static void check_input(struct gates *g, enum input input)
 {
     const struct admin_topic *t = &g->topics[input];
-    const char *wanted = g->config->timestamps == TIMESTAMPS_CREATE ? "CreateTime" : "LogAppendTime";
+    const char *wanted =
+        g->config->timestamps == TIMESTAMPS_CREATE ? "CreateTime" : "LogAppendTime";
     if (strcmp(setting(t, "message.timestamp.type"), wanted) != 0)
-        WRONG(g, "topic %s has message.timestamp.type %s, but billing.timestamps needs %s; " APPLY, t->name,
-              setting(t, "message.timestamp.type"), wanted);
+        WRONG(g, "topic %s has message.timestamp.type %s, but billing.timestamps needs %s; " APPLY,
+              t->name, setting(t, "message.timestamp.type"), wanted);
     check_retention(g, input);
 }
 
@@ -268,18 +303,23 @@ static void check_output(struct gates *g, const struct admin_topic *t)
         if (g->topics[i].exists && number(&g->topics[i], "max.message.bytes") > largest)
             largest = number(&g->topics[i], "max.message.bytes");
     if (bytes < OUTPUT_BYTES_MIN)
-        WRONG(g, "topic %s takes records of %" PRId64 " bytes only (max.message.bytes); a record may need %d; " APPLY,
+        WRONG(g,
+              "topic %s takes records of %" PRId64
+              " bytes only (max.message.bytes); a record may need %d; " APPLY,
               t->name, bytes, OUTPUT_BYTES_MIN);
     else if (bytes <= largest)
-        WARN(g, "topic %s takes no larger records than the inputs (max.message.bytes %" PRId64 "); " APPLY, t->name,
-             bytes);
+        WARN(g,
+             "topic %s takes no larger records than the inputs (max.message.bytes %" PRId64
+             "); " APPLY,
+             t->name, bytes);
 }
 
 static void check_compaction(struct gates *g, const struct admin_topic *t)
 {
     const char *cleanup = setting(t, "cleanup.policy");
     if (strcmp(cleanup, "delete") != 0)
-        WRONG(g, "topic %s has cleanup.policy %s: compaction would take records away; " APPLY, t->name, cleanup);
+        WRONG(g, "topic %s has cleanup.policy %s: compaction would take records away; " APPLY,
+              t->name, cleanup);
 }
 
 static bool has_one_replica(const struct admin_topic *t)
@@ -304,16 +344,21 @@ static void warn_of(struct gates *g, bool holds(const struct admin_topic *t), co
     for (int i = 0; i < TOPIC_COUNT; i++) {
         size_t used = strlen(names);
         if (g->topics[i].exists && holds(&g->topics[i]))
-            snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", g->topics[i].name);
+            snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "",
+                     g->topics[i].name);
     }
-    if (*names) WARN(g, "%s: %s", names, what);
+    if (*names)
+        WARN(g, "%s: %s", names, what);
 }
 
 static void check_durability(struct gates *g)
 {
-    warn_of(g, has_one_replica, "one replica: a lost disk is lost money; give them 3 and min.insync.replicas 2");
-    warn_of(g, trusts_one_broker, "min.insync.replicas 1: the loss of one broker can lose records; set it to 2");
-    warn_of(g, elects_uncleanly, "unclean.leader.election.enable true: an election can lose records; " APPLY);
+    warn_of(g, has_one_replica,
+            "one replica: a lost disk is lost money; give them 3 and min.insync.replicas 2");
+    warn_of(g, trusts_one_broker,
+            "min.insync.replicas 1: the loss of one broker can lose records; set it to 2");
+    warn_of(g, elects_uncleanly,
+            "unclean.leader.election.enable true: an election can lose records; " APPLY);
 }
 
 static void check_topics(struct gates *g)
@@ -337,18 +382,20 @@ static void check_topics(struct gates *g)
 // ---- brokers ----
 
 // One finding for all brokers of which the same is to be said: it usually holds of all.
-static void check_fencing(struct gates *g, const struct admin_broker *brokers, size_t count, enum broker_fencing what)
+static void check_fencing(struct gates *g, const struct admin_broker *brokers, size_t count,
+                          enum broker_fencing what)
 {
     char ids[ERROR_TEXT_SIZE / 4] = "";
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
         size_t used = strlen(ids);
         if (broker_fencing(&brokers[i]) == what)
-            snprintf(ids + used, sizeof ids - used, "%s%" PRId32, found++ ? ", " : "", brokers[i].id);
+            snprintf(ids + used, sizeof ids - used, "%s%" PRId32, found++ ? ", " : "",
+                     brokers[i].id);
     }
     if (found)
-        find(g, broker_verdicts[what].refused ? FINDING_ERROR : FINDING_WARNING, ERROR_CONFIG, "Kafka broker%s %s: %s",
-             found == 1 ? "" : "s", ids, broker_verdicts[what].text);
+        find(g, broker_verdicts[what].refused ? FINDING_ERROR : FINDING_WARNING, ERROR_CONFIG,
+             "Kafka broker%s %s: %s", found == 1 ? "" : "s", ids, broker_verdicts[what].text);
 }
 
 static void check_brokers(struct gates *g, struct admin *admin)
@@ -365,8 +412,9 @@ static void check_brokers(struct gates *g, struct admin *admin)
     admin_release_brokers(brokers, count);
 }
 
-// Brokers do not tell the time, but their stamps do: a last record from the future is a clock that is wrong. No error:
-// only its log waits, a clock may be right again by then, and a record can only be passed while the daemon runs.
+// Brokers do not tell the time, but their stamps do: a last record from the future is a clock that
+// is wrong. No error: only its log waits, a clock may be right again by then, and a record can only
+// be passed while the daemon runs.
 static void check_clock(struct gates *g, const struct client_properties *properties)
 {
     struct record_fetcher *peek = NULL;
@@ -379,15 +427,19 @@ static void check_clock(struct gates *g, const struct client_properties *propert
         const struct admin_topic *t = &g->topics[i];
         int64_t newest;
         int32_t partition;
-        if (!t->exists) continue;
-        if (fetch_record_newest(peek, t->name, t->partitions, KAFKA_TIMEOUT_MS, &newest, &partition, &e)) {
+        if (!t->exists)
+            continue;
+        if (fetch_record_newest(peek, t->name, t->partitions, KAFKA_TIMEOUT_MS, &newest, &partition,
+                                &e)) {
             find_error(g, &e);
             break;
         }
         if (partition >= 0 && newest > g->now_ms + g->config->parameters.future_tolerance_ms)
             WARN(g,
-                 "the last record of %s/%" PRId32 " was stamped %" PRId64 " s ahead of this clock, and its log waits "
-                 "before it: set the clock here or of the brokers; if the record is wrong, pass it: settled rejects "
+                 "the last record of %s/%" PRId32 " was stamped %" PRId64
+                 " s ahead of this clock, and its log waits "
+                 "before it: set the clock here or of the brokers; if the record is wrong, pass "
+                 "it: settled rejects "
                  "pass",
                  t->name, partition, (newest - g->now_ms) / 1000);
     }
@@ -400,15 +452,19 @@ static void check_kafka(struct gates *g)
     struct client_properties properties = config_properties(g->config, pairs);
     struct admin *admin = NULL;
     struct error e = {0};
-    for (int i = 0; i < INPUT_COUNT; i++) names[i] = g->config->input_topics[i];
-    for (int i = 0; i < OUTPUT_COUNT; i++) names[INPUT_COUNT + i] = g->config->output_topics[i];
-    if (admin_create(&properties, KAFKA_TIMEOUT_MS, &admin, &e) || admin_cluster(admin, g->cluster_id, &e) ||
+    for (int i = 0; i < INPUT_COUNT; i++)
+        names[i] = g->config->input_topics[i];
+    for (int i = 0; i < OUTPUT_COUNT; i++)
+        names[INPUT_COUNT + i] = g->config->output_topics[i];
+    if (admin_create(&properties, KAFKA_TIMEOUT_MS, &admin, &e) ||
+        admin_cluster(admin, g->cluster_id, &e) ||
         admin_describe(admin, names, TOPIC_COUNT, g->topics, &e)) {
         find_error(g, &e);
     } else {
         check_brokers(g, admin);
         check_topics(g);
-        if (g->now_ms >= 0) check_clock(g, &properties);
+        if (g->now_ms >= 0)
+            check_clock(g, &properties);
     }
     admin_destroy(admin);
 }
@@ -423,7 +479,8 @@ void preflight_check(const struct config *config, int64_t now_ms, struct finding
     check_kafka(&g);
     check_recorded(&g);
     admin_release(g.topics, TOPIC_COUNT);
-    if (g.recorded) shelf_clear(&g.recorded->policy.shelf);
+    if (g.recorded)
+        shelf_clear(&g.recorded->policy.shelf);
     free(g.recorded);
     free(g.book);
 }
@@ -433,10 +490,15 @@ int preflight_verdict(const struct findings *findings, struct error *e)
     const struct finding *worst = NULL;
     for (size_t i = 0; i < findings->count; i++) {
         const struct finding *f = &findings->list[i];
-        if (f->level != FINDING_ERROR) continue;
-        if (!worst || (worst->kind == ERROR_UNAVAILABLE && f->kind != ERROR_UNAVAILABLE)) worst = f;
+        if (f->level != FINDING_ERROR)
+            continue;
+        if (!worst || (worst->kind == ERROR_UNAVAILABLE && f->kind != ERROR_UNAVAILABLE))
+            worst = f;
     }
-    if (!worst) return 0;
-    if (findings->errors == 1) return error_set(e, worst->kind, "%s", worst->text);
-    return error_set(e, worst->kind, "%s (and %zu more: settled check names them)", worst->text, findings->errors - 1);
+    if (!worst)
+        return 0;
+    if (findings->errors == 1)
+        return error_set(e, worst->kind, "%s", worst->text);
+    return error_set(e, worst->kind, "%s (and %zu more: settled check names them)", worst->text,
+                     findings->errors - 1);
 }

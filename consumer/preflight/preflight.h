@@ -1,5 +1,5 @@
-// What must be right before settled bills anything: topics, schemas, database, price book, clock. `settled check` prints
-// all that is found; `settled run` refuses to start on an error.
+// What must be right before settled bills anything: topics, schemas, database, price book, clock.
+// `settled check` prints all that is found; `settled run` refuses to start on an error.
 #pragma once
 
 #include "consumer/config/config.h"
@@ -18,11 +18,11 @@ struct findings {
     struct finding list[FINDINGS_MAX]; // beyond it the last says so
 };
 
-// Looks at everything that can be looked at: what is unreachable is one finding and hides only what stands behind it.
-// Each call to the outside has a bound of a few seconds. `now_ms`: the clock; -1: it is a simulated one, and is not
-// compared with the brokers'.
+// Looks at everything that can be looked at: what is unreachable is one finding and hides only what
+// stands behind it. Each call to the outside has a bound of a few seconds. `now_ms`: the clock; -1:
+// it is a simulated one, and is not compared with the brokers'.
 void preflight_check(const struct config *config, int64_t now_ms, struct findings *out);
 
-// 0 without errors; else -1 and *e, which names the first and how many there are. A configuration error outweighs one
-// that waiting may cure.
+// 0 without errors; else -1 and *e, which names the first and how many there are. A configuration
+// error outweighs one that waiting may cure.
 int preflight_verdict(const struct findings *findings, struct error *e);

@@ -17,7 +17,8 @@ struct declaring {
     struct error *e;
 };
 
-static int complain(struct declaring *d, const yaml_node_t *node, const char *name, const char *reason)
+static int complain(struct declaring *d, const yaml_node_t *node, const char *name,
+                    const char *reason)
 {
     return error_set(d->e, ERROR_CONFIG, "%s:%zu:%zu: %s%s%s", d->file, node->start_mark.line + 1,
                      node->start_mark.column + 1, name, *name ? ": " : "", reason);
@@ -28,7 +29,8 @@ static const char *text_of(const yaml_node_t *node)
     return node->type == YAML_SCALAR_NODE ? (const char *)node->data.scalar.value : NULL;
 }
 
-static int read_number(struct declaring *d, const yaml_node_t *node, const char *name, long max, long *out)
+static int read_number(struct declaring *d, const yaml_node_t *node, const char *name, long max,
+                       long *out)
 {
     const char *text = text_of(node);
     char *end;
@@ -42,26 +44,33 @@ static int read_number(struct declaring *d, const yaml_node_t *node, const char 
 static void wish(struct topic_wish *topic, const char *name, const char *value, bool optional)
 {
     size_t i = 0;
-    while (i < topic->count && strcmp(topic->settings[i].name, name) != 0) i++;
-    if (i == TOPIC_SETTINGS_MAX) return; // refused before, by read_scope
+    while (i < topic->count && strcmp(topic->settings[i].name, name) != 0)
+        i++;
+    if (i == TOPIC_SETTINGS_MAX)
+        return; // refused before, by read_scope
     struct topic_setting *setting = &topic->settings[i];
     snprintf(setting->name, sizeof setting->name, "%s", name);
     snprintf(setting->value, sizeof setting->value, "%s", value);
     setting->optional = optional;
-    if (i == topic->count) topic->count++;
+    if (i == topic->count)
+        topic->count++;
 }
 
 static bool in_scope(const struct topic_wish *topic, const char *scope)
 {
-    return strcmp(scope, "every") == 0 || strcmp(scope, topic->is_input ? "inputs" : "outputs") == 0 ||
+    return strcmp(scope, "every") == 0 ||
+           strcmp(scope, topic->is_input ? "inputs" : "outputs") == 0 ||
            strcmp(scope, topic->key) == 0;
 }
 
 static int read_scope(struct declaring *d, const char *scope, const yaml_node_t *map)
 {
-    if (map->type != YAML_MAPPING_NODE) return complain(d, map, scope, "is not a map of settings");
-    const yaml_node_pair_t *pairs = map->data.mapping.pairs.start, *end = map->data.mapping.pairs.top;
-    if (end - pairs > TOPIC_SETTINGS_MAX / 4) return complain(d, map, scope, "has too many settings");
+    if (map->type != YAML_MAPPING_NODE)
+        return complain(d, map, scope, "is not a map of settings");
+    const yaml_node_pair_t *pairs = map->data.mapping.pairs.start,
+                           *end = map->data.mapping.pairs.top;
+    if (end - pairs > TOPIC_SETTINGS_MAX / 4)
+        return complain(d, map, scope, "has too many settings");
     for (; pairs < end; pairs++) {
         const yaml_node_t *key = yaml_document_get_node(&d->document, pairs->key);
         const yaml_node_t *value = yaml_document_get_node(&d->document, pairs->value);
@@ -70,9 +79,11 @@ static int read_scope(struct declaring *d, const char *scope, const yaml_node_t 
             strlen(text) >= sizeof d->out->topics->settings->value)
             return complain(d, key, name ? name : scope, "is not a setting with one short value");
         if (strcmp(name, "message.timestamp.type") == 0)
-            return complain(d, key, name, "follows billing.timestamps of the configuration; take it out");
+            return complain(d, key, name,
+                            "follows billing.timestamps of the configuration; take it out");
         for (size_t i = 0; i < TOPIC_COUNT; i++)
-            if (in_scope(&d->out->topics[i], scope)) wish(&d->out->topics[i], name, text, false);
+            if (in_scope(&d->out->topics[i], scope))
+                wish(&d->out->topics[i], name, text, false);
     }
     return 0;
 }
@@ -85,24 +96,29 @@ static int read_entry(struct declaring *d, const yaml_node_t *key, const yaml_no
 {
     const char *name = text_of(key);
     long number;
-    if (!name) return complain(d, key, "", "a key must be a plain word");
+    if (!name)
+        return complain(d, key, "", "a key must be a plain word");
     if (strcmp(name, "partitions") == 0) {
-        if (read_number(d, value, name, PARTITIONS_MAX, &number)) return -1;
-        if (number < 1) return complain(d, value, name, "is no such number");
+        if (read_number(d, value, name, PARTITIONS_MAX, &number))
+            return -1;
+        if (number < 1)
+            return complain(d, value, name, "is no such number");
         d->out->partitions = (int32_t)number;
         return 0;
     }
     if (strcmp(name, "replication_factor") == 0) {
-        if (read_number(d, value, name, REPLICAS_MAX, &number)) return -1;
+        if (read_number(d, value, name, REPLICAS_MAX, &number))
+            return -1;
         d->out->replicas = (int)number;
         return 0;
     }
     for (size_t i = 0; i < SCOPES; i++)
-        if (strcmp(scopes[i], name) == 0) return 0; // read later, in the order of scopes
+        if (strcmp(scopes[i], name) == 0)
+            return 0; // read later, in the order of scopes
     char reason[128];
     const char *near = nearest(name, scopes, SCOPES);
-    snprintf(reason, sizeof reason, "unknown key%s%s%s", near ? "; did you mean " : "", near ? near : "",
-             near ? "?" : "");
+    snprintf(reason, sizeof reason, "unknown key%s%s%s", near ? "; did you mean " : "",
+             near ? near : "", near ? "?" : "");
     return complain(d, key, name, reason);
 }
 
@@ -111,64 +127,76 @@ static int read_root(struct declaring *d)
     const yaml_node_t *root = yaml_document_get_root_node(&d->document);
     if (!root || root->type != YAML_MAPPING_NODE)
         return error_set(d->e, ERROR_CONFIG, "%s: is not a map of topics", d->file);
-    const yaml_node_pair_t *begin = root->data.mapping.pairs.start, *end = root->data.mapping.pairs.top;
+    const yaml_node_pair_t *begin = root->data.mapping.pairs.start,
+                           *end = root->data.mapping.pairs.top;
     for (const yaml_node_pair_t *p = begin; p < end; p++)
-        if (read_entry(d, yaml_document_get_node(&d->document, p->key), yaml_document_get_node(&d->document, p->value)))
+        if (read_entry(d, yaml_document_get_node(&d->document, p->key),
+                       yaml_document_get_node(&d->document, p->value)))
             return -1;
     for (size_t i = 0; i < SCOPES; i++)
         for (const yaml_node_pair_t *p = begin; p < end; p++) {
             const char *name = text_of(yaml_document_get_node(&d->document, p->key));
-            if (strcmp(name, scopes[i]) != 0) continue;
-            if (read_scope(d, name, yaml_document_get_node(&d->document, p->value))) return -1;
+            if (strcmp(name, scopes[i]) != 0)
+                continue;
+            if (read_scope(d, name, yaml_document_get_node(&d->document, p->value)))
+                return -1;
         }
-    if (d->out->partitions == 0) return complain(d, root, "partitions", "is missing");
+    if (d->out->partitions == 0)
+        return complain(d, root, "partitions", "is missing");
     return 0;
 }
 
 static int parse(struct declaring *d, const char *text, size_t size)
 {
     yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) abort(); // out of memory
+    if (!yaml_parser_initialize(&parser))
+        abort(); // out of memory
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
     int status;
     if (yaml_parser_load(&parser, &d->document)) {
         status = read_root(d);
         yaml_document_delete(&d->document);
     } else {
-        status = error_set(d->e, ERROR_CONFIG, "%s:%zu:%zu: not YAML: %s", d->file, parser.problem_mark.line + 1,
-                           parser.problem_mark.column + 1, parser.problem ? parser.problem : "unreadable");
+        status = error_set(d->e, ERROR_CONFIG, "%s:%zu:%zu: not YAML: %s", d->file,
+                           parser.problem_mark.line + 1, parser.problem_mark.column + 1,
+                           parser.problem ? parser.problem : "unreadable");
     }
     yaml_parser_delete(&parser);
     return status;
 }
 
-// What the configuration decides. Producers' own timestamps may lie anywhere, so neither the broker's bounds nor
-// retention, which counts from them, may take such records away.
+// What the configuration decides. Producers' own timestamps may lie anywhere, so neither the
+// broker's bounds nor retention, which counts from them, may take such records away.
 static void wish_timestamps(struct topic_wish *topic, enum timestamps timestamps)
 {
     bool create = timestamps == TIMESTAMPS_CREATE;
     wish(topic, "message.timestamp.type", create ? "CreateTime" : "LogAppendTime", false);
-    if (!create) return;
+    if (!create)
+        return;
     wish(topic, "retention.ms", "-1", false);
     wish(topic, "message.timestamp.before.max.ms", "9223372036854775807", true);
     wish(topic, "message.timestamp.after.max.ms", "9223372036854775807", true);
 }
 
-int topics_declare(const char *file, const struct config *config, struct declaration *out, struct error *e)
+int topics_declare(const char *file, const struct config *config, struct declaration *out,
+                   struct error *e)
 {
     *out = (struct declaration){.replicas = -1};
     for (size_t i = 0; i < TOPIC_COUNT; i++)
         out->topics[i] = (struct topic_wish){
             .key = scopes[SCOPES - TOPIC_COUNT + i],
-            .name = i < INPUT_COUNT ? config->input_topics[i] : config->output_topics[i - INPUT_COUNT],
+            .name =
+                i < INPUT_COUNT ? config->input_topics[i] : config->output_topics[i - INPUT_COUNT],
             .is_input = i < INPUT_COUNT,
         };
     struct declaring d = {.file = file ? file : embedded_topics->name, .out = out, .e = e};
     char *text = NULL;
     size_t size = embedded_topics->size;
-    if (file && !(text = config_read_file(file, DECLARATION_MAX, &size, e))) return -1;
+    if (file && !(text = config_read_file(file, DECLARATION_MAX, &size, e)))
+        return -1;
     int status = parse(&d, text ? text : embedded_topics->text, size);
     free(text);
-    for (size_t i = 0; status == 0 && i < INPUT_COUNT; i++) wish_timestamps(&out->topics[i], config->timestamps);
+    for (size_t i = 0; status == 0 && i < INPUT_COUNT; i++)
+        wish_timestamps(&out->topics[i], config->timestamps);
     return status;
 }

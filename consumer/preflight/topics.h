@@ -1,4 +1,5 @@
-// The declaration of topics (deploy/topics.yaml): what 'settled topics apply' wants each topic to be.
+// The declaration of topics (deploy/topics.yaml): what 'settled topics apply' wants each topic to
+// be.
 #pragma once
 
 #include "consumer/config/config.h"
@@ -22,6 +23,7 @@ struct declaration {
     struct topic_wish topics[TOPIC_COUNT]; // inputs, then outputs
 };
 
-// Reads a declaration for the topics of `config`. `file` NULL: the one that is part of the binary. Errors
-// (ERROR_CONFIG) read "FILE:LINE:COLUMN: reason".
-int topics_declare(const char *file, const struct config *config, struct declaration *out, struct error *e);
+// Reads a declaration for the topics of `config`. `file` NULL: the one that is part of the binary.
+// Errors (ERROR_CONFIG) read "FILE:LINE:COLUMN: reason".
+int topics_declare(const char *file, const struct config *config, struct declaration *out,
+                   struct error *e);

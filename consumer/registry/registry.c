@@ -24,7 +24,8 @@ enum {
     PATH_SIZE = 1024,
 };
 
-// What registries answer with status 404 when they mean it (a wrong base URL also gives 404, with no such code).
+// What registries answer with status 404 when they mean it (a wrong base URL also gives 404, with
+// no such code).
 enum { SUBJECT_NOT_FOUND = 40401, SCHEMA_NOT_FOUND = 40403, LEVEL_NOT_FOUND = 40408 };
 
 struct endpoint {
@@ -55,7 +56,8 @@ static char *copy(const char *text)
 static char *url_part(CURLU *url, CURLUPart part)
 {
     char *text = NULL, *out = NULL;
-    if (curl_url_get(url, part, &text, CURLU_URLDECODE) == CURLUE_OK) out = copy(text);
+    if (curl_url_get(url, part, &text, CURLU_URLDECODE) == CURLUE_OK)
+        out = copy(text);
     curl_free(text);
     return out;
 }
@@ -64,7 +66,8 @@ static bool is_plain(CURLU *url)
 {
     char *scheme = url_part(url, CURLUPART_SCHEME), *query = url_part(url, CURLUPART_QUERY);
     char *fragment = url_part(url, CURLUPART_FRAGMENT);
-    bool plain = scheme && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) && !query && !fragment;
+    bool plain = scheme && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) &&
+                 !query && !fragment;
     free(scheme);
     free(query);
     free(fragment);
@@ -74,20 +77,24 @@ static bool is_plain(CURLU *url)
 static bool parse_url(CURLU *url, const char *text, struct endpoint *out)
 {
     char *base = NULL;
-    if (curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK || !is_plain(url)) return false;
+    if (curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK || !is_plain(url))
+        return false;
     out->user = url_part(url, CURLUPART_USER);
     out->password = url_part(url, CURLUPART_PASSWORD);
     curl_url_set(url, CURLUPART_USER, NULL, 0);
     curl_url_set(url, CURLUPART_PASSWORD, NULL, 0);
-    if (curl_url_get(url, CURLUPART_URL, &base, 0) == CURLUE_OK) out->base = copy(base);
+    if (curl_url_get(url, CURLUPART_URL, &base, 0) == CURLUE_OK)
+        out->base = copy(base);
     curl_free(base);
-    if (!out->base || strlen(out->base) > BASE_MAX) return false;
+    if (!out->base || strlen(out->base) > BASE_MAX)
+        return false;
     for (size_t length = strlen(out->base); length > 0 && out->base[length - 1] == '/'; length--)
         out->base[length - 1] = '\0';
     return true;
 }
 
-static int add_endpoint(struct registry *r, const struct registry_options *options, size_t i, struct error *e)
+static int add_endpoint(struct registry *r, const struct registry_options *options, size_t i,
+                        struct error *e)
 {
     struct endpoint *endpoint = &r->endpoints[r->count++];
     CURLU *url = curl_url();
@@ -95,7 +102,8 @@ static int add_endpoint(struct registry *r, const struct registry_options *optio
     curl_url_cleanup(url);
     if (!taken) // the text may hold a password: it is not shown
         return error_set(e, ERROR_CONFIG,
-                         "schema registry URL number %zu is not of the form http(s)://HOST:PORT/PATH without a query",
+                         "schema registry URL number %zu is not of the form "
+                         "http(s)://HOST:PORT/PATH without a query",
                          i + 1);
     if (!endpoint->user) {
         endpoint->user = copy(options->user);
@@ -111,25 +119,33 @@ static int prepare_curl(struct registry *r, struct error *e)
     r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     r->headers = curl_slist_append(NULL, "Content-Type: application/vnd.schemaregistry.v1+json");
     struct curl_slist *more = r->headers;
-    if (more) more = curl_slist_append(more, "Accept: application/vnd.schemaregistry.v1+json, application/json");
-    if (more) more = curl_slist_append(more, "Expect:");
+    if (more)
+        more = curl_slist_append(
+            more, "Accept: application/vnd.schemaregistry.v1+json, application/json");
+    if (more)
+        more = curl_slist_append(more, "Expect:");
     if (!r->curl || r->stop_fd < 0 || !more)
-        return error_set(e, ERROR_UNAVAILABLE, "schema registry: libcurl cannot be set up: no memory or descriptors");
+        return error_set(e, ERROR_UNAVAILABLE,
+                         "schema registry: libcurl cannot be set up: no memory or descriptors");
     return 0;
 }
 
 int registry_create(const struct registry_options *options, struct registry **out, struct error *e)
 {
-    if ((options->directory != NULL) == (options->url_count > 0) || options->url_count > REGISTRY_URLS_MAX)
-        return error_set(e, ERROR_CONFIG, "schemas: give one to %d registry URLs, or a directory", REGISTRY_URLS_MAX);
+    if ((options->directory != NULL) == (options->url_count > 0) ||
+        options->url_count > REGISTRY_URLS_MAX)
+        return error_set(e, ERROR_CONFIG, "schemas: give one to %d registry URLs, or a directory",
+                         REGISTRY_URLS_MAX);
     struct registry *r = calloc(1, sizeof *r);
-    if (!r) return error_set(e, ERROR_UNAVAILABLE, "schema registry: no memory");
+    if (!r)
+        return error_set(e, ERROR_UNAVAILABLE, "schema registry: no memory");
     r->stop_fd = -1;
     r->directory = copy(options->directory);
     r->ca_file = copy(options->ca_file);
     r->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS;
     int failed = r->directory ? 0 : prepare_curl(r, e);
-    for (size_t i = 0; i < options->url_count && !failed; i++) failed = add_endpoint(r, options, i, e);
+    for (size_t i = 0; i < options->url_count && !failed; i++)
+        failed = add_endpoint(r, options, i, e);
     if (failed) {
         registry_destroy(r);
         return -1;
@@ -140,11 +156,14 @@ int registry_create(const struct registry_options *options, struct registry **ou
 
 void registry_destroy(struct registry *r)
 {
-    if (!r) return;
-    if (r->stop_fd >= 0) close(r->stop_fd);
+    if (!r)
+        return;
+    if (r->stop_fd >= 0)
+        close(r->stop_fd);
     curl_slist_free_all(r->headers);
     curl_easy_cleanup(r->curl);
-    if (r->global) curl_global_cleanup();
+    if (r->global)
+        curl_global_cleanup();
     for (size_t i = 0; i < r->count; i++) {
         free(r->endpoints[i].base);
         free(r->endpoints[i].user);
@@ -159,7 +178,8 @@ void registry_interrupt(struct registry *r)
 {
     const uint64_t one = 1;
     r->stopped = true;
-    if (r->stop_fd >= 0 && write(r->stop_fd, &one, sizeof one) < 0) return; // readable already
+    if (r->stop_fd >= 0 && write(r->stop_fd, &one, sizeof one) < 0)
+        return; // readable already
 }
 
 // ---- one request to one URL ----
@@ -192,7 +212,8 @@ static size_t take(char *data, size_t size, size_t count, void *context)
     size_t more = size * count;
     a->too_large = more > ANSWER_MAX - a->size;
     char *grown = a->too_large ? NULL : realloc(a->bytes, a->size + more + 1);
-    if (!grown) return 0;
+    if (!grown)
+        return 0;
     memcpy(grown + a->size, data, more);
     a->bytes = grown;
     a->size += more;
@@ -205,8 +226,9 @@ static int watch(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_o
     return atomic_load(&((struct registry *)context)->stopped);
 }
 
-static void set_options(struct registry *r, const struct endpoint *endpoint, const struct registry_request *request,
-                        struct registry_reply *answer, char *problem)
+static void set_options(struct registry *r, const struct endpoint *endpoint,
+                        const struct registry_request *request, struct registry_reply *answer,
+                        char *problem)
 {
     CURL *c = r->curl;
     char url[BASE_MAX + PATH_SIZE];
@@ -226,13 +248,15 @@ static void set_options(struct registry *r, const struct endpoint *endpoint, con
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, watch);
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, r);
-    if (r->ca_file) curl_easy_setopt(c, CURLOPT_CAINFO, r->ca_file);
+    if (r->ca_file)
+        curl_easy_setopt(c, CURLOPT_CAINFO, r->ca_file);
     if (endpoint->user) {
         curl_easy_setopt(c, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
         curl_easy_setopt(c, CURLOPT_USERNAME, endpoint->user);
         curl_easy_setopt(c, CURLOPT_PASSWORD, endpoint->password ? endpoint->password : "");
     }
-    if (request->body) curl_easy_setopt(c, CURLOPT_POSTFIELDS, request->body);
+    if (request->body)
+        curl_easy_setopt(c, CURLOPT_POSTFIELDS, request->body);
     curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
@@ -246,15 +270,18 @@ enum registry_verdict {
 
 static bool is_certificate_trouble(CURLcode code)
 {
-    return code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_ISSUER_ERROR;
+    return code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
+           code == CURLE_SSL_ISSUER_ERROR;
 }
 
-static enum registry_verdict judge_failure(const struct registry *r, const char *base, CURLcode code, const char *problem,
-                                  const struct registry_reply *a, struct error *e)
+static enum registry_verdict judge_failure(const struct registry *r, const char *base,
+                                           CURLcode code, const char *problem,
+                                           const struct registry_reply *a, struct error *e)
 {
     const char *why = *problem ? problem : curl_easy_strerror(code);
     if (a->too_large) {
-        error_set(e, ERROR_CONFIG, "schema registry %s: answers with more than %d bytes: is this its URL?", base,
+        error_set(e, ERROR_CONFIG,
+                  "schema registry %s: answers with more than %d bytes: is this its URL?", base,
                   ANSWER_MAX);
         return REFUSED;
     }
@@ -262,56 +289,67 @@ static enum registry_verdict judge_failure(const struct registry *r, const char 
         error_set(e, ERROR_CONFIG, "schema registry %s: %s; check the CA file", base, why);
         return REFUSED;
     }
-    error_set(e, ERROR_UNAVAILABLE, "schema registry %s: %s", base, r->stopped ? "stopped while asking it" : why);
+    error_set(e, ERROR_UNAVAILABLE, "schema registry %s: %s", base,
+              r->stopped ? "stopped while asking it" : why);
     return TRANSIENT;
 }
 
-static enum registry_verdict judge_status(const char *base, const struct registry_request *request, const struct registry_reply *a,
-                                 struct error *e)
+static enum registry_verdict judge_status(const char *base, const struct registry_request *request,
+                                          const struct registry_reply *a, struct error *e)
 {
     char message[ANSWER_MESSAGE_SIZE];
     int64_t code = answer_code(a->json);
     answer_message(a->json, message);
-    if (a->status == 404 && code != 0 && (code == request->absent[0] || code == request->absent[1])) return ABSENT;
+    if (a->status == 404 && code != 0 && (code == request->absent[0] || code == request->absent[1]))
+        return ABSENT;
     if (a->status == 401 || a->status == 403) {
-        error_set(e, ERROR_CONFIG, "schema registry %s: refuses access (%ld): check user, password and their role",
+        error_set(e, ERROR_CONFIG,
+                  "schema registry %s: refuses access (%ld): check user, password and their role",
                   base, a->status);
         return REFUSED;
     }
     if (a->status >= 300 && a->status < 400) {
         error_set(e, ERROR_CONFIG,
-                  "schema registry %s: redirects (%ld), which is not followed: configure the address it redirects to",
+                  "schema registry %s: redirects (%ld), which is not followed: configure the "
+                  "address it redirects to",
                   base, a->status);
         return REFUSED;
     }
     if (a->status == 404 && code == 0) {
-        error_set(e, ERROR_CONFIG, "schema registry %s: has nothing at %s (404): check host and path of the URL", base,
-                  request->path);
+        error_set(e, ERROR_CONFIG,
+                  "schema registry %s: has nothing at %s (404): check host and path of the URL",
+                  base, request->path);
         return REFUSED;
     }
     if (a->status == 408 || a->status == 429 || a->status >= 500) {
-        error_set(e, ERROR_UNAVAILABLE, "schema registry %s: answers %ld: %s", base, a->status, message);
+        error_set(e, ERROR_UNAVAILABLE, "schema registry %s: answers %ld: %s", base, a->status,
+                  message);
         return TRANSIENT;
     }
-    error_set(e, ERROR_CONFIG, "schema registry %s: answers %ld to %s %s: %s", base, a->status, request->method,
-              request->path, message);
+    error_set(e, ERROR_CONFIG, "schema registry %s: answers %ld to %s %s: %s", base, a->status,
+              request->method, request->path, message);
     return FINAL;
 }
 
-static enum registry_verdict ask_one(struct registry *r, const struct endpoint *endpoint, const struct registry_request *request,
-                            struct registry_reply *a, struct error *e)
+static enum registry_verdict ask_one(struct registry *r, const struct endpoint *endpoint,
+                                     const struct registry_request *request,
+                                     struct registry_reply *a, struct error *e)
 {
     char problem[CURL_ERROR_SIZE] = "";
     answer_clear(a);
     set_options(r, endpoint, request, a, problem);
     CURLcode code = curl_easy_perform(r->curl);
     curl_easy_setopt(r->curl, CURLOPT_ERRORBUFFER, NULL);
-    if (code != CURLE_OK) return judge_failure(r, endpoint->base, code, problem, a, e);
+    if (code != CURLE_OK)
+        return judge_failure(r, endpoint->base, code, problem, a, e);
     curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &a->status);
     a->json = answer_parse(a->bytes, a->size);
-    if (a->status < 200 || a->status >= 300) return judge_status(endpoint->base, request, a, e);
-    if (a->json) return ANSWERED;
-    error_set(e, ERROR_UNAVAILABLE, "schema registry %s: answers %ld with what is no JSON object: is this its URL?",
+    if (a->status < 200 || a->status >= 300)
+        return judge_status(endpoint->base, request, a, e);
+    if (a->json)
+        return ANSWERED;
+    error_set(e, ERROR_UNAVAILABLE,
+              "schema registry %s: answers %ld with what is no JSON object: is this its URL?",
               endpoint->base, a->status);
     return TRANSIENT;
 }
@@ -327,22 +365,27 @@ static bool pause_ms(struct registry *r, int ms)
 }
 
 // One round over all URLs, the preferred one first.
-static enum registry_verdict ask_round(struct registry *r, const struct registry_request *request, struct registry_reply *a, struct error *e)
+static enum registry_verdict ask_round(struct registry *r, const struct registry_request *request,
+                                       struct registry_reply *a, struct error *e)
 {
     size_t absent = 0, transient = 0, first = r->preferred;
     for (size_t i = 0; i < r->count; i++) {
         size_t at = (first + i) % r->count;
         enum registry_verdict verdict = ask_one(r, &r->endpoints[at], request, a, e);
-        if (verdict == ANSWERED) r->preferred = at;
-        if (verdict == ANSWERED || verdict == FINAL) return verdict;
+        if (verdict == ANSWERED)
+            r->preferred = at;
+        if (verdict == ANSWERED || verdict == FINAL)
+            return verdict;
         absent += verdict == ABSENT;
         transient += verdict == TRANSIENT;
     }
-    if (absent == r->count) return ABSENT;
+    if (absent == r->count)
+        return ABSENT;
     return transient ? TRANSIENT : REFUSED;
 }
 
-static enum registry_verdict ask(struct registry *r, const struct registry_request *request, struct registry_reply *a, struct error *e)
+static enum registry_verdict ask(struct registry *r, const struct registry_request *request,
+                                 struct registry_reply *a, struct error *e)
 {
     enum registry_verdict verdict = TRANSIENT;
     for (int round = 0; round < ROUNDS && verdict == TRANSIENT; round++) {
@@ -357,21 +400,25 @@ static enum registry_verdict ask(struct registry *r, const struct registry_reque
 
 static enum registry_result result_of(enum registry_verdict verdict)
 {
-    return verdict == ANSWERED ? REGISTRY_FOUND : verdict == ABSENT ? REGISTRY_ABSENT : REGISTRY_UNAVAILABLE;
+    return verdict == ANSWERED ? REGISTRY_FOUND
+           : verdict == ABSENT ? REGISTRY_ABSENT
+                               : REGISTRY_UNAVAILABLE;
 }
 
 static int malformed(const struct registry *r, const char *what, struct error *e)
 {
-    return error_set(e, ERROR_UNAVAILABLE, "schema registry %s: its answer has no %s", r->endpoints[r->preferred].base,
-                     what);
+    return error_set(e, ERROR_UNAVAILABLE, "schema registry %s: its answer has no %s",
+                     r->endpoints[r->preferred].base, what);
 }
 
 // ---- the calls ----
 
 enum registry_result registry_fetch(struct registry *r, int32_t id, char **text, struct error *e)
 {
-    if (id < 0) return REGISTRY_ABSENT; // registries give out none of these
-    if (r->directory) return registry_dir_fetch(r->directory, id, text, e);
+    if (id < 0)
+        return REGISTRY_ABSENT; // registries give out none of these
+    if (r->directory)
+        return registry_dir_fetch(r->directory, id, text, e);
     struct registry_request request = {.method = "GET", .absent = {SCHEMA_NOT_FOUND}};
     struct registry_reply answer = {0};
     snprintf(request.path, sizeof request.path, "/schemas/ids/%" PRId32, id);
@@ -384,12 +431,14 @@ enum registry_result registry_fetch(struct registry *r, int32_t id, char **text,
     return result;
 }
 
-static void subject_path(const struct registry *r, const char *format, const char *subject, struct registry_request *request)
+static void subject_path(const struct registry *r, const char *format, const char *subject,
+                         struct registry_request *request)
 {
     char *escaped = curl_easy_escape(r->curl, subject, 0);
     assert(escaped);
     char *slot = strchr(format, '$');
-    snprintf(request->path, sizeof request->path, "%.*s%s%s", (int)(slot - format), format, escaped, slot + 1);
+    snprintf(request->path, sizeof request->path, "%.*s%s%s", (int)(slot - format), format, escaped,
+             slot + 1);
     curl_free(escaped);
 }
 
@@ -403,8 +452,8 @@ static char *body_of(const char *name, const char *value)
 }
 
 // Posts a schema and takes the id out of the answer.
-static enum registry_verdict post_schema(struct registry *r, struct registry_request *request, const char *text, int32_t *id,
-                                struct error *e)
+static enum registry_verdict post_schema(struct registry *r, struct registry_request *request,
+                                         const char *text, int32_t *id, struct error *e)
 {
     struct registry_reply answer = {0};
     request->body = body_of("schema", text);
@@ -418,33 +467,43 @@ static enum registry_verdict post_schema(struct registry *r, struct registry_req
     return verdict;
 }
 
-enum registry_result registry_lookup(struct registry *r, const char *subject, const char *text, int32_t *id,
-                                     struct error *e)
+enum registry_result registry_lookup(struct registry *r, const char *subject, const char *text,
+                                     int32_t *id, struct error *e)
 {
-    if (r->directory) return registry_dir_lookup(r->directory, text, id, e);
-    struct registry_request request = {.method = "POST", .absent = {SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND}};
+    if (r->directory)
+        return registry_dir_lookup(r->directory, text, id, e);
+    struct registry_request request = {.method = "POST",
+                                       .absent = {SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND}};
     subject_path(r, "/subjects/$", subject, &request);
     return result_of(post_schema(r, &request, text, id, e));
 }
 
-int registry_register(struct registry *r, const char *subject, const char *text, int32_t *id, struct error *e)
+int registry_register(struct registry *r, const char *subject, const char *text, int32_t *id,
+                      struct error *e)
 {
     enum registry_result found = registry_lookup(r, subject, text, id, e);
-    if (found == REGISTRY_FOUND) return 0;
-    if (found == REGISTRY_UNAVAILABLE) return -1;
+    if (found == REGISTRY_FOUND)
+        return 0;
+    if (found == REGISTRY_UNAVAILABLE)
+        return -1;
     if (r->directory)
         return error_set(e, ERROR_CONFIG,
-                         "schema directory %s: no ID.avsc has exactly the text of %s; it is managed by hand: copy the "
+                         "schema directory %s: no ID.avsc has exactly the text of %s; it is "
+                         "managed by hand: copy the "
                          "schema there under an id that no schema had before",
                          r->directory, subject);
     struct registry_request request = {.method = "POST"};
     subject_path(r, "/subjects/$/versions", subject, &request);
-    return post_schema(r, &request, text, id, e) == ANSWERED ? 0 : error_context(e, "register %s", subject);
+    return post_schema(r, &request, text, id, e) == ANSWERED
+               ? 0
+               : error_context(e, "register %s", subject);
 }
 
-int registry_set_compatibility(struct registry *r, const char *subject, const char *level, struct error *e)
+int registry_set_compatibility(struct registry *r, const char *subject, const char *level,
+                               struct error *e)
 {
-    if (r->directory) return 0;
+    if (r->directory)
+        return 0;
     struct registry_request request = {.method = "PUT", .body = body_of("compatibility", level)};
     struct registry_reply answer = {0};
     subject_path(r, "/config/$", subject, &request);
@@ -457,8 +516,10 @@ int registry_set_compatibility(struct registry *r, const char *subject, const ch
 int registry_compatibility(struct registry *r, const char *subject, char **level, struct error *e)
 {
     *level = NULL;
-    if (r->directory) return 0;
-    struct registry_request request = {.method = "GET", .absent = {SUBJECT_NOT_FOUND, LEVEL_NOT_FOUND}};
+    if (r->directory)
+        return 0;
+    struct registry_request request = {.method = "GET",
+                                       .absent = {SUBJECT_NOT_FOUND, LEVEL_NOT_FOUND}};
     struct registry_reply answer = {0};
     subject_path(r, "/config/$?defaultToGlobal=true", subject, &request);
     enum registry_verdict verdict = ask(r, &request, &answer, e);
@@ -468,8 +529,10 @@ int registry_compatibility(struct registry *r, const char *subject, char **level
     }
     const char *text = answer_level(answer.json);
     int failed = verdict == ANSWERED ? 0 : -1;
-    if (!failed && !text) failed = malformed(r, "compatibilityLevel", e);
-    if (!failed) *level = strdup(text);
+    if (!failed && !text)
+        failed = malformed(r, "compatibilityLevel", e);
+    if (!failed)
+        *level = strdup(text);
     answer_clear(&answer);
     return failed ? error_context(e, "compatibility of %s", subject) : 0;
 }

@@ -13,7 +13,8 @@ static const char *text_of(const json_t *answer, const char *name)
 json_t *answer_parse(const char *bytes, size_t size)
 {
     json_t *json = size > 0 ? json_loadb(bytes, size, 0, NULL) : NULL;
-    if (json_is_object(json)) return json;
+    if (json_is_object(json))
+        return json;
     json_decref(json);
     return NULL;
 }
@@ -28,7 +29,8 @@ char *answer_message(const json_t *answer, char out[ANSWER_MESSAGE_SIZE])
     const char *message = text_of(answer, "message");
     snprintf(out, ANSWER_MESSAGE_SIZE, "%s", message ? message : "no message");
     for (char *c = out; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f) *c = ' ';
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = ' ';
     return out;
 }
 
@@ -36,10 +38,12 @@ char *answer_schema(const json_t *answer)
 {
     const char *text = text_of(answer, "schema"), *type = text_of(answer, "schemaType");
     json_t *references = json_object_get(answer, "references");
-    if (!text) return NULL;
-    if ((!type || strcmp(type, "AVRO") == 0) && json_array_size(references) == 0) return strdup(text);
-    json_t *foreign =
-        json_pack("{s:s, s:s, s:O?}", "schema", text, "schemaType", type ? type : "AVRO", "references", references);
+    if (!text)
+        return NULL;
+    if ((!type || strcmp(type, "AVRO") == 0) && json_array_size(references) == 0)
+        return strdup(text);
+    json_t *foreign = json_pack("{s:s, s:s, s:O?}", "schema", text, "schemaType",
+                                type ? type : "AVRO", "references", references);
     char *out = foreign ? json_dumps(foreign, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(foreign);
     return out;
@@ -48,7 +52,8 @@ char *answer_schema(const json_t *answer)
 bool answer_id(const json_t *answer, int32_t *id)
 {
     const json_t *number = json_object_get(answer, "id");
-    if (!json_is_integer(number) || json_integer_value(number) < 0 || json_integer_value(number) > INT32_MAX)
+    if (!json_is_integer(number) || json_integer_value(number) < 0 ||
+        json_integer_value(number) > INT32_MAX)
         return false;
     *id = (int32_t)json_integer_value(number);
     return true;

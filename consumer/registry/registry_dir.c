@@ -9,9 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum registry_result unreadable(const char *directory, const char *name, const char *why, struct error *e)
+static enum registry_result unreadable(const char *directory, const char *name, const char *why,
+                                       struct error *e)
 {
-    error_set(e, ERROR_UNAVAILABLE, "schema directory %s%s%s: %s", directory, *name ? "/" : "", name, why);
+    error_set(e, ERROR_UNAVAILABLE, "schema directory %s%s%s: %s", directory, *name ? "/" : "",
+              name, why);
     return REGISTRY_UNAVAILABLE;
 }
 
@@ -19,17 +21,21 @@ static enum registry_result unreadable(const char *directory, const char *name, 
 static int open_directory(const char *directory, struct error *e)
 {
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) unreadable(directory, "", strerror(errno), e);
+    if (fd < 0)
+        unreadable(directory, "", strerror(errno), e);
     return fd;
 }
 
-static enum registry_result read_text(int fd, const char *directory, const char *name, char **text, struct error *e)
+static enum registry_result read_text(int fd, const char *directory, const char *name, char **text,
+                                      struct error *e)
 {
     size_t used = 0;
     ssize_t got;
     char *bytes = malloc(REGISTRY_TEXT_MAX + 1);
-    if (!bytes) return unreadable(directory, name, "no memory", e);
-    while ((got = read(fd, bytes + used, REGISTRY_TEXT_MAX + 1 - used)) > 0) used += (size_t)got;
+    if (!bytes)
+        return unreadable(directory, name, "no memory", e);
+    while ((got = read(fd, bytes + used, REGISTRY_TEXT_MAX + 1 - used)) > 0)
+        used += (size_t)got;
     const char *why = got < 0                     ? strerror(errno)
                       : used > REGISTRY_TEXT_MAX  ? "is larger than 1 MiB"
                       : memchr(bytes, '\0', used) ? "holds a zero byte"
@@ -44,22 +50,25 @@ static enum registry_result read_text(int fd, const char *directory, const char 
     return REGISTRY_FOUND;
 }
 
-static enum registry_result read_file(int directory_fd, const char *directory, const char *name, char **text,
-                                      struct error *e)
+static enum registry_result read_file(int directory_fd, const char *directory, const char *name,
+                                      char **text, struct error *e)
 {
     int fd = openat(directory_fd, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return errno == ENOENT ? REGISTRY_ABSENT : unreadable(directory, name, strerror(errno), e);
+    if (fd < 0)
+        return errno == ENOENT ? REGISTRY_ABSENT : unreadable(directory, name, strerror(errno), e);
     enum registry_result result = read_text(fd, directory, name, text, e);
     close(fd);
     return result;
 }
 
-enum registry_result registry_dir_fetch(const char *directory, int32_t id, char **text, struct error *e)
+enum registry_result registry_dir_fetch(const char *directory, int32_t id, char **text,
+                                        struct error *e)
 {
     char name[32];
     snprintf(name, sizeof name, "%" PRId32 ".avsc", id);
     int fd = open_directory(directory, e);
-    if (fd < 0) return REGISTRY_UNAVAILABLE;
+    if (fd < 0)
+        return REGISTRY_UNAVAILABLE;
     enum registry_result result = read_file(fd, directory, name, text, e);
     close(fd);
     return result;
@@ -71,21 +80,26 @@ static int32_t id_of_name(const char *name)
     char *end, canonical[32];
     errno = 0;
     long number = strtol(name, &end, 10);
-    if (errno || number < 0 || number > INT32_MAX) return -1;
+    if (errno || number < 0 || number > INT32_MAX)
+        return -1;
     snprintf(canonical, sizeof canonical, "%ld.avsc", number);
     return strcmp(canonical, name) == 0 ? (int32_t)number : -1;
 }
 
-static enum registry_result scan(DIR *files, const char *directory, const char *text, int32_t *id, struct error *e)
+static enum registry_result scan(DIR *files, const char *directory, const char *text, int32_t *id,
+                                 struct error *e)
 {
     enum registry_result result = REGISTRY_ABSENT;
     for (const struct dirent *file; (file = readdir(files)) != NULL;) {
         char *found;
         int32_t number = id_of_name(file->d_name);
-        if (number < 0 || (result == REGISTRY_FOUND && number > *id)) continue;
+        if (number < 0 || (result == REGISTRY_FOUND && number > *id))
+            continue;
         enum registry_result one = read_file(dirfd(files), directory, file->d_name, &found, e);
-        if (one == REGISTRY_UNAVAILABLE) return one;
-        if (one == REGISTRY_ABSENT) continue; // removed meanwhile
+        if (one == REGISTRY_UNAVAILABLE)
+            return one;
+        if (one == REGISTRY_ABSENT)
+            continue; // removed meanwhile
         if (strcmp(found, text) == 0) {
             *id = number;
             result = REGISTRY_FOUND;
@@ -95,10 +109,12 @@ static enum registry_result scan(DIR *files, const char *directory, const char *
     return result;
 }
 
-enum registry_result registry_dir_lookup(const char *directory, const char *text, int32_t *id, struct error *e)
+enum registry_result registry_dir_lookup(const char *directory, const char *text, int32_t *id,
+                                         struct error *e)
 {
     int fd = open_directory(directory, e);
-    if (fd < 0) return REGISTRY_UNAVAILABLE;
+    if (fd < 0)
+        return REGISTRY_UNAVAILABLE;
     DIR *files = fdopendir(fd);
     if (!files) {
         close(fd);

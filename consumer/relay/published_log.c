@@ -30,7 +30,8 @@ struct published_reader {
 struct output_log {
     const char *topic;
     rd_kafka_topic_t *handle;
-    rd_kafka_queue_t *queue; // while it is read; each start has a queue of its own, so that nothing of before is in it
+    // while it is read; each start has a queue of its own, so that nothing of before is in it
+    rd_kafka_queue_t *queue;
     int64_t low, end; // first offset kept; the one after the last stable one, as asked last
     int64_t from, window; // where reading began, so many offsets before the end
     int64_t next; // the offset after what was read last
@@ -51,7 +52,8 @@ struct published_log {
 
 // ---- the client ----
 
-int published_reader_create(const struct publisher_options *options, struct published_reader **out, struct error *e)
+int published_reader_create(const struct publisher_options *options, struct published_reader **out,
+                            struct error *e)
 {
     char id[RELAY_GROUP_SIZE + 16], group[RELAY_GROUP_SIZE];
     snprintf(id, sizeof id, "%s-reader", relay_group(options->group, group));
@@ -63,20 +65,24 @@ int published_reader_create(const struct publisher_options *options, struct publ
         {"enable.auto.commit", "false"},
         {"enable.auto.offset.store", "false"},
         {"allow.auto.create.topics", "false"},
-        // A partition that is added waits for the fetch under way; more often than this, idle logs would cost.
+        // A partition that is added waits for the fetch under way; more often than this, idle logs
+        // would cost.
         {"fetch.wait.max.ms", "100"},
         {"fetch.error.backoff.ms", "10"},
         {"queued.min.messages", "10000"},
         {"queued.max.messages.kbytes", "16384"},
     };
     struct published_reader *reader = calloc(1, sizeof *reader);
-    if (!reader) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!reader)
+        return error_set(e, ERROR_RESTART, "memory is short");
     reader->options = options;
     const struct client_properties ours = {sizeof own / sizeof *own, own};
     bool failed = false;
-    for (enum output o = 0; o < OUTPUT_COUNT && !failed; o++) failed = output_reader_create(o, &reader->forms[o], e) != 0;
+    for (enum output o = 0; o < OUTPUT_COUNT && !failed; o++)
+        failed = output_reader_create(o, &reader->forms[o], e) != 0;
     rd_kafka_conf_t *conf = failed ? NULL : client_conf(&options->properties, &ours, e);
-    if (conf) reader->consumer = client_create(RD_KAFKA_CONSUMER, conf, e);
+    if (conf)
+        reader->consumer = client_create(RD_KAFKA_CONSUMER, conf, e);
     if (!reader->consumer) {
         published_reader_destroy(reader);
         return -1;
@@ -87,9 +93,12 @@ int published_reader_create(const struct publisher_options *options, struct publ
 
 void published_reader_destroy(struct published_reader *reader)
 {
-    if (!reader) return;
-    if (reader->consumer) client_destroy_reader(reader->consumer);
-    for (int o = 0; o < OUTPUT_COUNT; o++) output_reader_destroy(reader->forms[o]);
+    if (!reader)
+        return;
+    if (reader->consumer)
+        client_destroy_reader(reader->consumer);
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        output_reader_destroy(reader->forms[o]);
     free(reader);
 }
 
@@ -104,9 +113,11 @@ static void on_event(rd_kafka_t *consumer, void *context)
 
 static void stop_log(struct published_log *log, struct output_log *t)
 {
-    if (t->held) rd_kafka_message_destroy(t->held);
+    if (t->held)
+        rd_kafka_message_destroy(t->held);
     t->held = NULL;
-    if (!t->queue) return;
+    if (!t->queue)
+        return;
     rd_kafka_queue_cb_event_enable(t->queue, NULL, NULL);
     rd_kafka_consume_stop(t->handle, log->shard);
     rd_kafka_queue_destroy(t->queue);
@@ -114,7 +125,8 @@ static void stop_log(struct published_log *log, struct output_log *t)
 }
 
 // From `window` offsets before the end on.
-static int start_log(struct published_log *log, struct output_log *t, int64_t window, struct error *e)
+static int start_log(struct published_log *log, struct output_log *t, int64_t window,
+                     struct error *e)
 {
     stop_log(log, t);
     t->window = window;
@@ -123,25 +135,30 @@ static int start_log(struct published_log *log, struct output_log *t, int64_t wi
     t->found_start = t->reaches_mark = false;
     t->queue = rd_kafka_queue_new(log->reader->consumer);
     rd_kafka_queue_cb_event_enable(t->queue, on_event, log);
-    if (rd_kafka_consume_start_queue(t->handle, log->shard, t->from, t->queue) == 0) return 0;
+    if (rd_kafka_consume_start_queue(t->handle, log->shard, t->from, t->queue) == 0)
+        return 0;
     rd_kafka_queue_destroy(t->queue);
     t->queue = NULL;
-    return error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": topic %s cannot be read: %s", log->shard, t->topic,
-                     rd_kafka_err2str(rd_kafka_last_error()));
+    return error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": topic %s cannot be read: %s",
+                     log->shard, t->topic, rd_kafka_err2str(rd_kafka_last_error()));
 }
 
-int published_log_open(struct published_reader *reader, int32_t shard, int64_t mark, void (*news)(void *context),
-                       void *context, struct published_log **out, struct error *e)
+int published_log_open(struct published_reader *reader, int32_t shard, int64_t mark,
+                       void (*news)(void *context), void *context, struct published_log **out,
+                       struct error *e)
 {
     struct published_log *log = calloc(1, sizeof *log);
-    if (!log) return error_set(e, ERROR_RESTART, "memory is short");
-    *log = (struct published_log){.reader = reader, .shard = shard, .news = news, .context = context};
+    if (!log)
+        return error_set(e, ERROR_RESTART, "memory is short");
+    *log =
+        (struct published_log){.reader = reader, .shard = shard, .news = news, .context = context};
     published_rows_start(&log->rows, mark);
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         struct output_log *t = &log->logs[o];
         t->topic = reader->options->topics[o];
         t->handle = rd_kafka_topic_new(reader->consumer, t->topic, NULL);
-        if (t->handle) continue;
+        if (t->handle)
+            continue;
         published_log_close(log);
         return error_set(e, ERROR_CONFIG, "%s is no topic name; mend topics in the configuration",
                          reader->options->topics[o]);
@@ -152,31 +169,35 @@ int published_log_open(struct published_reader *reader, int32_t shard, int64_t m
 
 void published_log_close(struct published_log *log)
 {
-    if (!log) return;
+    if (!log)
+        return;
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         stop_log(log, &log->logs[o]);
-        if (log->logs[o].handle) rd_kafka_topic_destroy(log->logs[o].handle);
+        if (log->logs[o].handle)
+            rd_kafka_topic_destroy(log->logs[o].handle);
     }
     free(log);
 }
 
 // ---- records ----
 
-static void tell_strange(struct published_log *log, const rd_kafka_message_t *message, int64_t *count, const char *what)
+static void tell_strange(struct published_log *log, const rd_kafka_message_t *message,
+                         int64_t *count, const char *what)
 {
     struct published_strange *strange = &log->strange;
-    snprintf(strange->last, sizeof strange->last, "%s/%" PRId32 "@%" PRId64 ": %s", rd_kafka_topic_name(message->rkt),
-             message->partition, message->offset, what);
-    if (++*count > TOLD_MAX) return;
-    log_event(LOG_ERROR, "an output topic holds what it should not", "shard", LOG_INT(log->shard), "topic",
-              LOG_STR(rd_kafka_topic_name(message->rkt)), "partition", LOG_INT(message->partition), "offset",
-              LOG_INT(message->offset), "what", LOG_STR(what), "remedy", LOG_STR("settled audit names all of it"),
-              LOG_END);
+    snprintf(strange->last, sizeof strange->last, "%s/%" PRId32 "@%" PRId64 ": %s",
+             rd_kafka_topic_name(message->rkt), message->partition, message->offset, what);
+    if (++*count > TOLD_MAX)
+        return;
+    log_event(LOG_ERROR, "an output topic holds what it should not", "shard", LOG_INT(log->shard),
+              "topic", LOG_STR(rd_kafka_topic_name(message->rkt)), "partition",
+              LOG_INT(message->partition), "offset", LOG_INT(message->offset), "what",
+              LOG_STR(what), "remedy", LOG_STR("settled audit names all of it"), LOG_END);
 }
 
 // What the row at the cursor is to the set. False: it has to wait for the other logs.
-static bool see_row(struct published_log *log, struct output_log *t, const rd_kafka_message_t *message,
-                    int64_t sequence)
+static bool see_row(struct published_log *log, struct output_log *t,
+                    const rd_kafka_message_t *message, int64_t sequence)
 {
     char what[96];
     switch (published_rows_see(&log->rows, (int)(t - log->logs), sequence)) {
@@ -188,7 +209,8 @@ static bool see_row(struct published_log *log, struct output_log *t, const rd_ka
         tell_strange(log, message, &log->strange.repeated, what);
         break;
     case PUBLISHED_LATE:
-        snprintf(what, sizeof what, "row %" PRId64 " stands behind one with a higher sequence", sequence);
+        snprintf(what, sizeof what, "row %" PRId64 " stands behind one with a higher sequence",
+                 sequence);
         tell_strange(log, message, &log->strange.disordered, what);
         break;
     case PUBLISHED_AHEAD:
@@ -197,11 +219,13 @@ static bool see_row(struct published_log *log, struct output_log *t, const rd_ka
     return true;
 }
 
-// Whether reading began early enough: at or before the mark, or at the log's first record. False: it must begin earlier.
+// Whether reading began early enough: at or before the mark, or at the log's first record. False:
+// it must begin earlier.
 static bool find_start(const struct published_log *log, struct output_log *t, int64_t sequence)
 {
     bool below = sequence > 0 && sequence <= log->rows.from;
-    if (!below && t->from > t->low) return false;
+    if (!below && t->from > t->low)
+        return false;
     t->found_start = true;
     t->reaches_mark = below || t->low == 0;
     return true;
@@ -209,19 +233,23 @@ static bool find_start(const struct published_log *log, struct output_log *t, in
 
 enum taken { TAKEN, TAKEN_NOTHING, TAKEN_HELD, TAKEN_EARLIER, TAKEN_ERROR };
 
-static enum taken take_record(struct published_log *log, struct output_log *t, rd_kafka_message_t *message)
+static enum taken take_record(struct published_log *log, struct output_log *t,
+                              rd_kafka_message_t *message)
 {
     struct error why;
     int32_t shard = -1;
     int64_t sequence = 0;
     const struct output_reader *form = log->reader->forms[t - log->logs];
-    bool ours = published_sequence(form, message->payload, message->len, &shard, &sequence, &why) == 0;
+    bool ours =
+        published_sequence(form, message->payload, message->len, &shard, &sequence, &why) == 0;
     if (ours && shard != log->shard) {
         ours = false;
         error_set(&why, ERROR_CONFIG, "it is of shard %" PRId32, shard);
     }
-    if (ours && !t->found_start && !find_start(log, t, sequence)) return TAKEN_EARLIER;
-    if (ours && !see_row(log, t, message, sequence)) return TAKEN_HELD;
+    if (ours && !t->found_start && !find_start(log, t, sequence))
+        return TAKEN_EARLIER;
+    if (ours && !see_row(log, t, message, sequence))
+        return TAKEN_HELD;
     if (!ours) {
         char what[160];
         snprintf(what, sizeof what, "settled did not write this record (%.120s)", why.text);
@@ -233,35 +261,45 @@ static enum taken take_record(struct published_log *log, struct output_log *t, r
 
 static enum taken take_end(const struct published_log *log, struct output_log *t, int64_t offset)
 {
-    if (!t->found_start && !find_start(log, t, 0)) return TAKEN_EARLIER; // all of it was aborted, or is no record
-    if (offset > t->next) t->next = offset;
+    // all of it was aborted, or is no record
+    if (!t->found_start && !find_start(log, t, 0))
+        return TAKEN_EARLIER;
+    if (offset > t->next)
+        t->next = offset;
     return TAKEN;
 }
 
-static enum taken take_message(struct published_log *log, struct output_log *t, rd_kafka_message_t *message,
-                               struct error *e)
+static enum taken take_message(struct published_log *log, struct output_log *t,
+                               rd_kafka_message_t *message, struct error *e)
 {
-    if (!message->err) return take_record(log, t, message);
-    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) return take_end(log, t, message->offset);
-    if (client_error_passes(message->err)) return TAKEN;
+    if (!message->err)
+        return take_record(log, t, message);
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+        return take_end(log, t, message->offset);
+    if (client_error_passes(message->err))
+        return TAKEN;
     error_set(e, ERROR_UNAVAILABLE,
-              "shard %" PRId32 ": topic %s partition %" PRId32 " cannot be read back at offset %" PRId64 ": %s",
+              "shard %" PRId32 ": topic %s partition %" PRId32
+              " cannot be read back at offset %" PRId64 ": %s",
               log->shard, t->topic, log->shard, t->next, rd_kafka_message_errstr(message));
     return TAKEN_ERROR;
 }
 
 // The next of one log.
-static enum taken take_next(struct published_log *log, struct output_log *t, int wait_ms, struct error *e)
+static enum taken take_next(struct published_log *log, struct output_log *t, int wait_ms,
+                            struct error *e)
 {
     rd_kafka_message_t *message = t->held ? t->held : rd_kafka_consume_queue(t->queue, wait_ms);
-    if (!message) return TAKEN_NOTHING;
+    if (!message)
+        return TAKEN_NOTHING;
     t->held = NULL;
     enum taken taken = take_message(log, t, message, e);
     if (taken == TAKEN_HELD)
         t->held = message;
     else
         rd_kafka_message_destroy(message);
-    if (taken != TAKEN_EARLIER) return taken;
+    if (taken != TAKEN_EARLIER)
+        return taken;
     return start_log(log, t, t->window * WINDOW_GROWTH, e) ? TAKEN_ERROR : TAKEN;
 }
 
@@ -272,7 +310,8 @@ bool published_log_take(struct published_log *log, struct error *e)
         enum taken taken = TAKEN;
         for (int i = 0; i < TAKE_MAX && taken == TAKEN && log->logs[o].queue; i++)
             taken = take_next(log, &log->logs[o], 0, e);
-        if (taken == TAKEN_ERROR) return false;
+        if (taken == TAKEN_ERROR)
+            return false;
     }
     return true;
 }
@@ -284,7 +323,8 @@ static int learn_leaders(struct published_log *log, struct error *e)
 {
     int32_t partitions;
     for (int o = 0; o < OUTPUT_COUNT; o++)
-        if (client_partitions(log->reader->consumer, log->logs[o].topic, ASK_MS, &partitions, e)) return -1;
+        if (client_partitions(log->reader->consumer, log->logs[o].topic, ASK_MS, &partitions, e))
+            return -1;
     return 0;
 }
 
@@ -293,7 +333,8 @@ static int ask_ends(struct published_log *log, struct error *e)
     int64_t low[OUTPUT_COUNT], end[OUTPUT_COUNT];
     const char *const *topics = log->reader->options->topics;
     rd_kafka_t *c = log->reader->consumer;
-    if (client_ends(c, OUTPUT_COUNT, topics, log->shard, RD_KAFKA_OFFSET_BEGINNING, ASK_MS, low, e) ||
+    if (client_ends(c, OUTPUT_COUNT, topics, log->shard, RD_KAFKA_OFFSET_BEGINNING, ASK_MS, low,
+                    e) ||
         client_ends(c, OUTPUT_COUNT, topics, log->shard, RD_KAFKA_OFFSET_END, ASK_MS, end, e))
         return -1;
     for (int o = 0; o < OUTPUT_COUNT; o++) {
@@ -319,20 +360,24 @@ static enum published_result stuck(const struct published_log *log, struct error
     const char *slow = "";
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         ahead = ahead || log->logs[o].held;
-        if (!is_read(&log->logs[o]) && !log->logs[o].held) slow = log->logs[o].topic;
+        if (!is_read(&log->logs[o]) && !log->logs[o].held)
+            slow = log->logs[o].topic;
     }
     if (!ahead || slow[0]) {
-        error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": topic %s cannot be read back in time", log->shard, slow);
+        error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": topic %s cannot be read back in time",
+                  log->shard, slow);
         return PUBLISHED_UNAVAILABLE;
     }
     error_set(e, ERROR_CONFIG,
-              "shard %" PRId32 ": row %" PRId64 " is missing in the output topics, which hold rows more than %d above "
+              "shard %" PRId32 ": row %" PRId64
+              " is missing in the output topics, which hold rows more than %d above "
               "it: they have lost data. Restore the topics, or run settled repair, and restart",
               log->shard, log->rows.whole + 1, PUBLISHED_WINDOW);
     return PUBLISHED_FOREIGN;
 }
 
-static enum published_result read_to_ends(struct published_log *log, const atomic_bool *stop, struct error *e)
+static enum published_result read_to_ends(struct published_log *log, const atomic_bool *stop,
+                                          struct error *e)
 {
     int64_t since = clock_monotonic_ms();
     for (bool all = false; !all;) {
@@ -345,11 +390,14 @@ static enum published_result read_to_ends(struct published_log *log, const atomi
                 taken = take_next(log, t, SLICE_MS, e);
                 took = took || taken == TAKEN;
             }
-            if (taken == TAKEN_ERROR) return PUBLISHED_UNAVAILABLE;
+            if (taken == TAKEN_ERROR)
+                return PUBLISHED_UNAVAILABLE;
             all = all && is_read(t);
         }
-        if (took) since = clock_monotonic_ms();
-        if (!all && !may_wait(stop, since)) return stuck(log, e);
+        if (took)
+            since = clock_monotonic_ms();
+        if (!all && !may_wait(stop, since))
+            return stuck(log, e);
     }
     return PUBLISHED_FOUND;
 }
@@ -360,48 +408,58 @@ static const struct output_log *find_open_transaction(const struct published_log
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         int64_t low = 0, high = -1;
         const struct output_log *t = &log->logs[o];
-        if (rd_kafka_get_watermark_offsets(log->reader->consumer, t->topic, log->shard, &low, &high) || high > t->next)
+        if (rd_kafka_get_watermark_offsets(log->reader->consumer, t->topic, log->shard, &low,
+                                           &high) ||
+            high > t->next)
             return t;
     }
     return NULL;
 }
 
-// Rows that are said to be published, or lie below one that is, were not found. That they are lost is said only of logs
-// that have nothing behind what was read.
-static enum published_result make_sure(struct published_log *log, int64_t expected, const atomic_bool *stop,
-                                       struct error *e)
+// Rows that are said to be published, or lie below one that is, were not found. That they are lost
+// is said only of logs that have nothing behind what was read.
+static enum published_result make_sure(struct published_log *log, int64_t expected,
+                                       const atomic_bool *stop, struct error *e)
 {
     int64_t since = clock_monotonic_ms();
     const struct output_log *open = NULL;
     for (int64_t now = since; (log->rows.whole < expected || log->rows.whole < log->rows.highest) &&
                               (now - since < SETTLE_MS || (open && now - since < PATIENCE_MS));
          now = clock_monotonic_ms()) {
-        if (atomic_load(stop)) return PUBLISHED_UNAVAILABLE;
+        if (atomic_load(stop))
+            return PUBLISHED_UNAVAILABLE;
         for (int o = 0; o < OUTPUT_COUNT; o++)
-            if (take_next(log, &log->logs[o], SLICE_MS, e) == TAKEN_ERROR) return PUBLISHED_UNAVAILABLE;
+            if (take_next(log, &log->logs[o], SLICE_MS, e) == TAKEN_ERROR)
+                return PUBLISHED_UNAVAILABLE;
         open = find_open_transaction(log);
     }
-    if (!open || (log->rows.whole >= expected && log->rows.whole >= log->rows.highest)) return PUBLISHED_FOUND;
+    if (!open || (log->rows.whole >= expected && log->rows.whole >= log->rows.highest))
+        return PUBLISHED_FOUND;
     error_set(e, ERROR_UNAVAILABLE,
               "shard %" PRId32 ": row %" PRId64
               " is not seen in the output topics, and a transaction stands open on topic "
-              "%s partition %" PRId32 " from offset %" PRId64 " on: what is behind it cannot be read before it ends. "
+              "%s partition %" PRId32 " from offset %" PRId64
+              " on: what is behind it cannot be read before it ends. "
               "Find it (kafka-transactions.sh find-hanging), and end whose it is",
               log->shard, log->rows.whole + 1, open->topic, log->shard, open->next);
     return PUBLISHED_UNAVAILABLE;
 }
 
-enum published_result published_log_read(struct published_log *log, int64_t expected, const atomic_bool *stop,
-                                         bool *whole_logs, struct error *e)
+enum published_result published_log_read(struct published_log *log, int64_t expected,
+                                         const atomic_bool *stop, bool *whole_logs, struct error *e)
 {
     bool fresh = log->logs[0].queue == NULL;
-    if ((fresh && learn_leaders(log, e)) || ask_ends(log, e)) return PUBLISHED_UNAVAILABLE;
+    if ((fresh && learn_leaders(log, e)) || ask_ends(log, e))
+        return PUBLISHED_UNAVAILABLE;
     for (int o = 0; o < OUTPUT_COUNT; o++)
-        if (!log->logs[o].queue && start_log(log, &log->logs[o], WINDOW_FIRST, e)) return PUBLISHED_UNAVAILABLE;
+        if (!log->logs[o].queue && start_log(log, &log->logs[o], WINDOW_FIRST, e))
+            return PUBLISHED_UNAVAILABLE;
     enum published_result result = read_to_ends(log, stop, e);
-    if (result == PUBLISHED_FOUND) result = make_sure(log, expected, stop, e);
+    if (result == PUBLISHED_FOUND)
+        result = make_sure(log, expected, stop, e);
     *whole_logs = true;
-    for (int o = 0; o < OUTPUT_COUNT; o++) *whole_logs = *whole_logs && log->logs[o].reaches_mark;
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        *whole_logs = *whole_logs && log->logs[o].reaches_mark;
     return result;
 }
 

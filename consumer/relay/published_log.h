@@ -1,38 +1,47 @@
-// The output topics of one shard, read back: a read_committed reader of the four partitions that the relay writes, from
-// shortly before a mark on. What it has found is published, and nothing else is.
+// The output topics of one shard, read back: a read_committed reader of the four partitions that
+// the relay writes, from shortly before a mark on. What it has found is published, and nothing else
+// is.
 #pragma once
 
-#include "consumer/relay/published_rows.h"
 #include "consumer/relay/published_position.h"
+#include "consumer/relay/published_rows.h"
 
 // One client a relay, used by the threads of all its shards; it reads no more than they write.
 struct published_reader;
-// Connects nowhere yet. `options` are borrowed. Errors: ERROR_CONFIG for properties that librdkafka refuses.
-int published_reader_create(const struct publisher_options *options, struct published_reader **out, struct error *e);
+// Connects nowhere yet. `options` are borrowed. Errors: ERROR_CONFIG for properties that librdkafka
+// refuses.
+int published_reader_create(const struct publisher_options *options, struct published_reader **out,
+                            struct error *e);
 // Every log of it has been closed.
 void published_reader_destroy(struct published_reader *reader);
 
 // Of one shard; used by one thread.
 struct published_log;
 
-// `mark`: rows up to here are not looked at. `news` is called by threads of librdkafka when something has come: it must not
-// call back. Errors: ERROR_CONFIG for a name that is no topic's.
-int published_log_open(struct published_reader *reader, int32_t shard, int64_t mark, void (*news)(void *context),
-                       void *context, struct published_log **out, struct error *e);
+// `mark`: rows up to here are not looked at. `news` is called by threads of librdkafka when
+// something has come: it must not call back. Errors: ERROR_CONFIG for a name that is no topic's.
+int published_log_open(struct published_reader *reader, int32_t shard, int64_t mark,
+                       void (*news)(void *context), void *context, struct published_log **out,
+                       struct error *e);
 void published_log_close(struct published_log *log);
 
-// Reads to the ends that the brokers answer now, so that what is not found does not stand there. `expected`: rows up to
-// here are said to be published; where some are missing, it makes sure that no open transaction hides them.
-// *whole_logs: each log reaches back to the mark. UNAVAILABLE: try again; FOREIGN: *e says what an operator must mend.
-enum published_result published_log_read(struct published_log *log, int64_t expected, const atomic_bool *stop,
-                                         bool *whole_logs, struct error *e);
-// Takes what has come meanwhile, and never waits. False: it cannot be read on, and must be closed and opened anew.
+// Reads to the ends that the brokers answer now, so that what is not found does not stand there.
+// `expected`: rows up to here are said to be published; where some are missing, it makes sure that
+// no open transaction hides them. *whole_logs: each log reaches back to the mark. UNAVAILABLE: try
+// again; FOREIGN: *e says what an operator must mend.
+enum published_result published_log_read(struct published_log *log, int64_t expected,
+                                         const atomic_bool *stop, bool *whole_logs,
+                                         struct error *e);
+// Takes what has come meanwhile, and never waits. False: it cannot be read on, and must be closed
+// and opened anew.
 bool published_log_take(struct published_log *log, struct error *e);
 
 const struct published_rows *published_log_rows(const struct published_log *log);
-void published_log_take_as_read(struct published_log *log, int64_t n); // see published_rows_take_as_read
+// see published_rows_take_as_read
+void published_log_take_as_read(struct published_log *log, int64_t n);
 
-// What stands in the topics and should not: found since the log was opened, each logged with its coordinates.
+// What stands in the topics and should not: found since the log was opened, each logged with its
+// coordinates.
 struct published_strange {
     int64_t repeated; // a row stands there twice
     int64_t disordered; // behind a row of its topic with a higher sequence

@@ -8,7 +8,8 @@
 enum {
     PATIENCE_MS = 10000,
     SLICE_MS = 250, // how long a wait may not notice `stop`
-    COMMITTED_MS = 1000, // the same, for a call that starts anew each time and so must outlast a round trip
+    // the same, for a call that starts anew each time and so must outlast a round trip
+    COMMITTED_MS = 1000,
     PAUSE_MS = 50, // between two questions for an offset that is not stable yet
     FRAMING_SIZE = 5,
 };
@@ -24,25 +25,29 @@ static rd_kafka_t *open_reader(const struct publisher_options *options, struct e
     char group[RELAY_GROUP_SIZE], why[512];
     const char *fixed[][2] = {
         {"group.id", relay_group(options->group, group)},
-        {"isolation.level", "read_committed"}, // which also makes rd_kafka_committed ask for stable offsets
+        // which also makes rd_kafka_committed ask for stable offsets
+        {"isolation.level", "read_committed"},
         {"enable.auto.commit", "false"},
         {"allow.auto.create.topics", "false"},
     };
     rd_kafka_conf_t *conf = client_conf(NULL, &options->properties, e);
-    if (!conf) return NULL;
+    if (!conf)
+        return NULL;
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
-        if (rd_kafka_conf_set(conf, fixed[i][0], fixed[i][1], why, sizeof why) == RD_KAFKA_CONF_OK) continue;
+        if (rd_kafka_conf_set(conf, fixed[i][0], fixed[i][1], why, sizeof why) == RD_KAFKA_CONF_OK)
+            continue;
         rd_kafka_conf_destroy(conf);
         error_set(e, ERROR_CONFIG, "librdkafka refuses %s = %s: %s", fixed[i][0], fixed[i][1], why);
         return NULL;
     }
     rd_kafka_t *reader = client_create(RD_KAFKA_CONSUMER, conf, e);
-    if (reader) rd_kafka_poll_set_consumer(reader);
+    if (reader)
+        rd_kafka_poll_set_consumer(reader);
     return reader;
 }
 
-// librdkafka 2.0.2 gives up on an unstable offset after a few tries and then reports it as success, with the error only on
-// the partition and the offset as if none were stored.
+// librdkafka 2.0.2 gives up on an unstable offset after a few tries and then reports it as success,
+// with the error only on the partition and the offset as if none were stored.
 static rd_kafka_resp_err_t ask_committed(rd_kafka_t *reader, rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_resp_err_t code = rd_kafka_committed(reader, list, COMMITTED_MS);
@@ -50,42 +55,49 @@ static rd_kafka_resp_err_t ask_committed(rd_kafka_t *reader, rd_kafka_topic_part
 }
 
 static enum published_result read_position(const rd_kafka_topic_partition_t *at,
-                                           const struct publisher_options *options, int64_t *n, bool *has_hash,
-                                           uint8_t hash[32], struct error *e)
+                                           const struct publisher_options *options, int64_t *n,
+                                           bool *has_hash, uint8_t hash[32], struct error *e)
 {
     int64_t noted = -1;
-    if (at->offset < 0) return PUBLISHED_UNKNOWN;
+    if (at->offset < 0)
+        return PUBLISHED_UNKNOWN;
     *n = at->offset;
     *has_hash = at->metadata_size > 0;
-    if (!*has_hash) return PUBLISHED_FOUND;
-    if (position_parse(at->metadata, at->metadata_size, &noted, hash) && noted == *n) return PUBLISHED_FOUND;
-    error_set(
-        e, ERROR_CONFIG,
-        "shard %" PRId32 ": the offset %" PRId64 " of group %s-relay on topic %s was stored by another program: "
-        "two programs use one group name. End the other, delete the offset (kafka-consumer-groups --delete-offsets "
-        "--group %s-relay --topic %s), and restart",
-        at->partition, *n, options->group, at->topic, options->group, at->topic);
+    if (!*has_hash)
+        return PUBLISHED_FOUND;
+    if (position_parse(at->metadata, at->metadata_size, &noted, hash) && noted == *n)
+        return PUBLISHED_FOUND;
+    error_set(e, ERROR_CONFIG,
+              "shard %" PRId32 ": the offset %" PRId64
+              " of group %s-relay on topic %s was stored by another program: "
+              "two programs use one group name. End the other, delete the offset "
+              "(kafka-consumer-groups --delete-offsets "
+              "--group %s-relay --topic %s), and restart",
+              at->partition, *n, options->group, at->topic, options->group, at->topic);
     return PUBLISHED_FOREIGN;
 }
 
 enum published_result published_position(const struct publisher_options *options, int32_t shard,
-                                         const atomic_bool *stop, int64_t *n, bool *has_hash, uint8_t hash[32],
-                                         struct error *e)
+                                         const atomic_bool *stop, int64_t *n, bool *has_hash,
+                                         uint8_t hash[32], struct error *e)
 {
     rd_kafka_t *reader = open_reader(options, e);
-    if (!reader) return PUBLISHED_UNAVAILABLE;
+    if (!reader)
+        return PUBLISHED_UNAVAILABLE;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, options->topics[OUTPUT_SETTLEMENTS], shard);
     int64_t since = clock_monotonic_ms();
     rd_kafka_resp_err_t code;
     while ((code = ask_committed(reader, list)) && may_wait(stop, since)) {
         rd_kafka_message_t *event = rd_kafka_consumer_poll(reader, PAUSE_MS); // reports, no records
-        if (event) rd_kafka_message_destroy(event);
+        if (event)
+            rd_kafka_message_destroy(event);
     }
     enum published_result result = PUBLISHED_UNAVAILABLE;
     if (code)
-        error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": Kafka does not tell the offset of group %s-relay: %s",
-                  shard, options->group, rd_kafka_err2str(code));
+        error_set(e, ERROR_UNAVAILABLE,
+                  "shard %" PRId32 ": Kafka does not tell the offset of group %s-relay: %s", shard,
+                  options->group, rd_kafka_err2str(code));
     else
         result = read_position(&list->elems[0], options, n, has_hash, hash, e);
     rd_kafka_topic_partition_list_destroy(list);
@@ -93,13 +105,16 @@ enum published_result published_position(const struct publisher_options *options
     return result;
 }
 
-int published_sequence(const struct output_reader *form, const void *value, size_t size, int32_t *shard, int64_t *sequence,
-                       struct error *e)
+int published_sequence(const struct output_reader *form, const void *value, size_t size,
+                       int32_t *shard, int64_t *sequence, struct error *e)
 {
     const char *bytes = value;
     struct output_number number;
-    if (size <= FRAMING_SIZE || bytes[0] != 0) return error_set(e, ERROR_CONFIG, "no Confluent framing");
-    if (output_reader_sequence(form, (struct slice){bytes + FRAMING_SIZE, size - FRAMING_SIZE}, &number, e)) return -1;
+    if (size <= FRAMING_SIZE || bytes[0] != 0)
+        return error_set(e, ERROR_CONFIG, "no Confluent framing");
+    if (output_reader_sequence(form, (struct slice){bytes + FRAMING_SIZE, size - FRAMING_SIZE},
+                               &number, e))
+        return -1;
     *shard = number.shard;
     *sequence = number.sequence;
     return 0;

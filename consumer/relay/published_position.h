@@ -1,5 +1,6 @@
-// How far a shard is published, as Kafka tells it: the pseudo group's committed offset. To be asked only after
-// init_transactions: then nothing of the shard is under way. published_log.h reads what stands in the topics.
+// How far a shard is published, as Kafka tells it: the pseudo group's committed offset. To be asked
+// only after init_transactions: then nothing of the shard is under way. published_log.h reads what
+// stands in the topics.
 #pragma once
 
 #include "consumer/output/output_reader.h"
@@ -12,13 +13,14 @@ enum published_result {
     PUBLISHED_FOREIGN, // what is there is not ours: *e says what and the remedy
 };
 
-// Reads stable offsets only: one of a transaction that is not ended yet is waited for. *has_hash: the hash of row n was
-// stored with it (an operator's tool sets an offset without).
+// Reads stable offsets only: one of a transaction that is not ended yet is waited for. *has_hash:
+// the hash of row n was stored with it (an operator's tool sets an offset without).
 enum published_result published_position(const struct publisher_options *options, int32_t shard,
-                                         const atomic_bool *stop, int64_t *n, bool *has_hash, uint8_t hash[32],
-                                         struct error *e);
+                                         const atomic_bool *stop, int64_t *n, bool *has_hash,
+                                         uint8_t hash[32], struct error *e);
 
-// Reads `shard` and `sequence` from a framed message of an output topic, whose form is given. Fields may be added behind
-// them, so a newer or older writer's record reads as well. Errors (ERROR_CONFIG): it is none that settled wrote.
-int published_sequence(const struct output_reader *form, const void *value, size_t size, int32_t *shard, int64_t *sequence,
-                       struct error *e);
+// Reads `shard` and `sequence` from a framed message of an output topic, whose form is given.
+// Fields may be added behind them, so a newer or older writer's record reads as well. Errors
+// (ERROR_CONFIG): it is none that settled wrote.
+int published_sequence(const struct output_reader *form, const void *value, size_t size,
+                       int32_t *shard, int64_t *sequence, struct error *e);

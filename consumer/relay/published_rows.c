@@ -22,7 +22,8 @@ void published_rows_start(struct published_rows *rows, int64_t from)
 
 bool published_rows_has(const struct published_rows *rows, int64_t sequence)
 {
-    if (sequence <= rows->whole || sequence > rows->whole + PUBLISHED_WINDOW) return sequence <= rows->whole;
+    if (sequence <= rows->whole || sequence > rows->whole + PUBLISHED_WINDOW)
+        return sequence <= rows->whole;
     return rows->bits[(uint64_t)sequence % PUBLISHED_WINDOW / 64] & bit_of(sequence);
 }
 
@@ -38,13 +39,18 @@ static void advance(struct published_rows *rows)
 enum published_sight published_rows_see(struct published_rows *rows, int topic, int64_t sequence)
 {
     assert(topic >= 0 && topic < PUBLISHED_TOPICS && sequence > 0);
-    if (sequence > rows->whole + PUBLISHED_WINDOW) return PUBLISHED_AHEAD;
+    if (sequence > rows->whole + PUBLISHED_WINDOW)
+        return PUBLISHED_AHEAD;
     bool repeated = sequence > rows->from && published_rows_has(rows, sequence);
     bool late = sequence < rows->last[topic];
-    if (sequence > rows->highest) rows->highest = sequence;
-    if (sequence > rows->last[topic]) rows->last[topic] = sequence;
-    if (sequence <= rows->from) return PUBLISHED_KNOWN;
-    if (repeated) return PUBLISHED_REPEATED;
+    if (sequence > rows->highest)
+        rows->highest = sequence;
+    if (sequence > rows->last[topic])
+        rows->last[topic] = sequence;
+    if (sequence <= rows->from)
+        return PUBLISHED_KNOWN;
+    if (repeated)
+        return PUBLISHED_REPEATED;
     *word_of(rows, sequence) |= bit_of(sequence);
     advance(rows);
     assert(rows->whole >= rows->from && rows->highest >= rows->last[topic]);
@@ -53,8 +59,10 @@ enum published_sight published_rows_see(struct published_rows *rows, int topic, 
 
 void published_rows_take_as_read(struct published_rows *rows, int64_t n)
 {
-    if (n <= rows->whole) return;
-    if (n - rows->whole >= PUBLISHED_WINDOW) memset(rows->bits, 0, sizeof rows->bits);
+    if (n <= rows->whole)
+        return;
+    if (n - rows->whole >= PUBLISHED_WINDOW)
+        memset(rows->bits, 0, sizeof rows->bits);
     while (rows->whole < n && n - rows->whole < PUBLISHED_WINDOW) {
         rows->whole++;
         *word_of(rows, rows->whole) &= ~bit_of(rows->whole);

@@ -1,7 +1,9 @@
-// Which rows of one shard stand in its output topics, as a read_committed reader comes upon them. Pure.
+// Which rows of one shard stand in its output topics, as a read_committed reader comes upon them.
+// Pure.
 //
-// The sequences of the four topics together have no gap. Within a topic they rise; between topics, one may be read ahead of
-// another. So every row up to `whole` has been read, and above it a window of bits tells those that were.
+// The sequences of the four topics together have no gap. Within a topic they rise; between topics,
+// one may be read ahead of another. So every row up to `whole` has been read, and above it a window
+// of bits tells those that were.
 #pragma once
 
 #include <stdbool.h>
@@ -9,7 +11,8 @@
 
 enum {
     PUBLISHED_TOPICS = 4,
-    // Rows above `whole` that can be told apart: more than may be sent and not be read back (RELAY_UNREAD_ROWS and a batch).
+    // Rows above `whole` that can be told apart: more than may be sent and not be read back
+    // (RELAY_UNREAD_ROWS and a batch).
     PUBLISHED_WINDOW = 1 << 17,
 };
 
@@ -18,7 +21,8 @@ enum published_sight {
     PUBLISHED_KNOWN, // at or below where reading began
     PUBLISHED_REPEATED, // it stands there twice
     PUBLISHED_LATE, // new, but behind a row of the same topic with a higher sequence
-    PUBLISHED_AHEAD, // beyond the window: to be shown again once the other topics have been read further
+    // beyond the window: to be shown again once the other topics have been read further
+    PUBLISHED_AHEAD,
 };
 
 struct published_rows {

@@ -1,7 +1,7 @@
 #include "consumer/relay/publisher.h"
+#include "consumer/relay/sent_requests.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/fault.h"
-#include "consumer/relay/sent_requests.h"
 
 #include "pricing/calendar.h"
 
@@ -58,19 +58,23 @@ const char *relay_group(const char *group, char out[RELAY_GROUP_SIZE])
 void position_format(int64_t n, const uint8_t hash[32], char out[POSITION_TEXT_SIZE])
 {
     int used = snprintf(out, POSITION_TEXT_SIZE, "1 %" PRId64 " ", n);
-    for (int i = 0; i < 32; i++, used += 2) snprintf(out + used, (size_t)(POSITION_TEXT_SIZE - used), "%02x", hash[i]);
+    for (int i = 0; i < 32; i++, used += 2)
+        snprintf(out + used, (size_t)(POSITION_TEXT_SIZE - used), "%02x", hash[i]);
 }
 
 bool position_parse(const char *text, size_t size, int64_t *n, uint8_t hash[32])
 {
     char copy[POSITION_TEXT_SIZE], again[POSITION_TEXT_SIZE];
-    if (size >= sizeof copy) return false;
+    if (size >= sizeof copy)
+        return false;
     memcpy(copy, text, size);
     copy[size] = '\0';
-    if (strncmp(copy, "1 ", 2) != 0) return false;
+    if (strncmp(copy, "1 ", 2) != 0)
+        return false;
     char *end = NULL;
     *n = strtoll(copy + 2, &end, 10);
-    if (*end != ' ' || strlen(end + 1) != 64) return false;
+    if (*end != ' ' || strlen(end + 1) != 64)
+        return false;
     for (size_t i = 0; i < 32; i++) {
         const char pair[3] = {end[1 + 2 * i], end[2 + 2 * i], '\0'};
         hash[i] = (uint8_t)strtoul(pair, NULL, 16);
@@ -89,8 +93,10 @@ static void on_delivery(rd_kafka_t *producer, const rd_kafka_message_t *message,
 {
     struct publisher *p = opaque;
     (void)producer;
-    bool purged = message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE || message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
-    if (!message->err || purged || p->refusal) return;
+    bool purged = message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
+                  message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+    if (!message->err || purged || p->refusal)
+        return;
     p->refusal = message->err;
     p->refused_sequence = (int64_t)(intptr_t)message->_private;
     p->refused_size = message->len + message->key_len;
@@ -101,11 +107,14 @@ static int open_producer(struct publisher *p, struct error *e)
 {
     static const char *defaults[][2] = {
         {"compression.type", "lz4"},
-        // The broker answers CONCURRENT_TRANSACTIONS while it still writes the markers of the one before.
+        // The broker answers CONCURRENT_TRANSACTIONS while it still writes the markers of the one
+        // before.
         {"retry.backoff.ms", "10"},
         {"linger.ms", "5"},
-        {"batch.size", "900000"}, // below the topics' default of max.message.bytes, which counts whole batches
-        {"message.max.bytes", "16000000"}, // a single row: the topic is to say what is too large, not the client
+        // below the topics' default of max.message.bytes, which counts whole batches
+        {"batch.size", "900000"},
+        // a single row: the topic is to say what is too large, not the client
+        {"message.max.bytes", "16000000"},
     };
     char id[RELAY_GROUP_SIZE + 16], group[RELAY_GROUP_SIZE];
     snprintf(id, sizeof id, "%s-%" PRId32, relay_group(p->options->group, group), p->shard);
@@ -119,12 +128,15 @@ static int open_producer(struct publisher *p, struct error *e)
     };
     const struct client_properties ours = {sizeof defaults / sizeof defaults[0], defaults};
     rd_kafka_conf_t *conf = client_conf(&ours, &p->options->properties, e);
-    if (!conf) return -1;
+    if (!conf)
+        return -1;
     char why[512];
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
-        if (rd_kafka_conf_set(conf, fixed[i][0], fixed[i][1], why, sizeof why) == RD_KAFKA_CONF_OK) continue;
+        if (rd_kafka_conf_set(conf, fixed[i][0], fixed[i][1], why, sizeof why) == RD_KAFKA_CONF_OK)
+            continue;
         rd_kafka_conf_destroy(conf);
-        return error_set(e, ERROR_CONFIG, "librdkafka refuses %s = %s: %s", fixed[i][0], fixed[i][1], why);
+        return error_set(e, ERROR_CONFIG, "librdkafka refuses %s = %s: %s", fixed[i][0],
+                         fixed[i][1], why);
     }
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_opaque(conf, p);
@@ -133,11 +145,12 @@ static int open_producer(struct publisher *p, struct error *e)
     return p->producer ? 0 : -1;
 }
 
-int publisher_create(const struct publisher_options *options, int32_t shard, bool alone, const atomic_bool *stop,
-                     struct publisher **out, struct error *e)
+int publisher_create(const struct publisher_options *options, int32_t shard, bool alone,
+                     const atomic_bool *stop, struct publisher **out, struct error *e)
 {
     struct publisher *p = calloc(1, sizeof *p);
-    if (!p) return error_set(e, ERROR_UNAVAILABLE, "memory is short");
+    if (!p)
+        return error_set(e, ERROR_UNAVAILABLE, "memory is short");
     p->options = options;
     p->shard = shard;
     p->stop = stop;
@@ -154,11 +167,14 @@ int publisher_create(const struct publisher_options *options, int32_t shard, boo
         return -1;
     }
     for (int i = 0; i < OUTPUT_COUNT; i++) {
-        snprintf(p->ce_types[i], sizeof p->ce_types[i], "settled.%s.v1", record_name_of_output((enum output)i));
+        snprintf(p->ce_types[i], sizeof p->ce_types[i], "settled.%s.v1",
+                 record_name_of_output((enum output)i));
         p->topics[i] = rd_kafka_topic_new(p->producer, options->topics[i], NULL);
-        if (p->topics[i]) continue;
+        if (p->topics[i])
+            continue;
         publisher_destroy(p);
-        return error_set(e, ERROR_CONFIG, "%s is no topic name; mend topics in the configuration", options->topics[i]);
+        return error_set(e, ERROR_CONFIG, "%s is no topic name; mend topics in the configuration",
+                         options->topics[i]);
     }
     *out = p;
     return 0;
@@ -167,10 +183,12 @@ int publisher_create(const struct publisher_options *options, int32_t shard, boo
 static void release(struct publisher *p)
 {
     for (int i = 0; i < OUTPUT_COUNT; i++)
-        if (p->topics[i]) rd_kafka_topic_destroy(p->topics[i]);
+        if (p->topics[i])
+            rd_kafka_topic_destroy(p->topics[i]);
     if (p->producer) {
         // What is still queued belongs to a transaction that nobody will commit.
-        rd_kafka_purge(p->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+        rd_kafka_purge(p->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+                                        RD_KAFKA_PURGE_F_NON_BLOCKING);
         rd_kafka_destroy(p->producer);
     }
     pthread_cond_destroy(&p->returned);
@@ -181,11 +199,14 @@ static void release(struct publisher *p)
 
 void publisher_destroy(struct publisher *p)
 {
-    if (!p) return;
+    if (!p)
+        return;
     pthread_mutex_lock(&p->lock);
-    bool orphaned = p->orphaned = p->calling; // then the call's thread releases it, whenever that returns
+    // then the call's thread releases it, whenever that returns
+    bool orphaned = p->orphaned = p->calling;
     pthread_mutex_unlock(&p->lock);
-    if (!orphaned) release(p);
+    if (!orphaned)
+        release(p);
 }
 
 void publisher_poll(struct publisher *p)
@@ -194,23 +215,26 @@ void publisher_poll(struct publisher *p)
 }
 
 // Takes the error. What the text is about: "what: librdkafka's words".
-static enum publish_result take_error(struct publisher *p, rd_kafka_error_t *error, const char *what,
-                                      enum publish_result otherwise, struct error *e)
+static enum publish_result take_error(struct publisher *p, rd_kafka_error_t *error,
+                                      const char *what, enum publish_result otherwise,
+                                      struct error *e)
 {
     bool fatal = rd_kafka_error_is_fatal(error);
-    error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": %s: %s (%s)", p->shard, what, rd_kafka_error_string(error),
-              rd_kafka_error_name(error));
+    error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": %s: %s (%s)", p->shard, what,
+              rd_kafka_error_string(error), rd_kafka_error_name(error));
     rd_kafka_error_destroy(error);
     return fatal ? PUBLISH_FENCED : otherwise;
 }
 
 // Calls again while librdkafka says that the operation goes on in the background.
-static rd_kafka_error_t *resume(struct publisher *p, rd_kafka_error_t *(*call)(rd_kafka_t *, int), int64_t patience_ms)
+static rd_kafka_error_t *resume(struct publisher *p, rd_kafka_error_t *(*call)(rd_kafka_t *, int),
+                                int64_t patience_ms)
 {
     int64_t until = clock_monotonic_ms() + patience_ms;
     for (;;) {
         rd_kafka_error_t *error = call(p->producer, SLICE_MS);
-        if (!error || !rd_kafka_error_is_retriable(error) || !may_wait(p, until)) return error;
+        if (!error || !rd_kafka_error_is_retriable(error) || !may_wait(p, until))
+            return error;
         rd_kafka_error_destroy(error);
         // Some retriable answers come at once.
         rd_kafka_poll(p->producer, 10);
@@ -222,42 +246,54 @@ enum publish_result publisher_init(struct publisher *p, struct error *e)
     fault_point(init_before);
     rd_kafka_error_t *error = resume(p, rd_kafka_init_transactions, INIT_MS);
     fault_point(init_after);
-    if (!error) return PUBLISH_OK;
+    if (!error)
+        return PUBLISH_OK;
     bool resumable = rd_kafka_error_is_retriable(error);
     bool unfinished = rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS;
-    const char *what = unfinished ? "cannot begin to publish, since the transaction before is not finished by its "
-                                    "coordinator (a partition of it may have no leader)"
-                                  : "cannot begin to publish";
+    const char *what =
+        unfinished ? "cannot begin to publish, since the transaction before is not finished by its "
+                     "coordinator (a partition of it may have no leader)"
+                   : "cannot begin to publish";
     return take_error(p, error, what, resumable ? PUBLISH_WAITING : PUBLISH_BROKEN, e);
 }
 
 static enum publish_result refused(const struct publisher *p, struct error *e)
 {
-    error_set(e, ERROR_UNAVAILABLE, "topic %s partition %" PRId32 " refuses row %" PRId64 " of %zu bytes: %s",
-              p->refused_topic, p->shard, p->refused_sequence, p->refused_size, rd_kafka_err2str(p->refusal));
-    if (p->refusal != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) return PUBLISH_ABORTED;
-    if (!p->alone) return PUBLISH_SPLIT;
+    error_set(e, ERROR_UNAVAILABLE,
+              "topic %s partition %" PRId32 " refuses row %" PRId64 " of %zu bytes: %s",
+              p->refused_topic, p->shard, p->refused_sequence, p->refused_size,
+              rd_kafka_err2str(p->refusal));
+    if (p->refusal != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+        return PUBLISH_ABORTED;
+    if (!p->alone)
+        return PUBLISH_SPLIT;
     size_t limit = p->refused_size + 4096; // the batch's and the record's own headers count as well
     error_set(e, ERROR_CONFIG,
               "topic %s partition %" PRId32 " refuses row %" PRId64
               " of settled.outbox, %zu bytes, as too large: raise "
-              "max.message.bytes of %s to at least %zu (kafka-configs --alter --entity-type topics --entity-name %s "
-              "--add-config max.message.bytes=%zu), and restart; nothing of the shard is published before",
-              p->refused_topic, p->shard, p->refused_sequence, p->refused_size, p->refused_topic, limit,
-              p->refused_topic, limit);
+              "max.message.bytes of %s to at least %zu (kafka-configs --alter --entity-type topics "
+              "--entity-name %s "
+              "--add-config max.message.bytes=%zu), and restart; nothing of the shard is published "
+              "before",
+              p->refused_topic, p->shard, p->refused_sequence, p->refused_size, p->refused_topic,
+              limit, p->refused_topic, limit);
     return PUBLISH_IMPOSSIBLE;
 }
 
-// Ends the transaction so that nothing of it is ever seen. *e keeps why; a delivery that was refused says it better.
+// Ends the transaction so that nothing of it is ever seen. *e keeps why; a delivery that was
+// refused says it better.
 static enum publish_result give_up(struct publisher *p, struct error *e)
 {
     struct error why;
     rd_kafka_error_t *error = resume(p, rd_kafka_abort_transaction, PATIENCE_MS);
     if (error) {
-        enum publish_result result = take_error(p, error, "cannot abort a transaction", PUBLISH_BROKEN, &why);
-        // Whatever becomes of the producer: what a new one would meet again is to be said, and ends it.
+        enum publish_result result =
+            take_error(p, error, "cannot abort a transaction", PUBLISH_BROKEN, &why);
+        // Whatever becomes of the producer: what a new one would meet again is to be said, and ends
+        // it.
         enum publish_result refusal = p->refusal ? refused(p, e) : PUBLISH_OK;
-        if (refusal == PUBLISH_IMPOSSIBLE || refusal == PUBLISH_SPLIT) return refusal;
+        if (refusal == PUBLISH_IMPOSSIBLE || refusal == PUBLISH_SPLIT)
+            return refusal;
         return result;
     }
     return p->refusal ? refused(p, e) : PUBLISH_ABORTED;
@@ -265,7 +301,8 @@ static enum publish_result give_up(struct publisher *p, struct error *e)
 
 static rd_kafka_vu_t header(const char *name, const char *value)
 {
-    return (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADER, .u.header = {name, value, (ssize_t)strlen(value)}};
+    return (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADER,
+                           .u.header = {name, value, (ssize_t)strlen(value)}};
 }
 
 static void frame(struct publisher *p, const struct outbox_row *row)
@@ -273,11 +310,13 @@ static void frame(struct publisher *p, const struct outbox_row *row)
     size_t size = row->body.size + FRAMING_SIZE;
     if (size > p->frame_size) {
         p->frame = realloc(p->frame, size);
-        if (!p->frame) abort();
+        if (!p->frame)
+            abort();
         p->frame_size = size;
     }
     uint32_t id = (uint32_t)p->options->schema_ids[row->output];
-    const char head[FRAMING_SIZE] = {0, (char)(id >> 24), (char)(id >> 16), (char)(id >> 8), (char)id};
+    const char head[FRAMING_SIZE] = {0, (char)(id >> 24), (char)(id >> 16), (char)(id >> 8),
+                                     (char)id};
     memcpy(p->frame, head, sizeof head);
     memcpy(p->frame + sizeof head, row->body.data, row->body.size);
 }
@@ -309,19 +348,20 @@ static rd_kafka_error_t *queue_row(struct publisher *p, const struct outbox_row 
 {
     int64_t until = clock_monotonic_ms() + PATIENCE_MS;
     rd_kafka_error_t *error;
-    while ((error = send_row(p, row)) && rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL &&
-           may_wait(p, until)) {
+    while ((error = send_row(p, row)) &&
+           rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL && may_wait(p, until)) {
         rd_kafka_error_destroy(error);
         rd_kafka_poll(p->producer, 50);
     }
     return error;
 }
 
-static enum publish_result refuse_row(struct publisher *p, const struct outbox_row *row, rd_kafka_error_t *error,
-                                      struct error *e)
+static enum publish_result refuse_row(struct publisher *p, const struct outbox_row *row,
+                                      rd_kafka_error_t *error, struct error *e)
 {
     rd_kafka_resp_err_t code = rd_kafka_error_code(error);
-    if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !p->refusal) { // beyond the client's own message.max.bytes
+    // beyond the client's own message.max.bytes
+    if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !p->refusal) {
         p->refusal = code;
         p->refused_sequence = row->sequence;
         p->refused_size = row->key.size + row->body.size + FRAMING_SIZE;
@@ -331,20 +371,23 @@ static enum publish_result refuse_row(struct publisher *p, const struct outbox_r
     return result == PUBLISH_FENCED ? result : give_up(p, e);
 }
 
-enum publish_result publisher_begin(struct publisher *p, const struct outbox_row *const *rows, size_t count,
-                                    struct error *e)
+enum publish_result publisher_begin(struct publisher *p, const struct outbox_row *const *rows,
+                                    size_t count, struct error *e)
 {
     assert(count > 0);
     p->refusal = RD_KAFKA_RESP_ERR_NO_ERROR;
     p->acknowledged = false;
     rd_kafka_error_t *error = rd_kafka_begin_transaction(p->producer);
-    if (error) return take_error(p, error, "cannot begin a transaction", PUBLISH_BROKEN, e);
+    if (error)
+        return take_error(p, error, "cannot begin a transaction", PUBLISH_BROKEN, e);
     fault_point(produce_before);
     for (size_t i = 0; i < count; i++) {
         error = queue_row(p, rows[i]);
         fault_point(row_produced);
-        if (error) return refuse_row(p, rows[i], error, e);
-        if (p->refusal) return give_up(p, e);
+        if (error)
+            return refuse_row(p, rows[i], error, e);
+        if (p->refusal)
+            return give_up(p, e);
     }
     fault_point(produce_after);
     return PUBLISH_OK;
@@ -356,8 +399,10 @@ enum publish_result publisher_flush(struct publisher *p, struct error *e)
     while (!p->acknowledged && !p->refusal && may_wait(p, until))
         p->acknowledged = rd_kafka_flush(p->producer, SLICE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
     fault_point(rows_acknowledged);
-    if (p->acknowledged && !p->refusal) return PUBLISH_OK;
-    error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": the output topics do not acknowledge rows in time", p->shard);
+    if (p->acknowledged && !p->refusal)
+        return PUBLISH_OK;
+    error_set(e, ERROR_UNAVAILABLE,
+              "shard %" PRId32 ": the output topics do not acknowledge rows in time", p->shard);
     return give_up(p, e);
 }
 
@@ -372,7 +417,8 @@ static void *call_send_offsets(void *context)
     struct position_call call = *(struct position_call *)context;
     struct publisher *p = call.publisher;
     free(context);
-    rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(p->producer, call.list, call.group, OFFSETS_MS);
+    rd_kafka_error_t *error =
+        rd_kafka_send_offsets_to_transaction(p->producer, call.list, call.group, OFFSETS_MS);
     rd_kafka_consumer_group_metadata_destroy(call.group);
     rd_kafka_topic_partition_list_destroy(call.list);
     pthread_mutex_lock(&p->lock);
@@ -381,42 +427,51 @@ static void *call_send_offsets(void *context)
     bool orphaned = p->orphaned;
     pthread_cond_signal(&p->returned);
     pthread_mutex_unlock(&p->lock);
-    if (!orphaned) return NULL;
-    if (error) rd_kafka_error_destroy(error);
+    if (!orphaned)
+        return NULL;
+    if (error)
+        rd_kafka_error_destroy(error);
     release(p);
     return NULL;
 }
 
-static struct position_call *position_call(struct publisher *p, int64_t last, const uint8_t hash[32])
+static struct position_call *position_call(struct publisher *p, int64_t last,
+                                           const uint8_t hash[32])
 {
     char text[POSITION_TEXT_SIZE], group[RELAY_GROUP_SIZE];
     struct position_call *call = malloc(sizeof *call);
-    if (!call) abort();
+    if (!call)
+        abort();
     call->publisher = p;
     call->group = rd_kafka_consumer_group_metadata_new(relay_group(p->options->group, group));
     call->list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_t *at =
-        rd_kafka_topic_partition_list_add(call->list, p->options->topics[OUTPUT_SETTLEMENTS], p->shard);
+    rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(
+        call->list, p->options->topics[OUTPUT_SETTLEMENTS], p->shard);
     position_format(last, hash, text);
     at->offset = last;
     at->metadata_size = strlen(text);
     at->metadata = strdup(text); // owned by the list
-    if (!at->metadata) abort();
+    if (!at->metadata)
+        abort();
     return call;
 }
 
-// False: the call still hangs. librdkafka 2.0.2 sends the requests of send_offsets_to_transaction again and again while
-// the broker does not answer, whatever time-out it is given, and offers no way to end that but its own thread's.
-static bool send_position(struct publisher *p, int64_t last, const uint8_t hash[32], rd_kafka_error_t **error)
+// False: the call still hangs. librdkafka 2.0.2 sends the requests of send_offsets_to_transaction
+// again and again while the broker does not answer, whatever time-out it is given, and offers no
+// way to end that but its own thread's.
+static bool send_position(struct publisher *p, int64_t last, const uint8_t hash[32],
+                          rd_kafka_error_t **error)
 {
     pthread_t thread;
     p->calling = true;
-    if (pthread_create(&thread, NULL, call_send_offsets, position_call(p, last, hash)) != 0) abort();
+    if (pthread_create(&thread, NULL, call_send_offsets, position_call(p, last, hash)) != 0)
+        abort();
     pthread_detach(thread);
     int64_t until = clock_monotonic_ms() + OFFSETS_MS + GRACE_MS, slice;
     pthread_mutex_lock(&p->lock);
     while (p->calling && (slice = clock_monotonic_ms()) < until) {
-        if (atomic_load(p->stop) && until > slice + GRACE_MS) until = slice + GRACE_MS;
+        if (atomic_load(p->stop) && until > slice + GRACE_MS)
+            until = slice + GRACE_MS;
         slice += SLICE_MS;
         const struct timespec when = {slice / 1000, slice % 1000 * 1000000};
         pthread_cond_timedwait(&p->returned, &p->lock, &when);
@@ -427,26 +482,31 @@ static bool send_position(struct publisher *p, int64_t last, const uint8_t hash[
     return done;
 }
 
-enum publish_result publisher_commit(struct publisher *p, int64_t last, const uint8_t hash[32], struct error *e)
+enum publish_result publisher_commit(struct publisher *p, int64_t last, const uint8_t hash[32],
+                                     struct error *e)
 {
     rd_kafka_error_t *error;
     assert(p->acknowledged && !p->refusal); // rows first
     fault_point(offsets_before);
     if (!send_position(p, last, hash, &error)) {
-        error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": a broker does not answer: sending the position hangs",
+        error_set(e, ERROR_UNAVAILABLE,
+                  "shard %" PRId32 ": a broker does not answer: sending the position hangs",
                   p->shard);
         return PUBLISH_BROKEN;
     }
     if (error) {
-        enum publish_result result = take_error(p, error, "cannot send the position", PUBLISH_ABORTED, e);
+        enum publish_result result =
+            take_error(p, error, "cannot send the position", PUBLISH_ABORTED, e);
         return result == PUBLISH_FENCED ? result : give_up(p, e);
     }
     fault_point(transaction_end_before);
     error = resume(p, rd_kafka_commit_transaction, PATIENCE_MS);
     fault_point(transaction_end_after);
-    if (!error) return PUBLISH_OK;
+    if (!error)
+        return PUBLISH_OK;
     bool abortable = rd_kafka_error_txn_requires_abort(error);
-    enum publish_result result = take_error(p, error, "cannot commit a transaction", PUBLISH_BROKEN, e);
+    enum publish_result result =
+        take_error(p, error, "cannot commit a transaction", PUBLISH_BROKEN, e);
     return abortable && result != PUBLISH_FENCED ? give_up(p, e) : result;
 }
 

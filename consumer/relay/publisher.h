@@ -1,5 +1,6 @@
-// One transactional producer of one shard: rows of the outbox go out in Kafka transactions that carry "published up to n"
-// with them. Blocking; used by one thread. Everything waits in short slices, so that `stop` ends it soon.
+// One transactional producer of one shard: rows of the outbox go out in Kafka transactions that
+// carry "published up to n" with them. Blocking; used by one thread. Everything waits in short
+// slices, so that `stop` ends it soon.
 #pragma once
 
 #include "consumer/kafka/client.h"
@@ -26,24 +27,29 @@ enum publish_result {
     PUBLISH_IMPOSSIBLE, // a row that Kafka will not take, whoever tries: *e says the remedy
 };
 
-// Connects nowhere yet. `alone`: each row goes in a batch of its own. Errors: ERROR_CONFIG for properties that librdkafka
-// refuses.
-int publisher_create(const struct publisher_options *options, int32_t shard, bool alone, const atomic_bool *stop,
-                     struct publisher **out, struct error *e);
-// After PUBLISH_BROKEN a call of librdkafka's may still hang: then this returns, and the producer goes once it comes back.
+// Connects nowhere yet. `alone`: each row goes in a batch of its own. Errors: ERROR_CONFIG for
+// properties that librdkafka refuses.
+int publisher_create(const struct publisher_options *options, int32_t shard, bool alone,
+                     const atomic_bool *stop, struct publisher **out, struct error *e);
+// After PUBLISH_BROKEN a call of librdkafka's may still hang: then this returns, and the producer
+// goes once it comes back.
 void publisher_destroy(struct publisher *publisher);
 // init_transactions: fences every earlier producer of the shard, and ends what it had under way.
 enum publish_result publisher_init(struct publisher *publisher, struct error *e);
 // Begins a transaction and queues these rows (at least one), copied before it waits for anything.
-enum publish_result publisher_begin(struct publisher *publisher, const struct outbox_row *const *rows, size_t count,
+enum publish_result publisher_begin(struct publisher *publisher,
+                                    const struct outbox_row *const *rows, size_t count,
                                     struct error *e);
-// Until the partitions have acknowledged every row of it. The position is to go out only then: should somebody end the
-// transaction before its time, it has no position that claims rows it lacks.
+// Until the partitions have acknowledged every row of it. The position is to go out only then:
+// should somebody end the transaction before its time, it has no position that claims rows it
+// lacks.
 enum publish_result publisher_flush(struct publisher *publisher, struct error *e);
-// Sends the position and commits; `last` and `hash` are the sequence and chain hash of the last row that is published then.
-enum publish_result publisher_commit(struct publisher *publisher, int64_t last, const uint8_t hash[32],
-                                     struct error *e);
-// After a transaction: whether a copy of one of its requests may still be under way, so that another one must not be begun.
+// Sends the position and commits; `last` and `hash` are the sequence and chain hash of the last row
+// that is published then.
+enum publish_result publisher_commit(struct publisher *publisher, int64_t last,
+                                     const uint8_t hash[32], struct error *e);
+// After a transaction: whether a copy of one of its requests may still be under way, so that
+// another one must not be begun.
 bool publisher_is_spent(const struct publisher *publisher);
 // Lets librdkafka report; call it now and then while nothing is published.
 void publisher_poll(struct publisher *publisher);

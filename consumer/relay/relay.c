@@ -25,7 +25,8 @@ struct relay_connection {
     struct store *store;
     bool lent;
     struct outbox_row rows[BATCH_ROWS];
-    const struct outbox_row *unpublished[BATCH_ROWS]; // those of them that do not stand in the topics
+    // those of them that do not stand in the topics
+    const struct outbox_row *unpublished[BATCH_ROWS];
 };
 
 struct relay_shard {
@@ -44,8 +45,8 @@ struct relay_shard {
     struct relay_machine machine;
     struct publisher *publisher;
     struct published_log *log; // NULL: the topics are to be read anew, from the mark
-    int64_t alone_to,
-        alone_rows; // a batch was too large for a topic: rows up to here go by themselves; how many at once
+    // A batch was too large for a topic: rows up to here go by themselves; how many at once.
+    int64_t alone_to, alone_rows;
     int64_t lost_rows, spent_producers;
     int64_t lost_now; // of the transaction under way
     bool complained; // a trouble was logged and is not over
@@ -70,10 +71,13 @@ static struct relay_connection *borrow(struct relay_shard *s)
     pthread_mutex_lock(&r->lock);
     while (!found && !atomic_load(&s->stop)) {
         for (int i = 0; i < CONNECTIONS && !found; i++)
-            if (!r->lanes[i]->lent) found = r->lanes[i];
-        if (!found) pthread_cond_wait(&r->returned, &r->lock);
+            if (!r->lanes[i]->lent)
+                found = r->lanes[i];
+        if (!found)
+            pthread_cond_wait(&r->returned, &r->lock);
     }
-    if (found) found->lent = true;
+    if (found)
+        found->lent = true;
     pthread_mutex_unlock(&r->lock);
     return found;
 }
@@ -86,11 +90,14 @@ static void give_back(struct relay_shard *s, struct relay_connection *lane)
     pthread_mutex_unlock(&s->relay->lock);
 }
 
-static enum store_result connect_lane(struct relay_shard *s, struct relay_connection *lane, struct error *e)
+static enum store_result connect_lane(struct relay_shard *s, struct relay_connection *lane,
+                                      struct error *e)
 {
-    if (lane->store) return STORE_OK;
+    if (lane->store)
+        return STORE_OK;
     struct store *store = NULL;
-    if (store_open(s->relay->options.dsn, &store, e) != 0) return STORE_UNAVAILABLE;
+    if (store_open(s->relay->options.dsn, &store, e) != 0)
+        return STORE_UNAVAILABLE;
     pthread_mutex_lock(&s->relay->lock); // relay_destroy looks for statements to interrupt
     lane->store = store;
     pthread_mutex_unlock(&s->relay->lock);
@@ -113,7 +120,8 @@ static enum relay_event_kind event_of_store(enum store_result result, enum relay
     return RELAY_ON_FAILED;
 }
 
-static enum relay_event_kind event_of_publish(enum publish_result result, enum relay_event_kind when_ok)
+static enum relay_event_kind event_of_publish(enum publish_result result,
+                                              enum relay_event_kind when_ok)
 {
     switch (result) {
     case PUBLISH_OK:
@@ -133,7 +141,8 @@ static enum relay_event_kind event_of_publish(enum publish_result result, enum r
     return RELAY_ON_IMPOSSIBLE;
 }
 
-static enum relay_event_kind event_of_published(enum published_result result, enum relay_event_kind when_found)
+static enum relay_event_kind event_of_published(enum published_result result,
+                                                enum relay_event_kind when_found)
 {
     switch (result) {
     case PUBLISHED_FOUND:
@@ -155,15 +164,17 @@ static enum relay_event_kind create(struct relay_shard *s, struct error *e)
     publisher_destroy(s->publisher);
     s->publisher = NULL;
     bool alone = s->alone_to > 0;
-    int failed = publisher_create(&s->relay->publisher, s->number, alone, &s->stop, &s->publisher, e);
+    int failed =
+        publisher_create(&s->relay->publisher, s->number, alone, &s->stop, &s->publisher, e);
     fault_point(producer_created);
     return failed ? RELAY_ON_FAILED : RELAY_ON_CREATED;
 }
 
-static enum relay_event_kind read_position(struct relay_shard *s, struct relay_event *event, struct error *e)
+static enum relay_event_kind read_position(struct relay_shard *s, struct relay_event *event,
+                                           struct error *e)
 {
-    enum published_result result =
-        published_position(&s->relay->publisher, s->number, &s->stop, &event->n, &event->has_hash, event->hash, e);
+    enum published_result result = published_position(&s->relay->publisher, s->number, &s->stop,
+                                                      &event->n, &event->has_hash, event->hash, e);
     fault_point(position_read);
     return event_of_published(result, RELAY_ON_POSITION);
 }
@@ -185,48 +196,59 @@ static void close_log(struct relay_shard *s)
 }
 
 // The log stays open from one producer to the next: what was read stands there for good.
-static enum relay_event_kind read_topics(struct relay_shard *s, struct relay_event *event, struct error *e)
+static enum relay_event_kind read_topics(struct relay_shard *s, struct relay_event *event,
+                                         struct error *e)
 {
     const struct relay_machine *m = &s->machine;
-    if (!s->log && published_log_open(s->relay->reader, s->number, m->marked, on_news, s, &s->log, e))
+    if (!s->log &&
+        published_log_open(s->relay->reader, s->number, m->marked, on_news, s, &s->log, e))
         return RELAY_ON_FAILED;
     int64_t expected = m->position > m->claimed ? m->position : m->claimed;
-    enum published_result result = published_log_read(s->log, expected, &s->stop, &event->whole_logs, e);
+    enum published_result result =
+        published_log_read(s->log, expected, &s->stop, &event->whole_logs, e);
     event->n = published_log_rows(s->log)->whole;
     event->highest = published_log_rows(s->log)->highest;
-    if (result != PUBLISHED_FOUND) close_log(s);
+    if (result != PUBLISHED_FOUND)
+        close_log(s);
     fault_point(topics_read);
     return event_of_published(result, RELAY_ON_TOPICS);
 }
 
-static enum relay_event_kind verify(struct relay_shard *s, struct relay_connection *lane, struct relay_event *event, struct error *e)
+static enum relay_event_kind verify(struct relay_shard *s, struct relay_connection *lane,
+                                    struct relay_event *event, struct error *e)
 {
     const struct relay_machine *m = &s->machine;
-    enum store_result result = store_check_epoch(lane->store, s->number, s->epoch, &event->n, &event->mark, e);
-    if (result == STORE_OK) result = store_outbox_hash(lane->store, s->number, m->n, event->hash, &event->has_hash, e);
+    enum store_result result =
+        store_check_epoch(lane->store, s->number, s->epoch, &event->n, &event->mark, e);
+    if (result == STORE_OK)
+        result = store_outbox_hash(lane->store, s->number, m->n, event->hash, &event->has_hash, e);
     if (result == STORE_OK && m->position > 0)
-        result =
-            store_outbox_hash(lane->store, s->number, m->position, event->position_hash, &event->has_position_hash, e);
+        result = store_outbox_hash(lane->store, s->number, m->position, event->position_hash,
+                                   &event->has_position_hash, e);
     fault_point(position_verified);
     return event_of_store(result, RELAY_ON_VERIFIED);
 }
 
-static enum relay_event_kind mark(struct relay_shard *s, struct relay_connection *lane, struct error *e)
+static enum relay_event_kind mark(struct relay_shard *s, struct relay_connection *lane,
+                                  struct error *e)
 {
     const struct relay_options *o = &s->relay->options;
-    enum store_result result =
-        store_mark_relayed(lane->store, s->number, s->epoch, s->machine.read_back, o->clock_ms(o->clock_context), e);
+    enum store_result result = store_mark_relayed(
+        lane->store, s->number, s->epoch, s->machine.read_back, o->clock_ms(o->clock_context), e);
     return event_of_store(result, RELAY_ON_MARKED);
 }
 
-static enum relay_event_kind check_epoch(struct relay_shard *s, struct relay_connection *lane, struct error *e)
+static enum relay_event_kind check_epoch(struct relay_shard *s, struct relay_connection *lane,
+                                         struct error *e)
 {
-    return event_of_store(store_check_epoch(lane->store, s->number, s->epoch, NULL, NULL, e), RELAY_ON_KEPT);
+    return event_of_store(store_check_epoch(lane->store, s->number, s->epoch, NULL, NULL, e),
+                          RELAY_ON_KEPT);
 }
 
-// Whether the rows are those that follow row n: a gap, a changed row, or a fail-over to a server that has other rows
-// breaks the chain, on whichever connection they came.
-static bool check_chain(const struct relay_shard *s, const struct outbox_row *rows, size_t count, struct error *e)
+// Whether the rows are those that follow row n: a gap, a changed row, or a fail-over to a server
+// that has other rows breaks the chain, on whichever connection they came.
+static bool check_chain(const struct relay_shard *s, const struct outbox_row *rows, size_t count,
+                        struct error *e)
 {
     const uint8_t *previous = s->machine.hash;
     for (size_t i = 0; i < count; i++) {
@@ -237,34 +259,40 @@ static bool check_chain(const struct relay_shard *s, const struct outbox_row *ro
             previous = rows[i].hash;
             continue;
         }
-        error_set(
-            e, ERROR_CONFIG,
-            "shard %" PRId32 ": row %" PRId64 " of settled.outbox does not follow row %" PRId64
-            " (its chain hash differs, or a row is missing): rows were lost or changed in PostgreSQL. Bring it back "
-            "to the state that was published, and restart; nothing is published before",
-            s->number, rows[i].sequence, due - 1);
+        error_set(e, ERROR_CONFIG,
+                  "shard %" PRId32 ": row %" PRId64
+                  " of settled.outbox does not follow row %" PRId64
+                  " (its chain hash differs, or a row is missing): rows were lost or changed in "
+                  "PostgreSQL. Bring it back "
+                  "to the state that was published, and restart; nothing is published before",
+                  s->number, rows[i].sequence, due - 1);
         return false;
     }
     return true;
 }
 
-// Those of the rows that do not stand in the topics. A row may go out behind the others of its topic, and nowhere else:
-// subscribers are promised that sequences rise there. False with *e.
-static bool choose_rows(struct relay_shard *s, struct relay_connection *lane, size_t count, size_t *chosen, struct error *e)
+// Those of the rows that do not stand in the topics. A row may go out behind the others of its
+// topic, and nowhere else: subscribers are promised that sequences rise there. False with *e.
+static bool choose_rows(struct relay_shard *s, struct relay_connection *lane, size_t count,
+                        size_t *chosen, struct error *e)
 {
     const struct published_rows *published = published_log_rows(s->log);
     *chosen = 0;
     for (size_t i = 0; i < count; i++) {
         const struct outbox_row *row = &lane->rows[i];
-        if (published_rows_has(published, row->sequence)) continue;
+        if (published_rows_has(published, row->sequence))
+            continue;
         if (row->sequence > published->last[row->output]) {
             lane->unpublished[(*chosen)++] = row;
             continue;
         }
         error_set(e, ERROR_CONFIG,
-                  "shard %" PRId32 ": row %" PRId64 " (%s) is missing in topic %s, which has row %" PRId64
-                  " already: the topic has lost data, and to publish it now would break the order. settled audit names "
-                  "all that is missing; settled repair publishes it again. Nothing of the shard is published before",
+                  "shard %" PRId32 ": row %" PRId64
+                  " (%s) is missing in topic %s, which has row %" PRId64
+                  " already: the topic has lost data, and to publish it now would break the order. "
+                  "settled audit names "
+                  "all that is missing; settled repair publishes it again. Nothing of the shard is "
+                  "published before",
                   s->number, row->sequence, row->ce_id, s->relay->options.topics[row->output],
                   published->last[row->output]);
         return false;
@@ -273,65 +301,84 @@ static bool choose_rows(struct relay_shard *s, struct relay_connection *lane, si
 }
 
 // Rows that Kafka once said were committed. Returns how many.
-static int64_t tell_lost(const struct relay_shard *s, const struct relay_connection *lane, size_t count)
+static int64_t tell_lost(const struct relay_shard *s, const struct relay_connection *lane,
+                         size_t count)
 {
     size_t lost = 0;
-    while (lost < count && lane->unpublished[lost]->sequence <= s->machine.claimed) lost++;
-    if (lost == 0) return 0;
-    log_event(LOG_ERROR, "output topics have lost rows that they had acknowledged: they are published again", "shard",
-              LOG_INT(s->number), "rows", LOG_INT((int64_t)lost), "first", LOG_INT(lane->unpublished[0]->sequence),
-              "topic", LOG_STR(s->relay->options.topics[lane->unpublished[0]->output]), "id",
-              LOG_STR(lane->unpublished[0]->ce_id), "last", LOG_INT(lane->unpublished[lost - 1]->sequence), LOG_END);
+    while (lost < count && lane->unpublished[lost]->sequence <= s->machine.claimed)
+        lost++;
+    if (lost == 0)
+        return 0;
+    log_event(LOG_ERROR,
+              "output topics have lost rows that they had acknowledged: they are published again",
+              "shard", LOG_INT(s->number), "rows", LOG_INT((int64_t)lost), "first",
+              LOG_INT(lane->unpublished[0]->sequence), "topic",
+              LOG_STR(s->relay->options.topics[lane->unpublished[0]->output]), "id",
+              LOG_STR(lane->unpublished[0]->ce_id), "last",
+              LOG_INT(lane->unpublished[lost - 1]->sequence), LOG_END);
     return (int64_t)lost;
 }
 
-// The broker holds max.message.bytes against a whole batch: only a row that goes alone shows whether it is too large. The
-// fresh producer sends each by itself until it is through with these rows, and with more each time that it happens again.
+// The broker holds max.message.bytes against a whole batch: only a row that goes alone shows
+// whether it is too large. The fresh producer sends each by itself until it is through with these
+// rows, and with more each time that it happens again.
 static enum relay_event_kind split(struct relay_shard *s, int64_t last)
 {
-    s->alone_rows = s->alone_rows == 0 ? 1 : s->alone_rows < ALONE_ROWS_MAX ? s->alone_rows * 2 : ALONE_ROWS_MAX;
+    s->alone_rows = s->alone_rows == 0               ? 1
+                    : s->alone_rows < ALONE_ROWS_MAX ? s->alone_rows * 2
+                                                     : ALONE_ROWS_MAX;
     s->alone_to = last + s->alone_rows;
-    log_event(LOG_WARN, "a batch is too large for an output topic: rows go one by one for a while", "shard",
-              LOG_INT(s->number), "up_to", LOG_INT(s->alone_to), "remedy",
+    log_event(LOG_WARN, "a batch is too large for an output topic: rows go one by one for a while",
+              "shard", LOG_INT(s->number), "up_to", LOG_INT(s->alone_to), "remedy",
               LOG_STR("raise max.message.bytes of the topic to 1048588"), LOG_END);
     return RELAY_ON_ABORTED;
 }
 
-// Loads what is there and queues it in a transaction that is left open; *event has its last row. *sent: rows in it; none
-// when all of them stand in the topics.
-static enum relay_event_kind begin_batch(struct relay_shard *s, struct relay_connection *lane, struct relay_event *event, size_t *sent,
-                                         struct error *e)
+// Loads what is there and queues it in a transaction that is left open; *event has its last row.
+// *sent: rows in it; none when all of them stand in the topics.
+static enum relay_event_kind begin_batch(struct relay_shard *s, struct relay_connection *lane,
+                                         struct relay_event *event, size_t *sent, struct error *e)
 {
     size_t count = 0;
-    enum store_result result =
-        store_load_outbox(lane->store, s->number, s->machine.n, BATCH_ROWS, BATCH_BYTES, lane->rows, &count, e);
-    if (result == STORE_DIVERGED) return RELAY_ON_IMPOSSIBLE;
-    if (result != STORE_OK) return RELAY_ON_FAILED;
+    enum store_result result = store_load_outbox(lane->store, s->number, s->machine.n, BATCH_ROWS,
+                                                 BATCH_BYTES, lane->rows, &count, e);
+    if (result == STORE_DIVERGED)
+        return RELAY_ON_IMPOSSIBLE;
+    if (result != STORE_OK)
+        return RELAY_ON_FAILED;
     if (count == 0) {
         error_set(e, ERROR_UNAVAILABLE,
-                  "shard %" PRId32 ": settled.outbox has no row above %" PRId64 " although it had", s->number,
-                  s->machine.n);
+                  "shard %" PRId32 ": settled.outbox has no row above %" PRId64 " although it had",
+                  s->number, s->machine.n);
         return RELAY_ON_NOTHING;
     }
-    if (!check_chain(s, lane->rows, count, e) || !choose_rows(s, lane, count, sent, e)) return RELAY_ON_IMPOSSIBLE;
+    if (!check_chain(s, lane->rows, count, e) || !choose_rows(s, lane, count, sent, e))
+        return RELAY_ON_IMPOSSIBLE;
     fault_point(rows_loaded);
     const struct outbox_row *last = &lane->rows[count - 1];
     event->n = last->sequence;
     memcpy(event->hash, last->hash, sizeof event->hash);
-    if (*sent == 0) return RELAY_ON_COMMITTED;
+    if (*sent == 0)
+        return RELAY_ON_COMMITTED;
     s->lost_now = tell_lost(s, lane, *sent);
     enum publish_result begun = publisher_begin(s->publisher, lane->unpublished, *sent, e);
-    return begun == PUBLISH_SPLIT ? split(s, event->n) : event_of_publish(begun, RELAY_ON_COMMITTED);
+    return begun == PUBLISH_SPLIT ? split(s, event->n)
+                                  : event_of_publish(begun, RELAY_ON_COMMITTED);
 }
 
-static enum relay_event_kind commit_batch(struct relay_shard *s, struct relay_event *event, struct error *e)
+static enum relay_event_kind commit_batch(struct relay_shard *s, struct relay_event *event,
+                                          struct error *e)
 {
     enum publish_result result = publisher_flush(s->publisher, e);
-    if (result == PUBLISH_OK) result = publisher_commit(s->publisher, event->n, event->hash, e);
-    if (result == PUBLISH_SPLIT) return split(s, event->n);
-    if (result != PUBLISH_OK) return event_of_publish(result, RELAY_ON_COMMITTED);
+    if (result == PUBLISH_OK)
+        result = publisher_commit(s->publisher, event->n, event->hash, e);
+    if (result == PUBLISH_SPLIT)
+        return split(s, event->n);
+    if (result != PUBLISH_OK)
+        return event_of_publish(result, RELAY_ON_COMMITTED);
     event->spent = publisher_is_spent(s->publisher);
-    if (event->spent) s->spent_producers++;
+    if (event->spent)
+        s->spent_producers++;
     s->lost_rows += s->lost_now;
     if (s->alone_to == 0) {
         s->alone_rows = 0; // batches fit
@@ -343,7 +390,8 @@ static enum relay_event_kind commit_batch(struct relay_shard *s, struct relay_ev
     return RELAY_ON_COMMITTED;
 }
 
-static enum relay_event_kind publish(struct relay_shard *s, struct relay_connection *lane, struct relay_event *event, struct error *e)
+static enum relay_event_kind publish(struct relay_shard *s, struct relay_connection *lane,
+                                     struct relay_event *event, struct error *e)
 {
     size_t sent = 0;
     enum relay_event_kind begun = begin_batch(s, lane, event, &sent, e);
@@ -351,23 +399,28 @@ static enum relay_event_kind publish(struct relay_shard *s, struct relay_connect
     return begun == RELAY_ON_COMMITTED && sent > 0 ? commit_batch(s, event, e) : begun;
 }
 
-static enum relay_event_kind on_database(struct relay_shard *s, enum relay_action action, struct relay_event *event,
-                                         struct error *e)
+static enum relay_event_kind on_database(struct relay_shard *s, enum relay_action action,
+                                         struct relay_event *event, struct error *e)
 {
     struct relay_connection *lane = borrow(s);
-    if (!lane) return RELAY_ON_FAILED; // stopping
+    if (!lane)
+        return RELAY_ON_FAILED; // stopping
     enum relay_event_kind kind = event_of_store(connect_lane(s, lane, e), RELAY_EVENTS);
-    if (kind == RELAY_EVENTS && action == RELAY_DO_PUBLISH) return publish(s, lane, event, e);
-    if (kind == RELAY_EVENTS && action == RELAY_DO_VERIFY) kind = verify(s, lane, event, e);
-    if (kind == RELAY_EVENTS && action == RELAY_DO_MARK) kind = mark(s, lane, e);
-    if (kind == RELAY_EVENTS && action == RELAY_DO_CHECK_EPOCH) kind = check_epoch(s, lane, e);
+    if (kind == RELAY_EVENTS && action == RELAY_DO_PUBLISH)
+        return publish(s, lane, event, e);
+    if (kind == RELAY_EVENTS && action == RELAY_DO_VERIFY)
+        kind = verify(s, lane, event, e);
+    if (kind == RELAY_EVENTS && action == RELAY_DO_MARK)
+        kind = mark(s, lane, e);
+    if (kind == RELAY_EVENTS && action == RELAY_DO_CHECK_EPOCH)
+        kind = check_epoch(s, lane, e);
     assert(kind != RELAY_EVENTS);
     give_back(s, lane);
     return kind;
 }
 
-static enum relay_event_kind perform(struct relay_shard *s, enum relay_action action, struct relay_event *event,
-                                     struct error *e)
+static enum relay_event_kind perform(struct relay_shard *s, enum relay_action action,
+                                     struct relay_event *event, struct error *e)
 {
     switch (action) {
     case RELAY_DO_CREATE:
@@ -396,10 +449,14 @@ static enum relay_event_kind perform(struct relay_shard *s, enum relay_action ac
 // A log that is opened anew finds what it had found before, so the most that any has found is told.
 static void keep_strange(struct published_strange *kept, const struct published_strange *found)
 {
-    if (found->repeated > kept->repeated) kept->repeated = found->repeated;
-    if (found->disordered > kept->disordered) kept->disordered = found->disordered;
-    if (found->foreign > kept->foreign) kept->foreign = found->foreign;
-    if (found->last[0]) memcpy(kept->last, found->last, sizeof kept->last);
+    if (found->repeated > kept->repeated)
+        kept->repeated = found->repeated;
+    if (found->disordered > kept->disordered)
+        kept->disordered = found->disordered;
+    if (found->foreign > kept->foreign)
+        kept->foreign = found->foreign;
+    if (found->last[0])
+        memcpy(kept->last, found->last, sizeof kept->last);
 }
 
 static void report(struct relay_shard *s)
@@ -408,38 +465,45 @@ static void report(struct relay_shard *s)
     bool trouble = m->trouble.kind != ERROR_NONE;
     pthread_mutex_lock(&s->lock);
     bool over = s->status.halted || s->status.lost;
-    if (m->known) s->status.published = m->read_back;
+    if (m->known)
+        s->status.published = m->read_back;
     s->status.halted = m->state == RELAY_HALTED;
     s->status.lost = m->state == RELAY_LOST;
     s->status.error = m->trouble;
     s->status.lost_rows = s->lost_rows;
     s->status.spent_producers = s->spent_producers;
-    if (s->log) keep_strange(&s->status.strange, published_log_strange(s->log));
+    if (s->log)
+        keep_strange(&s->status.strange, published_log_strange(s->log));
     pthread_mutex_unlock(&s->lock);
-    if (over) return;
+    if (over)
+        return;
     if (m->state == RELAY_HALTED)
-        log_event(LOG_ERROR, "publishing is halted", "shard", LOG_INT(s->number), "reason", LOG_STR(m->trouble.text),
-                  LOG_END);
-    else if (m->state == RELAY_LOST)
-        log_event(LOG_INFO, "publishing ends: the shard is another's", "shard", LOG_INT(s->number), "epoch",
-                  LOG_INT(s->epoch), LOG_END);
-    else if (trouble && !s->complained)
-        log_event(LOG_WARN, "publishing is in trouble, and goes on trying", "shard", LOG_INT(s->number), "reason",
+        log_event(LOG_ERROR, "publishing is halted", "shard", LOG_INT(s->number), "reason",
                   LOG_STR(m->trouble.text), LOG_END);
+    else if (m->state == RELAY_LOST)
+        log_event(LOG_INFO, "publishing ends: the shard is another's", "shard", LOG_INT(s->number),
+                  "epoch", LOG_INT(s->epoch), LOG_END);
+    else if (trouble && !s->complained)
+        log_event(LOG_WARN, "publishing is in trouble, and goes on trying", "shard",
+                  LOG_INT(s->number), "reason", LOG_STR(m->trouble.text), LOG_END);
     else if (!trouble && s->complained)
-        log_event(LOG_INFO, "publishing goes on", "shard", LOG_INT(s->number), "published", LOG_INT(m->n), LOG_END);
+        log_event(LOG_INFO, "publishing goes on", "shard", LOG_INT(s->number), "published",
+                  LOG_INT(m->n), LOG_END);
     s->complained = trouble;
 }
 
 static void wait_for_change(struct relay_shard *s, int64_t until_ms)
 {
     int64_t at = clock_monotonic_ms() + IDLE_MS;
-    if (until_ms < at) at = until_ms;
+    if (until_ms < at)
+        at = until_ms;
     const struct timespec when = {at / 1000, at % 1000 * 1000000};
     pthread_mutex_lock(&s->lock);
-    if (s->woken == 0 && !s->news && !atomic_load(&s->stop)) pthread_cond_timedwait(&s->changed, &s->lock, &when);
+    if (s->woken == 0 && !s->news && !atomic_load(&s->stop))
+        pthread_cond_timedwait(&s->changed, &s->lock, &when);
     pthread_mutex_unlock(&s->lock);
-    if (s->publisher) publisher_poll(s->publisher);
+    if (s->publisher)
+        publisher_poll(s->publisher);
 }
 
 static void take_wake(struct relay_shard *s)
@@ -449,14 +513,16 @@ static void take_wake(struct relay_shard *s)
     s->woken = 0;
     s->news = false;
     pthread_mutex_unlock(&s->lock);
-    if (woken > 0) relay_machine_on(&s->machine, &(struct relay_event){.kind = RELAY_ON_ROWS, .n = woken});
+    if (woken > 0)
+        relay_machine_on(&s->machine, &(struct relay_event){.kind = RELAY_ON_ROWS, .n = woken});
 }
 
 // What stands in the topics by now. Before each action, so that rows go out by what was read last.
 static void read_back(struct relay_shard *s)
 {
     struct relay_machine *m = &s->machine;
-    if (m->state != RELAY_IDLE && m->state != RELAY_PUBLISH) return;
+    if (m->state != RELAY_IDLE && m->state != RELAY_PUBLISH)
+        return;
     assert(s->log); // it was read before anything was known
     struct error why = {0};
     struct relay_event event = {.kind = RELAY_ON_READ_BACK, .now_ms = clock_monotonic_ms()};
@@ -465,12 +531,15 @@ static void read_back(struct relay_shard *s)
     if (published_log_take(s->log, &why))
         event.n = published_log_rows(s->log)->whole;
     else
-        event = (struct relay_event){.kind = RELAY_ON_BROKEN, .now_ms = event.now_ms, .error = &why};
+        event =
+            (struct relay_event){.kind = RELAY_ON_BROKEN, .now_ms = event.now_ms, .error = &why};
     relay_machine_on(m, &event);
-    bool news =
-        m->read_back != before || m->state == RELAY_CREATE || published_strange_count(strange) != strange_before;
-    if (news) report(s);
-    if (m->state == RELAY_CREATE) close_log(s); // in doubt: the topics are read anew, from the mark
+    bool news = m->read_back != before || m->state == RELAY_CREATE ||
+                published_strange_count(strange) != strange_before;
+    if (news)
+        report(s);
+    if (m->state == RELAY_CREATE)
+        close_log(s); // in doubt: the topics are read anew, from the mark
 }
 
 static void act(struct relay_shard *s, enum relay_action action)
@@ -478,11 +547,13 @@ static void act(struct relay_shard *s, enum relay_action action)
     struct error why = {0};
     struct relay_event event = {.kind = RELAY_EVENTS};
     event.kind = perform(s, action, &event, &why);
-    if (atomic_load(&s->stop)) return; // the answer may be no more than that
+    if (atomic_load(&s->stop))
+        return; // the answer may be no more than that
     event.now_ms = clock_monotonic_ms();
     event.error = why.kind == ERROR_NONE ? NULL : &why;
     relay_machine_on(&s->machine, &event);
-    if (event.kind == RELAY_ON_VERIFIED && s->machine.known) published_log_take_as_read(s->log, s->machine.read_back);
+    if (event.kind == RELAY_ON_VERIFIED && s->machine.known)
+        published_log_take_as_read(s->log, s->machine.read_back);
     report(s);
 }
 
@@ -501,7 +572,8 @@ static void *serve(void *context)
         take_wake(s);
         read_back(s);
         enum relay_action action = relay_machine_next(&s->machine, clock_monotonic_ms(), &until);
-        if (action == RELAY_DO_STOP) give_up_all(s);
+        if (action == RELAY_DO_STOP)
+            give_up_all(s);
         if (action == RELAY_DO_STOP || action == RELAY_DO_WAIT)
             wait_for_change(s, until);
         else
@@ -525,7 +597,8 @@ static void init_monotonic(pthread_cond_t *cond)
 int relay_create(const struct relay_options *options, struct relay **out, struct error *e)
 {
     struct relay *r = calloc(1, sizeof *r);
-    if (!r) return error_set(e, ERROR_UNAVAILABLE, "memory is short");
+    if (!r)
+        return error_set(e, ERROR_UNAVAILABLE, "memory is short");
     r->options = *options;
     r->publisher = (struct publisher_options){
         .group = options->group,
@@ -538,7 +611,8 @@ int relay_create(const struct relay_options *options, struct relay **out, struct
     bool short_of_memory = false;
     for (int i = 0; i < CONNECTIONS; i++) {
         r->lanes[i] = calloc(1, sizeof *r->lanes[i]);
-        if (!r->lanes[i]) short_of_memory = true;
+        if (!r->lanes[i])
+            short_of_memory = true;
     }
     // What librdkafka makes of the properties together shows only when a producer is made.
     atomic_bool stop = false;
@@ -576,18 +650,22 @@ static void end_shard(struct relay_shard *s)
 
 void relay_destroy(struct relay *r)
 {
-    if (!r) return;
-    for (struct relay_shard *s = r->shards; s; s = s->next) ask_to_stop(s);
+    if (!r)
+        return;
+    for (struct relay_shard *s = r->shards; s; s = s->next)
+        ask_to_stop(s);
     pthread_mutex_lock(&r->lock);
     for (int i = 0; i < CONNECTIONS; i++)
-        if (r->lanes[i] && r->lanes[i]->store) store_interrupt(r->lanes[i]->store);
+        if (r->lanes[i] && r->lanes[i]->store)
+            store_interrupt(r->lanes[i]->store);
     pthread_mutex_unlock(&r->lock);
     for (struct relay_shard *s = r->shards, *next; s; s = next) {
         next = s->next;
         end_shard(s);
     }
     for (int i = 0; i < CONNECTIONS; i++) {
-        if (r->lanes[i]) store_close(r->lanes[i]->store);
+        if (r->lanes[i])
+            store_close(r->lanes[i]->store);
         free(r->lanes[i]);
     }
     published_reader_destroy(r->reader);
@@ -599,7 +677,8 @@ void relay_destroy(struct relay *r)
 static struct relay_shard **find(struct relay *r, int32_t number)
 {
     struct relay_shard **at = &r->shards;
-    while (*at && (*at)->number != number) at = &(*at)->next;
+    while (*at && (*at)->number != number)
+        at = &(*at)->next;
     return at;
 }
 
@@ -609,10 +688,13 @@ void relay_add(struct relay *r, int32_t number, int64_t epoch, int64_t mark)
     const struct relay_shard *present = *find(r, number);
     bool same = present && present->epoch >= epoch;
     pthread_mutex_unlock(&r->lock);
-    if (same) return;
-    if (present) relay_remove(r, number);
+    if (same)
+        return;
+    if (present)
+        relay_remove(r, number);
     struct relay_shard *s = calloc(1, sizeof *s);
-    if (!s) abort();
+    if (!s)
+        abort();
     s->relay = r;
     s->number = number;
     s->epoch = epoch;
@@ -620,7 +702,9 @@ void relay_add(struct relay *r, int32_t number, int64_t epoch, int64_t mark)
     relay_machine_start(&s->machine, number, mark);
     pthread_mutex_init(&s->lock, NULL);
     init_monotonic(&s->changed);
-    if (pthread_create(&s->thread, NULL, serve, s) != 0) abort(); // as malloc: the machine is at its end
+    // as malloc: the machine is at its end
+    if (pthread_create(&s->thread, NULL, serve, s) != 0)
+        abort();
     pthread_mutex_lock(&r->lock);
     s->next = r->shards;
     r->shards = s;
@@ -632,9 +716,11 @@ void relay_remove(struct relay *r, int32_t number)
     pthread_mutex_lock(&r->lock);
     struct relay_shard **at = find(r, number);
     struct relay_shard *s = *at;
-    if (s) *at = s->next;
+    if (s)
+        *at = s->next;
     pthread_mutex_unlock(&r->lock);
-    if (!s) return;
+    if (!s)
+        return;
     ask_to_stop(s);
     end_shard(s);
 }
@@ -645,7 +731,8 @@ void relay_wake(struct relay *r, int32_t number, int64_t sequence)
     struct relay_shard *s = *find(r, number);
     if (s) {
         pthread_mutex_lock(&s->lock);
-        if (sequence > s->woken) s->woken = sequence;
+        if (sequence > s->woken)
+            s->woken = sequence;
         pthread_cond_broadcast(&s->changed);
         pthread_mutex_unlock(&s->lock);
     }

@@ -1,29 +1,33 @@
-// What the relay of one shard does next. Pure: no I/O, no clock, no allocation; the daemon drives it against librdkafka
-// and PostgreSQL, a simulator against models of both. One action is under way at a time, and answered by one event.
+// What the relay of one shard does next. Pure: no I/O, no clock, no allocation; the daemon drives
+// it against librdkafka and PostgreSQL, a simulator against models of both. One action is under way
+// at a time, and answered by one event.
 //
-//        ┌──────────── committed by a spent producer; aborted; outcome unknown; not read back in time ◄───────┐
-//        ▼                                                                                                    │
-//  ─► CREATE ─► INIT ─► POSITION ─► TOPICS ─► VERIFY ─► IDLE ◄──────────────► PUBLISH ────────────────────────┤
+//        ┌───── committed by a spent producer; aborted; outcome unknown; not read back in time ◄─┐
+//        ▼                                                                                       │
+//  ─► CREATE ─► INIT ─► POSITION ─► TOPICS ─► VERIFY ─► IDLE ◄──────────────► PUBLISH ───────────┤
 //        ▲                                     ▲  no row │  read back ┌──────────┘ │ fenced, fatal
 //        │                                     └── there ┘            ▼            ▼
 //        └───────────────────────────── kept ◄───────────────────── MARK         EPOCH
 //
-//  VERIFY, MARK, EPOCH ──► LOST: the shard is another's.   Any but IDLE ──► HALTED: an operator must mend it.
+//  VERIFY, MARK, EPOCH ──► LOST: the shard is another's.
+//  Any but IDLE ──► HALTED: an operator must mend it.
 //
-// The adversary. A client whose connection breaks sends its requests again, and tells nobody. A copy that the network still
-// holds may arrive later, and Kafka applies it to whatever transaction the same producer epoch has open then: a late
-// EndTxn ends a transaction that has only half of its rows, a late TxnOffsetCommit puts the position back. Three rules stand
-// against it, and each of them holds without the other two:
+// The adversary. A client whose connection breaks sends its requests again, and tells nobody. A
+// copy that the network still holds may arrive later, and Kafka applies it to whatever transaction
+// the same producer epoch has open then: a late EndTxn ends a transaction that has only half of its
+// rows, a late TxnOffsetCommit puts the position back. Three rules stand against it, and each of
+// them holds without the other two:
 //
-//   1. No request of one transaction can touch another. A transaction begins only in an epoch all of whose requests were
-//      sent once and answered well, so that no copy of one can be under way. A producer of which that is not known is
-//      spent: a fresh one is made at once, also when nothing waits, and its init_transactions raises the epoch, by which
-//      every copy is refused from then on. An abort spends its producer always, since what led to it is seldom known.
-//   2. Rows go first, and are acknowledged before the position is sent. A transaction that somebody ends early has a
-//      position only if it has all of its rows.
-//   3. The topics are the truth. What is published is what a read_committed reader finds there: after each
-//      init_transactions the topics are read from the mark to their ends, and rows go out from the first that is missing.
-//      The mark in PostgreSQL follows only what was read back.
+//   1. No request of one transaction can touch another. A transaction begins only in an epoch all
+//      of whose requests were sent once and answered well, so that no copy of one can be under way.
+//      A producer of which that is not known is spent: a fresh one is made at once, also when
+//      nothing waits, and its init_transactions raises the epoch, by which every copy is refused
+//      from then on. An abort spends its producer always, since what led to it is seldom known.
+//   2. Rows go first, and are acknowledged before the position is sent. A transaction that somebody
+//      ends early has a position only if it has all of its rows.
+//   3. The topics are the truth. What is published is what a read_committed reader finds there:
+//      after each init_transactions the topics are read from the mark to their ends, and rows go
+//      out from the first that is missing. The mark in PostgreSQL follows only what was read back.
 #pragma once
 
 #include "pricing/error.h"
@@ -52,8 +56,10 @@ enum relay_action {
     RELAY_DO_INIT,
     RELAY_DO_READ_POSITION,
     RELAY_DO_READ_TOPICS, // from row `marked` to their ends, as they are asked for now
-    RELAY_DO_VERIFY, // check the epoch; read last sequence, mark, and the hashes of rows `n` and `position`
-    RELAY_DO_PUBLISH, // rows n+1.., which chain from `hash`, less those that stand there, in one transaction
+    // check the epoch; read last sequence, mark, and the hashes of rows `n` and `position`
+    RELAY_DO_VERIFY,
+    // rows n+1.., which chain from `hash`, less those that stand there, in one transaction
+    RELAY_DO_PUBLISH,
     RELAY_DO_MARK, // row `read_back`
     RELAY_DO_CHECK_EPOCH,
     RELAY_DO_STOP, // lost or halted: destroy the producer; nothing more comes
@@ -61,13 +67,16 @@ enum relay_action {
 
 enum relay_event_kind {
     RELAY_ON_ROWS, // rows up to `n` are committed; in any state
-    RELAY_ON_READ_BACK, // rows up to `n` stand in the topics; told in each turn of IDLE and PUBLISH, also without news
+    // rows up to `n` stand in the topics; told in each turn of IDLE and PUBLISH, also without news
+    RELAY_ON_READ_BACK,
     RELAY_ON_CREATED,
     RELAY_ON_INITIALISED,
-    RELAY_ON_POSITION, // n, and the hash of row n; without one it is not the relay's own, and as good as unknown
+    // n, and the hash of row n; without one it is not the relay's own, and as good as unknown
+    RELAY_ON_POSITION,
     RELAY_ON_POSITION_UNKNOWN,
     RELAY_ON_TOPICS, // n: every row above the mark up to n stands there; highest, whole_logs
-    RELAY_ON_VERIFIED, // n: the last row in PostgreSQL; mark; hash of row n, and position_hash, if they are there
+    // n: the last row in PostgreSQL; mark; hash of row n, and position_hash, if they are there
+    RELAY_ON_VERIFIED,
     RELAY_ON_COMMITTED, // n, hash: of the last row of the transaction; spent
     RELAY_ON_NOTHING, // no row above n, nothing was sent
     RELAY_ON_MARKED,
@@ -75,7 +84,9 @@ enum relay_event_kind {
     RELAY_ON_LOST, // the epoch is another's
     RELAY_ON_FAILED, // nothing was sent: the same again, later
     RELAY_ON_ABORTED, // nothing of the transaction will ever be seen
-    RELAY_ON_BROKEN, // the producer is of no use any more, a transaction's outcome may be unknown; or nothing can be read back
+    // the producer is of no use any more, a transaction's outcome may be unknown; or nothing can be
+    // read back
+    RELAY_ON_BROKEN,
     RELAY_ON_FENCED, // the producer is fenced or in a fatal state
     RELAY_ON_IMPOSSIBLE, // trying again cannot help: halt
     RELAY_EVENTS
@@ -88,7 +99,8 @@ struct relay_event {
     int64_t now_ms; // rising; only differences count
     int64_t n, mark;
     int64_t highest; // TOPICS: the highest sequence that stands there; 0: none
-    bool whole_logs; // TOPICS: each log reaches back to the mark, so a row that is not there is not published
+    // TOPICS: each log reaches back to the mark, so a row that is not there is not published
+    bool whole_logs;
     bool spent; // COMMITTED: a request of the producer was sent twice, or not answered well
     bool has_hash, has_position_hash;
     uint8_t hash[RELAY_HASH_SIZE], position_hash[RELAY_HASH_SIZE];
@@ -107,8 +119,8 @@ struct relay_machine {
     int64_t highest; // that stood in the topics then
     bool whole_logs; // which reached back to the mark
     int64_t claimed; // Kafka has ever said that rows up to here are committed
-    // Rows up to here were read in the topics, or have expired there: after VERIFIED they, and no others, are to be taken
-    // as read. Those from here to n are committed, and still to be seen.
+    // Rows up to here were read in the topics, or have expired there: after VERIFIED they, and no
+    // others, are to be taken as read. Those from here to n are committed, and still to be seen.
     int64_t read_back;
     int64_t unread_since_ms; // n is above read_back, and nothing was read back since
     int64_t wanted; // rows up to here are in PostgreSQL
@@ -129,6 +141,8 @@ enum {
 // `mark`: PostgreSQL has it that rows up to here are published; 0: none.
 void relay_machine_start(struct relay_machine *m, int32_t shard, int64_t mark);
 // What to do at now_ms; *until_ms (of WAIT): INT64_MAX when only an event can end it.
-enum relay_action relay_machine_next(const struct relay_machine *m, int64_t now_ms, int64_t *until_ms);
-// The answer to the action, or ROWS, or READ_BACK. An event that the state cannot have is a programming error and asserts.
+enum relay_action relay_machine_next(const struct relay_machine *m, int64_t now_ms,
+                                     int64_t *until_ms);
+// The answer to the action, or ROWS, or READ_BACK. An event that the state cannot have is a
+// programming error and asserts.
 void relay_machine_on(struct relay_machine *m, const struct relay_event *event);

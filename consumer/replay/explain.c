@@ -1,8 +1,8 @@
 #include "consumer/replay/explain.h"
 
 #include "consumer/base/memory.h"
-#include "consumer/replay/replay_decoder.h"
 #include "consumer/kafka/fetch_record.h"
+#include "consumer/replay/replay_decoder.h"
 #include "consumer/system/progress.h"
 
 #include <assert.h>
@@ -32,7 +32,8 @@ struct explain_job {
     struct progress progress;
     bool done;
     size_t place_count, place_capacity;
-    struct call_place *places; // in order of offset while the calls are read, then by day and ordinal
+    // in order of offset while the calls are read, then by day and ordinal
+    struct call_place *places;
 };
 
 // ---- reading the calls again ----
@@ -40,26 +41,36 @@ struct explain_job {
 static bool is_of_account(const struct explain_job *job, const struct event *event)
 {
     const struct value *account = &event->record.field[CALL_ACCOUNT_ID];
-    return event->fault == REJECT_NONE && account->data && (size_t)account->number == job->account_id.size &&
+    return event->fault == REJECT_NONE && account->data &&
+           (size_t)account->number == job->account_id.size &&
            memcmp(account->data, job->account_id.data, job->account_id.size) == 0;
 }
 
 static int replay_one(void *context, const rd_kafka_message_t *message, struct error *e)
 {
     struct explain_job *job = context;
-    if (!message) return fold_replay_reached(job->fold, job->out->to_offset, &job->done, e);
+    if (!message)
+        return fold_replay_reached(job->fold, job->out->to_offset, &job->done, e);
     progress_at(&job->progress, message->offset - job->out->from_offset);
     struct event *event;
-    if (replay_decoder_event(job->decoder, INPUT_CALLS, message, false, &event, e)) return -1;
-    if (!is_of_account(job, event)) return fold_replay(job->fold, event, 1, &job->done, e);
+    if (replay_decoder_event(job->decoder, INPUT_CALLS, message, false, &event, e))
+        return -1;
+    if (!is_of_account(job, event))
+        return fold_replay(job->fold, event, 1, &job->done, e);
     day_t day = calendar_day(event->record.field[CALL_OCCURRED_AT].number, job->out->zone_ms);
     int64_t before = fold_calls_of_day(job->fold, day);
-    if (fold_replay(job->fold, event, 1, &job->done, e)) return -1;
-    if (fold_calls_of_day(job->fold, day) == before) return 0; // a reject or a duplicate
+    if (fold_replay(job->fold, event, 1, &job->done, e))
+        return -1;
+    if (fold_calls_of_day(job->fold, day) == before)
+        return 0; // a reject or a duplicate
     const struct value *id = &event->record.field[CALL_CALL_ID];
-    job->places = memory_reserve(job->places, job->place_count, &job->place_capacity, sizeof *job->places);
-    job->places[job->place_count++] = (struct call_place){
-        .day = day, .ordinal = before, .offset = event->offset, .call_id = strndup(id->data, (size_t)id->number)};
+    job->places =
+        memory_reserve(job->places, job->place_count, &job->place_capacity, sizeof *job->places);
+    job->places[job->place_count++] =
+        (struct call_place){.day = day,
+                            .ordinal = before,
+                            .offset = event->offset,
+                            .call_id = strndup(id->data, (size_t)id->number)};
     return 0;
 }
 
@@ -68,58 +79,70 @@ static int replay_one(void *context, const rd_kafka_message_t *message, struct e
 static int compare_places(const void *a, const void *b)
 {
     const struct call_place *x = a, *y = b;
-    if (x->day != y->day) return x->day < y->day ? -1 : 1;
+    if (x->day != y->day)
+        return x->day < y->day ? -1 : 1;
     return (x->ordinal > y->ordinal) - (x->ordinal < y->ordinal);
 }
 
-// The close asks for each call once or more, day by day and within a day by time; the calls came in order of offset.
+// The close asks for each call once or more, day by day and within a day by time; the calls came in
+// order of offset.
 static void sort_places(struct explain_job *job)
 {
-    if (job->place_count > 0) qsort(job->places, job->place_count, sizeof *job->places, compare_places);
+    if (job->place_count > 0)
+        qsort(job->places, job->place_count, sizeof *job->places, compare_places);
 }
 
-static const struct call_place *find_place(const struct explain_job *job, day_t day, uint64_t ordinal)
+static const struct call_place *find_place(const struct explain_job *job, day_t day,
+                                           uint64_t ordinal)
 {
     const struct call_place wanted = {.day = day, .ordinal = (int64_t)ordinal};
     assert(job->place_count > 0);
-    const struct call_place *found = bsearch(&wanted, job->places, job->place_count, sizeof wanted, compare_places);
+    const struct call_place *found =
+        bsearch(&wanted, job->places, job->place_count, sizeof wanted, compare_places);
     assert(found);
     return found;
 }
 
-static struct explained_line *find_line(struct explain_job *job, const struct settlement_line *piece, const char *package_id)
+static struct explained_line *find_line(struct explain_job *job,
+                                        const struct settlement_line *piece, const char *package_id)
 {
     struct explanation *out = job->out;
     for (size_t i = 0; i < out->line_count; i++) {
         const struct recorded_line *line = &out->lines[i].line;
-        if (line->usage_day == piece->usage_day && line->service == piece->service && line->charge == piece->charge &&
-            line->tier_from == piece->tier_from && (!package_id || strcmp(line->package_id, package_id) == 0))
+        if (line->usage_day == piece->usage_day && line->service == piece->service &&
+            line->charge == piece->charge && line->tier_from == piece->tier_from &&
+            (!package_id || strcmp(line->package_id, package_id) == 0))
             return &out->lines[i];
     }
     return NULL;
 }
 
-static void take_piece(void *context, const struct settlement_line *piece, int64_t occurred_at, int64_t units,
-                       uint64_t ordinal)
+static void take_piece(void *context, const struct settlement_line *piece, int64_t occurred_at,
+                       int64_t units, uint64_t ordinal)
 {
     struct explain_job *job = context;
-    const char *package_id = piece->charge == CHARGE_PACKAGE ? fold_package(job->fold, piece->package)->id.data : NULL;
+    const char *package_id =
+        piece->charge == CHARGE_PACKAGE ? fold_package(job->fold, piece->package)->id.data : NULL;
     struct explained_line *line = find_line(job, piece, package_id);
     if (!line) {
         struct explanation *out = job->out;
         out->lines = memory_grow(out->lines, out->line_count + 1, sizeof *out->lines);
         line = &out->lines[out->line_count++];
-        *line = (struct explained_line){.line = {.usage_day = piece->usage_day,
-                                                 .service = piece->service,
-                                                 .charge = piece->charge,
-                                                 .package_id = package_id ? strdup(package_id) : NULL,
-                                                 .tier_from = piece->tier_from,
-                                                 .unit_price = piece->unit_price}};
+        *line =
+            (struct explained_line){.line = {.usage_day = piece->usage_day,
+                                             .service = piece->service,
+                                             .charge = piece->charge,
+                                             .package_id = package_id ? strdup(package_id) : NULL,
+                                             .tier_from = piece->tier_from,
+                                             .unit_price = piece->unit_price}};
     }
     const struct call_place *place = find_place(job, piece->usage_day, ordinal);
-    line->calls = memory_reserve(line->calls, line->call_count, &line->call_capacity, sizeof *line->calls);
-    line->calls[line->call_count++] = (struct explained_call){
-        .call_id = strdup(place->call_id), .occurred_at = occurred_at, .offset = place->offset, .units = units};
+    line->calls =
+        memory_reserve(line->calls, line->call_count, &line->call_capacity, sizeof *line->calls);
+    line->calls[line->call_count++] = (struct explained_call){.call_id = strdup(place->call_id),
+                                                              .occurred_at = occurred_at,
+                                                              .offset = place->offset,
+                                                              .units = units};
 }
 
 // The traced pieces in the order of the settlement's lines, with the sums of those.
@@ -131,9 +154,11 @@ static int arrange_lines(struct explain_job *job, const struct step *step, struc
     size_t count = 0;
     for (size_t i = 0; i < s->line_count; i++) {
         const struct settlement_line *line = &step->lines[s->first_line + i];
-        const char *id = line->charge == CHARGE_PACKAGE ? fold_package(job->fold, line->package)->id.data : NULL;
+        const char *id =
+            line->charge == CHARGE_PACKAGE ? fold_package(job->fold, line->package)->id.data : NULL;
         struct explained_line *found = find_line(job, line, id);
-        if (!found) break;
+        if (!found)
+            break;
         found->line.calls = line->calls;
         found->line.units = line->units;
         found->line.amount = line->amount;
@@ -146,27 +171,32 @@ static int arrange_lines(struct explain_job *job, const struct step *step, struc
         return 0;
     }
     free(ordered);
-    return error_set(e, ERROR_BUG, "the trace of %zu lines does not cover the settlement's %zu", out->line_count,
-                     s->line_count);
+    return error_set(e, ERROR_BUG, "the trace of %zu lines does not cover the settlement's %zu",
+                     out->line_count, s->line_count);
 }
 
 static int settle(struct explain_job *job, struct error *e)
 {
     int64_t due = fold_due_at(job->fold);
-    for (enum input i = 0; i < INPUT_COUNT; i++) fold_clock_end(job->fold, i, fold_state(job->fold)->log[i].next, due);
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        fold_clock_end(job->fold, i, fold_state(job->fold)->log[i].next, due);
     sort_places(job);
     fold_set_trace(job->fold, job->account_id, take_piece, job);
-    if (fold_close(job->fold, e)) return -1;
+    if (fold_close(job->fold, e))
+        return -1;
     const struct step *step = fold_step(job->fold);
     for (size_t i = 0; i < step->settlement_count; i++) {
         struct slice id = fold_account(job->fold, step->settlements[i].account)->id;
-        if (id.size != job->account_id.size || memcmp(id.data, job->account_id.data, id.size) != 0) continue;
+        if (id.size != job->account_id.size || memcmp(id.data, job->account_id.data, id.size) != 0)
+            continue;
         job->out->settlement = step->settlements[i];
         return arrange_lines(job, step, e);
     }
-    return error_set(e, ERROR_CONFIG,
-                     "%s/%" PRId32 " has no call of account %s for this day any more, but a settlement is recorded",
-                     job->recorded->topics[INPUT_CALLS], job->out->shard, job->account_id.data);
+    return error_set(
+        e, ERROR_CONFIG,
+        "%s/%" PRId32
+        " has no call of account %s for this day any more, but a settlement is recorded",
+        job->recorded->topics[INPUT_CALLS], job->out->shard, job->account_id.data);
 }
 
 // ---- the job ----
@@ -180,14 +210,17 @@ static int open_job(struct explain_job *job, struct error *e)
         store_load_deployment(job->store, job->recorded, &recorded, e) != STORE_OK)
         return -1;
     if (!recorded)
-        return error_set(e, ERROR_CONFIG, "nothing is recorded in the database yet: 'settled run' does that");
+        return error_set(e, ERROR_CONFIG,
+                         "nothing is recorded in the database yet: 'settled run' does that");
     const struct fixed_parameters *fixed = &job->recorded->policy.fixed;
-    job->out->shard = partition_of(fixed->partitioner, job->account_id.data, job->account_id.size, fixed->partitions);
+    job->out->shard = partition_of(fixed->partitioner, job->account_id.data, job->account_id.size,
+                                   fixed->partitions);
     job->out->zone_ms = job->recorded->policy.shelf.books[0]->offset_ms;
     struct fold_options options = {.shard = job->out->shard, .max_calls_held = INT64_MAX};
     memcpy(options.id_key, job->recorded->id_key, sizeof options.id_key);
     job->fold = fold_create(&options, &job->recorded->policy);
-    if (!job->fold) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!job->fold)
+        return error_set(e, ERROR_RESTART, "memory is short");
     return 0;
 }
 
@@ -197,7 +230,8 @@ static int open_log(struct explain_job *job, struct error *e)
     const char *pairs[CONFIG_PAIRS_MAX][2];
     struct client_properties properties = config_properties(config, pairs);
     return fetch_record_open(&properties, config->group, &job->peek, e) ||
-                   replay_decoder_create(config, job->recorded->policy.fixed.timestamps, &job->decoder, e)
+                   replay_decoder_create(config, job->recorded->policy.fixed.timestamps,
+                                         &job->decoder, e)
                ? -1
                : 0;
 }
@@ -205,32 +239,41 @@ static int open_log(struct explain_job *job, struct error *e)
 static int run_job(struct explain_job *job, struct error *e)
 {
     struct explanation *out = job->out;
-    if (open_job(job, e)) return -1;
-    if (store_restore_past(job->store, out->shard, job->account_id, job->day, job->fold, &out->recorded, e) != STORE_OK)
+    if (open_job(job, e))
         return -1;
-    if (!out->recorded.settled) return 0;
+    if (store_restore_past(job->store, out->shard, job->account_id, job->day, job->fold,
+                           &out->recorded, e) != STORE_OK)
+        return -1;
+    if (!out->recorded.settled)
+        return 0;
     out->from_offset = fold_replay_position(job->fold);
     out->to_offset = out->recorded.cutoffs[INPUT_CALLS].to_offset;
-    if (open_log(job, e)) return -1;
+    if (open_log(job, e))
+        return -1;
     progress_start(&job->progress, "calls read", out->to_offset - out->from_offset);
-    int failed = fetch_record_range(job->peek, job->recorded->topics[INPUT_CALLS], out->shard, out->from_offset, out->to_offset,
-                            PATIENCE_MS, replay_one, job, e);
+    int failed =
+        fetch_record_range(job->peek, job->recorded->topics[INPUT_CALLS], out->shard,
+                           out->from_offset, out->to_offset, PATIENCE_MS, replay_one, job, e);
     progress_end(&job->progress, out->to_offset - out->from_offset);
     return failed || settle(job, e) ? -1 : 0;
 }
 
-int explain(const struct config *config, const char *account_id, day_t day, struct explanation *out, struct error *e)
+int explain(const struct config *config, const char *account_id, day_t day, struct explanation *out,
+            struct error *e)
 {
     *out = (struct explanation){0};
-    struct explain_job job = {.config = config, .account_id = {account_id, strlen(account_id)}, .day = day, .out = out};
+    struct explain_job job = {
+        .config = config, .account_id = {account_id, strlen(account_id)}, .day = day, .out = out};
     int result = run_job(&job, e);
-    for (size_t i = 0; i < job.place_count; i++) free(job.places[i].call_id);
+    for (size_t i = 0; i < job.place_count; i++)
+        free(job.places[i].call_id);
     free(job.places);
     replay_decoder_destroy(job.decoder);
     fetch_record_close(job.peek);
     fold_destroy(job.fold);
     store_close(job.store);
-    if (job.recorded) shelf_clear(&job.recorded->policy.shelf);
+    if (job.recorded)
+        shelf_clear(&job.recorded->policy.shelf);
     free(job.recorded);
     return result;
 }
@@ -239,7 +282,8 @@ void explanation_release(struct explanation *explanation)
 {
     for (size_t i = 0; i < explanation->line_count; i++) {
         struct explained_line *line = &explanation->lines[i];
-        for (size_t c = 0; c < line->call_count; c++) free(line->calls[c].call_id);
+        for (size_t c = 0; c < line->call_count; c++)
+            free(line->calls[c].call_id);
         free(line->calls);
         free(line->line.package_id);
     }
@@ -253,9 +297,9 @@ void explanation_release(struct explanation *explanation)
 static bool same_line(const struct recorded_line *a, const struct recorded_line *b)
 {
     const char *x = a->package_id ? a->package_id : "", *y = b->package_id ? b->package_id : "";
-    return a->usage_day == b->usage_day && a->service == b->service && a->charge == b->charge && strcmp(x, y) == 0 &&
-           a->tier_from == b->tier_from && a->calls == b->calls && a->units == b->units &&
-           a->unit_price == b->unit_price && a->amount == b->amount;
+    return a->usage_day == b->usage_day && a->service == b->service && a->charge == b->charge &&
+           strcmp(x, y) == 0 && a->tier_from == b->tier_from && a->calls == b->calls &&
+           a->units == b->units && a->unit_price == b->unit_price && a->amount == b->amount;
 }
 
 bool explain_difference(const struct explanation *explanation, char *out, size_t size)
@@ -266,21 +310,26 @@ bool explain_difference(const struct explanation *explanation, char *out, size_t
         const char *name;
         int64_t recorded, folded;
     } fields[] = {
-        {"calls", p->calls, s->calls},    {"calls_while_suspended", p->calls_while_suspended, s->calls_while_suspended},
-        {"amount", p->amount, s->amount}, {"closing_balance", p->closing_balance, s->closing_balance},
-        {"status", p->state, s->state},   {"lines", (int64_t)p->line_count, (int64_t)explanation->line_count},
+        {"calls", p->calls, s->calls},
+        {"calls_while_suspended", p->calls_while_suspended, s->calls_while_suspended},
+        {"amount", p->amount, s->amount},
+        {"closing_balance", p->closing_balance, s->closing_balance},
+        {"status", p->state, s->state},
+        {"lines", (int64_t)p->line_count, (int64_t)explanation->line_count},
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        if (fields[i].recorded == fields[i].folded) continue;
-        snprintf(out, size, "%s is recorded as %" PRId64 ", but the topics give %" PRId64, fields[i].name,
-                 fields[i].recorded, fields[i].folded);
+        if (fields[i].recorded == fields[i].folded)
+            continue;
+        snprintf(out, size, "%s is recorded as %" PRId64 ", but the topics give %" PRId64,
+                 fields[i].name, fields[i].recorded, fields[i].folded);
         return true;
     }
     for (size_t i = 0; i < p->line_count; i++) {
-        if (same_line(&p->lines[i], &explanation->lines[i].line)) continue;
+        if (same_line(&p->lines[i], &explanation->lines[i].line))
+            continue;
         snprintf(out, size,
-                 "line %zu is recorded with %" PRId64 " units for %" PRId64 " fen, but the topics give %" PRId64
-                 " units for %" PRId64,
+                 "line %zu is recorded with %" PRId64 " units for %" PRId64
+                 " fen, but the topics give %" PRId64 " units for %" PRId64,
                  i + 1, p->lines[i].units, p->lines[i].amount, explanation->lines[i].line.units,
                  explanation->lines[i].line.amount);
         return true;

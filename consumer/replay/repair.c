@@ -2,13 +2,13 @@
 
 #include "consumer/base/arena.h"
 #include "consumer/base/memory.h"
-#include "consumer/replay/replay_decoder.h"
-#include "consumer/system/clock.h"
-#include "consumer/relay/published_log.h"
 #include "consumer/kafka/scan.h"
 #include "consumer/postgres/store.h"
-#include "consumer/replay/repair_lost.h"
 #include "consumer/preflight/schema_ids.h"
+#include "consumer/relay/published_log.h"
+#include "consumer/replay/repair_lost.h"
+#include "consumer/replay/replay_decoder.h"
+#include "consumer/system/clock.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -69,22 +69,29 @@ static int64_t next_sequence(const struct repair_job *j)
 // ---- the published rows, in their order ----
 
 // Shows row `sequence` without taking it. What lies before it in its topic is passed over.
-static int look_at(struct repair_job *j, int64_t sequence, struct published_row *out, struct error *e)
+static int look_at(struct repair_job *j, int64_t sequence, struct published_row *out,
+                   struct error *e)
 {
     for (enum output o = 0; o < OUTPUT_COUNT; o++) {
         const rd_kafka_message_t *message;
         for (;;) {
-            if (scan_look(j->scan, INPUT_COUNT + (size_t)o, 0, &message, e)) return -1;
-            if (!message) break;
+            if (scan_look(j->scan, INPUT_COUNT + (size_t)o, 0, &message, e))
+                return -1;
+            if (!message)
+                break;
             message_read(j->reader, o, message, out);
-            if (out->sequence >= sequence) break;
+            if (out->sequence >= sequence)
+                break;
             scan_take(j->scan, INPUT_COUNT + (size_t)o);
         }
-        if (message && out->sequence == sequence) return 0;
+        if (message && out->sequence == sequence)
+            return 0;
     }
-    return error_set(e, ERROR_CONFIG,
-                     "row %" PRId64 " is published by the position of group %s-relay, but is not in the output topics",
-                     sequence, j->deployment->group);
+    return error_set(
+        e, ERROR_CONFIG,
+        "row %" PRId64
+        " is published by the position of group %s-relay, but is not in the output topics",
+        sequence, j->deployment->group);
 }
 
 // So many rows more than before come out of the step: takes them from the topics.
@@ -94,10 +101,13 @@ static int expect_rows(struct repair_job *j, struct error *e)
     while (j->expected_count < step->emission_count) {
         struct published_row row;
         if (next_sequence(j) > j->plan->repaired.to)
-            return error_set(e, ERROR_BUG, "folding again gives row %" PRId64 ", which is not published yet",
+            return error_set(e, ERROR_BUG,
+                             "folding again gives row %" PRId64 ", which is not published yet",
                              next_sequence(j));
-        if (look_at(j, next_sequence(j), &row, e)) return -1;
-        j->expected = memory_reserve(j->expected, j->expected_count, &j->expected_capacity, sizeof *j->expected);
+        if (look_at(j, next_sequence(j), &row, e))
+            return -1;
+        j->expected = memory_reserve(j->expected, j->expected_count, &j->expected_capacity,
+                                     sizeof *j->expected);
         j->expected[j->expected_count++] = message_keep(&row, j->arena);
         scan_take(j->scan, INPUT_COUNT + (size_t)row.output);
     }
@@ -119,15 +129,20 @@ static int flush(struct repair_job *j, struct error *e)
 {
     const struct step *step = fold_step(j->fold);
     const char *const topics[INPUT_COUNT] = {topic_of(j, 0), topic_of(j, 1), topic_of(j, 2)};
-    if (!step->moved) return 0;
+    if (!step->moved)
+        return 0;
     struct encode_context cx = encode_context_of(fold_policy(j->fold), step, j->shard, topics);
-    if (outbox_build(&j->outbox, j->encoder, &cx, j->fold, &j->chain, e)) return -1;
+    if (outbox_build(&j->outbox, j->encoder, &cx, j->fold, &j->chain, e))
+        return -1;
     assert(j->outbox.count == j->expected_count);
     for (size_t i = 0; i < j->outbox.count; i++)
-        if (message_compare(j->reader, &j->expected[i], &j->outbox.rows[i], e)) return -1;
-    if (j->writing && store_commit(j->store, j->shard, &j->row, j->fold, &j->outbox, clock_wall_ms(), e) != STORE_OK)
+        if (message_compare(j->reader, &j->expected[i], &j->outbox.rows[i], e))
+            return -1;
+    if (j->writing && store_commit(j->store, j->shard, &j->row, j->fold, &j->outbox,
+                                   clock_wall_ms(), e) != STORE_OK)
         return -1;
-    if (j->writing) count_rows(&j->plan->repaired, step);
+    if (j->writing)
+        count_rows(&j->plan->repaired, step);
     j->chain = j->outbox.after;
     fold_step_done(j->fold);
     j->expected_count = 0;
@@ -137,45 +152,59 @@ static int flush(struct repair_job *j, struct error *e)
 
 // ---- the inputs ----
 
-static int contradiction(const struct repair_job *j, enum input input, int64_t offset, const char *what, struct error *e)
+static int contradiction(const struct repair_job *j, enum input input, int64_t offset,
+                         const char *what, struct error *e)
 {
-    return error_set(e, ERROR_CONFIG, "%s/%" PRId32 "/%" PRId64 ": %s", topic_of(j, input), j->shard, offset, what);
+    return error_set(e, ERROR_CONFIG, "%s/%" PRId32 "/%" PRId64 ": %s", topic_of(j, input),
+                     j->shard, offset, what);
 }
 
-static int take_record(struct repair_job *j, enum input input, const rd_kafka_message_t *message, enum reject_reason recorded,
-                       const char *detail, struct error *e)
+static int take_record(struct repair_job *j, enum input input, const rd_kafka_message_t *message,
+                       enum reject_reason recorded, const char *detail, struct error *e)
 {
     struct event *event;
     struct audit_verdict verdict;
     int64_t offset = message->offset;
-    if (replay_decoder_event(j->decoder, input, message, recorded == REJECT_UNKNOWN_SCHEMA, &event, e)) return -1;
-    if (fold_audit_record(j->fold, input, event, recorded, detail, &verdict, e)) return -1;
+    if (replay_decoder_event(j->decoder, input, message, recorded == REJECT_UNKNOWN_SCHEMA, &event,
+                             e))
+        return -1;
+    if (fold_audit_record(j->fold, input, event, recorded, detail, &verdict, e))
+        return -1;
     scan_take(j->scan, input);
     if (verdict.unpassed)
-        return contradiction(j, input, offset, "it was judged by an operator's decision that the database lost", e);
+        return contradiction(j, input, offset,
+                             "it was judged by an operator's decision that the database lost", e);
     if (verdict.beyond_due && !fold_state(j->fold)->held)
         return contradiction(j, input, offset,
-                             "it was judged in a day that had ended before it: the day was held, which the topics do "
+                             "it was judged in a day that had ended before it: the day was held, "
+                             "which the topics do "
                              "not tell",
                              e);
     return 0;
 }
 
 // Takes the records below `offset`, none of which is published as rejected.
-static int read_to(struct repair_job *j, enum input input, int64_t offset, const rd_kafka_message_t **next, struct error *e)
+static int read_to(struct repair_job *j, enum input input, int64_t offset,
+                   const rd_kafka_message_t **next, struct error *e)
 {
     for (;;) {
-        if (scan_look(j->scan, input, 0, next, e)) return -1;
-        if (!*next || (*next)->offset >= offset) return 0;
+        if (scan_look(j->scan, input, 0, next, e))
+            return -1;
+        if (!*next || (*next)->offset >= offset)
+            return 0;
         int64_t at = (*next)->offset;
-        if (take_record(j, input, *next, REJECT_NONE, "", e)) return -1;
+        if (take_record(j, input, *next, REJECT_NONE, "", e))
+            return -1;
         const struct step *step = fold_step(j->fold);
         if (step->reject_count > 0 && step->rejects[step->reject_count - 1].input == input &&
             step->rejects[step->reject_count - 1].offset == at)
-            return contradiction(j, input, at, "it is rejected now, and no reject of it is published", e);
+            return contradiction(j, input, at,
+                                 "it is rejected now, and no reject of it is published", e);
         if (step->emission_count > j->expected_count)
-            return contradiction(j, input, at, "it changes a status now, and no change by it is published", e);
-        if (step_is_full(step, ROWS_MAX) && flush(j, e)) return -1;
+            return contradiction(j, input, at,
+                                 "it changes a status now, and no change by it is published", e);
+        if (step_is_full(step, ROWS_MAX) && flush(j, e))
+            return -1;
     }
 }
 
@@ -188,14 +217,17 @@ static int drive_reject(struct repair_job *j, const struct published_row *row, s
 {
     const rd_kafka_message_t *next;
     struct published_reject reject;
-    message_reject(j->reader, row, (const char *const[INPUT_COUNT]){topic_of(j, 0), topic_of(j, 1), topic_of(j, 2)},
+    message_reject(j->reader, row,
+                   (const char *const[INPUT_COUNT]){topic_of(j, 0), topic_of(j, 1), topic_of(j, 2)},
                    &reject);
     if (reject.reason == REJECT_NONE || reject.offset < fold_state(j->fold)->log[reject.input].next)
-        return error_set(e, ERROR_CONFIG, "row %" PRId64 " rejects %s, which was judged before it", row->sequence,
-                         row->where);
-    if (read_to(j, reject.input, reject.offset, &next, e)) return -1;
+        return error_set(e, ERROR_CONFIG, "row %" PRId64 " rejects %s, which was judged before it",
+                         row->sequence, row->where);
+    if (read_to(j, reject.input, reject.offset, &next, e))
+        return -1;
     if (!next || next->offset != reject.offset)
-        return contradiction(j, reject.input, reject.offset, "it is published as rejected, and is not in the log", e);
+        return contradiction(j, reject.input, reject.offset,
+                             "it is published as rejected, and is not in the log", e);
     return take_record(j, reject.input, next, reject.reason, reject.detail, e);
 }
 
@@ -204,13 +236,16 @@ static int drive_credit(struct repair_job *j, const struct published_row *row, s
 {
     const rd_kafka_message_t *next;
     while (fold_step(j->fold)->emission_count == j->expected_count) {
-        if (scan_look(j->scan, INPUT_CREDITS, 0, &next, e)) return -1;
+        if (scan_look(j->scan, INPUT_CREDITS, 0, &next, e))
+            return -1;
         if (!next)
-            return error_set(e, ERROR_CONFIG, "no credit in %s/%" PRId32 " gives the published change of status %s",
+            return error_set(e, ERROR_CONFIG,
+                             "no credit in %s/%" PRId32 " gives the published change of status %s",
                              topic_of(j, INPUT_CREDITS), j->shard, row->where);
-        if (take_record(j, INPUT_CREDITS, next, REJECT_NONE, "", e)) return -1;
-        if (step_is_full(fold_step(j->fold), ROWS_MAX) && fold_step(j->fold)->emission_count == j->expected_count &&
-            flush(j, e))
+        if (take_record(j, INPUT_CREDITS, next, REJECT_NONE, "", e))
+            return -1;
+        if (step_is_full(fold_step(j->fold), ROWS_MAX) &&
+            fold_step(j->fold)->emission_count == j->expected_count && flush(j, e))
             return -1;
     }
     return 0;
@@ -223,29 +258,34 @@ static int look_at_close(struct repair_job *j, struct published_close *out, stru
     const rd_kafka_message_t *message;
     struct published_row row;
     char day[DAY_TEXT_SIZE], open[DAY_TEXT_SIZE];
-    if (scan_look(j->scan, INPUT_COUNT + (size_t)OUTPUT_DAY_CLOSES, 0, &message, e)) return -1;
+    if (scan_look(j->scan, INPUT_COUNT + (size_t)OUTPUT_DAY_CLOSES, 0, &message, e))
+        return -1;
     calendar_format_day(fold_state(j->fold)->day, open);
-    if (message) message_read(j->reader, OUTPUT_DAY_CLOSES, message, &row);
+    if (message)
+        message_read(j->reader, OUTPUT_DAY_CLOSES, message, &row);
     if (!message || row.sequence > j->plan->repaired.to)
         return error_set(e, ERROR_CONFIG,
-                         "of %s only some settlements are published, and not where its logs were cut: row %" PRId64
-                         " is the last one",
+                         "of %s only some settlements are published, and not where its logs were "
+                         "cut: row %" PRId64 " is the last one",
                          open, j->plan->repaired.to);
     message_close(j->reader, &row, out);
     if (out->day != fold_state(j->fold)->day)
-        return error_set(e, ERROR_CONFIG, "%s is published as settled, but %s is open in the database",
+        return error_set(e, ERROR_CONFIG,
+                         "%s is published as settled, but %s is open in the database",
                          calendar_format_day(out->day, day), open);
     if (out->last_decision > fold_state(j->fold)->decisions)
         return error_set(e, ERROR_CONFIG,
-                         "the close of %s names an operator's decision that the database lost: \"%s\"; who decided it "
+                         "the close of %s names an operator's decision that the database lost: "
+                         "\"%s\"; who decided it "
                          "stands in no topic",
                          open, out->last_decision_text);
     for (enum input i = 0; i < INPUT_COUNT; i++)
         if (out->cutoffs[i].cut_by == CUT_NONE)
-            return error_set(e, ERROR_CONFIG, "the close of %s, %s, does not say how %s was cut", open, row.where,
-                             topic_of(j, i));
+            return error_set(e, ERROR_CONFIG, "the close of %s, %s, does not say how %s was cut",
+                             open, row.where, topic_of(j, i));
     if (fold_state(j->fold)->held)
-        return error_set(e, ERROR_CONFIG, "%s is held in the database, and is published as settled", open);
+        return error_set(e, ERROR_CONFIG, "%s is held in the database, and is published as settled",
+                         open);
     return 0;
 }
 
@@ -253,14 +293,18 @@ static int drive_close(struct repair_job *j, struct error *e)
 {
     struct published_close close;
     const rd_kafka_message_t *next;
-    if (look_at_close(j, &close, e)) return -1;
+    if (look_at_close(j, &close, e))
+        return -1;
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         const struct cutoff *cut = &close.cutoffs[i];
         if (cut->to_offset < fold_state(j->fold)->log[i].next)
-            return contradiction(j, i, cut->to_offset, "the day was cut here, but records behind it were judged in it",
+            return contradiction(j, i, cut->to_offset,
+                                 "the day was cut here, but records behind it were judged in it",
                                  e);
-        if (read_to(j, i, cut->to_offset, &next, e)) return -1;
-        if (!next && scan_end(j->scan, i) < cut->to_offset) return ends_early(j, i, cut->to_offset, e);
+        if (read_to(j, i, cut->to_offset, &next, e))
+            return -1;
+        if (!next && scan_end(j->scan, i) < cut->to_offset)
+            return ends_early(j, i, cut->to_offset, e);
         fold_audit_cut(j->fold, i, cut->to_offset, cut->cut_by);
     }
     return fold_close(j->fold, e) || expect_rows(j, e) || flush(j, e) ? -1 : 0;
@@ -282,7 +326,8 @@ static int drive(struct repair_job *j, const struct published_row *row, struct e
         failed = drive_close(j, e);
         break;
     }
-    if (failed || expect_rows(j, e)) return -1;
+    if (failed || expect_rows(j, e))
+        return -1;
     return step_is_full(fold_step(j->fold), ROWS_MAX) ? flush(j, e) : 0;
 }
 
@@ -293,9 +338,10 @@ static int open_scan(struct repair_job *j, struct error *e)
     struct scan_log logs[LOGS];
     const struct fold_state *state = &j->row.state;
     for (int i = 0; i < INPUT_COUNT; i++)
-        logs[i] = (struct scan_log){j->deployment->topics[i], !j->row.begun      ? SCAN_BEGINNING
-                                                              : i == INPUT_CALLS ? state->calls_from
-                                                                                 : state->log[i].next};
+        logs[i] =
+            (struct scan_log){j->deployment->topics[i], !j->row.begun      ? SCAN_BEGINNING
+                                                        : i == INPUT_CALLS ? state->calls_from
+                                                                           : state->log[i].next};
     for (int o = 0; o < OUTPUT_COUNT; o++)
         logs[INPUT_COUNT + o] = (struct scan_log){j->config->output_topics[o], SCAN_BEGINNING};
     struct scan_options options = {.properties = &j->properties,
@@ -315,9 +361,12 @@ static int replay(struct repair_job *j, struct error *e)
     while (!done) {
         const rd_kafka_message_t *message;
         struct event *event;
-        if (scan_look(j->scan, INPUT_CALLS, 0, &message, e)) return -1;
-        if (!message && scan_end(j->scan, INPUT_CALLS) < to) return ends_early(j, INPUT_CALLS, to, e);
-        if (!message || message->offset >= to) return fold_replay_reached(j->fold, to, &done, e);
+        if (scan_look(j->scan, INPUT_CALLS, 0, &message, e))
+            return -1;
+        if (!message && scan_end(j->scan, INPUT_CALLS) < to)
+            return ends_early(j, INPUT_CALLS, to, e);
+        if (!message || message->offset >= to)
+            return fold_replay_reached(j->fold, to, &done, e);
         if (replay_decoder_event(j->decoder, INPUT_CALLS, message, false, &event, e) ||
             fold_replay(j->fold, event, 1, &done, e))
             return -1;
@@ -331,25 +380,34 @@ static int open_fold(struct repair_job *j, struct error *e)
     struct fold_options options = {.shard = j->shard, .max_calls_held = INT64_MAX};
     memcpy(options.id_key, j->deployment->id_key, sizeof options.id_key);
     j->fold = fold_create(&options, &j->deployment->policy);
-    if (!j->fold) return error_set(e, ERROR_RESTART, "memory is short");
-    if (j->row.begun) return store_restore(j->store, j->shard, &j->row, j->fold, e) == STORE_OK ? replay(j, e) : -1;
+    if (!j->fold)
+        return error_set(e, ERROR_RESTART, "memory is short");
+    if (j->row.begun)
+        return store_restore(j->store, j->shard, &j->row, j->fold, e) == STORE_OK ? replay(j, e)
+                                                                                  : -1;
     int64_t starts[INPUT_COUNT];
-    for (size_t i = 0; i < INPUT_COUNT; i++) starts[i] = scan_first(j->scan, i);
+    for (size_t i = 0; i < INPUT_COUNT; i++)
+        starts[i] = scan_first(j->scan, i);
     fold_begin(j->fold, starts);
     return 0;
 }
 
 static int fold_again(struct repair_job *j, struct error *e)
 {
-    if (open_scan(j, e) || open_fold(j, e)) return -1;
+    if (open_scan(j, e) || open_fold(j, e))
+        return -1;
     while (next_sequence(j) <= j->plan->repaired.to) {
         struct published_row row;
-        if (look_at(j, next_sequence(j), &row, e) || drive(j, &row, e)) return -1;
+        if (look_at(j, next_sequence(j), &row, e) || drive(j, &row, e))
+            return -1;
     }
-    if (flush(j, e)) return -1;
-    if (memcmp(j->chain.hash, j->plan->hash, sizeof j->chain.hash) == 0) return 0;
+    if (flush(j, e))
+        return -1;
+    if (memcmp(j->chain.hash, j->plan->hash, sizeof j->chain.hash) == 0)
+        return 0;
     return error_set(e, ERROR_CONFIG,
-                     "the rows up to %" PRId64 " are not those that were published: other ones were written into the "
+                     "the rows up to %" PRId64
+                     " are not those that were published: other ones were written into the "
                      "database since",
                      j->plan->repaired.from);
 }
@@ -363,7 +421,8 @@ static int walk_shard(struct repair_job *j, int32_t shard, bool writing, struct 
     j->chain = j->row.chain;
     j->expected_count = 0;
     int failed = fold_again(j, e);
-    if (failed) error_context(e, "shard %" PRId32 " cannot be repaired", shard);
+    if (failed)
+        error_context(e, "shard %" PRId32 " cannot be repaired", shard);
     scan_close(j->scan);
     fold_destroy(j->fold);
     arena_reset(j->arena);
@@ -376,7 +435,8 @@ static int walk_shard(struct repair_job *j, int32_t shard, bool writing, struct 
 
 static void wait_a_little(void)
 {
-    nanosleep(&(struct timespec){.tv_sec = RETRY_MS / 1000, .tv_nsec = RETRY_MS % 1000 * 1000000L}, NULL);
+    nanosleep(&(struct timespec){.tv_sec = RETRY_MS / 1000, .tv_nsec = RETRY_MS % 1000 * 1000000L},
+              NULL);
 }
 
 // No relay that hangs somewhere may publish another row once this is done.
@@ -395,7 +455,8 @@ static void no_news(void *context)
 }
 
 // The highest sequence that stands in the topics.
-static enum published_result read_topics(struct repair_job *j, int32_t shard, int64_t mark, int64_t *n, struct error *e)
+static enum published_result read_topics(struct repair_job *j, int32_t shard, int64_t mark,
+                                         int64_t *n, struct error *e)
 {
     struct published_reader *reader = NULL;
     struct published_log *log = NULL;
@@ -405,20 +466,23 @@ static enum published_result read_topics(struct repair_job *j, int32_t shard, in
     if (published_reader_create(&j->publishing, &reader, e) == 0 &&
         published_log_open(reader, shard, mark, no_news, NULL, &log, e) == 0)
         result = published_log_read(log, mark, &stop, &whole_logs, e);
-    if (result == PUBLISHED_FOUND) *n = published_log_rows(log)->highest;
+    if (result == PUBLISHED_FOUND)
+        *n = published_log_rows(log)->highest;
     published_log_close(log);
     published_reader_destroy(reader);
     return result;
 }
 
 // *known: with the hash of row n, which proves what is folded again.
-static int find_published(struct repair_job *j, int32_t shard, struct plan_of_shard *plan, bool *known, struct error *e)
+static int find_published(struct repair_job *j, int32_t shard, struct plan_of_shard *plan,
+                          bool *known, struct error *e)
 {
     atomic_bool stop = false;
     enum published_result result = PUBLISHED_UNAVAILABLE;
     int64_t n = 0;
     for (int i = 0; i < TRIES && result == PUBLISHED_UNAVAILABLE; i++) {
-        if (i > 0) wait_a_little();
+        if (i > 0)
+            wait_a_little();
         result = published_position(&j->publishing, shard, &stop, &n, known, plan->hash, e);
     }
     if (result == PUBLISHED_UNKNOWN || (result == PUBLISHED_FOUND && !*known)) {
@@ -430,26 +494,32 @@ static int find_published(struct repair_job *j, int32_t shard, struct plan_of_sh
 }
 
 // What the database has of row n is what was published.
-static int check_row(struct repair_job *j, int32_t shard, const struct plan_of_shard *plan, struct error *e)
+static int check_row(struct repair_job *j, int32_t shard, const struct plan_of_shard *plan,
+                     struct error *e)
 {
     uint8_t hash[32];
     bool found;
     int64_t n = plan->repaired.to;
-    if (n == 0) return 0;
-    if (store_outbox_hash(j->store, shard, n, hash, &found, e) != STORE_OK) return -1;
-    if (found && memcmp(hash, plan->hash, sizeof hash) == 0) return 0;
-    return error_set(e, ERROR_CONFIG,
-                     "row %" PRId64
-                     " of the database is not the one that was published: other rows were written since, "
-                     "and are not to be told from published ones",
-                     n);
+    if (n == 0)
+        return 0;
+    if (store_outbox_hash(j->store, shard, n, hash, &found, e) != STORE_OK)
+        return -1;
+    if (found && memcmp(hash, plan->hash, sizeof hash) == 0)
+        return 0;
+    return error_set(
+        e, ERROR_CONFIG,
+        "row %" PRId64
+        " of the database is not the one that was published: other rows were written since, "
+        "and are not to be told from published ones",
+        n);
 }
 
 static int plan_shard(struct repair_job *j, int32_t shard, struct error *e)
 {
     struct plan_of_shard *plan = &j->shards[shard];
     bool known = false;
-    // The epoch first: who comes after it is told by the database, who published before it stands in the position.
+    // The epoch first: who comes after it is told by the database, who published before it stands
+    // in the position.
     if (store_claim(j->store, shard, &plan->row, e) != STORE_OK || fence_relay(j, shard, e) ||
         find_published(j, shard, plan, &known, e))
         return -1;
@@ -460,7 +530,8 @@ static int plan_shard(struct repair_job *j, int32_t shard, struct error *e)
         plan->repaired.to = plan->repaired.from;
         return failed;
     }
-    if (known) return 0;
+    if (known)
+        return 0;
     return error_set(e, ERROR_CONFIG,
                      "rows up to %" PRId64
                      " are published, but group %s-relay has no position any more whose hash would "
@@ -478,18 +549,21 @@ static int open_job(struct repair_job *j, struct error *e)
     j->deployment = memory_grow(NULL, 1, sizeof *j->deployment);
     memset(j->deployment, 0, sizeof *j->deployment);
     j->arena = arena_create();
-    if (!j->arena) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!j->arena)
+        return error_set(e, ERROR_RESTART, "memory is short");
     if (store_open(config->dsn, &j->store, e) || store_check_version(j->store, e) ||
         store_load_deployment(j->store, j->deployment, &recorded, e) != STORE_OK)
         return -1;
     if (!recorded)
-        return error_set(e, ERROR_CONFIG, "nothing is recorded in the database: it is not a replica of the old one");
+        return error_set(e, ERROR_CONFIG,
+                         "nothing is recorded in the database: it is not a replica of the old one");
     if (schema_ids_find(config, schema_ids, e) || encoder_create(&j->encoder, e) ||
         replay_decoder_create(config, j->deployment->policy.fixed.timestamps, &j->decoder, e) ||
         message_reader_create(&j->reader, e))
         return -1;
     j->properties = config_properties(config, j->pairs);
-    j->publishing = (struct publisher_options){.group = j->deployment->group, .properties = j->properties};
+    j->publishing =
+        (struct publisher_options){.group = j->deployment->group, .properties = j->properties};
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         j->publishing.topics[o] = config->output_topics[o];
         j->publishing.schema_ids[o] = schema_ids[o];
@@ -512,7 +586,8 @@ static int publish_lost(struct repair_job *j, int32_t shard, struct error *e)
         .epoch = plan->row.epoch,
         .published = plan->published,
     };
-    if (repair_lost(&options, &r->again, &r->again_first, &r->again_last, e) == 0) return 0;
+    if (repair_lost(&options, &r->again, &r->again_first, &r->again_last, e) == 0)
+        return 0;
     error_context(e, "shard %" PRId32, shard);
     return -1;
 }
@@ -523,13 +598,19 @@ static int repair_shards(struct repair_job *j, repair_visit *visit, void *contex
     j->shards = memory_grow(NULL, (size_t)partitions, sizeof *j->shards);
     memset(j->shards, 0, (size_t)partitions * sizeof *j->shards);
     for (int32_t shard = 0; shard < partitions; shard++)
-        if (plan_shard(j, shard, e)) return error_context(e, "shard %" PRId32, shard), -1;
+        if (plan_shard(j, shard, e)) {
+            error_context(e, "shard %" PRId32, shard);
+            return -1;
+        }
     for (int writing = 0; writing < 2; writing++)
         for (int32_t shard = 0; shard < partitions; shard++) {
             const struct repaired *repaired = &j->shards[shard].repaired;
-            if (repaired->to > repaired->from && walk_shard(j, shard, writing != 0, e)) return -1;
-            if (writing && publish_lost(j, shard, e)) return -1;
-            if (writing) visit(context, repaired);
+            if (repaired->to > repaired->from && walk_shard(j, shard, writing != 0, e))
+                return -1;
+            if (writing && publish_lost(j, shard, e))
+                return -1;
+            if (writing)
+                visit(context, repaired);
         }
     return 0;
 }
@@ -546,8 +627,10 @@ int repair(const struct config *config, repair_visit *visit, void *context, stru
     replay_decoder_destroy(j->decoder);
     encoder_destroy(j->encoder);
     store_close(j->store);
-    if (j->arena) arena_destroy(j->arena);
-    if (j->deployment) shelf_clear(&j->deployment->policy.shelf);
+    if (j->arena)
+        arena_destroy(j->arena);
+    if (j->deployment)
+        shelf_clear(&j->deployment->policy.shelf);
     free(j->deployment);
     free(j);
     return failed ? -1 : 0;

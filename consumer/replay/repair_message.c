@@ -19,7 +19,8 @@ struct message_reader {
 int message_reader_create(struct message_reader **out, struct error *e)
 {
     struct message_reader *reader = calloc(1, sizeof *reader);
-    if (!reader) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!reader)
+        return error_set(e, ERROR_RESTART, "memory is short");
     for (enum output o = 0; o < OUTPUT_COUNT; o++)
         if (output_reader_create(o, &reader->forms[o], e)) {
             message_reader_destroy(reader);
@@ -31,8 +32,10 @@ int message_reader_create(struct message_reader **out, struct error *e)
 
 void message_reader_destroy(struct message_reader *reader)
 {
-    if (!reader) return;
-    for (int o = 0; o < OUTPUT_COUNT; o++) output_reader_destroy(reader->forms[o]);
+    if (!reader)
+        return;
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        output_reader_destroy(reader->forms[o]);
     free(reader);
 }
 
@@ -45,31 +48,37 @@ static void name_message(struct message_reader *reader, const rd_kafka_message_t
     size_t size = 0;
     char shown[ID_SIZE];
     char *where = reader->where;
-    snprintf(where, sizeof reader->where, "%s/%" PRId32 "/%" PRId64, rd_kafka_topic_name(message->rkt),
-             message->partition, message->offset);
-    if (rd_kafka_message_headers(message, &headers) || rd_kafka_header_get_last(headers, "ce_id", &id, &size)) return;
+    snprintf(where, sizeof reader->where, "%s/%" PRId32 "/%" PRId64,
+             rd_kafka_topic_name(message->rkt), message->partition, message->offset);
+    if (rd_kafka_message_headers(message, &headers) ||
+        rd_kafka_header_get_last(headers, "ce_id", &id, &size))
+        return;
     snprintf(where + strlen(where), sizeof reader->where - strlen(where), " (%s)",
              text_show((struct slice){id, size}, shown, sizeof shown));
 }
 
-void message_read(struct message_reader *reader, enum output output, const rd_kafka_message_t *message,
-                  struct published_row *out)
+void message_read(struct message_reader *reader, enum output output,
+                  const rd_kafka_message_t *message, struct published_row *out)
 {
     struct output_number number;
     struct error e;
     name_message(reader, message);
     *out = (struct published_row){.output = output, .where = reader->where};
     const char *value = message->payload;
-    if (!value || message->len <= FRAMING_SIZE || value[0] != 0) return;
-    if (message->key) out->key = (struct slice){message->key, message->key_len};
+    if (!value || message->len <= FRAMING_SIZE || value[0] != 0)
+        return;
+    if (message->key)
+        out->key = (struct slice){message->key, message->key_len};
     out->body = (struct slice){value + FRAMING_SIZE, message->len - FRAMING_SIZE};
-    if (output_reader_number(reader->forms[output], out->body, &number, &e) == 0 && number.shard == message->partition)
+    if (output_reader_number(reader->forms[output], out->body, &number, &e) == 0 &&
+        number.shard == message->partition)
         out->sequence = number.sequence;
 }
 
 static struct slice keep(struct slice bytes, struct arena *arena)
 {
-    return bytes.data ? (struct slice){arena_copy(arena, bytes.data, bytes.size), bytes.size} : bytes;
+    return bytes.data ? (struct slice){arena_copy(arena, bytes.data, bytes.size), bytes.size}
+                      : bytes;
 }
 
 struct published_row message_keep(const struct published_row *row, struct arena *arena)
@@ -92,34 +101,38 @@ struct field {
 static void take_field(void *context, const char *path, const char *text)
 {
     struct field *field = context;
-    if (field->index++ != field->wanted) return;
+    if (field->index++ != field->wanted)
+        return;
     field->found = true;
     snprintf(field->path, sizeof field->path, "%s", path);
     snprintf(field->text, sizeof field->text, "%s", text);
 }
 
-static void field_at(const struct message_reader *reader, enum output output, struct slice body, size_t number,
-                     struct field *out)
+static void field_at(const struct message_reader *reader, enum output output, struct slice body,
+                     size_t number, struct field *out)
 {
     *out = (struct field){.wanted = number, .text = "nothing"};
     output_reader_fields(reader->forms[output], body, take_field, out);
 }
 
-static int tell_difference(const struct message_reader *reader, const struct published_row *published,
-                           const struct outbox_row *row, struct error *e)
+static int tell_difference(const struct message_reader *reader,
+                           const struct published_row *published, const struct outbox_row *row,
+                           struct error *e)
 {
     struct field there, here;
     size_t number = 0;
     do {
         field_at(reader, row->output, published->body, number, &there);
         field_at(reader, row->output, row->body, number++, &here);
-    } while (there.found && here.found && strcmp(there.path, here.path) == 0 && strcmp(there.text, here.text) == 0);
+    } while (there.found && here.found && strcmp(there.path, here.path) == 0 &&
+             strcmp(there.text, here.text) == 0);
     const char *path = there.found ? there.path : here.found ? here.path : "its bytes";
-    return error_set(e, ERROR_CONFIG,
-                     "row %" PRId64
-                     ", %s, is published with %s %s, but the inputs give %s: inputs, parameters or price "
-                     "book are not those of then",
-                     published->sequence, published->where, path, there.text, here.text);
+    return error_set(
+        e, ERROR_CONFIG,
+        "row %" PRId64
+        ", %s, is published with %s %s, but the inputs give %s: inputs, parameters or price "
+        "book are not those of then",
+        published->sequence, published->where, path, there.text, here.text);
 }
 
 int message_compare(const struct message_reader *reader, const struct published_row *published,
@@ -127,9 +140,11 @@ int message_compare(const struct message_reader *reader, const struct published_
 {
     if (published->output != row->output || published->sequence != row->sequence ||
         !slice_same(published->key, row->key))
-        return error_set(e, ERROR_CONFIG, "row %" PRId64 ", %s, is published where the inputs give %s next",
+        return error_set(e, ERROR_CONFIG,
+                         "row %" PRId64 ", %s, is published where the inputs give %s next",
                          published->sequence, published->where, row->ce_id);
-    if (slice_same(published->body, row->body)) return 0;
+    if (slice_same(published->body, row->body))
+        return 0;
     return tell_difference(reader, published, row, e);
 }
 
@@ -148,13 +163,17 @@ static void take_reject(void *context, const char *path, const char *text)
     if (strcmp(path, "topic") == 0)
         for (enum input i = 0; i < INPUT_COUNT; i++) {
             struct slice topic = {f->topics[i], strlen(f->topics[i])};
-            if (strcmp(text, text_show(topic, shown, 200)) != 0) continue;
+            if (strcmp(text, text_show(topic, shown, 200)) != 0)
+                continue;
             f->of_input = true;
             f->out->input = i;
         }
-    if (strcmp(path, "offset") == 0) f->out->offset = strtoll(text, NULL, 10);
-    if (strcmp(path, "reason") == 0 && !reject_parse(text, &f->out->reason)) f->out->reason = REJECT_NONE;
-    if (strcmp(path, "detail") == 0) snprintf(f->out->detail, sizeof f->out->detail, "%s", text);
+    if (strcmp(path, "offset") == 0)
+        f->out->offset = strtoll(text, NULL, 10);
+    if (strcmp(path, "reason") == 0 && !reject_parse(text, &f->out->reason))
+        f->out->reason = REJECT_NONE;
+    if (strcmp(path, "detail") == 0)
+        snprintf(f->out->detail, sizeof f->out->detail, "%s", text);
 }
 
 void message_reject(const struct message_reader *reader, const struct published_row *row,
@@ -163,12 +182,14 @@ void message_reject(const struct message_reader *reader, const struct published_
     struct reject_fields fields = {.topics = topics, .out = out};
     *out = (struct published_reject){0};
     output_reader_fields(reader->forms[OUTPUT_REJECTS], row->body, take_reject, &fields);
-    if (!fields.of_input) out->reason = REJECT_NONE;
+    if (!fields.of_input)
+        out->reason = REJECT_NONE;
 }
 
 static void take_cause(void *context, const char *path, const char *text)
 {
-    if (strcmp(path, "cause") == 0) *(bool *)context = strcmp(text, cause_symbol(CAUSE_ARREARS)) != 0;
+    if (strcmp(path, "cause") == 0)
+        *(bool *)context = strcmp(text, cause_symbol(CAUSE_ARREARS)) != 0;
 }
 
 bool message_is_of_credit(const struct message_reader *reader, const struct published_row *row)
@@ -181,28 +202,35 @@ bool message_is_of_credit(const struct message_reader *reader, const struct publ
 static enum cut_by cut_of(const char *symbol)
 {
     for (enum cut_by cut = CUT_RECORD; cut <= CUT_RELEASE; cut++)
-        if (strcmp(symbol, cut_symbol(cut)) == 0) return cut;
+        if (strcmp(symbol, cut_symbol(cut)) == 0)
+            return cut;
     return CUT_NONE;
 }
 
-// Cutoffs stand in the order of the inputs; what else they say is compared with the body that comes out.
+// Cutoffs stand in the order of the inputs; what else they say is compared with the body that comes
+// out.
 static void take_close(void *context, const char *path, const char *text)
 {
     struct published_close *out = context;
     static const char cutoffs[] = "cutoffs[";
     size_t size = sizeof cutoffs - 1;
-    if (strcmp(path, "business_day") == 0 && !calendar_parse_day(text, &out->day)) out->day = DAY_NONE;
+    if (strcmp(path, "business_day") == 0 && !calendar_parse_day(text, &out->day))
+        out->day = DAY_NONE;
     if (strncmp(path, cutoffs, size) == 0 && path[size] >= '1' && path[size] < '1' + INPUT_COUNT) {
         struct cutoff *cut = &out->cutoffs[path[size] - '1']; // paths count from 1
-        if (strcmp(path + size + 1, "].to_offset") == 0) cut->to_offset = strtoll(text, NULL, 10);
-        if (strcmp(path + size + 1, "].cut_by") == 0) cut->cut_by = cut_of(text);
+        if (strcmp(path + size + 1, "].to_offset") == 0)
+            cut->to_offset = strtoll(text, NULL, 10);
+        if (strcmp(path + size + 1, "].cut_by") == 0)
+            cut->cut_by = cut_of(text);
     }
-    if (strncmp(path, "decisions[", 10) != 0) return;
+    if (strncmp(path, "decisions[", 10) != 0)
+        return;
     out->last_decision = strtoll(text, NULL, 10);
     snprintf(out->last_decision_text, sizeof out->last_decision_text, "%s", text);
 }
 
-void message_close(const struct message_reader *reader, const struct published_row *row, struct published_close *out)
+void message_close(const struct message_reader *reader, const struct published_row *row,
+                   struct published_close *out)
 {
     *out = (struct published_close){.day = DAY_NONE};
     output_reader_fields(reader->forms[OUTPUT_DAY_CLOSES], row->body, take_close, out);

@@ -1,5 +1,5 @@
-// Messages of the output topics as a repair reads them: what they are, and what they tell of the order in which a shard
-// went on.
+// Messages of the output topics as a repair reads them: what they are, and what they tell of the
+// order in which a shard went on.
 #pragma once
 
 #include "consumer/output/outbox.h"
@@ -19,8 +19,8 @@ struct published_row {
 };
 
 // *out points into the message, its name into the reader until the next one is read.
-void message_read(struct message_reader *reader, enum output output, const rd_kafka_message_t *message,
-                  struct published_row *out);
+void message_read(struct message_reader *reader, enum output output,
+                  const rd_kafka_message_t *message, struct published_row *out);
 // A copy that lives as long as the arena.
 struct published_row message_keep(const struct published_row *row, struct arena *arena);
 // ERROR_CONFIG: the row is not the published one; says in which field.
@@ -45,4 +45,5 @@ struct published_close {
     int64_t last_decision; // highest number that it names; 0: none
     char last_decision_text[200];
 };
-void message_close(const struct message_reader *reader, const struct published_row *row, struct published_close *out);
+void message_close(const struct message_reader *reader, const struct published_row *row,
+                   struct published_close *out);

@@ -1,9 +1,9 @@
 #include "consumer/replay/replay_decoder.h"
 
 #include "consumer/base/memory.h"
-#include "consumer/registry/registry.h"
-#include "consumer/postgres/store.h"
 #include "consumer/decode/record_decoder.h"
+#include "consumer/postgres/store.h"
+#include "consumer/registry/registry.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -30,10 +30,12 @@ struct replay_decoder {
     struct error error; // when failed
 };
 
-int replay_decoder_create(const struct config *config, enum timestamps timestamps, struct replay_decoder **out, struct error *e)
+int replay_decoder_create(const struct config *config, enum timestamps timestamps,
+                          struct replay_decoder **out, struct error *e)
 {
     struct replay_decoder *decoder = calloc(1, sizeof *decoder);
-    if (!decoder) return error_set(e, ERROR_RESTART, "memory is short");
+    if (!decoder)
+        return error_set(e, ERROR_RESTART, "memory is short");
     decoder->config = config;
     decoder->log_append = timestamps == TIMESTAMPS_LOG_APPEND;
     decoder->scratch = memory_grow(NULL, 1, sizeof *decoder->scratch);
@@ -43,7 +45,8 @@ int replay_decoder_create(const struct config *config, enum timestamps timestamp
 
 void replay_decoder_destroy(struct replay_decoder *decoder)
 {
-    if (!decoder) return;
+    if (!decoder)
+        return;
     for (size_t i = 0; i < decoder->form_count; i++)
         for (int k = 0; k < INPUT_COUNT; k++) {
             plan_destroy(decoder->forms[i].plans[k]);
@@ -61,10 +64,14 @@ void replay_decoder_destroy(struct replay_decoder *decoder)
 static int fetch(struct replay_decoder *d, int32_t id, char **text, struct error *e)
 {
     *text = NULL;
-    if (!d->store && store_open(d->config->dsn, &d->store, e)) return -1;
-    if (store_load_schema(d->store, id, text, e) != STORE_OK) return -1;
-    if (*text) return 0;
-    if (!d->registry && registry_create(&d->config->registry, &d->registry, e)) return -1;
+    if (!d->store && store_open(d->config->dsn, &d->store, e))
+        return -1;
+    if (store_load_schema(d->store, id, text, e) != STORE_OK)
+        return -1;
+    if (*text)
+        return 0;
+    if (!d->registry && registry_create(&d->config->registry, &d->registry, e))
+        return -1;
     return registry_fetch(d->registry, id, text, e) == REGISTRY_UNAVAILABLE ? -1 : 0;
 }
 
@@ -72,13 +79,15 @@ static const struct form *find_form(struct replay_decoder *d, int32_t id, struct
 {
     char *text;
     for (size_t i = 0; i < d->form_count; i++)
-        if (d->forms[i].id == id) return &d->forms[i];
+        if (d->forms[i].id == id)
+            return &d->forms[i];
     if (fetch(d, id, &text, e)) {
         error_context(e, "the writer's schema %" PRId32, id);
         return NULL;
     }
     struct form form = {.id = id, .absent = !text};
-    if (text) writer_schemas_compile(text, form.plans, form.why);
+    if (text)
+        writer_schemas_compile(text, form.plans, form.why);
     free(text);
     d->forms = memory_reserve(d->forms, d->form_count, &d->form_capacity, sizeof *d->forms);
     d->forms[d->form_count] = form;
@@ -88,11 +97,14 @@ static const struct form *find_form(struct replay_decoder *d, int32_t id, struct
 static struct writer find_writer(void *context, enum input input, int32_t id)
 {
     struct replay_decoder *d = context;
-    if (d->unknown) return (struct writer){.state = WRITER_UNKNOWN, .why = writer_schemas_unknown};
+    if (d->unknown)
+        return (struct writer){.state = WRITER_UNKNOWN, .why = writer_schemas_unknown};
     const struct form *form = find_form(d, id, &d->error);
     d->failed = !form;
-    if (!form || form->absent) return (struct writer){.state = WRITER_UNKNOWN, .why = writer_schemas_unknown};
-    if (form->plans[input]) return (struct writer){.state = WRITER_READY, .plan = form->plans[input]};
+    if (!form || form->absent)
+        return (struct writer){.state = WRITER_UNKNOWN, .why = writer_schemas_unknown};
+    if (form->plans[input])
+        return (struct writer){.state = WRITER_READY, .plan = form->plans[input]};
     return (struct writer){.state = WRITER_INCOMPATIBLE, .why = form->why[input]};
 }
 
@@ -113,8 +125,9 @@ static void fill_block(struct replay_decoder *d, const rd_kafka_message_t *messa
     d->block->used = size;
 }
 
-int replay_decoder_event(struct replay_decoder *d, enum input input, const rd_kafka_message_t *message, bool unknown,
-                  struct event **out, struct error *e)
+int replay_decoder_event(struct replay_decoder *d, enum input input,
+                         const rd_kafka_message_t *message, bool unknown, struct event **out,
+                         struct error *e)
 {
     struct record_decoder fresh = {.input = input, .log_append = d->log_append};
     struct record_decoder *reader = unknown ? &fresh : &d->readers[input];
@@ -123,7 +136,8 @@ int replay_decoder_event(struct replay_decoder *d, enum input input, const rd_ka
     reader->log_append = d->log_append;
     reader->block = d->block;
     reader->at = 0;
-    struct decoder_source source = {.context = d, .find_writer = find_writer, .scratch = d->scratch};
+    struct decoder_source source = {
+        .context = d, .find_writer = find_writer, .scratch = d->scratch};
     d->unknown = unknown;
     d->failed = false;
     record_decoder_decode(reader, &source, INT64_MAX);

@@ -43,11 +43,13 @@ enum metric {
 static const struct {
     const char *name, *type, *labels, *help;
 } table[METRIC_COUNT] = {
-    [BUILD_INFO] = {"settled_build_info", "gauge", "version, commit, librdkafka", "Always 1; what is running."},
+    [BUILD_INFO] = {"settled_build_info", "gauge", "version, commit, librdkafka",
+                    "Always 1; what is running."},
     [SHARD_STATE] = {"settled_shard_state", "gauge", "shard, state",
                      "1 for the state the shard is in within this process."},
     [RECORDS] = {"settled_records_total", "counter", "topic, result",
-                 "Input records whose verdict this process committed since it started; void: offsets never delivered."},
+                 "Input records whose verdict this process committed since it started; void: "
+                 "offsets never delivered."},
     [REJECTS] = {"settled_rejects_total", "counter", "topic, reason",
                  "Records whose rejection this process committed since it started."},
     [LAG_RECORDS] = {"settled_log_lag_records", "gauge", "topic, partition",
@@ -55,36 +57,49 @@ static const struct {
     [LAG_SECONDS] = {"settled_log_lag_seconds", "gauge", "topic, partition",
                      "Age of the last record judged, while there are more; else 0."},
     [POSITION] = {"settled_log_position", "gauge", "topic, partition", "Next offset to be judged."},
-    [LOG_WAITING] = {"settled_log_waiting", "gauge", "topic, partition, for",
-                     "1 while the log waits: for cutoff, clock, future_record, schema, rejects or commit."},
+    [LOG_WAITING] =
+        {"settled_log_waiting", "gauge", "topic, partition, for",
+         "1 while the log waits: for cutoff, clock, future_record, schema, rejects or commit."},
     [OPEN_DAY] = {"settled_open_day_seconds", "gauge", "shard",
                   "The oldest day not settled, as the Unix time of that date's 00:00 UTC."},
     [DAY_STATE] = {"settled_day_state", "gauge", "shard, state",
                    "1 for the open day's state: open, grace, held or closing."},
-    [DAYS_CLOSED] = {"settled_days_closed_total", "counter", "shard", "Days settled by this process since it started."},
+    [DAYS_CLOSED] = {"settled_days_closed_total", "counter", "shard",
+                     "Days settled by this process since it started."},
     [SETTLEMENTS] = {"settled_settlements_total", "counter", "shard",
                      "Settlements made by this process since it started."},
-    [CALLS_HELD] = {"settled_calls_held", "gauge", "shard", "Calls of open and retained days in memory."},
+    [CALLS_HELD] = {"settled_calls_held", "gauge", "shard",
+                    "Calls of open and retained days in memory."},
     [MEMORY] = {"settled_fold_memory_bytes", "gauge", "shard", "Memory of the shard's state."},
-    [OUTBOX_SEQUENCE] = {"settled_outbox_sequence", "gauge", "shard", "Sequence of the last committed output row."},
+    [OUTBOX_SEQUENCE] = {"settled_outbox_sequence", "gauge", "shard",
+                         "Sequence of the last committed output row."},
     [RELAY_PUBLISHED] = {"settled_relay_published_sequence", "gauge", "shard",
                          "Sequence up to which outputs were read back from their topics."},
-    [RELAY_BACKLOG] = {"settled_relay_backlog_rows", "gauge", "shard",
-                       "Output rows committed in PostgreSQL and not yet read back from their topics."},
+    [RELAY_BACKLOG] =
+        {"settled_relay_backlog_rows", "gauge", "shard",
+         "Output rows committed in PostgreSQL and not yet read back from their topics."},
     [RELAY_TROUBLE] = {"settled_relay_trouble", "gauge", "shard",
-                       "1 while nothing can be published, or what was is not seen; the log and readiness say why."},
+                       "1 while nothing can be published, or what was is not seen; the log and "
+                       "readiness say why."},
     [RELAY_LOST_ROWS] = {"settled_relay_lost_rows_total", "counter", "shard",
-                         "Rows that output topics had acknowledged and then did not have; they were published again."},
-    [RELAY_SPENT] = {"settled_relay_producers_replaced_total", "counter", "shard",
-                     "Producers that were replaced since a copy of one of their requests could be under way."},
+                         "Rows that output topics had acknowledged and then did not have; they "
+                         "were published again."},
+    [RELAY_SPENT] =
+        {"settled_relay_producers_replaced_total", "counter", "shard",
+         "Producers that were replaced since a copy of one of their requests could be under way."},
     [RELAY_STRANGE] = {"settled_relay_strange_records_total", "counter", "shard, kind",
-                       "Records found in the output topics that should not be there: repeated, disordered or foreign."},
+                       "Records found in the output topics that should not be there: repeated, "
+                       "disordered or foreign."},
     [COMMIT_SECONDS] = {"settled_commit_duration_seconds", "histogram", "le",
                         "Duration of a step's commit in PostgreSQL."},
-    [POSTGRES_UP] = {"settled_postgres_up", "gauge", "", "1 when the last call to PostgreSQL was answered."},
-    [REGISTRY_UP] = {"settled_registry_up", "gauge", "", "1 when the last call to the schema registry was answered."},
-    [KAFKA_UP] = {"settled_kafka_up", "gauge", "", "1 when the last query for the end of a log was answered."},
-    [RELOADS] = {"settled_config_reloads_total", "counter", "", "Configurations reloaded on SIGHUP."},
+    [POSTGRES_UP] = {"settled_postgres_up", "gauge", "",
+                     "1 when the last call to PostgreSQL was answered."},
+    [REGISTRY_UP] = {"settled_registry_up", "gauge", "",
+                     "1 when the last call to the schema registry was answered."},
+    [KAFKA_UP] = {"settled_kafka_up", "gauge", "",
+                  "1 when the last query for the end of a log was answered."},
+    [RELOADS] = {"settled_config_reloads_total", "counter", "",
+                 "Configurations reloaded on SIGHUP."},
     [RELOAD_ERRORS] = {"settled_config_reload_errors_total", "counter", "",
                        "Configurations refused on SIGHUP; the old one stays in force."},
 };
@@ -111,7 +126,8 @@ enum { STOP_NAMES = sizeof stop_names / sizeof stop_names[0] };
 int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], struct metrics **out)
 {
     struct metrics *metrics = calloc(1, sizeof *metrics);
-    if (metrics) metrics->shards = calloc((size_t)partitions, sizeof *metrics->shards);
+    if (metrics)
+        metrics->shards = calloc((size_t)partitions, sizeof *metrics->shards);
     if (!metrics || !metrics->shards) {
         free(metrics);
         return -1;
@@ -120,7 +136,8 @@ int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], st
     memcpy(metrics->topics, topics, sizeof metrics->topics);
     for (int32_t p = 0; p < partitions; p++) {
         metrics->shards[p].published = -1;
-        for (int i = 0; i < INPUT_COUNT; i++) metrics->shards[p].end[i] = -1;
+        for (int i = 0; i < INPUT_COUNT; i++)
+            metrics->shards[p].end[i] = -1;
     }
     metrics->postgres_up = metrics->registry_up = metrics->kafka_up = 1;
     *out = metrics;
@@ -129,7 +146,8 @@ int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], st
 
 void metrics_destroy(struct metrics *metrics)
 {
-    if (!metrics) return;
+    if (!metrics)
+        return;
     free(metrics->shards);
     free(metrics);
 }
@@ -140,7 +158,8 @@ int64_t metrics_calls_waiting(const struct metrics *metrics)
     for (int32_t p = 0; p < metrics->partitions; p++) {
         const struct shard_metrics *shard = &metrics->shards[p];
         int64_t lag = shard->end[INPUT_CALLS] - shard->position[INPUT_CALLS];
-        if (shard->owned && lag > 0) waiting += lag;
+        if (shard->owned && lag > 0)
+            waiting += lag;
     }
     return waiting;
 }
@@ -148,15 +167,16 @@ int64_t metrics_calls_waiting(const struct metrics *metrics)
 void metrics_commit(struct metrics *metrics, int64_t duration_us)
 {
     int bucket = 0;
-    while (bucket < COMMIT_BUCKETS && duration_us > buckets[bucket].us) bucket++;
+    while (bucket < COMMIT_BUCKETS && duration_us > buckets[bucket].us)
+        bucket++;
     metrics->commits[bucket]++;
     metrics->commit_us += duration_us;
 }
 
 static void heading(FILE *out, enum metric metric)
 {
-    fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", table[metric].name, table[metric].help, table[metric].name,
-            table[metric].type);
+    fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", table[metric].name, table[metric].help,
+            table[metric].name, table[metric].type);
 }
 
 static void single(FILE *out, enum metric metric, int64_t value)
@@ -171,28 +191,33 @@ static void render_totals(const struct metrics *m, FILE *out)
     for (int i = 0; i < INPUT_COUNT; i++)
         for (int r = 0; r < RESULT_COUNT; r++) {
             int64_t sum = 0;
-            for (int32_t p = 0; p < m->partitions; p++) sum += m->shards[p].records[i][r];
-            fprintf(out, "%s{topic=\"%s\",result=\"%s\"} %" PRId64 "\n", table[RECORDS].name, m->topics[i],
-                    result_names[r], sum);
+            for (int32_t p = 0; p < m->partitions; p++)
+                sum += m->shards[p].records[i][r];
+            fprintf(out, "%s{topic=\"%s\",result=\"%s\"} %" PRId64 "\n", table[RECORDS].name,
+                    m->topics[i], result_names[r], sum);
         }
     heading(out, REJECTS);
     for (int i = 0; i < INPUT_COUNT; i++)
         for (int r = REJECT_NONE + 1; r < REJECT_REASONS; r++) {
             int64_t sum = 0;
-            for (int32_t p = 0; p < m->partitions; p++) sum += m->shards[p].rejects[i][r];
-            fprintf(out, "%s{topic=\"%s\",reason=\"%s\"} %" PRId64 "\n", table[REJECTS].name, m->topics[i],
-                    reject_symbol((enum reject_reason)r), sum);
+            for (int32_t p = 0; p < m->partitions; p++)
+                sum += m->shards[p].rejects[i][r];
+            fprintf(out, "%s{topic=\"%s\",reason=\"%s\"} %" PRId64 "\n", table[REJECTS].name,
+                    m->topics[i], reject_symbol((enum reject_reason)r), sum);
         }
 }
 
 // Of one log; false: there is nothing to say.
-static bool log_value(const struct shard_metrics *s, enum metric metric, int input, int64_t now_ms, int64_t *value)
+static bool log_value(const struct shard_metrics *s, enum metric metric, int input, int64_t now_ms,
+                      int64_t *value)
 {
     int64_t position = s->position[input], end = s->end[input], last = s->last_timestamp[input];
     int64_t lag = end > position ? end - position : 0;
     *value = metric == POSITION ? position : lag;
-    if (metric == POSITION) return true;
-    if (metric == LAG_SECONDS) *value = lag > 0 && last > 0 && now_ms > last ? (now_ms - last) / 1000 : 0;
+    if (metric == POSITION)
+        return true;
+    if (metric == LAG_SECONDS)
+        *value = lag > 0 && last > 0 && now_ms > last ? (now_ms - last) / 1000 : 0;
     return end >= 0;
 }
 
@@ -204,8 +229,8 @@ static void render_logs(const struct metrics *m, int64_t now_ms, FILE *out)
             for (int i = 0; i < INPUT_COUNT; i++) {
                 int64_t value;
                 if (m->shards[p].owned && log_value(&m->shards[p], metric, i, now_ms, &value))
-                    fprintf(out, "%s{topic=\"%s\",partition=\"%" PRId32 "\"} %" PRId64 "\n", table[metric].name,
-                            m->topics[i], p, value);
+                    fprintf(out, "%s{topic=\"%s\",partition=\"%" PRId32 "\"} %" PRId64 "\n",
+                            table[metric].name, m->topics[i], p, value);
             }
     }
     heading(out, LOG_WAITING);
@@ -213,8 +238,8 @@ static void render_logs(const struct metrics *m, int64_t now_ms, FILE *out)
         for (int i = 0; m->shards[p].owned && i < INPUT_COUNT; i++) {
             int stop = m->shards[p].stop[i];
             if (stop > 0 && stop < STOP_NAMES && stop_names[stop])
-                fprintf(out, "%s{topic=\"%s\",partition=\"%" PRId32 "\",for=\"%s\"} 1\n", table[LOG_WAITING].name,
-                        m->topics[i], p, stop_names[stop]);
+                fprintf(out, "%s{topic=\"%s\",partition=\"%" PRId32 "\",for=\"%s\"} 1\n",
+                        table[LOG_WAITING].name, m->topics[i], p, stop_names[stop]);
         }
 }
 
@@ -251,34 +276,39 @@ static int64_t shard_value(const struct shard_metrics *s, enum metric metric)
 
 static void render_shards(const struct metrics *m, FILE *out)
 {
-    static const enum metric shown[] = {OPEN_DAY,      DAYS_CLOSED,     SETTLEMENTS,     CALLS_HELD,
-                                        MEMORY,        OUTBOX_SEQUENCE, RELAY_PUBLISHED, RELAY_BACKLOG,
-                                        RELAY_TROUBLE, RELAY_LOST_ROWS, RELAY_SPENT};
+    static const enum metric shown[] = {
+        OPEN_DAY,        DAYS_CLOSED,   SETTLEMENTS,   CALLS_HELD,      MEMORY,     OUTBOX_SEQUENCE,
+        RELAY_PUBLISHED, RELAY_BACKLOG, RELAY_TROUBLE, RELAY_LOST_ROWS, RELAY_SPENT};
     for (size_t k = 0; k < sizeof shown / sizeof shown[0]; k++) {
         enum metric metric = shown[k];
         heading(out, metric);
         for (int32_t p = 0; p < m->partitions; p++) {
             const struct shard_metrics *s = &m->shards[p];
-            if (s->state != SHARD_RUNNING) continue;
-            if ((metric == RELAY_PUBLISHED || metric == RELAY_BACKLOG) && s->published < 0) continue;
-            fprintf(out, "%s{shard=\"%" PRId32 "\"} %" PRId64 "\n", table[metric].name, p, shard_value(s, metric));
+            if (s->state != SHARD_RUNNING)
+                continue;
+            if ((metric == RELAY_PUBLISHED || metric == RELAY_BACKLOG) && s->published < 0)
+                continue;
+            fprintf(out, "%s{shard=\"%" PRId32 "\"} %" PRId64 "\n", table[metric].name, p,
+                    shard_value(s, metric));
         }
     }
     heading(out, RELAY_STRANGE);
     for (int32_t p = 0; p < m->partitions; p++)
         for (int k = 0; k < STRANGE_KINDS; k++)
             if (m->shards[p].state == SHARD_RUNNING)
-                fprintf(out, "%s{shard=\"%" PRId32 "\",kind=\"%s\"} %" PRId64 "\n", table[RELAY_STRANGE].name, p,
-                        strange_names[k], m->shards[p].strange[k]);
+                fprintf(out, "%s{shard=\"%" PRId32 "\",kind=\"%s\"} %" PRId64 "\n",
+                        table[RELAY_STRANGE].name, p, strange_names[k], m->shards[p].strange[k]);
     heading(out, SHARD_STATE);
     for (int32_t p = 0; p < m->partitions; p++)
         fprintf(out, "%s{shard=\"%" PRId32 "\",state=\"%s\"} 1\n", table[SHARD_STATE].name, p,
                 shard_state_name((enum shard_state)m->shards[p].state));
     heading(out, DAY_STATE);
     for (int32_t p = 0; p < m->partitions; p++) {
-        int phase = m->shards[p].phase; // gcc 12 reads an atomic that is an index as if it were none
+        // gcc 12 reads an atomic that is an index as if it were none
+        int phase = m->shards[p].phase;
         if (m->shards[p].state == SHARD_RUNNING)
-            fprintf(out, "%s{shard=\"%" PRId32 "\",state=\"%s\"} 1\n", table[DAY_STATE].name, p, phase_names[phase]);
+            fprintf(out, "%s{shard=\"%" PRId32 "\",state=\"%s\"} 1\n", table[DAY_STATE].name, p,
+                    phase_names[phase]);
     }
 }
 
@@ -289,10 +319,11 @@ static void render_commits(const struct metrics *m, FILE *out)
     heading(out, COMMIT_SECONDS);
     for (int i = 0; i <= COMMIT_BUCKETS; i++) {
         sum += m->commits[i];
-        fprintf(out, "%s_bucket{le=\"%s\"} %" PRId64 "\n", name, i < COMMIT_BUCKETS ? buckets[i].le : "+Inf", sum);
+        fprintf(out, "%s_bucket{le=\"%s\"} %" PRId64 "\n", name,
+                i < COMMIT_BUCKETS ? buckets[i].le : "+Inf", sum);
     }
-    fprintf(out, "%s_sum %" PRId64 ".%06" PRId64 "\n%s_count %" PRId64 "\n", name, us / 1000000, us % 1000000, name,
-            sum);
+    fprintf(out, "%s_sum %" PRId64 ".%06" PRId64 "\n%s_count %" PRId64 "\n", name, us / 1000000,
+            us % 1000000, name, sum);
 }
 
 char *metrics_render(const struct metrics *metrics, int64_t now_ms)
@@ -300,10 +331,11 @@ char *metrics_render(const struct metrics *metrics, int64_t now_ms)
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
-    if (!out) return NULL;
+    if (!out)
+        return NULL;
     heading(out, BUILD_INFO);
-    fprintf(out, "%s{version=\"%s\",commit=\"%s\",librdkafka=\"%s\"} 1\n", table[BUILD_INFO].name, SETTLED_VERSION,
-            SETTLED_COMMIT, rd_kafka_version_str());
+    fprintf(out, "%s{version=\"%s\",commit=\"%s\",librdkafka=\"%s\"} 1\n", table[BUILD_INFO].name,
+            SETTLED_VERSION, SETTLED_COMMIT, rd_kafka_version_str());
     render_totals(metrics, out);
     render_logs(metrics, now_ms, out);
     render_shards(metrics, out);
@@ -313,7 +345,8 @@ char *metrics_render(const struct metrics *metrics, int64_t now_ms)
     single(out, KAFKA_UP, metrics->kafka_up);
     single(out, RELOADS, metrics->reloads);
     single(out, RELOAD_ERRORS, metrics->reload_errors);
-    if (fclose(out) == 0) return text;
+    if (fclose(out) == 0)
+        return text;
     free(text);
     return NULL;
 }
@@ -321,9 +354,11 @@ char *metrics_render(const struct metrics *metrics, int64_t now_ms)
 void metrics_print_reference(FILE *out)
 {
     fputs("# Metrics\n\n"
-          "What `/metrics` has, in Prometheus' text format. `settled help --metrics` prints this page.\n\n"
+          "What `/metrics` has, in Prometheus' text format. `settled help --metrics` prints this "
+          "page.\n\n"
           "| metric | type | labels | meaning |\n|---|---|---|---|\n",
           out);
     for (int i = 0; i < METRIC_COUNT; i++)
-        fprintf(out, "| `%s` | %s | %s | %s |\n", table[i].name, table[i].type, table[i].labels, table[i].help);
+        fprintf(out, "| `%s` | %s | %s | %s |\n", table[i].name, table[i].type, table[i].labels,
+                table[i].help);
 }

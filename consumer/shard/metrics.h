@@ -1,5 +1,6 @@
-// Figures of the process: threads add to them without locks, /metrics renders them for Prometheus. One table
-// (metrics.c) has name, type and help of each, from which the text and the docs derive. Never an account in a label.
+// Figures of the process: threads add to them without locks, /metrics renders them for Prometheus.
+// One table (metrics.c) has name, type and help of each, from which the text and the docs derive.
+// Never an account in a label.
 #pragma once
 
 #include "consumer/core/fold.h"
@@ -7,13 +8,20 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum record_result { RESULT_ACCEPTED, RESULT_DUPLICATE, RESULT_REJECTED, RESULT_VOID, RESULT_COUNT };
+enum record_result {
+    RESULT_ACCEPTED,
+    RESULT_DUPLICATE,
+    RESULT_REJECTED,
+    RESULT_VOID,
+    RESULT_COUNT
+};
 
 enum strange_kind { STRANGE_REPEATED, STRANGE_DISORDERED, STRANGE_FOREIGN, STRANGE_KINDS };
 
 // Of one shard; written by the thread that owns it.
 struct shard_metrics {
-    _Atomic(const void *) shown; // whose figures these are: each worker may hold the shard, parked or not revoked yet
+    // whose figures these are: each worker may hold the shard, parked or not revoked yet
+    _Atomic(const void *) shown;
     _Atomic int owned; // 1: this process works on it
     _Atomic int state; // enum shard_state
     _Atomic int phase; // enum day_phase
@@ -44,11 +52,13 @@ struct metrics {
 
 int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], struct metrics **out);
 void metrics_destroy(struct metrics *metrics);
-// Records of the calls logs of this process's shards that are not judged yet, as far as their ends are known.
+// Records of the calls logs of this process's shards that are not judged yet, as far as their ends
+// are known.
 int64_t metrics_calls_waiting(const struct metrics *metrics);
 void metrics_commit(struct metrics *metrics, int64_t duration_us);
 
-// Prometheus text format 0.0.4, malloc'ed; NULL when memory is short. `now_ms` is for lag in seconds.
+// Prometheus text format 0.0.4, malloc'ed; NULL when memory is short. `now_ms` is for lag in
+// seconds.
 char *metrics_render(const struct metrics *metrics, int64_t now_ms);
 // The table as Markdown: deploy/METRICS.md.
 void metrics_print_reference(FILE *out);

@@ -15,7 +15,8 @@ enum {
     IDLE_MS = 200,
 };
 
-static const char *const state_names[] = {"none", "locating", "replaying", "running", "parked", "fenced", "halted"};
+static const char *const state_names[] = {"none",   "locating", "replaying", "running",
+                                          "parked", "fenced",   "halted"};
 
 const char *shard_state_name(enum shard_state state)
 {
@@ -35,10 +36,11 @@ struct shard_metrics *shard_figures(struct shard *shard)
 // What may follow what; anything else is a bug.
 static const unsigned char followers[] = {
     [SHARD_NONE] = 1 << SHARD_LOCATING,
-    [SHARD_LOCATING] = 1 << SHARD_FENCED | 1 << SHARD_NONE | 1 << SHARD_PARKED | 1 << SHARD_REPLAYING |
-                       1 << SHARD_RUNNING | 1 << SHARD_HALTED,
+    [SHARD_LOCATING] = 1 << SHARD_FENCED | 1 << SHARD_NONE | 1 << SHARD_PARKED |
+                       1 << SHARD_REPLAYING | 1 << SHARD_RUNNING | 1 << SHARD_HALTED,
     [SHARD_REPLAYING] = 1 << SHARD_NONE | 1 << SHARD_RUNNING | 1 << SHARD_HALTED,
-    [SHARD_RUNNING] = 1 << SHARD_LOCATING | 1 << SHARD_PARKED | 1 << SHARD_FENCED | 1 << SHARD_HALTED,
+    [SHARD_RUNNING] =
+        1 << SHARD_LOCATING | 1 << SHARD_PARKED | 1 << SHARD_FENCED | 1 << SHARD_HALTED,
     [SHARD_PARKED] = 1 << SHARD_NONE | 1 << SHARD_LOCATING,
     [SHARD_FENCED] = 1 << SHARD_NONE | 1 << SHARD_LOCATING,
     [SHARD_HALTED] = 0,
@@ -47,8 +49,8 @@ static const unsigned char followers[] = {
 void shard_become(struct shard *shard, enum shard_state state)
 {
     assert(followers[shard->state] & 1 << state);
-    log_event(LOG_DEBUG, "shard changes state", "shard", LOG_INT(shard->id), "from", LOG_STR(state_names[shard->state]),
-              "to", LOG_STR(state_names[state]), LOG_END);
+    log_event(LOG_DEBUG, "shard changes state", "shard", LOG_INT(shard->id), "from",
+              LOG_STR(state_names[shard->state]), "to", LOG_STR(state_names[state]), LOG_END);
     shard->state = state;
     shard_figures(shard)->state = state;
     shard_figures(shard)->owned = state != SHARD_NONE && state != SHARD_PARKED;
@@ -67,26 +69,30 @@ void shard_drop_blocks(struct shard *shard)
 {
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         struct record_decoder *reader = &shard->log[i].reader;
-        if (reader->block) shard->host->release_block(shard->host->context, shard->id, i, reader->block);
+        if (reader->block)
+            shard->host->release_block(shard->host->context, shard->id, i, reader->block);
         reader->block = NULL;
     }
 }
 
 void shard_drop_fold(struct shard *shard)
 {
-    if (shard->fold) shard->host->relay_remove(shard->host->context, shard->id);
+    if (shard->fold)
+        shard->host->relay_remove(shard->host->context, shard->id);
     fold_destroy(shard->fold);
     shard->fold = NULL;
     shard->built = shard->must_commit = false;
     shard->effects_at = shard->moved_at = 0;
-    for (int i = 0; i < INPUT_COUNT; i++) memset(shard->log[i].pending, 0, sizeof shard->log[i].pending);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        memset(shard->log[i].pending, 0, sizeof shard->log[i].pending);
     shard_figures(shard)->calls_held = shard_figures(shard)->bytes_held = 0;
 }
 
 struct shard *shard_create(const struct shard_host *host, int32_t id, const int64_t *drain)
 {
     struct shard *shard = calloc(1, sizeof *shard);
-    if (!shard) return NULL;
+    if (!shard)
+        return NULL;
     shard->host = host;
     shard->id = id;
     shard->draining = drain != NULL;
@@ -99,7 +105,8 @@ struct shard *shard_create(const struct shard_host *host, int32_t id, const int6
 
 void shard_destroy(struct shard *shard)
 {
-    if (!shard) return;
+    if (!shard)
+        return;
     shard_drop_blocks(shard);
     // The relay is the worker's, and goes as a whole.
     fold_destroy(shard->fold);
@@ -115,7 +122,9 @@ void shard_count_log(struct shard *shard, enum input input)
     struct input_log *log = &shard->log[input];
     const struct log_state *now = &fold_state(shard->fold)->log[input];
     struct shard_metrics *m = shard_figures(shard);
-    if (now->from != log->counted.from) log->counted = (struct log_state){.from = now->from}; // a close starts over
+    // a close starts over
+    if (now->from != log->counted.from)
+        log->counted = (struct log_state){.from = now->from};
     log->pending[RESULT_ACCEPTED] += now->accepted - log->counted.accepted;
     log->pending[RESULT_DUPLICATE] += now->duplicates - log->counted.duplicates;
     log->pending[RESULT_REJECTED] += now->rejected - log->counted.rejected;
@@ -159,7 +168,8 @@ void shard_reset_logs(struct shard *shard)
 
 void shard_assign(struct shard *shard, int64_t mono_ms)
 {
-    if (shard->state == SHARD_HALTED) return;
+    if (shard->state == SHARD_HALTED)
+        return;
     shard_totals(shard)->shown = shard;
     shard_become(shard, SHARD_LOCATING);
     shard_reset_logs(shard);
@@ -197,27 +207,30 @@ void shard_revoke(struct shard *shard, int64_t mono_ms)
 static void back_off(struct shard *shard, int64_t mono_ms, const char *what, const struct error *e)
 {
     if (shard->retry_ms == 0)
-        log_event(LOG_WARN, "the database does not answer, trying on", "shard", LOG_INT(shard->id), "at", LOG_STR(what),
-                  "reason", LOG_STR(e->text), LOG_END);
+        log_event(LOG_WARN, "the database does not answer, trying on", "shard", LOG_INT(shard->id),
+                  "at", LOG_STR(what), "reason", LOG_STR(e->text), LOG_END);
     shard->host->metrics->postgres_up = 0;
     shard->retry_ms = shard->retry_ms == 0 ? RETRY_MIN_MS : shard->retry_ms * 2;
-    if (shard->retry_ms > RETRY_MAX_MS) shard->retry_ms = RETRY_MAX_MS;
+    if (shard->retry_ms > RETRY_MAX_MS)
+        shard->retry_ms = RETRY_MAX_MS;
     shard->retry_at = mono_ms + shard->retry_ms;
 }
 
 static void give_way(struct shard *shard, int64_t mono_ms)
 {
-    log_event(LOG_WARN, "another process owns the shard, waiting one session time-out before looking again", "shard",
-              LOG_INT(shard->id), "epoch", LOG_INT(shard->row.epoch), LOG_END);
+    log_event(LOG_WARN,
+              "another process owns the shard, waiting one session time-out before looking again",
+              "shard", LOG_INT(shard->id), "epoch", LOG_INT(shard->row.epoch), LOG_END);
     fault_point(shard_fenced);
     shard_drop_blocks(shard);
     shard_drop_fold(shard);
-    if (shard->state != SHARD_FENCED) shard_become(shard, SHARD_FENCED);
+    if (shard->state != SHARD_FENCED)
+        shard_become(shard, SHARD_FENCED);
     shard->retry_at = mono_ms + shard->host->session_ms;
 }
 
-bool shard_answered(struct shard *shard, enum store_result result, int64_t mono_ms, const char *what,
-                    const struct error *e)
+bool shard_answered(struct shard *shard, enum store_result result, int64_t mono_ms,
+                    const char *what, const struct error *e)
 {
     switch (result) {
     case STORE_OK:
@@ -246,24 +259,30 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
 {
     int64_t now_ms = shard->host->clock_ms(shard->host->context), step = shard->row.step;
     bool more = false;
-    if (!shard_prove_logs(shard)) return false;
+    if (!shard_prove_logs(shard))
+        return false;
     // A step that waits for its commit is left as it is.
     if (!shard->built && !fold_step(shard->fold)->closed) {
         shard_follow_policy(shard);
         for (enum input i = 0; i < INPUT_COUNT && shard->state == SHARD_RUNNING; i++) {
             more |= shard_read_log(shard, i, mono_ms, now_ms);
-            if (shard->state == SHARD_RUNNING) shard_count_log(shard, i);
+            if (shard->state == SHARD_RUNNING)
+                shard_count_log(shard, i);
         }
-        if (shard->state != SHARD_RUNNING) return false;
+        if (shard->state != SHARD_RUNNING)
+            return false;
         if (shard->draining)
             shard_end_drained_logs(shard, now_ms);
         else
             shard_ask_for_ends(shard, now_ms);
         shard_serve_requests(shard, mono_ms);
-        if (shard->state == SHARD_RUNNING) shard_close_when_due(shard, mono_ms);
+        if (shard->state == SHARD_RUNNING)
+            shard_close_when_due(shard, mono_ms);
     }
-    if (shard->state == SHARD_RUNNING) shard_commit_when_due(shard, mono_ms);
-    if (shard->state != SHARD_RUNNING) return false;
+    if (shard->state == SHARD_RUNNING)
+        shard_commit_when_due(shard, mono_ms);
+    if (shard->state != SHARD_RUNNING)
+        return false;
     struct relay_status relay = shard->host->relay_status(shard->host->context, shard->id);
     count_fold(shard, &relay, now_ms);
     if (relay.halted) {
@@ -286,16 +305,21 @@ static void find_deadline(struct shard *shard, int64_t mono_ms)
 {
     int64_t at = mono_ms + IDLE_MS;
     if (shard->state == SHARD_RUNNING) {
-        if (shard->effects_at != 0) at = sooner(at, shard->effects_at + SHARD_EFFECTS_MS);
-        if (shard->moved_at != 0) at = sooner(at, shard->moved_at + SHARD_POSITIONS_MS);
+        if (shard->effects_at != 0)
+            at = sooner(at, shard->effects_at + SHARD_EFFECTS_MS);
+        if (shard->moved_at != 0)
+            at = sooner(at, shard->moved_at + SHARD_POSITIONS_MS);
         for (int i = 0; i < INPUT_COUNT; i++)
             if (shard->log[i].stop == FOLD_AHEAD || shard->log[i].asked)
                 at = sooner(at, mono_ms + SHARD_CLOCK_RETRY_MS);
-        if (!shard_is_compared(shard)) at = mono_ms + SHARD_CLOCK_RETRY_MS;
+        if (!shard_is_compared(shard))
+            at = mono_ms + SHARD_CLOCK_RETRY_MS;
     }
-    if (shard->state == SHARD_LOCATING) at = sooner(at, mono_ms + SHARD_CLOCK_RETRY_MS);
+    if (shard->state == SHARD_LOCATING)
+        at = sooner(at, mono_ms + SHARD_CLOCK_RETRY_MS);
     // A database that does not answer is not asked more often than backing off allows.
-    if (shard->retry_at > mono_ms && at < shard->retry_at) at = sooner(shard->retry_at, mono_ms + IDLE_MS);
+    if (shard->retry_at > mono_ms && at < shard->retry_at)
+        at = sooner(shard->retry_at, mono_ms + IDLE_MS);
     shard->deadline = at;
 }
 
@@ -313,7 +337,8 @@ bool shard_run(struct shard *shard, int64_t mono_ms)
         more = run_running(shard, mono_ms);
         break;
     case SHARD_PARKED:
-        if (mono_ms - shard->parked_at < PARK_MS) break;
+        if (mono_ms - shard->parked_at < PARK_MS)
+            break;
         shard_drop_fold(shard);
         shard_become(shard, SHARD_NONE);
         break;
@@ -364,17 +389,21 @@ const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE
     struct relay_status relay = shard->host->relay_status(shard->host->context, shard->id);
     const struct published_strange *strange = &relay.strange;
     if (shard->state != SHARD_RUNNING)
-        snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 " is %s", shard->id, shard_state_name(shard->state));
+        snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 " is %s", shard->id,
+                 shard_state_name(shard->state));
     else if (relay.error.kind != ERROR_NONE)
         snprintf(out, SHARD_UNREADY_SIZE, "publishing: %s", relay.error.text);
     else if (relay.published < 0)
-        snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 ": what is published is not read yet", shard->id);
+        snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 ": what is published is not read yet",
+                 shard->id);
     else if (published_strange_count(strange) > 0)
-        snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 ": %s; look at it with settled audit, then restart",
-                 shard->id, strange->last);
+        snprintf(out, SHARD_UNREADY_SIZE,
+                 "shard %" PRId32 ": %s; look at it with settled audit, then restart", shard->id,
+                 strange->last);
     else if (relay.lost_rows > 0)
         snprintf(out, SHARD_UNREADY_SIZE,
-                 "shard %" PRId32 ": the output topics had lost %" PRId64 " rows, which were published again; look for "
+                 "shard %" PRId32 ": the output topics had lost %" PRId64
+                 " rows, which were published again; look for "
                  "the cause, run settled audit, then restart",
                  shard->id, relay.lost_rows);
     else
@@ -385,12 +414,15 @@ const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE
 bool shard_drained(const struct shard *shard, bool *held)
 {
     *held = false;
-    if (shard->state != SHARD_RUNNING || shard->built) return false;
+    if (shard->state != SHARD_RUNNING || shard->built)
+        return false;
     int64_t now_ms = shard->host->clock_ms(shard->host->context);
     const struct step *step = fold_step(shard->fold);
-    if (step->moved || step->closed || fold_close_due(shard->fold) || !shard->decided) return false;
+    if (step->moved || step->closed || fold_close_due(shard->fold) || !shard->decided)
+        return false;
     for (enum input i = 0; i < INPUT_COUNT; i++)
-        if (!shard->log[i].ended || (fold_wants_end(shard->fold, i, now_ms) && shard->log[i].stop != FOLD_REJECTS))
+        if (!shard->log[i].ended ||
+            (fold_wants_end(shard->fold, i, now_ms) && shard->log[i].stop != FOLD_REJECTS))
             return false;
     *held = fold_state(shard->fold)->held || shard->drained_rejects;
     struct relay_status relay = shard->host->relay_status(shard->host->context, shard->id);
@@ -399,7 +431,9 @@ bool shard_drained(const struct shard *shard, bool *held)
 
 bool shard_positions(const struct shard *shard, int64_t out[INPUT_COUNT])
 {
-    if (shard->state != SHARD_RUNNING || !shard->row.begun) return false;
-    for (int i = 0; i < INPUT_COUNT; i++) out[i] = shard->row.state.log[i].next;
+    if (shard->state != SHARD_RUNNING || !shard->row.begun)
+        return false;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        out[i] = shard->row.state.log[i].next;
     return true;
 }

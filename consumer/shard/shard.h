@@ -1,20 +1,22 @@
-// The life of one shard in this process: claim it, bring the fold to its recorded state, read on, commit steps, close
-// days, drain. All it needs from the world comes through shard_host, so that a simulator can drive it as the daemon's
-// worker does. A shard belongs to one thread.
+// The life of one shard in this process: claim it, bring the fold to its recorded state, read on,
+// commit steps, close days, drain. All it needs from the world comes through shard_host, so that a
+// simulator can drive it as the daemon's worker does. A shard belongs to one thread.
 //
 //   (none) ─assign─► LOCATING ─ends known, epoch raised─► REPLAYING ─committed position─► RUNNING
-//                       ▲  ▲                                                                │ │ │
-//                       │  └─────── one session time-out ──────── FENCED ◄── higher epoch ──┘ │ └─► HALTED
-//                       └─ assigned again, state kept if nobody else committed ── PARKED ◄─revoked
+//                       ▲  ▲                                                             │  │  │
+//                       │  └────── one session time-out ────── FENCED ◄── higher epoch ──┘  │  │
+//                       └─ assigned again, state kept if nobody                             │  │
+//                          else committed ──────────────────── PARKED ◄──── revoked ────────┘  │
+//                                                              HALTED ◄── cannot go on ────────┘
 #pragma once
 
 #include "consumer/core/fold.h"
+#include "consumer/decode/record_decoder.h"
 #include "consumer/kafka/watermarks.h"
 #include "consumer/output/outbox.h"
-#include "consumer/relay/relay.h"
 #include "consumer/postgres/store.h"
+#include "consumer/relay/relay.h"
 #include "consumer/shard/metrics.h"
-#include "consumer/decode/record_decoder.h"
 
 enum shard_state {
     SHARD_NONE,
@@ -32,16 +34,19 @@ struct shard_host {
     void *context;
     int64_t (*clock_ms)(void *context);
     int64_t (*monotonic_us)(void *context); // to measure with: it has nothing to do with clock_ms
-    enum store_result (*claim)(void *context, int32_t shard, struct shard_row *out, struct error *e);
-    enum store_result (*restore)(void *context, int32_t shard, const struct shard_row *row, struct fold *fold,
-                                 struct error *e);
-    enum store_result (*commit)(void *context, int32_t shard, struct shard_row *row, const struct fold *fold,
-                                const struct outbox *outbox, int64_t now_ms, struct error *e);
-    enum store_result (*load_requests)(void *context, int32_t shard, struct request *out, size_t capacity,
-                                       size_t *count, struct error *e);
-    enum store_result (*refuse_request)(void *context, int64_t id, const char *why, struct error *e);
-    // Loads parameters and books that were recorded meanwhile; policy() then returns another one. Older ones stay valid
-    // as long as the shards do.
+    enum store_result (*claim)(void *context, int32_t shard, struct shard_row *out,
+                               struct error *e);
+    enum store_result (*restore)(void *context, int32_t shard, const struct shard_row *row,
+                                 struct fold *fold, struct error *e);
+    enum store_result (*commit)(void *context, int32_t shard, struct shard_row *row,
+                                const struct fold *fold, const struct outbox *outbox,
+                                int64_t now_ms, struct error *e);
+    enum store_result (*load_requests)(void *context, int32_t shard, struct request *out,
+                                       size_t capacity, size_t *count, struct error *e);
+    enum store_result (*refuse_request)(void *context, int64_t id, const char *why,
+                                        struct error *e);
+    // Loads parameters and books that were recorded meanwhile; policy() then returns another one.
+    // Older ones stay valid as long as the shards do.
     enum store_result (*refresh_policy)(void *context, struct error *e);
     const struct policy *(*policy)(void *context);
     void (*relay_add)(void *context, int32_t shard, int64_t epoch, int64_t mark);
@@ -57,7 +62,8 @@ struct shard_host {
     void (*release_block)(void *context, int32_t shard, enum input input, struct block *block);
 
     struct encoder *encoder;
-    struct decoder_source source; // what its readers need; the scratch is shared by the shards of a worker
+    // what its readers need; the scratch is shared by the shards of a worker
+    struct decoder_source source;
     struct metrics *metrics;
     const char *input_topics[INPUT_COUNT];
     int32_t partitions;
@@ -75,8 +81,8 @@ void shard_destroy(struct shard *shard);
 // The group gave the shard to this member, or took it away. Times are monotonic ms.
 void shard_assign(struct shard *shard, int64_t mono_ms);
 void shard_revoke(struct shard *shard, int64_t mono_ms);
-// Does what can be done now, a bounded piece of it. True: there is more to do at once; else look again when something
-// happens, or at shard_deadline.
+// Does what can be done now, a bounded piece of it. True: there is more to do at once; else look
+// again when something happens, or at shard_deadline.
 bool shard_run(struct shard *shard, int64_t mono_ms);
 int64_t shard_deadline(const struct shard *shard); // monotonic ms
 // Commits what the last step holds, if it can be done at once (shutdown).
@@ -84,14 +90,16 @@ void shard_finish(struct shard *shard);
 
 enum shard_state shard_state(const struct shard *shard);
 const struct error *shard_error(const struct shard *shard); // HALTED: why
-// run.max_calls_held is reached: says so in *e (ERROR_CONFIG), with what would be enough for what is known to come.
+// run.max_calls_held is reached: says so in *e (ERROR_CONFIG), with what would be enough for what
+// is known to come.
 void shard_say_full(const struct metrics *metrics, int64_t held, int64_t most, struct error *e);
 struct fold *shard_fold(struct shard *shard); // NULL while there is none
-// NULL when the shard does all of its work: reads, commits and publishes. Else `out`, which says what it does not, or what
-// an operator has to look at before the process is started again.
+// NULL when the shard does all of its work: reads, commits and publishes. Else `out`, which says
+// what it does not, or what an operator has to look at before the process is started again.
 enum { SHARD_UNREADY_SIZE = ERROR_TEXT_SIZE + 64 };
 const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE]);
-// In a drain: all that is due is settled and published. *held: an operator has to decide before it can be.
+// In a drain: all that is due is settled and published. *held: an operator has to decide before it
+// can be.
 bool shard_drained(const struct shard *shard, bool *held);
 // Committed positions, for lag tools. False while there are none.
 bool shard_positions(const struct shard *shard, int64_t out[INPUT_COUNT]);

@@ -13,7 +13,8 @@ static void count_step(struct shard *shard, const struct step *step)
             m->records[i][r] += shard->log[i].pending[r];
             shard->log[i].pending[r] = 0;
         }
-    for (size_t i = 0; i < step->reject_count; i++) m->rejects[step->rejects[i].input][step->rejects[i].reason]++;
+    for (size_t i = 0; i < step->reject_count; i++)
+        m->rejects[step->rejects[i].input][step->rejects[i].reason]++;
     m->settlements += (int64_t)step->settlement_count;
     m->days_closed += step->closed;
 }
@@ -27,7 +28,8 @@ static bool has_effects(const struct step *step)
 static bool build_outbox(struct shard *shard, const struct step *step)
 {
     const struct shard_host *host = shard->host;
-    struct encode_context cx = encode_context_of(fold_policy(shard->fold), step, shard->id, host->input_topics);
+    struct encode_context cx =
+        encode_context_of(fold_policy(shard->fold), step, shard->id, host->input_topics);
     struct error e;
     if (outbox_build(&shard->outbox, host->encoder, &cx, shard->fold, &shard->row.chain, &e)) {
         shard_halt(shard, &e);
@@ -43,20 +45,24 @@ static void log_close(const struct shard *shard, const struct step *step)
     char day[DAY_TEXT_SIZE], amount[MONEY_TEXT_SIZE];
     if (step->closed)
         log_event(LOG_INFO, "day settled", "shard", LOG_INT(shard->id), "day",
-                  LOG_STR(calendar_format_day(step->close.day, day)), "settlements", LOG_INT(step->close.settlements),
-                  "amount", LOG_STR(money_format_yuan(step->close.amount, amount)), "digest",
+                  LOG_STR(calendar_format_day(step->close.day, day)), "settlements",
+                  LOG_INT(step->close.settlements), "amount",
+                  LOG_STR(money_format_yuan(step->close.amount, amount)), "digest",
                   LOG_STR(shard->outbox.digest), LOG_END);
     if (step->held)
-        log_event(LOG_ERROR, "the day is held: too many broken calls; settled rejects requeue or accept", "shard",
-                  LOG_INT(shard->id), "day", LOG_STR(calendar_format_day(fold_state(shard->fold)->day, day)), "broken",
+        log_event(LOG_ERROR,
+                  "the day is held: too many broken calls; settled rejects requeue or accept",
+                  "shard", LOG_INT(shard->id), "day",
+                  LOG_STR(calendar_format_day(fold_state(shard->fold)->day, day)), "broken",
                   LOG_INT(fold_state(shard->fold)->log[INPUT_CALLS].unresolved_broken), LOG_END);
 }
 
-// What was folded cannot stand (it was judged by parameters that are out of date): begin again from what is recorded.
+// What was folded cannot stand (it was judged by parameters that are out of date): begin again from
+// what is recorded.
 static void restore_again(struct shard *shard, int64_t mono_ms, const struct error *e)
 {
-    log_event(LOG_WARN, "the shard is restored again", "shard", LOG_INT(shard->id), "reason", LOG_STR(e->text),
-              LOG_END);
+    log_event(LOG_WARN, "the shard is restored again", "shard", LOG_INT(shard->id), "reason",
+              LOG_STR(e->text), LOG_END);
     shard_drop_blocks(shard);
     shard_drop_fold(shard);
     shard_become(shard, SHARD_LOCATING);
@@ -69,20 +75,23 @@ void shard_commit(struct shard *shard, int64_t mono_ms)
     const struct shard_host *host = shard->host;
     const struct step *step = fold_step(shard->fold);
     struct error e;
-    if (!shard->built && !build_outbox(shard, step)) return;
+    if (!shard->built && !build_outbox(shard, step))
+        return;
     int64_t begun = host->monotonic_us(host->context);
-    enum store_result result = host->commit(host->context, shard->id, &shard->row, shard->fold, &shard->outbox,
-                                            host->clock_ms(host->context), &e);
+    enum store_result result = host->commit(host->context, shard->id, &shard->row, shard->fold,
+                                            &shard->outbox, host->clock_ms(host->context), &e);
     if (result == STORE_FAILED && e.kind == ERROR_RESTART) {
         restore_again(shard, mono_ms, &e);
         return;
     }
-    if (!shard_answered(shard, result, mono_ms, "commit", &e)) return;
+    if (!shard_answered(shard, result, mono_ms, "commit", &e))
+        return;
     fault_point(step_committed);
     metrics_commit(host->metrics, host->monotonic_us(host->context) - begun);
     count_step(shard, step);
     log_close(shard, step);
-    if (shard->outbox.count > 0) host->relay_wake(host->context, shard->id, shard->row.chain.sequence);
+    if (shard->outbox.count > 0)
+        host->relay_wake(host->context, shard->id, shard->row.chain.sequence);
     fold_step_done(shard->fold);
     fault_point(step_done);
     shard->built = shard->must_commit = false;
@@ -90,22 +99,28 @@ void shard_commit(struct shard *shard, int64_t mono_ms)
     shard_resume_logs(shard);
 }
 
-// The relay has compared what Kafka holds with the database. Rows that were written before, on top of a database that a
-// fail-over took published ones from, could not be told from these, and "settled repair" could not undo them. True is
-// looked for once: it stays so while the relay has the shard.
+// The relay has compared what Kafka holds with the database. Rows that were written before, on top
+// of a database that a fail-over took published ones from, could not be told from these, and
+// "settled repair" could not undo them. True is looked for once: it stays so while the relay has
+// the shard.
 bool shard_is_compared(struct shard *shard)
 {
-    if (!shard->compared) shard->compared = shard->host->relay_status(shard->host->context, shard->id).published >= 0;
+    if (!shard->compared)
+        shard->compared = shard->host->relay_status(shard->host->context, shard->id).published >= 0;
     return shard->compared;
 }
 
 void shard_commit_when_due(struct shard *shard, int64_t mono_ms)
 {
     const struct step *step = fold_step(shard->fold);
-    if (shard->effects_at == 0 && has_effects(step)) shard->effects_at = mono_ms;
-    if (shard->moved_at == 0 && step->moved) shard->moved_at = mono_ms;
-    bool due = shard->must_commit || step->closed || step->held || (shard_all_ended(shard) && shard->moved_at != 0) ||
+    if (shard->effects_at == 0 && has_effects(step))
+        shard->effects_at = mono_ms;
+    if (shard->moved_at == 0 && step->moved)
+        shard->moved_at = mono_ms;
+    bool due = shard->must_commit || step->closed || step->held ||
+               (shard_all_ended(shard) && shard->moved_at != 0) ||
                (shard->effects_at != 0 && mono_ms - shard->effects_at >= SHARD_EFFECTS_MS) ||
                (shard->moved_at != 0 && mono_ms - shard->moved_at >= SHARD_POSITIONS_MS);
-    if (due && mono_ms >= shard->retry_at && shard_is_compared(shard)) shard_commit(shard, mono_ms);
+    if (due && mono_ms >= shard->retry_at && shard_is_compared(shard))
+        shard_commit(shard, mono_ms);
 }

@@ -18,9 +18,11 @@ void shard_ask_for_ends(struct shard *shard, int64_t now_ms)
             log->asked = false;
             shard_figures(shard)->end[i] = log->ends.high;
             fold_clock_end(shard->fold, i, log->ends.high, log->ends.asked_at);
-            if (fold_cut(shard->fold, i) != CUT_NONE) log->stop = FOLD_CUT;
+            if (fold_cut(shard->fold, i) != CUT_NONE)
+                log->stop = FOLD_CUT;
         }
-        if (log->asked || !fold_wants_end(shard->fold, i, now_ms)) continue;
+        if (log->asked || !fold_wants_end(shard->fold, i, now_ms))
+            continue;
         host->ask_ends(host->context, shard->id, i);
         log->asked = true;
     }
@@ -29,14 +31,16 @@ void shard_ask_for_ends(struct shard *shard, int64_t now_ms)
 void shard_end_drained_logs(struct shard *shard, int64_t now_ms)
 {
     for (enum input i = 0; i < INPUT_COUNT; i++)
-        if (shard->log[i].ended && shard->log[i].stop != FOLD_AHEAD && shard->log[i].stop != FOLD_REJECTS)
+        if (shard->log[i].ended && shard->log[i].stop != FOLD_AHEAD &&
+            shard->log[i].stop != FOLD_REJECTS)
             shard_end_log(shard, i, fold_state(shard->fold)->log[i].next, now_ms);
 }
 
 bool shard_follow_policy(struct shard *shard)
 {
     const struct policy *current = shard->host->policy(shard->host->context);
-    if (fold_policy(shard->fold) == current) return true;
+    if (fold_policy(shard->fold) == current)
+        return true;
     if (fold_step(shard->fold)->moved) {
         shard->must_commit = true;
         return false;
@@ -45,22 +49,28 @@ bool shard_follow_policy(struct shard *shard)
     return true;
 }
 
-// The next day opens by the parameters that are recorded now: the commit checks that none came in between.
+// The next day opens by the parameters that are recorded now: the commit checks that none came in
+// between.
 void shard_close_when_due(struct shard *shard, int64_t mono_ms)
 {
     struct error e;
-    if (fold_step(shard->fold)->closed || !fold_close_due(shard->fold) || mono_ms < shard->retry_at) return;
+    if (fold_step(shard->fold)->closed || !fold_close_due(shard->fold) || mono_ms < shard->retry_at)
+        return;
     enum store_result result = shard->host->refresh_policy(shard->host->context, &e);
-    if (!shard_answered(shard, result, mono_ms, "parameters", &e) || !shard_follow_policy(shard)) return;
-    for (enum input i = 0; i < INPUT_COUNT; i++) shard_count_log(shard, i);
+    if (!shard_answered(shard, result, mono_ms, "parameters", &e) || !shard_follow_policy(shard))
+        return;
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        shard_count_log(shard, i);
     fault_point(close_before);
-    if (fold_close(shard->fold, &e)) shard_halt(shard, &e);
+    if (fold_close(shard->fold, &e))
+        shard_halt(shard, &e);
     fault_point(close_after);
 }
 
 // ---- operators ----
 
-// A record that was requeued is judged before the reject it came from is taken off, unless the log waits for just that.
+// A record that was requeued is judged before the reject it came from is taken off, unless the log
+// waits for just that.
 static bool must_wait(const struct shard *shard, const struct request *request)
 {
     const struct input_log *log = &shard->log[request->decision.input];
@@ -77,28 +87,35 @@ void shard_serve_requests(struct shard *shard, int64_t mono_ms)
     bool ended = shard_all_ended(shard), refused = false;
     if (ended && !shard->decided)
         shard->requests_at = mono_ms; // a drain is done only when it has looked behind its end
-    if (mono_ms < shard->requests_at || mono_ms < shard->retry_at || fold_step(shard->fold)->decision_count > 0 ||
-        fold_step(shard->fold)->closed)
+    if (mono_ms < shard->requests_at || mono_ms < shard->retry_at ||
+        fold_step(shard->fold)->decision_count > 0 || fold_step(shard->fold)->closed)
         return;
     shard->requests_at = mono_ms + REQUESTS_MS;
-    enum store_result result = host->load_requests(host->context, shard->id, requests, REQUESTS_MAX, &count, &e);
-    if (!shard_answered(shard, result, mono_ms, "requests", &e)) return;
+    enum store_result result =
+        host->load_requests(host->context, shard->id, requests, REQUESTS_MAX, &count, &e);
+    if (!shard_answered(shard, result, mono_ms, "requests", &e))
+        return;
     for (size_t i = 0; i < count && !refused && shard->state == SHARD_RUNNING; i++) {
         const struct request *request = &requests[i];
-        if (must_wait(shard, request)) continue;
+        if (must_wait(shard, request))
+            continue;
         if (fold_decide(shard->fold, &request->decision, request->reason, &why) == 0) {
             log_event(LOG_INFO, "operator's decision applied", "shard", LOG_INT(shard->id), "kind",
                       LOG_STR(decision_symbol(request->decision.kind)), "operator",
-                      LOG_STR(request->decision.operator_name), "content", LOG_STR(request->decision.content), LOG_END);
+                      LOG_STR(request->decision.operator_name), "content",
+                      LOG_STR(request->decision.content), LOG_END);
             shard->must_commit = true;
             applied++;
             continue;
         }
         // Refusing ends the validity of the requests' strings: the rest comes with the next look.
-        shard_answered(shard, host->refuse_request(host->context, request->id, why.text, &e), mono_ms, "requests", &e);
+        shard_answered(shard, host->refuse_request(host->context, request->id, why.text, &e),
+                       mono_ms, "requests", &e);
         refused = true;
     }
     shard->decided = ended && applied == 0 && !refused;
-    if (refused || (count == REQUESTS_MAX && applied > 0)) shard->requests_at = mono_ms;
-    if (applied > 0) shard_resume_logs(shard);
+    if (refused || (count == REQUESTS_MAX && applied > 0))
+        shard->requests_at = mono_ms;
+    if (applied > 0)
+        shard_resume_logs(shard);
 }

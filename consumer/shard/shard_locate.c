@@ -28,8 +28,8 @@ static bool ends_known(struct shard *shard)
 }
 
 // Refuses when the logs are not those that were read, or no longer reach back far enough.
-static int check_log(const struct shard *shard, enum input input, int64_t needed, const struct log_state *state,
-                     struct error *e)
+static int check_log(const struct shard *shard, enum input input, int64_t needed,
+                     const struct log_state *state, struct error *e)
 {
     const struct log_watermarks *ends = &shard->log[input].ends;
     const char *topic = shard->host->input_topics[input];
@@ -40,25 +40,30 @@ static int check_log(const struct shard *shard, enum input input, int64_t needed
                          "); restore them, or see the runbook: retention is too short",
                          topic, shard->id, needed, ends->low - 1, ends->low);
     if (state->next > ends->high)
-        return error_set(e, ERROR_CONFIG,
-                         "%s/%" PRId32 ": read up to offset %" PRId64 ", but the log ends at %" PRId64
-                         ": the topic was deleted and made again, or the cluster lost data; see the runbook",
-                         topic, shard->id, state->next, ends->high);
+        return error_set(
+            e, ERROR_CONFIG,
+            "%s/%" PRId32 ": read up to offset %" PRId64 ", but the log ends at %" PRId64
+            ": the topic was deleted and made again, or the cluster lost data; see the runbook",
+            topic, shard->id, state->next, ends->high);
     return 0;
 }
 
-// Where each log is read from: the calls from where replay starts, and in front of that the last record read, which
-// must be the one that is remembered, as long as the log still keeps it.
-static int find_starts(struct shard *shard, bool replay, int64_t starts[INPUT_COUNT], struct error *e)
+// Where each log is read from: the calls from where replay starts, and in front of that the last
+// record read, which must be the one that is remembered, as long as the log still keeps it.
+static int find_starts(struct shard *shard, bool replay, int64_t starts[INPUT_COUNT],
+                       struct error *e)
 {
     const struct fold_state *state = replay ? &shard->row.state : fold_state(shard->fold);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         const struct log_state *log = &state->log[i];
         starts[i] = replay && i == INPUT_CALLS ? state->calls_from : log->next;
-        if (check_log(shard, i, starts[i], log, e)) return -1;
+        if (check_log(shard, i, starts[i], log, e))
+            return -1;
         // Within what is replayed the fold itself compares.
-        shard->log[i].unproved = log->last_offset >= shard->log[i].ends.low && log->last_offset < starts[i];
-        if (shard->log[i].unproved) starts[i] = log->last_offset;
+        shard->log[i].unproved =
+            log->last_offset >= shard->log[i].ends.low && log->last_offset < starts[i];
+        if (shard->log[i].unproved)
+            starts[i] = log->last_offset;
     }
     return 0;
 }
@@ -69,10 +74,15 @@ static enum store_result new_fold(struct shard *shard, struct error *e)
     struct fold_options options = {.shard = shard->id, .max_calls_held = host->max_calls_held};
     memcpy(options.id_key, host->id_key, sizeof options.id_key);
     shard->fold = fold_create(&options, host->policy(host->context));
-    if (!shard->fold) return error_set(e, ERROR_RESTART, "memory is short for the fold"), STORE_FAILED;
-    if (shard->row.begun) return host->restore(host->context, shard->id, &shard->row, shard->fold, e);
+    if (!shard->fold) {
+        error_set(e, ERROR_RESTART, "memory is short for the fold");
+        return STORE_FAILED;
+    }
+    if (shard->row.begun)
+        return host->restore(host->context, shard->id, &shard->row, shard->fold, e);
     int64_t lows[INPUT_COUNT];
-    for (int i = 0; i < INPUT_COUNT; i++) lows[i] = shard->log[i].ends.low;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        lows[i] = shard->log[i].ends.low;
     fold_begin(shard->fold, lows);
     return STORE_OK;
 }
@@ -93,30 +103,35 @@ static void start_reading(struct shard *shard, bool replay)
     }
     host->start(host->context, shard->id, starts);
     bool done = true;
-    if (replay && shard->row.begun && fold_replay_reached(shard->fold, starts[INPUT_CALLS], &done, &e)) {
+    if (replay && shard->row.begun &&
+        fold_replay_reached(shard->fold, starts[INPUT_CALLS], &done, &e)) {
         shard_halt(shard, &e);
         return;
     }
     shard_become(shard, done ? SHARD_RUNNING : SHARD_REPLAYING);
     char day[DAY_TEXT_SIZE];
-    log_event(LOG_INFO, "shard claimed", "shard", LOG_INT(shard->id), "epoch", LOG_INT(shard->row.epoch), "day",
+    log_event(LOG_INFO, "shard claimed", "shard", LOG_INT(shard->id), "epoch",
+              LOG_INT(shard->row.epoch), "day",
               LOG_STR(calendar_format_day(fold_state(shard->fold)->day, day)), "state",
               LOG_STR(!shard->row.begun ? "new"
                       : replay          ? "restored"
                                         : "kept"),
-              "calls_from", LOG_INT(starts[INPUT_CALLS]), "accounts", LOG_INT((int64_t)fold_account_count(shard->fold)),
-              LOG_END);
+              "calls_from", LOG_INT(starts[INPUT_CALLS]), "accounts",
+              LOG_INT((int64_t)fold_account_count(shard->fold)), LOG_END);
 }
 
-// Whoever had the shard before may have read on since the ends were asked for. Asked for after its last commit they tell
-// whether the logs are there. True: wait for them.
+// Whoever had the shard before may have read on since the ends were asked for. Asked for after its
+// last commit they tell whether the logs are there. True: wait for them.
 static bool ask_ends_again(struct shard *shard, const struct shard_row *row)
 {
     bool beyond = false;
-    for (int i = 0; i < INPUT_COUNT; i++) beyond = beyond || row->state.log[i].next > shard->log[i].ends.high;
-    if (!row->begun || !beyond || shard->located_step == row->step) return false;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        beyond = beyond || row->state.log[i].next > shard->log[i].ends.high;
+    if (!row->begun || !beyond || shard->located_step == row->step)
+        return false;
     shard->located_step = row->step;
-    for (int i = 0; i < INPUT_COUNT; i++) shard->log[i].located = false;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        shard->log[i].located = false;
     return true;
 }
 
@@ -125,21 +140,28 @@ void shard_locate(struct shard *shard, int64_t mono_ms)
     const struct shard_host *host = shard->host;
     struct shard_row row = {0};
     struct error e;
-    if (mono_ms < shard->retry_at || !ends_known(shard)) return;
+    if (mono_ms < shard->retry_at || !ends_known(shard))
+        return;
     fault_point(claim_before);
     enum store_result result = host->refresh_policy(host->context, &e);
-    if (result == STORE_OK) result = host->claim(host->context, shard->id, &row, &e);
-    if (!shard_answered(shard, result, mono_ms, "claim", &e)) return;
+    if (result == STORE_OK)
+        result = host->claim(host->context, shard->id, &row, &e);
+    if (!shard_answered(shard, result, mono_ms, "claim", &e))
+        return;
     fault_point(claim_after);
-    if (ask_ends_again(shard, &row)) return;
+    if (ask_ends_again(shard, &row))
+        return;
     // Nobody else has been here: what is in memory goes on, with what it has not committed yet.
     bool keep = shard->fold && row.epoch == shard->row.epoch + 1 && row.step == shard->row.step;
-    if (shard->fold && !keep) shard_drop_fold(shard);
+    if (shard->fold && !keep)
+        shard_drop_fold(shard);
     shard->row = row;
     if (!keep) {
         result = new_fold(shard, &e);
-        if (result != STORE_OK) shard_drop_fold(shard);
-        if (!shard_answered(shard, result, mono_ms, "restore", &e)) return;
+        if (result != STORE_OK)
+            shard_drop_fold(shard);
+        if (!shard_answered(shard, result, mono_ms, "restore", &e))
+            return;
     }
     fault_point(shard_restored);
     host->relay_add(host->context, shard->id, row.epoch, row.relayed);

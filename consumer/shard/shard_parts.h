@@ -1,4 +1,5 @@
-// What the files of a shard share: its state, and what one of them does for the others. Not for anybody else.
+// What the files of a shard share: its state, and what one of them does for the others. Not for
+// anybody else.
 //
 //   shard.c         its life: states, whose it is, turns
 //   shard_locate.c  LOCATING: the logs' ends, the epoch, what is recorded
@@ -51,7 +52,8 @@ struct shard {
     bool drained_rejects; // a drained log waits for an operator
     bool decided; // in a drain: all has been read, and no request is left that can be decided
     bool compared; // the relay has found out what Kafka holds
-    int64_t located_step; // the row's, for which the ends were asked for once more; -1: they were not
+    // the row's, for which the ends were asked for once more; -1: they were not
+    int64_t located_step;
 };
 
 // ---- shard.c ----
@@ -67,8 +69,8 @@ void shard_drop_fold(struct shard *shard);
 void shard_reset_logs(struct shard *shard);
 void shard_count_log(struct shard *shard, enum input input);
 // True when the call went well. Otherwise the shard waits, gives way, or halts.
-bool shard_answered(struct shard *shard, enum store_result result, int64_t mono_ms, const char *what,
-                    const struct error *e);
+bool shard_answered(struct shard *shard, enum store_result result, int64_t mono_ms,
+                    const char *what, const struct error *e);
 
 // ---- shard_locate.c ----
 
@@ -91,8 +93,9 @@ void shard_end_log(struct shard *shard, enum input input, int64_t end, int64_t n
 
 void shard_ask_for_ends(struct shard *shard, int64_t now_ms);
 void shard_end_drained_logs(struct shard *shard, int64_t now_ms);
-// Parameters that are recorded now are taken over between two steps: what a step holds was judged by those of before,
-// and its commit checks that these were enough. False: the step has to be committed first.
+// Parameters that are recorded now are taken over between two steps: what a step holds was judged
+// by those of before, and its commit checks that these were enough. False: the step has to be
+// committed first.
 bool shard_follow_policy(struct shard *shard);
 void shard_close_when_due(struct shard *shard, int64_t mono_ms);
 void shard_serve_requests(struct shard *shard, int64_t mono_ms);

@@ -14,29 +14,32 @@ enum {
 static bool next_block(struct shard *shard, enum input input)
 {
     struct record_decoder *reader = &shard->log[input].reader;
-    if (record_decoder_peek(reader)) return true;
-    if (reader->block) shard->host->release_block(shard->host->context, shard->id, input, reader->block);
+    if (record_decoder_peek(reader))
+        return true;
+    if (reader->block)
+        shard->host->release_block(shard->host->context, shard->id, input, reader->block);
     reader->block = shard->host->next_block(shard->host->context, shard->id, input);
     reader->at = 0;
     return reader->block != NULL;
 }
 
-// The record at last_offset comes first: the log is the one that was read only if it is the one that is remembered.
+// The record at last_offset comes first: the log is the one that was read only if it is the one
+// that is remembered.
 static bool prove(struct shard *shard, enum input input, const struct raw *raw)
 {
     struct input_log *log = &shard->log[input];
     const struct log_state *state = &fold_state(shard->fold)->log[input];
     struct event event = {.key = raw_key(raw), .value = raw_value(raw)};
     log->unproved = false;
-    if (raw->kind == RAW_RECORD && raw->offset == state->last_offset && raw->timestamp == state->last_timestamp &&
-        fold_record_hash(&event) == state->last_hash)
+    if (raw->kind == RAW_RECORD && raw->offset == state->last_offset &&
+        raw->timestamp == state->last_timestamp && fold_record_hash(&event) == state->last_hash)
         return true;
     struct error e;
-    error_set(
-        &e, ERROR_CONFIG,
-        "%s/%" PRId32 ": the record at offset %" PRId64
-        " is not the one that was read there: the topic was deleted and made again, or rewritten; see the runbook",
-        shard->host->input_topics[input], shard->id, state->last_offset);
+    error_set(&e, ERROR_CONFIG,
+              "%s/%" PRId32 ": the record at offset %" PRId64
+              " is not the one that was read there: the topic was deleted and made again, or "
+              "rewritten; see the runbook",
+              shard->host->input_topics[input], shard->id, state->last_offset);
     shard_halt(shard, &e);
     return false;
 }
@@ -46,7 +49,9 @@ bool shard_prove_logs(struct shard *shard)
     bool all = true;
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         struct input_log *log = &shard->log[i];
-        if (log->unproved && next_block(shard, i) && !prove(shard, i, record_decoder_peek(&log->reader))) return false;
+        if (log->unproved && next_block(shard, i) &&
+            !prove(shard, i, record_decoder_peek(&log->reader)))
+            return false;
         all = all && !log->unproved;
     }
     return all;
@@ -55,17 +60,20 @@ bool shard_prove_logs(struct shard *shard)
 bool shard_all_ended(const struct shard *shard)
 {
     bool ended = shard->draining;
-    for (int i = 0; i < INPUT_COUNT; i++) ended = ended && shard->log[i].ended;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        ended = ended && shard->log[i].ended;
     return ended;
 }
 
 void shard_end_log(struct shard *shard, enum input input, int64_t end, int64_t now_ms)
 {
     shard->log[input].ended = true;
-    if (fold_wants_end(shard->fold, input, now_ms)) fold_clock_end(shard->fold, input, end, now_ms);
+    if (fold_wants_end(shard->fold, input, now_ms))
+        fold_clock_end(shard->fold, input, end, now_ms);
 }
 
-static void stop_log(struct shard *shard, enum input input, enum fold_stop stop, int64_t mono_ms, int64_t now_ms)
+static void stop_log(struct shard *shard, enum input input, enum fold_stop stop, int64_t mono_ms,
+                     int64_t now_ms)
 {
     struct input_log *log = &shard->log[input];
     int64_t next = fold_state(shard->fold)->log[input].next;
@@ -85,29 +93,38 @@ static void stop_log(struct shard *shard, enum input input, enum fold_stop stop,
         break;
     case FOLD_AHEAD:
         log->retry_at = mono_ms + SHARD_CLOCK_RETRY_MS;
-        if (shard->draining) log->ended = true;
+        if (shard->draining)
+            log->ended = true;
         break;
     case FOLD_FUTURE:
         log->retry_at = mono_ms + SHARD_CLOCK_RETRY_MS;
-        if (shard->draining) shard_end_log(shard, input, next, now_ms);
-        if (log->stopped_at == 0) log->stopped_at = mono_ms;
+        if (shard->draining)
+            shard_end_log(shard, input, next, now_ms);
+        if (log->stopped_at == 0)
+            log->stopped_at = mono_ms;
         // A drain ends there: nothing comes to pass by waiting.
-        if (log->warned || (!shard->draining && mono_ms - log->stopped_at < FUTURE_WARN_MS)) break;
+        if (log->warned || (!shard->draining && mono_ms - log->stopped_at < FUTURE_WARN_MS))
+            break;
         log->warned = true;
         log_event(LOG_WARN,
-                  "a record's timestamp is ahead of the clock or of another type than configured: its log waits; "
+                  "a record's timestamp is ahead of the clock or of another type than configured: "
+                  "its log waits; "
                   "settled rejects pass lets it through",
-                  "shard", LOG_INT(shard->id), "topic", LOG_STR(shard->host->input_topics[input]), "offset",
-                  LOG_INT(next), LOG_END);
+                  "shard", LOG_INT(shard->id), "topic", LOG_STR(shard->host->input_topics[input]),
+                  "offset", LOG_INT(next), LOG_END);
         break;
     case FOLD_SCHEMA:
         break; // log->generation is from before it was asked for
     case FOLD_REJECTS:
-        if (shard->draining) shard->drained_rejects = log->ended = true;
-        if (again) break;
-        log_event(LOG_ERROR, "too many rejects: the log waits for settled rejects requeue or accept", "shard",
-                  LOG_INT(shard->id), "topic", LOG_STR(shard->host->input_topics[input]), "offset", LOG_INT(next),
-                  "rejects", LOG_INT(fold_state(shard->fold)->log[input].unresolved), LOG_END);
+        if (shard->draining)
+            shard->drained_rejects = log->ended = true;
+        if (again)
+            break;
+        log_event(LOG_ERROR,
+                  "too many rejects: the log waits for settled rejects requeue or accept", "shard",
+                  LOG_INT(shard->id), "topic", LOG_STR(shard->host->input_topics[input]), "offset",
+                  LOG_INT(next), "rejects", LOG_INT(fold_state(shard->fold)->log[input].unresolved),
+                  LOG_END);
         break;
     case FOLD_STEP_FULL:
         shard->must_commit = true;
@@ -143,7 +160,8 @@ void shard_say_full(const struct metrics *metrics, int64_t held, int64_t most, s
 {
     int64_t waiting = metrics_calls_waiting(metrics);
     error_set(e, ERROR_CONFIG,
-              "%" PRId64 " calls of open and retained days are held, run.max_calls_held allows %" PRId64
+              "%" PRId64
+              " calls of open and retained days are held, run.max_calls_held allows %" PRId64
               ", and %" PRId64 " more records wait in the logs: set it to at least %" PRId64
               " (about 40 bytes of memory a call), or spread the shards over more processes",
               held, most, waiting, held + waiting);
@@ -152,7 +170,8 @@ void shard_say_full(const struct metrics *metrics, int64_t held, int64_t most, s
 static void broken(struct shard *shard, enum fold_stop stop, struct error *e)
 {
     if (stop == FOLD_FULL)
-        shard_say_full(shard->host->metrics, fold_calls_held(shard->fold), shard->host->max_calls_held, e);
+        shard_say_full(shard->host->metrics, fold_calls_held(shard->fold),
+                       shard->host->max_calls_held, e);
     shard_halt(shard, e);
 }
 
@@ -169,13 +188,16 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
         int64_t end = raw->offset < shard->drain[input] ? raw->offset : shard->drain[input];
         stop = fold_reached(shard->fold, input, end);
         // A log that is cut before this end learns of it again in the next day.
-        if (raw->kind == RAW_END && stop == FOLD_MORE) reader->at += raw_bytes(RAW_NULL, RAW_NULL);
+        if (raw->kind == RAW_END && stop == FOLD_MORE)
+            reader->at += raw_bytes(RAW_NULL, RAW_NULL);
     } else {
         // Read before the schemas are asked for: an answer in between is not missed.
         log->generation = shard->host->writer_schemas_generation(shard->host->context);
-        size_t taken, count = record_decoder_decode(reader, &shard->host->source, shard->drain[input]);
+        size_t taken;
+        size_t count = record_decoder_decode(reader, &shard->host->source, shard->drain[input]);
         stop = fold_records(shard->fold, input, scratch->events, count, now_ms, &taken, &e);
-        if (taken > 0) reader->at = scratch->after[taken - 1];
+        if (taken > 0)
+            reader->at = scratch->after[taken - 1];
     }
     if (stop == FOLD_FULL || stop == FOLD_BROKEN) {
         broken(shard, stop, &e);
@@ -207,34 +229,43 @@ bool shard_replay(struct shard *shard)
     const struct decoder_scratch *scratch = shard->host->source.scratch;
     struct error e;
     bool done = false;
-    if (!shard_prove_logs(shard)) return false;
+    if (!shard_prove_logs(shard))
+        return false;
     for (int i = 0; i < TURN_BATCHES && !done; i++) {
-        if (log->stop == FOLD_SCHEMA && shard->host->writer_schemas_generation(shard->host->context) == log->generation)
+        if (log->stop == FOLD_SCHEMA &&
+            shard->host->writer_schemas_generation(shard->host->context) == log->generation)
             return false;
         log->stop = FOLD_MORE;
-        if (!next_block(shard, INPUT_CALLS)) return false;
+        if (!next_block(shard, INPUT_CALLS))
+            return false;
         const struct raw *raw = record_decoder_peek(reader);
         log->generation = shard->host->writer_schemas_generation(shard->host->context);
-        size_t count = raw->kind == RAW_END ? 0 : record_decoder_decode(reader, &shard->host->source, INT64_MAX);
+        size_t count = raw->kind == RAW_END
+                           ? 0
+                           : record_decoder_decode(reader, &shard->host->source, INT64_MAX);
         bool pending = count > 0 && scratch->events[count - 1].schema_pending;
         if (pending) {
             log->stop = FOLD_SCHEMA;
             count--;
         }
-        int failed = raw->kind == RAW_END ? fold_replay_reached(shard->fold, raw->offset, &done, &e)
-                                          : fold_replay(shard->fold, scratch->events, count, &done, &e);
+        int failed = raw->kind == RAW_END
+                         ? fold_replay_reached(shard->fold, raw->offset, &done, &e)
+                         : fold_replay(shard->fold, scratch->events, count, &done, &e);
         if (failed) {
             shard_halt(shard, &e);
             return false;
         }
-        // What lies beyond the committed position is judged from here on; the fold drops what lies before it.
-        if (done) break;
+        // What lies beyond the committed position is judged from here on; the fold drops what lies
+        // before it.
+        if (done)
+            break;
         if (raw->kind == RAW_END)
             reader->at += raw_bytes(RAW_NULL, RAW_NULL);
         else if (count > 0)
             reader->at = scratch->after[count - 1];
     }
-    if (!done) return true;
+    if (!done)
+        return true;
     fault_point(replay_end);
     shard_become(shard, SHARD_RUNNING);
     log_event(LOG_INFO, "calls replayed", "shard", LOG_INT(shard->id), "position",

@@ -1,4 +1,5 @@
-// The two clocks of the machine. Only the edges read them; the core and the shards are given the time.
+// The two clocks of the machine. Only the edges read them; the core and the shards are given the
+// time.
 #pragma once
 
 #include "consumer/system/fault.h"

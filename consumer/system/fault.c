@@ -38,15 +38,18 @@ static void arm_faults(void)
 {
     const char *text = getenv("SETTLED_FAULT");
     char copy[1024], *rest = NULL;
-    if (!text || !*text) return;
+    if (!text || !*text)
+        return;
     snprintf(copy, sizeof copy, "%s", text);
     for (char *part = strtok_r(copy, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
-        if (armed.count == FAULTS_MAX) refuse("SETTLED_FAULT", text);
+        if (armed.count == FAULTS_MAX)
+            refuse("SETTLED_FAULT", text);
         struct fault *fault = &armed.faults[armed.count++];
         char *inner = NULL;
         const char *name = strtok_r(part, ":", &inner), *number = strtok_r(NULL, ":", &inner);
         const char *action = strtok_r(NULL, ":", &inner);
-        if (!name || !number || strtol(number, NULL, 10) < 1) refuse("SETTLED_FAULT", text);
+        if (!name || !number || strtol(number, NULL, 10) < 1)
+            refuse("SETTLED_FAULT", text);
         snprintf(fault->name, sizeof fault->name, "%s", name);
         snprintf(fault->action, sizeof fault->action, "%s", action ? action : "kill");
         fault->left = strtol(number, NULL, 10);
@@ -56,10 +59,12 @@ static void arm_faults(void)
 static void open_clock(void)
 {
     const char *path = getenv("SETTLED_FAULT_CLOCK");
-    if (!path || !*path) return;
+    if (!path || !*path)
+        return;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     void *map = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED) refuse("SETTLED_FAULT_CLOCK", path);
+    if (map == MAP_FAILED)
+        refuse("SETTLED_FAULT_CLOCK", path);
     armed.clock = map;
     close(fd);
 }
@@ -79,11 +84,13 @@ static void act(const struct fault *fault)
         abort();
     } else if (strcmp(fault->action, "kill") != 0) {
         long ms = strtol(fault->action, NULL, 10);
-        if (ms < 1) refuse("SETTLED_FAULT", fault->action);
+        if (ms < 1)
+            refuse("SETTLED_FAULT", fault->action);
         nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
     } else {
         kill(getpid(), SIGKILL);
-        for (;;) pause(); // the signal may reach another thread first
+        for (;;)
+            pause(); // the signal may reach another thread first
     }
 }
 
@@ -91,7 +98,8 @@ void fault_pass(const char *name)
 {
     pthread_once(&armed.once, arm);
     for (int i = 0; i < armed.count; i++)
-        if (strcmp(armed.faults[i].name, name) == 0 && atomic_fetch_sub(&armed.faults[i].left, 1) == 1)
+        if (strcmp(armed.faults[i].name, name) == 0 &&
+            atomic_fetch_sub(&armed.faults[i].left, 1) == 1)
             act(&armed.faults[i]);
 }
 

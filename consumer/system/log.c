@@ -28,8 +28,10 @@ struct line {
 
 static void put(struct line *line, const char *text, size_t size)
 {
-    size_t room = sizeof line->text - 2 - line->used; // the closing brace and the newline always fit
-    if (size > room) size = room;
+    // the closing brace and the newline always fit
+    size_t room = sizeof line->text - 2 - line->used;
+    if (size > room)
+        size = room;
     memcpy(line->text + line->used, text, size);
     line->used += size;
 }
@@ -39,7 +41,8 @@ static void put_text(struct line *line, const char *text)
     put(line, text, strlen(text));
 }
 
-// Both formats quote as JSON does; a cut line is closed properly by the room that is kept for the last quote.
+// Both formats quote as JSON does; a cut line is closed properly by the room that is kept for the
+// last quote.
 static void put_quoted(struct line *line, const char *text)
 {
     put_text(line, "\"");
@@ -61,17 +64,22 @@ static void put_quoted(struct line *line, const char *text)
 
 static bool is_bare(const char *text)
 {
-    if (!*text) return false;
+    if (!*text)
+        return false;
     for (; *text; text++)
-        if ((unsigned char)*text <= ' ' || *text == '"' || *text == '=' || *text == '\\' || *text == 0x7f) return false;
+        if ((unsigned char)*text <= ' ' || *text == '"' || *text == '=' || *text == '\\' ||
+            *text == 0x7f)
+            return false;
     return true;
 }
 
-static void put_pair(struct line *line, enum log_format format, const char *key, struct log_value value)
+static void put_pair(struct line *line, enum log_format format, const char *key,
+                     struct log_value value)
 {
     char number[24];
     const char *text = value.kind == LOG_KIND_INT || !value.string ? "" : value.string;
-    if (line->used > 0 && line->text[line->used - 1] != '{') put_text(line, format == LOG_JSON ? "," : " ");
+    if (line->used > 0 && line->text[line->used - 1] != '{')
+        put_text(line, format == LOG_JSON ? "," : " ");
     if (format == LOG_JSON)
         put_quoted(line, key);
     else
@@ -99,12 +107,14 @@ static void now_text(char *out, size_t size)
 
 void log_event(enum log_level level, const char *message, ...)
 {
-    if (level < threshold) return;
+    if (level < threshold)
+        return;
     enum log_format format = format_used;
     struct line line = {0};
     char time[40];
     now_text(time, sizeof time);
-    if (format == LOG_JSON) put_text(&line, "{");
+    if (format == LOG_JSON)
+        put_text(&line, "{");
     put_pair(&line, format, "time", LOG_STR(time));
     put_pair(&line, format, "level", LOG_STR(level_names[level]));
     put_pair(&line, format, "message", LOG_STR(message));
@@ -113,8 +123,10 @@ void log_event(enum log_level level, const char *message, ...)
     for (const char *key; (key = va_arg(args, const char *)) != NULL;)
         put_pair(&line, format, key, va_arg(args, struct log_value));
     va_end(args);
-    if (format == LOG_JSON) line.text[line.used++] = '}';
+    if (format == LOG_JSON)
+        line.text[line.used++] = '}';
     line.text[line.used++] = '\n';
     // One write a line keeps lines of several threads whole.
-    if (write(STDERR_FILENO, line.text, line.used) < 0) return;
+    if (write(STDERR_FILENO, line.text, line.used) < 0)
+        return;
 }

@@ -1,4 +1,5 @@
-// Structured logs on stderr: logfmt or JSON, one line an event. Only the edges log; never a secret, never a payload.
+// Structured logs on stderr: logfmt or JSON, one line an event. Only the edges log; never a secret,
+// never a payload.
 #pragma once
 
 #include <stdbool.h>
@@ -10,7 +11,8 @@ enum log_format { LOG_LOGFMT, LOG_JSON };
 // Process-wide; safe to call again (SIGHUP). Default: info, logfmt.
 void log_configure(enum log_level level, enum log_format format);
 
-// log_event(LOG_WARN, "shard held", "shard", LOG_INT(3), "day", LOG_STR(day), LOG_END): key, value pairs, thread-safe.
+// log_event(LOG_WARN, "shard held", "shard", LOG_INT(3), "day", LOG_STR(day), LOG_END): key, value
+// pairs, thread-safe.
 struct log_value {
     enum { LOG_KIND_STRING, LOG_KIND_INT } kind;
     const char *string;
@@ -19,4 +21,5 @@ struct log_value {
 #define LOG_STR(s) ((struct log_value){LOG_KIND_STRING, (s), 0})
 #define LOG_INT(n) ((struct log_value){LOG_KIND_INT, 0, (n)})
 #define LOG_END ((const char *)0)
-void log_event(enum log_level level, const char *message, ...); // const char *key, struct log_value, ..., LOG_END
+// const char *key, struct log_value, ..., LOG_END
+void log_event(enum log_level level, const char *message, ...);

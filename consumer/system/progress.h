@@ -1,4 +1,5 @@
-// How far long work is, on stderr: a bar that is drawn over itself on a terminal, else a line every few seconds.
+// How far long work is, on stderr: a bar that is drawn over itself on a terminal, else a line every
+// few seconds.
 #pragma once
 
 #include <stdbool.h>

@@ -16,30 +16,37 @@ static struct pen pen_at(uint8_t *out, size_t capacity)
 
 static bool reserve(struct pen *pen, size_t size)
 {
-    if ((size_t)(pen->end - pen->at) < size) pen->full = true;
+    if ((size_t)(pen->end - pen->at) < size)
+        pen->full = true;
     return !pen->full;
 }
 
 static void write_framing(struct pen *pen, int32_t schema_id)
 {
-    if (!reserve(pen, FRAMING_SIZE)) return;
+    if (!reserve(pen, FRAMING_SIZE))
+        return;
     *pen->at++ = 0;
-    for (int shift = 24; shift >= 0; shift -= 8) *pen->at++ = (uint8_t)((uint32_t)schema_id >> shift);
+    for (int shift = 24; shift >= 0; shift -= 8)
+        *pen->at++ = (uint8_t)((uint32_t)schema_id >> shift);
 }
 
 static void write_long(struct pen *pen, int64_t value)
 {
-    if (!reserve(pen, LONG_BYTES_MAX)) return;
+    if (!reserve(pen, LONG_BYTES_MAX))
+        return;
     uint64_t n = (uint64_t)value << 1 ^ (uint64_t)(value >> 63);
-    for (; n >= 0x80; n >>= 7) *pen->at++ = (uint8_t)(n | 0x80);
+    for (; n >= 0x80; n >>= 7)
+        *pen->at++ = (uint8_t)(n | 0x80);
     *pen->at++ = (uint8_t)n;
 }
 
 static void write_text(struct pen *pen, struct slice text)
 {
     write_long(pen, (int64_t)text.size);
-    if (!reserve(pen, text.size)) return;
-    if (text.size > 0) memcpy(pen->at, text.data, text.size);
+    if (!reserve(pen, text.size))
+        return;
+    if (text.size > 0)
+        memcpy(pen->at, text.data, text.size);
     pen->at += text.size;
 }
 
@@ -47,13 +54,15 @@ static void write_text(struct pen *pen, struct slice text)
 static void write_optional_text(struct pen *pen, struct slice text)
 {
     write_long(pen, text.data != NULL);
-    if (text.data) write_text(pen, text);
+    if (text.data)
+        write_text(pen, text);
 }
 
 static void write_optional_long(struct pen *pen, int64_t value)
 {
     write_long(pen, value >= 0);
-    if (value >= 0) write_long(pen, value);
+    if (value >= 0)
+        write_long(pen, value);
 }
 
 static struct slice text_slice(const char *text)
@@ -66,7 +75,8 @@ static size_t finish_input(const struct pen *pen)
     return pen->full ? 0 : (size_t)(pen->at - pen->start);
 }
 
-size_t encode_call(const struct call_record *record, int32_t schema_id, uint8_t *out, size_t capacity)
+size_t encode_call(const struct call_record *record, int32_t schema_id, uint8_t *out,
+                   size_t capacity)
 {
     struct pen pen = pen_at(out, capacity);
     write_framing(&pen, schema_id);
@@ -79,7 +89,8 @@ size_t encode_call(const struct call_record *record, int32_t schema_id, uint8_t 
     return finish_input(&pen);
 }
 
-size_t encode_purchase(const struct purchase_record *record, int32_t schema_id, uint8_t *out, size_t capacity)
+size_t encode_purchase(const struct purchase_record *record, int32_t schema_id, uint8_t *out,
+                       size_t capacity)
 {
     struct pen pen = pen_at(out, capacity);
     write_framing(&pen, schema_id);
@@ -94,7 +105,8 @@ size_t encode_purchase(const struct purchase_record *record, int32_t schema_id, 
     return finish_input(&pen);
 }
 
-size_t encode_credit(const struct credit_record *record, int32_t schema_id, uint8_t *out, size_t capacity)
+size_t encode_credit(const struct credit_record *record, int32_t schema_id, uint8_t *out,
+                     size_t capacity)
 {
     struct pen pen = pen_at(out, capacity);
     write_framing(&pen, schema_id);

@@ -1,5 +1,6 @@
-// Input records as bytes, for whoever produces them here: the workload generator, an operator's adjustment, tests.
-// Written by hand for the schemas in schemas/avro (flat, fixed field order): a generator must outrun the daemon.
+// Input records as bytes, for whoever produces them here: the workload generator, an operator's
+// adjustment, tests. Written by hand for the schemas in schemas/avro (flat, fixed field order): a
+// generator must outrun the daemon.
 #pragma once
 
 #include "consumer/core/step.h"
@@ -32,7 +33,11 @@ struct credit_record {
     struct slice reason, reference; // data NULL: null
 };
 
-// Writes framing (0 and the schema's id, big-endian) and Avro body. Returns the size, or 0 when `capacity` is too small.
-size_t encode_call(const struct call_record *record, int32_t schema_id, uint8_t *out, size_t capacity);
-size_t encode_purchase(const struct purchase_record *record, int32_t schema_id, uint8_t *out, size_t capacity);
-size_t encode_credit(const struct credit_record *record, int32_t schema_id, uint8_t *out, size_t capacity);
+// Writes framing (0 and the schema's id, big-endian) and Avro body. Returns the size, or 0 when
+// `capacity` is too small.
+size_t encode_call(const struct call_record *record, int32_t schema_id, uint8_t *out,
+                   size_t capacity);
+size_t encode_purchase(const struct purchase_record *record, int32_t schema_id, uint8_t *out,
+                       size_t capacity);
+size_t encode_credit(const struct credit_record *record, int32_t schema_id, uint8_t *out,
+                     size_t capacity);

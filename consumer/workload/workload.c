@@ -96,8 +96,10 @@ static struct slice id_slice(const struct party *account)
 static void address(const struct workload *w, enum input input, const struct party *account,
                     struct workload_message *out)
 {
-    *out = (struct workload_message){
-        .input = input, .partition = account->partition, .timestamp = w->timestamp, .key = id_slice(account)};
+    *out = (struct workload_message){.input = input,
+                                     .partition = account->partition,
+                                     .timestamp = w->timestamp,
+                                     .key = id_slice(account)};
 }
 
 static void set_value(struct workload *w, size_t size, struct workload_message *out)
@@ -106,7 +108,8 @@ static void set_value(struct workload *w, size_t size, struct workload_message *
     out->value = (struct slice){(const char *)w->value, size};
 }
 
-static void send_call(struct workload *w, const struct made_call *call, struct workload_message *out)
+static void send_call(struct workload *w, const struct made_call *call,
+                      struct workload_message *out)
 {
     struct call_record record = {
         .call_id = {call->id, UUID_SIZE},
@@ -116,28 +119,35 @@ static void send_call(struct workload *w, const struct made_call *call, struct w
         .occurred_at = call->occurred_at,
     };
     address(w, INPUT_CALLS, call->account, out);
-    set_value(w, encode_call(&record, w->options.schema_ids[INPUT_CALLS], w->value, sizeof w->value), out);
+    set_value(w,
+              encode_call(&record, w->options.schema_ids[INPUT_CALLS], w->value, sizeof w->value),
+              out);
 }
 
 // The leads of calls in a tier: `from` to `below` - 1. The last tier has no end of its own.
-static void tier_range(const struct service_prices *prices, int64_t i, int64_t *from, int64_t *below)
+static void tier_range(const struct service_prices *prices, int64_t i, int64_t *from,
+                       int64_t *below)
 {
     *from = prices->tiers[i].from;
     *below = i + 1 < (int64_t)prices->tier_count ? prices->tiers[i + 1].from : *from * 2;
-    if (*below > UNITS_OF_RECORD_MAX) *below = UNITS_OF_RECORD_MAX;
-    if (*below <= *from) *below = *from + 1;
+    if (*below > UNITS_OF_RECORD_MAX)
+        *below = UNITS_OF_RECORD_MAX;
+    if (*below <= *from)
+        *below = *from + 1;
 }
 
 // Small calls are more frequent; every tier occurs.
 static int64_t draw_leads(struct workload *w)
 {
     const struct service_prices *prices = &w->options.book->services[SERVICE_PURCHASE_INTENT];
-    int64_t count = (int64_t)prices->tier_count, a = draw_below(w, count), b = draw_below(w, count), from, below;
+    int64_t count = (int64_t)prices->tier_count, a = draw_below(w, count), b = draw_below(w, count),
+            from, below;
     tier_range(prices, a < b ? a : b, &from, &below);
     return from + draw_below(w, below - from);
 }
 
-// About what a call costs postpaid: three of four are drawn by draw_leads, where tier i of n has (2(n - i) - 1) / n^2.
+// About what a call costs postpaid: three of four are drawn by draw_leads, where tier i of n has
+// (2(n - i) - 1) / n^2.
 static fen_t mean_price(const struct book *book)
 {
     const struct service_prices *prices = &book->services[SERVICE_PURCHASE_INTENT];
@@ -149,12 +159,14 @@ static fen_t mean_price(const struct book *book)
     return (3 * sum + book->services[SERVICE_AUDIENCE_INSIGHT].tiers[0].unit_price) / 4;
 }
 
-// 10 steps are what the calls of a day cost for each credit of a day, so that accounts drift into arrears and out again.
+// 10 steps are what the calls of a day cost for each credit of a day, so that accounts drift into
+// arrears and out again.
 static fen_t choose_top_up_step(const struct workload_options *o)
 {
     const fen_t most = AMOUNT_MAX / TOP_UP_STEPS, step = 10000;
     fen_t amount;
-    if (o->credits == 0 || !money_times(o->calls, mean_price(o->book), &amount)) return most;
+    if (o->credits == 0 || !money_times(o->calls, mean_price(o->book), &amount))
+        return most;
     amount = amount / (10 * o->credits) / step * step;
     return amount < step ? step : amount > most ? most : amount;
 }
@@ -164,10 +176,12 @@ static struct made_call draw_call(struct workload *w)
     struct made_call call = {.account = draw_account(w), .leads = -1};
     draw_uuid(w, call.id);
     call.service = draw_below(w, 4) == 0 ? SERVICE_AUDIENCE_INSIGHT : SERVICE_PURCHASE_INTENT;
-    if (call.service == SERVICE_PURCHASE_INTENT) call.leads = draw_leads(w);
+    if (call.service == SERVICE_PURCHASE_INTENT)
+        call.leads = draw_leads(w);
     int64_t start = calendar_day_start(w->day, w->options.book->offset_ms);
     call.occurred_at = w->timestamp - draw_below(w, DELAY_MS);
-    if (call.occurred_at < start) call.occurred_at = start;
+    if (call.occurred_at < start)
+        call.occurred_at = start;
     return call;
 }
 
@@ -175,8 +189,10 @@ static struct made_call draw_call(struct workload *w)
 static bool make_late(struct workload *w, struct made_call *call)
 {
     int64_t days = w->day - w->options.first_day;
-    if (days > w->options.late_days) days = w->options.late_days;
-    if (days < 1) return false;
+    if (days > w->options.late_days)
+        days = w->options.late_days;
+    if (days < 1)
+        return false;
     call->occurred_at -= (1 + draw_below(w, days)) * DAY_MS;
     return true;
 }
@@ -190,7 +206,8 @@ static void remember(struct workload *w, const struct made_call *call)
 static void next_valid_call(struct workload *w, bool late, struct workload_message *out)
 {
     struct made_call call = draw_call(w);
-    if (late && make_late(w, &call)) w->tally.late++;
+    if (late && make_late(w, &call))
+        w->tally.late++;
     w->tally.calls[call.service]++;
     w->tally.units[call.service] += call.service == SERVICE_PURCHASE_INTENT ? call.leads : 1;
     remember(w, &call);
@@ -206,7 +223,8 @@ static enum reject_reason break_bytes(struct workload *w, struct workload_messag
     if (draw_below(w, 4) == 0)
         out->value = (struct slice){0};
     else
-        out->value.size = FRAMING_SIZE + (size_t)draw_below(w, (int64_t)out->value.size - FRAMING_SIZE);
+        out->value.size =
+            FRAMING_SIZE + (size_t)draw_below(w, (int64_t)out->value.size - FRAMING_SIZE);
     return REJECT_UNDECODABLE;
 }
 
@@ -249,7 +267,8 @@ static enum reject_reason break_past(struct workload *w, struct workload_message
 
 static enum reject_reason break_content(struct workload *w, struct workload_message *out)
 {
-    if (w->recent_count == 0) return break_leads(w, out);
+    if (w->recent_count == 0)
+        return break_leads(w, out);
     struct made_call call = w->recent[draw_below(w, (int64_t)w->recent_count)];
     call.occurred_at++;
     send_call(w, &call, out);
@@ -296,12 +315,14 @@ static void draw_offer(struct workload *w, struct purchase_record *record)
         record->service = (enum service)((record->service + 1) % SERVICE_COUNT);
     const struct service_prices *prices = &book->services[record->service];
     int64_t i = draw_below(w, offers_of(prices));
-    record->units = i < (int64_t)prices->offer_count ? prices->offers[i].units
-                                                     : prices->custom.minimum + prices->custom.step * draw_below(w, 10);
+    record->units = i < (int64_t)prices->offer_count
+                        ? prices->offers[i].units
+                        : prices->custom.minimum + prices->custom.step * draw_below(w, 10);
     bool for_sale = rate_offer_price(book, record->service, record->units, &record->amount);
     assert(for_sale);
     (void)for_sale;
-    if (draw_below(w, 10) == 0) record->used = record->units / (2 + draw_below(w, 8));
+    if (draw_below(w, 10) == 0)
+        record->used = record->units / (2 + draw_below(w, 8));
 }
 
 static void next_purchase(struct workload *w, struct workload_message *out)
@@ -320,7 +341,10 @@ static void next_purchase(struct workload *w, struct workload_message *out)
     w->tally.purchased_units[record.service] += record.units;
     w->tally.purchased_amount[record.service] += record.amount;
     address(w, INPUT_PURCHASES, account, out);
-    set_value(w, encode_purchase(&record, w->options.schema_ids[INPUT_PURCHASES], w->value, sizeof w->value), out);
+    set_value(
+        w,
+        encode_purchase(&record, w->options.schema_ids[INPUT_PURCHASES], w->value, sizeof w->value),
+        out);
 }
 
 static void next_credit(struct workload *w, struct workload_message *out)
@@ -339,13 +363,16 @@ static void next_credit(struct workload *w, struct workload_message *out)
     if (record.kind == CREDIT_TOP_UP) {
         record.amount = (1 + draw_below(w, TOP_UP_STEPS)) * w->top_up_step;
     } else {
-        record.amount = (1 + draw_below(w, 1000)) * (draw_below(w, 2) ? 100 : -100); // 1 to 1,000 yuan
+        // 1 to 1,000 yuan
+        record.amount = (1 + draw_below(w, 1000)) * (draw_below(w, 2) ? 100 : -100);
         record.reason = (struct slice){reason, sizeof reason - 1};
     }
     w->tally.credits[record.kind]++;
     w->tally.credited_amount[record.kind] += record.amount;
     address(w, INPUT_CREDITS, account, out);
-    set_value(w, encode_credit(&record, w->options.schema_ids[INPUT_CREDITS], w->value, sizeof w->value), out);
+    set_value(
+        w, encode_credit(&record, w->options.schema_ids[INPUT_CREDITS], w->value, sizeof w->value),
+        out);
 }
 
 // ---- the stream ----
@@ -365,7 +392,8 @@ static void set_time(struct workload *w, int64_t now_ms)
 {
     int32_t offset_ms = w->options.book->offset_ms;
     if (w->options.from_day == DAY_NONE) {
-        if (now_ms > w->timestamp) w->timestamp = now_ms;
+        if (now_ms > w->timestamp)
+            w->timestamp = now_ms;
     } else {
         int64_t from = w->slot * DAY_MS / w->slots, to = (w->slot + 1) * DAY_MS / w->slots;
         w->timestamp = calendar_day_start(w->options.from_day + w->day_index, offset_ms) + from +
@@ -376,7 +404,8 @@ static void set_time(struct workload *w, int64_t now_ms)
 
 bool workload_next(struct workload *w, int64_t now_ms, struct workload_message *out)
 {
-    if (w->slot == w->slots && ++w->day_index < w->options.days) begin_day(w);
+    if (w->slot == w->slots && ++w->day_index < w->options.days)
+        begin_day(w);
     if (w->day_index >= w->options.days) {
         w->day_index = w->options.days; // stay at the end
         return false;
@@ -384,7 +413,8 @@ bool workload_next(struct workload *w, int64_t now_ms, struct workload_message *
     set_time(w, now_ms);
     int64_t pick = draw_below(w, w->slots - w->slot++);
     enum input input = INPUT_CALLS;
-    while (pick >= w->left[input]) pick -= w->left[input++];
+    while (pick >= w->left[input])
+        pick -= w->left[input++];
     w->left[input]--;
     w->tally.records[input]++;
     if (input == INPUT_CALLS)
@@ -410,20 +440,27 @@ const struct workload_tally *workload_tally(const struct workload *w)
 
 static int check_bound(const char *name, int64_t value, int64_t min, int64_t max, struct error *e)
 {
-    if (value >= min && value <= max) return 0;
-    return error_set(e, ERROR_USAGE, "%s: %" PRId64 " is not within %" PRId64 " to %" PRId64, name, value, min, max);
+    if (value >= min && value <= max)
+        return 0;
+    return error_set(e, ERROR_USAGE, "%s: %" PRId64 " is not within %" PRId64 " to %" PRId64, name,
+                     value, min, max);
 }
 
 static int check_days(const struct workload_options *o, struct error *e)
 {
     char from[DAY_TEXT_SIZE], bound[DAY_TEXT_SIZE];
-    if (o->from_day == DAY_NONE) return 0;
+    if (o->from_day == DAY_NONE)
+        return 0;
     if (o->from_day < o->first_day)
-        return error_set(e, ERROR_USAGE, "from-day %s lies before billing.first_day %s: every call would be too late",
-                         calendar_format_day(o->from_day, from), calendar_format_day(o->first_day, bound));
+        return error_set(
+            e, ERROR_USAGE,
+            "from-day %s lies before billing.first_day %s: every call would be too late",
+            calendar_format_day(o->from_day, from), calendar_format_day(o->first_day, bound));
     if (o->purchases > 0 && o->book->effective_from > o->from_day)
-        return error_set(e, ERROR_USAGE, "from-day %s lies before %s, when the configured price book begins",
-                         calendar_format_day(o->from_day, from), calendar_format_day(o->book->effective_from, bound));
+        return error_set(e, ERROR_USAGE,
+                         "from-day %s lies before %s, when the configured price book begins",
+                         calendar_format_day(o->from_day, from),
+                         calendar_format_day(o->book->effective_from, bound));
     return 0;
 }
 
@@ -434,23 +471,28 @@ int workload_check(const struct workload_options *o, struct error *e)
         check_bound("calls a day", o->calls, 0, WORKLOAD_RECORDS_MAX, e) != 0 ||
         check_bound("purchases a day", o->purchases, 0, WORKLOAD_RECORDS_MAX, e) != 0 ||
         check_bound("credits a day", o->credits, 0, WORKLOAD_RECORDS_MAX, e) != 0 ||
-        check_bound("records a day", o->calls + o->purchases + o->credits, 1, 3 * WORKLOAD_RECORDS_MAX, e) != 0 ||
-        check_bound("shares together (millionths)", (int64_t)o->duplicates_ppm + o->late_ppm + o->broken_ppm, 0, PPM,
-                    e) != 0)
+        check_bound("records a day", o->calls + o->purchases + o->credits, 1,
+                    3 * WORKLOAD_RECORDS_MAX, e) != 0 ||
+        check_bound("shares together (millionths)",
+                    (int64_t)o->duplicates_ppm + o->late_ppm + o->broken_ppm, 0, PPM, e) != 0)
         return -1;
     int64_t offers = 0;
-    for (int s = 0; s < SERVICE_COUNT; s++) offers += offers_of(&o->book->services[s]);
+    for (int s = 0; s < SERVICE_COUNT; s++)
+        offers += offers_of(&o->book->services[s]);
     if (o->purchases > 0 && offers == 0)
-        return error_set(e, ERROR_USAGE, "purchases: price book %s offers no packages", o->book->name);
+        return error_set(e, ERROR_USAGE, "purchases: price book %s offers no packages",
+                         o->book->name);
     return check_days(o, e);
 }
 
 int workload_create(const struct workload_options *options, struct workload **out, struct error *e)
 {
     assert(options->partitions > 0);
-    if (workload_check(options, e) != 0) return -1;
+    if (workload_check(options, e) != 0)
+        return -1;
     struct workload *w = calloc(1, sizeof *w);
-    if (w) w->accounts = calloc((size_t)options->accounts, sizeof *w->accounts);
+    if (w)
+        w->accounts = calloc((size_t)options->accounts, sizeof *w->accounts);
     if (!w || !w->accounts) {
         workload_destroy(w);
         return error_set(e, ERROR_RESTART, "no memory for %" PRId32 " accounts", options->accounts);
@@ -461,7 +503,8 @@ int workload_create(const struct workload_options *options, struct workload **ou
     for (int32_t i = 0; i < options->accounts; i++) {
         struct party *account = &w->accounts[i];
         int size = snprintf(account->id, sizeof account->id, "acct-%07" PRId32, i + 1);
-        account->partition = partition_of(options->partitioner, account->id, (size_t)size, options->partitions);
+        account->partition =
+            partition_of(options->partitioner, account->id, (size_t)size, options->partitions);
     }
     begin_day(w);
     *out = w;
@@ -470,7 +513,8 @@ int workload_create(const struct workload_options *options, struct workload **ou
 
 void workload_destroy(struct workload *w)
 {
-    if (!w) return;
+    if (!w)
+        return;
     free(w->accounts);
     free(w);
 }

@@ -1,5 +1,6 @@
-// A seeded stream of input records, with what must become of each of them: the same options give the same bytes.
-// It does no I/O and reads no clock; `settled generate` sends it, tests feed it to a fold.
+// A seeded stream of input records, with what must become of each of them: the same options give
+// the same bytes. It does no I/O and reads no clock; `settled generate` sends it, tests feed it to
+// a fold.
 #pragma once
 
 #include "consumer/core/step.h"
@@ -14,7 +15,8 @@ struct workload_options {
     int32_t accounts, days;
     int64_t calls, purchases, credits; // records a day; the shares below are of the calls
     int32_t duplicates_ppm, late_ppm, broken_ppm;
-    day_t from_day; // first simulated day; DAY_NONE: every record is made at the clock it is asked with
+    // first simulated day; DAY_NONE: every record is made at the clock it is asked with
+    day_t from_day;
     day_t first_day; // no call of an earlier day is valid
     int32_t late_days;
     int64_t future_tolerance_ms;
@@ -45,7 +47,8 @@ struct workload_message {
 
 struct workload;
 
-// 0, or -1 with ERROR_USAGE for options that make no valid workload. Partitions and schema ids are not looked at.
+// 0, or -1 with ERROR_USAGE for options that make no valid workload. Partitions and schema ids are
+// not looked at.
 int workload_check(const struct workload_options *options, struct error *e);
 // The same errors.
 int workload_create(const struct workload_options *options, struct workload **out, struct error *e);

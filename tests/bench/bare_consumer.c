@@ -1,7 +1,9 @@
-// The yardstick of tests/bench/ingest.py: librdkafka alone, consuming a topic as fast as it can and doing nothing with it.
+// The yardstick of tests/bench/ingest.py: librdkafka alone, consuming a topic as fast as it can and
+// doing nothing with it.
 //   bare_consumer BROKERS TOPIC INSTANCES
-// Each instance is a client of its own on a thread of its own, with its share of the partitions on one queue and
-// rd_kafka_consume_callback_queue, the fastest way out of librdkafka. Timed from the first record to the last.
+// Each instance is a client of its own on a thread of its own, with its share of the partitions on
+// one queue and rd_kafka_consume_callback_queue, the fastest way out of librdkafka. Timed from the
+// first record to the last.
 #include <librdkafka/rdkafka.h>
 
 #include <inttypes.h>
@@ -37,7 +39,8 @@ static _Noreturn void fail(const char *what, const char *why)
 
 static rd_kafka_t *create_consumer(const char *brokers)
 {
-    // As settled sets them (consumer/io): otherwise librdkafka backs off for half a second when its queue is full.
+    // As settled sets them (consumer/io): otherwise librdkafka backs off for half a second when its
+    // queue is full.
     static const char *const properties[][2] = {
         {"queued.min.messages", "1000000"},
         {"queued.max.messages.kbytes", "1048576"},
@@ -46,12 +49,15 @@ static rd_kafka_t *create_consumer(const char *brokers)
     };
     char why[512];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why) != RD_KAFKA_CONF_OK) fail(brokers, why);
+    if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why) != RD_KAFKA_CONF_OK)
+        fail(brokers, why);
     for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
-        if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) != RD_KAFKA_CONF_OK)
+        if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) !=
+            RD_KAFKA_CONF_OK)
             fail(properties[i][0], why);
     rd_kafka_t *consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
-    if (!consumer) fail("consumer", why);
+    if (!consumer)
+        fail("consumer", why);
     return consumer;
 }
 
@@ -59,10 +65,12 @@ static int count_partitions(rd_kafka_t *consumer, rd_kafka_topic_t *topic)
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t error = rd_kafka_metadata(consumer, 0, topic, &metadata, 10000);
-    if (error) fail("metadata", rd_kafka_err2str(error));
+    if (error)
+        fail("metadata", rd_kafka_err2str(error));
     int count = metadata->topics[0].partition_cnt;
     rd_kafka_metadata_destroy(metadata);
-    if (count < 1 || count > PARTITIONS_MAX) fail("metadata", "the topic has no partitions, or more than 64");
+    if (count < 1 || count > PARTITIONS_MAX)
+        fail("metadata", "the topic has no partitions, or more than 64");
     return count;
 }
 
@@ -70,10 +78,12 @@ static void on_record(rd_kafka_message_t *message, void *opaque)
 {
     struct instance *self = opaque;
     if (message->err) {
-        if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) fail("consume", rd_kafka_message_errstr(message));
+        if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            fail("consume", rd_kafka_message_errstr(message));
         return;
     }
-    if (self->records++ == 0) self->first = now();
+    if (self->records++ == 0)
+        self->first = now();
     self->bytes += (int64_t)(message->len + message->key_len);
 }
 
@@ -86,19 +96,24 @@ static void *consume(void *argument)
     int partitions = count_partitions(consumer, topic);
     for (int p = self->number; p < partitions; p += self->instances) {
         int64_t low, high;
-        rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(consumer, self->topic, p, &low, &high, 10000);
-        if (error) fail("watermarks", rd_kafka_err2str(error));
+        rd_kafka_resp_err_t error =
+            rd_kafka_query_watermark_offsets(consumer, self->topic, p, &low, &high, 10000);
+        if (error)
+            fail("watermarks", rd_kafka_err2str(error));
         self->expected += high - low;
         if (rd_kafka_consume_start_queue(topic, p, RD_KAFKA_OFFSET_BEGINNING, queue) != 0)
             fail("start", rd_kafka_err2str(rd_kafka_last_error()));
     }
     for (double heard = now(); self->records < self->expected;) {
         int served = rd_kafka_consume_callback_queue(queue, 100, on_record, self);
-        if (served > 0) heard = now();
-        if (now() - heard > STALLED_SECONDS) fail("consume", "no record for a minute");
+        if (served > 0)
+            heard = now();
+        if (now() - heard > STALLED_SECONDS)
+            fail("consume", "no record for a minute");
     }
     self->last = now();
-    for (int p = self->number; p < partitions; p += self->instances) rd_kafka_consume_stop(topic, p);
+    for (int p = self->number; p < partitions; p += self->instances)
+        rd_kafka_consume_stop(topic, p);
     rd_kafka_queue_destroy(queue);
     rd_kafka_topic_destroy(topic);
     rd_kafka_destroy(consumer);
@@ -115,27 +130,34 @@ static double cpu_seconds(void)
 
 int main(int argc, char **argv)
 {
-    int count = argc == 4 ? atoi(argv[3]) : 0; // NOLINT(cert-err34-c): out of range is refused below
+    // NOLINT(cert-err34-c): out of range is refused below
+    int count = argc == 4 ? atoi(argv[3]) : 0;
     if (count < 1 || count > INSTANCES_MAX) {
         fputs("usage: bare_consumer BROKERS TOPIC INSTANCES(1-16)\n", stderr);
         return 64;
     }
     struct instance instances[INSTANCES_MAX] = {0};
     for (int i = 0; i < count; i++) {
-        instances[i] = (struct instance){.brokers = argv[1], .topic = argv[2], .number = i, .instances = count};
-        if (pthread_create(&instances[i].thread, NULL, consume, &instances[i]) != 0) fail("thread", "not created");
+        instances[i] = (struct instance){
+            .brokers = argv[1], .topic = argv[2], .number = i, .instances = count};
+        if (pthread_create(&instances[i].thread, NULL, consume, &instances[i]) != 0)
+            fail("thread", "not created");
     }
     int64_t records = 0, bytes = 0;
     double first = 0, last = 0;
     for (int i = 0; i < count; i++) {
         pthread_join(instances[i].thread, NULL);
-        if (instances[i].records == 0) continue;
+        if (instances[i].records == 0)
+            continue;
         records += instances[i].records;
         bytes += instances[i].bytes;
-        if (first == 0 || instances[i].first < first) first = instances[i].first;
-        if (instances[i].last > last) last = instances[i].last;
+        if (first == 0 || instances[i].first < first)
+            first = instances[i].first;
+        if (instances[i].last > last)
+            last = instances[i].last;
     }
-    printf("{\"records\": %" PRId64 ", \"bytes\": %" PRId64 ", \"seconds\": %.3f, \"cpu_seconds\": %.3f}\n", records,
-           bytes, last - first, cpu_seconds());
+    printf("{\"records\": %" PRId64 ", \"bytes\": %" PRId64
+           ", \"seconds\": %.3f, \"cpu_seconds\": %.3f}\n",
+           records, bytes, last - first, cpu_seconds());
     return 0;
 }

@@ -1,4 +1,5 @@
-// What the fold costs: memory and time a call, and a day's settlement. `bench_fold [CALLS] [ACCOUNTS]`
+// What the fold costs: memory and time a call, and a day's settlement. `bench_fold [CALLS]
+// [ACCOUNTS]`
 #include "consumer/core/fold.h"
 
 #include <inttypes.h>
@@ -33,7 +34,8 @@ static void load_policy(struct policy *policy, const char *file)
     struct error e = {0};
     struct book book;
     size_t size = in ? fread(text, 1, sizeof text, in) : 0;
-    if (in) fclose(in);
+    if (in)
+        fclose(in);
     if (book_parse(file, text, size, &book, &e) != 0 || shelf_add(&policy->shelf, &book, &e) != 0) {
         fprintf(stderr, "%s\n", e.text);
         exit(1);
@@ -58,10 +60,11 @@ static void fill(struct batch *batch, int64_t offset, size_t accounts, int64_t w
 {
     for (int i = 0; i < BATCH; i++) {
         uint64_t a = random64(), b = random64();
-        snprintf(batch->ids[i], sizeof batch->ids[i], "%08x-%04x-%04x-%04x-%012" PRIx64, (unsigned)(a >> 32),
-                 (unsigned)(a >> 16) & 0xffff, (unsigned)a & 0xffff, (unsigned)(b >> 48), b & 0xffffffffffff);
-        int size =
-            snprintf(batch->accounts[i], sizeof batch->accounts[i], "acct-%06zu", (size_t)(random64() % accounts));
+        snprintf(batch->ids[i], sizeof batch->ids[i], "%08x-%04x-%04x-%04x-%012" PRIx64,
+                 (unsigned)(a >> 32), (unsigned)(a >> 16) & 0xffff, (unsigned)a & 0xffff,
+                 (unsigned)(b >> 48), b & 0xffffffffffff);
+        int size = snprintf(batch->accounts[i], sizeof batch->accounts[i], "acct-%06zu",
+                            (size_t)(random64() % accounts));
         struct event *ev = &batch->events[i];
         *ev = (struct event){.offset = offset + i, .timestamp = when, .stamped = true};
         ev->key = (struct slice){batch->accounts[i], (size_t)size};
@@ -83,7 +86,8 @@ static double ingest(struct fold *fold, int64_t calls, size_t accounts, int64_t 
         fill(&batch, offset, accounts, when);
         double start = seconds();
         size_t consumed;
-        enum fold_stop stop = fold_records(fold, INPUT_CALLS, batch.events, BATCH, when, &consumed, &e);
+        enum fold_stop stop =
+            fold_records(fold, INPUT_CALLS, batch.events, BATCH, when, &consumed, &e);
         spent += seconds() - start;
         if (stop != FOLD_MORE || consumed != BATCH) {
             fprintf(stderr, "stopped: %d %s\n", (int)stop, e.text);
@@ -96,11 +100,13 @@ static double ingest(struct fold *fold, int64_t calls, size_t accounts, int64_t 
 int main(int argc, char **argv)
 {
     static struct policy policy;
-    int64_t calls = argc > 1 ? strtoll(argv[1], NULL, 10) : 7340000; // just below a doubling of the index
+    // just below a doubling of the index
+    int64_t calls = argc > 1 ? strtoll(argv[1], NULL, 10) : 7340000;
     size_t accounts = argc > 2 ? (size_t)strtoull(argv[2], NULL, 10) : 100000;
     struct error e = {0};
     load_policy(&policy, SOURCE_DIR "/pricing/pricebooks/apcas.yaml");
-    struct fold *fold = fold_create(&(struct fold_options){.id_key = {7}, .max_calls_held = INT64_MAX}, &policy);
+    struct fold *fold =
+        fold_create(&(struct fold_options){.id_key = {7}, .max_calls_held = INT64_MAX}, &policy);
     fold_begin(fold, (int64_t[INPUT_COUNT]){0, 0, 0});
     int64_t when = calendar_day_start(policy.fixed.first_day, 28800000) + 3600000;
     size_t before = fold_memory(fold);
@@ -108,13 +114,17 @@ int main(int argc, char **argv)
     int64_t held = fold_calls_held(fold), due = fold_due_at(fold);
     printf("calls %" PRId64 ", accounts %zu\n", held, fold_account_count(fold));
     printf("ns a call        %.0f\n", spent * 1e9 / (double)held);
-    printf("bytes a call     %.1f (accounts included)\n", (double)(fold_memory(fold) - before) / (double)held);
+    printf("bytes a call     %.1f (accounts included)\n",
+           (double)(fold_memory(fold) - before) / (double)held);
     fold_step_done(fold);
-    for (enum input i = 0; i < INPUT_COUNT; i++) fold_clock_end(fold, i, fold_state(fold)->log[i].next, due);
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        fold_clock_end(fold, i, fold_state(fold)->log[i].next, due);
     double start = seconds();
-    if (fold_close(fold, &e) != 0) fprintf(stderr, "%s\n", e.text);
+    if (fold_close(fold, &e) != 0)
+        fprintf(stderr, "%s\n", e.text);
     printf("settled accounts a second %.0f (%zu settlements)\n",
-           (double)fold_step(fold)->settlement_count / (seconds() - start), fold_step(fold)->settlement_count);
+           (double)fold_step(fold)->settlement_count / (seconds() - start),
+           fold_step(fold)->settlement_count);
     fold_destroy(fold);
     shelf_clear(&policy.shelf);
     return 0;

@@ -1,5 +1,6 @@
-// Records a second of the compiled plan and of avro-c's resolving readers, over the same call records in the reader's own
-// schema, one after the other in one process. Prints, asserts nothing about speed.
+// Records a second of the compiled plan and of avro-c's resolving readers, over the same call
+// records in the reader's own schema, one after the other in one process. Prints, asserts nothing
+// about speed.
 //   bench_plan [RECORDS]
 #include "consumer/avro/plan.h"
 #include "schemas/embedded.h"
@@ -37,7 +38,8 @@ static void fill(void)
         put_text(b, account);
         put_long(b, i % 2);
         put_long(b, i % 2);
-        if (i % 2) put_long(b, i * 37);
+        if (i % 2)
+            put_long(b, i * 37);
         put_long(b, INT64_C(1793462400000) + i * 997);
         put_long(b, 0);
         assert(b->size <= BODY_MAX);
@@ -51,14 +53,16 @@ static void fill(void)
 static const char *reader_text(void)
 {
     const struct embedded *schema = embedded_avro;
-    while (strcmp(schema->name, "CallRecord.avsc") != 0) schema++;
+    while (strcmp(schema->name, "CallRecord.avsc") != 0)
+        schema++;
     return schema->text;
 }
 
 static void report(const char *what, int64_t records, double from, uint64_t sum)
 {
     double rate = (double)records / (seconds() - from);
-    printf("%-28s %10.2f M records/s  (checksum %llx)\n", what, rate / 1e6, (unsigned long long)sum);
+    printf("%-28s %10.2f M records/s  (checksum %llx)\n", what, rate / 1e6,
+           (unsigned long long)sum);
 }
 
 static void bench_plan(const char *text, int64_t records)
@@ -73,9 +77,11 @@ static void bench_plan(const char *text, int64_t records)
         size_t n = (size_t)i % BODIES;
         struct record record;
         char detail[REJECT_DETAIL_SIZE];
-        enum plan_result result = plan_decode(plan, bodies[n].data, bodies[n].size, &record, detail);
+        enum plan_result result =
+            plan_decode(plan, bodies[n].data, bodies[n].size, &record, detail);
         assert(result == PLAN_OK);
-        sum += (uint64_t)record.field[CALL_OCCURRED_AT].number + (uint64_t)record.field[CALL_LEAD_COUNT].number;
+        sum += (uint64_t)record.field[CALL_OCCURRED_AT].number +
+               (uint64_t)record.field[CALL_LEAD_COUNT].number;
     }
     report("plan", records, from, sum);
     plan_destroy(plan);
@@ -91,16 +97,19 @@ static avro_value_t field_of(avro_value_t *record, size_t number)
 
 static uint64_t sum_of(avro_value_t *record)
 {
-    avro_value_t at = field_of(record, CALL_OCCURRED_AT), leads = field_of(record, CALL_LEAD_COUNT), branch = {0};
+    avro_value_t at = field_of(record, CALL_OCCURRED_AT), leads = field_of(record, CALL_LEAD_COUNT),
+                 branch = {0};
     int64_t ms = 0, count = 0;
     avro_value_get_long(&at, &ms);
     int rc = avro_value_get_current_branch(&leads, &branch);
     assert(rc == 0 && branch.iface);
-    if (avro_value_get_type(&branch) == AVRO_INT64) avro_value_get_long(&branch, &count);
+    if (avro_value_get_type(&branch) == AVRO_INT64)
+        avro_value_get_long(&branch, &count);
     return (uint64_t)ms + (uint64_t)count;
 }
 
-// avro-c decodes through a "resolved writer" that stores into a generic value of the reader's schema.
+// avro-c decodes through a "resolved writer" that stores into a generic value of the reader's
+// schema.
 static void bench_avro(const char *text, int64_t records)
 {
     avro_schema_t schema;
@@ -117,7 +126,8 @@ static void bench_avro(const char *text, int64_t records)
     double from = seconds();
     for (int64_t i = 0; i < records; i++) {
         size_t n = (size_t)i % BODIES;
-        avro_reader_t reader = avro_reader_memory((const char *)bodies[n].data, (int64_t)bodies[n].size);
+        avro_reader_t reader =
+            avro_reader_memory((const char *)bodies[n].data, (int64_t)bodies[n].size);
         rc = avro_value_read(reader, &writer);
         assert(rc == 0);
         avro_reader_free(reader);

@@ -1,5 +1,6 @@
-// What publishing exactly once costs: the relay, from outbox rows in PostgreSQL to committed messages, beside a bare
-// transactional producer of the same messages in the same run. `bench_relay [ROWS]`; needs the integration tests' services.
+// What publishing exactly once costs: the relay, from outbox rows in PostgreSQL to committed
+// messages, beside a bare transactional producer of the same messages in the same run. `bench_relay
+// [ROWS]`; needs the integration tests' services.
 #include "tests/integration/relay_fixture.h"
 
 enum { BARE_BATCH = 20000 };
@@ -11,7 +12,8 @@ static double seconds_since(int64_t start_ms)
 
 static void must_kafka(rd_kafka_error_t *error)
 {
-    if (!error) return;
+    if (!error)
+        return;
     fprintf(stderr, "%s\n", rd_kafka_error_string(error));
     exit(1);
 }
@@ -35,8 +37,8 @@ static double run_bare(struct fixture *f, int rows)
         must_kafka(rd_kafka_begin_transaction(producer));
         for (int end = done + BARE_BATCH; done < rows && done < end; done++) {
             status_body(&body, "account-7", done + 1);
-            int failed =
-                rd_kafka_produce(topic, SHARD, RD_KAFKA_MSG_F_COPY, body.data, body.size, "account-7", 9, NULL);
+            int failed = rd_kafka_produce(topic, SHARD, RD_KAFKA_MSG_F_COPY, body.data, body.size,
+                                          "account-7", 9, NULL);
             assert(failed == 0);
         }
         must_kafka(rd_kafka_commit_transaction(producer, CALL_MS));
@@ -50,9 +52,11 @@ static double run_bare(struct fixture *f, int rows)
 static double run_relay(struct fixture *f)
 {
     struct relay *relay = start_relay(f);
-    while (relay_status(relay, SHARD).published < 0) usleep(1000); // without the start
+    while (relay_status(relay, SHARD).published < 0)
+        usleep(1000); // without the start
     int64_t start = now_ms();
-    while (relay_status(relay, SHARD).published < f->last && !relay_status(relay, SHARD).halted) usleep(1000);
+    while (relay_status(relay, SHARD).published < f->last && !relay_status(relay, SHARD).halted)
+        usleep(1000);
     double seconds = seconds_since(start);
     relay_destroy(relay);
     return seconds;
@@ -62,12 +66,14 @@ static double run_relay(struct fixture *f)
 static double run_single(struct fixture *f, int times)
 {
     struct relay *relay = start_relay(f);
-    while (relay_status(relay, SHARD).published < f->last) usleep(1000);
+    while (relay_status(relay, SHARD).published < f->last)
+        usleep(1000);
     int64_t start = now_ms();
     for (int i = 0; i < times; i++) {
         add_rows(f, 1, 0);
         relay_wake(relay, SHARD, f->last);
-        while (relay_status(relay, SHARD).published < f->last) usleep(200);
+        while (relay_status(relay, SHARD).published < f->last)
+            usleep(200);
     }
     double each = seconds_since(start) / times;
     relay_destroy(relay);

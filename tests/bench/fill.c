@@ -1,7 +1,7 @@
 // Fills a topic with CallRecords as fast as a broker takes them, and says how fast that was.
 //   fill BROKERS TOPIC RECORDS ACCOUNTS SCHEMA_ID [SEED]
-// Confluent framing, random UUIDs, each record on the partition its account hashes to (murmur2), about 85 bytes of key and
-// value. The same arguments give the same records, but for their times.
+// Confluent framing, random UUIDs, each record on the partition its account hashes to (murmur2),
+// about 85 bytes of key and value. The same arguments give the same records, but for their times.
 #include <librdkafka/rdkafka.h>
 
 #include <inttypes.h>
@@ -58,7 +58,8 @@ static uint64_t next_random(struct filler *f) // splitmix64
 static char *put_varint(char *to, int64_t number)
 {
     uint64_t zigzag = ((uint64_t)number << 1) ^ (uint64_t)(number >> 63);
-    for (; zigzag >= 0x80; zigzag >>= 7) *to++ = (char)(zigzag | 0x80);
+    for (; zigzag >= 0x80; zigzag >>= 7)
+        *to++ = (char)(zigzag | 0x80);
     *to++ = (char)zigzag;
     return to;
 }
@@ -69,7 +70,8 @@ static char *put_uuid(char *to, uint64_t high, uint64_t low)
     high = (high & ~UINT64_C(0xf000)) | 0x4000; // version 4
     low = (low & ~(UINT64_C(3) << 62)) | UINT64_C(1) << 63; // variant 1
     for (int i = 0; i < 32; i++) {
-        if (i == 8 || i == 12 || i == 16 || i == 20) *to++ = '-';
+        if (i == 8 || i == 12 || i == 16 || i == 20)
+            *to++ = '-';
         *to++ = digits[((i < 16 ? high : low) >> (60 - 4 * (i % 16))) & 15];
     }
     return to;
@@ -78,25 +80,29 @@ static char *put_uuid(char *to, uint64_t high, uint64_t low)
 static char *put_account(char *to, uint64_t account)
 {
     memcpy(to, "account-", 8);
-    for (int i = KEY_SIZE - 1; i >= 8; i--, account /= 10) to[i] = (char)('0' + account % 10);
+    for (int i = KEY_SIZE - 1; i >= 8; i--, account /= 10)
+        to[i] = (char)('0' + account % 10);
     return to + KEY_SIZE;
 }
 
-// A CallRecord of the schema's order: call_id, account_id, service, lead_count, occurred_at, request_id.
+// A CallRecord of the schema's order: call_id, account_id, service, lead_count, occurred_at,
+// request_id.
 static size_t put_value(struct filler *f, char *value, const char *key)
 {
     uint64_t r = next_random(f);
     bool leads = r % 8 == 0; // PURCHASE_INTENT
     char *to = value;
     *to++ = 0;
-    for (int shift = 24; shift >= 0; shift -= 8) *to++ = (char)(f->schema_id >> shift);
+    for (int shift = 24; shift >= 0; shift -= 8)
+        *to++ = (char)(f->schema_id >> shift);
     to = put_varint(to, UUID_SIZE);
     to = put_uuid(to, next_random(f), next_random(f));
     to = put_varint(to, KEY_SIZE);
     memcpy(to, key, KEY_SIZE);
     to = put_varint(to + KEY_SIZE, leads);
     to = put_varint(to, leads);
-    if (leads) to = put_varint(to, (int64_t)(r >> 8) % 60000);
+    if (leads)
+        to = put_varint(to, (int64_t)(r >> 8) % 60000);
     to = put_varint(to, f->occurred_at + (int64_t)(r >> 32) % 1000);
     to = put_varint(to, 0); // no request_id
     return (size_t)(to - value);
@@ -106,7 +112,8 @@ static void on_delivery(rd_kafka_t *producer, const rd_kafka_message_t *message,
 {
     (void)producer;
     struct filler *f = opaque;
-    if (message->err) f->failed++;
+    if (message->err)
+        f->failed++;
 }
 
 // Hands a batch over, waiting for room as often as it takes.
@@ -114,8 +121,10 @@ static void hand_over(struct filler *f, int partition)
 {
     struct batch *b = &f->batches[partition];
     while (b->count > 0) {
-        int taken = rd_kafka_produce_batch(f->topic, partition, RD_KAFKA_MSG_F_COPY, b->messages, b->count);
-        if (taken == b->count) break;
+        int taken =
+            rd_kafka_produce_batch(f->topic, partition, RD_KAFKA_MSG_F_COPY, b->messages, b->count);
+        if (taken == b->count)
+            break;
         int kept = 0;
         for (int i = 0; i < b->count; i++) {
             rd_kafka_resp_err_t error = b->messages[i].err;
@@ -135,13 +144,17 @@ static void add(struct filler *f)
 {
     char key[KEY_SIZE];
     put_account(key, next_random(f) % f->accounts);
-    int partition = rd_kafka_msg_partitioner_murmur2(f->topic, key, KEY_SIZE, f->partitions, NULL, NULL);
+    int partition =
+        rd_kafka_msg_partitioner_murmur2(f->topic, key, KEY_SIZE, f->partitions, NULL, NULL);
     struct batch *b = &f->batches[partition];
     struct slot *slot = &b->slots[b->count];
     memcpy(slot->key, key, KEY_SIZE);
-    b->messages[b->count++] = (rd_kafka_message_t){
-        .key = slot->key, .key_len = KEY_SIZE, .payload = slot->value, .len = put_value(f, slot->value, key)};
-    if (b->count == BATCH) hand_over(f, partition);
+    b->messages[b->count++] = (rd_kafka_message_t){.key = slot->key,
+                                                   .key_len = KEY_SIZE,
+                                                   .payload = slot->value,
+                                                   .len = put_value(f, slot->value, key)};
+    if (b->count == BATCH)
+        hand_over(f, partition);
 }
 
 static rd_kafka_t *create_producer(const char *brokers, struct filler *f)
@@ -158,14 +171,17 @@ static rd_kafka_t *create_producer(const char *brokers, struct filler *f)
     };
     char why[512];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why) != RD_KAFKA_CONF_OK) fail(brokers, why);
+    if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why) != RD_KAFKA_CONF_OK)
+        fail(brokers, why);
     for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
-        if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) != RD_KAFKA_CONF_OK)
+        if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) !=
+            RD_KAFKA_CONF_OK)
             fail(properties[i][0], why);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_opaque(conf, f);
     rd_kafka_t *producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-    if (!producer) fail("producer", why);
+    if (!producer)
+        fail("producer", why);
     return producer;
 }
 
@@ -173,10 +189,12 @@ static int count_partitions(struct filler *f)
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t error = rd_kafka_metadata(f->producer, 0, f->topic, &metadata, 10000);
-    if (error) fail("metadata", rd_kafka_err2str(error));
+    if (error)
+        fail("metadata", rd_kafka_err2str(error));
     int count = metadata->topics[0].partition_cnt;
     rd_kafka_metadata_destroy(metadata);
-    if (count < 1 || count > PARTITIONS_MAX) fail("metadata", "the topic has no partitions, or more than 64");
+    if (count < 1 || count > PARTITIONS_MAX)
+        fail("metadata", "the topic has no partitions, or more than 64");
     return count;
 }
 
@@ -191,20 +209,26 @@ int main(int argc, char **argv)
                        .schema_id = (uint32_t)strtoul(argv[5], NULL, 10),
                        .random = argc > 6 ? strtoull(argv[6], NULL, 10) : 1,
                        .occurred_at = ((int64_t)time(NULL) - 60) * 1000};
-    if (records < 1 || f.accounts < 1 || f.accounts > 99999999) fail("arguments", "RECORDS or ACCOUNTS out of range");
+    if (records < 1 || f.accounts < 1 || f.accounts > 99999999)
+        fail("arguments", "RECORDS or ACCOUNTS out of range");
     f.producer = create_producer(argv[1], &f);
     f.topic = rd_kafka_topic_new(f.producer, argv[2], NULL);
     f.partitions = count_partitions(&f);
     f.batches = calloc((size_t)f.partitions, sizeof *f.batches);
-    if (!f.batches) fail("memory", "short");
+    if (!f.batches)
+        fail("memory", "short");
 
     double start = now();
-    for (int64_t i = 0; i < records; i++) add(&f);
-    for (int p = 0; p < f.partitions; p++) hand_over(&f, p);
-    if (rd_kafka_flush(f.producer, 120000) != RD_KAFKA_RESP_ERR_NO_ERROR) fail("flush", "not done after 120 s");
+    for (int64_t i = 0; i < records; i++)
+        add(&f);
+    for (int p = 0; p < f.partitions; p++)
+        hand_over(&f, p);
+    if (rd_kafka_flush(f.producer, 120000) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        fail("flush", "not done after 120 s");
     double seconds = now() - start;
-    printf("{\"records\": %" PRId64 ", \"failed\": %" PRId64 ", \"seconds\": %.3f, \"per_second\": %.0f}\n", records,
-           f.failed, seconds, (double)records / seconds);
+    printf("{\"records\": %" PRId64 ", \"failed\": %" PRId64
+           ", \"seconds\": %.3f, \"per_second\": %.0f}\n",
+           records, f.failed, seconds, (double)records / seconds);
 
     free(f.batches);
     rd_kafka_topic_destroy(f.topic);

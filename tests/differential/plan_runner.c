@@ -1,7 +1,9 @@
-// Runs the plan over cases that somebody else made and knows the outcome of (fastavro_plan.py). Reads lines
+// Runs the plan over cases that somebody else made and knows the outcome of (fastavro_plan.py).
+// Reads lines
 //   READER JSON <tab> WRITER JSON <tab> BODY in hex
 // and prints, for each,
-//   INCOMPATIBLE <tab> reason | UNDECODABLE <tab> detail | OK <tab> nulls <tab> unknown {<tab> number[:text in hex]}
+//   INCOMPATIBLE <tab> reason | UNDECODABLE <tab> detail | OK <tab> nulls <tab> unknown {<tab>
+//   number[:text in hex]}
 #include "consumer/avro/plan_program.h"
 
 #include <inttypes.h>
@@ -20,8 +22,10 @@ static void print_record(const struct record *record)
     for (unsigned f = 0; f < RECORD_FIELDS_MAX; f++) {
         const struct value *value = &record->field[f];
         printf("\t%" PRId64, value->number);
-        if (value->data) putchar(':');
-        for (int64_t i = 0; value->data && i < value->number; i++) printf("%02x", (unsigned char)value->data[i]);
+        if (value->data)
+            putchar(':');
+        for (int64_t i = 0; value->data && i < value->number; i++)
+            printf("%02x", (unsigned char)value->data[i]);
     }
     putchar('\n');
 }
@@ -36,8 +40,10 @@ static void run(const char *reader, const char *writer, const char *hex)
     }
     size_t size = strlen(hex) / 2;
     uint8_t *body = malloc(size + 1);
-    if (!body) abort();
-    for (size_t i = 0; i < size; i++) body[i] = (uint8_t)(nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]));
+    if (!body)
+        abort();
+    for (size_t i = 0; i < size; i++)
+        body[i] = (uint8_t)(nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]));
     struct record record;
     char detail[REJECT_DETAIL_SIZE];
     if (plan_decode(plan, body, size, &record, detail) == PLAN_OK)

@@ -1,5 +1,5 @@
-// The plan against avro-c: thousands of seeded writer schemas and bodies, decoded by the plan and by avro-c's resolved
-// writer, and compared field by field.
+// The plan against avro-c: thousands of seeded writer schemas and bodies, decoded by the plan and
+// by avro-c's resolved writer, and compared field by field.
 //
 // Where avro-c 1.11 departs from the specification, so that no case has it:
 // - a reader's field that the writer lacks is an error, whatever its default;
@@ -8,7 +8,8 @@
 // - aliases are unknown to it;
 // - logical types are unknown to it: timestamp-micros are not floored;
 // - a null where the reader has none is an error.
-// Leaks of its decoder on truncated strings: bodies here are whole (test_plan.c and the fuzzer truncate).
+// Leaks of its decoder on truncated strings: bodies here are whole (test_plan.c and the fuzzer
+// truncate).
 #include "consumer/avro/plan.h"
 #include "schemas/embedded.h"
 #include "tests/lib/avro_bytes.h"
@@ -22,7 +23,22 @@
 
 enum { CASES = 3000, NODES_MAX = 256, TEXT_MAX = 32768 };
 
-enum node_kind { NUL, BOOLEAN, INT, LONG, FLOAT, DOUBLE, BYTES, STRING, FIXED, ENUM, ARRAY, MAP, UNION, RECORD };
+enum node_kind {
+    NUL,
+    BOOLEAN,
+    INT,
+    LONG,
+    FLOAT,
+    DOUBLE,
+    BYTES,
+    STRING,
+    FIXED,
+    ENUM,
+    ARRAY,
+    MAP,
+    UNION,
+    RECORD
+};
 
 struct node {
     enum node_kind kind;
@@ -69,7 +85,8 @@ static struct node *add_node(struct world *w, enum node_kind kind)
 
 // ---- schemas ----
 
-static const char *const primitives[] = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"};
+static const char *const primitives[] = {"null",  "boolean", "int",   "long",
+                                         "float", "double",  "bytes", "string"};
 
 static struct node *draw_primitive(struct world *w, enum node_kind kind)
 {
@@ -91,7 +108,8 @@ static struct node *draw_named(struct world *w, enum node_kind kind, unsigned de
         say(w, "{\"type\":\"fixed\",\"name\":\"T%u\",\"size\":%u}", name, node->count);
     } else if (kind == ENUM) {
         say(w, "{\"type\":\"enum\",\"name\":\"T%u\",\"symbols\":[\"A\"", name);
-        for (unsigned i = 1; i < node->count; i++) say(w, ",\"A%u\"", i);
+        for (unsigned i = 1; i < node->count; i++)
+            say(w, ",\"A%u\"", i);
         say(w, "]}");
     } else {
         say(w, "{\"type\":\"record\",\"name\":\"T%u\",\"fields\":[", name);
@@ -122,15 +140,18 @@ static struct node *draw_union(struct world *w, unsigned depth)
 static struct node *draw_type(struct world *w, unsigned depth)
 {
     enum node_kind kind = (enum node_kind)draw(w, depth < 3 ? RECORD + 1 : FIXED);
-    if (kind < FIXED) return draw_primitive(w, kind);
-    if (kind == UNION) return draw_union(w, depth + 1);
+    if (kind < FIXED)
+        return draw_primitive(w, kind);
+    if (kind == UNION)
+        return draw_union(w, depth + 1);
     if (kind == FIXED && w->fixed && draw(w, 2)) { // again, by its name
         struct node *again = add_node(w, FIXED);
         again->count = w->fixed->count;
         say(w, draw(w, 2) ? "\"T%u\"" : "\"settled.T%u\"", w->fixed_name);
         return again;
     }
-    if (kind != ARRAY && kind != MAP) return draw_named(w, kind, depth);
+    if (kind != ARRAY && kind != MAP)
+        return draw_named(w, kind, depth);
     struct node *node = add_node(w, kind);
     say(w, kind == ARRAY ? "{\"type\":\"array\",\"items\":" : "{\"type\":\"map\",\"values\":");
     node->child[0] = draw_type(w, depth + 1);
@@ -152,7 +173,8 @@ static struct node *draw_source(struct world *w, const struct node *target, cons
     else
         say(w, "\"%s\"", primitives[inner->kind]);
     say(w, "%s", shape == 0 ? "]" : shape == 1 ? ",\"null\"]" : "");
-    if (!node) return inner;
+    if (!node)
+        return inner;
     node->count = 2;
     node->child[shape == 0] = inner;
     node->child[shape == 1] = add_node(w, NUL);
@@ -170,14 +192,16 @@ static void put_blocks(struct world *w, const struct node *node)
         unsigned items = 1 + draw(w, 3);
         size_t start = b->size;
         for (unsigned i = 0; i < items; i++) {
-            if (node->kind == MAP) put_text(b, "key");
+            if (node->kind == MAP)
+                put_text(b, "key");
             put_value(w, node->child[0], true);
         }
         // The head says the size of what follows it.
         struct avro_bytes head = {0};
         bool counted = draw(w, 2);
         put_long(&head, counted ? -(int64_t)items : items);
-        if (counted) put_long(&head, (int64_t)(b->size - start));
+        if (counted)
+            put_long(&head, (int64_t)(b->size - start));
         assert_true(b->size + head.size <= sizeof b->data);
         memmove(b->data + start + head.size, b->data + start, b->size - start);
         memcpy(b->data + start, head.data, head.size);
@@ -188,22 +212,24 @@ static void put_blocks(struct world *w, const struct node *node)
 
 static int64_t draw_number(struct world *w, bool is_int)
 {
-    static const int64_t numbers[] = {0,         1,         -1,        63,        -65,          8192,
-                                      INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, 1793462400123};
+    static const int64_t numbers[] = {
+        0, 1, -1, 63, -65, 8192, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, 1793462400123};
     return numbers[draw(w, is_int ? 8 : 11)];
 }
 
 static void put_union(struct world *w, const struct node *node, bool may_null)
 {
     unsigned branch = draw(w, node->count);
-    while (!may_null && node->child[branch]->kind == NUL) branch = draw(w, node->count);
+    while (!may_null && node->child[branch]->kind == NUL)
+        branch = draw(w, node->count);
     put_long(&w->body, branch);
     put_value(w, node->child[branch], true);
 }
 
 static void put_value(struct world *w, const struct node *node, bool may_null)
 {
-    static const char *const texts[] = {"", "a", "CNY", "acct-1", "\xe4\xba\xba\xe7\xbe\xa4", "twenty bytes of text"};
+    static const char *const texts[] = {
+        "", "a", "CNY", "acct-1", "\xe4\xba\xba\xe7\xbe\xa4", "twenty bytes of text"};
     struct avro_bytes *b = &w->body;
     switch (node->kind) {
     case NUL:
@@ -237,7 +263,8 @@ static void put_value(struct world *w, const struct node *node, bool may_null)
         put_union(w, node, may_null);
         return;
     case RECORD:
-        for (unsigned i = 0; i < node->count; i++) put_value(w, node->child[i], true);
+        for (unsigned i = 0; i < node->count; i++)
+            put_value(w, node->child[i], true);
         return;
     }
 }
@@ -255,7 +282,9 @@ struct record_decoder {
     } fields[RECORD_FIELDS_MAX];
 };
 
-#define SERVICE "{\"type\":\"enum\",\"name\":\"Service\",\"symbols\":[\"AUDIENCE_INSIGHT\",\"PURCHASE_INTENT\"]}"
+#define SERVICE                                                                                    \
+    "{\"type\":\"enum\",\"name\":\"Service\",\"symbols\":[\"AUDIENCE_INSIGHT\",\"PURCHASE_"        \
+    "INTENT\"]}"
 #define KIND "{\"type\":\"enum\",\"name\":\"CreditKind\",\"symbols\":[\"TOP_UP\",\"ADJUSTMENT\"]}"
 
 static const struct record_decoder readers[] = {
@@ -323,11 +352,13 @@ static void draw_case(struct world *w, const struct record_decoder *r)
     w->node_count = w->text_size = w->names = 0;
     w->fixed = NULL;
     w->body.size = 0;
-    say(w, "{\"type\":\"record\",\"namespace\":\"settled\",\"name\":\"%s\",\"fields\":[", r->record);
+    say(w, "{\"type\":\"record\",\"namespace\":\"settled\",\"name\":\"%s\",\"fields\":[",
+        r->record);
     for (unsigned i = 0; i < total; i++) {
         say(w, "%s{\"name\":\"", i ? "," : "");
         bool stored = order[i] < r->count;
-        if (!stored) say(w, "added%u\",\"type\":", order[i]);
+        if (!stored)
+            say(w, "added%u\",\"type\":", order[i]);
         const struct node *node = stored ? draw_stored(w, r, order[i]) : draw_type(w, 0);
         say(w, "}");
         put_value(w, node, !stored || r->fields[order[i]].nullable);
@@ -338,11 +369,13 @@ static void draw_case(struct world *w, const struct record_decoder *r)
 static avro_schema_t parse(const char *text, size_t size)
 {
     avro_schema_t schema = NULL;
-    if (avro_schema_from_json_length(text, size, &schema)) fail_msg("%s: %.*s", avro_strerror(), (int)size, text);
+    if (avro_schema_from_json_length(text, size, &schema))
+        fail_msg("%s: %.*s", avro_strerror(), (int)size, text);
     return schema;
 }
 
-static void assert_same(const struct record_decoder *r, unsigned f, avro_value_t *record, const struct record *got)
+static void assert_same(const struct record_decoder *r, unsigned f, avro_value_t *record,
+                        const struct record *got)
 {
     avro_value_t value = {0}, branch = {0};
     const struct value *v = &got->field[f];
@@ -375,11 +408,13 @@ static void assert_same(const struct record_decoder *r, unsigned f, avro_value_t
     }
 }
 
-static void compare(const struct world *w, const struct record_decoder *r, avro_schema_t reader, const struct record *got)
+static void compare(const struct world *w, const struct record_decoder *r, avro_schema_t reader,
+                    const struct record *got)
 {
     avro_schema_t writer = parse(w->text, w->text_size);
     avro_value_iface_t *resolver = avro_resolved_writer_new(writer, reader);
-    if (!resolver) fail_msg("avro-c: %s: %s", avro_strerror(), w->text);
+    if (!resolver)
+        fail_msg("avro-c: %s: %s", avro_strerror(), w->text);
     assert(resolver); // the analyzer does not know that fail_msg stays away
     avro_value_iface_t *class = avro_generic_class_from_schema(reader);
     avro_value_t record, source;
@@ -387,8 +422,10 @@ static void compare(const struct world *w, const struct record_decoder *r, avro_
     assert_int_equal(avro_resolved_writer_new_value(resolver, &source), 0);
     avro_resolved_writer_set_dest(&source, &record);
     avro_reader_t bytes = avro_reader_memory((const char *)w->body.data, (int64_t)w->body.size);
-    if (avro_value_read(bytes, &source)) fail_msg("avro-c: %s: %s", avro_strerror(), w->text);
-    for (unsigned f = 0; f < r->count; f++) assert_same(r, f, &record, got);
+    if (avro_value_read(bytes, &source))
+        fail_msg("avro-c: %s: %s", avro_strerror(), w->text);
+    for (unsigned f = 0; f < r->count; f++)
+        assert_same(r, f, &record, got);
     avro_reader_free(bytes);
     avro_value_decref(&source);
     avro_value_decref(&record);
@@ -406,14 +443,16 @@ static void test_against_avro_c(void **state)
     for (unsigned n = 0; n < CASES; n++) {
         const struct record_decoder *r = &readers[n % INPUT_COUNT];
         const struct embedded *own = embedded_avro;
-        while (strcmp(own->name, r->file) != 0) own++;
+        while (strcmp(own->name, r->file) != 0)
+            own++;
         avro_schema_t reader = parse(own->text, own->size);
         draw_case(w, r);
         struct plan *plan = NULL;
         struct error e;
         struct record record;
         char detail[REJECT_DETAIL_SIZE];
-        if (plan_compile(r->input, w->text, w->text_size, &plan, &e)) fail_msg("case %u: %s: %s", n, e.text, w->text);
+        if (plan_compile(r->input, w->text, w->text_size, &plan, &e))
+            fail_msg("case %u: %s: %s", n, e.text, w->text);
         if (plan_decode(plan, w->body.data, w->body.size, &record, detail) != PLAN_OK)
             fail_msg("case %u: %s: %s", n, detail, w->text);
         assert_int_equal(record.unknown, 0);

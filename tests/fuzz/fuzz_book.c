@@ -1,4 +1,5 @@
-// Any bytes as a price book: refused with a place and a reason, or a book that can price every call.
+// Any bytes as a price book: refused with a place and a reason, or a book that can price every
+// call.
 #include "pricing/rate.h"
 
 #include <assert.h>
@@ -9,7 +10,8 @@ static void check_service(const struct book *book, enum service service)
 {
     const struct service_prices *prices = &book->services[service];
     fen_t amount;
-    assert(prices->tier_count >= 1 && prices->tier_count <= BOOK_TIERS_MAX && prices->tiers[0].from == 0);
+    assert(prices->tier_count >= 1 && prices->tier_count <= BOOK_TIERS_MAX &&
+           prices->tiers[0].from == 0);
     assert(prices->offer_count <= BOOK_OFFERS_MAX);
     for (size_t i = 0; i < prices->tier_count; i++) {
         const struct tier *tier = &prices->tiers[i];
@@ -27,7 +29,8 @@ static void check_service(const struct book *book, enum service service)
     }
     if (prices->custom.step > 0 && prices->custom.minimum <= UNITS_OF_RECORD_MAX) {
         int64_t most = UNITS_OF_RECORD_MAX - UNITS_OF_RECORD_MAX % prices->custom.step;
-        if (most >= prices->custom.minimum) assert(rate_offer_price(book, service, most, &amount) && amount > 0);
+        if (most >= prices->custom.minimum)
+            assert(rate_offer_price(book, service, most, &amount) && amount > 0);
     }
     const struct tier *highest = rate_tier(book, service, UNITS_OF_RECORD_MAX);
     assert(money_times(UNITS_OF_RECORD_MAX, highest->unit_price, &amount) && amount >= 0);
@@ -40,11 +43,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct book book;
     struct error e = {0};
     char *bytes = malloc(size > 0 ? size : 1); // of exactly this size, for the sanitizer
-    if (!bytes) abort();
-    if (size > 0) memcpy(bytes, data, size);
+    if (!bytes)
+        abort();
+    if (size > 0)
+        memcpy(bytes, data, size);
     if (book_parse("book.yaml", bytes, size, &book, &e) == 0) {
-        assert(strlen(book.sha256) == 64 && strlen(book.currency) == 3 && memchr(book.name, 0, sizeof book.name));
-        for (enum service service = 0; service < SERVICE_COUNT; service++) check_service(&book, service);
+        assert(strlen(book.sha256) == 64 && strlen(book.currency) == 3 &&
+               memchr(book.name, 0, sizeof book.name));
+        for (enum service service = 0; service < SERVICE_COUNT; service++)
+            check_service(&book, service);
     } else {
         assert(e.kind == ERROR_CONFIG && strncmp(e.text, "book.yaml", 9) == 0);
     }

@@ -1,5 +1,5 @@
-// Any bytes as a configuration file, up to a zero byte, and what is behind it as an override (-X): refused with
-// reasons, or a configuration within its bounds.
+// Any bytes as a configuration file, up to a zero byte, and what is behind it as an override (-X):
+// refused with reasons, or a configuration within its bounds.
 #include "consumer/config/config.h"
 #include "text_of.h"
 
@@ -15,8 +15,10 @@ static const char *file_of(const uint8_t *data, size_t size)
 {
     static int fd = -1;
     static char path[64];
-    if (fd < 0) fd = memfd_create("settled.yaml", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, 0) != 0 || pwrite(fd, data, size, 0) != (ssize_t)size) abort();
+    if (fd < 0)
+        fd = memfd_create("settled.yaml", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, 0) != 0 || pwrite(fd, data, size, 0) != (ssize_t)size)
+        abort();
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return path;
 }

@@ -1,5 +1,5 @@
-// Any bytes as a registry's answer, taken as an answer to each question; what it gives as a schema goes the way of a
-// writer's schema.
+// Any bytes as a registry's answer, taken as an answer to each question; what it gives as a schema
+// goes the way of a writer's schema.
 #include "consumer/avro/plan.h"
 #include "consumer/registry/registry.h"
 #include "consumer/registry/registry_answer.h"
@@ -21,7 +21,8 @@ static void check_schema(const char *text, const json_t *answer)
     assert(as_given); // what is put into an object of ours is always known again
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         struct plan *plan = NULL;
-        if (plan_compile(i, text, strlen(text), &plan, &e) != 0) assert(!plan && e.text[0]);
+        if (plan_compile(i, text, strlen(text), &plan, &e) != 0)
+            assert(!plan && e.text[0]);
         plan_destroy(plan);
     }
 }
@@ -31,17 +32,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *bytes = malloc(size > 0 ? size : 1); // of exactly this size, for the sanitizer
-    if (!bytes) abort();
-    if (size > 0) memcpy(bytes, data, size);
+    if (!bytes)
+        abort();
+    if (size > 0)
+        memcpy(bytes, data, size);
     json_t *answer = answer_parse(bytes, size);
     free(bytes);
     char message[ANSWER_MESSAGE_SIZE];
     int32_t id = -1;
-    for (const char *c = answer_message(answer, message); *c; c++) assert((unsigned char)*c >= ' ' && *c != 0x7f);
-    if (answer_id(answer, &id)) assert(answer && id >= 0);
-    if (answer_code(answer) != 0 || answer_level(answer)) assert(answer);
+    for (const char *c = answer_message(answer, message); *c; c++)
+        assert((unsigned char)*c >= ' ' && *c != 0x7f);
+    if (answer_id(answer, &id))
+        assert(answer && id >= 0);
+    if (answer_code(answer) != 0 || answer_level(answer))
+        assert(answer);
     char *text = answer_schema(answer);
-    if (text) check_schema(text, answer);
+    if (text)
+        check_schema(text, answer);
     free(text);
     json_decref(answer);
     return 0;

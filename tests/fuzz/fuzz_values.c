@@ -1,5 +1,5 @@
-// Single values as people write them: dates, instants, every key of the configuration, librdkafka properties, the
-// position in Kafka. Up to a zero byte, the first byte says as what.
+// Single values as people write them: dates, instants, every key of the configuration, librdkafka
+// properties, the position in Kafka. Up to a zero byte, the first byte says as what.
 #include "consumer/config/config_table.h"
 #include "consumer/relay/publisher.h"
 #include "text_of.h"
@@ -14,16 +14,19 @@ static void check_day(const char *text)
 {
     day_t day;
     char again[DAY_TEXT_SIZE];
-    if (calendar_parse_day(text, &day)) assert(strcmp(calendar_format_day(day, again), text) == 0);
+    if (calendar_parse_day(text, &day))
+        assert(strcmp(calendar_format_day(day, again), text) == 0);
 }
 
 static void check_instant(const char *text)
 {
     int64_t instant, again;
     char written[INSTANT_TEXT_SIZE];
-    if (!calendar_parse_instant(text, &instant)) return;
+    if (!calendar_parse_instant(text, &instant))
+        return;
     assert(instant >= INSTANT_MIN && instant <= INSTANT_MAX);
-    assert(calendar_parse_instant(calendar_format_instant(instant, 0, written), &again) && again == instant);
+    assert(calendar_parse_instant(calendar_format_instant(instant, 0, written), &again) &&
+           again == instant);
     day_t day = calendar_day(instant, 0);
     assert(calendar_day_start(day, 0) <= instant && instant < calendar_day_start(day + 1, 0));
     assert(calendar_add_year(instant, 0) - instant <= 366 * DAY_MS);
@@ -35,7 +38,8 @@ static void check_position(const char *text)
     int64_t n;
     uint8_t hash[32];
     char again[POSITION_TEXT_SIZE];
-    if (!position_parse(text, strlen(text), &n, hash)) return;
+    if (!position_parse(text, strlen(text), &n, hash))
+        return;
     position_format(n, hash, again);
     assert(strcmp(text, again) == 0);
 }
@@ -44,7 +48,8 @@ static void check_property(struct config *config, char *text)
 {
     char why[WHY_SIZE];
     char *value = strchr(text, '=');
-    if (!value) return;
+    if (!value)
+        return;
     *value++ = '\0';
     const char *refused = config_set_property(config, text, value, why);
     assert(!refused || (refused[0] && strlen(refused) < ERROR_TEXT_SIZE));
@@ -57,7 +62,8 @@ static void check_key(struct config *config, const struct config_key *key, const
     const void *field = (const char *)config + key->offset;
     const char *refused = config_set(config, key, text, why);
     assert(!refused || (refused[0] && strlen(refused) < ERROR_TEXT_SIZE));
-    if (refused) return;
+    if (refused)
+        return;
     int64_t number = 0;
     int32_t narrow = 0;
     memcpy(&narrow, field, sizeof narrow);
@@ -82,11 +88,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size == 0) return 0;
+    if (size == 0)
+        return 0;
     size_t what = data[0] % (AS_KEY + config_key_count);
     char *text = text_of(data + 1, size - 1);
     struct config config = {.file = strdup("settled.yaml")};
-    if (!config.file) abort();
+    if (!config.file)
+        abort();
     switch (what) {
     case AS_DAY:
         check_day(text);

@@ -9,7 +9,8 @@
 static inline char *text_of(const uint8_t *data, size_t size)
 {
     char *text = malloc(size + 1);
-    if (!text) abort();
+    if (!text)
+        abort();
     memcpy(text, data, size);
     text[size] = 0;
     return text;

@@ -1,4 +1,5 @@
-// Topics, a database and outbox rows of their own for tests of the relay, and what subscribers read of it.
+// Topics, a database and outbox rows of their own for tests of the relay, and what subscribers read
+// of it.
 #pragma once
 
 #include "consumer/relay/published_position.h"
@@ -62,7 +63,8 @@ static inline int64_t sql_number(PGconn *pg, const char *sql)
     return number;
 }
 
-static inline rd_kafka_t *fixture_client(const struct fixture *f, rd_kafka_type_t type, const char *isolation)
+static inline rd_kafka_t *fixture_client(const struct fixture *f, rd_kafka_type_t type,
+                                         const char *isolation)
 {
     char why[512];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -90,7 +92,8 @@ static inline void make_topics(struct fixture *f, int reject_limit)
     for (int i = 0; i < OUTPUT_COUNT; i++) {
         topics[i] = rd_kafka_NewTopic_new(f->topics[i], PARTITIONS, 1, why, sizeof why);
         assert(topics[i]);
-        if (i == OUTPUT_REJECTS && reject_limit) rd_kafka_NewTopic_set_config(topics[i], "max.message.bytes", limit);
+        if (i == OUTPUT_REJECTS && reject_limit)
+            rd_kafka_NewTopic_set_config(topics[i], "max.message.bytes", limit);
     }
     rd_kafka_CreateTopics(client, topics, OUTPUT_COUNT, NULL, queue);
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, CALL_MS);
@@ -98,7 +101,8 @@ static inline void make_topics(struct fixture *f, int reject_limit)
     size_t count = 0;
     const rd_kafka_topic_result_t **results =
         rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
-    for (size_t i = 0; i < count; i++) assert(!rd_kafka_topic_result_error(results[i]));
+    for (size_t i = 0; i < count; i++)
+        assert(!rd_kafka_topic_result_error(results[i]));
     rd_kafka_event_destroy(event);
     rd_kafka_NewTopic_destroy_array(topics, OUTPUT_COUNT);
     rd_kafka_queue_destroy(queue);
@@ -129,7 +133,8 @@ static inline int64_t claim(struct fixture *f, int32_t shard)
 {
     char sql[160];
     snprintf(sql, sizeof sql,
-             "insert into settled.shards as s (shard, epoch) values (%d, 1) on conflict (shard) do update "
+             "insert into settled.shards as s (shard, epoch) values (%d, 1) on conflict (shard) do "
+             "update "
              "set epoch = s.epoch + 1 returning epoch",
              shard);
     return sql_number(f->pg, sql);
@@ -152,7 +157,8 @@ struct body {
 static inline void body_long(struct body *b, int64_t value)
 {
     uint64_t n = ((uint64_t)value << 1) ^ (uint64_t)(value >> 63);
-    for (; n >= 0x80; n >>= 7) b->data[b->size++] = (uint8_t)(n | 0x80);
+    for (; n >= 0x80; n >>= 7)
+        b->data[b->size++] = (uint8_t)(n | 0x80);
     b->data[b->size++] = (uint8_t)n;
 }
 
@@ -199,7 +205,8 @@ static inline void reject_body(struct body *b, size_t value_size, int64_t sequen
     body_long(b, 1767225600000);
     body_text(b, "UNDECODABLE");
     body_text(b, "why");
-    for (int i = 0; i < 4; i++) body_long(b, 0); // account_id, record_id, occurred_at, key
+    for (int i = 0; i < 4; i++)
+        body_long(b, 0); // account_id, record_id, occurred_at, key
     body_long(b, 1);
     body_noise(b, value_size, (uint32_t)sequence);
     body_long(b, SHARD);
@@ -217,11 +224,11 @@ static inline void insert_row(struct fixture *f, const struct outbox_row *row)
                             row->ce_id, time,     row->body.data, (const char *)row->hash};
     const int sizes[] = {0, 0, 0, (int)row->key.size, 0, 0, (int)row->body.size, 32};
     const int formats[] = {0, 0, 0, 1, 0, 0, 1, 1};
-    PGresult *result =
-        PQexecParams(f->pg,
-                     "insert into settled.outbox (shard, sequence, output, key, ce_id, ce_time_ms, body, hash) "
-                     "values ($1, $2, $3, $4, $5, $6, $7, $8)",
-                     8, NULL, values, sizes, formats, 0);
+    PGresult *result = PQexecParams(
+        f->pg,
+        "insert into settled.outbox (shard, sequence, output, key, ce_id, ce_time_ms, body, hash) "
+        "values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        8, NULL, values, sizes, formats, 0);
     assert(PQresultStatus(result) == PGRES_COMMAND_OK);
     PQclear(result);
 }
@@ -249,11 +256,14 @@ static inline void add_row(struct fixture *f, size_t value_size)
 static inline void add_rows(struct fixture *f, int count, size_t value_size)
 {
     must_sql(f->pg, "begin");
-    for (int i = 0; i < count; i++) add_row(f, value_size);
+    for (int i = 0; i < count; i++)
+        add_row(f, value_size);
     char sql[256];
-    size_t used = (size_t)snprintf(sql, sizeof sql,
-                                   "update settled.shards set sequence = %" PRId64 ", chain_hash = '\\x", f->last);
-    for (int i = 0; i < 32; i++, used += 2) snprintf(sql + used, sizeof sql - used, "%02x", f->hash[i]);
+    size_t used = (size_t)snprintf(
+        sql, sizeof sql, "update settled.shards set sequence = %" PRId64 ", chain_hash = '\\x",
+        f->last);
+    for (int i = 0; i < 32; i++, used += 2)
+        snprintf(sql + used, sizeof sql - used, "%02x", f->hash[i]);
     snprintf(sql + used, sizeof sql - used, "' where shard = %d", SHARD);
     must_sql(f->pg, sql);
     must_sql(f->pg, "commit");
@@ -287,9 +297,11 @@ static inline struct relay_status await(struct relay *relay, int64_t published)
     struct relay_status status = {0};
     for (int64_t end = now_ms() + 30000; now_ms() < end; usleep(5000)) {
         status = relay_status(relay, SHARD);
-        if (status.halted || status.lost || status.published >= published) return status;
+        if (status.halted || status.lost || status.published >= published)
+            return status;
     }
-    fprintf(stderr, "published %" PRId64 " of %" PRId64 ": %s\n", status.published, published, status.error.text);
+    fprintf(stderr, "published %" PRId64 " of %" PRId64 ": %s\n", status.published, published,
+            status.error.text);
     return status;
 }
 
@@ -299,35 +311,42 @@ static inline void note(struct fixture *f, const rd_kafka_message_t *message)
 {
     static struct output_reader *forms[OUTPUT_COUNT];
     enum output output = OUTPUT_SETTLEMENTS;
-    while (strcmp(f->topics[output], rd_kafka_topic_name(message->rkt)) != 0) output++;
+    while (strcmp(f->topics[output], rd_kafka_topic_name(message->rkt)) != 0)
+        output++;
     struct seen *seen = &f->seen[f->seen_count++];
     struct error e = {0};
     int32_t shard = -1;
     assert(f->seen_count < SEEN_MAX && message->partition == SHARD);
-    *seen = (struct seen){.output = output, .key_size = message->key ? (int64_t)message->key_len : -1};
-    if (!forms[output] && output_reader_create(output, &forms[output], &e)) abort();
-    if (published_sequence(forms[output], message->payload, message->len, &shard, &seen->sequence, &e) != 0) {
+    *seen =
+        (struct seen){.output = output, .key_size = message->key ? (int64_t)message->key_len : -1};
+    if (!forms[output] && output_reader_create(output, &forms[output], &e))
+        abort();
+    if (published_sequence(forms[output], message->payload, message->len, &shard, &seen->sequence,
+                           &e) != 0) {
         fprintf(stderr, "%s\n", e.text);
         abort();
     }
     assert(shard == SHARD);
     memcpy(seen->framing, message->payload, sizeof seen->framing);
-    if (message->key && message->key_len < sizeof seen->key) memcpy(seen->key, message->key, message->key_len);
+    if (message->key && message->key_len < sizeof seen->key)
+        memcpy(seen->key, message->key, message->key_len);
     rd_kafka_headers_t *headers = NULL;
     const char *name = NULL;
     const void *value = NULL;
     size_t size = 0, used = 0;
-    if (rd_kafka_message_headers(message, &headers)) return;
+    if (rd_kafka_message_headers(message, &headers))
+        return;
     for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &size); i++)
-        used += (size_t)snprintf(seen->headers + used, sizeof seen->headers - used, "%s=%.*s\n", name, (int)size,
-                                 (const char *)value);
+        used += (size_t)snprintf(seen->headers + used, sizeof seen->headers - used, "%s=%.*s\n",
+                                 name, (int)size, (const char *)value);
 }
 
 static inline void read_topics(struct fixture *f, const char *isolation)
 {
     f->seen_count = 0;
     rd_kafka_t *client = fixture_client(f, RD_KAFKA_CONSUMER, isolation);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(OUTPUT_COUNT * PARTITIONS);
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new(OUTPUT_COUNT * PARTITIONS);
     for (int i = 0; i < OUTPUT_COUNT * PARTITIONS; i++)
         rd_kafka_topic_partition_list_add(list, f->topics[i / PARTITIONS], i % PARTITIONS)->offset =
             RD_KAFKA_OFFSET_BEGINNING;
@@ -337,7 +356,8 @@ static inline void read_topics(struct fixture *f, const char *isolation)
         rd_kafka_message_t *message = rd_kafka_consumer_poll(client, CALL_MS);
         assert(message && (!message->err || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF));
         ends += message->err != 0;
-        if (!message->err) note(f, message);
+        if (!message->err)
+            note(f, message);
         rd_kafka_message_destroy(message);
     }
     rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -353,7 +373,8 @@ static inline void make_relay_database(char *dsn, size_t size)
     PGconn *pg = PQconnectdb(test_dsn());
     assert(PQstatus(pg) == CONNECTION_OK);
     must_sql(pg, sql);
-    snprintf(dsn, size, "host=%s port=%s user=%s dbname=%s", PQhost(pg), PQport(pg), PQuser(pg), name);
+    snprintf(dsn, size, "host=%s port=%s user=%s dbname=%s", PQhost(pg), PQport(pg), PQuser(pg),
+             name);
     PQfinish(pg);
     struct store *store = NULL;
     struct error e = {0};
@@ -382,7 +403,8 @@ static inline struct fixture *fixture_create(const char *dsn, const char *broker
     struct error e = {0};
     assert(f);
     snprintf(f->group, sizeof f->group, "relay-%d-%d", (int)getpid(), ++number);
-    for (int i = 0; i < OUTPUT_COUNT; i++) snprintf(f->topics[i], sizeof f->topics[i], "%s-%s", f->group, outputs[i]);
+    for (int i = 0; i < OUTPUT_COUNT; i++)
+        snprintf(f->topics[i], sizeof f->topics[i], "%s-%s", f->group, outputs[i]);
     f->properties[0][0] = "bootstrap.servers";
     f->properties[0][1] = brokers;
     f->options = (struct relay_options){.group = f->group,
@@ -392,11 +414,13 @@ static inline struct fixture *fixture_create(const char *dsn, const char *broker
                                         .properties = f->properties,
                                         .clock_ms = fixture_clock};
     f->publisher = (struct publisher_options){.group = f->group, .properties = {1, f->properties}};
-    for (int i = 0; i < OUTPUT_COUNT; i++) f->options.topics[i] = f->publisher.topics[i] = f->topics[i];
+    for (int i = 0; i < OUTPUT_COUNT; i++)
+        f->options.topics[i] = f->publisher.topics[i] = f->topics[i];
     f->pg = PQconnectdb(dsn);
     assert(PQstatus(f->pg) == CONNECTION_OK);
-    must_sql(f->pg, "set client_min_messages = warning; truncate settled.outbox, settled.relay_marks; "
-                    "truncate settled.shards cascade");
+    must_sql(f->pg,
+             "set client_min_messages = warning; truncate settled.outbox, settled.relay_marks; "
+             "truncate settled.shards cascade");
     int opened = store_open(dsn, &f->store, &e);
     assert(opened == 0);
     claim(f, SHARD);

@@ -1,4 +1,5 @@
-// A database of its own for each test, a shard claimed in it, and the fold of tests/unit/fold_fixture.h that feeds it.
+// A database of its own for each test, a shard claimed in it, and the fold of
+// tests/unit/fold_fixture.h that feeds it.
 #pragma once
 
 #include "consumer/base/arena.h"
@@ -27,9 +28,10 @@ struct world {
     struct error e;
 };
 
-// key='value' pairs: SETTLED_TEST_DSN with another database, host or port (NULL: its own), and more options.
-static inline void dsn_with(char out[DSN_SIZE], const char *database, const char *host, const char *port,
-                            const char *options)
+// key='value' pairs: SETTLED_TEST_DSN with another database, host or port (NULL: its own), and more
+// options.
+static inline void dsn_with(char out[DSN_SIZE], const char *database, const char *host,
+                            const char *port, const char *options)
 {
     char *trouble = NULL;
     PQconninfoOption *parsed = PQconninfoParse(test_dsn(), &trouble);
@@ -37,10 +39,14 @@ static inline void dsn_with(char out[DSN_SIZE], const char *database, const char
     size_t used = 0;
     for (const PQconninfoOption *o = parsed; o->keyword; o++) {
         const char *value = o->val;
-        if (strcmp(o->keyword, "dbname") == 0) value = database;
-        if (strcmp(o->keyword, "host") == 0 && host) value = host;
-        if (strcmp(o->keyword, "port") == 0 && port) value = port;
-        if (value) used += (size_t)snprintf(out + used, DSN_SIZE - used, "%s='%s' ", o->keyword, value);
+        if (strcmp(o->keyword, "dbname") == 0)
+            value = database;
+        if (strcmp(o->keyword, "host") == 0 && host)
+            value = host;
+        if (strcmp(o->keyword, "port") == 0 && port)
+            value = port;
+        if (value)
+            used += (size_t)snprintf(out + used, DSN_SIZE - used, "%s='%s' ", o->keyword, value);
     }
     snprintf(out + used, DSN_SIZE - used, "%s", options ? options : "");
     PQconninfoFree(parsed);
@@ -59,7 +65,8 @@ static inline PGconn *connect_to(const char *database)
     char dsn[DSN_SIZE];
     dsn_with(dsn, database, NULL, NULL, NULL);
     PGconn *conn = PQconnectdb(dsn);
-    if (PQstatus(conn) != CONNECTION_OK) fail_msg("%s", PQerrorMessage(conn));
+    if (PQstatus(conn) != CONNECTION_OK)
+        fail_msg("%s", PQerrorMessage(conn));
     sql_in(conn, "set client_min_messages = warning");
     return conn;
 }
@@ -86,10 +93,11 @@ static inline int64_t number_of(struct world *w, const char *query)
     return strtoll(value_of(w, query), NULL, 10);
 }
 
-#define assert_ok(w, call)                                                                                             \
-    do {                                                                                                               \
-        int result_ = (int)(call);                                                                                     \
-        if (result_ != 0) fail_msg("%s: %d, %s", #call, result_, (w)->e.text);                                         \
+#define assert_ok(w, call)                                                                         \
+    do {                                                                                           \
+        int result_ = (int)(call);                                                                 \
+        if (result_ != 0)                                                                          \
+            fail_msg("%s: %d, %s", #call, result_, (w)->e.text);                                   \
     } while (0)
 
 static inline void wish(struct world *w, struct deployment *d)
@@ -122,7 +130,8 @@ static inline int setup_empty(void **state)
     snprintf(w->database, sizeof w->database, "settled_test_%d_%d", (int)getpid(), number++);
     PGconn *server = connect_to("postgres");
     char text[256];
-    snprintf(text, sizeof text, "create database %s encoding 'UTF8' template template0", w->database);
+    snprintf(text, sizeof text, "create database %s encoding 'UTF8' template template0",
+             w->database);
     sql_in(server, text);
     PQfinish(server);
     w->sql = connect_to(w->database);
@@ -170,26 +179,32 @@ static inline int teardown(void **state)
     return 0;
 }
 
-// Outbox rows of a step, as consumer/output/outbox.c would number and chain them; the bodies are only told apart.
-static inline void build_outbox(struct outbox *out, const struct fold *fold, const struct chain *before)
+// Outbox rows of a step, as consumer/output/outbox.c would number and chain them; the bodies are
+// only told apart.
+static inline void build_outbox(struct outbox *out, const struct fold *fold,
+                                const struct chain *before)
 {
-    static const enum output outputs[] = {OUTPUT_REJECTS, OUTPUT_STATUS, OUTPUT_SETTLEMENTS, OUTPUT_DAY_CLOSES};
+    static const enum output outputs[] = {OUTPUT_REJECTS, OUTPUT_STATUS, OUTPUT_SETTLEMENTS,
+                                          OUTPUT_DAY_CLOSES};
     const struct step *step = fold_step(fold);
-    if (!out->arena) out->arena = arena_create();
+    if (!out->arena)
+        out->arena = arena_create();
     arena_reset(out->arena);
     out->rows = realloc(out->rows, (step->emission_count + 1) * sizeof *out->rows);
     out->count = step->emission_count;
     out->after = *before;
     for (size_t i = 0; i < out->count; i++) {
         char body[160];
-        int size = snprintf(body, sizeof body, "body of row %" PRId64 " %0100d", ++out->after.sequence, 0);
+        int size =
+            snprintf(body, sizeof body, "body of row %" PRId64 " %0100d", ++out->after.sequence, 0);
         struct outbox_row *row = &out->rows[i];
-        *row = (struct outbox_row){.sequence = out->after.sequence,
-                                   .output = outputs[step->emissions[i].kind],
-                                   .key = i % 2 ? (struct slice){0} : text("a key"),
-                                   .ce_id = "an-id",
-                                   .ce_time = 1700000000123,
-                                   .body = {arena_copy(out->arena, body, (size_t)size), (size_t)size}};
+        *row =
+            (struct outbox_row){.sequence = out->after.sequence,
+                                .output = outputs[step->emissions[i].kind],
+                                .key = i % 2 ? (struct slice){0} : text("a key"),
+                                .ce_id = "an-id",
+                                .ce_time = 1700000000123,
+                                .body = {arena_copy(out->arena, body, (size_t)size), (size_t)size}};
         uint8_t chained[32 + 8];
         memcpy(chained, out->after.hash, 32);
         memcpy(chained + 32, &row->sequence, 8);
@@ -230,7 +245,8 @@ static inline struct fold *restored(struct world *w, const struct shard_row *row
     struct fold *fold = bench_fold(w->bench);
     assert_ok(w, store_restore(w->store, 0, row, fold, &w->e));
     assert_ok(w, fold_replay(fold, w->calls, w->call_count, &done, &w->e));
-    if (!done) assert_ok(w, fold_replay_reached(fold, row->state.log[INPUT_CALLS].next, &done, &w->e));
+    if (!done)
+        assert_ok(w, fold_replay_reached(fold, row->state.log[INPUT_CALLS].next, &done, &w->e));
     assert_true(done);
     return fold;
 }

@@ -39,8 +39,10 @@ static inline int proxy_server(void)
     PQconninfoOption *options = PQconninfoParse(test_dsn(), &trouble);
     const char *host = "127.0.0.1", *port = "5432";
     for (const PQconninfoOption *o = options; o->keyword; o++) {
-        if (o->val && strcmp(o->keyword, "host") == 0) host = o->val;
-        if (o->val && strcmp(o->keyword, "port") == 0) port = o->val;
+        if (o->val && strcmp(o->keyword, "host") == 0)
+            host = o->val;
+        if (o->val && strcmp(o->keyword, "port") == 0)
+            port = o->val;
     }
     int fd;
     if (host[0] == '/') {
@@ -49,8 +51,10 @@ static inline int proxy_server(void)
         fd = socket(AF_UNIX, SOCK_STREAM, 0);
         assert(connect(fd, (struct sockaddr *)&local, sizeof local) == 0);
     } else {
-        struct sockaddr_in inet = {.sin_family = AF_INET, .sin_port = htons((uint16_t)strtol(port, NULL, 10))};
-        assert(inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &inet.sin_addr) == 1);
+        struct sockaddr_in inet = {.sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)strtol(port, NULL, 10))};
+        assert(inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
+                         &inet.sin_addr) == 1);
         fd = socket(AF_INET, SOCK_STREAM, 0);
         assert(connect(fd, (struct sockaddr *)&inet, sizeof inet) == 0);
     }
@@ -62,20 +66,23 @@ static inline bool write_all(int fd, const char *data, size_t size)
 {
     while (size > 0) {
         ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
-        if (n <= 0) return false;
+        if (n <= 0)
+            return false;
         data += n;
         size -= (size_t)n;
     }
     return true;
 }
 
-// Whether the client's bytes run the COMMIT: they prepare it, or name what was prepared before on this connection.
+// Whether the client's bytes run the COMMIT: they prepare it, or name what was prepared before on
+// this connection.
 static inline bool holds_commit(const char *data, size_t size, char name[16])
 {
     const char *text = memmem(data, size, "\0commit\0", 8);
     if (text) {
         const char *start = text;
-        while (*start != 's') start--; // "s12", behind the message's length
+        while (*start != 's')
+            start--; // "s12", behind the message's length
         snprintf(name, 16, "%s", start);
         return true;
     }
@@ -96,14 +103,16 @@ static inline bool handle_commit(struct proxy *proxy, int server, const char *da
     enum proxy_mode mode = proxy->mode;
     proxy->cuts++;
     if (mode == PROXY_SILENT_AT_COMMIT) {
-        while (!proxy->stop && proxy->mode == PROXY_SILENT_AT_COMMIT) usleep(10000);
+        while (!proxy->stop && proxy->mode == PROXY_SILENT_AT_COMMIT)
+            usleep(10000);
         return false;
     }
     if (mode != PROXY_CUT_BEFORE_COMMIT) {
         char answer[65536];
         write_all(server, data, size);
         // Only once the server has answered is the commit certain.
-        if (recv(server, answer, sizeof answer, 0) < 0) abort();
+        if (recv(server, answer, sizeof answer, 0) < 0)
+            abort();
     }
     proxy->mode = mode == PROXY_CUT_AFTER_COMMIT_AND_STAY_DOWN ? PROXY_DOWN : PROXY_OPEN;
     return false;
@@ -117,15 +126,18 @@ static inline void serve_one(struct proxy *proxy, int client)
     struct pollfd fds[2] = {{.fd = client, .events = POLLIN}, {.fd = server, .events = POLLIN}};
     for (bool open = true; open && !proxy->stop;) {
         if (poll(fds, 2, 50) <= 0) {
-            if (proxy->mode == PROXY_DOWN) break;
+            if (proxy->mode == PROXY_DOWN)
+                break;
             continue;
         }
         for (int i = 0; i < 2 && open; i++) {
-            if (!fds[i].revents) continue;
+            if (!fds[i].revents)
+                continue;
             ssize_t n = recv(fds[i].fd, data, sizeof data, 0);
             if (n <= 0)
                 open = false;
-            else if (i == 0 && holds_commit(data, (size_t)n, commit_name) && cuts_at_commit(proxy->mode))
+            else if (i == 0 && holds_commit(data, (size_t)n, commit_name) &&
+                     cuts_at_commit(proxy->mode))
                 open = handle_commit(proxy, server, data, (size_t)n);
             else
                 open = write_all(fds[1 - i].fd, data, (size_t)n);
@@ -140,9 +152,11 @@ static inline void *proxy_run(void *context)
     struct proxy *proxy = context;
     while (!proxy->stop) {
         struct pollfd fd = {.fd = proxy->listener, .events = POLLIN};
-        if (poll(&fd, 1, 50) <= 0) continue;
+        if (poll(&fd, 1, 50) <= 0)
+            continue;
         int client = accept4(proxy->listener, NULL, NULL, 0);
-        if (client < 0) continue;
+        if (client < 0)
+            continue;
         if (proxy->mode == PROXY_DOWN)
             close(client);
         else

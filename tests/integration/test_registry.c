@@ -1,4 +1,5 @@
-// The registry's client against a real registry: ids, texts, levels, and that our outputs may evolve as promised.
+// The registry's client against a real registry: ids, texts, levels, and that our outputs may
+// evolve as promised.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,8 @@ static void open_registry(struct registry_options options)
 {
     registry_destroy(registry);
     registry = NULL;
-    if (registry_create(&options, &registry, &error) != 0) fail_msg("%s", error.text);
+    if (registry_create(&options, &registry, &error) != 0)
+        fail_msg("%s", error.text);
 }
 
 static int setup(void **state)
@@ -48,20 +50,23 @@ static const char *new_subject(void)
 {
     static char subject[96];
     static int number;
-    snprintf(subject, sizeof subject, "settled-test.%ld-%ld-%d-value", (long)time(NULL), (long)getpid(), number++);
+    snprintf(subject, sizeof subject, "settled-test.%ld-%ld-%d-value", (long)time(NULL),
+             (long)getpid(), number++);
     return subject;
 }
 
 static int32_t must_register(const char *subject, const char *schema)
 {
     int32_t id = -1;
-    if (registry_register(registry, subject, schema, &id, &error) != 0) fail_msg("%s", error.text);
+    if (registry_register(registry, subject, schema, &id, &error) != 0)
+        fail_msg("%s", error.text);
     return id;
 }
 
 static void must_set(const char *subject, const char *level)
 {
-    if (registry_set_compatibility(registry, subject, level, &error) != 0) fail_msg("%s", error.text);
+    if (registry_set_compatibility(registry, subject, level, &error) != 0)
+        fail_msg("%s", error.text);
 }
 
 static void registering_is_idempotent_and_gives_the_text_back(void **state)
@@ -71,10 +76,12 @@ static void registering_is_idempotent_and_gives_the_text_back(void **state)
     int32_t found = -1;
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         const char *schema = schema_of_output((enum output)o);
-        assert_int_equal(registry_lookup(registry, subject, schema, &found, &error), REGISTRY_ABSENT);
+        assert_int_equal(registry_lookup(registry, subject, schema, &found, &error),
+                         REGISTRY_ABSENT);
         int32_t id = must_register(subject, schema);
         assert_int_equal(must_register(subject, schema), id);
-        assert_int_equal(registry_lookup(registry, subject, schema, &found, &error), REGISTRY_FOUND);
+        assert_int_equal(registry_lookup(registry, subject, schema, &found, &error),
+                         REGISTRY_FOUND);
         assert_int_equal(found, id);
         assert_int_equal(registry_fetch(registry, id, &text, &error), REGISTRY_FOUND);
         assert_string_equal(text, schema);
@@ -90,7 +97,8 @@ static void another_text_has_another_id(void **state)
     int32_t id = must_register(subject, "{\"type\":\"string\",\"doc\":\"\xe8\xbd\xa6\"}");
     assert_int_not_equal(must_register(subject, "{\"type\":\"string\",\"doc\":\"other\"}"), id);
     int32_t found;
-    assert_int_equal(registry_lookup(registry, subject, "{\"type\":\"string\"}", &found, &error), REGISTRY_ABSENT);
+    assert_int_equal(registry_lookup(registry, subject, "{\"type\":\"string\"}", &found, &error),
+                     REGISTRY_ABSENT);
 }
 
 static void an_id_nobody_has_is_absent(void **state)
@@ -117,7 +125,8 @@ static void levels_are_set_and_read(void **state)
 {
     (void)state;
     const char *subject = new_subject();
-    if (registry_compatibility(registry, subject, &text, &error) != 0) fail_msg("%s", error.text);
+    if (registry_compatibility(registry, subject, &text, &error) != 0)
+        fail_msg("%s", error.text);
     assert_non_null(text); // the global one
     free(text);
     must_set(subject, "FULL_TRANSITIVE");
@@ -130,7 +139,8 @@ static json_t *field_of(json_t *schema, const char *name)
     size_t i;
     json_t *field;
     json_array_foreach(json_object_get(schema, "fields"), i,
-                       field) if (strcmp(json_string_value(json_object_get(field, "name")), name) == 0) return field;
+                       field) if (strcmp(json_string_value(json_object_get(field, "name")), name) ==
+                                  0) return field;
     fail_msg("no field %s", name);
     return NULL;
 }
@@ -145,12 +155,14 @@ static void outputs_may_evolve_as_promised(void **state)
     json_t *schema = json_loads(schema_of_output(OUTPUT_STATUS), 0, NULL);
     json_t *status = json_object_get(field_of(schema, "status"), "type");
     json_array_append_new(json_object_get(status, "symbols"), json_string("CLOSED"));
-    json_array_append_new(json_object_get(schema, "fields"),
-                          json_pack("{s:s, s:[s, s], s:n}", "name", "note", "type", "null", "string", "default"));
+    json_array_append_new(
+        json_object_get(schema, "fields"),
+        json_pack("{s:s, s:[s, s], s:n}", "name", "note", "type", "null", "string", "default"));
     char *grown = json_dumps(schema, 0);
     must_register(subject, grown);
     free(grown);
-    json_array_append_new(json_object_get(schema, "fields"), json_pack("{s:s, s:s}", "name", "bare", "type", "long"));
+    json_array_append_new(json_object_get(schema, "fields"),
+                          json_pack("{s:s, s:s}", "name", "bare", "type", "long"));
     grown = json_dumps(schema, 0);
     int32_t id;
     assert_int_equal(registry_register(registry, subject, grown, &id, &error), -1);
@@ -174,11 +186,13 @@ static void fails_over_to_the_url_that_answers(void **state)
     const char *subject = new_subject();
     int32_t id = must_register(subject, schema_of_output(OUTPUT_STATUS));
     // Port 1 of the loopback: nobody listens there.
-    open_registry((struct registry_options){.url_count = 2, .urls = {"http://127.0.0.1:1", test_registry()}});
+    open_registry(
+        (struct registry_options){.url_count = 2, .urls = {"http://127.0.0.1:1", test_registry()}});
     assert_int_equal(registry_fetch(registry, id, &text, &error), REGISTRY_FOUND);
     free(text);
     text = NULL;
-    assert_int_equal(registry_fetch(registry, INT32_MAX, &text, &error), REGISTRY_UNAVAILABLE); // one cannot say
+    // one cannot say
+    assert_int_equal(registry_fetch(registry, INT32_MAX, &text, &error), REGISTRY_UNAVAILABLE);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

@@ -1,4 +1,5 @@
-// The relay on a real broker and a real PostgreSQL: each row once, whoever dies and whatever was lost; and the halts.
+// The relay on a real broker and a real PostgreSQL: each row once, whoever dies and whatever was
+// lost; and the halts.
 #include "tests/integration/relay_fixture.h"
 
 #include <setjmp.h>
@@ -50,7 +51,8 @@ static void test_publishes_each_row_once(void **state)
 
 static void assert_has(const char *headers, const char *line)
 {
-    if (!strstr(headers, line)) fail_msg("no %s in %s", line, headers);
+    if (!strstr(headers, line))
+        fail_msg("no %s in %s", line, headers);
 }
 
 static void test_messages_are_as_the_contract_says(void **state)
@@ -63,7 +65,8 @@ static void test_messages_are_as_the_contract_says(void **state)
     assert_int_equal(await(relay, 2).published, 2);
     relay_destroy(relay);
     assert_published_once(f, 2);
-    const struct seen *status = &f->seen[f->seen[0].sequence == 2], *reject = &f->seen[f->seen[0].sequence == 1];
+    const struct seen *status = &f->seen[f->seen[0].sequence == 2],
+                      *reject = &f->seen[f->seen[0].sequence == 1];
     const uint8_t status_framing[] = {0, 0, 0, 0, 11}, reject_framing[] = {0, 5, 6, 7, 8};
     assert_int_equal(status->output, OUTPUT_STATUS);
     assert_memory_equal(status->framing, status_framing, 5);
@@ -113,13 +116,14 @@ static struct publisher *make_publisher(struct fixture *f, const atomic_bool *st
 }
 
 // When it returns, the broker has them.
-static struct publisher *begin_by_hand(struct fixture *f, const atomic_bool *stop, const struct outbox_row *rows,
-                                       size_t count)
+static struct publisher *begin_by_hand(struct fixture *f, const atomic_bool *stop,
+                                       const struct outbox_row *rows, size_t count)
 {
     const struct outbox_row *each[64];
     struct error e = {0};
     struct publisher *publisher = make_publisher(f, stop);
-    for (size_t i = 0; i < count; i++) each[i] = &rows[i];
+    for (size_t i = 0; i < count; i++)
+        each[i] = &rows[i];
     assert_int_equal(publisher_begin(publisher, each, count, &e), PUBLISH_OK);
     assert_int_equal(publisher_flush(publisher, &e), PUBLISH_OK);
     return publisher;
@@ -129,7 +133,8 @@ static size_t load_rows(struct fixture *f, struct outbox_row *rows, size_t limit
 {
     struct error e = {0};
     size_t count = 0;
-    assert_int_equal(store_load_outbox(f->store, SHARD, 0, limit, 1 << 20, rows, &count, &e), STORE_OK);
+    assert_int_equal(store_load_outbox(f->store, SHARD, 0, limit, 1 << 20, rows, &count, &e),
+                     STORE_OK);
     return count;
 }
 
@@ -268,7 +273,8 @@ static void test_a_broken_chain_halts(void **state)
 {
     struct fixture *f = *state;
     add_rows(f, 9, 0);
-    must_sql(f->pg, "update settled.outbox set ce_id = 'x', body = body || '\\x00' where sequence = 7");
+    must_sql(f->pg,
+             "update settled.outbox set ce_id = 'x', body = body || '\\x00' where sequence = 7");
     assert_halts(f, "row 7", "does not follow row 6");
     assert_published_once(f, 0);
 }
@@ -372,7 +378,8 @@ static void test_many_shards_add_wake_and_remove(void **state)
     add_rows(f, 50, 0);
     struct relay *relay = start_relay(f);
     relay_add(relay, 0, claim(f, 0), 0); // with nothing to publish
-    for (int64_t end = now_ms() + 20000; now_ms() < end && relay_status(relay, 0).published < 0;) usleep(1000);
+    for (int64_t end = now_ms() + 20000; now_ms() < end && relay_status(relay, 0).published < 0;)
+        usleep(1000);
     assert_int_equal(relay_status(relay, 0).published, 0);
     assert_int_equal(await(relay, 50).published, 50);
     relay_remove(relay, 0);
@@ -402,11 +409,14 @@ int main(void)
         ON(test_kafka_ahead_of_postgres_halts),
         ON(test_other_rows_under_published_sequences_halt),
         ON(test_a_broken_chain_halts),
-        cmocka_unit_test_setup_teardown(test_a_row_too_large_for_its_topic_halts, setup_small_rejects, teardown),
-        cmocka_unit_test_setup_teardown(test_a_batch_too_large_for_its_topic_is_split, setup_small_rejects, teardown),
-        cmocka_unit_test_setup_teardown(test_rows_go_in_batches_again, setup_small_rejects, teardown),
-        cmocka_unit_test_setup_teardown(test_batches_are_split_however_early_one_is_refused, setup_small_rejects,
+        cmocka_unit_test_setup_teardown(test_a_row_too_large_for_its_topic_halts,
+                                        setup_small_rejects, teardown),
+        cmocka_unit_test_setup_teardown(test_a_batch_too_large_for_its_topic_is_split,
+                                        setup_small_rejects, teardown),
+        cmocka_unit_test_setup_teardown(test_rows_go_in_batches_again, setup_small_rejects,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_batches_are_split_however_early_one_is_refused,
+                                        setup_small_rejects, teardown),
         ON(test_a_large_reject_fits_the_default_topic),
         ON(test_brokers_down_say_so_and_stop_in_time),
         ON(test_many_shards_add_wake_and_remove),

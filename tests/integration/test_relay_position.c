@@ -1,4 +1,5 @@
-// Where the position of a shard stands: in the transaction that publishes its rows, and nowhere else.
+// Where the position of a shard stands: in the transaction that publishes its rows, and nowhere
+// else.
 #include "tests/integration/relay_fixture.h"
 
 #include <setjmp.h>
@@ -24,7 +25,8 @@ static void test_the_position_is_committed_with_the_rows(void **state)
     uint8_t hash[32];
     add_rows(f, 5, 0);
     publish_all(f);
-    assert_int_equal(published_position(&f->publisher, SHARD, &stop, &n, &has_hash, hash, &e), PUBLISHED_FOUND);
+    assert_int_equal(published_position(&f->publisher, SHARD, &stop, &n, &has_hash, hash, &e),
+                     PUBLISHED_FOUND);
     assert_int_equal(n, 5);
     assert_true(has_hash);
     assert_memory_equal(hash, f->hash, sizeof hash);
@@ -47,7 +49,8 @@ static void test_an_offset_that_is_gone_is_not_zero(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_the_position_is_committed_with_the_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_position_is_committed_with_the_rows, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_an_offset_that_is_gone_is_not_zero, setup, teardown),
     };
     return cmocka_run_group_tests(tests, relay_group_setup, relay_group_teardown);

@@ -1,5 +1,5 @@
-// The topics are the truth: what the relay does when they, the position and PostgreSQL say different things of what is
-// published, on a real broker.
+// The topics are the truth: what the relay does when they, the position and PostgreSQL say
+// different things of what is published, on a real broker.
 #include "tests/integration/relay_fixture.h"
 
 #include <setjmp.h>
@@ -11,7 +11,8 @@
 // Rows 1..count: odd ones are changes of status, even ones rejects.
 static void add_mixed_rows(struct fixture *f, int count)
 {
-    for (int i = 0; i < count; i++) add_rows(f, 1, f->last % 2 == 0 ? 0 : 40);
+    for (int i = 0; i < count; i++)
+        add_rows(f, 1, f->last % 2 == 0 ? 0 : 40);
 }
 
 static void publish_all(struct fixture *f)
@@ -34,9 +35,11 @@ static void assert_times(struct fixture *f, int64_t last, int64_t of, int times)
     int found[64] = {0};
     assert_in_range(last, 1, 63);
     read_topics(f, "read_committed");
-    for (size_t i = 0; i < f->seen_count; i++) found[f->seen[i].sequence]++;
+    for (size_t i = 0; i < f->seen_count; i++)
+        found[f->seen[i].sequence]++;
     for (int64_t n = 1; n <= last; n++)
-        if (found[n] != (n == of ? times : 1)) fail_msg("row %d stands there %d times", (int)n, found[n]);
+        if (found[n] != (n == of ? times : 1))
+            fail_msg("row %d stands there %d times", (int)n, found[n]);
 }
 
 // ---- what others do to the topics ----
@@ -63,7 +66,8 @@ static void empty_topic(struct fixture *f, enum output output)
     for (int64_t end = now_ms() + CALL_MS; now_ms() < end; usleep(200000)) {
         client = fixture_client(f, RD_KAFKA_PRODUCER, NULL);
         queue = rd_kafka_queue_new(client);
-        rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(f->topics[output], PARTITIONS, 1, why, sizeof why);
+        rd_kafka_NewTopic_t *topic =
+            rd_kafka_NewTopic_new(f->topics[output], PARTITIONS, 1, why, sizeof why);
         rd_kafka_CreateTopics(client, &topic, 1, NULL, queue);
         rd_kafka_NewTopic_destroy(topic);
         rd_kafka_event_t *event = rd_kafka_queue_poll(queue, CALL_MS);
@@ -74,7 +78,8 @@ static void empty_topic(struct fixture *f, enum output output)
         rd_kafka_event_destroy(event);
         rd_kafka_queue_destroy(queue);
         rd_kafka_destroy(client);
-        if (made) return;
+        if (made)
+            return;
     }
     fail_msg("%s cannot be made again", f->topics[output]);
 }
@@ -93,13 +98,14 @@ static void delete_records(struct fixture *f, enum output output, int64_t before
 }
 
 // A producer of somebody's; with `transaction` it leaves one open.
-static rd_kafka_t *write_record(struct fixture *f, enum output output, const char *transaction, const void *value,
-                                size_t size)
+static rd_kafka_t *write_record(struct fixture *f, enum output output, const char *transaction,
+                                const void *value, size_t size)
 {
     char why[512];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set(conf, "bootstrap.servers", f->properties[0][1], why, sizeof why);
-    if (transaction) rd_kafka_conf_set(conf, "transactional.id", transaction, why, sizeof why);
+    if (transaction)
+        rd_kafka_conf_set(conf, "transactional.id", transaction, why, sizeof why);
     rd_kafka_t *client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
     assert(client);
     if (transaction) {
@@ -135,14 +141,16 @@ static void set_position(struct fixture *f, int64_t n)
     rd_kafka_conf_set(conf, "group.id", relay_group(f->group, group), why, sizeof why);
     rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
     assert(client);
-    snprintf(sql, sizeof sql, "select encode(hash, 'hex') from settled.outbox where sequence = %" PRId64, n);
+    snprintf(sql, sizeof sql,
+             "select encode(hash, 'hex') from settled.outbox where sequence = %" PRId64, n);
     PGresult *row = PQexec(f->pg, sql);
     assert_int_equal(PQntuples(row), 1);
     char *text = malloc(POSITION_TEXT_SIZE); // owned by the list
     snprintf(text, POSITION_TEXT_SIZE, "1 %" PRId64 " %s", n, PQgetvalue(row, 0, 0));
     PQclear(row);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, f->topics[OUTPUT_SETTLEMENTS], SHARD);
+    rd_kafka_topic_partition_t *at =
+        rd_kafka_topic_partition_list_add(list, f->topics[OUTPUT_SETTLEMENTS], SHARD);
     at->offset = n;
     at->metadata = text;
     at->metadata_size = strlen(text);
@@ -152,12 +160,14 @@ static void set_position(struct fixture *f, int64_t n)
 }
 
 // Until `done` of it, or 30 s.
-static struct relay_status await_that(struct relay *relay, bool (*done)(const struct relay_status *))
+static struct relay_status await_that(struct relay *relay,
+                                      bool (*done)(const struct relay_status *))
 {
     struct relay_status status = {0};
     for (int64_t end = now_ms() + 30000; now_ms() < end; usleep(5000)) {
         status = relay_status(relay, SHARD);
-        if (done(&status)) return status;
+        if (done(&status))
+            return status;
     }
     fail_msg("it did not come to it: %s", status.error.text);
     return status;
@@ -225,7 +235,8 @@ static void test_a_row_lost_before_others_of_its_topic_halts(void **state)
     struct relay_status status = await(relay, INT64_MAX);
     relay_destroy(relay);
     assert_true(status.halted);
-    if (!strstr(status.error.text, "row 2 (id-2) is missing") || !strstr(status.error.text, "settled repair"))
+    if (!strstr(status.error.text, "row 2 (id-2) is missing") ||
+        !strstr(status.error.text, "settled repair"))
         fail_msg("%s", status.error.text);
 }
 
@@ -293,11 +304,13 @@ static void test_rows_behind_an_open_transaction_are_waited_for(void **state)
     struct relay *relay = start_relay(f);
     struct relay_status status = await_that(relay, is_in_trouble);
     assert_true(status.published < 8);
-    if (!strstr(status.error.text, "row 5 was committed")) fail_msg("%s", status.error.text);
+    if (!strstr(status.error.text, "row 5 was committed"))
+        fail_msg("%s", status.error.text);
     relay_destroy(relay);
     relay = start_relay(f); // another one finds the same
     status = await_that(relay, is_in_trouble);
-    if (!strstr(status.error.text, "a transaction stands open on topic")) fail_msg("%s", status.error.text);
+    if (!strstr(status.error.text, "a transaction stands open on topic"))
+        fail_msg("%s", status.error.text);
     assert_null(rd_kafka_abort_transaction(foreign, CALL_MS));
     rd_kafka_destroy(foreign);
     status = await(relay, 8);

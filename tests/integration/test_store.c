@@ -1,4 +1,5 @@
-// PostgreSQL as the fold sees it: migrations, what is recorded once, commits, restores, requests, the outbox.
+// PostgreSQL as the fold sees it: migrations, what is recorded once, commits, restores, requests,
+// the outbox.
 #include "consumer/postgres/store_sql.h"
 #include "store_fixture.h"
 
@@ -23,7 +24,8 @@ static void tables_that_are_not_there_ask_for_a_migration(void **state)
 {
     struct world *w = *state;
     bool recorded;
-    assert_int_equal(store_load_deployment(w->store, w->deployment, &recorded, &w->e), STORE_FAILED);
+    assert_int_equal(store_load_deployment(w->store, w->deployment, &recorded, &w->e),
+                     STORE_FAILED);
     assert_int_equal(w->e.kind, ERROR_CONFIG);
     assert_non_null(strstr(w->e.text, "settled migrate"));
 }
@@ -65,7 +67,8 @@ static void errors_name_the_place_and_no_password(void **state)
     assert_null(strstr(w->e.text, "sesame"));
 }
 
-static void assert_setting(struct world *w, struct store *store, const char *query, const char *value)
+static void assert_setting(struct world *w, struct store *store, const char *query,
+                           const char *value)
 {
     PGresult *row;
     assert_ok(w, sql_run(store, query, NULL, &row, &w->e));
@@ -111,8 +114,9 @@ static void a_deployment_is_recorded_once(void **state)
     assert_true(recorded);
     assert_string_equal(again->policy.fixed.time_zone, "Asia/Shanghai");
     assert_int_equal(again->policy.fixed.first_day, w->bench->first_day);
-    assert_int_equal(number_of(w, "select count(distinct get_byte(id_key, i)) from settled.deployment,"
-                                  " generate_series(0, 31) i") > 8,
+    assert_int_equal(number_of(w,
+                               "select count(distinct get_byte(id_key, i)) from settled.deployment,"
+                               " generate_series(0, 31) i") > 8,
                      1);
     shelf_clear(&again->policy.shelf);
     free(again);
@@ -153,7 +157,8 @@ static void parameters_change_from_a_day_that_nobody_opened(void **state)
     struct world *w = *state;
     struct bench *b = w->bench;
     struct deployment *changed = calloc(1, sizeof *changed);
-    struct event early = call(b, "a", "c", 5, at(b, 1, 3 * MINUTE)); // a record of the second day, within the grace
+    // a record of the second day, within the grace
+    struct event early = call(b, "a", "c", 5, at(b, 1, 3 * MINUTE));
     early.timestamp -= MINUTE;
     accept(b, INPUT_CALLS, early);
     commit(w);
@@ -207,7 +212,10 @@ static void a_new_book_starts_after_the_days_that_are_open(void **state)
     assert_int_equal(d->policy.count, 2);
     assert_string_equal(d->policy.rows[1].book_sha256, d->policy.shelf.books[1]->sha256);
     assert_int_equal(
-        number_of(w, "select count(*) from settled.price_books where encode(sha256(file), 'hex') = sha256"), 2);
+        number_of(
+            w,
+            "select count(*) from settled.price_books where encode(sha256(file), 'hex') = sha256"),
+        2);
     free(late);
     shelf_clear(&d->policy.shelf);
     wish(w, d);
@@ -234,13 +242,16 @@ static void a_schema_id_keeps_its_text(void **state)
 
 // ---- commits ----
 
-// Arrears, a resumption, a package, a duplicate, rejects of both kinds: two settled days and a third that is open.
+// Arrears, a resumption, a package, a duplicate, rejects of both kinds: two settled days and a
+// third that is open.
 static void busy_days(struct world *w)
 {
     struct bench *b = w->bench;
     accept(b, INPUT_CREDITS, credit(b, "ann", "open", CREDIT_ADJUSTMENT, 100, at(b, 0, HOUR)));
-    accept(b, INPUT_PURCHASES, purchase(b, "bob", "p1", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, HOUR)));
-    accept(b, INPUT_PURCHASES, purchase(b, "bob", "p2", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, HOUR)));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "bob", "p1", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, HOUR)));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "bob", "p2", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, HOUR)));
     commit(w);
     accept(b, INPUT_CALLS, kept(w, call(b, "ann", "c1", -1, at(b, 0, 2 * HOUR))));
     accept(b, INPUT_CALLS, kept(w, call(b, "bob", "c1", 12000, at(b, 0, 3 * HOUR))));
@@ -271,30 +282,39 @@ static void a_step_stands_in_the_tables(void **state)
     assert_int_equal(number_of(w, "select sequence from settled.shards"), w->row.chain.sequence);
     assert_int_equal(number_of(w, "select count(*) from settled.outbox"), w->row.chain.sequence);
     // ann: 100 in hand, 220,000 owed, topped up by 500,000, ten leads late.
-    assert_string_equal(value_of(w,
-                                 "select string_agg(kind || ' ' || amount || ' ' || balance || ' ' || reference, ', '"
-                                 " order by position) from settled.account_statement where account_id = 'ann'"),
-                        "ADJUSTMENT 100 100 open, SETTLEMENT -220000 -219900 ann/2026-11-01, TOP_UP 500000 280100 t1, "
-                        "SETTLEMENT -10000 270100 ann/2026-11-02");
-    assert_string_equal(value_of(w,
-                                 "select string_agg(status || ' ' || cause || ' ' || coalesce(settlement_id, credit_id)"
-                                 " || ' ' || balance, ', ' order by account_sequence) from settled.status_changes"
-                                 " where account_id = 'ann'"),
-                        "SUSPENDED ARREARS ann/2026-11-01 -219900, ACTIVE CREDIT t1 280100");
-    assert_string_equal(value_of(w,
-                                 "select string_agg(line_no || ' ' || charge || ' ' || coalesce(package_id, '-') || ' '"
-                                 " || coalesce(tier_from, -1) || ' ' || units || ' ' || amount, ', ' order by line_no)"
-                                 " from settled.settlement_lines where account_id = 'bob'"),
-                        "1 PACKAGE p1 -1 10000 0, 2 POSTPAID - 10000 2000 1600000");
-    assert_string_equal(value_of(w, "select usage_day from settled.settlement_lines where account_id = 'ann'"
-                                    " and business_day = '2026-11-02'"),
-                        "2026-11-01");
-    assert_string_equal(value_of(w, "select remaining || ' ' || valid_from || ' ' || valid_until from settled.packages"
-                                    " where package_id = 'p2' and valid_from = timestamptz '2026-11-01 01:00+08'"
-                                    " and valid_until = timestamptz '2027-11-01 01:00+08'") +
-                            0,
-                        value_of(w, "select '50 ' || valid_from || ' ' || valid_until from settled.packages"
-                                    " where package_id = 'p2'"));
+    assert_string_equal(
+        value_of(
+            w, "select string_agg(kind || ' ' || amount || ' ' || balance || ' ' || reference, ', '"
+               " order by position) from settled.account_statement where account_id = 'ann'"),
+        "ADJUSTMENT 100 100 open, SETTLEMENT -220000 -219900 ann/2026-11-01, TOP_UP 500000 280100 "
+        "t1, "
+        "SETTLEMENT -10000 270100 ann/2026-11-02");
+    assert_string_equal(
+        value_of(
+            w,
+            "select string_agg(status || ' ' || cause || ' ' || coalesce(settlement_id, credit_id)"
+            " || ' ' || balance, ', ' order by account_sequence) from settled.status_changes"
+            " where account_id = 'ann'"),
+        "SUSPENDED ARREARS ann/2026-11-01 -219900, ACTIVE CREDIT t1 280100");
+    assert_string_equal(
+        value_of(
+            w,
+            "select string_agg(line_no || ' ' || charge || ' ' || coalesce(package_id, '-') || ' '"
+            " || coalesce(tier_from, -1) || ' ' || units || ' ' || amount, ', ' order by line_no)"
+            " from settled.settlement_lines where account_id = 'bob'"),
+        "1 PACKAGE p1 -1 10000 0, 2 POSTPAID - 10000 2000 1600000");
+    assert_string_equal(
+        value_of(w, "select usage_day from settled.settlement_lines where account_id = 'ann'"
+                    " and business_day = '2026-11-02'"),
+        "2026-11-01");
+    assert_string_equal(
+        value_of(w,
+                 "select remaining || ' ' || valid_from || ' ' || valid_until from settled.packages"
+                 " where package_id = 'p2' and valid_from = timestamptz '2026-11-01 01:00+08'"
+                 " and valid_until = timestamptz '2027-11-01 01:00+08'") +
+            0,
+        value_of(w, "select '50 ' || valid_from || ' ' || valid_until from settled.packages"
+                    " where package_id = 'p2'"));
     assert_string_equal(value_of(w, "select reason from settled.credits where credit_id = 't1'"),
                         "caf\xc3\xa9 \xef\xbf\xbd "
                         "\xef\xbf\xbd");
@@ -307,22 +327,29 @@ static void the_tables_agree_with_one_another(void **state)
 {
     struct world *w = *state;
     busy_days(w);
-    assert_int_equal(number_of(w, "select count(*) from settled.accounts a where balance <> (select sum(amount)"
-                                  " from settled.account_statement s where s.account_id = a.account_id)"),
-                     0);
-    assert_int_equal(number_of(w, "select count(*) from (select balance, sum(amount) over (partition by account_id"
-                                  " order by position) as sum from settled.account_statement) s where balance <> sum"),
-                     0);
-    assert_int_equal(number_of(w, "select count(*) from settled.settlements s where amount <> (select sum(amount)"
-                                  " from settled.settlement_lines l where l.account_id = s.account_id"
-                                  " and l.business_day = s.business_day)"),
-                     0);
     assert_int_equal(
-        number_of(w, "select count(*) from settled.settlements s join settled.outbox o using (shard, sequence)"
-                     " where o.output <> 0"),
+        number_of(w, "select count(*) from settled.accounts a where balance <> (select sum(amount)"
+                     " from settled.account_statement s where s.account_id = a.account_id)"),
         0);
+    assert_int_equal(
+        number_of(
+            w, "select count(*) from (select balance, sum(amount) over (partition by account_id"
+               " order by position) as sum from settled.account_statement) s where balance <> sum"),
+        0);
+    assert_int_equal(
+        number_of(w,
+                  "select count(*) from settled.settlements s where amount <> (select sum(amount)"
+                  " from settled.settlement_lines l where l.account_id = s.account_id"
+                  " and l.business_day = s.business_day)"),
+        0);
+    assert_int_equal(number_of(w, "select count(*) from settled.settlements s join settled.outbox "
+                                  "o using (shard, sequence)"
+                                  " where o.output <> 0"),
+                     0);
     assert_string_equal(
-        value_of(w, "select d.previous_digest from settled.day_closes d where business_day = '2026-11-02'"),
+        value_of(
+            w,
+            "select d.previous_digest from settled.day_closes d where business_day = '2026-11-02'"),
         "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd");
 }
 
@@ -330,9 +357,10 @@ static void a_rejects_ids_are_ids_or_null(void **state)
 {
     struct world *w = *state;
     busy_days(w);
-    assert_string_equal(value_of(w, "select account_id || ' ' || (record_id is null) from settled.rejects"
-                                    " where reason = 'INVALID'"),
-                        "ann true");
+    assert_string_equal(
+        value_of(w, "select account_id || ' ' || (record_id is null) from settled.rejects"
+                    " where reason = 'INVALID'"),
+        "ann true");
     assert_string_equal(value_of(w, "select account_id || ' ' || record_id from settled.rejects"
                                     " where reason = 'CONFLICT'"),
                         "bob c1");
@@ -352,18 +380,21 @@ static void a_time_beyond_postgres_is_infinity(void **state)
 
 static bool same_accounts(const struct fold *a, const struct fold *b)
 {
-    if (fold_account_count(a) != fold_account_count(b)) return false;
+    if (fold_account_count(a) != fold_account_count(b))
+        return false;
     for (uint32_t i = 0; i < fold_account_count(a); i++) {
         const struct account *x = fold_account(a, i), *y = NULL;
         for (uint32_t k = 0; k < fold_account_count(b) && !y; k++)
             if (fold_account(b, k)->id.size == x->id.size &&
                 memcmp(fold_account(b, k)->id.data, x->id.data, x->id.size) == 0)
                 y = fold_account(b, k);
-        if (!y || x->opening != y->opening || x->credits != y->credits || x->adjustments != y->adjustments ||
-            x->state != y->state || x->account_sequence != y->account_sequence || x->position != y->position ||
+        if (!y || x->opening != y->opening || x->credits != y->credits ||
+            x->adjustments != y->adjustments || x->state != y->state ||
+            x->account_sequence != y->account_sequence || x->position != y->position ||
             x->span_count != y->span_count)
             return false;
-        if (x->span_count && memcmp(x->spans, y->spans, x->span_count * sizeof *x->spans) != 0) return false;
+        if (x->span_count && memcmp(x->spans, y->spans, x->span_count * sizeof *x->spans) != 0)
+            return false;
     }
     return true;
 }
@@ -389,10 +420,13 @@ static void a_restored_fold_goes_on_the_same(void **state)
     for (int i = 0; i < 2; i++) {
         w->bench->fold = i == 0 ? fold : old;
         memcpy(w->bench->offsets, offsets, sizeof offsets);
-        duplicate(w->bench, INPUT_CREDITS, credit(w->bench, "ann", "t1", CREDIT_TOP_UP, 500000, at(w->bench, 1, HOUR)));
+        duplicate(w->bench, INPUT_CREDITS,
+                  credit(w->bench, "ann", "t1", CREDIT_TOP_UP, 500000, at(w->bench, 1, HOUR)));
         duplicate(w->bench, INPUT_PURCHASES,
-                  purchase(w->bench, "bob", "p1", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(w->bench, 0, HOUR)));
-        duplicate(w->bench, INPUT_CALLS, call(w->bench, "ann", "c2", 10, at(w->bench, 0, 23 * HOUR)));
+                  purchase(w->bench, "bob", "p1", SERVICE_PURCHASE_INTENT, 10000, 7000000,
+                           at(w->bench, 0, HOUR)));
+        duplicate(w->bench, INPUT_CALLS,
+                  call(w->bench, "ann", "c2", 10, at(w->bench, 0, 23 * HOUR)));
         accept(w->bench, INPUT_CALLS, call(w->bench, "bob", "new", -1, at(w->bench, 2, 2 * HOUR)));
         amounts[i] = settle(w->bench)->close.amount;
         assert_int_equal(fold_step(w->bench->fold)->touched_package_count, 1);
@@ -424,12 +458,14 @@ static void a_held_day_stays_held(void **state)
     assert_true(fold_state(b->fold)->held);
     commit(w);
     assert_int_equal(number_of(w, "select count(*) from settled.rejects"), 120); // by COPY
-    int64_t since = number_of(w, "select extract(epoch from held_since) * 1000 from settled.shards");
+    int64_t since =
+        number_of(w, "select extract(epoch from held_since) * 1000 from settled.shards");
     assert_int_equal(since, b->now);
     b->now += HOUR;
     accept(b, INPUT_CREDITS, credit(b, "a", "c", CREDIT_TOP_UP, 5, at(b, 0, HOUR)));
     commit(w);
-    assert_int_equal(number_of(w, "select extract(epoch from held_since) * 1000 from settled.shards"), since);
+    assert_int_equal(
+        number_of(w, "select extract(epoch from held_since) * 1000 from settled.shards"), since);
     claim(w, w->store, &row);
     assert_true(row.state.held);
     assert_int_equal(row.state.log[INPUT_CALLS].unresolved_broken, 120);
@@ -443,13 +479,15 @@ static void a_lower_epoch_commits_nothing(void **state)
     struct world *w = *state;
     struct store *other;
     struct shard_row taken;
-    accept(w->bench, INPUT_CREDITS, credit(w->bench, "a", "c1", CREDIT_TOP_UP, 5, at(w->bench, 0, HOUR)));
+    accept(w->bench, INPUT_CREDITS,
+           credit(w->bench, "a", "c1", CREDIT_TOP_UP, 5, at(w->bench, 0, HOUR)));
     commit(w);
     assert_ok(w, store_check_epoch(w->store, 0, w->row.epoch, NULL, NULL, &w->e));
     assert_ok(w, store_open(w->dsn, &other, &w->e));
     claim(w, other, &taken);
     assert_int_equal(taken.epoch, w->row.epoch + 1);
-    accept(w->bench, INPUT_CREDITS, credit(w->bench, "a", "c2", CREDIT_TOP_UP, 7, at(w->bench, 0, HOUR)));
+    accept(w->bench, INPUT_CREDITS,
+           credit(w->bench, "a", "c2", CREDIT_TOP_UP, 7, at(w->bench, 0, HOUR)));
     assert_int_equal(try_commit(w), STORE_FENCED);
     assert_int_equal(w->e.kind, ERROR_RESTART);
     assert_int_equal(number_of(w, "select sum(amount) from settled.credits"), 5);
@@ -474,8 +512,9 @@ static int collect(void *context, const struct reject_row *r, struct error *e)
     (void)e;
     struct listed *listed = context;
     size_t used = strlen(listed->text);
-    snprintf(listed->text + used, sizeof listed->text - used, "%s/%" PRId32 "/%" PRId64 " %s %s %" PRId64 " %s;",
-             r->topic, r->shard, r->offset, r->reason, r->account_id ? r->account_id : "-", r->decision,
+    snprintf(listed->text + used, sizeof listed->text - used,
+             "%s/%" PRId32 "/%" PRId64 " %s %s %" PRId64 " %s;", r->topic, r->shard, r->offset,
+             r->reason, r->account_id ? r->account_id : "-", r->decision,
              r->request_state ? r->request_state : "-");
     listed->count++;
     return 0;
@@ -495,19 +534,25 @@ static void rejects_are_listed_by_filter(void **state)
     assert_string_equal(list(w, &(struct reject_filter){0}).text,
                         "call-records/0/3 CONFLICT bob 0 -;call-records/0/5 INVALID ann 0 -;");
     assert_int_equal(list(w, &(struct reject_filter){.reason = REJECT_INVALID}).count, 1);
-    assert_int_equal(list(w, &(struct reject_filter){.account_id = "bob", .open_only = true}).count, 1);
-    assert_int_equal(list(w, &(struct reject_filter){.by_input = true, .input = INPUT_CREDITS}).count, 0);
+    assert_int_equal(list(w, &(struct reject_filter){.account_id = "bob", .open_only = true}).count,
+                     1);
+    assert_int_equal(
+        list(w, &(struct reject_filter){.by_input = true, .input = INPUT_CREDITS}).count, 0);
     assert_int_equal(list(w, &(struct reject_filter){.by_shard = true, .shard = 1}).count, 0);
     assert_int_equal(list(w, &(struct reject_filter){.by_offset = true, .offset = 5}).count, 1);
     assert_int_equal(list(w, &(struct reject_filter){.limit = 1}).count, 1);
-    assert_int_equal(list(w, &(struct reject_filter){.received_from = at(w->bench, 1, 0)}).count, 1);
+    assert_int_equal(list(w, &(struct reject_filter){.received_from = at(w->bench, 1, 0)}).count,
+                     1);
     assert_int_equal(list(w, &(struct reject_filter){.received_to = at(w->bench, 1, 0)}).count, 1);
 }
 
 static struct ask ask_of(struct world *w, enum decision_kind kind, int64_t offset)
 {
-    return (struct ask){
-        .kind = kind, .input = INPUT_CALLS, .offset = offset, .operator_name = "eve", .now_ms = w->bench->now};
+    return (struct ask){.kind = kind,
+                        .input = INPUT_CALLS,
+                        .offset = offset,
+                        .operator_name = "eve",
+                        .now_ms = w->bench->now};
 }
 
 static void a_request_becomes_a_decision(void **state)
@@ -543,9 +588,10 @@ static void a_request_becomes_a_decision(void **state)
     assert_int_equal(count, 0);
     assert_string_equal(list(w, &(struct reject_filter){.by_offset = true, .offset = 5}).text,
                         "call-records/0/5 INVALID ann 1 DONE;");
-    assert_string_equal(value_of(w, "select kind || ' ' || content || ' ' || business_day || ' ' || calls_at"
-                                    " from settled.decisions"),
-                        "ACCEPT call-records/0/5 2026-11-03 7");
+    assert_string_equal(
+        value_of(w, "select kind || ' ' || content || ' ' || business_day || ' ' || calls_at"
+                    " from settled.decisions"),
+        "ACCEPT call-records/0/5 2026-11-03 7");
     // The next owner's next close names it.
     struct shard_row row;
     claim(w, w->store, &row);
@@ -570,7 +616,8 @@ static void a_requeue_waits_until_the_record_is_sent(void **state)
     assert_int_equal(now, REQUEST_SENDING);
     assert_ok(w, store_load_requests(w->store, 0, requests, 4, &count, &w->e));
     assert_int_equal(count, 0);
-    assert_ok(w, store_add_request(w->store, &ask, &again, &now, &w->e)); // the sender died and tries again
+    // the sender died and tries again
+    assert_ok(w, store_add_request(w->store, &ask, &again, &now, &w->e));
     assert_int_equal(again, id);
     assert_int_equal(now, REQUEST_SENDING);
     assert_ok(w, store_request_sent(w->store, id, 0, 41, &w->e));
@@ -584,7 +631,8 @@ static void a_requeue_waits_until_the_record_is_sent(void **state)
     assert_ok(w, store_load_answer(w->store, id, &answer, &w->e));
     assert_int_equal(answer.state, REQUEST_REFUSED);
     assert_string_equal(answer.text, "no \xef\xbf\xbd");
-    assert_ok(w, store_add_request(w->store, &ask, &again, &now, &w->e)); // a refusal does not stand
+    // a refusal does not stand
+    assert_ok(w, store_add_request(w->store, &ask, &again, &now, &w->e));
     assert_true(again > id);
 }
 
@@ -615,7 +663,8 @@ static void the_relay_reads_in_portions(void **state)
     int64_t last = w->row.chain.sequence;
     assert_ok(w, store_load_outbox(w->store, 0, 0, 64, 1 << 20, rows, &count, &w->e));
     assert_int_equal(count, last);
-    for (size_t i = 0; i < count; i++) assert_int_equal(rows[i].sequence, (int64_t)i + 1);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(rows[i].sequence, (int64_t)i + 1);
     assert_memory_equal(rows[count - 1].hash, w->row.chain.hash, 32);
     assert_int_equal(rows[count - 1].ce_time, 1700000000123);
     assert_string_equal(rows[0].ce_id, "an-id");
@@ -624,7 +673,8 @@ static void the_relay_reads_in_portions(void **state)
     assert_ok(w, store_load_outbox(w->store, 0, 2, 3, 1 << 20, rows, &count, &w->e));
     assert_int_equal(count, 3);
     assert_int_equal(rows[0].sequence, 3);
-    assert_ok(w, store_load_outbox(w->store, 0, 0, 64, 200, rows, &count, &w->e)); // about 115 bytes each
+    // about 115 bytes each
+    assert_ok(w, store_load_outbox(w->store, 0, 0, 64, 200, rows, &count, &w->e));
     assert_int_equal(count, 2);
     assert_ok(w, store_load_outbox(w->store, 0, 0, 64, 1, rows, &count, &w->e)); // one always comes
     assert_int_equal(count, 1);
@@ -648,12 +698,14 @@ static void published_rows_go_after_eight_days_but_the_last(void **state)
     assert_int_equal(relayed, 3);
     assert_ok(w, store_mark_relayed(w->store, 0, w->row.epoch, last, now + HOUR, &w->e));
     assert_int_equal(number_of(w, "select count(*) from settled.outbox"), last);
-    assert_ok(w, store_mark_relayed(w->store, 0, w->row.epoch, last, now + 8 * DAY_MS + MINUTE, &w->e));
+    assert_ok(
+        w, store_mark_relayed(w->store, 0, w->row.epoch, last, now + 8 * DAY_MS + MINUTE, &w->e));
     assert_int_equal(number_of(w, "select min(sequence) from settled.outbox"), 4);
     assert_ok(w, store_mark_relayed(w->store, 0, w->row.epoch, last, now + 9 * DAY_MS, &w->e));
     assert_int_equal(number_of(w, "select count(*) from settled.outbox"), 1);
     assert_int_equal(number_of(w, "select sequence from settled.outbox"), last);
-    assert_int_equal(store_mark_relayed(w->store, 0, w->row.epoch, last + 1, now, &w->e), STORE_FAILED);
+    assert_int_equal(store_mark_relayed(w->store, 0, w->row.epoch, last + 1, now, &w->e),
+                     STORE_FAILED);
 }
 
 // ---- who may do what ----
@@ -663,9 +715,11 @@ static bool may(struct world *w, const char *role, const char *statement)
     char text[512];
     snprintf(text, sizeof text, "begin; set local role %s; %s", role, statement);
     PGresult *result = PQexec(w->sql, text);
-    bool done = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
+    bool done =
+        PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
     const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    if (!done) assert_string_equal(code, "42501");
+    if (!done)
+        assert_string_equal(code, "42501");
     PQclear(result);
     run_sql(w, "rollback");
     return done;
@@ -723,13 +777,16 @@ static void the_daemon_lives_as_the_writer(void **state)
     struct ask ask = ask_of(w, DECISION_REQUEUE, 5);
     assert_ok(w, store_add_request(w->store, &ask, &id, &now, &w->e));
     assert_ok(w, store_request_sent(w->store, id, 0, 100, &w->e));
-    assert_ok(w, store_mark_relayed(w->store, 0, w->row.epoch, w->row.chain.sequence, b->now, &w->e));
-    assert_ok(w, store_mark_relayed(w->store, 0, w->row.epoch, w->row.chain.sequence, b->now + 9 * DAY_MS, &w->e));
+    assert_ok(w,
+              store_mark_relayed(w->store, 0, w->row.epoch, w->row.chain.sequence, b->now, &w->e));
+    assert_ok(w, store_mark_relayed(w->store, 0, w->row.epoch, w->row.chain.sequence,
+                                    b->now + 9 * DAY_MS, &w->e));
     struct fold *fold = bench_fold(b);
     assert_ok(w, store_restore(w->store, 0, &w->row, fold, &w->e));
     fold_destroy(fold);
     int applied;
-    assert_int_equal(store_migrate(w->store, &applied, &w->e), 0); // nothing to do, and nothing it may not do
+    // nothing to do, and nothing it may not do
+    assert_int_equal(store_migrate(w->store, &applied, &w->e), 0);
     assert_int_equal(applied, 0);
 }
 
@@ -738,25 +795,30 @@ static void a_plain_user_may_migrate_a_database_of_its_own(void **state)
     struct world *w = *state;
     char text[512], dsn[DSN_SIZE];
     int applied;
-    run_sql(w,
-            "do $$ begin create role settled_test_plain; exception when duplicate_object or unique_violation then null;"
-            " end $$");
+    run_sql(w, "do $$ begin create role settled_test_plain; exception when duplicate_object or "
+               "unique_violation then null;"
+               " end $$");
     snprintf(text, sizeof text, "grant create on database %s to settled_test_plain", w->database);
     run_sql(w, text);
     store_close(w->store);
     dsn_with(dsn, w->database, NULL, NULL, "options='-c role=settled_test_plain'");
     assert_ok(w, store_open(dsn, &w->store, &w->e));
-    assert_ok(w, store_migrate(w->store, &applied, &w->e)); // warns that it may not give the schema to settled_owner
+    // warns that it may not give the schema to settled_owner
+    assert_ok(w, store_migrate(w->store, &applied, &w->e));
     assert_true(applied >= 3);
-    assert_string_equal(value_of(w, "select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'settled'"),
-                        "settled_test_plain");
-    run_sql(w, "set client_min_messages = error; call settled.apply_privileges(); reset client_min_messages");
-    assert_string_equal(value_of(w, "select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'settled'"),
-                        "settled_owner"); // an administrator's run heals it
+    assert_string_equal(
+        value_of(w, "select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'settled'"),
+        "settled_test_plain");
+    run_sql(w, "set client_min_messages = error; call settled.apply_privileges(); reset "
+               "client_min_messages");
+    assert_string_equal(
+        value_of(w, "select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'settled'"),
+        "settled_owner"); // an administrator's run heals it
     store_close(w->store);
     w->store = NULL;
-    run_sql(w, "reassign owned by settled_test_plain to current_user; drop owned by settled_test_plain;"
-               " drop role settled_test_plain");
+    run_sql(
+        w, "reassign owned by settled_test_plain to current_user; drop owned by settled_test_plain;"
+           " drop role settled_test_plain");
 }
 
 int main(void)

@@ -1,9 +1,11 @@
-// PostgreSQL at its worst: answers that are lost, backends that die, commits that are lost, races, and large steps.
+// PostgreSQL at its worst: answers that are lost, backends that die, commits that are lost, races,
+// and large steps.
 #include "store_proxy.h"
 
 static void top_up(struct world *w, const char *id, fen_t amount)
 {
-    accept(w->bench, INPUT_CREDITS, credit(w->bench, "a", id, CREDIT_TOP_UP, amount, at(w->bench, 0, HOUR)));
+    accept(w->bench, INPUT_CREDITS,
+           credit(w->bench, "a", id, CREDIT_TOP_UP, amount, at(w->bench, 0, HOUR)));
 }
 
 static void reopen(struct world *w, const char *host, const char *port, const char *options)
@@ -157,12 +159,14 @@ static void a_dead_backend_is_replaced(void **state)
     struct world *w = *state;
     top_up(w, "c1", 5);
     commit(w);
-    run_sql(w, "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'settled'"
+    run_sql(w, "select pg_terminate_backend(pid, 5000) from pg_stat_activity where "
+               "application_name = 'settled'"
                " and datname = current_database()");
     top_up(w, "c2", 7);
     enum store_result result = try_commit(w);
     assert_true(result == STORE_OK || result == STORE_UNAVAILABLE);
-    if (result != STORE_OK) assert_ok(w, try_commit(w));
+    if (result != STORE_OK)
+        assert_ok(w, try_commit(w));
     fold_step_done(w->bench->fold);
     assert_int_equal(stored_sum(w), 12);
     assert_int_equal(stored_step(w), 2);
@@ -175,9 +179,10 @@ static void *kill_the_waiting(void *context)
     bool killed = false;
     for (int i = 0; i < 500 && !killed; i++) {
         usleep(10000);
-        PGresult *r = PQexec(conn, "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
-                                   " where application_name = 'settled' and wait_event_type = 'Lock'"
-                                   " and datname = current_database()");
+        PGresult *r =
+            PQexec(conn, "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+                         " where application_name = 'settled' and wait_event_type = 'Lock'"
+                         " and datname = current_database()");
         killed = PQntuples(r) > 0;
         PQclear(r);
     }
@@ -241,13 +246,15 @@ static void a_read_only_database_is_unavailable(void **state)
 {
     struct world *w = *state;
     char text[256];
-    snprintf(text, sizeof text, "alter database %s set default_transaction_read_only = on", w->database);
+    snprintf(text, sizeof text, "alter database %s set default_transaction_read_only = on",
+             w->database);
     run_sql(w, text);
     reopen(w, NULL, NULL, NULL);
     top_up(w, "c1", 5);
     assert_int_equal(try_commit(w), STORE_UNAVAILABLE);
     assert_non_null(strstr(w->e.text, "25006"));
-    snprintf(text, sizeof text, "alter database %s reset default_transaction_read_only", w->database);
+    snprintf(text, sizeof text, "alter database %s reset default_transaction_read_only",
+             w->database);
     run_sql(w, text);
     commit(w); // by a new connection
     assert_int_equal(stored_sum(w), 5);
@@ -258,8 +265,10 @@ static void what_the_tables_refuse_undoes_the_whole_step(void **state)
     struct world *w = *state;
     top_up(w, "c1", 5);
     commit(w);
-    run_sql(w, "insert into settled.credits select account_id, 'c9', kind, amount, credited_at, received_at, reason,"
-               " reference, kafka_offset, shard, position, balance from settled.credits"); // behind our back
+    run_sql(w, "insert into settled.credits select account_id, 'c9', kind, amount, credited_at, "
+               "received_at, reason,"
+               // behind our back
+               " reference, kafka_offset, shard, position, balance from settled.credits");
     for (int i = 0; i < 100; i++) {
         char id[16];
         snprintf(id, sizeof id, "d%d", i);
@@ -293,10 +302,12 @@ static void lost_commits_halt(void **state)
     assert_non_null(strstr(w->e.text, "step 1,"));
     assert_non_null(strstr(w->e.text, "step 2,"));
     assert_int_equal(stored_sum(w), 10);
-    run_sql(w, "update settled.shards set step = 2; update settled.shard_logs set next_offset = 1, accepted = 1"
+    run_sql(w, "update settled.shards set step = 2; update settled.shard_logs set next_offset = 1, "
+               "accepted = 1"
                " where topic = 'account-credits'");
     assert_int_equal(try_commit(w), STORE_DIVERGED);
-    run_sql(w, "update settled.shard_logs set next_offset = 2, accepted = 2 where topic = 'account-credits'");
+    run_sql(w, "update settled.shard_logs set next_offset = 2, accepted = 2 where topic = "
+               "'account-credits'");
     run_sql(w, "update settled.shards set epoch = epoch - 1");
     assert_int_equal(try_commit(w), STORE_DIVERGED);
     run_sql(w, "update settled.shards set epoch = epoch + 1");
@@ -341,7 +352,8 @@ static void a_commit_that_reaches_new_parameters_unawares_is_refused(void **stat
     assert_int_equal(w->e.kind, ERROR_RESTART);
     assert_non_null(strstr(w->e.text, "2026-11-02"));
     assert_int_equal(number_of(w, "select count(*) from settled.day_closes"), 0);
-    w->bench->policy.rows[w->bench->policy.count++] = changed->policy.rows[1]; // as a new start would load it
+    // as a new start would load it
+    w->bench->policy.rows[w->bench->policy.count++] = changed->policy.rows[1];
     commit(w);
     shelf_clear(&changed->policy.shelf);
     free(changed);
@@ -393,7 +405,8 @@ static void parameters_wait_for_a_commit_that_opens_a_day(void **state)
     wish(w, &r->deployment);
     r->deployment.policy.rows[0].late_days = 2;
     // What store_commit does when a step opens a day, held open for a while.
-    run_sql(w, "begin; select 1 from settled.shards for update; select 1 from settled.deployment for share;"
+    run_sql(w, "begin; select 1 from settled.shards for update; select 1 from settled.deployment "
+               "for share;"
                " update settled.shards set open_day = open_day + 5");
     pthread_create(&thread, NULL, record_in_thread, r);
     PGconn *watcher = connect_to(w->database);
@@ -425,9 +438,11 @@ static void two_processes_record_as_one(void **state)
         wish(w, &r[i]->deployment);
         pthread_create(&threads[i], NULL, record_in_thread, r[i]);
     }
-    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
     for (int i = 0; i < 2; i++) {
-        if (r[i]->result != STORE_OK) fail_msg("%s", r[i]->e.text);
+        if (r[i]->result != STORE_OK)
+            fail_msg("%s", r[i]->e.text);
         assert_int_equal(r[i]->deployment.policy.count, 1);
         assert_memory_equal(r[i]->deployment.id_key, r[0]->deployment.id_key, 32);
     }
@@ -458,7 +473,8 @@ static void two_processes_migrate_at_once(void **state)
     }
     for (int i = 0; i < 2; i++) {
         pthread_join(threads[i], NULL);
-        if (r[i]->result != STORE_OK) fail_msg("%s", r[i]->e.text);
+        if (r[i]->result != STORE_OK)
+            fail_msg("%s", r[i]->e.text);
         store_close(r[i]->store);
         free(r[i]);
     }
@@ -488,13 +504,14 @@ static void a_large_day_goes_in_whole(void **state)
         crowd_day(w, day);
         int64_t start = clock_us();
         commit(w);
-        print_message("a day of %d settlements committed in %" PRId64 " ms (%s)\n", CROWD, (clock_us() - start) / 1000,
-                      day == 0 ? "new accounts" : "known accounts");
+        print_message("a day of %d settlements committed in %" PRId64 " ms (%s)\n", CROWD,
+                      (clock_us() - start) / 1000, day == 0 ? "new accounts" : "known accounts");
     }
     assert_int_equal(number_of(w, "select count(*) from settled.settlements"), 2 * CROWD);
     assert_int_equal(number_of(w, "select count(*) from settled.settlement_lines"), 2 * CROWD);
-    assert_int_equal(
-        number_of(w, "select count(*) from settled.accounts where balance = -10000 and status = 'SUSPENDED'"), CROWD);
+    assert_int_equal(number_of(w, "select count(*) from settled.accounts where balance = -10000 "
+                                  "and status = 'SUSPENDED'"),
+                     CROWD);
     assert_int_equal(number_of(w, "select count(*) from settled.status_changes"), CROWD);
     assert_int_equal(number_of(w, "select count(*) from settled.outbox"), w->row.chain.sequence);
     struct fold *fold = bench_fold(w->bench);
@@ -544,8 +561,8 @@ static void small_commits_are_quick(void **state)
         commit(w);
         credited += clock_us() - start;
     }
-    print_message("a commit of positions takes %" PRId64 " us, of one credit %" PRId64 " us\n", moved / SMALL_COMMITS,
-                  credited / SMALL_COMMITS);
+    print_message("a commit of positions takes %" PRId64 " us, of one credit %" PRId64 " us\n",
+                  moved / SMALL_COMMITS, credited / SMALL_COMMITS);
     assert_int_equal(stored_step(w), 2 * SMALL_COMMITS);
 }
 

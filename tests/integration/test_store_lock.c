@@ -1,12 +1,13 @@
-// What the lock on the shard's row is for: an owner that is replaced while it commits, and a step that is whole or
-// is not there.
+// What the lock on the shard's row is for: an owner that is replaced while it commits, and a step
+// that is whole or is not there.
 #include "store_fixture.h"
 
 #include <pthread.h>
 
 static void top_up(struct world *w, const char *id, fen_t amount)
 {
-    accept(w->bench, INPUT_CREDITS, credit(w->bench, "a", id, CREDIT_TOP_UP, amount, at(w->bench, 0, HOUR)));
+    accept(w->bench, INPUT_CREDITS,
+           credit(w->bench, "a", id, CREDIT_TOP_UP, amount, at(w->bench, 0, HOUR)));
 }
 
 struct attempt {
@@ -57,7 +58,8 @@ static void rows_and_the_row_that_counts_them_are_committed_together(void **stat
     struct world *w = *state;
     run_sql(w, "create function refuse() returns trigger language plpgsql as"
                " $$begin raise exception 'refused'; end$$;"
-               " create trigger refuse before update of step on settled.shards for each row execute function refuse()");
+               " create trigger refuse before update of step on settled.shards for each row "
+               "execute function refuse()");
     top_up(w, "c1", 5);
     settle(w->bench);
     assert_true(fold_step(w->bench->fold)->emission_count > 0);
@@ -77,7 +79,8 @@ static void a_relay_that_lost_its_shard_marks_nothing(void **state)
     settle(w->bench);
     commit(w);
     claim(w, w->store, &taken);
-    assert_int_equal(store_mark_relayed(w->store, 0, w->row.epoch, 1, w->bench->now, &w->e), STORE_FENCED);
+    assert_int_equal(store_mark_relayed(w->store, 0, w->row.epoch, 1, w->bench->now, &w->e),
+                     STORE_FENCED);
     assert_int_equal(number_of(w, "select relayed from settled.shards"), 0);
     assert_ok(w, store_mark_relayed(w->store, 0, taken.epoch, 1, w->bench->now, &w->e));
     assert_int_equal(number_of(w, "select relayed from settled.shards"), 1);

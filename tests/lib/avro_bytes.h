@@ -1,5 +1,5 @@
-// Avro bodies by hand: a buffer that the primitives of the binary encoding are appended to, and JSON without
-// backslashes.
+// Avro bodies by hand: a buffer that the primitives of the binary encoding are appended to, and
+// JSON without backslashes.
 #pragma once
 
 #include <assert.h>
@@ -21,14 +21,17 @@ static inline void put_byte(struct avro_bytes *b, int byte)
 static inline void put_long(struct avro_bytes *b, int64_t value)
 {
     uint64_t n = (uint64_t)value << 1;
-    if (value < 0) n = ~n;
-    for (; n >= 0x80; n >>= 7) put_byte(b, (int)(n & 0x7f) | 0x80);
+    if (value < 0)
+        n = ~n;
+    for (; n >= 0x80; n >>= 7)
+        put_byte(b, (int)(n & 0x7f) | 0x80);
     put_byte(b, (int)n);
 }
 
 static inline void put_bytes(struct avro_bytes *b, const void *bytes, size_t size)
 {
-    for (size_t i = 0; i < size; i++) put_byte(b, ((const uint8_t *)bytes)[i]);
+    for (size_t i = 0; i < size; i++)
+        put_byte(b, ((const uint8_t *)bytes)[i]);
 }
 
 static inline void put_text(struct avro_bytes *b, const char *text)
@@ -43,7 +46,8 @@ static inline char *json_of(const char *text)
     char *json = strdup(text);
     assert(json);
     for (char *p = json; *p; p++) {
-        if (*p == '\'') *p = '"';
+        if (*p == '\'')
+            *p = '"';
     }
     return json;
 }

@@ -1,4 +1,5 @@
-// SETTLED_TEST_CASES=PATTERN runs only the cases of a test program whose names match (* and ?); without it all run.
+// SETTLED_TEST_CASES=PATTERN runs only the cases of a test program whose names match (* and ?);
+// without it all run.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

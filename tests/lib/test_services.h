@@ -1,4 +1,5 @@
-// The services that integration tests run against, as tests/run.sh has started them. A missing one is a failure.
+// The services that integration tests run against, as tests/run.sh has started them. A missing one
+// is a failure.
 #pragma once
 
 #include <stdio.h>
@@ -7,9 +8,11 @@
 static inline const char *test_environment(const char *name)
 {
     const char *value = getenv(name);
-    if (value && *value) return value;
+    if (value && *value)
+        return value;
     fprintf(stderr,
-            "%s is not set: run tests/run.sh, or tests/lib/services.py run --kafka --registry --postgres -- ctest\n",
+            "%s is not set: run tests/run.sh, or tests/lib/services.py run --kafka --registry "
+            "--postgres -- ctest\n",
             name);
     exit(1);
 }

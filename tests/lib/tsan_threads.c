@@ -1,6 +1,7 @@
-// librdkafka runs on the C library's <threads.h>, which ThreadSanitizer does not intercept: a thread that it did not see
-// begin crashes in its allocator, and what mutexes order looks like a race. Linked into programs under that sanitizer,
-// these take the library's place and say the same with POSIX threads; glibc's types are laid out for that.
+// librdkafka runs on the C library's <threads.h>, which ThreadSanitizer does not intercept: a
+// thread that it did not see begin crashes in its allocator, and what mutexes order looks like a
+// race. Linked into programs under that sanitizer, these take the library's place and say the same
+// with POSIX threads; glibc's types are laid out for that.
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -43,10 +44,12 @@ static void *begin(void *context)
 int thrd_create(thrd_t *thread, thrd_start_t run, void *argument)
 {
     struct start *start = malloc(sizeof *start);
-    if (!start) return thrd_nomem;
+    if (!start)
+        return thrd_nomem;
     *start = (struct start){run, argument};
     int code = pthread_create(thread, NULL, begin, start);
-    if (code) free(start);
+    if (code)
+        free(start);
     return result_of(code);
 }
 
@@ -54,7 +57,8 @@ int thrd_join(thrd_t thread, int *result)
 {
     void *value = NULL;
     int code = pthread_join(thread, &value);
-    if (result) *result = (int)(intptr_t)value;
+    if (result)
+        *result = (int)(intptr_t)value;
     return result_of(code);
 }
 
@@ -67,7 +71,8 @@ int mtx_init(mtx_t *mutex, int type)
 {
     pthread_mutexattr_t kind;
     pthread_mutexattr_init(&kind);
-    pthread_mutexattr_settype(&kind, type & mtx_recursive ? PTHREAD_MUTEX_RECURSIVE : PTHREAD_MUTEX_NORMAL);
+    pthread_mutexattr_settype(&kind, type & mtx_recursive ? PTHREAD_MUTEX_RECURSIVE
+                                                          : PTHREAD_MUTEX_NORMAL);
     int code = pthread_mutex_init((pthread_mutex_t *)mutex, &kind);
     pthread_mutexattr_destroy(&kind);
     return result_of(code);
@@ -113,9 +118,11 @@ int cnd_wait(cnd_t *condition, mtx_t *mutex)
     return result_of(pthread_cond_wait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex));
 }
 
-int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex, const struct timespec *restrict until)
+int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex,
+                  const struct timespec *restrict until)
 {
-    return result_of(pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until));
+    return result_of(
+        pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until));
 }
 
 void cnd_destroy(cnd_t *condition)

@@ -18,7 +18,8 @@ struct dice {
 // A stream of its own for each purpose: what one draws does not move the others.
 static inline struct dice dice_of(uint64_t seed, uint64_t purpose, uint64_t number)
 {
-    return (struct dice){dice_mix(seed ^ dice_mix(purpose + 0x9e3779b97f4a7c15) ^ dice_mix(number + 1))};
+    return (struct dice){
+        dice_mix(seed ^ dice_mix(purpose + 0x9e3779b97f4a7c15) ^ dice_mix(number + 1))};
 }
 
 static inline uint64_t dice_next(struct dice *d)

@@ -3,7 +3,13 @@
 
 #include <assert.h>
 
-enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, PURPOSE_SCHEDULE = 2, STEPS_A_DAY = 560 };
+enum {
+    SECOND = 1000,
+    MINUTE = 60 * SECOND,
+    HOUR = 60 * MINUTE,
+    PURPOSE_SCHEDULE = 2,
+    STEPS_A_DAY = 560
+};
 
 const struct fault_fact fault_facts[FAULT_KINDS] = {
     [FAULT_KILL] = {"kill", 10},
@@ -47,21 +53,27 @@ struct luck {
 
 static enum fault_kind draw_kind(struct dice *d, const struct luck *luck)
 {
-    if (luck->loses_commits && dice_hit(d, 10)) return FAULT_LOSE_COMMITS;
-    if (luck->loses_records && dice_hit(d, 5)) return FAULT_RETENTION_SHORT;
-    if (luck->loses_outputs && dice_hit(d, 5)) return FAULT_OUTPUTS_GONE;
+    if (luck->loses_commits && dice_hit(d, 10))
+        return FAULT_LOSE_COMMITS;
+    if (luck->loses_records && dice_hit(d, 5))
+        return FAULT_RETENTION_SHORT;
+    if (luck->loses_outputs && dice_hit(d, 5))
+        return FAULT_OUTPUTS_GONE;
     int total = 0;
-    for (int k = 0; k < FAULT_KINDS; k++) total += fault_facts[k].weight;
+    for (int k = 0; k < FAULT_KINDS; k++)
+        total += fault_facts[k].weight;
     int64_t at = dice_below(d, total);
     int kind = 0;
-    while (at >= fault_facts[kind].weight) at -= fault_facts[kind++].weight;
+    while (at >= fault_facts[kind].weight)
+        at -= fault_facts[kind++].weight;
     return (enum fault_kind)kind;
 }
 
 static int by_step(const void *a, const void *b)
 {
     const struct fault *x = a, *y = b;
-    if (x->step != y->step) return x->step < y->step ? -1 : 1;
+    if (x->step != y->step)
+        return x->step < y->step ? -1 : 1;
     return x->number - y->number;
 }
 
@@ -75,7 +87,8 @@ void schedule_draw(struct schedule *schedule, uint64_t seed)
         struct fault *f = &schedule->faults[i];
         *f = (struct fault){.step = 1 + dice_below(&d, steps), .kind = draw_kind(&d, &luck)};
         // Trouble comes in company.
-        if (i > 0 && dice_hit(&d, 35)) f->step = schedule->faults[i - 1].step + dice_below(&d, 60);
+        if (i > 0 && dice_hit(&d, 35))
+            f->step = schedule->faults[i - 1].step + dice_below(&d, 60);
         f->chance = dice_next(&d);
         f->number = (int)i;
     }
@@ -92,7 +105,8 @@ static void cure_later(struct world *w, struct cure cure, int64_t after_ms)
 
 static void fail_over(struct world *w, bool lossy)
 {
-    if (lossy && !w->postgres.lags) return; // another one came before
+    if (lossy && !w->postgres.lags)
+        return; // another one came before
     world_say(w, "fail-over%s", lossy ? " that loses commits" : "");
     if (!lossy) {
         bool lags = w->postgres.lags;
@@ -197,7 +211,8 @@ static void break_broker_clock(struct world *w, int32_t shard, struct dice *d)
     bool all = dice_hit(d, 50);
     enum input one = (enum input)dice_below(d, INPUT_COUNT);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
-        if (!all && i != one) continue;
+        if (!all && i != one)
+            continue;
         w->kafka.logs[shard][i].skew = skew;
         cure_later(w, (struct cure){.kind = FAULT_BROKER_CLOCK, .shard = shard, .input = i}, until);
     }
@@ -205,7 +220,8 @@ static void break_broker_clock(struct world *w, int32_t shard, struct dice *d)
 
 static int64_t needed_from(const struct rows *rows, enum input input)
 {
-    if (!rows->begun) return 0;
+    if (!rows->begun)
+        return 0;
     int64_t next = rows->state.log[input].next;
     return input == INPUT_CALLS && rows->state.calls_from < next ? rows->state.calls_from : next;
 }
@@ -217,11 +233,14 @@ static void move_start(struct world *w, int32_t shard, bool too_far, struct dice
     int64_t low = needed_from(&w->postgres.rows[shard], input);
     if (w->postgres.lags) {
         int64_t behind = needed_from(&w->postgres.replica[shard], input);
-        if (behind < low) low = behind;
+        if (behind < low)
+            low = behind;
     }
     low += too_far ? 1 + dice_below(d, 20) : -dice_below(d, 4);
-    if (low > log->stable) low = log->stable;
-    if (low <= log->low) return;
+    if (low > log->stable)
+        low = log->stable;
+    if (low <= log->low)
+        return;
     log->low = low;
     w->moved_retention = true;
     w->short_retention = w->short_retention || too_far;
@@ -232,8 +251,10 @@ static struct book dearer_book(int times)
     struct book book = *world_book();
     for (int s = 0; s < SERVICE_COUNT; s++) {
         struct service_prices *prices = &book.services[s];
-        for (size_t i = 0; i < prices->tier_count; i++) prices->tiers[i].unit_price *= times;
-        for (size_t i = 0; i < prices->offer_count; i++) prices->offers[i].price *= times;
+        for (size_t i = 0; i < prices->tier_count; i++)
+            prices->tiers[i].unit_price *= times;
+        for (size_t i = 0; i < prices->offer_count; i++)
+            prices->offers[i].price *= times;
         prices->custom.price_per_step *= times;
     }
     book_sha256(&times, sizeof times, book.sha256);
@@ -249,18 +270,21 @@ static void record(struct world *w, bool with_book, struct dice *d)
     next.late_days = (int32_t)dice_between(d, 0, 4);
     next.future_tolerance_ms = dice_between(d, 0, 2) * MINUTE;
     struct book dearer = dearer_book((int)w->postgres.books.count + 2);
-    if (with_book) memcpy(next.book_sha256, dearer.sha256, sizeof next.book_sha256);
+    if (with_book)
+        memcpy(next.book_sha256, dearer.sha256, sizeof next.book_sha256);
     bool recorded = postgres_record(&w->postgres, &next, with_book ? &dearer : NULL);
     world_say(w, "parameters %s", recorded ? "recorded" : "not recorded");
 }
 
-// The hash beside the offset of the last row is the only witness that PostgreSQL lost what was published and wrote other
-// rows instead. So no world loses both.
+// The hash beside the offset of the last row is the only witness that PostgreSQL lost what was
+// published and wrote other rows instead. So no world loses both.
 static bool has_witnesses(const struct world *w)
 {
     for (int32_t s = 0; s < w->kafka.shards; s++) {
         const struct published_to *position = &w->kafka.coordinators[s].position;
-        if (w->seen[s].count > 0 && (!position->has_hash || position->n < (int64_t)w->seen[s].count)) return false;
+        if (w->seen[s].count > 0 &&
+            (!position->has_hash || position->n < (int64_t)w->seen[s].count))
+            return false;
     }
     return true;
 }
@@ -269,9 +293,11 @@ static bool has_witnesses(const struct world *w)
 static void break_connection(struct process *p, struct dice *d)
 {
     int kind = (int)dice_below(d, TXN_KINDS + 3);
-    if (kind == TXN_KINDS) kind = TXN_END;
+    if (kind == TXN_KINDS)
+        kind = TXN_END;
     for (int k = 0; k < TXN_KINDS; k++)
-        if (kind == k || kind > TXN_KINDS) p->copies[k] += (int)dice_between(d, 1, 2);
+        if (kind == k || kind > TXN_KINDS)
+            p->copies[k] += (int)dice_between(d, 1, 2);
 }
 
 static void on_process(struct world *w, struct process *p, enum fault_kind kind, struct dice *d)
@@ -321,7 +347,8 @@ void world_inject(struct world *w, const struct fault *f)
     struct dice dice = {f->chance}, *d = &dice;
     struct process *p = &w->processes[dice_below(d, w->process_count)];
     int32_t shard = (int32_t)dice_below(d, w->kafka.shards);
-    world_say(w, "fault %d: %s (process %d, shard %d)", f->number, fault_facts[f->kind].name, p->number, shard);
+    world_say(w, "fault %d: %s (process %d, shard %d)", f->number, fault_facts[f->kind].name,
+              p->number, shard);
     w->injected[f->kind]++;
     switch (f->kind) {
     case FAULT_REBALANCE:
@@ -338,7 +365,8 @@ void world_inject(struct world *w, const struct fault *f)
         fail_over(w, false);
         break;
     case FAULT_LOSE_COMMITS:
-        if (!has_witnesses(w)) break;
+        if (!has_witnesses(w))
+            break;
         postgres_lag(&w->postgres);
         cure_later(w, (struct cure){.kind = f->kind}, a_while(d));
         break;
@@ -363,7 +391,8 @@ void world_inject(struct world *w, const struct fault *f)
         record(w, f->kind == FAULT_BOOK, d);
         break;
     default:
-        if (!world_inject_topics(w, f->kind, shard, d) && p->alive) on_process(w, p, f->kind, d);
+        if (!world_inject_topics(w, f->kind, shard, d) && p->alive)
+            on_process(w, p, f->kind, d);
         break;
     }
 }
@@ -381,6 +410,7 @@ void world_heal(struct world *w)
         p->session.cut_until = 0;
         p->batch_fate = BATCH_WELL;
         memset(p->copies, 0, sizeof p->copies);
-        if (p->back_at > w->now) p->back_at = w->now;
+        if (p->back_at > w->now)
+            p->back_at = w->now;
     }
 }

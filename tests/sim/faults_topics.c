@@ -1,10 +1,12 @@
-// What goes wrong with what the relays have published: their offsets, their topics, their transactional ids.
+// What goes wrong with what the relays have published: their offsets, their topics, their
+// transactional ids.
 #include "tests/sim/check.h"
 
 static void lose_offset(struct world *w, int32_t shard, bool back, struct dice *d)
 {
     struct published_to *position = &w->kafka.coordinators[shard].position;
-    if (position->n < 0 || w->lost_commits || w->postgres.lags) return;
+    if (position->n < 0 || w->lost_commits || w->postgres.lags)
+        return;
     position->n = back ? dice_below(d, position->n + 1) : -1;
     position->has_hash = false;
 }
@@ -12,7 +14,8 @@ static void lose_offset(struct world *w, int32_t shard, bool back, struct dice *
 static void show_old_offset(struct world *w, int32_t shard, struct dice *d)
 {
     struct coordinator *c = &w->kafka.coordinators[shard];
-    if (c->positions.count == 0 || w->lost_commits || w->postgres.lags) return;
+    if (c->positions.count == 0 || w->lost_commits || w->postgres.lags)
+        return;
     size_t old = (size_t)dice_below(d, (int64_t)c->positions.count);
     if (dice_hit(d, 50))
         c->shows = old + 1;
@@ -23,7 +26,8 @@ static void show_old_offset(struct world *w, int32_t shard, struct dice *d)
 static void cut_log(struct world *w, int32_t shard, enum output output, size_t keep)
 {
     const struct output_topic_log *log = &w->kafka.outputs[shard][output];
-    for (size_t i = keep; i < log->messages.count; i++) check_lost(w, shard, &log->messages.at[i]);
+    for (size_t i = keep; i < log->messages.count; i++)
+        check_lost(w, shard, &log->messages.at[i]);
     kafka_cut(&w->kafka, shard, output, keep);
 }
 
@@ -34,10 +38,15 @@ static int64_t read_back_to(const struct world *w, int32_t shard)
     for (int i = 0; i < w->process_count; i++) {
         const struct publishing *r = &w->processes[i].publishing[shard];
         enum relay_state state = r->machine.state;
-        bool counts = state == RELAY_VERIFY || state == RELAY_IDLE || state == RELAY_PUBLISH || state == RELAY_MARK;
-        if (!w->processes[i].alive || !r->added) continue;
-        if (r->machine.marked > to) to = r->machine.marked; // a fail-over may have taken the mark from PostgreSQL since
-        if (counts && r->machine.read_back > to) to = r->machine.read_back;
+        bool counts = state == RELAY_VERIFY || state == RELAY_IDLE || state == RELAY_PUBLISH ||
+                      state == RELAY_MARK;
+        if (!w->processes[i].alive || !r->added)
+            continue;
+        // a fail-over may have taken the mark from PostgreSQL since
+        if (r->machine.marked > to)
+            to = r->machine.marked;
+        if (counts && r->machine.read_back > to)
+            to = r->machine.read_back;
     }
     return to;
 }
@@ -49,29 +58,35 @@ static void lose_rows_below_mark(struct world *w, int32_t shard, struct dice *d)
     for (enum output o = 0; o < OUTPUT_COUNT; o++) {
         const struct output_topic_log *log = &w->kafka.outputs[shard][o];
         size_t keep = log->messages.count;
-        while (keep > 0 && log->messages.at[keep - 1].sequence > from) keep--;
+        while (keep > 0 && log->messages.at[keep - 1].sequence > from)
+            keep--;
         cut_log(w, shard, o, keep);
     }
     w->lost_outputs = true;
 }
 
-// Of one topic, above the mark. Where rows have expired, it could not be told which were lost. A shard that has to halt for
-// some of them must have that cause until it does.
+// Of one topic, above the mark. Where rows have expired, it could not be told which were lost. A
+// shard that has to halt for some of them must have that cause until it does.
 static void lose_rows(struct world *w, int32_t shard, bool below, struct dice *d)
 {
     const struct output_topic_log *logs = w->kafka.outputs[shard];
     bool marked = w->postgres.rows[shard].relayed > 0;
     for (int o = 0; o < OUTPUT_COUNT; o++)
-        if (logs[o].low > 0) return;
-    if (check_cannot_mend(w, shard)) return;
-    if (below && marked && !w->lost_commits && !w->postgres.lags) lose_rows_below_mark(w, shard, d);
+        if (logs[o].low > 0)
+            return;
+    if (check_cannot_mend(w, shard))
+        return;
+    if (below && marked && !w->lost_commits && !w->postgres.lags)
+        lose_rows_below_mark(w, shard, d);
     int64_t kept = read_back_to(w, shard);
     int first = (int)dice_below(d, OUTPUT_COUNT);
     for (int i = 0; i < OUTPUT_COUNT && !below; i++) {
         enum output o = (enum output)((first + i) % OUTPUT_COUNT);
         size_t count = logs[o].messages.count, most = 0;
-        while (most < count && logs[o].messages.at[count - 1 - most].sequence > kept) most++;
-        if (most == 0) continue;
+        while (most < count && logs[o].messages.at[count - 1 - most].sequence > kept)
+            most++;
+        if (most == 0)
+            continue;
         size_t lost = 1 + (size_t)dice_below(d, (int64_t)most);
         world_say(w, "%d rows of output %d are lost", (int)lost, o);
         cut_log(w, shard, o, count - lost);
@@ -83,18 +98,21 @@ static void lose_rows(struct world *w, int32_t shard, bool below, struct dice *d
 static void expire_rows(struct world *w, int32_t shard, struct dice *d)
 {
     int64_t marked = w->postgres.rows[shard].relayed;
-    if (w->postgres.lags || check_missing(w, shard) > 0) return;
+    if (w->postgres.lags || check_missing(w, shard) > 0)
+        return;
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         struct output_topic_log *log = &w->kafka.outputs[shard][o];
         int64_t below = dice_below(d, marked + 1);
-        while (log->low < log->messages.count && log->messages.at[log->low].sequence < below) log->low++;
+        while (log->low < log->messages.count && log->messages.at[log->low].sequence < below)
+            log->low++;
     }
 }
 
 // Where PostgreSQL was not told either that anything was published, nobody could know it.
 static void lose_outputs(struct world *w, int32_t shard)
 {
-    if (w->postgres.rows[shard].relayed == 0 || w->lost_commits || w->postgres.lags) return;
+    if (w->postgres.rows[shard].relayed == 0 || w->lost_commits || w->postgres.lags)
+        return;
     w->kafka.coordinators[shard].position = (struct published_to){.n = -1};
     for (enum output o = 0; o < OUTPUT_COUNT; o++) {
         cut_log(w, shard, o, 0);
@@ -107,7 +125,8 @@ bool world_inject_topics(struct world *w, enum fault_kind kind, int32_t shard, s
 {
     switch (kind) {
     case FAULT_TIME_OUT:
-        for (int32_t s = 0; s < w->kafka.shards; s++) kafka_time_out(&w->kafka, s);
+        for (int32_t s = 0; s < w->kafka.shards; s++)
+            kafka_time_out(&w->kafka, s);
         return true;
     case FAULT_ID_EXPIRED:
         kafka_expire_id(&w->kafka, shard);

@@ -5,7 +5,8 @@
 void kafka_free(struct kafka *kafka)
 {
     for (int s = 0; s < SHARDS_MAX; s++) {
-        for (int i = 0; i < INPUT_COUNT; i++) list_free(&kafka->logs[s][i].entries);
+        for (int i = 0; i < INPUT_COUNT; i++)
+            list_free(&kafka->logs[s][i].entries);
         for (int o = 0; o < OUTPUT_COUNT; o++) {
             list_free(&kafka->outputs[s][o].messages);
             list_free(&kafka->coordinators[s].staged[o]);
@@ -19,7 +20,8 @@ void kafka_free(struct kafka *kafka)
 
 static void find_stable(struct input_topic_log *log, int64_t now)
 {
-    while (log->stable < (int64_t)log->entries.count && log->entries.at[log->stable].fate != FATE_PENDING)
+    while (log->stable < (int64_t)log->entries.count &&
+           log->entries.at[log->stable].fate != FATE_PENDING)
         log->entries.at[log->stable++].stable_at = now;
 }
 
@@ -49,23 +51,26 @@ void kafka_end_transaction(struct kafka *kafka, int transaction, bool commit, in
             bool touched = false;
             for (size_t e = 0; e < log->entries.count; e++) {
                 struct entry *entry = &log->entries.at[e];
-                if (entry->marker || entry->transaction != transaction) continue;
+                if (entry->marker || entry->transaction != transaction)
+                    continue;
                 entry->fate = commit ? FATE_COMMITTED : FATE_ABORTED;
                 touched = true;
             }
-            if (touched) append(log, (struct entry){.marker = true, .fate = FATE_COMMITTED}, now);
+            if (touched)
+                append(log, (struct entry){.marker = true, .fate = FATE_COMMITTED}, now);
         }
 }
 
 // ---- the relays' transactions ----
 
-// Few enough that worlds come to the last one. As Kafka has it, that one is never given to a client: it is what the time-out
-// of the last but one leaves behind.
+// Few enough that worlds come to the last one. As Kafka has it, that one is never given to a
+// client: it is what the time-out of the last but one leaves behind.
 enum { LAST_EPOCH = 12 };
 
 static void drop_staged(struct coordinator *c)
 {
-    for (int o = 0; o < OUTPUT_COUNT; o++) c->staged[o].count = 0;
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        c->staged[o].count = 0;
     c->staged_position.n = -1;
 }
 
@@ -73,7 +78,8 @@ static void begin_end(struct kafka *kafka, int32_t shard, bool commit)
 {
     struct coordinator *c = &kafka->coordinators[shard];
     c->state = commit ? TXN_PREPARE_COMMIT : TXN_PREPARE_ABORT;
-    if (commit && c->staged_position.n >= 0) kafka->on_commit(kafka->context, shard, c);
+    if (commit && c->staged_position.n >= 0)
+        kafka->on_commit(kafka->context, shard, c);
 }
 
 static void write_marker(struct kafka *kafka, int32_t shard, int partition)
@@ -90,8 +96,10 @@ static void write_marker(struct kafka *kafka, int32_t shard, int partition)
         kafka->on_message(kafka->context, shard, message);
         *list_add(&kafka->outputs[shard][partition].messages) = *message;
     }
-    if (partition < OUTPUT_COUNT) c->staged[partition].count = 0;
-    if (c->partitions != 0) return;
+    if (partition < OUTPUT_COUNT)
+        c->staged[partition].count = 0;
+    if (c->partitions != 0)
+        return;
     c->state = commit ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT;
     drop_staged(c);
 }
@@ -104,13 +112,16 @@ static bool is_ending(const struct coordinator *c)
 void kafka_write_markers(struct kafka *kafka, int32_t shard, struct dice *dice)
 {
     struct coordinator *c = &kafka->coordinators[shard];
-    if (!is_ending(c) || c->stuck || kafka->down) return;
+    if (!is_ending(c) || c->stuck || kafka->down)
+        return;
     int chance = (int)dice_below(dice, 10), first = (int)dice_below(dice, OUTPUT_COUNT + 1);
     for (int i = 0; i <= OUTPUT_COUNT && chance < 8 && is_ending(c); i++) {
         int partition = (first + i) % (OUTPUT_COUNT + 1);
-        if (!(c->partitions & 1U << partition)) continue;
+        if (!(c->partitions & 1U << partition))
+            continue;
         write_marker(kafka, shard, partition);
-        if (chance < 2) return;
+        if (chance < 2)
+            return;
     }
 }
 
@@ -121,14 +132,16 @@ static enum txn_answer answer_init(struct kafka *kafka, struct txn_request *requ
         c->epoch++;
         begin_end(kafka, request->shard, false);
     }
-    if (is_ending(c) && kafka->fences) return TXN_CONCURRENT;
+    if (is_ending(c) && kafka->fences)
+        return TXN_CONCURRENT;
     if (c->producer_id == 0 || c->epoch + 1 >= LAST_EPOCH) {
         c->producer_id = ++kafka->last_producer_id;
         c->epoch = 0;
     } else {
         c->epoch++;
     }
-    if (kafka->fences) c->state = TXN_EMPTY;
+    if (kafka->fences)
+        c->state = TXN_EMPTY;
     request->producer_id = c->producer_id;
     request->epoch = c->epoch;
     return TXN_DONE;
@@ -138,13 +151,16 @@ static enum txn_answer answer_init(struct kafka *kafka, struct txn_request *requ
 static void touch(struct kafka *kafka, const struct txn_request *request)
 {
     const struct coordinator *c = &kafka->coordinators[request->shard];
-    if (c->transaction != request->transaction) kafka->on_touch(kafka->context, request);
+    if (c->transaction != request->transaction)
+        kafka->on_touch(kafka->context, request);
 }
 
-static enum txn_answer add_partitions(struct kafka *kafka, const struct txn_request *request, unsigned partitions)
+static enum txn_answer add_partitions(struct kafka *kafka, const struct txn_request *request,
+                                      unsigned partitions)
 {
     struct coordinator *c = &kafka->coordinators[request->shard];
-    if (is_ending(c)) return TXN_CONCURRENT;
+    if (is_ending(c))
+        return TXN_CONCURRENT;
     if (c->state != TXN_ONGOING) {
         c->state = TXN_ONGOING;
         c->transaction = request->transaction;
@@ -160,15 +176,19 @@ static enum txn_answer add_partitions(struct kafka *kafka, const struct txn_requ
 static enum txn_answer take_number(struct output_topic_log *log, const struct txn_request *request)
 {
     if (log->producer_id != request->producer_id || log->producer_epoch != request->epoch) {
-        if (request->number != 0) return TXN_REFUSED;
+        if (request->number != 0)
+            return TXN_REFUSED;
         log->producer_id = request->producer_id;
         log->producer_epoch = request->epoch;
         log->next = 0;
-        for (int i = 0; i < RECENT_BATCHES; i++) log->recent[i] = -1;
+        for (int i = 0; i < RECENT_BATCHES; i++)
+            log->recent[i] = -1;
     }
     for (int i = 0; i < RECENT_BATCHES; i++)
-        if (log->recent[i] == request->number) return TXN_DONE;
-    if (request->number != log->next) return TXN_REFUSED;
+        if (log->recent[i] == request->number)
+            return TXN_DONE;
+    if (request->number != log->next)
+        return TXN_REFUSED;
     memmove(log->recent + 1, log->recent, (RECENT_BATCHES - 1) * sizeof *log->recent);
     log->recent[0] = request->number;
     return TXN_DONE;
@@ -179,20 +199,27 @@ static enum txn_answer produce(struct kafka *kafka, const struct txn_request *re
     struct coordinator *c = &kafka->coordinators[request->shard];
     struct output_topic_log *log = &kafka->outputs[request->shard][request->output];
     bool member = c->state == TXN_ONGOING && (c->partitions & 1U << request->output);
-    if (!member) return TXN_REFUSED; // KIP-890: the leader asks the coordinator
-    int before = log->producer_id == request->producer_id && log->producer_epoch == request->epoch ? log->next : 0;
+    if (!member)
+        return TXN_REFUSED; // KIP-890: the leader asks the coordinator
+    int before = log->producer_id == request->producer_id && log->producer_epoch == request->epoch
+                     ? log->next
+                     : 0;
     enum txn_answer answer = take_number(log, request);
-    if (answer != TXN_DONE || request->number < before) return answer;
+    if (answer != TXN_DONE || request->number < before)
+        return answer;
     touch(kafka, request);
     log->next = request->number + request->count;
-    for (int i = 0; i < request->count; i++) *list_add(&c->staged[request->output]) = request->messages[i];
+    for (int i = 0; i < request->count; i++)
+        *list_add(&c->staged[request->output]) = request->messages[i];
     return TXN_DONE;
 }
 
 static enum txn_answer stage_position(struct kafka *kafka, const struct txn_request *request)
 {
     struct coordinator *c = &kafka->coordinators[request->shard];
-    if (c->state != TXN_ONGOING || !(c->partitions & TXN_OFFSETS)) return TXN_REFUSED; // KIP-890 once more
+    // KIP-890 once more
+    if (c->state != TXN_ONGOING || !(c->partitions & TXN_OFFSETS))
+        return TXN_REFUSED;
     touch(kafka, request);
     c->staged_position = request->position;
     return TXN_DONE;
@@ -207,16 +234,21 @@ static enum txn_answer answer_end(struct kafka *kafka, const struct txn_request 
         begin_end(kafka, request->shard, request->commit);
         return TXN_DONE;
     }
-    if (request->commit ? committing : aborting) return TXN_CONCURRENT;
-    return c->state == (request->commit ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT) ? TXN_DONE : TXN_REFUSED;
+    if (request->commit ? committing : aborting)
+        return TXN_CONCURRENT;
+    return c->state == (request->commit ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT) ? TXN_DONE
+                                                                                    : TXN_REFUSED;
 }
 
 enum txn_answer kafka_answer(struct kafka *kafka, struct txn_request *request)
 {
     struct coordinator *c = &kafka->coordinators[request->shard];
-    if (request->kind == TXN_INIT) return answer_init(kafka, request);
-    if (kafka->fences && c->producer_id != request->producer_id) return TXN_UNKNOWN_ID;
-    if (kafka->fences && c->epoch != request->epoch) return TXN_FENCED;
+    if (request->kind == TXN_INIT)
+        return answer_init(kafka, request);
+    if (kafka->fences && c->producer_id != request->producer_id)
+        return TXN_UNKNOWN_ID;
+    if (kafka->fences && c->epoch != request->epoch)
+        return TXN_FENCED;
     switch (request->kind) {
     case TXN_ADD_PARTITIONS:
         return add_partitions(kafka, request, request->outputs);
@@ -241,14 +273,16 @@ void kafka_deliver_travelling(struct kafka *kafka, int64_t step)
         }
         kafka->travelling.at[i] = kafka->travelling.at[--kafka->travelling.count];
         kafka->late++;
-        if (kafka_answer(kafka, &copy) != TXN_DONE) kafka->refused++; // its sender does not hear it
+        if (kafka_answer(kafka, &copy) != TXN_DONE)
+            kafka->refused++; // its sender does not hear it
     }
 }
 
 void kafka_time_out(struct kafka *kafka, int32_t shard)
 {
     struct coordinator *c = &kafka->coordinators[shard];
-    if (c->state != TXN_ONGOING) return;
+    if (c->state != TXN_ONGOING)
+        return;
     c->epoch++;
     begin_end(kafka, shard, false);
 }
@@ -256,7 +290,8 @@ void kafka_time_out(struct kafka *kafka, int32_t shard)
 void kafka_expire_id(struct kafka *kafka, int32_t shard)
 {
     struct coordinator *c = &kafka->coordinators[shard];
-    if (c->state == TXN_ONGOING || is_ending(c)) return;
+    if (c->state == TXN_ONGOING || is_ending(c))
+        return;
     c->producer_id = 0;
     c->state = TXN_EMPTY;
 }
@@ -264,7 +299,8 @@ void kafka_expire_id(struct kafka *kafka, int32_t shard)
 bool kafka_unstable(const struct kafka *kafka, int32_t shard)
 {
     const struct coordinator *c = &kafka->coordinators[shard];
-    return c->staged_position.n >= 0 && (c->state == TXN_ONGOING || (is_ending(c) && (c->partitions & TXN_OFFSETS)));
+    return c->staged_position.n >= 0 &&
+           (c->state == TXN_ONGOING || (is_ending(c) && (c->partitions & TXN_OFFSETS)));
 }
 
 struct published_to kafka_position(struct kafka *kafka, int32_t shard)
@@ -278,9 +314,11 @@ struct published_to kafka_position(struct kafka *kafka, int32_t shard)
 void kafka_cut(struct kafka *kafka, int32_t shard, enum output output, size_t keep)
 {
     struct output_topic_log *log = &kafka->outputs[shard][output];
-    if (keep >= log->messages.count) return;
+    if (keep >= log->messages.count)
+        return;
     log->messages.count = keep;
-    if (log->low > keep) log->low = keep;
+    if (log->low > keep)
+        log->low = keep;
     log->cut_at = keep;
     log->cuts++;
 }

@@ -1,5 +1,5 @@
-// Kafka, as far as settled can tell: input logs with transactions and a last stable offset, output partitions, the
-// transaction coordinator of each shard's producer, and the pseudo consumer group.
+// Kafka, as far as settled can tell: input logs with transactions and a last stable offset, output
+// partitions, the transaction coordinator of each shard's producer, and the pseudo consumer group.
 #pragma once
 
 #include "consumer/output/encode.h"
@@ -31,8 +31,8 @@ struct message {
     uint8_t hash[32]; // of the row, in the chain
 };
 
-// An output partition: what read_committed subscribers find there, in order, and what it knows of the producer that wrote
-// last.
+// An output partition: what read_committed subscribers find there, in order, and what it knows of
+// the producer that wrote last.
 enum { RECENT_BATCHES = 5 };
 struct output_topic_log {
     LIST(struct message) messages;
@@ -42,7 +42,8 @@ struct output_topic_log {
     int producer_id, producer_epoch;
     int next; // the number that its next message must have
     int recent
-        [RECENT_BATCHES]; // the first numbers of the last batches, by which one that comes again is known; -1: none
+        // the first numbers of the last batches, by which one that comes again is known; -1: none
+        [RECENT_BATCHES];
 };
 
 struct published_to { // the pseudo group's offset of a shard
@@ -51,7 +52,8 @@ struct published_to { // the pseudo group's offset of a shard
     uint8_t hash[32];
 };
 
-// A transactional request of the shard's producer. Kafka applies it to whatever transaction is open when it arrives.
+// A transactional request of the shard's producer. Kafka applies it to whatever transaction is open
+// when it arrives.
 enum txn_kind {
     TXN_ADD_PARTITIONS,
     TXN_PRODUCE,
@@ -88,7 +90,8 @@ enum txn_answer {
 enum txn_state {
     TXN_EMPTY,
     TXN_ONGOING,
-    TXN_PREPARE_COMMIT, // decided and answered; the markers that let readers see it are still to be written
+    // decided and answered; the markers that let readers see it are still to be written
+    TXN_PREPARE_COMMIT,
     TXN_PREPARE_ABORT,
     TXN_COMPLETE_COMMIT,
     TXN_COMPLETE_ABORT,
@@ -100,7 +103,8 @@ struct coordinator {
     int epoch;
     enum txn_state state;
     int transaction; // whose request opened it
-    unsigned partitions; // of the transaction; in a prepared one those whose marker is to be written
+    // of the transaction; in a prepared one those whose marker is to be written
+    unsigned partitions;
     LIST(struct message) staged[OUTPUT_COUNT];
     struct published_to staged_position; // n -1: none
     bool stuck; // no marker is written
@@ -120,8 +124,8 @@ struct kafka {
     int last_transaction; // that a client began
     LIST(struct txn_request) travelling; // copies that will arrive
     int64_t late, refused; // copies that arrived; of them, those that were not answered well
-    // Told of each message that subscribers come to see; of each transaction with a position whose commit is decided; of each
-    // request that changed another transaction than its own.
+    // Told of each message that subscribers come to see; of each transaction with a position whose
+    // commit is decided; of each request that changed another transaction than its own.
     void (*on_message)(void *context, int32_t shard, const struct message *message);
     void (*on_commit)(void *context, int32_t shard, const struct coordinator *coordinator);
     void (*on_touch)(void *context, const struct txn_request *request);
@@ -140,8 +144,10 @@ enum txn_answer kafka_answer(struct kafka *kafka, struct txn_request *request);
 void kafka_write_markers(struct kafka *kafka, int32_t shard, struct dice *dice);
 void kafka_deliver_travelling(struct kafka *kafka, int64_t step);
 void kafka_time_out(struct kafka *kafka, int32_t shard); // the coordinator ends what stands open
-void kafka_expire_id(struct kafka *kafka, int32_t shard); // the transactional id, unless a transaction is open
+// the transactional id, unless a transaction is open
+void kafka_expire_id(struct kafka *kafka, int32_t shard);
 bool kafka_unstable(const struct kafka *kafka, int32_t shard); // the outcome of a position is open
-struct published_to kafka_position(struct kafka *kafka, int32_t shard); // as the group's coordinator answers
+// as the group's coordinator answers
+struct published_to kafka_position(struct kafka *kafka, int32_t shard);
 // The log's messages from `keep` on are lost.
 void kafka_cut(struct kafka *kafka, int32_t shard, enum output output, size_t keep);

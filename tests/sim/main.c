@@ -1,5 +1,5 @@
-// The simulator's command line. Each seed is a world of its own; one that fails is run again and again with fewer faults
-// and fewer records, until nothing can be left out.
+// The simulator's command line. Each seed is a world of its own; one that fails is run again and
+// again with fewer faults and fewer records, until nothing can be left out.
 //
 //     sim [--seeds N] [--seed S] [--verbose] [--faults LIST] [--records N] [--breakage NAME]
 #include "consumer/system/log.h"
@@ -28,16 +28,19 @@ struct totals {
 
 static int usage(void)
 {
-    fprintf(stderr,
-            "sim [--seeds N] [--seed S] [--verbose] [--faults LIST] [--records N] [--breakage NAME]\n"
-            "  --seeds N         worlds, one a seed (1)\n"
-            "  --seed S          the first seed (1)\n"
-            "  --verbose         says what happens\n"
-            "  --faults LIST     only these of the seed's faults, by number: 3,7; - for none\n"
-            "  --records N       only the first records of the seed's\n"
-            "  --breakage NAME   a database or a Kafka that does not keep its word, to see that it is noticed:\n"
-            "                   ");
-    for (int b = 0; b < BREAKAGES; b++) fprintf(stderr, " %s", breakage_names[b]);
+    fprintf(
+        stderr,
+        "sim [--seeds N] [--seed S] [--verbose] [--faults LIST] [--records N] [--breakage NAME]\n"
+        "  --seeds N         worlds, one a seed (1)\n"
+        "  --seed S          the first seed (1)\n"
+        "  --verbose         says what happens\n"
+        "  --faults LIST     only these of the seed's faults, by number: 3,7; - for none\n"
+        "  --records N       only the first records of the seed's\n"
+        "  --breakage NAME   a database or a Kafka that does not keep its word, to see that it is "
+        "noticed:\n"
+        "                   ");
+    for (int b = 0; b < BREAKAGES; b++)
+        fprintf(stderr, " %s", breakage_names[b]);
     fputc('\n', stderr);
     return 64;
 }
@@ -46,7 +49,8 @@ static bool find_breakage(const char *name, enum breakage *out)
 {
     for (int b = 0; b < BREAKAGES; b++) {
         *out = (enum breakage)b;
-        if (strcmp(breakage_names[b], name) == 0) return true;
+        if (strcmp(breakage_names[b], name) == 0)
+            return true;
     }
     return false;
 }
@@ -71,12 +75,18 @@ static bool parse(int count, char **words, struct command *c)
     bool good = true;
     *c = (struct command){.seeds = 1, .options.records_max = RECORDS_ALL};
     for (int option; good && (option = getopt_long(count, words, "", known, NULL)) != -1;) {
-        if (option == 'n') good = number(optarg, &c->seeds);
-        if (option == 's') good = number(optarg, &seed);
-        if (option == 'r') good = number(optarg, &c->options.records_max);
-        if (option == 'b') good = find_breakage(optarg, &c->options.breakage);
-        if (option == 'f') c->faults = optarg;
-        if (option == 'v') c->options.trace = true;
+        if (option == 'n')
+            good = number(optarg, &c->seeds);
+        if (option == 's')
+            good = number(optarg, &seed);
+        if (option == 'r')
+            good = number(optarg, &c->options.records_max);
+        if (option == 'b')
+            good = find_breakage(optarg, &c->options.breakage);
+        if (option == 'f')
+            c->faults = optarg;
+        if (option == 'v')
+            c->options.trace = true;
         good = good && option != '?';
     }
     c->options.seed = (uint64_t)seed;
@@ -88,9 +98,11 @@ static void keep_named(struct schedule *schedule, const char *list)
     size_t kept = 0;
     for (size_t i = 0; i < schedule->count; i++)
         for (const char *at = list; at; at = strchr(at, ',')) {
-            if (*at == ',') at++;
+            if (*at == ',')
+                at++;
             char *end;
-            if (strtol(at, &end, 10) != schedule->faults[i].number || end == at) continue;
+            if (strtol(at, &end, 10) != schedule->faults[i].number || end == at)
+                continue;
             schedule->faults[kept++] = schedule->faults[i];
             break;
         }
@@ -99,7 +111,8 @@ static void keep_named(struct schedule *schedule, const char *list)
 
 // ---- a failure, made small ----
 
-static bool fails(struct world *world, const struct options *options, const struct schedule *schedule)
+static bool fails(struct world *world, const struct options *options,
+                  const struct schedule *schedule)
 {
     world_run(world, options, schedule);
     bool failed = world->failure[0];
@@ -107,22 +120,26 @@ static bool fails(struct world *world, const struct options *options, const stru
     return failed;
 }
 
-static void drop_faults(struct world *world, const struct options *options, struct schedule *schedule)
+static void drop_faults(struct world *world, const struct options *options,
+                        struct schedule *schedule)
 {
     for (bool smaller = true; smaller;) {
         smaller = false;
         for (size_t i = schedule->count; i-- > 0;) {
             struct schedule fewer = *schedule;
-            memmove(fewer.faults + i, fewer.faults + i + 1, (fewer.count - i - 1) * sizeof *fewer.faults);
+            memmove(fewer.faults + i, fewer.faults + i + 1,
+                    (fewer.count - i - 1) * sizeof *fewer.faults);
             fewer.count--;
-            if (!fails(world, options, &fewer)) continue;
+            if (!fails(world, options, &fewer))
+                continue;
             *schedule = fewer;
             smaller = true;
         }
     }
 }
 
-static void drop_records(struct world *world, struct options *options, const struct schedule *schedule, int64_t sent)
+static void drop_records(struct world *world, struct options *options,
+                         const struct schedule *schedule, int64_t sent)
 {
     options->records_max = sent;
     for (int64_t by = sent / 2; by > 0; by /= 2) {
@@ -146,11 +163,12 @@ static void explain(struct world *world, const struct command *c, struct schedul
     world_run(world, &options, &schedule);
     printf("  with the fewest faults and records: %s\n", world->failure);
     for (size_t i = 0; i < schedule.count; i++)
-        printf("    fault %d at step %" PRId64 ": %s\n", schedule.faults[i].number, schedule.faults[i].step,
-               fault_facts[schedule.faults[i].kind].name);
-    printf("  repeat it: %s --seed %" PRIu64 " --records %" PRId64 " --faults ", program_invocation_name, options.seed,
-           options.records_max);
-    for (size_t i = 0; i < schedule.count; i++) printf("%s%d", i ? "," : "", schedule.faults[i].number);
+        printf("    fault %d at step %" PRId64 ": %s\n", schedule.faults[i].number,
+               schedule.faults[i].step, fault_facts[schedule.faults[i].kind].name);
+    printf("  repeat it: %s --seed %" PRIu64 " --records %" PRId64 " --faults ",
+           program_invocation_name, options.seed, options.records_max);
+    for (size_t i = 0; i < schedule.count; i++)
+        printf("%s%d", i ? "," : "", schedule.faults[i].number);
     printf("%s%s%s --verbose\n", schedule.count ? "" : "-", options.breakage ? " --breakage " : "",
            options.breakage ? breakage_names[options.breakage] : "");
 }
@@ -164,7 +182,8 @@ static void tell_seed(int signal)
 {
     char text[64];
     int size = snprintf(text, sizeof text, "seed %d: signal %d\n", (int)seed_that_runs, signal);
-    if (write(STDOUT_FILENO, text, (size_t)size) < 0) _exit(70);
+    if (write(STDOUT_FILENO, text, (size_t)size) < 0)
+        _exit(70);
     (void)raise(signal);
 }
 
@@ -177,7 +196,8 @@ static void add_world(struct totals *t, const struct world *w)
     t->refused += w->kafka.refused;
     t->lost += w->lost_rows;
     t->again += w->came_again;
-    for (int k = 0; k < FAULT_KINDS; k++) t->faults[k] += w->injected[k];
+    for (int k = 0; k < FAULT_KINDS; k++)
+        t->faults[k] += w->injected[k];
     for (int s = 0; s < w->kafka.shards; s++) {
         t->commits += w->postgres.rows[s].step;
         t->messages += w->published[s];
@@ -187,24 +207,29 @@ static void add_world(struct totals *t, const struct world *w)
 static void print_totals(const struct command *c, const struct totals *t, double seconds)
 {
     int64_t faults = 0;
-    for (int k = 0; k < FAULT_KINDS; k++) faults += t->faults[k];
-    printf("%" PRId64 " seeds from %" PRIu64 ", %" PRId64 " days, %" PRId64 " records, %" PRId64 " steps, %" PRId64
-           " commits, %" PRId64 " messages published, %" PRId64 " requests that came late (%" PRId64
-           " refused), %" PRId64 " rows lost by brokers (%" PRId64 " published again), %" PRId64 " faults:\n",
-           c->seeds, c->options.seed, t->days, t->records, t->steps, t->commits, t->messages, t->late, t->refused,
-           t->lost, t->again, faults);
-    for (int k = 0; k < FAULT_KINDS; k++) printf("  %-20s %9" PRId64 "\n", fault_facts[k].name, t->faults[k]);
+    for (int k = 0; k < FAULT_KINDS; k++)
+        faults += t->faults[k];
+    printf("%" PRId64 " seeds from %" PRIu64 ", %" PRId64 " days, %" PRId64 " records, %" PRId64
+           " steps, %" PRId64 " commits, %" PRId64 " messages published, %" PRId64
+           " requests that came late (%" PRId64 " refused), %" PRId64
+           " rows lost by brokers (%" PRId64 " published again), %" PRId64 " faults:\n",
+           c->seeds, c->options.seed, t->days, t->records, t->steps, t->commits, t->messages,
+           t->late, t->refused, t->lost, t->again, faults);
+    for (int k = 0; k < FAULT_KINDS; k++)
+        printf("  %-20s %9" PRId64 "\n", fault_facts[k].name, t->faults[k]);
     printf("%.1f s; %" PRId64 " differences\n", seconds, t->failed);
 }
 
-static bool run_seed(const struct command *c, uint64_t seed, struct world *world, struct totals *totals)
+static bool run_seed(const struct command *c, uint64_t seed, struct world *world,
+                     struct totals *totals)
 {
     struct command one = *c;
     struct schedule schedule;
     one.options.seed = seed;
     seed_that_runs = (int)seed;
     schedule_draw(&schedule, seed);
-    if (c->faults) keep_named(&schedule, c->faults);
+    if (c->faults)
+        keep_named(&schedule, c->faults);
     world_run(world, &one.options, &schedule);
     add_world(totals, world);
     if (!world->failure[0]) {
@@ -224,11 +249,13 @@ int main(int count, char **words)
     struct command c;
     struct totals totals = {0};
     struct timespec from, to;
-    if (!parse(count, words, &c)) return usage();
+    if (!parse(count, words, &c))
+        return usage();
     setvbuf(stdout, NULL, _IOLBF, 0);
     const struct sigaction told = {.sa_handler = tell_seed, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGABRT, &told, NULL);
-    log_configure(LOG_ERROR + 1, LOG_LOGFMT); // thousands of days are held, and no one is to be told
+    // thousands of days are held, and no one is to be told
+    log_configure(LOG_ERROR + 1, LOG_LOGFMT);
     world_prepare();
     struct world *world = memory_grow(NULL, 1, sizeof *world);
     clock_gettime(CLOCK_MONOTONIC, &from);
@@ -236,7 +263,8 @@ int main(int count, char **words)
     for (c.seeds = 0; c.seeds < seeds && totals.failed < FAILURES_MAX; c.seeds++)
         run_seed(&c, c.options.seed + (uint64_t)c.seeds, world, &totals);
     clock_gettime(CLOCK_MONOTONIC, &to);
-    print_totals(&c, &totals, (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9);
+    print_totals(&c, &totals,
+                 (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9);
     free(world);
     world_release();
     return totals.failed > 0;

@@ -10,8 +10,8 @@ void oracle_fail(struct oracle *o, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    world_fail(o->world, "oracle: shard %d, day %d of %d: %s", o->shard, o->day - o->policy->fixed.first_day,
-               o->world->script.days, text);
+    world_fail(o->world, "oracle: shard %d, day %d of %d: %s", o->shard,
+               o->day - o->policy->fixed.first_day, o->world->script.days, text);
 }
 
 bool oracle_same(struct slice a, struct slice b)
@@ -28,7 +28,8 @@ int oracle_order(struct slice a, struct slice b)
 struct known_account *oracle_account(struct oracle *o, struct slice id)
 {
     for (size_t i = 0; i < o->accounts.count; i++)
-        if (oracle_same(o->accounts.at[i].id, id)) return &o->accounts.at[i];
+        if (oracle_same(o->accounts.at[i].id, id))
+            return &o->accounts.at[i];
     struct known_account *added = list_add(&o->accounts);
     *added = (struct known_account){.id = id};
     return added;
@@ -41,25 +42,30 @@ fen_t oracle_balance(const struct known_account *account)
 
 int64_t oracle_due(const struct oracle *o)
 {
-    return calendar_day_start(o->day + 1, world_book()->offset_ms) + policy_at(o->policy, o->day)->grace_ms;
+    return calendar_day_start(o->day + 1, world_book()->offset_ms) +
+           policy_at(o->policy, o->day)->grace_ms;
 }
 
-void oracle_status(struct oracle *o, struct known_account *account, enum cause cause, int64_t effective_at,
-                   struct slice credit_id)
+void oracle_status(struct oracle *o, struct known_account *account, enum cause cause,
+                   int64_t effective_at, struct slice credit_id)
 {
     account->state = cause == CAUSE_ARREARS ? ACCOUNT_SUSPENDED : ACCOUNT_ACTIVE;
     account->sequence++;
     if (o->status_rows == o->rows->statuses.count) {
-        oracle_fail(o, "a status change of %.*s is not there", (int)account->id.size, account->id.data);
+        oracle_fail(o, "a status change of %.*s is not there", (int)account->id.size,
+                    account->id.data);
         return;
     }
     const struct status_row *row = &o->rows->statuses.at[o->status_rows++];
     const struct step_status *s = &row->status;
-    bool same = oracle_same(row->account, account->id) && s->account_sequence == account->sequence &&
-                s->state == account->state && s->cause == cause && s->balance == oracle_balance(account) &&
+    bool same = oracle_same(row->account, account->id) &&
+                s->account_sequence == account->sequence && s->state == account->state &&
+                s->cause == cause && s->balance == oracle_balance(account) &&
                 s->effective_at == effective_at && oracle_same(s->credit_id, credit_id) &&
                 (cause != CAUSE_ARREARS || s->settlement_day == o->day);
-    if (!same) oracle_fail(o, "a status change of %.*s is another", (int)account->id.size, account->id.data);
+    if (!same)
+        oracle_fail(o, "a status change of %.*s is another", (int)account->id.size,
+                    account->id.data);
 }
 
 // ---- days ----
@@ -67,10 +73,12 @@ void oracle_status(struct oracle *o, struct known_account *account, enum cause c
 static void judge_log(struct oracle *o, enum input input, int64_t from, int64_t to)
 {
     o->log[input] = (struct log_state){.from = from, .next = to};
-    for (int64_t offset = from; offset < to && !o->world->failure[0]; offset++) oracle_judge(o, input, offset);
+    for (int64_t offset = from; offset < to && !o->world->failure[0]; offset++)
+        oracle_judge(o, input, offset);
 }
 
-// Where it was cut: at the first record of the next day; a day that was held was cut where its release found the logs.
+// Where it was cut: at the first record of the next day; a day that was held was cut where its
+// release found the logs.
 static void check_cutoff(struct oracle *o, enum input input, const struct cutoff *cut)
 {
     const struct input_topic_log *log = &o->world->kafka.logs[o->shard][input];
@@ -81,20 +89,21 @@ static void check_cutoff(struct oracle *o, enum input input, const struct cutoff
             oracle_fail(o, "input %d: offset %d belongs to the next day", input, (int)at);
     }
     // By the broker's time, even if it was passed by an earlier one when its own day had come.
-    bool cuts = cut->to_offset < log->stable &&
-                (log->entries.at[cut->to_offset].timestamp >= due || oracle_time(o, input, cut->to_offset) >= due);
+    bool cuts = cut->to_offset < log->stable && (log->entries.at[cut->to_offset].timestamp >= due ||
+                                                 oracle_time(o, input, cut->to_offset) >= due);
     if (cut->cut_by == CUT_RECORD && !cuts)
         oracle_fail(o, "input %d: offset %d cuts nothing", input, (int)cut->to_offset);
     const struct log_state *counts = &o->log[input];
     if (cut->accepted != counts->accepted || cut->duplicates != counts->duplicates ||
         cut->rejected != counts->rejected || cut->voids != counts->voids)
-        oracle_fail(o, "input %d: %d/%d/%d/%d accepted, duplicate, rejected, void, not %d/%d/%d/%d", input,
-                    (int)cut->accepted, (int)cut->duplicates, (int)cut->rejected, (int)cut->voids,
-                    (int)counts->accepted, (int)counts->duplicates, (int)counts->rejected, (int)counts->voids);
+        oracle_fail(o, "input %d: %d/%d/%d/%d accepted, duplicate, rejected, void, not %d/%d/%d/%d",
+                    input, (int)cut->accepted, (int)cut->duplicates, (int)cut->rejected,
+                    (int)cut->voids, (int)counts->accepted, (int)counts->duplicates,
+                    (int)counts->rejected, (int)counts->voids);
 }
 
-// Not more broken calls than may be, less those that an operator decided on while the day was open. And no day was held
-// that had not as many.
+// Not more broken calls than may be, less those that an operator decided on while the day was open.
+// And no day was held that had not as many.
 static void check_hold(struct oracle *o, const struct day_close *close)
 {
     enum { HELD_FROM = 100, MILLION = 1000000 };
@@ -103,13 +112,14 @@ static void check_hold(struct oracle *o, const struct day_close *close)
     for (size_t i = 0; i < o->rows->rejects.count; i++) {
         const struct reject_row_of *row = &o->rows->rejects.at[i];
         const struct step_reject *r = &row->reject;
-        if (r->input != INPUT_CALLS || r->offset < cut->from_offset || r->offset >= cut->to_offset ||
-            r->reason > REJECT_INVALID)
+        if (r->input != INPUT_CALLS || r->offset < cut->from_offset ||
+            r->offset >= cut->to_offset || r->reason > REJECT_INVALID)
             continue;
         broken++;
         open += row->decision == 0 || o->rows->decisions.at[row->decision - 1].day > close->day;
     }
-    if (open >= HELD_FROM && open * MILLION > records * policy_at(o->policy, close->day)->max_reject_share_ppm)
+    if (open >= HELD_FROM &&
+        open * MILLION > records * policy_at(o->policy, close->day)->max_reject_share_ppm)
         oracle_fail(o, "settled with %d broken calls of %d", (int)open, (int)records);
     if (cut->cut_by == CUT_RELEASE && broken < HELD_FROM)
         oracle_fail(o, "was held for %d broken calls of %d", (int)broken, (int)records);
@@ -156,8 +166,9 @@ static void check_accounts(struct oracle *o)
     for (size_t i = 0; i < o->rows->accounts.count; i++) {
         const struct account_row *row = &o->rows->accounts.at[i];
         const struct known_account *a = oracle_account(o, row->id);
-        if (row->opening != a->opening || row->credits != a->credits || row->adjustments != a->adjustments ||
-            row->state != a->state || row->account_sequence != a->sequence || row->position != a->position)
+        if (row->opening != a->opening || row->credits != a->credits ||
+            row->adjustments != a->adjustments || row->state != a->state ||
+            row->account_sequence != a->sequence || row->position != a->position)
             oracle_fail(o, "account %.*s is another", (int)row->id.size, row->id.data);
     }
 }
@@ -173,11 +184,13 @@ static void check_packages(struct oracle *o)
             const struct package_row *row = &o->rows->packages.at[k];
             const struct package *q = &row->package;
             found = found || (oracle_same(row->account, p->account) && oracle_same(q->id, p->id) &&
-                              q->service == p->service && q->units == p->units && q->used == p->used &&
-                              q->remaining == p->remaining && q->amount == p->amount && q->valid_from == p->from &&
+                              q->service == p->service && q->units == p->units &&
+                              q->used == p->used && q->remaining == p->remaining &&
+                              q->amount == p->amount && q->valid_from == p->from &&
                               q->valid_until == p->until && q->offset == p->offset);
         }
-        if (!found) oracle_fail(o, "package %.*s is missing or another", (int)p->id.size, p->id.data);
+        if (!found)
+            oracle_fail(o, "package %.*s is missing or another", (int)p->id.size, p->id.data);
     }
 }
 
@@ -186,19 +199,25 @@ static void check_rest(struct oracle *o)
     check_accounts(o);
     check_packages(o);
     if (o->credit_rows != o->rows->credits.count || o->status_rows != o->rows->statuses.count ||
-        o->settlement_rows != o->rows->settlements.count || o->reject_rows != o->rows->rejects.count)
+        o->settlement_rows != o->rows->settlements.count ||
+        o->reject_rows != o->rows->rejects.count)
         oracle_fail(o, "there are credits, status changes, settlements or rejects too many");
 }
 
 void oracle_check(struct world *w)
 {
     for (int32_t s = 0; s < w->kafka.shards && !w->failure[0]; s++) {
-        struct oracle o = {.world = w, .shard = s, .rows = &w->postgres.rows[s], .policy = w->postgres.policy};
-        if (!o.rows->begun) continue;
+        struct oracle o = {
+            .world = w, .shard = s, .rows = &w->postgres.rows[s], .policy = w->postgres.policy};
+        if (!o.rows->begun)
+            continue;
         judge_days(&o);
-        if (!w->failure[0]) check_rest(&o);
-        if (!w->failure[0]) oracle_check_topics(&o);
-        for (size_t i = 0; i < o.accounts.count; i++) list_free(&o.accounts.at[i].spans);
+        if (!w->failure[0])
+            check_rest(&o);
+        if (!w->failure[0])
+            oracle_check_topics(&o);
+        for (size_t i = 0; i < o.accounts.count; i++)
+            list_free(&o.accounts.at[i].spans);
         list_free(&o.calls);
         list_free(&o.packages);
         list_free(&o.credits);

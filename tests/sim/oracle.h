@@ -1,6 +1,6 @@
-// The rules once more, told from scratch: lists that are searched from end to end, no fold, no step, no restore. What
-// the logs hold below the recorded positions, judged one record after the other, must give the rows in PostgreSQL, and
-// those must be what the topics say.
+// The rules once more, told from scratch: lists that are searched from end to end, no fold, no
+// step, no restore. What the logs hold below the recorded positions, judged one record after the
+// other, must give the rows in PostgreSQL, and those must be what the topics say.
 #pragma once
 
 #include "tests/sim/check.h"
@@ -59,11 +59,12 @@ struct oracle {
 __attribute__((format(printf, 2, 3))) void oracle_fail(struct oracle *o, const char *format, ...);
 bool oracle_same(struct slice a, struct slice b);
 int oracle_order(struct slice a, struct slice b); // of bytes
-struct known_account *oracle_account(struct oracle *o, struct slice id); // valid until the next account
+// valid until the next account
+struct known_account *oracle_account(struct oracle *o, struct slice id);
 fen_t oracle_balance(const struct known_account *account);
 // The account's next status row must be this.
-void oracle_status(struct oracle *o, struct known_account *account, enum cause cause, int64_t effective_at,
-                   struct slice credit_id);
+void oracle_status(struct oracle *o, struct known_account *account, enum cause cause,
+                   int64_t effective_at, struct slice credit_id);
 int64_t oracle_due(const struct oracle *o); // end and grace of o->day
 
 // Judges the record at an offset, takes over what it changes, and compares the rows.

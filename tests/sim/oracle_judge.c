@@ -9,7 +9,8 @@ int64_t oracle_time(const struct oracle *o, enum input input, int64_t offset)
 {
     for (size_t i = 0; i < o->rows->decisions.count; i++) {
         const struct decision *d = &o->rows->decisions.at[i];
-        if (d->kind == DECISION_PASS && d->input == input && d->offset == offset) return d->as_of;
+        if (d->kind == DECISION_PASS && d->input == input && d->offset == offset)
+            return d->as_of;
     }
     return o->world->kafka.logs[o->shard][input].entries.at[offset].timestamp;
 }
@@ -17,7 +18,8 @@ int64_t oracle_time(const struct oracle *o, enum input input, int64_t offset)
 static bool is_id(struct slice text)
 {
     for (size_t i = 0; i < text.size; i++)
-        if ((unsigned char)text.data[i] < 0x20) return false;
+        if ((unsigned char)text.data[i] < 0x20)
+            return false;
     return text.size > 0;
 }
 
@@ -27,7 +29,8 @@ static day_t oldest_day(const struct oracle *o)
     day_t oldest = o->policy->fixed.first_day;
     for (day_t open = oldest; open <= o->day; open++) {
         day_t limit = open - policy_at(o->policy, open)->late_days;
-        if (limit > oldest) oldest = limit;
+        if (limit > oldest)
+            oldest = limit;
     }
     return oldest;
 }
@@ -37,7 +40,8 @@ static bool is_for_sale(const struct oracle *o, const struct fact *f)
     day_t day = calendar_day(f->time, world_book()->offset_ms);
     const struct service_prices *prices = &shelf_at(&o->policy->shelf, day)->services[f->service];
     for (size_t i = 0; i < prices->offer_count; i++)
-        if (prices->offers[i].units == f->units) return prices->offers[i].price == f->amount;
+        if (prices->offers[i].units == f->units)
+            return prices->offers[i].price == f->amount;
     const struct custom_offer *custom = &prices->custom;
     return custom->step > 0 && f->units >= custom->minimum && f->units % custom->step == 0 &&
            f->units / custom->step * custom->price_per_step == f->amount;
@@ -51,11 +55,15 @@ static int64_t units_of(const struct fact *f)
 static bool is_invalid(const struct fact *f)
 {
     bool bad_amount = f->amount > AMOUNT_MAX || f->amount < -AMOUNT_MAX || f->foreign_currency;
-    if (!is_id(f->id) || f->time < 0) return true;
-    if (f->input == INPUT_CREDITS) return bad_amount;
+    if (!is_id(f->id) || f->time < 0)
+        return true;
+    if (f->input == INPUT_CREDITS)
+        return bad_amount;
     if (f->input == INPUT_PURCHASES)
-        return bad_amount || f->units > UNITS_OF_RECORD_MAX || (f->units > 0 && (f->used < 0 || f->used > f->units));
-    return f->service == SERVICE_PURCHASE_INTENT && (f->leads_null || f->leads < 0 || f->leads > UNITS_OF_RECORD_MAX);
+        return bad_amount || f->units > UNITS_OF_RECORD_MAX ||
+               (f->units > 0 && (f->used < 0 || f->used > f->units));
+    return f->service == SERVICE_PURCHASE_INTENT &&
+           (f->leads_null || f->leads < 0 || f->leads > UNITS_OF_RECORD_MAX);
 }
 
 // ---- what was accepted before ----
@@ -64,8 +72,12 @@ static int known_call(const struct oracle *o, const struct fact *f)
 {
     for (size_t i = 0; i < o->calls.count; i++) {
         const struct known_call *c = &o->calls.at[i];
-        if (!oracle_same(c->account, f->account) || !oracle_same(c->id, f->id) || c->day < oldest_day(o)) continue;
-        return c->service == f->service && c->units == units_of(f) && c->time == f->time ? DUPLICATE : REJECT_CONFLICT;
+        if (!oracle_same(c->account, f->account) || !oracle_same(c->id, f->id) ||
+            c->day < oldest_day(o))
+            continue;
+        return c->service == f->service && c->units == units_of(f) && c->time == f->time
+                   ? DUPLICATE
+                   : REJECT_CONFLICT;
     }
     return REJECT_NONE;
 }
@@ -74,9 +86,10 @@ static int known_purchase(const struct oracle *o, const struct fact *f)
 {
     for (size_t i = 0; i < o->packages.count; i++) {
         const struct known_package *p = &o->packages.at[i];
-        if (!oracle_same(p->account, f->account) || !oracle_same(p->id, f->id)) continue;
-        bool same = p->service == f->service && p->units == f->units && p->used == f->used && p->amount == f->amount &&
-                    p->from == f->time;
+        if (!oracle_same(p->account, f->account) || !oracle_same(p->id, f->id))
+            continue;
+        bool same = p->service == f->service && p->units == f->units && p->used == f->used &&
+                    p->amount == f->amount && p->from == f->time;
         return same ? DUPLICATE : REJECT_CONFLICT;
     }
     return REJECT_NONE;
@@ -86,8 +99,10 @@ static int known_credit(const struct oracle *o, const struct fact *f)
 {
     for (size_t i = 0; i < o->credits.count; i++) {
         const struct known_credit *c = &o->credits.at[i];
-        if (!oracle_same(c->account, f->account) || !oracle_same(c->id, f->id)) continue;
-        return c->kind == f->kind && c->amount == f->amount && c->time == f->time ? DUPLICATE : REJECT_CONFLICT;
+        if (!oracle_same(c->account, f->account) || !oracle_same(c->id, f->id))
+            continue;
+        return c->kind == f->kind && c->amount == f->amount && c->time == f->time ? DUPLICATE
+                                                                                  : REJECT_CONFLICT;
     }
     return REJECT_NONE;
 }
@@ -96,20 +111,26 @@ static int known_credit(const struct oracle *o, const struct fact *f)
 
 static int verdict_on(const struct oracle *o, const struct fact *f, int64_t at)
 {
-    if (f->fault != REJECT_NONE) return (int)f->fault;
+    if (f->fault != REJECT_NONE)
+        return (int)f->fault;
     const struct fixed_parameters *fixed = &o->policy->fixed;
     if (!f->key.data || !oracle_same(f->key, f->account) ||
         partition_of(fixed->partitioner, f->key.data, f->key.size, fixed->partitions) != o->shard)
         return REJECT_MISROUTED;
-    if (is_invalid(f)) return REJECT_INVALID;
-    if (f->time > at + policy_at(o->policy, o->day)->future_tolerance_ms) return REJECT_FROM_FUTURE;
+    if (is_invalid(f))
+        return REJECT_INVALID;
+    if (f->time > at + policy_at(o->policy, o->day)->future_tolerance_ms)
+        return REJECT_FROM_FUTURE;
     if (f->input == INPUT_CALLS)
-        return calendar_day(f->time, world_book()->offset_ms) < oldest_day(o) ? REJECT_TOO_LATE : known_call(o, f);
+        return calendar_day(f->time, world_book()->offset_ms) < oldest_day(o) ? REJECT_TOO_LATE
+                                                                              : known_call(o, f);
     if (f->input == INPUT_PURCHASES) {
-        if (f->amount <= 0 || f->units <= 0) return REJECT_REFUND;
+        if (f->amount <= 0 || f->units <= 0)
+            return REJECT_REFUND;
         return is_for_sale(o, f) ? known_purchase(o, f) : REJECT_NOT_FOR_SALE;
     }
-    if (f->kind == CREDIT_TOP_UP ? f->amount <= 0 : f->amount == 0) return REJECT_REFUND;
+    if (f->kind == CREDIT_TOP_UP ? f->amount <= 0 : f->amount == 0)
+        return REJECT_REFUND;
     return known_credit(o, f);
 }
 
@@ -117,27 +138,29 @@ static int verdict_on(const struct oracle *o, const struct fact *f, int64_t at)
 
 static void take_call(struct oracle *o, const struct fact *f, int64_t offset)
 {
-    *list_add(&o->calls) = (struct known_call){.account = f->account,
-                                               .id = f->id,
-                                               .service = f->service,
-                                               .units = units_of(f),
-                                               .time = f->time,
-                                               .offset = offset,
-                                               .day = calendar_day(f->time, world_book()->offset_ms)};
+    *list_add(&o->calls) =
+        (struct known_call){.account = f->account,
+                            .id = f->id,
+                            .service = f->service,
+                            .units = units_of(f),
+                            .time = f->time,
+                            .offset = offset,
+                            .day = calendar_day(f->time, world_book()->offset_ms)};
 }
 
 static void take_purchase(struct oracle *o, const struct fact *f, int64_t offset)
 {
-    *list_add(&o->packages) = (struct known_package){.account = f->account,
-                                                     .id = f->id,
-                                                     .service = f->service,
-                                                     .units = f->units,
-                                                     .used = f->used,
-                                                     .remaining = f->units - f->used,
-                                                     .offset = offset,
-                                                     .amount = f->amount,
-                                                     .from = f->time,
-                                                     .until = calendar_add_year(f->time, world_book()->offset_ms)};
+    *list_add(&o->packages) =
+        (struct known_package){.account = f->account,
+                               .id = f->id,
+                               .service = f->service,
+                               .units = f->units,
+                               .used = f->used,
+                               .remaining = f->units - f->used,
+                               .offset = offset,
+                               .amount = f->amount,
+                               .from = f->time,
+                               .until = calendar_add_year(f->time, world_book()->offset_ms)};
 }
 
 // The only bytes of the script's that are no UTF-8.
@@ -151,7 +174,8 @@ static bool is_repaired(struct slice found, struct slice sent)
         else
             text[size++] = sent.data[i];
     }
-    return (found.data != NULL) == (sent.data != NULL) && oracle_same(found, (struct slice){text, size});
+    return (found.data != NULL) == (sent.data != NULL) &&
+           oracle_same(found, (struct slice){text, size});
 }
 
 static void take_credit(struct oracle *o, const struct fact *f, int64_t offset, int64_t at)
@@ -166,29 +190,35 @@ static void take_credit(struct oracle *o, const struct fact *f, int64_t offset, 
     }
     const struct credit_row *row = &o->rows->credits.at[o->credit_rows++];
     const struct step_credit *c = &row->credit;
-    if (!oracle_same(row->account, f->account) || !oracle_same(c->credit_id, f->id) || c->kind != f->kind ||
-        c->amount != f->amount || c->credited_at != f->time || c->received_at != at || c->offset != offset ||
-        c->position != account->position || c->balance != oracle_balance(account) ||
-        !is_repaired(c->reason, f->reason) || !is_repaired(c->reference, f->reference))
+    if (!oracle_same(row->account, f->account) || !oracle_same(c->credit_id, f->id) ||
+        c->kind != f->kind || c->amount != f->amount || c->credited_at != f->time ||
+        c->received_at != at || c->offset != offset || c->position != account->position ||
+        c->balance != oracle_balance(account) || !is_repaired(c->reason, f->reason) ||
+        !is_repaired(c->reference, f->reference))
         oracle_fail(o, "the credit at offset %d is another in its row", (int)offset);
-    if (account->state != ACCOUNT_SUSPENDED || oracle_balance(account) <= 0) return;
+    if (account->state != ACCOUNT_SUSPENDED || oracle_balance(account) <= 0)
+        return;
     struct span *span = &account->spans.at[account->spans.count - 1];
     span->to = at > span->from ? at : span->from;
-    oracle_status(o, account, f->kind == CREDIT_TOP_UP ? CAUSE_CREDIT : CAUSE_ADJUSTMENT, span->to, f->id);
+    oracle_status(o, account, f->kind == CREDIT_TOP_UP ? CAUSE_CREDIT : CAUSE_ADJUSTMENT, span->to,
+                  f->id);
 }
 
-static void check_reject(struct oracle *o, enum input input, int64_t offset, enum reject_reason reason)
+static void check_reject(struct oracle *o, enum input input, int64_t offset,
+                         enum reject_reason reason)
 {
     o->reject_rows++;
     for (size_t i = 0; i < o->rows->rejects.count; i++) {
         const struct step_reject *r = &o->rows->rejects.at[i].reject;
-        if (r->input != input || r->offset != offset) continue;
+        if (r->input != input || r->offset != offset)
+            continue;
         if (r->reason != reason)
             oracle_fail(o, "input %d, offset %d: rejected as %s, not as %s", input, (int)offset,
                         reject_symbol(r->reason), reject_symbol(reason));
         return;
     }
-    oracle_fail(o, "input %d, offset %d: not rejected as %s", input, (int)offset, reject_symbol(reason));
+    oracle_fail(o, "input %d, offset %d: not rejected as %s", input, (int)offset,
+                reject_symbol(reason));
 }
 
 void oracle_judge(struct oracle *o, enum input input, int64_t offset)
@@ -208,8 +238,11 @@ void oracle_judge(struct oracle *o, enum input input, int64_t offset)
         check_reject(o, input, offset, (enum reject_reason)verdict);
     } else {
         log->accepted++;
-        if (input == INPUT_CALLS) take_call(o, &entry->fact, offset);
-        if (input == INPUT_PURCHASES) take_purchase(o, &entry->fact, offset);
-        if (input == INPUT_CREDITS) take_credit(o, &entry->fact, offset, at);
+        if (input == INPUT_CALLS)
+            take_call(o, &entry->fact, offset);
+        if (input == INPUT_PURCHASES)
+            take_purchase(o, &entry->fact, offset);
+        if (input == INPUT_CREDITS)
+            take_credit(o, &entry->fact, offset, at);
     }
 }

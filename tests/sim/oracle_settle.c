@@ -16,14 +16,18 @@ struct day_use {
     struct use uses[USE_MAX];
 };
 
-static struct use *find_use(struct day_use *day, enum service service, const struct known_package *package, size_t tier)
+static struct use *find_use(struct day_use *day, enum service service,
+                            const struct known_package *package, size_t tier)
 {
     size_t at = 0;
-    while (at < day->count &&
-           !(day->uses[at].service == service && day->uses[at].package == package && day->uses[at].tier == tier))
+    while (at < day->count && !(day->uses[at].service == service &&
+                                day->uses[at].package == package && day->uses[at].tier == tier))
         at++;
-    if (at == USE_MAX) abort();
-    if (at == day->count) day->uses[day->count++] = (struct use){.service = service, .package = package, .tier = tier};
+    if (at == USE_MAX)
+        abort();
+    if (at == day->count)
+        day->uses[day->count++] =
+            (struct use){.service = service, .package = package, .tier = tier};
     return &day->uses[at];
 }
 
@@ -31,8 +35,10 @@ static struct use *find_use(struct day_use *day, enum service service, const str
 
 static bool is_earlier(const struct known_package *a, const struct known_package *b)
 {
-    if (a->until != b->until) return a->until < b->until;
-    if (a->from != b->from) return a->from < b->from;
+    if (a->until != b->until)
+        return a->until < b->until;
+    if (a->from != b->from)
+        return a->from < b->from;
     return oracle_order(a->id, b->id) < 0;
 }
 
@@ -41,20 +47,23 @@ static struct known_package *best_package(struct oracle *o, const struct known_c
     struct known_package *best = NULL;
     for (size_t i = 0; i < o->packages.count; i++) {
         struct known_package *p = &o->packages.at[i];
-        if (!oracle_same(p->account, call->account) || p->service != call->service || p->remaining == 0 ||
-            call->time < p->from || call->time >= p->until)
+        if (!oracle_same(p->account, call->account) || p->service != call->service ||
+            p->remaining == 0 || call->time < p->from || call->time >= p->until)
             continue;
-        if (!best || is_earlier(p, best)) best = p;
+        if (!best || is_earlier(p, best))
+            best = p;
     }
     return best;
 }
 
-static void use_call(struct oracle *o, const struct book *book, struct known_call *call, struct day_use *day)
+static void use_call(struct oracle *o, const struct book *book, struct known_call *call,
+                     struct day_use *day)
 {
     const struct service_prices *prices = &book->services[call->service];
     int64_t left = call->units;
     call->settled = true;
-    if (left == 0) o->zero_unit_calls++;
+    if (left == 0)
+        o->zero_unit_calls++;
     for (struct known_package *p; left > 0 && (p = best_package(o, call));) {
         int64_t taken = p->remaining < left ? p->remaining : left;
         struct use *use = find_use(day, call->service, p, 0);
@@ -63,9 +72,11 @@ static void use_call(struct oracle *o, const struct book *book, struct known_cal
         p->remaining -= taken;
         left -= taken;
     }
-    if (left == 0 && call->units > 0) return;
+    if (left == 0 && call->units > 0)
+        return;
     size_t tier = prices->tier_count - 1;
-    while (prices->tiers[tier].from > call->units) tier--;
+    while (prices->tiers[tier].from > call->units)
+        tier--;
     struct use *use = find_use(day, call->service, NULL, tier);
     use->calls++;
     use->units += left;
@@ -75,13 +86,15 @@ static void use_call(struct oracle *o, const struct book *book, struct known_cal
 
 static bool is_before(const struct use *a, const struct use *b)
 {
-    if (a->service != b->service) return a->service < b->service;
-    if (!a->package != !b->package) return a->package != NULL;
+    if (a->service != b->service)
+        return a->service < b->service;
+    if (!a->package != !b->package)
+        return a->package != NULL;
     return a->package ? oracle_order(a->package->id, b->package->id) < 0 : a->tier < b->tier;
 }
 
-static void check_line(struct oracle *o, const struct settlement_row *row, size_t number, day_t usage_day,
-                       const struct use *use, const struct book *book)
+static void check_line(struct oracle *o, const struct settlement_row *row, size_t number,
+                       day_t usage_day, const struct use *use, const struct book *book)
 {
     const struct service_prices *prices = &book->services[use->service];
     fen_t price = use->package ? 0 : prices->tiers[use->tier].unit_price;
@@ -93,25 +106,30 @@ static void check_line(struct oracle *o, const struct settlement_row *row, size_
     const struct line_row *found = &o->rows->lines.at[row->settlement.first_line + number];
     const struct settlement_line *l = &found->line;
     bool same = l->usage_day == usage_day && l->service == use->service &&
-                (l->charge == CHARGE_PACKAGE) == (use->package != NULL) && l->tier_from == tier_from &&
-                l->calls == use->calls && l->units == use->units && l->unit_price == price &&
-                l->amount == price * use->units && (!use->package || oracle_same(found->package, use->package->id));
-    if (!same) oracle_fail(o, "line %d of a settlement of day %d is another", (int)number, (int)row->settlement.day);
+                (l->charge == CHARGE_PACKAGE) == (use->package != NULL) &&
+                l->tier_from == tier_from && l->calls == use->calls && l->units == use->units &&
+                l->unit_price == price && l->amount == price * use->units &&
+                (!use->package || oracle_same(found->package, use->package->id));
+    if (!same)
+        oracle_fail(o, "line %d of a settlement of day %d is another", (int)number,
+                    (int)row->settlement.day);
 }
 
 // Returns how many lines; adds their amount.
-static size_t check_lines(struct oracle *o, const struct settlement_row *row, size_t number, day_t usage_day,
-                          struct day_use *day, fen_t *amount)
+static size_t check_lines(struct oracle *o, const struct settlement_row *row, size_t number,
+                          day_t usage_day, struct day_use *day, fen_t *amount)
 {
     const struct book *book = shelf_at(&o->policy->shelf, usage_day);
     for (size_t done = 0; done < day->count; done++) {
         size_t first = done;
         for (size_t i = done + 1; i < day->count; i++)
-            if (is_before(&day->uses[i], &day->uses[first])) first = i;
+            if (is_before(&day->uses[i], &day->uses[first]))
+                first = i;
         struct use use = day->uses[first];
         day->uses[first] = day->uses[done];
         check_line(o, row, number + done, usage_day, &use, book);
-        if (!use.package) *amount += use.units * book->services[use.service].tiers[use.tier].unit_price;
+        if (!use.package)
+            *amount += use.units * book->services[use.service].tiers[use.tier].unit_price;
     }
     return number + day->count;
 }
@@ -121,7 +139,8 @@ static size_t check_lines(struct oracle *o, const struct settlement_row *row, si
 static bool was_suspended(const struct known_account *account, int64_t at)
 {
     for (size_t i = 0; i < account->spans.count; i++)
-        if (at >= account->spans.at[i].from && at < account->spans.at[i].to) return true;
+        if (at >= account->spans.at[i].from && at < account->spans.at[i].to)
+            return true;
     return false;
 }
 
@@ -136,14 +155,17 @@ static struct known_call *next_call(struct oracle *o, struct slice account, day_
     struct known_call *next = NULL;
     for (size_t i = 0; i < o->calls.count; i++) {
         struct known_call *call = &o->calls.at[i];
-        if (!is_pending(o, call, account) || call->day != usage_day) continue;
-        if (!next || call->time < next->time) next = call; // offsets rise: the first of equal ones is the earlier
+        if (!is_pending(o, call, account) || call->day != usage_day)
+            continue;
+        // offsets rise: the first of equal ones is the earlier
+        if (!next || call->time < next->time)
+            next = call;
     }
     return next;
 }
 
-static void post(struct oracle *o, struct known_account *account, const struct settlement_row *row, int64_t calls,
-                 int64_t suspended, fen_t amount)
+static void post(struct oracle *o, struct known_account *account, const struct settlement_row *row,
+                 int64_t calls, int64_t suspended, fen_t amount)
 {
     const struct settlement *s = &row->settlement;
     fen_t closing = oracle_balance(account) - amount;
@@ -153,13 +175,17 @@ static void post(struct oracle *o, struct known_account *account, const struct s
                 s->calls_while_suspended == suspended && s->amount == amount &&
                 s->opening_balance == account->opening && s->credits == account->credits &&
                 s->adjustments == account->adjustments && s->closing_balance == closing &&
-                s->position == account->position && s->state == (arrears ? ACCOUNT_SUSPENDED : account->state);
-    if (!same) oracle_fail(o, "the settlement of %.*s is another", (int)account->id.size, account->id.data);
+                s->position == account->position &&
+                s->state == (arrears ? ACCOUNT_SUSPENDED : account->state);
+    if (!same)
+        oracle_fail(o, "the settlement of %.*s is another", (int)account->id.size,
+                    account->id.data);
     account->opening = closing;
     account->credits = account->adjustments = 0;
     o->amount += amount;
     o->settlements++;
-    if (!arrears) return;
+    if (!arrears)
+        return;
     int64_t from = calendar_day_start(o->day + 1, world_book()->offset_ms);
     *list_add(&account->spans) = (struct span){from, INT64_MAX};
     oracle_status(o, account, CAUSE_ARREARS, from, (struct slice){NULL, 0});
@@ -187,7 +213,8 @@ static void settle_account(struct oracle *o, struct slice id)
         lines = check_lines(o, row, lines, day, &use, &amount);
     }
     if (row->settlement.line_count != lines)
-        oracle_fail(o, "a settlement has %d lines, not %d", (int)row->settlement.line_count, (int)lines);
+        oracle_fail(o, "a settlement has %d lines, not %d", (int)row->settlement.line_count,
+                    (int)lines);
     post(o, account, row, calls, suspended, amount);
 }
 
@@ -200,10 +227,13 @@ void oracle_settle(struct oracle *o)
         const struct slice *next = NULL; // in byte order, above the last one
         for (size_t i = 0; i < o->calls.count; i++) {
             const struct slice *id = &o->calls.at[i].account;
-            if (!is_pending(o, &o->calls.at[i], *id) || (last.data && oracle_order(*id, last) <= 0)) continue;
-            if (!next || oracle_order(*id, *next) < 0) next = id;
+            if (!is_pending(o, &o->calls.at[i], *id) || (last.data && oracle_order(*id, last) <= 0))
+                continue;
+            if (!next || oracle_order(*id, *next) < 0)
+                next = id;
         }
-        if (!next) return;
+        if (!next)
+            return;
         last = *next;
         settle_account(o, last);
     }

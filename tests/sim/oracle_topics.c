@@ -1,4 +1,5 @@
-// The topics against the rows: bodies are written here once more, by hand, for the schemas in schemas/avro.
+// The topics against the rows: bodies are written here once more, by hand, for the schemas in
+// schemas/avro.
 #include "tests/sim/oracle.h"
 
 #include <stdio.h>
@@ -11,15 +12,18 @@ struct text {
 static void put_long(struct text *t, int64_t value)
 {
     uint64_t rest = (uint64_t)value << 1 ^ (uint64_t)(value >> 63);
-    for (; rest > 0x7f; rest >>= 7) t->bytes[t->size++] = (char)(rest | 0x80);
+    for (; rest > 0x7f; rest >>= 7)
+        t->bytes[t->size++] = (char)(rest | 0x80);
     t->bytes[t->size++] = (char)rest;
 }
 
 static void put_text(struct text *t, struct slice text)
 {
-    if (t->size + text.size + 20 > sizeof t->bytes) abort();
+    if (t->size + text.size + 20 > sizeof t->bytes)
+        abort();
     put_long(t, (int64_t)text.size);
-    if (text.size > 0) memcpy(t->bytes + t->size, text.data, text.size);
+    if (text.size > 0)
+        memcpy(t->bytes + t->size, text.data, text.size);
     t->size += text.size;
 }
 
@@ -32,7 +36,8 @@ static void put_string(struct text *t, const char *text)
 static void put_maybe(struct text *t, struct slice text)
 {
     put_long(t, text.data != NULL);
-    if (text.data) put_text(t, text);
+    if (text.data)
+        put_text(t, text);
 }
 
 static const char *settlement_name(struct slice account, day_t day, char out[160])
@@ -50,14 +55,16 @@ static void put_line(struct text *t, const struct line_row *row)
     put_long(t, l->charge == CHARGE_PACKAGE ? 1 : 2);
     put_maybe(t, row->package);
     put_long(t, l->tier_from >= 0);
-    if (l->tier_from >= 0) put_long(t, l->tier_from);
+    if (l->tier_from >= 0)
+        put_long(t, l->tier_from);
     put_long(t, l->calls);
     put_long(t, l->units);
     put_long(t, l->unit_price);
     put_long(t, l->amount);
 }
 
-static void put_settlement(const struct oracle *o, struct text *t, const struct settlement_row *row, int64_t sequence)
+static void put_settlement(const struct oracle *o, struct text *t, const struct settlement_row *row,
+                           int64_t sequence)
 {
     const struct settlement *s = &row->settlement;
     char name[160];
@@ -76,8 +83,10 @@ static void put_settlement(const struct oracle *o, struct text *t, const struct 
     put_string(t, shelf_at(&o->policy->shelf, s->day)->sha256);
     put_long(t, o->shard);
     put_long(t, sequence);
-    if (s->line_count > 0) put_long(t, (int64_t)s->line_count);
-    for (size_t i = 0; i < s->line_count; i++) put_line(t, &o->rows->lines.at[s->first_line + i]);
+    if (s->line_count > 0)
+        put_long(t, (int64_t)s->line_count);
+    for (size_t i = 0; i < s->line_count; i++)
+        put_line(t, &o->rows->lines.at[s->first_line + i]);
     put_long(t, 0);
 }
 
@@ -87,7 +96,8 @@ static void put_status(const struct oracle *o, struct text *t, const struct stat
     char name[160], settlement[160];
     bool arrears = s->cause == CAUSE_ARREARS;
     struct slice none = {NULL, 0};
-    snprintf(name, sizeof name, "%.*s/%d", (int)row->account.size, row->account.data, (int)s->account_sequence);
+    snprintf(name, sizeof name, "%.*s/%d", (int)row->account.size, row->account.data,
+             (int)s->account_sequence);
     settlement_name(row->account, s->settlement_day, settlement);
     put_string(t, name);
     put_text(t, row->account);
@@ -104,12 +114,16 @@ static void put_status(const struct oracle *o, struct text *t, const struct stat
 
 // ---- row by row ----
 
-static const struct outbox_row *expect_row(struct oracle *o, int64_t sequence, enum output output, struct slice key)
+static const struct outbox_row *expect_row(struct oracle *o, int64_t sequence, enum output output,
+                                           struct slice key)
 {
-    const struct outbox_row *row =
-        sequence >= 1 && sequence <= (int64_t)o->rows->outbox.count ? &o->rows->outbox.at[sequence - 1] : NULL;
-    if (row && row->output == output && oracle_same(row->key, key)) return row;
-    oracle_fail(o, "I2: sequence %d is no record of %s under its key", (int)sequence, record_name_of_output(output));
+    const struct outbox_row *row = sequence >= 1 && sequence <= (int64_t)o->rows->outbox.count
+                                       ? &o->rows->outbox.at[sequence - 1]
+                                       : NULL;
+    if (row && row->output == output && oracle_same(row->key, key))
+        return row;
+    oracle_fail(o, "I2: sequence %d is no record of %s under its key", (int)sequence,
+                record_name_of_output(output));
     return NULL;
 }
 
@@ -143,12 +157,14 @@ static void check_rejects(struct oracle *o)
 {
     for (size_t i = 0; i < o->rows->rejects.count; i++) {
         const struct reject_row_of *row = &o->rows->rejects.at[i];
-        const struct entry *entry = &o->world->kafka.logs[o->shard][row->reject.input].entries.at[row->reject.offset];
+        const struct entry *entry =
+            &o->world->kafka.logs[o->shard][row->reject.input].entries.at[row->reject.offset];
         expect_row(o, row->sequence, OUTPUT_REJECTS, entry->fact.key);
     }
 }
 
-// The content's digest is over the day's settlements without their sequences, and a close names the one before it.
+// The content's digest is over the day's settlements without their sequences, and a close names the
+// one before it.
 static void check_closes(struct oracle *o)
 {
     static struct text content, body;
@@ -159,15 +175,19 @@ static void check_closes(struct oracle *o)
         const struct close_row *row = &o->rows->closes.at[i];
         expect_row(o, row->sequence, OUTPUT_DAY_CLOSES, (struct slice){key, strlen(key)});
         content.size = 0;
-        for (; at < o->rows->settlements.count && o->rows->settlements.at[at].settlement.day == row->close.day; at++) {
+        for (; at < o->rows->settlements.count &&
+               o->rows->settlements.at[at].settlement.day == row->close.day;
+             at++) {
             body.size = 0;
             put_settlement(o, &body, &o->rows->settlements.at[at], 0);
-            if (content.size + body.size > sizeof content.bytes) abort();
+            if (content.size + body.size > sizeof content.bytes)
+                abort();
             memcpy(content.bytes + content.size, body.bytes, body.size);
             content.size += body.size;
         }
         book_sha256(content.bytes, content.size, digest);
-        if (strcmp(digest, row->content_digest) != 0) oracle_fail(o, "a close has another digest of its settlements");
+        if (strcmp(digest, row->content_digest) != 0)
+            oracle_fail(o, "a close has another digest of its settlements");
         if (i > 0 && strcmp(row->previous_digest, o->rows->closes.at[i - 1].digest) != 0)
             oracle_fail(o, "a close does not name the digest of the one before");
     }
@@ -176,8 +196,10 @@ static void check_closes(struct oracle *o)
 void oracle_check_topics(struct oracle *o)
 {
     const struct rows *rows = o->rows;
-    size_t due = rows->settlements.count + rows->statuses.count + rows->rejects.count + rows->closes.count;
-    if (rows->outbox.count != due) oracle_fail(o, "I2: %d outbox rows for %d rows", (int)rows->outbox.count, (int)due);
+    size_t due =
+        rows->settlements.count + rows->statuses.count + rows->rejects.count + rows->closes.count;
+    if (rows->outbox.count != due)
+        oracle_fail(o, "I2: %d outbox rows for %d rows", (int)rows->outbox.count, (int)due);
     check_settlements(o);
     check_statuses(o);
     check_rejects(o);

@@ -1,5 +1,5 @@
-// PostgreSQL, as store.h promises it: a shard's rows change in one transaction under the lock of the shard's row, which
-// compares epoch, step and position first (store_commit.c).
+// PostgreSQL, as store.h promises it: a shard's rows change in one transaction under the lock of
+// the shard's row, which compares epoch, step and position first (store_commit.c).
 #pragma once
 
 #include "consumer/postgres/store.h"
@@ -92,10 +92,12 @@ enum breakage {
     BREAK_REJECTS, // a restore brings no rejects
     BREAK_CREDITS, // a restore brings no credits
     BREAK_SPANS, // a restore brings no suspensions
-    BREAK_FENCING, // init_transactions fences nobody, and an offset whose transaction is open is not waited for
+    // init_transactions fences nobody, and an offset whose transaction is open is not waited for
+    BREAK_FENCING,
     BREAK_ENDS, // a log's end is asked for before the day is due
     BREAK_LATE, // BREAK_SPENT and BREAK_EARLY: what the relay did before it knew of late requests
-    BREAK_SPENT, // a producer goes on after an abort, and after a request of which a copy is under way
+    // a producer goes on after an abort, and after a request of which a copy is under way
+    BREAK_SPENT,
     BREAK_EARLY, // the position goes out before the rows
     BREAK_BLIND, // the topics are not read: what the position says, and a commit, is believed
     BREAKAGES
@@ -109,8 +111,8 @@ struct postgres {
     struct rows rows[SHARDS_MAX];
     struct zombie zombies[SHARDS_MAX];
     bool down;
-    // Parameters as recorded one after the other: what has been recorded is `policy`. Earlier ones stay for those who
-    // hold them.
+    // Parameters as recorded one after the other: what has been recorded is `policy`. Earlier ones
+    // stay for those who hold them.
     LIST(struct recorded { struct policy *policy; }) policies;
     LIST(struct added { struct book *book; }) books;
     const struct policy *policy;
@@ -119,8 +121,8 @@ struct postgres {
     bool lags;
     struct rows replica[SHARDS_MAX];
     const struct policy *replica_policy;
-    // Told of each step once it is committed, by a client that claimed the shard with `epoch`. Of `before` only the counts
-    // are good.
+    // Told of each step once it is committed, by a client that claimed the shard with `epoch`. Of
+    // `before` only the counts are good.
     void (*on_commit)(void *context, int32_t shard, int64_t epoch, const struct rows *before);
     void *context;
 };
@@ -146,27 +148,32 @@ struct session {
 };
 
 // As store.h has them. `now`: world ms.
-enum store_result postgres_claim(struct postgres *pg, struct session *session, int64_t now, int32_t shard,
-                                 struct shard_row *out, struct error *e);
-enum store_result postgres_restore(struct postgres *pg, struct session *session, int64_t now, int32_t shard,
-                                   const struct shard_row *row, struct fold *fold, struct error *e);
+enum store_result postgres_claim(struct postgres *pg, struct session *session, int64_t now,
+                                 int32_t shard, struct shard_row *out, struct error *e);
+enum store_result postgres_restore(struct postgres *pg, struct session *session, int64_t now,
+                                   int32_t shard, const struct shard_row *row, struct fold *fold,
+                                   struct error *e);
 struct commit_of {
     struct shard_row *row;
     const struct fold *fold;
     const struct outbox *outbox;
     int64_t now_ms;
 };
-enum store_result postgres_commit(struct postgres *pg, struct session *session, int64_t now, int32_t shard,
-                                  const struct commit_of *commit, struct error *e);
-enum store_result postgres_check_epoch(struct postgres *pg, struct session *session, int64_t now, int32_t shard,
-                                       int64_t epoch, int64_t *sequence, int64_t *relayed, struct error *e);
-enum store_result postgres_mark(struct postgres *pg, struct session *session, int64_t now, int32_t shard, int64_t epoch,
-                                int64_t n, int64_t now_ms, struct error *e);
-enum store_result postgres_ready(struct postgres *pg, struct session *session, int64_t now, struct error *e);
+enum store_result postgres_commit(struct postgres *pg, struct session *session, int64_t now,
+                                  int32_t shard, const struct commit_of *commit, struct error *e);
+enum store_result postgres_check_epoch(struct postgres *pg, struct session *session, int64_t now,
+                                       int32_t shard, int64_t epoch, int64_t *sequence,
+                                       int64_t *relayed, struct error *e);
+enum store_result postgres_mark(struct postgres *pg, struct session *session, int64_t now,
+                                int32_t shard, int64_t epoch, int64_t n, int64_t now_ms,
+                                struct error *e);
+enum store_result postgres_ready(struct postgres *pg, struct session *session, int64_t now,
+                                 struct error *e);
 
 // The server finds that a client is gone.
 void postgres_end_zombies(struct postgres *pg);
 void postgres_lag(struct postgres *pg);
 void postgres_fail_over(struct postgres *pg); // to the replica that lags; its own past is gone
-// Records parameters from the next day that no shard has opened or holds a record of; false: not now.
+// Records parameters from the next day that no shard has opened or holds a record of; false: not
+// now.
 bool postgres_record(struct postgres *pg, const struct parameters *wanted, const struct book *book);

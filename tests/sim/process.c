@@ -5,7 +5,8 @@
 
 enum { TURNS = 4, BLOCK_RECORDS = 8, REFRESH_MS = 5000, SESSION_MS = 6000, MAX_CALLS = 1000000 };
 
-static const char *const topics[INPUT_COUNT] = {"call-records", "package-purchases", "account-credits"};
+static const char *const topics[INPUT_COUNT] = {"call-records", "package-purchases",
+                                                "account-credits"};
 
 int64_t process_clock(const struct process *p)
 {
@@ -16,8 +17,10 @@ int64_t process_clock(const struct process *p)
 
 bool process_is_gone(struct process *p, struct error *e)
 {
-    if (p->dies_after > 0 && --p->dies_after == 0) p->dies = true;
-    if (p->dies) error_set(e, ERROR_UNAVAILABLE, "killed");
+    if (p->dies_after > 0 && --p->dies_after == 0)
+        p->dies = true;
+    if (p->dies)
+        error_set(e, ERROR_UNAVAILABLE, "killed");
     return p->dies;
 }
 
@@ -26,72 +29,85 @@ static enum store_result answer(struct process *p, enum store_result result, str
     return process_is_gone(p, e) ? STORE_UNAVAILABLE : result;
 }
 
-static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out, struct error *e)
+static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out,
+                                    struct error *e)
 {
     struct process *p = context;
     struct world *w = p->world;
-    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e))
+        return STORE_UNAVAILABLE;
     return answer(p, postgres_claim(&w->postgres, &p->session, w->now, shard, out, e), e);
 }
 
-static enum store_result host_restore(void *context, int32_t shard, const struct shard_row *row, struct fold *fold,
-                                      struct error *e)
+static enum store_result host_restore(void *context, int32_t shard, const struct shard_row *row,
+                                      struct fold *fold, struct error *e)
 {
     struct process *p = context;
     struct world *w = p->world;
-    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e))
+        return STORE_UNAVAILABLE;
     return answer(p, postgres_restore(&w->postgres, &p->session, w->now, shard, row, fold, e), e);
 }
 
-static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row, const struct fold *fold,
-                                     const struct outbox *outbox, int64_t now_ms, struct error *e)
+static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row,
+                                     const struct fold *fold, const struct outbox *outbox,
+                                     int64_t now_ms, struct error *e)
 {
     struct process *p = context;
     struct world *w = p->world;
-    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e))
+        return STORE_UNAVAILABLE;
     struct shard_row was = *row;
-    enum store_result result =
-        postgres_commit(&w->postgres, &p->session, w->now, shard, &(struct commit_of){row, fold, outbox, now_ms}, e);
-    if (result == STORE_OK && fold_step(fold)->closed) check_close(p, shard, &fold_step(fold)->close);
-    world_say(w, "process %d: commit of shard %d: %s", p->number, shard, result == STORE_OK ? "well" : e->text);
-    if (!process_is_gone(p, e)) return result;
+    enum store_result result = postgres_commit(&w->postgres, &p->session, w->now, shard,
+                                               &(struct commit_of){row, fold, outbox, now_ms}, e);
+    if (result == STORE_OK && fold_step(fold)->closed)
+        check_close(p, shard, &fold_step(fold)->close);
+    world_say(w, "process %d: commit of shard %d: %s", p->number, shard,
+              result == STORE_OK ? "well" : e->text);
+    if (!process_is_gone(p, e))
+        return result;
     *row = was;
     return STORE_UNAVAILABLE;
 }
 
-static enum store_result host_load_requests(void *context, int32_t shard, struct request *out, size_t capacity,
-                                            size_t *count, struct error *e)
+static enum store_result host_load_requests(void *context, int32_t shard, struct request *out,
+                                            size_t capacity, size_t *count, struct error *e)
 {
     struct process *p = context;
     struct world *w = p->world;
     *count = 0;
-    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e))
+        return STORE_UNAVAILABLE;
     enum store_result result = postgres_ready(&w->postgres, &p->session, w->now, e);
     const struct rows *rows = &w->postgres.rows[shard];
     for (size_t i = 0; i < rows->asks.count && *count < capacity && result == STORE_OK; i++) {
-        if (rows->asks.at[i].state != REQUEST_WAITING) continue;
+        if (rows->asks.at[i].state != REQUEST_WAITING)
+            continue;
         struct request *request = &out[(*count)++];
         *request = rows->asks.at[i].request;
         for (size_t k = 0; k < rows->rejects.count; k++) {
             const struct reject_row_of *row = &rows->rejects.at[k];
-            if (row->reject.input == request->decision.input && row->reject.offset == request->decision.offset &&
-                row->decision == 0)
+            if (row->reject.input == request->decision.input &&
+                row->reject.offset == request->decision.offset && row->decision == 0)
                 request->reason = row->reject.reason;
         }
     }
     return answer(p, result, e);
 }
 
-static enum store_result host_refuse_request(void *context, int64_t id, const char *why, struct error *e)
+static enum store_result host_refuse_request(void *context, int64_t id, const char *why,
+                                             struct error *e)
 {
     struct process *p = context;
     struct world *w = p->world;
-    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e))
+        return STORE_UNAVAILABLE;
     enum store_result result = postgres_ready(&w->postgres, &p->session, w->now, e);
     for (int32_t s = 0; s < w->postgres.shards && result == STORE_OK; s++)
         for (size_t i = 0; i < w->postgres.rows[s].asks.count; i++) {
             struct ask_row *ask = &w->postgres.rows[s].asks.at[i];
-            if (ask->request.id == id && ask->state == REQUEST_WAITING) ask->state = REQUEST_REFUSED;
+            if (ask->request.id == id && ask->state == REQUEST_WAITING)
+                ask->state = REQUEST_REFUSED;
         }
     world_say(w, "process %d: request %d refused: %s", p->number, (int)id, why);
     return answer(p, result, e);
@@ -101,11 +117,13 @@ static enum store_result host_refresh_policy(void *context, struct error *e)
 {
     struct process *p = context;
     struct world *w = p->world;
-    if (process_is_gone(p, e)) return STORE_UNAVAILABLE;
+    if (process_is_gone(p, e))
+        return STORE_UNAVAILABLE;
     enum store_result result = postgres_ready(&w->postgres, &p->session, w->now, e);
     const struct policy *fresh = w->postgres.policy;
     // Rows and books are only ever added, as worker.c has it.
-    if (result == STORE_OK && (fresh->count != p->policy->count || fresh->shelf.count != p->policy->shelf.count))
+    if (result == STORE_OK &&
+        (fresh->count != p->policy->count || fresh->shelf.count != p->policy->shelf.count))
         p->policy = fresh;
     return answer(p, result, e);
 }
@@ -130,14 +148,17 @@ static int64_t host_monotonic_us(void *context)
 static void host_ask_ends(void *context, int32_t shard, enum input input)
 {
     struct question *question = &((struct process *)context)->questions[shard][input];
-    if (question->state == QUESTION_SENT) return;
+    if (question->state == QUESTION_SENT)
+        return;
     question->state = QUESTION_ASKED;
 }
 
-static bool host_take_ends(void *context, int32_t shard, enum input input, struct log_watermarks *out)
+static bool host_take_ends(void *context, int32_t shard, enum input input,
+                           struct log_watermarks *out)
 {
     struct question *question = &((struct process *)context)->questions[shard][input];
-    if (question->state != QUESTION_ANSWERED) return false;
+    if (question->state != QUESTION_ANSWERED)
+        return false;
     question->state = QUESTION_NONE;
     *out = question->answer;
     return true;
@@ -148,10 +169,12 @@ void process_ask(struct process *p, int32_t shard, enum input input)
     struct question *question = &p->questions[shard][input];
     const struct input_topic_log *log = &p->world->kafka.logs[shard][input];
     bool early = p->world->options.breakage == BREAK_ENDS;
-    if (p->world->kafka.down) return;
+    if (p->world->kafka.down)
+        return;
     if (question->state == QUESTION_ASKED) {
         question->state = QUESTION_SENT;
-        question->answer = (struct log_watermarks){.low = log->low, .high = log->stable, .asked_at = process_clock(p)};
+        question->answer = (struct log_watermarks){
+            .low = log->low, .high = log->stable, .asked_at = process_clock(p)};
     } else if (question->state == QUESTION_SENT) {
         question->state = QUESTION_ANSWERED;
         question->answer.low = log->low;
@@ -165,11 +188,14 @@ void process_ask(struct process *p, int32_t shard, enum input input)
 static struct writer host_find_writer(void *context, enum input input, int32_t id)
 {
     struct world *w = ((struct process *)context)->world;
-    if (w->registry_down) return (struct writer){.state = WRITER_PENDING, .why = "the registry does not answer"};
+    if (w->registry_down)
+        return (struct writer){.state = WRITER_PENDING, .why = "the registry does not answer"};
     if (id == SCHEMA_KNOWN + 10 * (int32_t)input)
         return (struct writer){.state = WRITER_READY, .plan = world_plan(input)};
-    if (id == SCHEMA_INCOMPATIBLE) return (struct writer){.state = WRITER_INCOMPATIBLE, .why = "it does not resolve"};
-    if (w->unknown[input] == UNKNOWN_FOUND) return (struct writer){.state = WRITER_UNKNOWN, .why = "no such id"};
+    if (id == SCHEMA_INCOMPATIBLE)
+        return (struct writer){.state = WRITER_INCOMPATIBLE, .why = "it does not resolve"};
+    if (w->unknown[input] == UNKNOWN_FOUND)
+        return (struct writer){.state = WRITER_UNKNOWN, .why = "no such id"};
     w->unknown[input] = UNKNOWN_ASKED;
     return (struct writer){.state = WRITER_PENDING, .why = "asked for again"};
 }
@@ -182,14 +208,16 @@ static uint64_t host_writers_generation(void *context)
 static void host_start(void *context, int32_t shard, const int64_t offsets[INPUT_COUNT])
 {
     struct process *p = context;
-    if (p->heard != p->assignment) return;
+    if (p->heard != p->assignment)
+        return;
     for (int i = 0; i < INPUT_COUNT; i++)
         p->lanes[shard][i] = (struct lane){true, offsets[i], offsets[i], offsets[i], -1};
 }
 
 static void put_raw(struct block *block, int64_t offset, const struct entry *entry)
 {
-    struct slice none = {NULL, 0}, key = entry ? entry->fact.key : none, value = entry ? entry->fact.value : none;
+    struct slice none = {NULL, 0}, key = entry ? entry->fact.key : none,
+                 value = entry ? entry->fact.value : none;
     struct raw *raw = (struct raw *)(void *)(block->data + block->used);
     *raw = (struct raw){.offset = offset,
                         .timestamp = entry ? entry->timestamp : 0,
@@ -199,8 +227,10 @@ static void put_raw(struct block *block, int64_t offset, const struct entry *ent
                         .log_append = entry && entry->log_append,
                         .stamped = entry != NULL};
     char *bytes = (char *)(raw + 1);
-    if (key.data) memcpy(bytes, key.data, key.size);
-    if (value.data) memcpy(bytes + (key.data ? key.size : 0), value.data, value.size);
+    if (key.data)
+        memcpy(bytes, key.data, key.size);
+    if (value.data)
+        memcpy(bytes + (key.data ? key.size : 0), value.data, value.size);
     block->used += raw_bytes(raw->key_size, raw->value_size);
 }
 
@@ -210,7 +240,8 @@ static struct block *host_next_block(void *context, int32_t shard, enum input in
     struct process *p = context;
     struct lane *lane = &p->lanes[shard][input];
     const struct input_topic_log *log = &p->world->kafka.logs[shard][input];
-    if (!lane->reading || (lane->next >= lane->fetched && (lane->next < log->stable || lane->told_end == lane->next)))
+    if (!lane->reading ||
+        (lane->next >= lane->fetched && (lane->next < log->stable || lane->told_end == lane->next)))
         return NULL;
     size_t capacity = (BLOCK_RECORDS + 1) * RECORD_BYTES;
     struct block *block = malloc(sizeof *block + capacity);
@@ -218,7 +249,8 @@ static struct block *host_next_block(void *context, int32_t shard, enum input in
     *block = (struct block){.first_offset = lane->next, .capacity = capacity};
     for (int count = 0; lane->next < lane->fetched && count < BLOCK_RECORDS; lane->next++) {
         const struct entry *entry = &log->entries.at[lane->next];
-        if (entry->marker || entry->fate == FATE_ABORTED) continue;
+        if (entry->marker || entry->fate == FATE_ABORTED)
+            continue;
         put_raw(block, lane->next, entry);
         count++;
     }
@@ -226,7 +258,8 @@ static struct block *host_next_block(void *context, int32_t shard, enum input in
         put_raw(block, lane->next, NULL);
         lane->told_end = lane->next;
     }
-    if (block->used > 0) return block;
+    if (block->used > 0)
+        return block;
     free(block);
     return NULL;
 }
@@ -243,38 +276,46 @@ static void check_ranges(struct process *p)
     for (int32_t s = 0; s < p->world->kafka.shards; s++)
         for (enum input i = 0; i < INPUT_COUNT; i++) {
             const struct lane *lane = &p->lanes[s][i];
-            if (!lane->reading || lane->next >= p->world->kafka.logs[s][i].low || p->why.kind != ERROR_NONE) continue;
-            error_set(&p->why, ERROR_CONFIG, "%s/%d: the log does not hold offset %d any more", topics[i], (int)s,
-                      (int)lane->next);
+            if (!lane->reading || lane->next >= p->world->kafka.logs[s][i].low ||
+                p->why.kind != ERROR_NONE)
+                continue;
+            error_set(&p->why, ERROR_CONFIG, "%s/%d: the log does not hold offset %d any more",
+                      topics[i], (int)s, (int)lane->next);
         }
 }
 
 static void hear_of_group(struct process *p)
 {
     struct world *w = p->world;
-    if (w->now < p->deaf_until || !w->member[p->number]) return;
+    if (w->now < p->deaf_until || !w->member[p->number])
+        return;
     p->confirmed = p->heard == w->generation;
-    if (p->confirmed) return;
+    if (p->confirmed)
+        return;
     p->heard = w->generation;
     for (int32_t s = 0; s < w->kafka.shards; s++) {
         p->heard_shards[s] = w->owner[s] == p->number;
-        for (int i = 0; i < INPUT_COUNT; i++) p->lanes[s][i].reading = false;
+        for (int i = 0; i < INPUT_COUNT; i++)
+            p->lanes[s][i].reading = false;
     }
 }
 
 void process_poll(struct process *p, struct dice *dice)
 {
     struct world *w = p->world;
-    if (w->kafka.down) return;
+    if (w->kafka.down)
+        return;
     hear_of_group(p);
     check_ranges(p);
     for (int32_t s = 0; s < w->kafka.shards; s++)
         for (int i = 0; i < INPUT_COUNT; i++) {
             struct lane *lane = &p->lanes[s][i];
             int64_t end = w->kafka.logs[s][i].stable;
-            if (!lane->reading || dice_hit(dice, 30)) continue;
+            if (!lane->reading || dice_hit(dice, 30))
+                continue;
             lane->fetched += dice_between(dice, 1, 12);
-            if (lane->fetched > end) lane->fetched = end;
+            if (lane->fetched > end)
+                lane->fetched = end;
         }
 }
 
@@ -284,9 +325,12 @@ void process_redeliver(struct process *p, struct dice *dice)
         for (int i = 0; i < INPUT_COUNT; i++) {
             struct lane *lane = &p->lanes[s][i];
             int64_t to = lane->next - dice_below(dice, 10), low = p->world->kafka.logs[s][i].low;
-            if (to < lane->start) to = lane->start;
-            if (to < low) to = low;
-            if (lane->reading && to < lane->next) lane->next = to;
+            if (to < lane->start)
+                to = lane->start;
+            if (to < low)
+                to = low;
+            if (lane->reading && to < lane->next)
+                lane->next = to;
         }
 }
 
@@ -295,19 +339,24 @@ void process_redeliver(struct process *p, struct dice *dice)
 static void take_assignment(struct process *p)
 {
     struct world *w = p->world;
-    if (p->heard == 0) return;
+    if (p->heard == 0)
+        return;
     if (p->heard != p->assignment) {
         p->assignment = p->heard;
         memcpy(p->assigned, p->heard_shards, sizeof p->assigned);
         p->unconfirmed = true;
         for (int32_t s = 0; s < w->kafka.shards; s++)
-            if (p->shards[s]) shard_revoke(p->shards[s], w->mono);
+            if (p->shards[s])
+                shard_revoke(p->shards[s], w->mono);
     }
-    if (!p->unconfirmed || !p->confirmed) return;
+    if (!p->unconfirmed || !p->confirmed)
+        return;
     p->unconfirmed = false;
     for (int32_t s = 0; s < w->kafka.shards; s++) {
-        if (!p->assigned[s]) continue;
-        if (!p->shards[s]) p->shards[s] = shard_create(&p->host, s, p->draining ? p->drain[s] : NULL);
+        if (!p->assigned[s])
+            continue;
+        if (!p->shards[s])
+            p->shards[s] = shard_create(&p->host, s, p->draining ? p->drain[s] : NULL);
         assert(p->shards[s]);
         shard_assign(p->shards[s], w->mono);
     }
@@ -322,18 +371,23 @@ void process_fold(struct process *p, int32_t shard)
         p->refreshed_at = w->mono;
         (void)host_refresh_policy(p, &e);
     }
-    if (!p->shards[shard]) return;
+    if (!p->shards[shard])
+        return;
     for (int turn = 0; turn < TURNS && !p->dies; turn++)
-        if (!shard_run(p->shards[shard], w->mono)) break;
-    if (shard_state(p->shards[shard]) == SHARD_HALTED && !p->dies) p->why = *shard_error(p->shards[shard]);
+        if (!shard_run(p->shards[shard], w->mono))
+            break;
+    if (shard_state(p->shards[shard]) == SHARD_HALTED && !p->dies)
+        p->why = *shard_error(p->shards[shard]);
 }
 
 bool process_drained(const struct process *p)
 {
     bool held;
-    if (!p->alive || p->assignment == 0 || p->unconfirmed) return false;
+    if (!p->alive || p->assignment == 0 || p->unconfirmed)
+        return false;
     for (int32_t s = 0; s < p->world->kafka.shards; s++)
-        if (p->assigned[s] && !shard_drained(p->shards[s], &held)) return false;
+        if (p->assigned[s] && !shard_drained(p->shards[s], &held))
+            return false;
     return true;
 }
 
@@ -372,18 +426,22 @@ static void host_init(struct process *p)
 
 void process_start(struct process *p, struct world *w, int number, bool draining)
 {
-    *p = (struct process){.number = number, .world = w, .alive = true, .draining = draining, .skew = p->skew};
+    *p = (struct process){
+        .number = number, .world = w, .alive = true, .draining = draining, .skew = p->skew};
     p->policy = w->postgres.policy;
-    if (metrics_create(w->kafka.shards, topics, &p->metrics)) abort();
+    if (metrics_create(w->kafka.shards, topics, &p->metrics))
+        abort();
     host_init(p);
     memset(w->due[number], 0, sizeof w->due[number]);
     for (int32_t s = 0; s < w->kafka.shards; s++)
-        for (int i = 0; i < INPUT_COUNT; i++) p->drain[s][i] = w->kafka.logs[s][i].stable;
+        for (int i = 0; i < INPUT_COUNT; i++)
+            p->drain[s][i] = w->kafka.logs[s][i].stable;
 }
 
 void process_kill(struct process *p)
 {
-    if (!p->alive) return;
+    if (!p->alive)
+        return;
     for (int s = 0; s < SHARDS_MAX; s++) {
         shard_destroy(p->shards[s]);
         p->shards[s] = NULL;
@@ -396,6 +454,7 @@ void process_kill(struct process *p)
 void process_stop(struct process *p)
 {
     for (int s = 0; s < SHARDS_MAX && p->alive; s++)
-        if (p->shards[s]) shard_finish(p->shards[s]);
+        if (p->shards[s])
+            shard_finish(p->shards[s]);
     process_kill(p);
 }

@@ -1,5 +1,6 @@
-// One process of the group, with one worker: its clock, its shards (consumer/shard/shard.c, driven through struct shard_host
-// as worker.c drives them), its relay (core/relay_machine.c, answered as io/relay.c answers it), its connections.
+// One process of the group, with one worker: its clock, its shards (consumer/shard/shard.c, driven
+// through struct shard_host as worker.c drives them), its relay (core/relay_machine.c, answered as
+// io/relay.c answers it), its connections.
 #pragma once
 
 #include "consumer/relay/published_rows.h"
@@ -31,7 +32,8 @@ struct reading {
     int cuts[OUTPUT_COUNT]; // of its log, when that was read last
 };
 
-// A transaction under way, as its client sees it. Each turn of the relay is a request of it or several.
+// A transaction under way, as its client sees it. Each turn of the relay is a request of it or
+// several.
 enum phase { PHASE_NONE, PHASE_ROWS, PHASE_OFFSETS, PHASE_POSITION, PHASE_END, PHASE_ABORT };
 struct sending {
     enum phase phase;
@@ -57,7 +59,14 @@ struct publishing {
     struct reading reading;
 };
 // What becomes of the end of a relay's next transaction.
-enum batch_fate { BATCH_WELL, BATCH_ABORTED, BATCH_UNANSWERED, BATCH_LATE, BATCH_LOST, BATCH_FATES };
+enum batch_fate {
+    BATCH_WELL,
+    BATCH_ABORTED,
+    BATCH_UNANSWERED,
+    BATCH_LATE,
+    BATCH_LOST,
+    BATCH_FATES
+};
 
 struct process {
     int number;
@@ -86,7 +95,8 @@ struct process {
     // The relay
     struct publishing publishing[SHARDS_MAX];
     enum batch_fate batch_fate;
-    int copies[TXN_KINDS]; // so many of its next requests break their connection: a copy stays on its way
+    // so many of its next requests break their connection: a copy stays on its way
+    int copies[TXN_KINDS];
     int64_t drain[SHARDS_MAX][INPUT_COUNT];
 };
 

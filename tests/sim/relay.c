@@ -1,4 +1,5 @@
-// The relay of a process: core/relay_machine.c, answered as io/relay.c, io/publisher.c and io/published_log.c answer it.
+// The relay of a process: core/relay_machine.c, answered as io/relay.c, io/publisher.c and
+// io/published_log.c answer it.
 #include "tests/sim/check.h"
 
 #include <assert.h>
@@ -10,7 +11,8 @@ enum { SOON = 20, LATER = 150, MUCH_LATER = 2000 }; // steps until a copy arrive
 static void host_relay_add(void *context, int32_t shard, int64_t epoch, int64_t mark)
 {
     struct publishing *r = &((struct process *)context)->publishing[shard];
-    if (r->added && r->epoch >= epoch) return;
+    if (r->added && r->epoch >= epoch)
+        return;
     *r = (struct publishing){.added = true, .epoch = epoch, .status = {.published = -1}};
     relay_machine_start(&r->machine, shard, mark);
 }
@@ -23,7 +25,8 @@ static void host_relay_remove(void *context, int32_t shard)
 static void host_relay_wake(void *context, int32_t shard, int64_t sequence)
 {
     struct publishing *r = &((struct process *)context)->publishing[shard];
-    if (r->added && sequence > r->woken) r->woken = sequence;
+    if (r->added && sequence > r->woken)
+        r->woken = sequence;
 }
 
 static struct relay_status host_relay_status(void *context, int32_t shard)
@@ -56,9 +59,11 @@ static void open_reading(struct world *w, struct reading *reading, int32_t shard
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         const struct output_topic_log *log = &w->kafka.outputs[shard][o];
         size_t at = log->messages.count;
-        while (at > log->low && (at == log->messages.count || log->messages.at[at].sequence > mark)) at--;
+        while (at > log->low && (at == log->messages.count || log->messages.at[at].sequence > mark))
+            at--;
         bool below = at < log->messages.count && log->messages.at[at].sequence <= mark;
-        if (!below && log->low > 0) reading->whole_logs = false;
+        if (!below && log->low > 0)
+            reading->whole_logs = false;
         at -= (size_t)dice_below(&w->dice, 4);
         reading->next[o] = at > log->messages.count || at < log->low ? log->low : at;
         reading->cuts[o] = log->cuts;
@@ -66,18 +71,20 @@ static void open_reading(struct world *w, struct reading *reading, int32_t shard
 }
 
 // Up to `most` more messages of one log. False: a broker lost some of those that were read.
-static bool read_log(struct world *w, struct reading *reading, int32_t shard, int output, size_t most)
+static bool read_log(struct world *w, struct reading *reading, int32_t shard, int output,
+                     size_t most)
 {
     const struct output_topic_log *log = &w->kafka.outputs[shard][output];
     bool cut_once = reading->cuts[output] + 1 == log->cuts && reading->next[output] <= log->cut_at;
-    if (reading->cuts[output] != log->cuts && !cut_once) return false;
+    if (reading->cuts[output] != log->cuts && !cut_once)
+        return false;
     reading->cuts[output] = log->cuts;
     for (; most > 0 && reading->next[output] < log->messages.count; most--) {
         const struct message *message = &log->messages.at[reading->next[output]++];
         enum published_sight sight = published_rows_see(&reading->rows, output, message->sequence);
         if (sight != PUBLISHED_NEW && sight != PUBLISHED_KNOWN)
-            world_fail(w, "I2: a reader finds sequence %d of shard %d twice, or out of order", (int)message->sequence,
-                       shard);
+            world_fail(w, "I2: a reader finds sequence %d of shard %d twice, or out of order",
+                       (int)message->sequence, shard);
     }
     return true;
 }
@@ -86,7 +93,8 @@ static void read_back(struct process *p, struct publishing *r, int32_t shard)
 {
     struct world *w = p->world;
     struct relay_machine *m = &r->machine;
-    if ((m->state != RELAY_IDLE && m->state != RELAY_PUBLISH) || r->sending.phase != PHASE_NONE) return;
+    if ((m->state != RELAY_IDLE && m->state != RELAY_PUBLISH) || r->sending.phase != PHASE_NONE)
+        return;
     assert(r->reading.open);
     bool good = true;
     for (int o = 0; o < OUTPUT_COUNT && !w->kafka.down; o++) {
@@ -94,11 +102,14 @@ static void read_back(struct process *p, struct publishing *r, int32_t shard)
         good = good && read_log(w, &r->reading, shard, o, most);
     }
     struct error why = {ERROR_UNAVAILABLE, "the topics cannot be read back"};
-    struct relay_event event = {.kind = good ? RELAY_ON_READ_BACK : RELAY_ON_BROKEN, .now_ms = w->mono};
+    struct relay_event event = {.kind = good ? RELAY_ON_READ_BACK : RELAY_ON_BROKEN,
+                                .now_ms = w->mono};
     event.n = breaks(w, BREAK_BLIND) ? m->n : r->reading.rows.whole;
-    if (!good) event.error = &why;
+    if (!good)
+        event.error = &why;
     relay_machine_on(m, &event);
-    if (m->state == RELAY_CREATE) r->reading.open = false;
+    if (m->state == RELAY_CREATE)
+        r->reading.open = false;
 }
 
 static enum relay_event_kind read_topics(struct process *p, struct publishing *r, int32_t shard,
@@ -110,14 +121,18 @@ static enum relay_event_kind read_topics(struct process *p, struct publishing *r
         reading->open = false;
         return RELAY_ON_FAILED;
     }
-    if (!reading->open) open_reading(w, reading, shard, r->machine.marked);
+    if (!reading->open)
+        open_reading(w, reading, shard, r->machine.marked);
     for (int o = 0; o < OUTPUT_COUNT; o++)
-        if (!read_log(w, reading, shard, o, SIZE_MAX)) reading->open = false;
-    if (!reading->open) return RELAY_ON_FAILED;
+        if (!read_log(w, reading, shard, o, SIZE_MAX))
+            reading->open = false;
+    if (!reading->open)
+        return RELAY_ON_FAILED;
     event->n = reading->rows.whole;
     event->highest = reading->rows.highest;
     event->whole_logs = reading->whole_logs;
-    if (!breaks(w, BREAK_BLIND)) return RELAY_ON_TOPICS;
+    if (!breaks(w, BREAK_BLIND))
+        return RELAY_ON_TOPICS;
     event->n = r->machine.position > r->machine.marked ? r->machine.position : r->machine.marked;
     return RELAY_ON_TOPICS;
 }
@@ -145,8 +160,10 @@ static void keep_travelling(struct world *w, const struct txn_request *request)
     *list_add(&w->kafka.travelling) = copy;
 }
 
-// The client sends it again when its connection breaks, and hears of one copy. Or of none, and gives up.
-static enum txn_answer ask_kafka(struct process *p, struct publishing *r, int32_t shard, struct txn_request *request)
+// The client sends it again when its connection breaks, and hears of one copy. Or of none, and
+// gives up.
+static enum txn_answer ask_kafka(struct process *p, struct publishing *r, int32_t shard,
+                                 struct txn_request *request)
 {
     struct world *w = p->world;
     address(r, shard, request);
@@ -159,9 +176,10 @@ static enum txn_answer ask_kafka(struct process *p, struct publishing *r, int32_
         p->copies[request->kind]--;
         r->spent = r->spent || counts;
         keep_travelling(w, request);
-        world_say(w, "process %d: shard %d: a copy of a request of kind %d stays on its way", p->number, (int)shard,
-                  request->kind);
-        if (dice_hit(&w->dice, 25)) return TXN_SILENT;
+        world_say(w, "process %d: shard %d: a copy of a request of kind %d stays on its way",
+                  p->number, (int)shard, request->kind);
+        if (dice_hit(&w->dice, 25))
+            return TXN_SILENT;
     }
     enum txn_answer answer = kafka_answer(&w->kafka, request);
     kafka_write_markers(&w->kafka, shard, &w->dice);
@@ -171,7 +189,8 @@ static enum txn_answer ask_kafka(struct process *p, struct publishing *r, int32_
 static enum relay_event_kind initialise(struct process *p, struct publishing *r, int32_t shard)
 {
     struct txn_request request = {.kind = TXN_INIT};
-    if (ask_kafka(p, r, shard, &request) != TXN_DONE) return RELAY_ON_FAILED;
+    if (ask_kafka(p, r, shard, &request) != TXN_DONE)
+        return RELAY_ON_FAILED;
     r->producer_id = request.producer_id;
     r->producer_epoch = request.epoch;
     return RELAY_ON_INITIALISED;
@@ -180,7 +199,8 @@ static enum relay_event_kind initialise(struct process *p, struct publishing *r,
 // ---- a transaction ----
 
 // Whatever is no answer to rely on.
-static enum relay_event_kind give_up(struct world *w, struct sending *sending, enum txn_answer answer)
+static enum relay_event_kind give_up(struct world *w, struct sending *sending,
+                                     enum txn_answer answer)
 {
     bool ends = sending->phase == PHASE_END || sending->phase == PHASE_ABORT;
     switch (answer) {
@@ -190,10 +210,12 @@ static enum relay_event_kind give_up(struct world *w, struct sending *sending, e
         return RELAY_ON_FENCED;
     case TXN_REFUSED:
     case TXN_UNKNOWN_ID:
-        if (ends) return dice_hit(&w->dice, 50) ? RELAY_ON_FENCED : RELAY_ON_BROKEN;
+        if (ends)
+            return dice_hit(&w->dice, 50) ? RELAY_ON_FENCED : RELAY_ON_BROKEN;
         break;
     default:
-        if (ends || dice_hit(&w->dice, 30)) return RELAY_ON_BROKEN;
+        if (ends || dice_hit(&w->dice, 30))
+            return RELAY_ON_BROKEN;
         break;
     }
     sending->phase = PHASE_ABORT;
@@ -201,38 +223,47 @@ static enum relay_event_kind give_up(struct world *w, struct sending *sending, e
     return !sending->opened && dice_hit(&w->dice, 50) ? RELAY_ON_ABORTED : RELAY_EVENTS;
 }
 
-static enum relay_event_kind step_to(struct world *w, struct sending *sending, enum txn_answer answer, enum phase next)
+static enum relay_event_kind step_to(struct world *w, struct sending *sending,
+                                     enum txn_answer answer, enum phase next)
 {
-    if (answer != TXN_DONE) return give_up(w, sending, answer);
+    if (answer != TXN_DONE)
+        return give_up(w, sending, answer);
     sending->opened = true;
     sending->phase = next;
     return RELAY_EVENTS;
 }
 
-// The next rows of a topic, some or all; its partition is made known first, alone or with the others.
+// The next rows of a topic, some or all; its partition is made known first, alone or with the
+// others.
 static enum relay_event_kind send_rows(struct process *p, struct publishing *r, int32_t shard)
 {
     struct world *w = p->world;
     struct sending *s = &r->sending;
     int first = (int)dice_below(&w->dice, s->count);
-    while (s->acknowledged[first]) first = (first + 1) % s->count;
+    while (s->acknowledged[first])
+        first = (first + 1) % s->count;
     enum output output = s->rows[first].output;
     struct txn_request request = {.kind = TXN_ADD_PARTITIONS, .outputs = 1U << output};
     if (!(s->added & 1U << output)) {
-        for (int i = 0; i < s->count && dice_hit(&w->dice, 80); i++) request.outputs |= 1U << s->rows[i].output;
+        for (int i = 0; i < s->count && dice_hit(&w->dice, 80); i++)
+            request.outputs |= 1U << s->rows[i].output;
         enum txn_answer answer = ask_kafka(p, r, shard, &request);
-        if (answer == TXN_DONE) s->added |= request.outputs;
+        if (answer == TXN_DONE)
+            s->added |= request.outputs;
         return step_to(w, s, answer, PHASE_ROWS);
     }
     int taken[BATCH_ROWS], most = (int)dice_between(&w->dice, 1, BATCH_ROWS);
-    request = (struct txn_request){.kind = TXN_PRODUCE, .output = output, .number = r->numbers[output]};
+    request =
+        (struct txn_request){.kind = TXN_PRODUCE, .output = output, .number = r->numbers[output]};
     for (int i = 0; i < s->count && request.count < most; i++) {
-        if (s->acknowledged[i] || s->rows[i].output != output) continue;
+        if (s->acknowledged[i] || s->rows[i].output != output)
+            continue;
         taken[request.count] = i;
         request.messages[request.count++] = s->rows[i];
     }
     enum txn_answer answer = ask_kafka(p, r, shard, &request);
-    for (int i = 0; i < request.count && answer == TXN_DONE; i++) s->acknowledged[taken[i]] = true;
+    for (int i = 0; i < request.count && answer == TXN_DONE; i++)
+        s->acknowledged[taken[i]] = true;
     if (answer == TXN_DONE) {
         s->left -= request.count;
         r->numbers[output] += request.count;
@@ -245,19 +276,23 @@ static enum relay_event_kind send_position(struct process *p, struct publishing 
 {
     struct world *w = p->world;
     struct txn_request request = {.kind = TXN_OFFSET_COMMIT, .position = r->sending.position};
-    if (r->sending.phase == PHASE_OFFSETS) request.kind = TXN_ADD_OFFSETS;
+    if (r->sending.phase == PHASE_OFFSETS)
+        request.kind = TXN_ADD_OFFSETS;
     enum txn_answer answer = ask_kafka(p, r, shard, &request);
-    if (request.kind == TXN_ADD_OFFSETS) return step_to(w, &r->sending, answer, PHASE_POSITION);
+    if (request.kind == TXN_ADD_OFFSETS)
+        return step_to(w, &r->sending, answer, PHASE_POSITION);
     return step_to(w, &r->sending, answer, r->sending.left > 0 ? PHASE_ROWS : PHASE_END);
 }
 
-static enum relay_event_kind commit(struct process *p, struct publishing *r, int32_t shard, struct relay_event *event)
+static enum relay_event_kind commit(struct process *p, struct publishing *r, int32_t shard,
+                                    struct relay_event *event)
 {
     struct world *w = p->world;
     struct txn_request request = {.kind = TXN_END, .commit = true};
     enum batch_fate fate = p->batch_fate;
     p->batch_fate = BATCH_WELL;
-    if (fate == BATCH_LOST) return RELAY_ON_BROKEN;
+    if (fate == BATCH_LOST)
+        return RELAY_ON_BROKEN;
     if (fate == BATCH_ABORTED) {
         r->sending.phase = PHASE_ABORT;
         return RELAY_EVENTS;
@@ -268,15 +303,18 @@ static enum relay_event_kind commit(struct process *p, struct publishing *r, int
         return RELAY_ON_BROKEN;
     }
     enum txn_answer answer = ask_kafka(p, r, shard, &request);
-    if (answer != TXN_DONE) return give_up(w, &r->sending, answer);
-    if (fate == BATCH_UNANSWERED) return RELAY_ON_BROKEN;
+    if (answer != TXN_DONE)
+        return give_up(w, &r->sending, answer);
+    if (fate == BATCH_UNANSWERED)
+        return RELAY_ON_BROKEN;
     event->n = r->sending.position.n;
     memcpy(event->hash, r->sending.position.hash, sizeof event->hash);
     event->spent = r->spent && !breaks(w, BREAK_SPENT);
     return RELAY_ON_COMMITTED;
 }
 
-static enum relay_event_kind abort_transaction(struct process *p, struct publishing *r, int32_t shard)
+static enum relay_event_kind abort_transaction(struct process *p, struct publishing *r,
+                                               int32_t shard)
 {
     struct txn_request request = {.kind = TXN_END};
     enum txn_answer answer = ask_kafka(p, r, shard, &request);
@@ -291,18 +329,21 @@ static bool follows(const struct outbox_row *row, int64_t due, const uint8_t *pr
     return row->sequence == due && memcmp(hash, row->hash, sizeof hash) == 0;
 }
 
-// Those that do not stand in the topics. False: one could only go out behind a later one of its topic.
-static bool choose_rows(const struct world *w, struct publishing *r, int32_t shard, int64_t from, int64_t to,
-                        struct error *e)
+// Those that do not stand in the topics. False: one could only go out behind a later one of its
+// topic.
+static bool choose_rows(const struct world *w, struct publishing *r, int32_t shard, int64_t from,
+                        int64_t to, struct error *e)
 {
     const struct rows *rows = &w->postgres.rows[shard];
     const struct published_rows *published = &r->reading.rows;
     for (int64_t n = from; n <= to; n++) {
         const struct outbox_row *row = &rows->outbox.at[n - 1];
-        if (!breaks(w, BREAK_BLIND) && published_rows_has(published, n)) continue;
+        if (!breaks(w, BREAK_BLIND) && published_rows_has(published, n))
+            continue;
         if (!breaks(w, BREAK_BLIND) && n <= published->last[row->output]) {
-            error_set(e, ERROR_CONFIG, "shard %d: row %d is missing in its topic, which has row %d already", (int)shard,
-                      (int)n, (int)published->last[row->output]);
+            error_set(e, ERROR_CONFIG,
+                      "shard %d: row %d is missing in its topic, which has row %d already",
+                      (int)shard, (int)n, (int)published->last[row->output]);
             return false;
         }
         struct message *message = &r->sending.rows[r->sending.count++];
@@ -319,22 +360,29 @@ static enum relay_event_kind begin_batch(struct process *p, struct publishing *r
     struct world *w = p->world;
     const struct rows *rows = &w->postgres.rows[shard];
     enum store_result result = postgres_ready(&w->postgres, &p->session, w->now, e);
-    if (result != STORE_OK) return RELAY_ON_FAILED;
+    if (result != STORE_OK)
+        return RELAY_ON_FAILED;
     int64_t from = r->machine.n + 1, to = (int64_t)rows->outbox.count;
-    if (from < rows->outbox_first) from = rows->outbox_first;
-    if (to > from + BATCH_ROWS - 1) to = from + BATCH_ROWS - 1;
-    if (to < from) return RELAY_ON_NOTHING;
+    if (from < rows->outbox_first)
+        from = rows->outbox_first;
+    if (to > from + BATCH_ROWS - 1)
+        to = from + BATCH_ROWS - 1;
+    if (to < from)
+        return RELAY_ON_NOTHING;
     const uint8_t *previous = r->machine.hash;
     for (int64_t n = from; n <= to; n++) {
         if (!follows(&rows->outbox.at[n - 1], r->machine.n + 1 + n - from, previous)) {
-            error_set(e, ERROR_CONFIG, "shard %d: row %d does not follow row %d", (int)shard, (int)n, (int)n - 1);
+            error_set(e, ERROR_CONFIG, "shard %d: row %d does not follow row %d", (int)shard,
+                      (int)n, (int)n - 1);
             return RELAY_ON_IMPOSSIBLE;
         }
         previous = rows->outbox.at[n - 1].hash;
     }
-    r->sending = (struct sending){.transaction = ++w->kafka.last_transaction, .position = {.n = to, .has_hash = true}};
+    r->sending = (struct sending){.transaction = ++w->kafka.last_transaction,
+                                  .position = {.n = to, .has_hash = true}};
     memcpy(r->sending.position.hash, previous, sizeof r->sending.position.hash);
-    if (!choose_rows(w, r, shard, from, to, e)) return RELAY_ON_IMPOSSIBLE;
+    if (!choose_rows(w, r, shard, from, to, e))
+        return RELAY_ON_IMPOSSIBLE;
     if (r->sending.count > 0) {
         r->sending.phase = breaks(w, BREAK_EARLY) ? PHASE_OFFSETS : PHASE_ROWS;
         return RELAY_EVENTS;
@@ -345,8 +393,8 @@ static enum relay_event_kind begin_batch(struct process *p, struct publishing *r
 }
 
 // The next request.
-static enum relay_event_kind publish(struct process *p, struct publishing *r, int32_t shard, struct relay_event *event,
-                                     struct error *e)
+static enum relay_event_kind publish(struct process *p, struct publishing *r, int32_t shard,
+                                     struct relay_event *event, struct error *e)
 {
     switch (r->sending.phase) {
     case PHASE_NONE:
@@ -369,9 +417,11 @@ static enum relay_event_kind publish_some(struct process *p, struct publishing *
                                           struct relay_event *event, struct error *e)
 {
     enum relay_event_kind kind;
-    do kind = publish(p, r, shard, event, e);
+    do
+        kind = publish(p, r, shard, event, e);
     while (kind == RELAY_EVENTS && dice_hit(&p->world->dice, 60) && !process_is_gone(p, e));
-    if (kind != RELAY_EVENTS) r->sending.phase = PHASE_NONE;
+    if (kind != RELAY_EVENTS)
+        r->sending.phase = PHASE_NONE;
     return kind == RELAY_ON_ABORTED && breaks(p->world, BREAK_SPENT) ? RELAY_ON_FAILED : kind;
 }
 
@@ -379,15 +429,20 @@ static enum relay_event_kind publish_some(struct process *p, struct publishing *
 
 static enum relay_event_kind event_of_store(enum store_result result, enum relay_event_kind when_ok)
 {
-    if (result == STORE_OK) return when_ok;
-    if (result == STORE_FENCED) return RELAY_ON_LOST;
+    if (result == STORE_OK)
+        return when_ok;
+    if (result == STORE_FENCED)
+        return RELAY_ON_LOST;
     return result == STORE_DIVERGED ? RELAY_ON_IMPOSSIBLE : RELAY_ON_FAILED;
 }
 
-static enum relay_event_kind read_position(struct world *w, int32_t shard, struct relay_event *event)
+static enum relay_event_kind read_position(struct world *w, int32_t shard,
+                                           struct relay_event *event)
 {
-    if (w->kafka.down) return RELAY_ON_FAILED;
-    if (kafka_unstable(&w->kafka, shard) && w->options.breakage != BREAK_FENCING) return RELAY_ON_FAILED;
+    if (w->kafka.down)
+        return RELAY_ON_FAILED;
+    if (kafka_unstable(&w->kafka, shard) && w->options.breakage != BREAK_FENCING)
+        return RELAY_ON_FAILED;
     const struct published_to position = kafka_position(&w->kafka, shard);
     event->n = position.n;
     event->has_hash = position.n >= 0 && position.has_hash;
@@ -397,25 +452,27 @@ static enum relay_event_kind read_position(struct world *w, int32_t shard, struc
 
 static bool find_hash(const struct rows *rows, int64_t n, uint8_t hash[RELAY_HASH_SIZE])
 {
-    if (n <= 0 || n < rows->outbox_first || n > (int64_t)rows->outbox.count) return false;
+    if (n <= 0 || n < rows->outbox_first || n > (int64_t)rows->outbox.count)
+        return false;
     memcpy(hash, rows->outbox.at[n - 1].hash, RELAY_HASH_SIZE);
     return true;
 }
 
-static enum relay_event_kind verify(struct process *p, struct publishing *r, int32_t shard, struct relay_event *event,
-                                    struct error *e)
+static enum relay_event_kind verify(struct process *p, struct publishing *r, int32_t shard,
+                                    struct relay_event *event, struct error *e)
 {
     struct world *w = p->world;
-    enum store_result result =
-        postgres_check_epoch(&w->postgres, &p->session, w->now, shard, r->epoch, &event->n, &event->mark, e);
+    enum store_result result = postgres_check_epoch(&w->postgres, &p->session, w->now, shard,
+                                                    r->epoch, &event->n, &event->mark, e);
     const struct rows *rows = &w->postgres.rows[shard];
     event->has_hash = find_hash(rows, r->machine.n, event->hash);
     event->has_position_hash = find_hash(rows, r->machine.position, event->position_hash);
     return event_of_store(result, RELAY_ON_VERIFIED);
 }
 
-static enum relay_event_kind perform(struct process *p, struct publishing *r, int32_t shard, enum relay_action action,
-                                     struct relay_event *event, struct error *e)
+static enum relay_event_kind perform(struct process *p, struct publishing *r, int32_t shard,
+                                     enum relay_action action, struct relay_event *event,
+                                     struct error *e)
 {
     struct world *w = p->world;
     switch (action) {
@@ -435,12 +492,13 @@ static enum relay_event_kind perform(struct process *p, struct publishing *r, in
     case RELAY_DO_PUBLISH:
         return publish_some(p, r, shard, event, e);
     case RELAY_DO_MARK:
-        return event_of_store(postgres_mark(&w->postgres, &p->session, w->now, shard, r->epoch, r->machine.read_back,
-                                            process_clock(p), e),
+        return event_of_store(postgres_mark(&w->postgres, &p->session, w->now, shard, r->epoch,
+                                            r->machine.read_back, process_clock(p), e),
                               RELAY_ON_MARKED);
     case RELAY_DO_CHECK_EPOCH:
-        return event_of_store(postgres_check_epoch(&w->postgres, &p->session, w->now, shard, r->epoch, NULL, NULL, e),
-                              RELAY_ON_KEPT);
+        return event_of_store(
+            postgres_check_epoch(&w->postgres, &p->session, w->now, shard, r->epoch, NULL, NULL, e),
+            RELAY_ON_KEPT);
     case RELAY_DO_WAIT:
     case RELAY_DO_STOP:
         break;
@@ -451,7 +509,8 @@ static enum relay_event_kind perform(struct process *p, struct publishing *r, in
 static void report(struct publishing *r)
 {
     const struct relay_machine *m = &r->machine;
-    if (m->known) r->status.published = m->read_back;
+    if (m->known)
+        r->status.published = m->read_back;
     r->status.halted = m->state == RELAY_HALTED;
     r->status.lost = m->state == RELAY_LOST;
     r->status.error = m->trouble;
@@ -461,29 +520,36 @@ static void act(struct process *p, struct publishing *r, int32_t shard, enum rel
 {
     struct error why = {0};
     struct relay_event event = {0};
-    if (process_is_gone(p, &why)) return;
+    if (process_is_gone(p, &why))
+        return;
     event.kind = perform(p, r, shard, action, &event, &why);
-    if (event.kind == RELAY_EVENTS || process_is_gone(p, &why)) return;
+    if (event.kind == RELAY_EVENTS || process_is_gone(p, &why))
+        return;
     event.now_ms = p->world->mono;
-    if (why.kind == ERROR_NONE) error_set(&why, ERROR_UNAVAILABLE, "it did not work");
+    if (why.kind == ERROR_NONE)
+        error_set(&why, ERROR_UNAVAILABLE, "it did not work");
     bool failed = event.kind >= RELAY_ON_FAILED || event.kind == RELAY_ON_NOTHING;
     event.error = failed ? &why : NULL;
     relay_machine_on(&r->machine, &event);
     if (event.kind == RELAY_ON_VERIFIED && r->machine.known)
         published_rows_take_as_read(&r->reading.rows, r->machine.read_back);
     report(r);
-    if (failed) world_say(p->world, "process %d: relay of shard %d: %s", p->number, shard, why.text);
+    if (failed)
+        world_say(p->world, "process %d: relay of shard %d: %s", p->number, shard, why.text);
 }
 
 void relay_serve(struct process *p, int32_t shard)
 {
     struct publishing *r = &p->publishing[shard];
-    if (!r->added) return;
+    if (!r->added)
+        return;
     int64_t until;
-    if (r->woken > 0) relay_machine_on(&r->machine, &(struct relay_event){.kind = RELAY_ON_ROWS, .n = r->woken});
+    if (r->woken > 0)
+        relay_machine_on(&r->machine, &(struct relay_event){.kind = RELAY_ON_ROWS, .n = r->woken});
     r->woken = 0;
     read_back(p, r, shard);
     report(r);
     enum relay_action action = relay_machine_next(&r->machine, p->world->mono, &until);
-    if (action != RELAY_DO_WAIT && action != RELAY_DO_STOP) act(p, r, shard, action);
+    if (action != RELAY_DO_WAIT && action != RELAY_DO_STOP)
+        act(p, r, shard, action);
 }

@@ -30,7 +30,8 @@ static struct slice text(struct writer_of_script *w, const char *from)
 
 static void name_accounts(struct writer_of_script *w)
 {
-    static const char *const names[] = {"acc", "b", "\xe8\xbd\xa6\xe5\x95\x86", "Z.z", "0", "account-of-a-longer-name"};
+    static const char *const names[] = {"acc", "b", "\xe8\xbd\xa6\xe5\x95\x86",
+                                        "Z.z", "0", "account-of-a-longer-name"};
     struct script *s = w->script;
     s->account_count = (size_t)dice_between(&w->dice, 2, ACCOUNTS_MAX);
     for (size_t i = 0; i < s->account_count; i++) {
@@ -67,19 +68,25 @@ static struct slice draw_id(struct writer_of_script *w, const char *kind)
         snprintf(id, sizeof id, "%s-%d", kind, number);
     } else {
         uint64_t bits = dice_next(&w->dice);
-        snprintf(id, sizeof id, "%08x-%04x-4%03x-8%03x-%012x", (unsigned)bits, (unsigned)(bits >> 32 & 0xffff),
-                 (unsigned)(bits >> 48 & 0xfff), (unsigned)number & 0xfff, (unsigned)number);
+        snprintf(id, sizeof id, "%08x-%04x-4%03x-8%03x-%012x", (unsigned)bits,
+                 (unsigned)(bits >> 32 & 0xffff), (unsigned)(bits >> 48 & 0xfff),
+                 (unsigned)number & 0xfff, (unsigned)number);
     }
     return text(w, id);
 }
 
-// The instant at which a package expires that was bought before, or at which a credit may have resumed its account.
+// The instant at which a package expires that was bought before, or at which a credit may have
+// resumed its account.
 static int64_t draw_instant(struct writer_of_script *w, int64_t at)
 {
-    if (w->script->sends.count == 0) return at;
-    const struct send *old = &w->script->sends.at[dice_below(&w->dice, (int64_t)w->script->sends.count)];
-    if (old->fact.input == INPUT_CREDITS) return old->at;
-    if (old->fact.input != INPUT_PURCHASES || old->fact.time < 0) return at;
+    if (w->script->sends.count == 0)
+        return at;
+    const struct send *old =
+        &w->script->sends.at[dice_below(&w->dice, (int64_t)w->script->sends.count)];
+    if (old->fact.input == INPUT_CREDITS)
+        return old->at;
+    if (old->fact.input != INPUT_PURCHASES || old->fact.time < 0)
+        return at;
     return calendar_add_year(old->fact.time, w->policy->shelf.books[0]->offset_ms);
 }
 
@@ -94,7 +101,8 @@ static int64_t draw_own_time(struct writer_of_script *w, int64_t at)
     case 2:
         return at - dice_below(&w->dice, (late + 3) * DAY_MS);
     case 3: // the last or first ms of a day
-        return script_day_start(w->policy, (int)dice_below(&w->dice, w->script->days + 1)) - dice_below(&w->dice, 2);
+        return script_day_start(w->policy, (int)dice_below(&w->dice, w->script->days + 1)) -
+               dice_below(&w->dice, 2);
     case 4:
         return dice_hit(&w->dice, 10) ? -1 : draw_instant(w, at);
     default:
@@ -106,9 +114,9 @@ static int64_t draw_own_time(struct writer_of_script *w, int64_t at)
 
 static int64_t draw_leads(struct writer_of_script *w)
 {
-    static const int64_t leads[] = {0,      1,      10,    100,   999,        1000,      3000,  8000,
-                                    9999,   10000,  19999, 20000, 49999,      50000,     99999, 100000,
-                                    499999, 500000, 7,     250,   1000000000, 1000000001};
+    static const int64_t leads[] = {
+        0,     1,     10,    100,   999,    1000,   3000,   8000, 9999, 10000,      19999,
+        20000, 49999, 50000, 99999, 100000, 499999, 500000, 7,    250,  1000000000, 1000000001};
     return leads[dice_below(&w->dice, sizeof leads / sizeof *leads)];
 }
 
@@ -116,7 +124,8 @@ static void fill_call(struct writer_of_script *w, struct fact *f, int64_t at)
 {
     f->id = draw_id(w, "call");
     f->service = dice_hit(&w->dice, 50) ? SERVICE_AUDIENCE_INSIGHT : SERVICE_PURCHASE_INTENT;
-    f->leads_null = f->service == SERVICE_AUDIENCE_INSIGHT ? dice_hit(&w->dice, 70) : dice_hit(&w->dice, 5);
+    f->leads_null =
+        f->service == SERVICE_AUDIENCE_INSIGHT ? dice_hit(&w->dice, 70) : dice_hit(&w->dice, 5);
     f->leads = f->leads_null ? 0 : draw_leads(w);
     f->time = draw_own_time(w, at);
 }
@@ -125,50 +134,63 @@ struct on_sale {
     int64_t units;
     fen_t amount;
 };
-static const struct on_sale insight_offers[] = {{50, 10000000},   {100, 15000000}, {300, 27000000}, {301, 15050000},
-                                                {1000, 50000000}, {300, 15000000}, {51, 10200000}};
-static const struct on_sale intent_offers[] = {{10000, 7000000},    {50000, 25000000},   {100000, 30000000},
-                                               {801000, 120150000}, {801500, 120225000}, {1000, 150000},
-                                               {800000, 160000000}, {802000, 120300000}};
+static const struct on_sale insight_offers[] = {{50, 10000000},  {100, 15000000},  {300, 27000000},
+                                                {301, 15050000}, {1000, 50000000}, {300, 15000000},
+                                                {51, 10200000}};
+static const struct on_sale intent_offers[] = {
+    {10000, 7000000},    {50000, 25000000}, {100000, 30000000},  {801000, 120150000},
+    {801500, 120225000}, {1000, 150000},    {800000, 160000000}, {802000, 120300000}};
 
 static void fill_purchase(struct writer_of_script *w, struct fact *f, int64_t at)
 {
     static const int64_t year = 365 * DAY_MS;
     f->id = draw_id(w, "buy");
     f->service = dice_hit(&w->dice, 50) ? SERVICE_AUDIENCE_INSIGHT : SERVICE_PURCHASE_INTENT;
-    const struct on_sale *offer = f->service == SERVICE_AUDIENCE_INSIGHT ? &insight_offers[dice_below(&w->dice, 7)]
-                                                                         : &intent_offers[dice_below(&w->dice, 8)];
+    const struct on_sale *offer = f->service == SERVICE_AUDIENCE_INSIGHT
+                                      ? &insight_offers[dice_below(&w->dice, 7)]
+                                      : &intent_offers[dice_below(&w->dice, 8)];
     f->units = dice_hit(&w->dice, 4) ? -offer->units : offer->units;
     f->amount = dice_hit(&w->dice, 4) ? 0 : offer->amount * (dice_hit(&w->dice, 10) ? 2 : 1);
     f->foreign_currency = dice_hit(&w->dice, 3);
     f->time = draw_own_time(w, at);
-    if (dice_hit(&w->dice, 10)) f->time -= year - dice_below(&w->dice, 3 * DAY_MS);
-    // Most of a package is used up, so that calls are covered in part and packages come to their ends.
-    if (dice_hit(&w->dice, 60)) f->used = f->units - dice_below(&w->dice, 12);
-    if (dice_hit(&w->dice, 3)) f->used = f->units + 1;
+    if (dice_hit(&w->dice, 10))
+        f->time -= year - dice_below(&w->dice, 3 * DAY_MS);
+    // Most of a package is used up, so that calls are covered in part and packages come to their
+    // ends.
+    if (dice_hit(&w->dice, 60))
+        f->used = f->units - dice_below(&w->dice, 12);
+    if (dice_hit(&w->dice, 3))
+        f->used = f->units + 1;
 }
 
 static void fill_credit(struct writer_of_script *w, struct fact *f, int64_t at)
 {
-    static const fen_t amounts[] = {220000, 440000, 1000, 10000, 1, 220000, 9999000, 80000000, 660000, 3000000};
+    static const fen_t amounts[] = {220000, 440000,  1000,     10000,  1,
+                                    220000, 9999000, 80000000, 660000, 3000000};
     f->id = draw_id(w, "pay");
     f->kind = dice_hit(&w->dice, 70) ? CREDIT_TOP_UP : CREDIT_ADJUSTMENT;
     f->amount = amounts[dice_below(&w->dice, sizeof amounts / sizeof *amounts)];
-    if (dice_hit(&w->dice, f->kind == CREDIT_ADJUSTMENT ? 50 : 3)) f->amount = -f->amount;
-    if (dice_hit(&w->dice, 2)) f->amount = dice_hit(&w->dice, 50) ? 0 : AMOUNT_MAX + 1;
+    if (dice_hit(&w->dice, f->kind == CREDIT_ADJUSTMENT ? 50 : 3))
+        f->amount = -f->amount;
+    if (dice_hit(&w->dice, 2))
+        f->amount = dice_hit(&w->dice, 50) ? 0 : AMOUNT_MAX + 1;
     f->foreign_currency = dice_hit(&w->dice, 3);
     f->time = draw_own_time(w, at);
-    if (dice_hit(&w->dice, 50)) f->reason = text(w, "why \xff not");
-    if (dice_hit(&w->dice, 50)) f->reference = text(w, "ref");
+    if (dice_hit(&w->dice, 50))
+        f->reason = text(w, "why \xff not");
+    if (dice_hit(&w->dice, 50))
+        f->reference = text(w, "ref");
 }
 
 // The same id again: a copy, or one that differs in something.
 static bool repeat_one(struct writer_of_script *w, struct fact *f)
 {
     const struct script *s = w->script;
-    if (s->sends.count == 0) return false;
+    if (s->sends.count == 0)
+        return false;
     const struct fact *old = &s->sends.at[dice_below(&w->dice, (int64_t)s->sends.count)].fact;
-    if (old->fault != REJECT_NONE || old->input != f->input) return false;
+    if (old->fault != REJECT_NONE || old->input != f->input)
+        return false;
     *f = *old;
     switch (dice_below(&w->dice, 6)) {
     case 0:
@@ -196,7 +218,8 @@ static size_t encode(const struct fact *f, int32_t schema, uint8_t *out)
 {
     const char *currency = f->foreign_currency ? "EUR" : "CNY";
     if (f->input == INPUT_CALLS) {
-        struct call_record call = {f->id, f->account, f->service, f->leads_null ? -1 : f->leads, f->time, {NULL, 0}};
+        struct call_record call = {f->id,   f->account, f->service, f->leads_null ? -1 : f->leads,
+                                   f->time, {NULL, 0}};
         return encode_call(&call, schema, out, VALUE_MAX);
     }
     if (f->input == INPUT_PURCHASES) {
@@ -204,7 +227,8 @@ static size_t encode(const struct fact *f, int32_t schema, uint8_t *out)
                                          f->used, f->amount,  currency,   f->time};
         return encode_purchase(&bought, schema, out, VALUE_MAX);
     }
-    struct credit_record paid = {f->id, f->account, f->kind, f->amount, currency, f->time, f->reason, f->reference};
+    struct credit_record paid = {f->id,    f->account, f->kind,   f->amount,
+                                 currency, f->time,    f->reason, f->reference};
     return encode_credit(&paid, schema, out, VALUE_MAX);
 }
 
@@ -213,27 +237,39 @@ static void finish(struct writer_of_script *w, struct fact *f)
     uint8_t bytes[VALUE_MAX + 1];
     int32_t schema = SCHEMA_KNOWN + 10 * (int32_t)f->input;
     int damage = dice_hit(&w->dice, 6) ? (int)dice_below(&w->dice, 6) : 6;
-    if (damage == 0) schema = SCHEMA_UNKNOWN;
-    if (damage == 1) schema = SCHEMA_INCOMPATIBLE;
+    if (damage == 0)
+        schema = SCHEMA_UNKNOWN;
+    if (damage == 1)
+        schema = SCHEMA_INCOMPATIBLE;
     size_t size = encode(f, schema, bytes);
     assert(size > 0);
-    if (damage == 2) size--;
-    if (damage == 3) bytes[size++] = 0;
-    if (damage == 4) bytes[0] = 1;
-    f->fault = damage == 0 ? REJECT_UNKNOWN_SCHEMA : damage == 1 ? REJECT_INCOMPATIBLE_SCHEMA : REJECT_UNDECODABLE;
-    if (damage == 6) f->fault = REJECT_NONE;
-    f->value = damage == 5 ? (struct slice){NULL, 0} : (struct slice){arena_copy(w->options->arena, bytes, size), size};
+    if (damage == 2)
+        size--;
+    if (damage == 3)
+        bytes[size++] = 0;
+    if (damage == 4)
+        bytes[0] = 1;
+    f->fault = damage == 0   ? REJECT_UNKNOWN_SCHEMA
+               : damage == 1 ? REJECT_INCOMPATIBLE_SCHEMA
+                             : REJECT_UNDECODABLE;
+    if (damage == 6)
+        f->fault = REJECT_NONE;
+    f->value = damage == 5 ? (struct slice){NULL, 0}
+                           : (struct slice){arena_copy(w->options->arena, bytes, size), size};
 }
 
 static void route(struct writer_of_script *w, struct send *send)
 {
     struct fact *f = &send->fact;
     f->key = f->account;
-    if (dice_hit(&w->dice, 2)) f->key = w->script->accounts[dice_below(&w->dice, (int64_t)w->script->account_count)];
-    if (dice_hit(&w->dice, 1)) f->key = (struct slice){NULL, 0};
-    send->partition =
-        partition_of(w->policy->fixed.partitioner, f->key.data, f->key.data ? f->key.size : 0, w->script->shards);
-    if (dice_hit(&w->dice, 2)) send->partition = (int32_t)dice_below(&w->dice, w->script->shards);
+    if (dice_hit(&w->dice, 2))
+        f->key = w->script->accounts[dice_below(&w->dice, (int64_t)w->script->account_count)];
+    if (dice_hit(&w->dice, 1))
+        f->key = (struct slice){NULL, 0};
+    send->partition = partition_of(w->policy->fixed.partitioner, f->key.data,
+                                   f->key.data ? f->key.size : 0, w->script->shards);
+    if (dice_hit(&w->dice, 2))
+        send->partition = (int32_t)dice_below(&w->dice, w->script->shards);
 }
 
 static struct send draw_send(struct writer_of_script *w, int64_t at)
@@ -250,7 +286,8 @@ static struct send draw_send(struct writer_of_script *w, int64_t at)
             fill_purchase(w, f, at);
         else
             fill_credit(w, f, at);
-        if (dice_hit(&w->dice, 1)) f->id = text(w, dice_hit(&w->dice, 50) ? "" : "a\x01");
+        if (dice_hit(&w->dice, 1))
+            f->id = text(w, dice_hit(&w->dice, 50) ? "" : "a\x01");
     }
     finish(w, f);
     route(w, &send);
@@ -268,8 +305,10 @@ static int by_time(const void *a, const void *b)
 static void add_sends(struct writer_of_script *w, int64_t count)
 {
     LIST(int64_t) times = {0};
-    for (int64_t i = 0; i < count; i++) *list_add(&times) = draw_time(w);
-    if (times.count > 0) qsort(times.at, times.count, sizeof *times.at, by_time);
+    for (int64_t i = 0; i < count; i++)
+        *list_add(&times) = draw_time(w);
+    if (times.count > 0)
+        qsort(times.at, times.count, sizeof *times.at, by_time);
     for (size_t i = 0; i < times.count; i++) {
         struct send send = draw_send(w, times.at[i]); // looks at those of before
         *list_add(&w->script->sends) = send;
@@ -277,13 +316,16 @@ static void add_sends(struct writer_of_script *w, int64_t count)
     list_free(&times);
 }
 
-// Somebody deploys a broken producer, enough of it to hold a day; or one that sends calls of long ago, which hold none.
+// Somebody deploys a broken producer, enough of it to hold a day; or one that sends calls of long
+// ago, which hold none.
 static void add_flood(struct writer_of_script *w)
 {
     struct script *s = w->script;
-    size_t at = (size_t)dice_below(&w->dice, (int64_t)s->sends.count), count = (size_t)dice_between(&w->dice, 101, 130);
+    size_t at = (size_t)dice_below(&w->dice, (int64_t)s->sends.count),
+           count = (size_t)dice_between(&w->dice, 101, 130);
     struct send one = {.at = s->sends.at[at].at, .partition = s->sends.at[at].partition};
-    one.fact = (struct fact){.input = INPUT_CALLS, .account = s->accounts[0], .key = s->accounts[0]};
+    one.fact =
+        (struct fact){.input = INPUT_CALLS, .account = s->accounts[0], .key = s->accounts[0]};
     if (dice_hit(&w->dice, 70)) {
         one.fact.fault = REJECT_UNDECODABLE;
         one.fact.value = text(w, "{\"json\": true}");
@@ -293,17 +335,22 @@ static void add_flood(struct writer_of_script *w)
         one.fact.time = one.at - 100 * DAY_MS;
         size_t size = encode(&one.fact, SCHEMA_KNOWN, bytes);
         one.fact.value = (struct slice){arena_copy(w->options->arena, bytes, size), size};
-        one.partition = partition_of(w->policy->fixed.partitioner, one.fact.key.data, one.fact.key.size, s->shards);
+        one.partition = partition_of(w->policy->fixed.partitioner, one.fact.key.data,
+                                     one.fact.key.size, s->shards);
     }
-    for (size_t i = 0; i < count; i++) (void)list_add(&s->sends);
-    memmove(s->sends.at + at + count, s->sends.at + at, (s->sends.count - count - at) * sizeof *s->sends.at);
-    for (size_t i = 0; i < count; i++) s->sends.at[at + i] = one;
+    for (size_t i = 0; i < count; i++)
+        (void)list_add(&s->sends);
+    memmove(s->sends.at + at + count, s->sends.at + at,
+            (s->sends.count - count - at) * sizeof *s->sends.at);
+    for (size_t i = 0; i < count; i++)
+        s->sends.at[at + i] = one;
 }
 
 static int ending_by_time(const void *a, const void *b)
 {
     const struct ending *x = a, *y = b;
-    if (x->at != y->at) return x->at < y->at ? -1 : 1;
+    if (x->at != y->at)
+        return x->at < y->at ? -1 : 1;
     return (x->transaction > y->transaction) - (x->transaction < y->transaction);
 }
 
@@ -318,12 +365,16 @@ static void add_transactions(struct writer_of_script *w)
         }
         size_t end = i + (size_t)dice_between(&w->dice, 1, 4);
         transaction++;
-        for (; i < end && i < s->sends.count; i++) s->sends.at[i].transaction = transaction;
-        int64_t delay = dice_hit(&w->dice, 15) ? dice_below(&w->dice, 40 * MINUTE) : dice_below(&w->dice, SECOND);
-        *list_add(&s->endings) = (struct ending){
-            .at = s->sends.at[i - 1].at + delay, .transaction = transaction, .commit = dice_hit(&w->dice, 70)};
+        for (; i < end && i < s->sends.count; i++)
+            s->sends.at[i].transaction = transaction;
+        int64_t delay = dice_hit(&w->dice, 15) ? dice_below(&w->dice, 40 * MINUTE)
+                                               : dice_below(&w->dice, SECOND);
+        *list_add(&s->endings) = (struct ending){.at = s->sends.at[i - 1].at + delay,
+                                                 .transaction = transaction,
+                                                 .commit = dice_hit(&w->dice, 70)};
     }
-    if (s->endings.count > 0) qsort(s->endings.at, s->endings.count, sizeof *s->endings.at, ending_by_time);
+    if (s->endings.count > 0)
+        qsort(s->endings.at, s->endings.count, sizeof *s->endings.at, ending_by_time);
 }
 
 int script_days(uint64_t seed)
@@ -335,12 +386,15 @@ int script_days(uint64_t seed)
 void script_make(struct script *script, const struct script_options *options)
 {
     *script = (struct script){.shards = options->policy->fixed.partitions};
-    struct writer_of_script w = {script, options, options->policy, dice_of(options->seed, PURPOSE_SCRIPT, 0), 0};
+    struct writer_of_script w = {script, options, options->policy,
+                                 dice_of(options->seed, PURPOSE_SCRIPT, 0), 0};
     script->days = script_days(options->seed);
     name_accounts(&w);
     add_sends(&w, dice_between(&w.dice, 30, 60 + 30 * script->days));
-    if (dice_hit(&w.dice, 8)) add_flood(&w);
-    if ((int64_t)script->sends.count > options->records_max) script->sends.count = (size_t)options->records_max;
+    if (dice_hit(&w.dice, 8))
+        add_flood(&w);
+    if ((int64_t)script->sends.count > options->records_max)
+        script->sends.count = (size_t)options->records_max;
     add_transactions(&w);
 }
 

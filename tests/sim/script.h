@@ -1,5 +1,5 @@
-// What producers will send, drawn from the seed beforehand: records with all that an oracle may know of them, so that it
-// need not decode anything.
+// What producers will send, drawn from the seed beforehand: records with all that an oracle may
+// know of them, so that it need not decode anything.
 #pragma once
 
 #include "consumer/base/arena.h"
@@ -8,7 +8,8 @@
 #include "tests/sim/list.h"
 
 enum { SHARDS_MAX = 3, ACCOUNTS_MAX = 6, DAYS_MAX = 12 };
-enum { SCHEMA_KNOWN = 11, SCHEMA_UNKNOWN = 12, SCHEMA_INCOMPATIBLE = 13 }; // + 10 * input for the first
+// + 10 * input for the first
+enum { SCHEMA_KNOWN = 11, SCHEMA_UNKNOWN = 12, SCHEMA_INCOMPATIBLE = 13 };
 
 // What a record says. Which fields count depends on `input`.
 struct fact {

@@ -1,4 +1,5 @@
-// What is expensive to make, once for all worlds. Worlds run one after the other, so they may share it.
+// What is expensive to make, once for all worlds. Worlds run one after the other, so they may share
+// it.
 #include "tests/sim/world.h"
 #include "tests/unit/books.h"
 
@@ -12,14 +13,17 @@ void world_prepare(void)
     struct error e;
     book = load_apcas();
     scratch = memory_grow(NULL, 1, sizeof *scratch);
-    if (encoder_create(&encoder, &e) != 0) abort();
+    if (encoder_create(&encoder, &e) != 0)
+        abort();
     for (enum input i = 0; i < INPUT_COUNT; i++)
-        if (plan_compile(i, schema_of_input(i), strlen(schema_of_input(i)), &plans[i], &e) != 0) abort();
+        if (plan_compile(i, schema_of_input(i), strlen(schema_of_input(i)), &plans[i], &e) != 0)
+            abort();
 }
 
 void world_release(void)
 {
-    for (int i = 0; i < INPUT_COUNT; i++) plan_destroy(plans[i]);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        plan_destroy(plans[i]);
     encoder_destroy(encoder);
     free(scratch);
 }

@@ -20,7 +20,8 @@ enum {
 
 void world_fail(struct world *w, const char *format, ...)
 {
-    if (w->failure[0]) return;
+    if (w->failure[0])
+        return;
     int used = snprintf(w->failure, sizeof w->failure, "step %d: ", (int)w->step);
     va_list args;
     va_start(args, format);
@@ -30,7 +31,8 @@ void world_fail(struct world *w, const char *format, ...)
 
 void world_say(const struct world *w, const char *format, ...)
 {
-    if (!w->options.trace) return;
+    if (!w->options.trace)
+        return;
     char at[INSTANT_TEXT_SIZE];
     printf("%6d %s ", (int)w->step, calendar_format_instant(w->now, world_book()->offset_ms, at));
     va_list args;
@@ -46,22 +48,28 @@ void world_rebalance(struct world *w)
 {
     int members[PROCESSES_MAX], count = 0;
     for (int p = 0; p < w->process_count; p++)
-        if (w->member[p]) members[count++] = p;
+        if (w->member[p])
+            members[count++] = p;
     w->generation++;
     int first = count ? (int)dice_below(&w->dice, count) : 0;
-    for (int s = 0; s < w->kafka.shards; s++) w->owner[s] = count ? members[(first + s) % count] : -1;
-    world_say(w, "the group deals its shards: generation %d, %d members", (int)w->generation, count);
+    for (int s = 0; s < w->kafka.shards; s++)
+        w->owner[s] = count ? members[(first + s) % count] : -1;
+    world_say(w, "the group deals its shards: generation %d, %d members", (int)w->generation,
+              count);
 }
 
 static void follow_members(struct world *w)
 {
-    if (w->kafka.down) return;
+    if (w->kafka.down)
+        return;
     for (int i = 0; i < w->process_count; i++) {
         const struct process *p = &w->processes[i];
         bool here = p->alive && w->now >= p->frozen_until && w->now >= p->deaf_until;
-        if (here) w->heard_at[i] = w->mono;
+        if (here)
+            w->heard_at[i] = w->mono;
         bool stays = here || (w->member[i] && w->mono - w->heard_at[i] <= SESSION_MS);
-        if (stays == w->member[i]) continue;
+        if (stays == w->member[i])
+            continue;
         w->member[i] = stays;
         world_rebalance(w);
     }
@@ -80,7 +88,8 @@ static void start_again(struct world *w)
 {
     for (int i = 0; i < w->process_count; i++) {
         const struct process *p = &w->processes[i];
-        if (!p->alive && w->now >= p->back_at && !w->kafka.down && !w->postgres.down) start(w, i, false);
+        if (!p->alive && w->now >= p->back_at && !w->kafka.down && !w->postgres.down)
+            start(w, i, false);
     }
 }
 
@@ -88,11 +97,15 @@ static void start_again(struct world *w)
 static void take_end(struct world *w, struct process *p)
 {
     bool excused = w->lost_commits || w->moved_retention || w->lost_outputs;
-    for (int32_t s = 0; s < w->kafka.shards; s++) excused = excused || check_cannot_mend(w, s);
+    for (int32_t s = 0; s < w->kafka.shards; s++)
+        excused = excused || check_cannot_mend(w, s);
     world_say(w, "process %d halts: %s", p->number, p->why.text);
-    if (p->why.text[0] == '\0') world_fail(w, "I10: process %d halts and does not say why", p->number);
-    if (!excused) world_fail(w, "I10: process %d halts without a cause: %s", p->number, p->why.text);
-    if (w->healed) w->halts++;
+    if (p->why.text[0] == '\0')
+        world_fail(w, "I10: process %d halts and does not say why", p->number);
+    if (!excused)
+        world_fail(w, "I10: process %d halts without a cause: %s", p->number, p->why.text);
+    if (w->healed)
+        w->halts++;
     for (int32_t s = 0; s < w->kafka.shards && w->lost_commits; s++)
         w->contradicted = w->contradicted || check_contradicts(w, s);
     process_kill(p);
@@ -104,7 +117,8 @@ static void take_end(struct world *w, struct process *p)
 static int32_t pick_shard(struct world *w, const struct process *p)
 {
     int32_t shard = (int32_t)dice_below(&w->dice, w->kafka.shards);
-    for (int32_t i = 0; i < w->kafka.shards && !p->shards[shard]; i++) shard = (shard + 1) % w->kafka.shards;
+    for (int32_t i = 0; i < w->kafka.shards && !p->shards[shard]; i++)
+        shard = (shard + 1) % w->kafka.shards;
     return shard;
 }
 
@@ -112,7 +126,8 @@ static void act(struct world *w)
 {
     struct process *p = &w->processes[dice_below(&w->dice, w->process_count)];
     int turn = (int)dice_below(&w->dice, 10);
-    if (!p->alive || w->now < p->frozen_until) return;
+    if (!p->alive || w->now < p->frozen_until)
+        return;
     int32_t shard = pick_shard(w, p);
     if (turn < 4)
         process_fold(p, shard);
@@ -121,7 +136,8 @@ static void act(struct world *w)
     else if (turn < 8)
         process_poll(p, &w->dice);
     else
-        for (enum input i = 0; i < INPUT_COUNT; i++) process_ask(p, shard, i);
+        for (enum input i = 0; i < INPUT_COUNT; i++)
+            process_ask(p, shard, i);
     if (p->dies) {
         world_say(w, "process %d is killed", p->number);
         process_kill(p);
@@ -143,21 +159,22 @@ static bool is_asked(const struct rows *rows, enum input input, int64_t offset)
     return false;
 }
 
-static void ask(struct world *w, int32_t shard, enum decision_kind kind, enum input input, int64_t offset,
-                int64_t new_offset)
+static void ask(struct world *w, int32_t shard, enum decision_kind kind, enum input input,
+                int64_t offset, int64_t new_offset)
 {
     struct rows *rows = &w->postgres.rows[shard];
     char content[64];
     int size = snprintf(content, sizeof content, "%d/%d/%d", input, (int)shard, (int)offset);
     struct ask_row row = {.state = REQUEST_WAITING};
     row.request = (struct request){.id = ++w->postgres.last_ask, .new_offset = new_offset};
-    row.request.decision = (struct decision){.request = row.request.id,
-                                             .kind = kind,
-                                             .input = input,
-                                             .offset = offset,
-                                             .as_of = w->now,
-                                             .operator_name = "operator",
-                                             .content = arena_copy(w->postgres.arena, content, (size_t)size)};
+    row.request.decision =
+        (struct decision){.request = row.request.id,
+                          .kind = kind,
+                          .input = input,
+                          .offset = offset,
+                          .as_of = w->now,
+                          .operator_name = "operator",
+                          .content = arena_copy(w->postgres.arena, content, (size_t)size)};
     *list_add(&rows->asks) = row;
     world_say(w, "the operator asks for %s of %s", decision_symbol(kind), content);
 }
@@ -167,8 +184,8 @@ static void requeue(struct world *w, int32_t shard, enum input input, int64_t of
 {
     struct send again = {.fact = w->kafka.logs[shard][input].entries.at[offset].fact};
     struct slice key = again.fact.key;
-    again.partition =
-        partition_of(w->first_policy.fixed.partitioner, key.data, key.data ? key.size : 0, w->kafka.shards);
+    again.partition = partition_of(w->first_policy.fixed.partitioner, key.data,
+                                   key.data ? key.size : 0, w->kafka.shards);
     int64_t at = (int64_t)w->kafka.logs[again.partition][input].entries.count;
     kafka_append(&w->kafka, &again, w->now);
     ask(w, shard, DECISION_REQUEUE, input, offset, again.partition == shard ? at : -1);
@@ -180,8 +197,10 @@ static void judge_rejects(struct world *w, int32_t shard)
     const struct rows *rows = &w->postgres.rows[shard];
     for (size_t i = 0; i < rows->rejects.count; i++) {
         const struct step_reject *r = &rows->rejects.at[i].reject;
-        if (rows->rejects.at[i].decision != 0 || is_asked(rows, r->input, r->offset)) continue;
-        if (!dice_hit(&w->dice, rows->state.held && r->input == INPUT_CALLS ? 90 : 1)) continue;
+        if (rows->rejects.at[i].decision != 0 || is_asked(rows, r->input, r->offset))
+            continue;
+        if (!dice_hit(&w->dice, rows->state.held && r->input == INPUT_CALLS ? 90 : 1))
+            continue;
         if (!w->kafka.down && dice_hit(&w->dice, 20))
             requeue(w, shard, r->input, r->offset);
         else
@@ -195,20 +214,27 @@ static void pass_stuck(struct world *w, int32_t shard, enum input input)
     const struct rows *rows = &w->postgres.rows[shard];
     const struct input_topic_log *log = &w->kafka.logs[shard][input];
     int64_t at = rows->begun ? rows->state.log[input].next : log->low;
-    while (at < log->stable && (log->entries.at[at].marker || log->entries.at[at].fate == FATE_ABORTED)) at++;
-    if (at >= log->stable || is_asked(rows, input, at)) return;
+    while (at < log->stable &&
+           (log->entries.at[at].marker || log->entries.at[at].fate == FATE_ABORTED))
+        at++;
+    if (at >= log->stable || is_asked(rows, input, at))
+        return;
     const struct entry *entry = &log->entries.at[at];
-    if (!entry->log_append || entry->timestamp > w->now + HOUR) ask(w, shard, DECISION_PASS, input, at, -1);
+    if (!entry->log_append || entry->timestamp > w->now + HOUR)
+        ask(w, shard, DECISION_PASS, input, at, -1);
 }
 
 static void operate(struct world *w)
 {
-    if (w->now < w->operator_at || w->postgres.down) return;
+    if (w->now < w->operator_at || w->postgres.down)
+        return;
     w->operator_at = w->now + dice_between(&w->dice, SECOND, w->healed ? 5 * SECOND : 20 * MINUTE);
     for (int32_t s = 0; s < w->kafka.shards; s++) {
-        if (!w->postgres.rows[s].begun) continue;
+        if (!w->postgres.rows[s].begun)
+            continue;
         judge_rejects(w, s);
-        for (enum input i = 0; i < INPUT_COUNT; i++) pass_stuck(w, s, i);
+        for (enum input i = 0; i < INPUT_COUNT; i++)
+            pass_stuck(w, s, i);
     }
 }
 
@@ -216,16 +242,20 @@ static void operate(struct world *w)
 
 static void note_next(int64_t now, int64_t at, int64_t *next)
 {
-    if (at > now && at < *next) *next = at;
+    if (at > now && at < *next)
+        *next = at;
 }
 
 // When something happens next by itself.
 static int64_t next_event(const struct world *w)
 {
     int64_t next = w->now + 4 * HOUR;
-    if (w->sent < w->script.sends.count) note_next(w->now, w->script.sends.at[w->sent].at, &next);
-    if (w->ended < w->script.endings.count) note_next(w->now, w->script.endings.at[w->ended].at, &next);
-    for (size_t i = 0; i < w->cures.count; i++) note_next(w->now, w->cures.at[i].at, &next);
+    if (w->sent < w->script.sends.count)
+        note_next(w->now, w->script.sends.at[w->sent].at, &next);
+    if (w->ended < w->script.endings.count)
+        note_next(w->now, w->script.endings.at[w->ended].at, &next);
+    for (size_t i = 0; i < w->cures.count; i++)
+        note_next(w->now, w->cures.at[i].at, &next);
     for (int p = 0; p < w->process_count; p++) {
         note_next(w->now, w->processes[p].back_at, &next);
         note_next(w->now, w->processes[p].frozen_until, &next);
@@ -234,12 +264,15 @@ static int64_t next_event(const struct world *w)
     const struct policy *policy = w->postgres.policy;
     day_t today = calendar_day(w->now, world_book()->offset_ms);
     for (day_t day = today - 1; day <= today; day++)
-        note_next(w->now, calendar_day_start(day + 1, world_book()->offset_ms) + policy_at(policy, day)->grace_ms,
+        note_next(w->now,
+                  calendar_day_start(day + 1, world_book()->offset_ms) +
+                      policy_at(policy, day)->grace_ms,
                   &next);
     return next;
 }
 
-// Mostly a little, so that what happens does so among what is under way; now and then up to what comes next.
+// Mostly a little, so that what happens does so among what is under way; now and then up to what
+// comes next.
 static void advance(struct world *w)
 {
     int64_t by;
@@ -264,7 +297,8 @@ static void send_what_is_due(struct world *w)
     while (!w->kafka.down) {
         int64_t send_at = w->sent < s->sends.count ? s->sends.at[w->sent].at : INT64_MAX;
         int64_t end_at = w->ended < s->endings.count ? s->endings.at[w->ended].at : INT64_MAX;
-        if (send_at > w->now && end_at > w->now) return;
+        if (send_at > w->now && end_at > w->now)
+            return;
         if (send_at <= end_at) {
             kafka_append(&w->kafka, &s->sends.at[w->sent++], w->now);
         } else {
@@ -277,9 +311,11 @@ static void send_what_is_due(struct world *w)
 // Somebody asks the registry again for an id that it did not have; it still has not.
 static void answer_registry(struct world *w)
 {
-    if (w->registry_down || !dice_hit(&w->dice, 20)) return;
+    if (w->registry_down || !dice_hit(&w->dice, 20))
+        return;
     for (int i = 0; i < INPUT_COUNT; i++) {
-        if (w->unknown[i] != UNKNOWN_ASKED) continue;
+        if (w->unknown[i] != UNKNOWN_ASKED)
+            continue;
         w->unknown[i] = UNKNOWN_FOUND;
         w->registry_generation++;
     }
@@ -291,7 +327,8 @@ static void step(struct world *w)
     advance(w);
     world_cure(w);
     kafka_deliver_travelling(&w->kafka, w->step);
-    for (int32_t s = 0; s < w->kafka.shards; s++) kafka_write_markers(&w->kafka, s, &w->dice);
+    for (int32_t s = 0; s < w->kafka.shards; s++)
+        kafka_write_markers(&w->kafka, s, &w->dice);
     send_what_is_due(w);
     answer_registry(w);
     start_again(w);
@@ -315,14 +352,17 @@ static void draw_policy(struct world *w)
     memcpy(policy->fixed.time_zone, world_book()->time_zone, sizeof policy->fixed.time_zone);
     // Some begin before a 29 February, some at a year's end.
     static const char *const days[] = {"2026-11-01", "2028-02-25", "2026-12-28"};
-    if (!calendar_parse_day(days[dice_below(&d, 3)], &policy->fixed.first_day)) abort();
-    if (shelf_add(&policy->shelf, world_book(), &e) != 0) abort();
+    if (!calendar_parse_day(days[dice_below(&d, 3)], &policy->fixed.first_day))
+        abort();
+    if (shelf_add(&policy->shelf, world_book(), &e) != 0)
+        abort();
     policy->count = 1;
-    policy->rows[0] = (struct parameters){.from_day = DAY_NONE,
-                                          .grace_ms = graces[dice_below(&d, 4)],
-                                          .late_days = (int32_t)dice_between(&d, 0, 4),
-                                          .future_tolerance_ms = dice_between(&d, 0, 5) * MINUTE,
-                                          .max_reject_share_ppm = dice_hit(&d, 70) ? 10000 : 500000};
+    policy->rows[0] =
+        (struct parameters){.from_day = DAY_NONE,
+                            .grace_ms = graces[dice_below(&d, 4)],
+                            .late_days = (int32_t)dice_between(&d, 0, 4),
+                            .future_tolerance_ms = dice_between(&d, 0, 5) * MINUTE,
+                            .max_reject_share_ppm = dice_hit(&d, 70) ? 10000 : 500000};
     memcpy(policy->rows[0].book_sha256, world_book()->sha256, sizeof policy->rows[0].book_sha256);
 }
 
@@ -333,7 +373,8 @@ static void begin(struct world *w, const struct options *options, const struct s
     w->arena = arena_create();
     assert(w->arena);
     draw_policy(w);
-    script_make(&w->script, &(struct script_options){options->seed, w->arena, &w->first_policy, options->records_max});
+    script_make(&w->script, &(struct script_options){options->seed, w->arena, &w->first_policy,
+                                                     options->records_max});
     w->now = script_day_start(&w->first_policy, 0);
     w->mono = MINUTE;
     w->end = script_day_start(&w->first_policy, w->script.days) + 2 * HOUR;
@@ -345,33 +386,40 @@ static void begin(struct world *w, const struct options *options, const struct s
                               .context = w};
     for (int32_t s = 0; s < SHARDS_MAX; s++)
         w->kafka.coordinators[s].position.n = w->kafka.coordinators[s].staged_position.n = -1;
-    w->postgres = (struct postgres){
-        .shards = w->script.shards, .breakage = options->breakage, .on_commit = check_commit, .context = w};
+    w->postgres = (struct postgres){.shards = w->script.shards,
+                                    .breakage = options->breakage,
+                                    .on_commit = check_commit,
+                                    .context = w};
     postgres_init(&w->postgres, &w->first_policy);
     w->process_count = (int)dice_between(&w->dice, 1, PROCESSES_MAX);
-    for (int i = 0; i < w->process_count; i++) start(w, i, false);
+    for (int i = 0; i < w->process_count; i++)
+        start(w, i, false);
 }
 
 static bool is_settled(const struct world *w, int32_t s)
 {
     const struct rows *rows = &w->postgres.rows[s];
-    bool settled = rows->begun && rows->state.day >= w->first_policy.fixed.first_day + w->script.days &&
+    bool settled = rows->begun &&
+                   rows->state.day >= w->first_policy.fixed.first_day + w->script.days &&
                    w->published[s] == rows->chain.sequence && !rows->state.held &&
                    (w->lost_outputs || check_missing(w, s) == 0);
     // A mark may be low for ever when it was lost.
     settled = settled && (w->lost_commits || rows->relayed == w->published[s]);
-    for (int i = 0; i < INPUT_COUNT; i++) settled = settled && rows->state.log[i].next == w->kafka.logs[s][i].stable;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        settled = settled && rows->state.log[i].next == w->kafka.logs[s][i].stable;
     return settled;
 }
 
 static bool all_settled(const struct world *w)
 {
     for (int32_t s = 0; s < w->kafka.shards; s++)
-        if (!is_settled(w, s)) return false;
+        if (!is_settled(w, s))
+            return false;
     return true;
 }
 
-// As `settled run --drain`, beside others that stop in order: it ends by itself once what is due is settled and published.
+// As `settled run --drain`, beside others that stop in order: it ends by itself once what is due is
+// settled and published.
 static void drain(struct world *w)
 {
     enum { DRAINING_STEPS = 20000 };
@@ -382,10 +430,13 @@ static void drain(struct world *w)
     }
     struct process *p = &w->processes[0];
     start(w, 0, true);
-    while (!w->failure[0] && p->alive && !process_drained(p) && w->step < until) step(w);
-    if (p->alive && !process_drained(p)) world_fail(w, "I10: a drain does not end");
+    while (!w->failure[0] && p->alive && !process_drained(p) && w->step < until)
+        step(w);
+    if (p->alive && !process_drained(p))
+        world_fail(w, "I10: a drain does not end");
     world_say(w, "the drain ends");
-    for (int i = 0; i < w->process_count; i++) w->processes[i].back_at = w->now;
+    for (int i = 0; i < w->process_count; i++)
+        w->processes[i].back_at = w->now;
     process_stop(p);
 }
 
@@ -393,23 +444,29 @@ static void drain(struct world *w)
 static void settle(struct world *w)
 {
     world_heal(w);
-    if (dice_hit(&w->dice, 20)) drain(w);
+    if (dice_hit(&w->dice, 20))
+        drain(w);
     int64_t until = w->step + SETTLING_STEPS;
-    while (!w->failure[0] && !all_settled(w) && w->halts < HALTS_MAX && w->step < until) step(w);
+    while (!w->failure[0] && !all_settled(w) && w->halts < HALTS_MAX && w->step < until)
+        step(w);
     bool mendable = !w->short_retention && !w->contradicted && !w->lost_outputs;
-    for (int32_t s = 0; s < w->kafka.shards; s++) mendable = mendable && !check_cannot_mend(w, s);
-    if (all_settled(w) || (w->halts >= HALTS_MAX && !mendable)) return;
+    for (int32_t s = 0; s < w->kafka.shards; s++)
+        mendable = mendable && !check_cannot_mend(w, s);
+    if (all_settled(w) || (w->halts >= HALTS_MAX && !mendable))
+        return;
     for (int32_t s = 0; s < w->kafka.shards; s++) {
         const struct rows *rows = &w->postgres.rows[s];
-        if (is_settled(w, s)) continue;
-        world_fail(
-            w,
-            "I10: shard %d does not settle: open day %d of %d, sequence %d, published %d, lost %d, marked %d, logs "
-            "at %d/%d/%d of %d/%d/%d",
-            s, rows->state.day - w->first_policy.fixed.first_day, w->script.days, (int)rows->chain.sequence,
-            (int)w->published[s], (int)check_missing(w, s), (int)rows->relayed, (int)rows->state.log[0].next,
-            (int)rows->state.log[1].next, (int)rows->state.log[2].next, (int)w->kafka.logs[s][0].stable,
-            (int)w->kafka.logs[s][1].stable, (int)w->kafka.logs[s][2].stable);
+        if (is_settled(w, s))
+            continue;
+        world_fail(w,
+                   "I10: shard %d does not settle: open day %d of %d, sequence %d, published %d, "
+                   "lost %d, marked %d, logs "
+                   "at %d/%d/%d of %d/%d/%d",
+                   s, rows->state.day - w->first_policy.fixed.first_day, w->script.days,
+                   (int)rows->chain.sequence, (int)w->published[s], (int)check_missing(w, s),
+                   (int)rows->relayed, (int)rows->state.log[0].next, (int)rows->state.log[1].next,
+                   (int)rows->state.log[2].next, (int)w->kafka.logs[s][0].stable,
+                   (int)w->kafka.logs[s][1].stable, (int)w->kafka.logs[s][2].stable);
     }
 }
 
@@ -423,17 +480,20 @@ void world_run(struct world *w, const struct options *options, const struct sche
         step(w);
     }
     settle(w);
-    if (!w->failure[0]) oracle_check(w);
+    if (!w->failure[0])
+        oracle_check(w);
 }
 
 void world_free(struct world *w)
 {
-    for (int i = 0; i < w->process_count; i++) process_kill(&w->processes[i]);
+    for (int i = 0; i < w->process_count; i++)
+        process_kill(&w->processes[i]);
     postgres_free(&w->postgres);
     kafka_free(&w->kafka);
     script_free(&w->script);
     shelf_clear(&w->first_policy.shelf);
-    for (int s = 0; s < SHARDS_MAX; s++) list_free(&w->seen[s]);
+    for (int s = 0; s < SHARDS_MAX; s++)
+        list_free(&w->seen[s]);
     list_free(&w->cures);
     arena_destroy(w->arena);
 }

@@ -1,4 +1,5 @@
-// One world: everything that runs in it, what goes wrong in it, and what must hold in it all the time.
+// One world: everything that runs in it, what goes wrong in it, and what must hold in it all the
+// time.
 #pragma once
 
 #include "tests/sim/process.h"
@@ -77,7 +78,8 @@ struct seen_row {
     struct message message;
 };
 
-// Where each log ended when a process's clock first was past a day's end and grace, by day since the first.
+// Where each log ended when a process's clock first was past a day's end and grace, by day since
+// the first.
 enum { DUE_DAYS = DAYS_MAX + 8 };
 struct due_seen {
     int days;
@@ -99,7 +101,8 @@ struct world {
     int64_t end; // a while after the last day of the script
     bool registry_down;
     uint64_t registry_generation;
-    enum { UNKNOWN_NEW, UNKNOWN_ASKED, UNKNOWN_FOUND } unknown[INPUT_COUNT]; // what is known of the unknown schema
+    // what is known of the unknown schema
+    enum { UNKNOWN_NEW, UNKNOWN_ASKED, UNKNOWN_FOUND } unknown[INPUT_COUNT];
     bool healed;
     // The consumer group
     uint64_t generation;
@@ -131,10 +134,12 @@ void world_free(struct world *world);
 
 // The first one counts.
 __attribute__((format(printf, 2, 3))) void world_fail(struct world *world, const char *format, ...);
-__attribute__((format(printf, 2, 3))) void world_say(const struct world *world, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void world_say(const struct world *world, const char *format,
+                                                     ...);
 void world_inject(struct world *world, const struct fault *fault);
 // Its part for what the relays have published; false: the fault is of another kind.
-bool world_inject_topics(struct world *world, enum fault_kind kind, int32_t shard, struct dice *dice);
+bool world_inject_topics(struct world *world, enum fault_kind kind, int32_t shard,
+                         struct dice *dice);
 void world_heal(struct world *world);
 void world_cure(struct world *world);
 void world_rebalance(struct world *world);

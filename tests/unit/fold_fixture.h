@@ -49,8 +49,10 @@ static inline void bench_policy(struct bench *b)
     free(text);
     assert_int_equal(shelf_add(&b->policy.shelf, &book, &e), 0);
     assert_true(calendar_parse_day("2026-11-01", &b->first_day));
-    b->policy.fixed = (struct fixed_parameters){
-        .first_day = b->first_day, .partitioner = PARTITIONER_MURMUR2, .partitions = 1, .time_zone = "Asia/Shanghai"};
+    b->policy.fixed = (struct fixed_parameters){.first_day = b->first_day,
+                                                .partitioner = PARTITIONER_MURMUR2,
+                                                .partitions = 1,
+                                                .time_zone = "Asia/Shanghai"};
     b->policy.count = 1;
     b->policy.rows[0] = (struct parameters){.from_day = DAY_NONE,
                                             .grace_ms = 5 * MINUTE,
@@ -62,7 +64,8 @@ static inline void bench_policy(struct bench *b)
 
 static inline struct fold *bench_fold(struct bench *b)
 {
-    struct fold *fold = fold_create(&(struct fold_options){.id_key = {1, 2, 3}, .max_calls_held = 1000000}, &b->policy);
+    struct fold *fold = fold_create(
+        &(struct fold_options){.id_key = {1, 2, 3}, .max_calls_held = 1000000}, &b->policy);
     assert_non_null(fold);
     return fold;
 }
@@ -107,7 +110,8 @@ static inline struct value number(int64_t n)
     return (struct value){NULL, n};
 }
 
-static inline struct event event(struct bench *b, enum input input, const char *account, int64_t timestamp)
+static inline struct event event(struct bench *b, enum input input, const char *account,
+                                 int64_t timestamp)
 {
     return (struct event){.offset = b->offsets[input]++,
                           .timestamp = timestamp,
@@ -117,20 +121,22 @@ static inline struct event event(struct bench *b, enum input input, const char *
 }
 
 // leads < 0: an AUDIENCE_INSIGHT call.
-static inline struct event call(struct bench *b, const char *account, const char *id, int64_t leads, int64_t occurred)
+static inline struct event call(struct bench *b, const char *account, const char *id, int64_t leads,
+                                int64_t occurred)
 {
     struct event ev = event(b, INPUT_CALLS, account, occurred);
     ev.record.field[CALL_CALL_ID] = string(id);
     ev.record.field[CALL_ACCOUNT_ID] = string(account);
-    ev.record.field[CALL_SERVICE] = number(leads < 0 ? SERVICE_AUDIENCE_INSIGHT : SERVICE_PURCHASE_INTENT);
+    ev.record.field[CALL_SERVICE] =
+        number(leads < 0 ? SERVICE_AUDIENCE_INSIGHT : SERVICE_PURCHASE_INTENT);
     ev.record.field[CALL_LEAD_COUNT] = number(leads < 0 ? 0 : leads);
     ev.record.field[CALL_OCCURRED_AT] = number(occurred);
     ev.record.nulls = 1u << CALL_REQUEST_ID | (leads < 0 ? 1u << CALL_LEAD_COUNT : 0);
     return ev;
 }
 
-static inline struct event purchase(struct bench *b, const char *account, const char *id, enum service service,
-                                    int64_t units, fen_t amount, int64_t when)
+static inline struct event purchase(struct bench *b, const char *account, const char *id,
+                                    enum service service, int64_t units, fen_t amount, int64_t when)
 {
     struct event ev = event(b, INPUT_PURCHASES, account, when);
     ev.record.field[PURCHASE_PURCHASE_ID] = string(id);
@@ -144,8 +150,8 @@ static inline struct event purchase(struct bench *b, const char *account, const 
     return ev;
 }
 
-static inline struct event credit(struct bench *b, const char *account, const char *id, enum credit_kind kind,
-                                  fen_t amount, int64_t when)
+static inline struct event credit(struct bench *b, const char *account, const char *id,
+                                  enum credit_kind kind, fen_t amount, int64_t when)
 {
     struct event ev = event(b, INPUT_CREDITS, account, when);
     ev.record.field[CREDIT_CREDIT_ID] = string(id);
@@ -163,7 +169,8 @@ static inline enum fold_stop feed(struct bench *b, enum input input, struct even
 {
     struct error e = {0};
     size_t consumed;
-    if (ev.timestamp > b->now) b->now = ev.timestamp;
+    if (ev.timestamp > b->now)
+        b->now = ev.timestamp;
     enum fold_stop stop = fold_records(b->fold, input, &ev, 1, b->now, &consumed, &e);
     assert_int_equal(consumed, stop == FOLD_MORE || stop == FOLD_CUT ? (stop == FOLD_MORE) : 0);
     return stop;
@@ -177,7 +184,8 @@ static inline void accept(struct bench *b, enum input input, struct event ev)
 }
 
 // The record is rejected for this reason, and the step says so.
-static inline void reject(struct bench *b, enum input input, struct event ev, enum reject_reason reason)
+static inline void reject(struct bench *b, enum input input, struct event ev,
+                          enum reject_reason reason)
 {
     int64_t before = fold_state(b->fold)->log[input].rejected;
     size_t count = fold_step(b->fold)->reject_count;
@@ -201,9 +209,11 @@ static inline void duplicate(struct bench *b, enum input input, struct event ev)
 static inline const struct step *settle(struct bench *b)
 {
     struct error e = {0};
-    if (b->now < fold_due_at(b->fold)) b->now = fold_due_at(b->fold);
+    if (b->now < fold_due_at(b->fold))
+        b->now = fold_due_at(b->fold);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
-        if (fold_wants_end(b->fold, i, b->now)) fold_clock_end(b->fold, i, b->offsets[i], b->now);
+        if (fold_wants_end(b->fold, i, b->now))
+            fold_clock_end(b->fold, i, b->offsets[i], b->now);
         fold_reached(b->fold, i, b->offsets[i]);
     }
     assert_true(fold_close_due(b->fold));
@@ -217,7 +227,8 @@ static inline const struct settlement *settlement_of(const struct bench *b, cons
     const struct step *step = fold_step(b->fold);
     for (size_t i = 0; i < step->settlement_count; i++) {
         struct slice id = fold_account(b->fold, step->settlements[i].account)->id;
-        if (id.size == strlen(account) && memcmp(id.data, account, id.size) == 0) return &step->settlements[i];
+        if (id.size == strlen(account) && memcmp(id.data, account, id.size) == 0)
+            return &step->settlements[i];
     }
     return NULL;
 }

@@ -1,5 +1,5 @@
-// A small closed day of shard 3, for the tests of encode and outbox. The two accessors of the fold that they use are
-// defined here, so that no history has to be folded to get there.
+// A small closed day of shard 3, for the tests of encode and outbox. The two accessors of the fold
+// that they use are defined here, so that no history has to be folded to get there.
 #pragma once
 
 #include "consumer/output/outbox.h"
@@ -127,8 +127,9 @@ static struct step_reject fixture_rejects[] = {
 
 static const char *fixture_decisions[] = {"1 ACCEPT call-records/3/1234"};
 
-static struct emission fixture_emissions[] = {{EMIT_REJECT, 0}, {EMIT_STATUS, 1},     {EMIT_SETTLEMENT, 0},
-                                              {EMIT_STATUS, 0}, {EMIT_SETTLEMENT, 1}, {EMIT_DAY_CLOSE, 0}};
+static struct emission fixture_emissions[] = {{EMIT_REJECT, 0},     {EMIT_STATUS, 1},
+                                              {EMIT_SETTLEMENT, 0}, {EMIT_STATUS, 0},
+                                              {EMIT_SETTLEMENT, 1}, {EMIT_DAY_CLOSE, 0}};
 
 static inline struct fold fixture_fold(void)
 {
@@ -157,7 +158,11 @@ static inline struct fold fixture_fold(void)
                      .rejected = 2,
                      .voids = 1},
                     {.from_offset = 5, .to_offset = 5, .cut_by = CUT_CLOCK},
-                    {.from_offset = 40, .to_offset = 42, .cut_by = CUT_RELEASE, .accepted = 1, .rejected = 1}},
+                    {.from_offset = 40,
+                     .to_offset = 42,
+                     .cut_by = CUT_RELEASE,
+                     .accepted = 1,
+                     .rejected = 1}},
         .late = 1,
         .zero_unit_calls = 0,
         .settlements = 2,
@@ -172,10 +177,11 @@ static inline struct fold fixture_fold(void)
 
 static inline struct encode_context fixture_context(void)
 {
-    return (struct encode_context){.shard = 3,
-                                   .shards = 8,
-                                   .input_topics = {"call-records", "package-purchases", "account-credits"},
-                                   .currency = "CNY",
-                                   .offset_ms = 28800000,
-                                   .price_book = BOOK_OF_TEST};
+    return (struct encode_context){
+        .shard = 3,
+        .shards = 8,
+        .input_topics = {"call-records", "package-purchases", "account-credits"},
+        .currency = "CNY",
+        .offset_ms = 28800000,
+        .price_book = BOOK_OF_TEST};
 }

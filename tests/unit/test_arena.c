@@ -23,7 +23,8 @@ static void fill_and_check(struct arena *arena, size_t scale)
     }
     assert_true(arena_used(arena) >= total);
     for (size_t i = 0; i < PIECES; i++)
-        for (size_t at = 0; at < sizes[i]; at++) assert_true(pieces[i][at] == (unsigned char)i);
+        for (size_t at = 0; at < sizes[i]; at++)
+            assert_true(pieces[i][at] == (unsigned char)i);
 }
 
 static void pieces_lie_apart(void **state)

@@ -1,4 +1,5 @@
-// The order in which an audit finds a shard's rows in a topic, and what it makes of one that it does not find.
+// The order in which an audit finds a shard's rows in a topic, and what it makes of one that it
+// does not find.
 #include "consumer/audit/audit_order.h"
 
 #include <setjmp.h>
@@ -21,7 +22,8 @@ static int end(void **state)
 
 static void take(struct order *order, const int64_t *sequences, int count)
 {
-    for (int i = 0; i < count; i++) order_take(order, sequences[i], 100 + i);
+    for (int i = 0; i < count; i++)
+        order_take(order, sequences[i], 100 + i);
 }
 
 static void rising_numbers_are_in_turn(void **state)
@@ -45,7 +47,8 @@ static void a_lower_one_is_late_and_the_same_one_again(void **state)
     assert_int_equal(order_turn(order, 10), ORDER_IN_TURN);
     for (int64_t sequence = 3; sequence <= 9; sequence++)
         assert_int_equal(order_turn(order, sequence),
-                         sequence == 3 || sequence == 5 || sequence == 9 ? ORDER_AGAIN : ORDER_LATE);
+                         sequence == 3 || sequence == 5 || sequence == 9 ? ORDER_AGAIN
+                                                                         : ORDER_LATE);
     assert_int_equal(order_highest(order), 9);
     assert_int_equal(order_highest_offset(order), 101);
 }
@@ -53,7 +56,8 @@ static void a_lower_one_is_late_and_the_same_one_again(void **state)
 static void where_about_a_row_stands_is_known(void **state)
 {
     struct order *order = *state;
-    for (int64_t sequence = 1; sequence <= 9000; sequence++) order_take(order, sequence, 5000 + sequence);
+    for (int64_t sequence = 1; sequence <= 9000; sequence++)
+        order_take(order, sequence, 5000 + sequence);
     for (int64_t sequence = 1; sequence <= 9000; sequence++) {
         assert_true(order_near(order, sequence) <= 5000 + sequence);
         assert_true(order_near(order, sequence) > 5000 + sequence - 65);
@@ -63,7 +67,8 @@ static void where_about_a_row_stands_is_known(void **state)
     assert_int_equal(order_near(order, 9100), 7);
 }
 
-// A number from outside may be any: it must neither cost memory nor be mistaken for one that is far from it.
+// A number from outside may be any: it must neither cost memory nor be mistaken for one that is far
+// from it.
 static void numbers_far_apart_are_told_apart(void **state)
 {
     struct order *order = *state;
@@ -79,7 +84,8 @@ static void numbers_far_apart_are_told_apart(void **state)
 static void many_that_are_far_apart_are_found_again(void **state)
 {
     struct order *order = *state;
-    for (int64_t i = 1; i <= 3000; i++) order_take(order, i * 1000003, i);
+    for (int64_t i = 1; i <= 3000; i++)
+        order_take(order, i * 1000003, i);
     for (int64_t i = 1; i <= 3000; i++) {
         assert_int_equal(order_turn(order, i * 1000003), ORDER_AGAIN);
         assert_int_equal(order_turn(order, i * 1000003 - 1), ORDER_LATE);
@@ -88,8 +94,8 @@ static void many_that_are_far_apart_are_found_again(void **state)
 
 static bool pending(bool queued, bool behind, bool passed, bool goes_on)
 {
-    return order_is_pending(
-        &(struct order_absence){.queued = queued, .behind = behind, .passed = passed, .goes_on = goes_on});
+    return order_is_pending(&(struct order_absence){
+        .queued = queued, .behind = behind, .passed = passed, .goes_on = goes_on});
 }
 
 static void a_row_is_pending_only_while_its_turn_may_come(void **state)
@@ -105,7 +111,8 @@ static void a_row_whose_turn_is_over_is_lost(void **state)
 {
     (void)state;
     assert_false(pending(true, false, true, false)); // a tail that was lost
-    assert_false(pending(true, true, false, false)); // one in the middle, which the mark has not passed
+    // one in the middle, which the mark has not passed
+    assert_false(pending(true, true, false, false));
     assert_false(pending(true, true, true, false));
     // A transaction that is open behind a later row brings no earlier one.
     assert_false(pending(true, true, true, true));
@@ -115,7 +122,8 @@ static void a_row_whose_turn_is_over_is_lost(void **state)
 static void a_row_that_the_outbox_does_not_have_comes_no_more(void **state)
 {
     (void)state;
-    for (int i = 0; i < 8; i++) assert_false(pending(false, i & 1, i & 2, i & 4));
+    for (int i = 0; i < 8; i++)
+        assert_false(pending(false, i & 1, i & 2, i & 4));
 }
 
 int main(void)

@@ -20,14 +20,16 @@ static int setup(void **state)
     memset(before.previous_digest, '0', 64);
     fold = fixture_fold();
     for (int o = 0; o < OUTPUT_COUNT; o++)
-        if (output_reader_create((enum output)o, &forms[o], &e)) return -1;
+        if (output_reader_create((enum output)o, &forms[o], &e))
+            return -1;
     return encoder_create(&en, &e) || outbox_build(&box, en, &cx, &fold, &before, &e) ? -1 : 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    for (int o = 0; o < OUTPUT_COUNT; o++) output_reader_destroy(forms[o]);
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        output_reader_destroy(forms[o]);
     outbox_release(&box);
     encoder_destroy(en);
     return 0;
@@ -59,13 +61,18 @@ static void a_part_of_a_body_is_none(void **state)
             char *part = malloc(size + 1); // of its own, so that a sanitizer sees a step beyond it
             assert_non_null(part);
             memcpy(part, row->body.data, size);
-            assert_int_equal(output_reader_number(forms[row->output], (struct slice){part, size}, &number, &e), -1);
+            assert_int_equal(
+                output_reader_number(forms[row->output], (struct slice){part, size}, &number, &e),
+                -1);
             free(part);
         }
         char *longer = calloc(1, row->body.size + 1);
         assert_non_null(longer);
         memcpy(longer, row->body.data, row->body.size);
-        assert_int_equal(output_reader_number(forms[row->output], (struct slice){longer, row->body.size + 1}, &number, &e), -1);
+        assert_int_equal(output_reader_number(forms[row->output],
+                                              (struct slice){longer, row->body.size + 1}, &number,
+                                              &e),
+                         -1);
         assert_non_null(strstr(e.text, "left over"));
         free(longer);
     }
@@ -79,14 +86,16 @@ struct seen {
 static void take(void *context, const char *path, const char *text)
 {
     struct seen *seen = context;
-    seen->used += (size_t)snprintf(seen->text + seen->used, sizeof seen->text - seen->used, "%s=%s\n", path, text);
+    seen->used += (size_t)snprintf(seen->text + seen->used, sizeof seen->text - seen->used,
+                                   "%s=%s\n", path, text);
     assert_true(seen->used < sizeof seen->text);
 }
 
 static const struct outbox_row *first_of(enum output output)
 {
     size_t i = 0;
-    while (box.rows[i].output != output) i++;
+    while (box.rows[i].output != output)
+        i++;
     return &box.rows[i];
 }
 
@@ -95,24 +104,29 @@ static void assert_fields(enum output output, const char *const *wanted)
     struct seen seen = {.used = 0};
     output_reader_fields(forms[output], first_of(output)->body, take, &seen);
     for (; *wanted; wanted++)
-        if (!strstr(seen.text, *wanted)) fail_msg("no %s in\n%s", *wanted, seen.text);
+        if (!strstr(seen.text, *wanted))
+            fail_msg("no %s in\n%s", *wanted, seen.text);
 }
 
 static void fields_are_told_as_people_write_them(void **state)
 {
     (void)state;
     assert_fields(OUTPUT_SETTLEMENTS,
-                  (const char *const[]){"settlement_id=acc-a/2026-11-01\n", "business_day=2026-11-01\n",
-                                        "adjustments=-1000\n", "status=SUSPENDED\n", "lines[1].tier_from=null\n",
-                                        "lines[2].package_id=package-1\n", "lines[3].amount=13000000\n", NULL});
-    assert_fields(OUTPUT_DAY_CLOSES, (const char *const[]){"cutoffs[1].cut_by=RECORD\n", "cutoffs[3].rejected=1\n",
-                                                           "decisions[1]=1 ACCEPT call-records/3/1234\n", NULL});
-    assert_fields(OUTPUT_REJECTS,
-                  (const char *const[]){"reason=REFUND\n", "value=3 bytes 010203\n", "record_id=credit-6\n", NULL});
-    assert_fields(OUTPUT_STATUS, (const char *const[]){"cause=CREDIT\n", "settlement_id=null\n", NULL});
+                  (const char *const[]){
+                      "settlement_id=acc-a/2026-11-01\n", "business_day=2026-11-01\n",
+                      "adjustments=-1000\n", "status=SUSPENDED\n", "lines[1].tier_from=null\n",
+                      "lines[2].package_id=package-1\n", "lines[3].amount=13000000\n", NULL});
+    assert_fields(OUTPUT_DAY_CLOSES,
+                  (const char *const[]){"cutoffs[1].cut_by=RECORD\n", "cutoffs[3].rejected=1\n",
+                                        "decisions[1]=1 ACCEPT call-records/3/1234\n", NULL});
+    assert_fields(OUTPUT_REJECTS, (const char *const[]){"reason=REFUND\n", "value=3 bytes 010203\n",
+                                                        "record_id=credit-6\n", NULL});
+    assert_fields(OUTPUT_STATUS,
+                  (const char *const[]){"cause=CREDIT\n", "settlement_id=null\n", NULL});
 }
 
-// Any single byte changed: either it is refused, or its fields can be told; never more than the body is read.
+// Any single byte changed: either it is refused, or its fields can be told; never more than the
+// body is read.
 static void a_changed_byte_breaks_nothing(void **state)
 {
     (void)state;

@@ -8,25 +8,27 @@
 #define A SERVICE_AUDIENCE_INSIGHT
 #define P SERVICE_PURCHASE_INTENT
 
-static const char base[] = "name: Prices\n"
-                           "currency: CNY\n"
-                           "time_zone: Asia/Shanghai\n"
-                           "effective_from: 2027-01-01\n"
-                           "services:\n"
-                           "  AUDIENCE_INSIGHT:\n" // line 6
-                           "    name: 人群特征洞察服务\n"
-                           "    unit: call\n"
-                           "    unit_price: 2200\n"
-                           "    packages: [{units: 50, price: 100000}, {units: 100, price: 150000}]\n" // line 10
-                           "    custom: {minimum: 301, step: 1, price_per_step: 500}\n"
-                           "  PURCHASE_INTENT:\n"
-                           "    name: 购车意向预判服务\n"
-                           "    unit: lead\n"
-                           "    tiers:\n" // line 15
-                           "      - {from: 0, below: 10000, unit_price: 10}\n"
-                           "      - {from: 10000, below: 20000, unit_price: 8}\n"
-                           "      - {from: 20000, unit_price: 2.5}\n"
-                           "    custom: {minimum: 801000, step: 1000, price_per_step: 1500}\n";
+static const char base[] =
+    "name: Prices\n"
+    "currency: CNY\n"
+    "time_zone: Asia/Shanghai\n"
+    "effective_from: 2027-01-01\n"
+    "services:\n"
+    "  AUDIENCE_INSIGHT:\n" // line 6
+    "    name: 人群特征洞察服务\n"
+    "    unit: call\n"
+    "    unit_price: 2200\n"
+    // line 10
+    "    packages: [{units: 50, price: 100000}, {units: 100, price: 150000}]\n"
+    "    custom: {minimum: 301, step: 1, price_per_step: 500}\n"
+    "  PURCHASE_INTENT:\n"
+    "    name: 购车意向预判服务\n"
+    "    unit: lead\n"
+    "    tiers:\n" // line 15
+    "      - {from: 0, below: 10000, unit_price: 10}\n"
+    "      - {from: 10000, below: 20000, unit_price: 8}\n"
+    "      - {from: 20000, unit_price: 2.5}\n"
+    "    custom: {minimum: 801000, step: 1000, price_per_step: 1500}\n";
 
 static struct error error;
 
@@ -121,7 +123,8 @@ static void check_edits(const struct edit *edits, size_t count)
         int result = parse(text, &book);
         free(text);
         assert_int_equal(result, edits[i].text ? -1 : 0);
-        if (!edits[i].text) continue;
+        if (!edits[i].text)
+            continue;
         assert_int_equal(error.kind, ERROR_CONFIG);
         assert_string_equal(error.text, edits[i].text);
     }
@@ -185,24 +188,31 @@ static void keys(void **state)
 {
     (void)state;
     static const struct edit edits[] = {
-        {"currency:", "curency:", "book.yaml:2:1: unknown key curency in the price book; did you mean currency?"},
+        {"currency:", "curency:",
+         "book.yaml:2:1: unknown key curency in the price book; did you mean currency?"},
         {"currency:", "money:",
-         "book.yaml:2:1: unknown key money in the price book; known are name, currency, time_zone, effective_from, "
+         "book.yaml:2:1: unknown key money in the price book; known are name, currency, time_zone, "
+         "effective_from, "
          "services"},
         {"custom: {minimum: 301", "custom: {minimun: 301",
          "book.yaml:11:14: unknown key minimun in custom; did you mean minimum?"},
-        {"price: 150000", "pricee: 150000", "book.yaml:10:57: unknown key pricee in a package; did you mean price?"},
-        {"below: 20000", "to: 20000", "book.yaml:17:23: unknown key to in a tier; known are from, below, unit_price"},
+        {"price: 150000", "pricee: 150000",
+         "book.yaml:10:57: unknown key pricee in a package; did you mean price?"},
+        {"below: 20000", "to: 20000",
+         "book.yaml:17:23: unknown key to in a tier; known are from, below, unit_price"},
         {"AUDIENCE_INSIGHT", "AUDIENCE_INSIGHTS",
-         "book.yaml:6:3: unknown key AUDIENCE_INSIGHTS in services; did you mean AUDIENCE_INSIGHT?"},
+         "book.yaml:6:3: unknown key AUDIENCE_INSIGHTS in services; did you mean "
+         "AUDIENCE_INSIGHT?"},
         {"  PURCHASE_INTENT", "  LOAN_INTENT",
-         "book.yaml:12:3: unknown key LOAN_INTENT in services; known are AUDIENCE_INSIGHT, PURCHASE_INTENT"},
+         "book.yaml:12:3: unknown key LOAN_INTENT in services; known are AUDIENCE_INSIGHT, "
+         "PURCHASE_INTENT"},
         {"currency: CNY", "name: Again\ncurrency: CNY",
          "book.yaml:2:1: key name is given again in the price book, first in line 1; remove one"},
         {"units: 100, price", "units: 100, units: 100, price",
          "book.yaml:10:57: key units is given again in a package, first in line 10; remove one"},
         {"  PURCHASE_INTENT", "  AUDIENCE_INSIGHT",
-         "book.yaml:12:3: key AUDIENCE_INSIGHT is given again in services, first in line 6; remove one"},
+         "book.yaml:12:3: key AUDIENCE_INSIGHT is given again in services, first in line 6; remove "
+         "one"},
         {"currency: CNY\n", "", "book.yaml:1:1: key currency is missing in the price book; add it"},
         {"name: Prices\n", "", "book.yaml:1:1: key name is missing in the price book; add it"},
         {"    unit: call\n", "", "book.yaml:7:5: key unit is missing in AUDIENCE_INSIGHT; add it"},
@@ -210,7 +220,8 @@ static void keys(void **state)
         {"from: 10000, ", "", "book.yaml:17:9: key from is missing in a tier; add it"},
         {"step: 1000, ", "", "book.yaml:19:13: key step is missing in custom; add it"},
         {"name: Prices", "[a, b]: Prices", "book.yaml:1:1: a key is a list; write a single value"},
-        {"name: Prices", "\"na\\0me\": Prices", "book.yaml:1:1: a key holds a control character; remove it"},
+        {"name: Prices", "\"na\\0me\": Prices",
+         "book.yaml:1:1: a key holds a control character; remove it"},
     };
     CHECK_EDITS(edits);
 }
@@ -221,17 +232,24 @@ static void types(void **state)
     static const struct edit edits[] = {
         {"name: Prices", "name: [Prices]", "book.yaml:1:7: name is a list; write a single value"},
         {"name: Prices", "name: {a: b}", "book.yaml:1:7: name is a mapping; write a single value"},
-        {"name: Prices", "name:", "book.yaml:1:6: name is empty; give it a value or remove the key"},
-        {"name: Prices", "name: ~", "book.yaml:1:7: name is empty; give it a value or remove the key"},
-        {"name: Prices", "name: ''", "book.yaml:1:7: name is empty; give it a value or remove the key"},
-        {"name: Prices", "name: \"a\\tb\"", "book.yaml:1:7: name holds a control character; remove it"},
-        {"name: Prices", "name: \"a\\x7fb\"", "book.yaml:1:7: name holds a control character; remove it"},
+        {"name: Prices",
+         "name:", "book.yaml:1:6: name is empty; give it a value or remove the key"},
+        {"name: Prices", "name: ~",
+         "book.yaml:1:7: name is empty; give it a value or remove the key"},
+        {"name: Prices", "name: ''",
+         "book.yaml:1:7: name is empty; give it a value or remove the key"},
+        {"name: Prices", "name: \"a\\tb\"",
+         "book.yaml:1:7: name holds a control character; remove it"},
+        {"name: Prices", "name: \"a\\x7fb\"",
+         "book.yaml:1:7: name holds a control character; remove it"},
         {"name: Prices", "name: !!int 3",
          "book.yaml:1:7: the tag tag:yaml.org,2002:int has no meaning here; remove it"},
         {"2027-01-01\nservices:", "2027-01-01\nservices: none\nrest:",
-         "book.yaml:6:1: unknown key rest in the price book; known are name, currency, time_zone, effective_from, "
+         "book.yaml:6:1: unknown key rest in the price book; known are name, currency, time_zone, "
+         "effective_from, "
          "services"},
-        {"services:", "services: !prices", "book.yaml:5:11: the tag !prices has no meaning here; remove it"},
+        {"services:", "services: !prices",
+         "book.yaml:5:11: the tag !prices has no meaning here; remove it"},
         {"[{units: 50, price: 100000}, {units: 100, price: 150000}]", "50",
          "book.yaml:10:15: packages is a plain value; write a list"},
         {"[{units: 50, price: 100000}, {units: 100, price: 150000}]", "!!set [1]",
@@ -244,16 +262,24 @@ static void types(void **state)
          "book.yaml:11:13: custom is a list; write a mapping of keys to values"},
         {"- {from: 20000, unit_price: 2.5}", "- [20000, 2.5]",
          "book.yaml:18:9: a tier is a list; write a mapping of keys to values"},
-        {"units: 100,", "units: '100',", "book.yaml:10:52: units is quoted text; write the number without quotes"},
-        {"units: 100,", "units: 100.0,", "book.yaml:10:52: units is \"100.0\"; write a whole number in decimal digits"},
-        {"units: 100,", "units: 1_00,", "book.yaml:10:52: units is \"1_00\"; write a whole number in decimal digits"},
+        {"units: 100,", "units: '100',",
+         "book.yaml:10:52: units is quoted text; write the number without quotes"},
+        {"units: 100,", "units: 100.0,",
+         "book.yaml:10:52: units is \"100.0\"; write a whole number in decimal digits"},
+        {"units: 100,", "units: 1_00,",
+         "book.yaml:10:52: units is \"1_00\"; write a whole number in decimal digits"},
         {"units: 100,", "units: 0144,",
-         "book.yaml:10:52: units is 0144, which some readers take for octal; write it without leading zeros"},
-        {"units: 100,", "units: 0x64,", "book.yaml:10:52: units is \"0x64\"; write a whole number in decimal digits"},
-        {"units: 100,", "units: 1e2,", "book.yaml:10:52: units is \"1e2\"; write a whole number in decimal digits"},
-        {"units: 100,", "units: +100,", "book.yaml:10:52: units is \"+100\"; write a whole number in decimal digits"},
+         "book.yaml:10:52: units is 0144, which some readers take for octal; write it without "
+         "leading zeros"},
+        {"units: 100,", "units: 0x64,",
+         "book.yaml:10:52: units is \"0x64\"; write a whole number in decimal digits"},
+        {"units: 100,", "units: 1e2,",
+         "book.yaml:10:52: units is \"1e2\"; write a whole number in decimal digits"},
+        {"units: 100,", "units: +100,",
+         "book.yaml:10:52: units is \"+100\"; write a whole number in decimal digits"},
         {"units: 100,", "units: [100],", "book.yaml:10:52: units is a list; write a single value"},
-        {"units: 100,", "units: -,", "book.yaml:10:52: units is \"-\"; write a whole number in decimal digits"},
+        {"units: 100,", "units: -,",
+         "book.yaml:10:52: units is \"-\"; write a whole number in decimal digits"},
     };
     CHECK_EDITS(edits);
 }
@@ -263,9 +289,11 @@ static void prices(void **state)
     (void)state;
     static const struct edit edits[] = {
         {"unit_price: 2200", "unit_price: 2.555",
-         "book.yaml:9:17: unit_price is 2.555 yuan, not a whole number of fen; round it to two decimals"},
+         "book.yaml:9:17: unit_price is 2.555 yuan, not a whole number of fen; round it to two "
+         "decimals"},
         {"unit_price: 2200", "unit_price: 2.5000001",
-         "book.yaml:9:17: unit_price is 2.5000001 yuan, not a whole number of fen; round it to two decimals"},
+         "book.yaml:9:17: unit_price is 2.5000001 yuan, not a whole number of fen; round it to two "
+         "decimals"},
         {"unit_price: 2200", "unit_price: 0",
          "book.yaml:9:17: unit_price is 0 yuan; it must lie within 0.01 and 10000000.00"},
         {"unit_price: 2200", "unit_price: 0.00",
@@ -275,7 +303,8 @@ static void prices(void **state)
         {"unit_price: 2200", "unit_price: 10000000.01",
          "book.yaml:9:17: unit_price is 10000000.01 yuan; it must lie within 0.01 and 10000000.00"},
         {"unit_price: 2200", "unit_price: 99999999999999999999999999",
-         "book.yaml:9:17: unit_price is 99999999999999999999999999 yuan; it must lie within 0.01 and 10000000.00"},
+         "book.yaml:9:17: unit_price is 99999999999999999999999999 yuan; it must lie within 0.01 "
+         "and 10000000.00"},
         {"unit_price: 2200", "unit_price: \"2200\"",
          "book.yaml:9:17: unit_price is quoted text; write the number without quotes"},
         {"unit_price: 2200", "unit_price: 2,200",
@@ -289,15 +318,19 @@ static void prices(void **state)
         {"unit_price: 2200", "unit_price: 2200 yuan",
          "book.yaml:9:17: unit_price is \"2200 yuan\"; write yuan in decimal digits, such as 2.5"},
         {"unit_price: 2200", "unit_price: 02200",
-         "book.yaml:9:17: unit_price is 02200, which some readers take for octal; write it without leading zeros"},
+         "book.yaml:9:17: unit_price is 02200, which some readers take for octal; write it without "
+         "leading zeros"},
         {"unit_price: 2200", "unit_price: .inf",
          "book.yaml:9:17: unit_price is \".inf\"; write yuan in decimal digits, such as 2.5"},
         {"price: 150000", "price: 100000000000.01",
-         "book.yaml:10:64: price is 100000000000.01 yuan; it must lie within 0.01 and 100000000000.00"},
+         "book.yaml:10:64: price is 100000000000.01 yuan; it must lie within 0.01 and "
+         "100000000000.00"},
         {"price_per_step: 1500", "price_per_step: 10000001",
-         "book.yaml:19:59: price_per_step is 10000001 yuan; it must lie within 0.01 and 10000000.00"},
+         "book.yaml:19:59: price_per_step is 10000001 yuan; it must lie within 0.01 and "
+         "10000000.00"},
         {"unit_price: 8", "unit_price: 8.123",
-         "book.yaml:17:49: unit_price is 8.123 yuan, not a whole number of fen; round it to two decimals"},
+         "book.yaml:17:49: unit_price is 8.123 yuan, not a whole number of fen; round it to two "
+         "decimals"},
     };
     CHECK_EDITS(edits);
 }
@@ -307,41 +340,55 @@ static void tiers(void **state)
     (void)state;
     static const struct edit edits[] = {
         {"from: 0,", "from: 1,",
-         "book.yaml:16:16: tiers leave a gap: calls of 0 to 0 units have no price; let this tier begin at "
+         "book.yaml:16:16: tiers leave a gap: calls of 0 to 0 units have no price; let this tier "
+         "begin at "
          "0"}, // gap at the beginning
         {"from: 10000,", "from: 10001,",
-         "book.yaml:17:16: tiers leave a gap: calls of 10000 to 10000 units have no price; let this tier "
+         "book.yaml:17:16: tiers leave a gap: calls of 10000 to 10000 units have no price; let "
+         "this tier "
          "begin at 10000"}, // gap
         {"from: 20000,", "from: 30000,",
-         "book.yaml:18:16: tiers leave a gap: calls of 20000 to 29999 units have no price; let this tier "
+         "book.yaml:18:16: tiers leave a gap: calls of 20000 to 29999 units have no price; let "
+         "this tier "
          "begin at 20000"},
         {"from: 10000,", "from: 9999,",
-         "book.yaml:17:16: tiers overlap: calls of 9999 units have a price already; let each tier begin at "
+         "book.yaml:17:16: tiers overlap: calls of 9999 units have a price already; let each tier "
+         "begin at "
          "the `below` of the one before it"}, // overlap
         {"below: 10000", "below: 10001",
-         "book.yaml:17:16: tiers overlap: calls of 10000 units have a price already; let each tier begin "
+         "book.yaml:17:16: tiers overlap: calls of 10000 units have a price already; let each tier "
+         "begin "
          "at the `below` of the one before it"},
         {"from: 10000,", "from: 0,",
-         "book.yaml:17:16: tiers overlap: calls of 0 units have a price already; let each tier begin at "
+         "book.yaml:17:16: tiers overlap: calls of 0 units have a price already; let each tier "
+         "begin at "
          "the `below` of the one before it"}, // the same tier again
         {"below: 20000, unit_price: 8", "unit_price: 8",
-         "book.yaml:18:16: tiers overlap: calls of 20000 units have a price already; let each tier begin "
+         "book.yaml:18:16: tiers overlap: calls of 20000 units have a price already; let each tier "
+         "begin "
          "at the `below` of the one before it"}, // an open tier in the middle
         {"from: 20000,", "from: 5000,",
-         "book.yaml:18:16: tiers are in disorder: from 5000 comes after from 10000; sort them"}, // disorder
+         // disorder
+         "book.yaml:18:16: tiers are in disorder: from 5000 comes after from 10000; sort them"},
         {"from: 20000,", "from: 20000, below: 30000,",
-         "book.yaml:18:9: tiers leave a gap: calls of 30000 units and more have no price; remove `below` "
+         "book.yaml:18:9: tiers leave a gap: calls of 30000 units and more have no price; remove "
+         "`below` "
          "from the last tier"}, // gap at the end
         {"below: 20000", "below: 10000",
          "book.yaml:17:30: the tier is empty: below 10000 is not above from 10000"}, // empty
-        {"below: 20000", "below: 500", "book.yaml:17:30: the tier is empty: below 500 is not above from 10000"},
-        {"below: 10000", "below: 0", "book.yaml:16:26: below is 0; it must lie within 1 and 1000000000"},
-        {"from: 0,", "from: -1,", "book.yaml:16:16: from is -1; it must lie within 0 and 1000000000"},
+        {"below: 20000", "below: 500",
+         "book.yaml:17:30: the tier is empty: below 500 is not above from 10000"},
+        {"below: 10000", "below: 0",
+         "book.yaml:16:26: below is 0; it must lie within 1 and 1000000000"},
+        {"from: 0,", "from: -1,",
+         "book.yaml:16:16: from is -1; it must lie within 0 and 1000000000"},
         {"below: 20000", "below: 1000000001",
          "book.yaml:17:30: below is 1000000001; it must lie within 1 and 1000000000"},
-        {"tiers:\n", "unit_price: 3\n    tiers:\n", "book.yaml:17:7: unit_price and tiers are both given; remove one"},
+        {"tiers:\n", "unit_price: 3\n    tiers:\n",
+         "book.yaml:17:7: unit_price and tiers are both given; remove one"},
         {"    unit_price: 2200\n", "",
-         "book.yaml:7:5: no postpaid price; give unit_price, or tiers for prices by the units of one call"},
+         "book.yaml:7:5: no postpaid price; give unit_price, or tiers for prices by the units of "
+         "one call"},
         {"    unit_price: 2200\n", "    tiers: [{from: 0, unit_price: 2200}]\n",
          "book.yaml:9:12: tiers for a service billed by call; give unit_price"},
     };
@@ -356,15 +403,19 @@ static void packages_and_custom_offers(void **state)
          "book.yaml:10:52: packages must rise: 50 units come after 50; sort them, each size once"},
         {"units: 100,", "units: 49,",
          "book.yaml:10:52: packages must rise: 49 units come after 50; sort them, each size once"},
-        {"units: 100,", "units: 0,", "book.yaml:10:52: units is 0; it must lie within 1 and 1000000000"},
+        {"units: 100,", "units: 0,",
+         "book.yaml:10:52: units is 0; it must lie within 1 and 1000000000"},
         {"units: 100,", "units: 1000000001,",
          "book.yaml:10:52: units is 1000000001; it must lie within 1 and 1000000000"},
         {"units: 100,", "units: 99999999999999999999999999,",
-         "book.yaml:10:52: units is 99999999999999999999999999; it must lie within 1 and 1000000000"},
+         "book.yaml:10:52: units is 99999999999999999999999999; it must lie within 1 and "
+         "1000000000"},
         {"minimum: 301,", "minimum: 100,",
-         "book.yaml:11:23: minimum 100 is not above the largest package of 100 units; a size must have one price only"},
+         "book.yaml:11:23: minimum 100 is not above the largest package of 100 units; a size must "
+         "have one price only"},
         {"minimum: 801000,", "minimum: 801,",
-         "book.yaml:19:23: minimum 801 is not a multiple of step 1000; choose one that is"}, // the slip of unit on the billing page
+         // the slip of unit on the billing page
+         "book.yaml:19:23: minimum 801 is not a multiple of step 1000; choose one that is"},
         {"step: 1,", "step: 0,", "book.yaml:11:34: step is 0; it must lie within 1 and 1000000000"},
     };
     CHECK_EDITS(edits);
@@ -382,15 +433,21 @@ static void heads(void **state)
         {"Asia/Shanghai", "An/Endless/Name/Of/A/Zone/That/Nobody/Could/Ever/Want/To/Have/In/Here",
          "book.yaml:3:12: time_zone has 69 bytes; the most is 63"},
         {"2027-01-01", "2027-02-29",
-         "book.yaml:4:17: effective_from is \"2027-02-29\"; write a date of the calendar as YYYY-MM-DD"},
+         "book.yaml:4:17: effective_from is \"2027-02-29\"; write a date of the calendar as "
+         "YYYY-MM-DD"},
         {"2027-01-01", "2027-1-1",
-         "book.yaml:4:17: effective_from is \"2027-1-1\"; write a date of the calendar as YYYY-MM-DD"},
+         "book.yaml:4:17: effective_from is \"2027-1-1\"; write a date of the calendar as "
+         "YYYY-MM-DD"},
         {"2027-01-01", "2027-01-01T00:00:00Z",
-         "book.yaml:4:17: effective_from is \"2027-01-01T00:00:00Z\"; write a date of the calendar as YYYY-MM-DD"},
+         "book.yaml:4:17: effective_from is \"2027-01-01T00:00:00Z\"; write a date of the calendar "
+         "as YYYY-MM-DD"},
         {"2027-01-01", "tomorrow",
-         "book.yaml:4:17: effective_from is \"tomorrow\"; write a date of the calendar as YYYY-MM-DD"},
-        {"2027-01-01", "", "book.yaml:4:16: effective_from is empty; give it a value or remove the key"},
-        {"unit: lead", "unit: call", "book.yaml:14:11: unit is \"call\"; PURCHASE_INTENT is billed by lead"},
+         "book.yaml:4:17: effective_from is \"tomorrow\"; write a date of the calendar as "
+         "YYYY-MM-DD"},
+        {"2027-01-01", "",
+         "book.yaml:4:16: effective_from is empty; give it a value or remove the key"},
+        {"unit: lead", "unit: call",
+         "book.yaml:14:11: unit is \"call\"; PURCHASE_INTENT is billed by lead"},
         {"unit: lead", "unit: [lead]", "book.yaml:14:11: unit is a list; write a single value"},
         {"    name: 购车意向预判服务",
          "    name:", "book.yaml:13:10: name is empty; give it a value or remove the key"},
@@ -405,18 +462,24 @@ static void syntax(void **state)
     (void)state;
     static const struct edit edits[] = {
         {"currency: CNY", "currency: CNY: x",
-         "book.yaml:2:14: not YAML: mapping values are not allowed in this context; mend the syntax"},
+         "book.yaml:2:14: not YAML: mapping values are not allowed in this context; mend the "
+         "syntax"},
         {"currency: CNY", "currency: \"CNY",
-         "book.yaml:20:1: not YAML: found unexpected end of stream, while scanning a quoted scalar; mend the syntax"},
+         "book.yaml:20:1: not YAML: found unexpected end of stream, while scanning a quoted "
+         "scalar; mend the syntax"},
         {"price: 150000}]", "price: 150000}",
-         "book.yaml:11:5: not YAML: did not find expected ',' or ']', while parsing a flow sequence; mend the syntax"},
+         "book.yaml:11:5: not YAML: did not find expected ',' or ']', while parsing a flow "
+         "sequence; mend the syntax"},
         {"currency: CNY", "\tcurrency: CNY",
-         "book.yaml:2:1: not YAML: found a tab character that violates indentation, while scanning a plain scalar; "
+         "book.yaml:2:1: not YAML: found a tab character that violates indentation, while scanning "
+         "a plain scalar; "
          "mend the syntax"},
-        {"currency: CNY", "currency: *unknown", "book.yaml:2:11: not YAML: found undefined alias; mend the syntax"},
+        {"currency: CNY", "currency: *unknown",
+         "book.yaml:2:11: not YAML: found undefined alias; mend the syntax"},
         {"currency: CNY", "currency: \xff\xfe",
          "book.yaml:2:11: not YAML: invalid leading UTF-8 octet; mend the syntax"},
-        {"人群", "人\xc3群", "book.yaml:7:13: not YAML: invalid trailing UTF-8 octet; mend the syntax"},
+        {"人群", "人\xc3群",
+         "book.yaml:7:13: not YAML: invalid trailing UTF-8 octet; mend the syntax"},
         {"name: Prices",
          "name: Pri\x01"
          "ces",
@@ -424,7 +487,8 @@ static void syntax(void **state)
         {"price_per_step: 1500}\n", "price_per_step: 1500}\n---\nname: Other\n",
          "book.yaml:21:1: a second document; a price book is one, write another file"},
         {"price_per_step: 1500}\n", "price_per_step: 1500}\n---\nname: \"Other\n",
-         "book.yaml:22:1: not YAML: found unexpected end of stream, while scanning a quoted scalar; mend the syntax"},
+         "book.yaml:22:1: not YAML: found unexpected end of stream, while scanning a quoted "
+         "scalar; mend the syntax"},
     };
     CHECK_EDITS(edits);
 }
@@ -437,9 +501,11 @@ static void books_that_are_no_mapping(void **state)
     } rows[] = {
         {"", "book.yaml:1:1: the file holds nothing; write a price book"},
         {"# nothing\n", "book.yaml:1:1: the file holds nothing; write a price book"},
-        {"\n\n  prices\n", "book.yaml:3:3: the price book is a plain value; write a mapping of keys to values"},
+        {"\n\n  prices\n",
+         "book.yaml:3:3: the price book is a plain value; write a mapping of keys to values"},
         {"- a\n", "book.yaml:1:1: the price book is a list; write a mapping of keys to values"},
-        {"&a [*a]\n", "book.yaml:1:1: the price book is a list; write a mapping of keys to values"}, // contains itself
+        // contains itself
+        {"&a [*a]\n", "book.yaml:1:1: the price book is a list; write a mapping of keys to values"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct book book;
@@ -463,8 +529,10 @@ static void a_file_too_large(void **state)
     assert_int_equal(error.kind, ERROR_CONFIG);
     char want[128];
     size_t lines = 0;
-    for (size_t i = 0; i < BOOK_FILE_MAX; i++) lines += text[i] == '\n';
-    snprintf(want, sizeof want, "book.yaml:%zu:1: the file has 1048577 bytes; the most is 1048576", lines + 1);
+    for (size_t i = 0; i < BOOK_FILE_MAX; i++)
+        lines += text[i] == '\n';
+    snprintf(want, sizeof want, "book.yaml:%zu:1: the file has 1048577 bytes; the most is 1048576",
+             lines + 1);
     assert_string_equal(error.text, want);
     free(text);
 }
@@ -476,7 +544,8 @@ static char *with_tiers(size_t count)
     char *p = tiers;
     for (size_t i = 0; i < count; i++) {
         p += sprintf(p, "%s- {from: %zu, ", i ? "\n      " : "", i * 10);
-        p += i + 1 < count ? sprintf(p, "below: %zu, unit_price: 1}", (i + 1) * 10) : sprintf(p, "unit_price: 1}");
+        p += i + 1 < count ? sprintf(p, "below: %zu, unit_price: 1}", (i + 1) * 10)
+                           : sprintf(p, "unit_price: 1}");
     }
     return edited(&(struct edit){"- {from: 0, below: 10000, unit_price: 10}\n"
                                  "      - {from: 10000, below: 20000, unit_price: 8}\n"
@@ -515,7 +584,8 @@ static void a_name_of_the_longest_kind(void **state)
     free(text);
 }
 
-// A book without any one of its bytes, or cut anywhere, parses or is refused with a place; nothing else may happen.
+// A book without any one of its bytes, or cut anywhere, parses or is refused with a place; nothing
+// else may happen.
 static void damaged_books_are_refused_with_a_place(void **state)
 {
     (void)state;
@@ -525,8 +595,10 @@ static void damaged_books_are_refused_with_a_place(void **state)
         memcpy(text, base, i);
         memcpy(text + i, base + i + 1, sizeof base - i - 1);
         for (int cut = 0; cut < 2; cut++) {
-            if (cut) text[i] = '\0';
-            if (parse(text, &book) == 0) continue;
+            if (cut)
+                text[i] = '\0';
+            if (parse(text, &book) == 0)
+                continue;
             assert_int_equal(error.kind, ERROR_CONFIG);
             const char *place = "book.yaml:";
             assert_memory_equal(error.text, place, strlen(place));
@@ -545,7 +617,8 @@ static struct book version(const char *sha, const char *from)
     struct book book = load_apcas();
     snprintf(book.sha256, sizeof book.sha256, "%s", sha);
     snprintf(book.name, sizeof book.name, "%s", sha);
-    if (from) assert_true(calendar_parse_day(from, &book.effective_from));
+    if (from)
+        assert_true(calendar_parse_day(from, &book.effective_from));
     return book;
 }
 
@@ -564,7 +637,8 @@ static void the_version_in_force(void **state)
     (void)state;
     struct shelf shelf = {0};
     assert_null(shelf_at(&shelf, 0));
-    struct book first = version("v1", NULL), second = version("v2", "2027-01-01"), third = version("v3", "2027-01-02");
+    struct book first = version("v1", NULL), second = version("v2", "2027-01-01"),
+                third = version("v3", "2027-01-02");
     assert_int_equal(shelf_add(&shelf, &first, NULL), 0);
     assert_int_equal(shelf_add(&shelf, &second, NULL), 0);
     assert_int_equal(shelf_add(&shelf, &third, NULL), 0);
@@ -587,29 +661,35 @@ static void versions_out_of_order_are_refused(void **state)
     (void)state;
     struct shelf shelf = {0};
     refused(&shelf, version("v2", "2027-01-01"),
-            "price book v2: the first version recorded has effective_from 2027-01-01, so earlier days would have no "
+            "price book v2: the first version recorded has effective_from 2027-01-01, so earlier "
+            "days would have no "
             "price; remove effective_from, or record the version before it first");
     struct book first = version("v1", NULL), second = version("v2", "2027-01-01");
     assert_int_equal(shelf_add(&shelf, &first, NULL), 0);
     refused(&shelf, version("v0", NULL),
-            "price book v0: a first version is recorded already and recorded versions never change; give this one the "
+            "price book v0: a first version is recorded already and recorded versions never "
+            "change; give this one the "
             "effective_from from which it applies");
     assert_int_equal(shelf_add(&shelf, &second, NULL), 0);
     refused(&shelf, version("v3", "2027-01-01"),
-            "price book v3: effective_from 2027-01-01 is not after 2027-01-01 of the newest version recorded; choose a "
+            "price book v3: effective_from 2027-01-01 is not after 2027-01-01 of the newest "
+            "version recorded; choose a "
             "later day");
     refused(&shelf, version("v3", "2026-12-31"),
-            "price book v3: effective_from 2026-12-31 is not after 2027-01-01 of the newest version recorded; choose a "
+            "price book v3: effective_from 2026-12-31 is not after 2027-01-01 of the newest "
+            "version recorded; choose a "
             "later day");
     struct book elsewhere = version("v3", "2028-01-01");
     snprintf(elsewhere.time_zone, sizeof elsewhere.time_zone, "UTC");
     refused(&shelf, elsewhere,
-            "price book v3: time_zone UTC differs from Asia/Shanghai of the versions recorded; it decides what a day "
+            "price book v3: time_zone UTC differs from Asia/Shanghai of the versions recorded; it "
+            "decides what a day "
             "is and never changes");
     elsewhere = version("v3", "2028-01-01");
     snprintf(elsewhere.currency, sizeof elsewhere.currency, "USD");
-    refused(&shelf, elsewhere,
-            "price book v3: currency USD differs from CNY of the versions recorded; it never changes");
+    refused(
+        &shelf, elsewhere,
+        "price book v3: currency USD differs from CNY of the versions recorded; it never changes");
     shelf_clear(&shelf);
 }
 
@@ -621,7 +701,8 @@ static void a_full_shelf(void **state)
         char name[16];
         snprintf(name, sizeof name, "v%d", i);
         struct book book = version(name, NULL);
-        if (i > 0) book.effective_from = 20000 + i;
+        if (i > 0)
+            book.effective_from = 20000 + i;
         assert_int_equal(shelf_add(&shelf, &book, NULL), 0);
     }
     refused(&shelf, version("one", "2099-01-01"),

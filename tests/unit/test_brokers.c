@@ -10,34 +10,34 @@
 #include <cmocka.h>
 
 // Of each version what tells it apart; the rest of some three hundred settings is left away.
-#define ANY                                                                                                            \
-    {"log.dirs", "/data"},                                                                                             \
-    {                                                                                                                  \
-        "transaction.state.log.num.partitions", "50"                                                                   \
+#define ANY                                                                                        \
+    {"log.dirs", "/data"},                                                                         \
+    {                                                                                              \
+        "transaction.state.log.num.partitions", "50"                                               \
     }
-#define VERIFIES                                                                                                       \
-    {                                                                                                                  \
-        "transaction.partition.verification.enable", "true"                                                            \
+#define VERIFIES                                                                                   \
+    {                                                                                              \
+        "transaction.partition.verification.enable", "true"                                        \
     }
-#define VERIFIES_NOT                                                                                                   \
-    {                                                                                                                  \
-        "transaction.partition.verification.enable", "false"                                                           \
+#define VERIFIES_NOT                                                                               \
+    {                                                                                              \
+        "transaction.partition.verification.enable", "false"                                       \
     }
-#define SINCE_3_7                                                                                                      \
-    {                                                                                                                  \
-        "telemetry.max.bytes", "1048576"                                                                               \
+#define SINCE_3_7                                                                                  \
+    {                                                                                              \
+        "telemetry.max.bytes", "1048576"                                                           \
     }
-#define SINCE_3_8                                                                                                      \
-    {                                                                                                                  \
-        "group.coordinator.append.linger.ms", "10"                                                                     \
+#define SINCE_3_8                                                                                  \
+    {                                                                                              \
+        "group.coordinator.append.linger.ms", "10"                                                 \
     }
-#define CLASSIC                                                                                                        \
-    {                                                                                                                  \
-        "group.coordinator.rebalance.protocols", "classic"                                                             \
+#define CLASSIC                                                                                    \
+    {                                                                                              \
+        "group.coordinator.rebalance.protocols", "classic"                                         \
     }
-#define CONSUMER                                                                                                       \
-    {                                                                                                                  \
-        "group.coordinator.rebalance.protocols", "classic, consumer"                                                   \
+#define CONSUMER                                                                                   \
+    {                                                                                              \
+        "group.coordinator.rebalance.protocols", "classic, consumer"                               \
     }
 
 static const struct row {
@@ -60,16 +60,31 @@ static const struct row {
     {"3.8", BROKER_FENCES, 0, {ANY, VERIFIES, SINCE_3_7, SINCE_3_8, CLASSIC}},
     {"3.8, the preview", BROKER_FENCES, 0, {ANY, VERIFIES, SINCE_3_7, SINCE_3_8, CONSUMER}},
     {"4.1", BROKER_FENCES, 0, {ANY, VERIFIES, SINCE_3_7, SINCE_3_8, CONSUMER}},
-    {"4.1, switched off", BROKER_UNVERIFIED, 0, {ANY, VERIFIES_NOT, SINCE_3_7, SINCE_3_8, CONSUMER}},
+    {"4.1, switched off",
+     BROKER_UNVERIFIED,
+     0,
+     {ANY, VERIFIES_NOT, SINCE_3_7, SINCE_3_8, CONSUMER}},
     {"4.1, the value is kept secret",
      BROKER_UNVERIFIED,
      0,
      {ANY, {"transaction.partition.verification.enable", ""}, SINCE_3_7, SINCE_3_8}},
-    {"of another make", BROKER_OF_ANOTHER_MAKE, 0, {{"advertised.listeners", "x:9092"}, {"log.segment.bytes", "1"}}},
+    {"of another make",
+     BROKER_OF_ANOTHER_MAKE,
+     0,
+     {{"advertised.listeners", "x:9092"}, {"log.segment.bytes", "1"}}},
     {"without any setting", BROKER_OF_ANOTHER_MAKE, 0, {{NULL, NULL}}},
-    {"that does not answer", BROKER_KEEPS_SILENT, RD_KAFKA_RESP_ERR__TIMED_OUT, {ANY, VERIFIES, SINCE_3_7}},
-    {"that closes the connection", BROKER_KEEPS_SILENT, RD_KAFKA_RESP_ERR__TRANSPORT, {{NULL, NULL}}},
-    {"without the permission", BROKER_FORBIDS, RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, {{NULL, NULL}}},
+    {"that does not answer",
+     BROKER_KEEPS_SILENT,
+     RD_KAFKA_RESP_ERR__TIMED_OUT,
+     {ANY, VERIFIES, SINCE_3_7}},
+    {"that closes the connection",
+     BROKER_KEEPS_SILENT,
+     RD_KAFKA_RESP_ERR__TRANSPORT,
+     {{NULL, NULL}}},
+    {"without the permission",
+     BROKER_FORBIDS,
+     RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+     {{NULL, NULL}}},
 };
 
 static enum broker_fencing judged(const struct row *row)
@@ -78,8 +93,10 @@ static enum broker_fencing judged(const struct row *row)
     struct admin_setting list[8];
     struct admin_broker broker = {.id = 1, .trouble = row->trouble, .settings = {.list = list}};
     for (size_t i = 0; i < 8 && row->settings[i][0]; i++) {
-        for (size_t j = 0; j < 2; j++) snprintf(texts[i][j], sizeof texts[i][j], "%s", row->settings[i][j]);
-        list[broker.settings.count++] = (struct admin_setting){.name = texts[i][0], .value = texts[i][1]};
+        for (size_t j = 0; j < 2; j++)
+            snprintf(texts[i][j], sizeof texts[i][j], "%s", row->settings[i][j]);
+        list[broker.settings.count++] =
+            (struct admin_setting){.name = texts[i][0], .value = texts[i][1]};
     }
     return broker_fencing(&broker);
 }
@@ -90,12 +107,13 @@ static void test_a_broker_is_judged_by_its_settings(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         enum broker_fencing found = judged(&rows[i]);
         if (found != rows[i].expected)
-            fail_msg("a broker %s is judged %d, not %d", rows[i].broker, (int)found, (int)rows[i].expected);
+            fail_msg("a broker %s is judged %d, not %d", rows[i].broker, (int)found,
+                     (int)rows[i].expected);
     }
 }
 
-// What lets late requests in is refused; what only cannot be seen is a warning, or a cluster that does not show its
-// brokers' settings could not be used at all.
+// What lets late requests in is refused; what only cannot be seen is a warning, or a cluster that
+// does not show its brokers' settings could not be used at all.
 static void test_each_verdict_says_what_to_do(void **state)
 {
     (void)state;

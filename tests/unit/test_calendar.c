@@ -66,7 +66,8 @@ static void dates_agree_with_the_c_library(void **state)
 {
     (void)state;
     for (day_t day = day_of("1970-01-01"); day <= day_of("9999-12-31"); day += 1) {
-        if (day > 60000 && day % 37 != 0) continue;
+        if (day > 60000 && day % 37 != 0)
+            continue;
         time_t t = (time_t)day * 86400;
         struct tm tm;
         char ours[DAY_TEXT_SIZE], theirs[DAY_TEXT_SIZE];
@@ -83,7 +84,8 @@ static void dates_outside_the_record_range_format(void **state)
     char text[DAY_TEXT_SIZE];
     assert_string_equal(calendar_format_day(-1, text), "1969-12-31");
     assert_string_equal(calendar_format_day(day_of("9999-12-31") + 1, text), "10000-01-01");
-    assert_string_equal(calendar_format_day(-719529, text), "-001-12-31"); // the day before 0000-01-01
+    // the day before 0000-01-01
+    assert_string_equal(calendar_format_day(-719529, text), "-001-12-31");
     assert_string_equal(calendar_format_day(INT32_MAX, text), "5881580-07-11");
     assert_string_equal(calendar_format_day(DAY_NONE, text), "-5877641-06-23");
 }
@@ -99,7 +101,8 @@ static void only_dates_that_exist_parse(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         day_t day = 7;
-        if (calendar_parse_day(bad[i], &day)) fail_msg("%s parsed", bad[i]);
+        if (calendar_parse_day(bad[i], &day))
+            fail_msg("%s parsed", bad[i]);
         assert_int_equal(day, 7);
     }
     assert_int_equal(day_of("1970-01-01"), 0);
@@ -122,7 +125,8 @@ static void instants_at_the_ends(void **state)
     (void)state;
     int64_t ms = 7;
     assert_int_equal(instant_of("9999-12-31T23:59:59.999Z"), INSTANT_MAX);
-    assert_false(calendar_parse_instant("1970-01-01T07:59:59.999+08:00", &ms)); // before 1970 in UTC
+    // before 1970 in UTC
+    assert_false(calendar_parse_instant("1970-01-01T07:59:59.999+08:00", &ms));
     assert_false(calendar_parse_instant("9999-12-31T23:59:59-00:01", &ms)); // after 9999 in UTC
     assert_int_equal(ms, 7);
 }
@@ -163,7 +167,8 @@ static void only_rfc_3339_instants_parse(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int64_t ms = 7;
-        if (calendar_parse_instant(bad[i], &ms)) fail_msg("%s parsed", bad[i]);
+        if (calendar_parse_instant(bad[i], &ms))
+            fail_msg("%s parsed", bad[i]);
         assert_int_equal(ms, 7);
     }
 }
@@ -173,9 +178,11 @@ static void instants_format_in_their_offset(void **state)
     (void)state;
     char text[INSTANT_TEXT_SIZE];
     int64_t ms = instant_of("2026-10-31T16:00:00.007Z");
-    assert_string_equal(calendar_format_instant(ms, SHANGHAI, text), "2026-11-01T00:00:00.007+08:00");
+    assert_string_equal(calendar_format_instant(ms, SHANGHAI, text),
+                        "2026-11-01T00:00:00.007+08:00");
     assert_string_equal(calendar_format_instant(ms, 0, text), "2026-10-31T16:00:00.007Z");
-    assert_string_equal(calendar_format_instant(ms, -(5 * 60 + 30) * 60000, text), "2026-10-31T10:30:00.007-05:30");
+    assert_string_equal(calendar_format_instant(ms, -(5 * 60 + 30) * 60000, text),
+                        "2026-10-31T10:30:00.007-05:30");
     assert_string_equal(calendar_format_instant(-1, 0, text), "1969-12-31T23:59:59.999Z");
     assert_int_equal(instant_of(calendar_format_instant(ms, SHANGHAI, text)), ms);
 }
@@ -187,7 +194,8 @@ static void a_package_lasts_to_the_same_time_next_year(void **state)
         const char *from, *until;
     } rows[] = {
         {"2026-11-01T15:30:00.123+08:00", "2027-11-01T15:30:00.123+08:00"},
-        {"2024-02-29T15:00:00+08:00", "2025-02-28T15:00:00+08:00"}, // leap day: as PostgreSQL and java.time
+        // leap day: as PostgreSQL and java.time
+        {"2024-02-29T15:00:00+08:00", "2025-02-28T15:00:00+08:00"},
         {"2023-02-28T15:00:00+08:00", "2024-02-28T15:00:00+08:00"}, // not the leap day
         {"2024-02-28T15:00:00+08:00", "2025-02-28T15:00:00+08:00"},
         {"2023-03-01T00:00:00+08:00", "2024-03-01T00:00:00+08:00"}, // 366 days
@@ -197,7 +205,8 @@ static void a_package_lasts_to_the_same_time_next_year(void **state)
         {"1970-01-01T08:00:00+08:00", "1971-01-01T08:00:00+08:00"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        assert_int_equal(calendar_add_year(instant_of(rows[i].from), SHANGHAI), instant_of(rows[i].until));
+        assert_int_equal(calendar_add_year(instant_of(rows[i].from), SHANGHAI),
+                         instant_of(rows[i].until));
     char text[INSTANT_TEXT_SIZE];
     assert_string_equal(calendar_format_instant(calendar_add_year(INSTANT_MAX, 0), 0, text),
                         "10000-12-31T23:59:59.999Z");

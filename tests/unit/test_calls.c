@@ -1,4 +1,5 @@
-// The accepted calls against a plain list: identity, content, days, forgetting, and memory that is used again.
+// The accepted calls against a plain list: identity, content, days, forgetting, and memory that is
+// used again.
 #include "consumer/core/calls.h"
 
 #include <setjmp.h>
@@ -28,7 +29,8 @@ static uint64_t rehash(const void *context, uint32_t entry)
     const struct calls *calls = context;
     const struct call_block *block = calls->blocks[entry / CALL_BLOCK];
     uint32_t at = entry % CALL_BLOCK;
-    return hash_of(&(struct call){.account = block->account[at], .identity.half[0] = block->half[at][0]});
+    return hash_of(
+        &(struct call){.account = block->account[at], .identity.half[0] = block->half[at][0]});
 }
 
 static void add(struct calls *calls, day_t day, const struct call *call, int64_t offset)
@@ -135,8 +137,10 @@ static void days_rise_in_whatever_order_they_come(void **state)
         add(&calls, days[i], &call, (int64_t)(50 - i));
     }
     assert_int_equal(calls.day_count, 5);
-    for (size_t i = 1; i < 5; i++) assert_true(calls.days[i - 1].day < calls.days[i].day);
-    for (size_t i = 0; i < 5; i++) assert_int_equal(calls_day(&calls, days[i])->first_offset, 50 - i);
+    for (size_t i = 1; i < 5; i++)
+        assert_true(calls.days[i - 1].day < calls.days[i].day);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(calls_day(&calls, days[i])->first_offset, 50 - i);
     assert_null(calls_day(&calls, 97));
     assert_null(calls_day(&calls, 102));
     assert_null(calls_day(&calls, 104));
@@ -163,11 +167,13 @@ static void blocks_of_forgotten_days_are_used_again(void **state)
             add(&calls, day, &call, day * INT64_C(10000) + i);
         }
         calls_forget(&calls, day - 3);
-        if (day == 10) most = calls_memory(&calls);
+        if (day == 10)
+            most = calls_memory(&calls);
         struct call oldest = a_call((uint64_t)(day < 3 ? 0 : day - 3) << 32);
         assert_int_equal(match(&calls, day < 3 ? 0 : day - 3, &oldest), CALL_SAME);
         struct call gone = a_call((uint64_t)(day - 4) << 32);
-        if (day > 3) assert_int_equal(match(&calls, day - 4, &gone), CALL_NEW);
+        if (day > 3)
+            assert_int_equal(match(&calls, day - 4, &gone), CALL_NEW);
     }
     assert_int_equal(calls.day_count, 4);
     assert_int_equal(calls.block_count, 10); // numbers: of five days at the most
@@ -206,18 +212,23 @@ static void random_calls_agree_with_a_list(void **state)
                 add(&calls, day, &k->call, (int64_t)count);
                 assert_true(++count < KNOWN);
             }
-            if (open - floor > 5 || pick(4) == 0) floor += (day_t)pick(3);
-            if (floor > open) floor = open;
+            if (open - floor > 5 || pick(4) == 0)
+                floor += (day_t)pick(3);
+            if (floor > open)
+                floor = open;
             calls_forget(&calls, floor);
             held = 0;
             for (size_t i = 0; i < count; i++) {
                 bool retained = list[i].day >= floor;
                 held += retained;
-                if (pick(20) != 0) continue;
-                assert_int_equal(match(&calls, list[i].day, &list[i].call), retained ? CALL_SAME : CALL_NEW);
+                if (pick(20) != 0)
+                    continue;
+                assert_int_equal(match(&calls, list[i].day, &list[i].call),
+                                 retained ? CALL_SAME : CALL_NEW);
                 struct call other = list[i].call;
                 other.units++;
-                assert_int_equal(match(&calls, list[i].day, &other), retained ? CALL_OTHER : CALL_NEW);
+                assert_int_equal(match(&calls, list[i].day, &other),
+                                 retained ? CALL_OTHER : CALL_NEW);
             }
             assert_int_equal(calls.count, held);
         }

@@ -38,7 +38,8 @@ static int run(const char *line)
     int argc = 1;
     snprintf(copy, sizeof copy, "%s", line);
     for (char *word; (word = strsep(&rest, " ")) != NULL;)
-        if (*word) argv[argc++] = word;
+        if (*word)
+            argv[argc++] = word;
     FILE *to_out = tmpfile(), *to_err = tmpfile();
     fflush(stdout);
     int saved_out = redirect(STDOUT_FILENO, to_out), saved_err = redirect(STDERR_FILENO, to_err);
@@ -56,29 +57,35 @@ static const struct {
     {"vresion", "settled: unknown verb 'vresion'; did you mean version?\nTry 'settled --help'.\n"},
     {"frobnicate", "settled: unknown verb 'frobnicate'\nTry 'settled --help'.\n"},
     {"-c x version", "settled: option -c stands before the verb; write 'settled VERB -c ...'\n"},
-    {"version now", "settled version: 'now' is one argument too many\nTry 'settled version --help'.\n"},
-    {"help --mna", "settled help: unknown option --mna; did you mean --man?\nTry 'settled help --help'.\n"},
+    {"version now",
+     "settled version: 'now' is one argument too many\nTry 'settled version --help'.\n"},
+    {"help --mna",
+     "settled help: unknown option --mna; did you mean --man?\nTry 'settled help --help'.\n"},
     {"help --zzzzzz", "settled help: unknown option --zzzzzz\nTry 'settled help --help'.\n"},
     {"help -q", "settled help: unknown option -q\nTry 'settled help --help'.\n"},
     {"help --man=x", "settled help: option --man takes no value\nTry 'settled help --help'.\n"},
     {"help --man --man", "settled help: option --man is given twice\nTry 'settled help --help'.\n"},
-    {"help nothing",
-     "settled help: there is no verb 'nothing'; 'settled --help' lists them\nTry 'settled help --help'.\n"},
-    {"migrate", "settled migrate: no configuration file; name it with -c FILE\nTry 'settled migrate --help'.\n"},
+    {"help nothing", "settled help: there is no verb 'nothing'; 'settled --help' lists them\nTry "
+                     "'settled help --help'.\n"},
+    {"migrate", "settled migrate: no configuration file; name it with -c FILE\nTry 'settled "
+                "migrate --help'.\n"},
     {"migrate -c", "settled migrate: option -c needs a value\nTry 'settled migrate --help'.\n"},
-    {"migrate -c a -c b", "settled migrate: option --config is given twice\nTry 'settled migrate --help'.\n"},
-    {"topics -c x", "settled topics: what to do is missing: one of apply\nTry 'settled topics --help'.\n"},
-    {"topics -c x aply",
-     "settled topics: action: 'aply' is none of apply; did you mean apply?\nTry 'settled topics --help'.\n"},
-    {"rejects -c x list --format yaml",
-     "settled rejects: option --format: 'yaml' is none of table, json, csv\nTry 'settled rejects --help'.\n"},
+    {"migrate -c a -c b",
+     "settled migrate: option --config is given twice\nTry 'settled migrate --help'.\n"},
+    {"topics -c x",
+     "settled topics: what to do is missing: one of apply\nTry 'settled topics --help'.\n"},
+    {"topics -c x aply", "settled topics: action: 'aply' is none of apply; did you mean "
+                         "apply?\nTry 'settled topics --help'.\n"},
+    {"rejects -c x list --format yaml", "settled rejects: option --format: 'yaml' is none of "
+                                        "table, json, csv\nTry 'settled rejects --help'.\n"},
     {"rejects -c x list --reason INVALD",
-     "settled rejects: option --reason: 'INVALD' is none of UNDECODABLE, UNKNOWN_SCHEMA, INCOMPATIBLE_SCHEMA, "
+     "settled rejects: option --reason: 'INVALD' is none of UNDECODABLE, UNKNOWN_SCHEMA, "
+     "INCOMPATIBLE_SCHEMA, "
      "MISROUTED, "
      "INVALID, FROM_FUTURE, TOO_LATE, REFUND, NOT_FOR_SALE, CONFLICT; did you mean INVALID?\n"
      "Try 'settled rejects --help'.\n"},
-    {"rejects --topc calls",
-     "settled rejects: unknown option --topc; did you mean --topic?\nTry 'settled rejects --help'.\n"},
+    {"rejects --topc calls", "settled rejects: unknown option --topc; did you mean --topic?\nTry "
+                             "'settled rejects --help'.\n"},
 };
 
 static void mistakes_are_told_and_exit_64(void **state)
@@ -108,10 +115,12 @@ static void every_verb_explains_itself(void **state)
         assert_int_equal(run(line), 0);
         assert_string_equal(err, "");
         assert_memory_equal(out, usage, strlen(usage));
-        for (const struct option_spec *o = v->options; o && o->name; o++) assert_non_null(strstr(out, o->name));
+        for (const struct option_spec *o = v->options; o && o->name; o++)
+            assert_non_null(strstr(out, o->name));
         for (char *at = out; *at; at += strcspn(at, "\n") + 1) { // fits a terminal
             assert_true(strcspn(at, "\n") <= 120);
-            if (!at[strcspn(at, "\n")]) break;
+            if (!at[strcspn(at, "\n")])
+                break;
         }
     }
 }
@@ -120,7 +129,8 @@ static void the_overview_lists_every_verb(void **state)
 {
     (void)state;
     assert_int_equal(run("--help"), 0);
-    for (const struct verb *v = cli_verbs; v->name; v++) assert_true(v->hidden || strstr(out, v->name));
+    for (const struct verb *v = cli_verbs; v->name; v++)
+        assert_true(v->hidden || strstr(out, v->name));
     assert_int_equal(run("help"), 0);
     assert_int_equal(run("--version"), 0);
     assert_memory_equal(out, "settled ", 8);
@@ -156,8 +166,10 @@ static void completion_is_a_script_that_completes(void **state)
     assert_int_equal(write(fd, out, strlen(out)), strlen(out));
     close(fd);
     snprintf(command, sizeof command,
-             "bash -c '. %s; COMP_WORDS=(settled topics -); COMP_CWORD=2; _settled; echo ${COMPREPLY[*]};"
-             " COMP_WORDS=(settled rejects list --format c); COMP_CWORD=4; _settled; echo ${COMPREPLY[*]};"
+             "bash -c '. %s; COMP_WORDS=(settled topics -); COMP_CWORD=2; _settled; echo "
+             "${COMPREPLY[*]};"
+             " COMP_WORDS=(settled rejects list --format c); COMP_CWORD=4; _settled; echo "
+             "${COMPREPLY[*]};"
              " COMP_WORDS=(settled mig); COMP_CWORD=1; _settled; echo ${COMPREPLY[*]}'",
              path);
     FILE *pipe = popen(command, "r"); // NOLINT: a fixed command over a path of our own
@@ -165,7 +177,8 @@ static void completion_is_a_script_that_completes(void **state)
     answer[fread(answer, 1, sizeof answer - 1, pipe)] = 0;
     assert_int_equal(pclose(pipe), 0);
     unlink(path);
-    assert_string_equal(answer, "--file --partitions --replication --config --property --help\ncsv\nmigrate\n");
+    assert_string_equal(
+        answer, "--file --partitions --replication --config --property --help\ncsv\nmigrate\n");
 }
 
 static const struct option_spec options[] = {
@@ -174,10 +187,14 @@ static const struct option_spec options[] = {
     {"fast", 0, NULL, "a flag"},
     {NULL, 0, NULL, NULL},
 };
-static const struct verb probe = {
-    .name = "probe", .config = TAKES_CONFIG, .operands = "[A...]", .max_operands = 3, .options = options};
+static const struct verb probe = {.name = "probe",
+                                  .config = TAKES_CONFIG,
+                                  .operands = "[A...]",
+                                  .max_operands = 3,
+                                  .options = options};
 
-static int parse(struct args *args, struct arg_values *values, struct error *e, int argc, const char *const *words)
+static int parse(struct args *args, struct arg_values *values, struct error *e, int argc,
+                 const char *const *words)
 {
     static char copies[16][64];
     char *argv[16] = {(char[]){"probe"}};
@@ -197,8 +214,9 @@ static void values_operands_and_overrides_are_told_apart(void **state)
     struct error e;
     int64_t number;
     day_t day;
-    const char *words[] = {"a",  "-n", "-5", "-X", "k=v", "-X", "l=w", "--fast", "-c", "f", "b", "--day=1970-01-02",
-                           "--", "-d"};
+    const char *words[] = {"a",   "-n",     "-5", "-X", "k=v", "-X",
+                           "l=w", "--fast", "-c", "f",  "b",   "--day=1970-01-02",
+                           "--",  "-d"};
     assert_int_equal(parse(&args, &values, &e, 14, words), 0);
     assert_int_equal(args.operand_count, 3);
     assert_string_equal(args.operands[0], "a");
@@ -254,7 +272,8 @@ static void a_full_disk_is_no_success(void **state)
     int full = open("/dev/full", O_WRONLY);
     assert_true(full >= 0);
     fflush(stdout);
-    int saved = dup(STDOUT_FILENO), saved_err = dup(STDERR_FILENO), quiet = open("/dev/null", O_WRONLY);
+    int saved = dup(STDOUT_FILENO), saved_err = dup(STDERR_FILENO),
+        quiet = open("/dev/null", O_WRONLY);
     dup2(full, STDOUT_FILENO);
     dup2(quiet, STDERR_FILENO);
     int status = cli_main(2, (char *[]){(char[]){"settled"}, (char[]){"--help"}});

@@ -1,4 +1,5 @@
-// What `settled generate` refuses before it asks anybody; the sending itself is tested with a broker.
+// What `settled generate` refuses before it asks anybody; the sending itself is tested with a
+// broker.
 #include "consumer/cli/cli.h"
 
 #include <setjmp.h>
@@ -28,10 +29,12 @@ static void write_config(const char *timestamps, const char *first_day)
 static void refuses(const char *words, int status, const char *text)
 {
     enum { ARGUMENTS_MAX = 16 };
-    char line[512], output[4096], *argv[ARGUMENTS_MAX] = {(char[]){"settled"}, (char[]){"generate"}}, *rest = line;
+    char line[512], output[4096],
+        *argv[ARGUMENTS_MAX] = {(char[]){"settled"}, (char[]){"generate"}}, *rest = line;
     int argc = 2;
     snprintf(line, sizeof line, "-c %s %s", config, words);
-    for (char *word; (word = strsep(&rest, " ")) && argc < ARGUMENTS_MAX - 1;) argv[argc++] = word;
+    for (char *word; (word = strsep(&rest, " ")) && argc < ARGUMENTS_MAX - 1;)
+        argv[argc++] = word;
     FILE *file = tmpfile();
     assert_non_null(file);
     fflush(NULL);
@@ -45,21 +48,25 @@ static void refuses(const char *words, int status, const char *text)
     output[fread(output, 1, sizeof output - 1, file)] = '\0';
     fclose(file);
     assert_int_equal(result, status);
-    if (!strstr(output, text)) fail_msg("%s: %s", words, output);
+    if (!strstr(output, text))
+        fail_msg("%s: %s", words, output);
 }
 
 static void shares_are_percentages(void **state)
 {
     (void)state;
     write_config("create", "2026-11-01");
-    static const char *const wrong[] = {"x", "%", "-1", "101", "100.0001", "1.23456", "1e1", ".5", "99999999999"};
+    static const char *const wrong[] = {"x",       "%",   "-1", "101",        "100.0001",
+                                        "1.23456", "1e1", ".5", "99999999999"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char words[64];
         snprintf(words, sizeof words, "--broken=%s", wrong[i]);
         refuses(words, 64, "is not a percentage, 0 to 100 with up to four decimals");
     }
-    refuses("--broken 60 --late 50%", 64, "shares together (millionths): 1110000 is not within 0 to 1000000");
-    refuses("--duplicates 99.0001% --late 0", 69, "call-records"); // good: only the broker is missing
+    refuses("--broken 60 --late 50%", 64,
+            "shares together (millionths): 1110000 is not within 0 to 1000000");
+    // good: only the broker is missing
+    refuses("--duplicates 99.0001% --late 0", 69, "call-records");
 }
 
 static void sizes_are_bounded(void **state)

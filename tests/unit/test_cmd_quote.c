@@ -1,5 +1,5 @@
-#include "consumer/config/book_file.h"
 #include "consumer/cli/cli.h"
+#include "consumer/config/book_file.h"
 
 #include "tests/unit/books.h"
 
@@ -19,7 +19,8 @@ static int quote(const char *words)
     char line[1024], *argv[ARGUMENTS_MAX] = {(char[]){"settled"}, (char[]){"quote"}}, *rest = line;
     int argc = 2;
     snprintf(line, sizeof line, "%s", words);
-    for (char *word; (word = strsep(&rest, " ")) && argc < ARGUMENTS_MAX - 1;) argv[argc++] = word;
+    for (char *word; (word = strsep(&rest, " ")) && argc < ARGUMENTS_MAX - 1;)
+        argv[argc++] = word;
     FILE *file = tmpfile();
     assert_non_null(file);
     fflush(NULL);
@@ -41,7 +42,8 @@ static int quote(const char *words)
 static void refuses(const char *words, int status, const char *text)
 {
     assert_int_equal(quote(words), status);
-    if (!strstr(output, text)) fail_msg("%s: %s", words, output);
+    if (!strstr(output, text))
+        fail_msg("%s: %s", words, output);
 }
 
 static void the_worked_example_as_a_table(void **state)
@@ -50,10 +52,12 @@ static void the_worked_example_as_a_table(void **state)
     assert_int_equal(quote("--service PURCHASE_INTENT --leads 8000 --calls 3"), 0);
     assert_non_null(strstr(output, "Need        24,000 leads\n"));
     assert_non_null(strstr(output, "  3 calls of 8,000 leads: 10.00 yuan a lead (tier from 0)\n"));
-    assert_non_null(strstr(output, "  postpaid              -             -        -        -    24,000     "
-                                   "240,000.00    240,000.00\n"));
-    assert_non_null(strstr(output, "* package          10,000     70,000.00   10,000        0    14,000     "
-                                   "140,000.00    210,000.00\n"));
+    assert_non_null(
+        strstr(output, "  postpaid              -             -        -        -    24,000     "
+                       "240,000.00    240,000.00\n"));
+    assert_non_null(
+        strstr(output, "* package          10,000     70,000.00   10,000        0    14,000     "
+                       "140,000.00    210,000.00\n"));
     assert_non_null(strstr(output, "* the least: 210,000.00 yuan, 30,000.00 less than postpaid"));
 }
 
@@ -91,10 +95,12 @@ static void json_has_fen(void **state)
     assert_int_equal(total(least), 15050000);
     assert_string_equal(json_string_value(json_object_get(least, "way")), "CUSTOM");
     assert_string_equal(json_string_value(json_object_get(json, "currency")), "CNY");
-    assert_true(json_is_null(json_object_get(json_array_get(json_object_get(json, "calls"), 0), "tier_from")));
+    assert_true(json_is_null(
+        json_object_get(json_array_get(json_object_get(json, "calls"), 0), "tier_from")));
     struct book book = load_apcas();
     json_t *named = json_object_get(json_object_get(json, "price_book"), "sha256");
-    assert_string_equal(json_string_value(named), book.sha256); // the built-in book is the repository's
+    // the built-in book is the repository's
+    assert_string_equal(json_string_value(named), book.sha256);
     json_decref(json);
 }
 
@@ -129,7 +135,8 @@ static void wrong_usage_says_what_to_give(void **state)
     refuses("--service PURCHASE_INTENT --leads -5", 64, "'-5' is not a number of leads");
     refuses("--service PURCHASE_INTENT --leads 5,", 64, "after the last comma");
     refuses("--service PURCHASE_INTENT --leads 5,,6", 64, "'' is not a number of leads");
-    refuses("--service PURCHASE_INTENT --leads 1234567890123456789012345678901234567890", 64, "is not a number");
+    refuses("--service PURCHASE_INTENT --leads 1234567890123456789012345678901234567890", 64,
+            "is not a number");
     refuses("--service PURCHASE_INTENT --leads 5 6 --calls 2", 64, "--calls repeats one call");
     refuses("--service PURCHASE_INTENT --leads 1000000001", 64, "a call has 0 to 1000000000");
     refuses("--service AUDIENCE_INSIGHT --calls 1 --day 2026-02-30", 64, "not a date");
@@ -139,7 +146,8 @@ static void at_most_64_sizes(void **state)
 {
     (void)state;
     char words[512] = "--service PURCHASE_INTENT --leads 1";
-    for (size_t end = strlen(words), i = 0; i < 63; i++, end += 2) memcpy(words + end, ",1", 3);
+    for (size_t end = strlen(words), i = 0; i < 63; i++, end += 2)
+        memcpy(words + end, ",1", 3);
     assert_int_equal(quote(words), 0);
     memcpy(words + strlen(words), ",1", 3);
     refuses(words, 64, "more than 64 calls; use --calls");
@@ -189,7 +197,8 @@ static void the_bytes_of_a_book(void **state)
     struct error e;
     char *bytes = NULL, hex[65];
     size_t size = 0;
-    assert_int_equal(book_load(SOURCE_DIR "/pricing/pricebooks/apcas.yaml", &book, &bytes, &size, &e), 0);
+    assert_int_equal(
+        book_load(SOURCE_DIR "/pricing/pricebooks/apcas.yaml", &book, &bytes, &size, &e), 0);
     book_sha256(bytes, size, hex);
     assert_string_equal(hex, book.sha256);
     free(bytes);

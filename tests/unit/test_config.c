@@ -63,7 +63,8 @@ static int load_with(struct fixture *f, const char *override)
 static const char *property(const struct fixture *f, const char *name)
 {
     for (size_t i = 0; i < f->config.property_count; i++)
-        if (strcmp(f->config.property_names[i], name) == 0) return f->config.property_values[i];
+        if (strcmp(f->config.property_names[i], name) == 0)
+            return f->config.property_values[i];
     return NULL;
 }
 
@@ -105,19 +106,22 @@ static void has_defaults(void **state)
 static void reads_every_key(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(load(f, "kafka: {brokers: 'a:1,b:2', group: g, properties: {linger.ms: 5, sasl.password: p}}\n"
-                             "topics: {calls: t1, purchases: t2, credits: t3, settlements: t4, status: t5,\n"
-                             "  day_closes: t6, rejects: t7, partitioner: crc32}\n"
-                             "schemas: {registry: [http://a:1, https://b/path/], user: u, password: p, ca_file: /ca,\n"
-                             "  timeout: 250ms}\n"
-                             "postgres: {dsn: host=db user=u}\n"
-                             "pricing: {book: /b.yaml}\n"
-                             "billing: {first_day: 2026-11-02, grace: 90s, late_days: 0, future_tolerance: 2h,\n"
-                             "  max_reject_share: 0.25%, timestamps: create}\n"
-                             "run: {workers: 3, max_calls_held: 4000000000}\n"
-                             "http: {listen: ''}\n"
-                             "log: {level: debug, format: json}\n"),
-                     0);
+    assert_int_equal(
+        load(f,
+             "kafka: {brokers: 'a:1,b:2', group: g, properties: {linger.ms: 5, sasl.password: p}}\n"
+             "topics: {calls: t1, purchases: t2, credits: t3, settlements: t4, status: t5,\n"
+             "  day_closes: t6, rejects: t7, partitioner: crc32}\n"
+             "schemas: {registry: [http://a:1, https://b/path/], user: u, password: p, ca_file: "
+             "/ca,\n"
+             "  timeout: 250ms}\n"
+             "postgres: {dsn: host=db user=u}\n"
+             "pricing: {book: /b.yaml}\n"
+             "billing: {first_day: 2026-11-02, grace: 90s, late_days: 0, future_tolerance: 2h,\n"
+             "  max_reject_share: 0.25%, timestamps: create}\n"
+             "run: {workers: 3, max_calls_held: 4000000000}\n"
+             "http: {listen: ''}\n"
+             "log: {level: debug, format: json}\n"),
+        0);
     const struct config *c = &f->config;
     assert_string_equal(c->brokers, "a:1,b:2");
     assert_string_equal(property(f, "linger.ms"), "5");
@@ -146,36 +150,45 @@ static const struct {
     const char *yaml, *message;
 } mistakes[] = {
     {"kafka: {broker: x}\n" MINIMAL, ":1:9: kafka.broker: unknown key; did you mean brokers?"},
-    {"kafka: {zzz: x}\n" MINIMAL, ":1:9: kafka.zzz: unknown key; known are brokers, group, properties"},
+    {"kafka: {zzz: x}\n" MINIMAL,
+     ":1:9: kafka.zzz: unknown key; known are brokers, group, properties"},
     {"kafak: {}\n" MINIMAL, ":1:1: kafak: unknown section; did you mean kafka?"},
     {"kafka: {group: a, group: b}\n" MINIMAL, ":1:19: kafka.group: stands here a second time"},
     {MINIMAL "billing: {}\n", ":2:1: billing: stands here a second time"},
     {"kafka: {group: }\n" MINIMAL, ":1:16: kafka.group: has no value"},
     {"kafka: {group: ''}\n" MINIMAL, ":1:16: kafka.group: is empty"},
     {"kafka: {group: [a]}\n" MINIMAL, ":1:16: kafka.group: is not a single value"},
-    {"kafka: {properties: 1}\n" MINIMAL, ":1:21: kafka.properties: is a map of librdkafka properties"},
+    {"kafka: {properties: 1}\n" MINIMAL,
+     ":1:21: kafka.properties: is a map of librdkafka properties"},
     {"kafka: [a]\n" MINIMAL, ":1:8: kafka: is not a map of keys"},
     {"- a\n", ":1:1: is not a map of sections"},
     {"kafka: {[a]: b}\n" MINIMAL, ":1:9: a key must be a plain word"},
     {"kafka: {\n", ":2:1: not YAML: while parsing a flow node, did not find expected node content"},
     {MINIMAL "---\na: b\n", ":3:1: a second document begins; one is read"},
     {"", ": billing.first_day: is missing; write for example 2026-11-01"},
-    {"billing: {first_day: 2026-02-30}\n", ":1:22: billing.first_day: is not a date; write it as 2026-11-01"},
+    {"billing: {first_day: 2026-02-30}\n",
+     ":1:22: billing.first_day: is not a date; write it as 2026-11-01"},
     {"billing: {first_day: 2026-11-01, grace: 5}\n",
      ":1:41: billing.grace: is not a duration; write a whole number and ms, s, m, h or d, as 5m"},
     {"billing: {first_day: 2026-11-01, grace: -5m}\n",
      ":1:41: billing.grace: is not a duration; write a whole number and ms, s, m, h or d, as 5m"},
-    {"billing: {first_day: 2026-11-01, grace: 24h}\n", ":1:41: billing.grace: is not within 0s to 86399999ms"},
+    {"billing: {first_day: 2026-11-01, grace: 24h}\n",
+     ":1:41: billing.grace: is not within 0s to 86399999ms"},
     {"billing: {first_day: 2026-11-01, grace: 99999999999999999999d}\n",
      ":1:41: billing.grace: is not a duration; write a whole number and ms, s, m, h or d, as 5m"},
     {"billing: {first_day: 2026-11-01, grace: 23h, future_tolerance: 1h}\n",
-     ":1:41: billing.grace: together with billing.future_tolerance is 24 h or more; a replay could not find the first "
+     ":1:41: billing.grace: together with billing.future_tolerance is 24 h or more; a replay could "
+     "not find the first "
      "call of a day; make one smaller"},
-    {"billing: {first_day: 2026-11-01, late_days: 367}\n", ":1:45: billing.late_days: is not within 0 to 366"},
-    {"billing: {first_day: 2026-11-01, late_days: 1.5}\n", ":1:45: billing.late_days: is not a whole number"},
-    {"billing: {first_day: 2026-11-01, late_days: 0x7}\n", ":1:45: billing.late_days: is not a whole number"},
+    {"billing: {first_day: 2026-11-01, late_days: 367}\n",
+     ":1:45: billing.late_days: is not within 0 to 366"},
+    {"billing: {first_day: 2026-11-01, late_days: 1.5}\n",
+     ":1:45: billing.late_days: is not a whole number"},
+    {"billing: {first_day: 2026-11-01, late_days: 0x7}\n",
+     ":1:45: billing.late_days: is not a whole number"},
     {"billing: {first_day: 2026-11-01, max_reject_share: 0.01}\n",
-     ":1:52: billing.max_reject_share: is not a share; write a percentage with up to four decimals, as 0.5%"},
+     ":1:52: billing.max_reject_share: is not a share; write a percentage with up to four "
+     "decimals, as 0.5%"},
     {"billing: {first_day: 2026-11-01, max_reject_share: 101%}\n",
      ":1:52: billing.max_reject_share: is not within 0% to 100%"},
     {"billing: {first_day: 2026-11-01, timestamps: append}\n",
@@ -184,21 +197,25 @@ static const struct {
      ":1:17: topics.calls: is not a topic name; it has up to 249 of a-z A-Z 0-9 . _ -"},
     {"topics: {calls: same, rejects: same}\n" MINIMAL,
      ":1:32: topics.rejects: is the topic of topics.calls too; each needs its own"},
-    {"topics: {partitioner: random}\n" MINIMAL, ":1:23: topics.partitioner: 'random' is none of murmur2, crc32"},
+    {"topics: {partitioner: random}\n" MINIMAL,
+     ":1:23: topics.partitioner: 'random' is none of murmur2, crc32"},
     {"schemas: {registry: localhost}\n" MINIMAL,
      ":1:21: schemas.registry: 'localhost' is not an URL that begins with http:// or https://"},
     {"schemas: {registry: 'http://u:secret@h'}\n" MINIMAL,
-     ":1:21: schemas.registry: an URL carries no user or password; give them as schemas.user and schemas.password"},
+     ":1:21: schemas.registry: an URL carries no user or password; give them as schemas.user and "
+     "schemas.password"},
     {"schemas: {registry: []}\n" MINIMAL, ":1:21: schemas.registry: is an empty list"},
     {"schemas: {registry: http://a, directory: d}\n" MINIMAL,
      ":1:42: schemas.directory: stands beside schemas.registry; keep one of them"},
     {"schemas: {password: x}\n" MINIMAL, ":1:21: schemas.password: stands without schemas.user"},
     {"schemas: {timeout: 1h}\n" MINIMAL, ":1:20: schemas.timeout: is not within 100ms to 1m"},
     {"postgres: {dsn: 'host=h password=se cret'}\n" MINIMAL,
-     ":1:17: postgres.dsn: is not a libpq connection string; write postgresql://USER@HOST/DATABASE"},
+     ":1:17: postgres.dsn: is not a libpq connection string; write "
+     "postgresql://USER@HOST/DATABASE"},
     {"run: {workers: 257}\n" MINIMAL, ":1:16: run.workers: is not within 0 to 256"},
     {"http: {listen: '9464'}\n" MINIMAL, ":1:16: http.listen: is not HOST:PORT; \"\" turns it off"},
-    {"http: {listen: '::1:9464'}\n" MINIMAL, ":1:16: http.listen: an IPv6 address stands in brackets, as [::1]:9464"},
+    {"http: {listen: '::1:9464'}\n" MINIMAL,
+     ":1:16: http.listen: an IPv6 address stands in brackets, as [::1]:9464"},
     {"kafka: {properties: {fetch.wait.max.ms: x}}\n" MINIMAL,
      ":1:22: kafka.properties.fetch.wait.max.ms: librdkafka refuses it: "
      "Invalid value for configuration property \"fetch.wait.max.ms\""},
@@ -224,7 +241,8 @@ static void tells_all_mistakes_at_once(void **state)
     char expected[512];
     assert_int_equal(load(f, "kafka: {broker: x}\nrun: {workers: many}\n"), -1);
     snprintf(expected, sizeof expected,
-             "%s:1:9: kafka.broker: unknown key; did you mean brokers?\n%s:2:16: run.workers: is not a whole number\n"
+             "%s:1:9: kafka.broker: unknown key; did you mean brokers?\n%s:2:16: run.workers: is "
+             "not a whole number\n"
              "%s: billing.first_day: is missing; write for example 2026-11-01",
              f->file, f->file, f->file);
     assert_string_equal(f->e.text, expected);
@@ -234,7 +252,8 @@ static void bounds_what_it_says(void **state)
 {
     struct fixture *f = *state;
     char text[8000] = "kafka: {";
-    for (int i = 0; i < 400; i++) snprintf(text + strlen(text), sizeof text - strlen(text), "zz%d: x, ", i);
+    for (int i = 0; i < 400; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "zz%d: x, ", i);
     snprintf(text + strlen(text), sizeof text - strlen(text), "}\n");
     assert_int_equal(load(f, text), -1);
     assert_true(strlen(f->e.text) < ERROR_TEXT_SIZE);
@@ -276,13 +295,16 @@ static void refuses_unsafe_properties(void **state)
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof unsafe / sizeof *unsafe; i++) {
         char start[128];
-        snprintf(start, sizeof start, "-X %.*s: refused: ", (int)strcspn(unsafe[i], "="), unsafe[i]);
+        snprintf(start, sizeof start, "-X %.*s: refused: ", (int)strcspn(unsafe[i], "="),
+                 unsafe[i]);
         assert_int_equal(load_with(f, unsafe[i]), -1);
         assert_memory_equal(f->e.text, start, strlen(start));
         assert_true(strlen(f->e.text) > strlen(start) + 10); // and a reason
     }
-    assert_int_equal(load(f, "kafka: {properties: {isolation.level: read_uncommitted}}\n" MINIMAL), -1);
-    assert_non_null(strstr(f->e.text, ":1:22: kafka.properties.isolation.level: refused: aborted records would be"));
+    assert_int_equal(load(f, "kafka: {properties: {isolation.level: read_uncommitted}}\n" MINIMAL),
+                     -1);
+    assert_non_null(strstr(
+        f->e.text, ":1:22: kafka.properties.isolation.level: refused: aborted records would be"));
 }
 
 // Numbers between which nothing is lost, hidden or given up too early.
@@ -306,7 +328,8 @@ static void holds_numbers_within_bounds(void **state)
     for (size_t i = 0; i < sizeof bounded / sizeof *bounded; i++) {
         for (int k = 0; k < 3 && bounded[i].good[k]; k++) {
             snprintf(text, sizeof text, "%s=%s", bounded[i].name, bounded[i].good[k]);
-            if (load_with(f, text)) fail_msg("%s", f->e.text);
+            if (load_with(f, text))
+                fail_msg("%s", f->e.text);
         }
         for (int k = 0; k < 4 && bounded[i].bad[k]; k++) {
             snprintf(text, sizeof text, "%s=%s", bounded[i].name, bounded[i].bad[k]);
@@ -316,9 +339,10 @@ static void holds_numbers_within_bounds(void **state)
         }
     }
     assert_int_equal(load_with(f, "socket.timeout.ms=10"), -1);
-    assert_string_equal(f->e.text,
-                        "-X socket.timeout.ms: refused, outside 1000 to 60000: a shorter time-out takes every "
-                        "slow answer for a lost one, and a longer one outlives the transaction");
+    assert_string_equal(
+        f->e.text,
+        "-X socket.timeout.ms: refused, outside 1000 to 60000: a shorter time-out takes every "
+        "slow answer for a lost one, and a longer one outlives the transaction");
 }
 
 // Interceptors are set by programs only; a plugin is the way in, and is refused.
@@ -353,7 +377,8 @@ static void overrides_win(void **state)
     assert_int_equal(load_with(f, "linger.ms"), -1);
     assert_string_equal(f->e.text, "-X linger.ms: is not KEY=VALUE");
     assert_int_equal(load_with(f, "sasl.password=hunter2"), -1);
-    assert_non_null(strstr(f->e.text, "-X sasl.password: refused: every user of the machine can read command lines"));
+    assert_non_null(strstr(
+        f->e.text, "-X sasl.password: refused: every user of the machine can read command lines"));
     assert_null(strstr(f->e.text, "hunter2"));
 }
 
@@ -390,13 +415,15 @@ static void secrets_come_from_files(void **state)
     assert_string_equal(f->config.dsn, "postgresql://u:hunter2@h/d");
     setenv("SETTLED_POSTGRES_DSN", "postgresql:///other", 1);
     assert_int_equal(load(f, MINIMAL), -1);
-    assert_non_null(strstr(f->e.text, "postgres.dsn: set twice, by the variable and by its _FILE; keep one"));
+    assert_non_null(
+        strstr(f->e.text, "postgres.dsn: set twice, by the variable and by its _FILE; keep one"));
     assert_null(strstr(f->e.text, "hunter2"));
     unsetenv("SETTLED_POSTGRES_DSN");
     write_file(secret, "postgresql://u:hunter2@[h/d\n", 28);
     assert_int_equal(load(f, MINIMAL), -1);
-    assert_string_equal(f->e.text, "environment SETTLED_POSTGRES_DSN_FILE: postgres.dsn: is not a libpq connection "
-                                   "string; write postgresql://USER@HOST/DATABASE");
+    assert_string_equal(
+        f->e.text, "environment SETTLED_POSTGRES_DSN_FILE: postgres.dsn: is not a libpq connection "
+                   "string; write postgresql://USER@HOST/DATABASE");
     unlink(secret);
     assert_int_equal(load(f, MINIMAL), -1);
     unsetenv("SETTLED_POSTGRES_DSN_FILE");
@@ -411,8 +438,9 @@ static void unknown_variables_are_told(void **state)
     int status = load(f, MINIMAL);
     unsetenv("SETTLED_KAFKA_BROKER");
     assert_int_equal(status, -1);
-    assert_string_equal(f->e.text,
-                        "environment SETTLED_KAFKA_BROKER: stands for no key; did you mean SETTLED_KAFKA_BROKERS?");
+    assert_string_equal(
+        f->e.text,
+        "environment SETTLED_KAFKA_BROKER: stands for no key; did you mean SETTLED_KAFKA_BROKERS?");
 }
 
 static void paths_count_from_the_file(void **state)
@@ -442,7 +470,8 @@ static void reads_the_book(void **state)
     struct book *book = malloc(sizeof *book);
     char *text = NULL;
     size_t size = 0;
-    assert_int_equal(load(f, "pricing: {book: " SOURCE_DIR "/pricing/pricebooks/apcas.yaml}\n" MINIMAL), 0);
+    assert_int_equal(
+        load(f, "pricing: {book: " SOURCE_DIR "/pricing/pricebooks/apcas.yaml}\n" MINIMAL), 0);
     assert_int_equal(config_read_book(&f->config, book, &text, &size, &f->e), 0);
     assert_string_equal(book->currency, "CNY");
     assert_int_equal(strlen(text), size);
@@ -490,11 +519,14 @@ static void the_example_is_the_table(void **state)
     assert_int_equal(load(f, MINIMAL), 0);
     plain = f->config;
     f->config = (struct config){0};
-    assert_int_equal(config_load(SOURCE_DIR "/deploy/settled.yaml", 0, NULL, &from_example, &f->e), 0);
+    assert_int_equal(config_load(SOURCE_DIR "/deploy/settled.yaml", 0, NULL, &from_example, &f->e),
+                     0);
     assert_string_equal(plain.brokers, from_example.brokers);
     assert_string_equal(plain.group, from_example.group);
-    for (int i = 0; i < INPUT_COUNT; i++) assert_string_equal(plain.input_topics[i], from_example.input_topics[i]);
-    for (int i = 0; i < OUTPUT_COUNT; i++) assert_string_equal(plain.output_topics[i], from_example.output_topics[i]);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        assert_string_equal(plain.input_topics[i], from_example.input_topics[i]);
+    for (int i = 0; i < OUTPUT_COUNT; i++)
+        assert_string_equal(plain.output_topics[i], from_example.output_topics[i]);
     assert_memory_equal(&plain.parameters, &from_example.parameters, sizeof plain.parameters);
     assert_string_equal(plain.registry.urls[0], from_example.registry.urls[0]);
     assert_int_equal(plain.registry.timeout_ms, from_example.registry.timeout_ms);

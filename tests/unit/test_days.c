@@ -1,4 +1,5 @@
-// Days and their cutoffs: what belongs to which, what an end of a log proves, and parameters that change between days.
+// Days and their cutoffs: what belongs to which, what an end of a log proves, and parameters that
+// change between days.
 #include "fold_fixture.h"
 
 static int setup(void **state)
@@ -46,7 +47,8 @@ static void each_log_is_cut_by_its_own_record(void **state)
     assert_int_equal(cut[INPUT_CREDITS].to_offset, 1);
     assert_int_equal(cut[INPUT_CREDITS].accepted, 1);
     fold_step_done(b->fold);
-    for (enum input i = 0; i < INPUT_COUNT; i++) accept(b, i, events[i]); // of the next day
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        accept(b, i, events[i]); // of the next day
     settle(b);
     assert_int_equal(fold_step(b->fold)->close.cutoffs[INPUT_CREDITS].from_offset, 1);
 }
@@ -58,7 +60,8 @@ static void a_record_ahead_cuts_once_the_clock_is_there(void **state)
     size_t consumed;
     int64_t due = fold_due_at(b->fold);
     struct event ev = call(b, "a", "c", -1, due + MINUTE);
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, due - 1, &consumed, &e), FOLD_AHEAD);
+    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, due - 1, &consumed, &e),
+                     FOLD_AHEAD);
     assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_NONE);
     assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, due, &consumed, &e), FOLD_CUT);
     assert_int_equal(consumed, 0);
@@ -67,7 +70,8 @@ static void a_record_ahead_cuts_once_the_clock_is_there(void **state)
 static void a_call_of_the_next_day_within_the_grace_is_not_late_there(void **state)
 {
     struct bench *b = *state;
-    struct event ev = call(b, "a", "c", -1, at(b, 1, 5 * MINUTE) - 1); // T within the grace, own time of the next day
+    // T within the grace, own time of the next day
+    struct event ev = call(b, "a", "c", -1, at(b, 1, 5 * MINUTE) - 1);
     accept(b, INPUT_CALLS, ev);
     next_day(b);
     assert_int_equal(fold_calls_of_day(b->fold, b->first_day + 1), 1);
@@ -103,7 +107,8 @@ static void a_record_at_the_clocks_end_is_of_the_next_day(void **state)
     accept(b, INPUT_CALLS, call(b, "a", "c0", -1, at(b, 0, 0)));
     struct error e;
     size_t consumed;
-    struct event last[] = {call(b, "a", "c1", -1, at(b, 0, 0)), call(b, "a", "c2", -1, at(b, 0, 0))};
+    struct event last[] = {call(b, "a", "c1", -1, at(b, 0, 0)),
+                           call(b, "a", "c2", -1, at(b, 0, 0))};
     assert_int_equal(fold_records(b->fold, INPUT_CALLS, last, 2, b->now, &consumed, &e), FOLD_CUT);
     assert_int_equal(consumed, 1);
     assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_CLOCK);
@@ -147,7 +152,8 @@ static void an_end_asked_for_in_the_day_before_proves_nothing_today(void **state
     assert_false(fold_wants_end(b->fold, INPUT_CALLS, fold_due_at(b->fold) - 1));
     fold_clock_end(b->fold, INPUT_CALLS, 5, fold_due_at(b->fold));
     assert_false(fold_wants_end(b->fold, INPUT_CALLS, fold_due_at(b->fold))); // one is on its way
-    fold_clock_end(b->fold, INPUT_CALLS, 0, fold_due_at(b->fold)); // a second answer changes nothing
+    // a second answer changes nothing
+    fold_clock_end(b->fold, INPUT_CALLS, 0, fold_due_at(b->fold));
     assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_NONE);
 }
 
@@ -180,7 +186,8 @@ static void a_credit_beyond_the_cutoff_resumes_after_the_settlement(void **state
     assert_int_equal(fold_step(b->fold)->statuses[0].effective_at, at(b, 1, 5 * MINUTE));
 }
 
-// Resumed within the grace after 24:00, suspended again from that 24:00: the instants step back, the calls count once.
+// Resumed within the grace after 24:00, suspended again from that 24:00: the instants step back,
+// the calls count once.
 static void spans_that_overlap_by_the_grace(void **state)
 {
     struct bench *b = *state;
@@ -226,13 +233,15 @@ static void an_amount_that_overflows_stops_the_close(void **state)
     struct bench *b = *state;
     struct error e = {0};
     struct book *book = b->policy.shelf.books[0];
-    book->services[SERVICE_PURCHASE_INTENT].tiers[5].unit_price = BOOK_PRICE_MAX; // 10^18 fen a call
+    // 10^18 fen a call
+    book->services[SERVICE_PURCHASE_INTENT].tiers[5].unit_price = BOOK_PRICE_MAX;
     for (int i = 0; i < 10; i++) {
         char id[8];
         snprintf(id, sizeof id, "c%d", i);
         accept(b, INPUT_CALLS, call(b, "a", id, UNITS_OF_RECORD_MAX, at(b, 0, HOUR)));
     }
-    for (enum input i = 0; i < INPUT_COUNT; i++) fold_clock_end(b->fold, i, b->offsets[i], fold_due_at(b->fold));
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        fold_clock_end(b->fold, i, b->offsets[i], fold_due_at(b->fold));
     assert_int_equal(fold_close(b->fold, &e), -1);
     assert_int_equal(e.kind, ERROR_BUG);
     assert_non_null(strstr(e.text, "account a, day 2026-11-01: the settled amount overflows"));
@@ -338,7 +347,8 @@ static void the_horizon_is_the_latest_own_day(void **state)
 {
     struct bench *b = *state;
     assert_int_equal(fold_state(b->fold)->horizon, DAY_NONE);
-    accept(b, INPUT_CREDITS, credit(b, "a", "k", CREDIT_TOP_UP, 1, at(b, 0, HOUR))); // no price depends on its day
+    // no price depends on its day
+    accept(b, INPUT_CREDITS, credit(b, "a", "k", CREDIT_TOP_UP, 1, at(b, 0, HOUR)));
     assert_int_equal(fold_state(b->fold)->horizon, DAY_NONE);
     accept(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, HOUR)));
     assert_int_equal(fold_state(b->fold)->horizon, b->first_day);

@@ -32,7 +32,8 @@ static json_t *read_back(enum output output, struct slice body)
     avro_schema_t schema;
     avro_value_t value;
     char *text = NULL;
-    assert_int_equal(avro_schema_from_json_length(schema_of_output(output), strlen(schema_of_output(output)), &schema),
+    assert_int_equal(avro_schema_from_json_length(schema_of_output(output),
+                                                  strlen(schema_of_output(output)), &schema),
                      0);
     avro_value_iface_t *class = avro_generic_class_from_schema(schema);
     avro_reader_t reader = avro_reader_memory(body.data, (int64_t)body.size);
@@ -55,10 +56,12 @@ static void assert_body(enum output output, struct slice body, const char *expec
 {
     json_error_t where;
     json_t *want = json_loads(expected, 0, &where);
-    if (!want) fail_msg("expectation: %s at %d", where.text, where.position);
+    if (!want)
+        fail_msg("expectation: %s at %d", where.text, where.position);
     json_t *got = read_back(output, body);
     char *text = json_dumps(got, 0);
-    if (!json_equal(want, got)) fail_msg("got %s", text);
+    if (!json_equal(want, got))
+        fail_msg("got %s", text);
     free(text);
     json_decref(want);
     json_decref(got);
@@ -68,30 +71,43 @@ static void settlement_holds_every_field(void **state)
 {
     (void)state;
     struct slice body;
-    assert_int_equal(encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[0], 42, &body, &error), 0);
-    assert_body(OUTPUT_SETTLEMENTS, body,
-                "{\"settlement_id\":\"acc-a/2026-11-01\",\"account_id\":\"acc-a\",\"business_day\":20758,"
-                "\"currency\":\"CNY\",\"calls\":3,\"calls_while_suspended\":1,\"amount\":13220000,"
-                "\"opening_balance\":5000000,\"credits\":2000000,\"adjustments\":-1000,\"closing_balance\":-6221000,"
-                "\"status\":\"SUSPENDED\",\"price_book\":\"" BOOK_OF_TEST "\",\"shard\":3,\"sequence\":42,\"lines\":["
-                "{\"usage_day\":20757,\"service\":\"AUDIENCE_INSIGHT\",\"charge\":\"POSTPAID\",\"package_id\":null,"
-                "\"tier_from\":null,\"calls\":1,\"units\":1,\"unit_price\":220000,\"amount\":220000},"
-                "{\"usage_day\":20758,\"service\":\"PURCHASE_INTENT\",\"charge\":\"PACKAGE\","
-                "\"package_id\":{\"string\":\"package-1\"},\"tier_from\":null,\"calls\":1,\"units\":3000,"
-                "\"unit_price\":0,\"amount\":0},"
-                "{\"usage_day\":20758,\"service\":\"PURCHASE_INTENT\",\"charge\":\"POSTPAID\",\"package_id\":null,"
-                "\"tier_from\":{\"long\":0},\"calls\":2,\"units\":13000,\"unit_price\":1000,\"amount\":13000000}]}");
+    assert_int_equal(
+        encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[0], 42, &body, &error),
+        0);
+    assert_body(
+        OUTPUT_SETTLEMENTS, body,
+        "{\"settlement_id\":\"acc-a/2026-11-01\",\"account_id\":\"acc-a\",\"business_day\":20758,"
+        "\"currency\":\"CNY\",\"calls\":3,\"calls_while_suspended\":1,\"amount\":13220000,"
+        "\"opening_balance\":5000000,\"credits\":2000000,\"adjustments\":-1000,\"closing_balance\":"
+        "-6221000,"
+        "\"status\":\"SUSPENDED\",\"price_book\":\"" BOOK_OF_TEST
+        "\",\"shard\":3,\"sequence\":42,\"lines\":["
+        "{\"usage_day\":20757,\"service\":\"AUDIENCE_INSIGHT\",\"charge\":\"POSTPAID\",\"package_"
+        "id\":null,"
+        "\"tier_from\":null,\"calls\":1,\"units\":1,\"unit_price\":220000,\"amount\":220000},"
+        "{\"usage_day\":20758,\"service\":\"PURCHASE_INTENT\",\"charge\":\"PACKAGE\","
+        "\"package_id\":{\"string\":\"package-1\"},\"tier_from\":null,\"calls\":1,\"units\":3000,"
+        "\"unit_price\":0,\"amount\":0},"
+        "{\"usage_day\":20758,\"service\":\"PURCHASE_INTENT\",\"charge\":\"POSTPAID\",\"package_"
+        "id\":null,"
+        "\"tier_from\":{\"long\":0},\"calls\":2,\"units\":13000,\"unit_price\":1000,\"amount\":"
+        "13000000}]}");
 }
 
 static void reused_values_leave_nothing_behind(void **state)
 {
     (void)state;
     struct slice body;
-    assert_int_equal(encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[0], 1, &body, &error), 0);
-    assert_int_equal(encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[1], 2, &body, &error), 0);
+    assert_int_equal(
+        encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[0], 1, &body, &error),
+        0);
+    assert_int_equal(
+        encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[1], 2, &body, &error),
+        0);
     json_t *got = read_back(OUTPUT_SETTLEMENTS, body);
     assert_int_equal(json_array_size(json_object_get(got, "lines")), 1);
-    assert_string_equal(json_string_value(json_object_get(got, "settlement_id")), "\xe8\xbd\xa6-b/2026-11-01");
+    assert_string_equal(json_string_value(json_object_get(got, "settlement_id")),
+                        "\xe8\xbd\xa6-b/2026-11-01");
     json_decref(got);
 }
 
@@ -100,7 +116,8 @@ static void a_body_beyond_the_buffer_grows_it(void **state)
     (void)state;
     enum { LINES = 2000 };
     struct settlement_line *lines = calloc(LINES, sizeof *lines);
-    for (size_t i = 0; i < LINES; i++) lines[i] = fixture_lines[2];
+    for (size_t i = 0; i < LINES; i++)
+        lines[i] = fixture_lines[2];
     struct step step = {.lines = lines, .line_count = LINES};
     struct settlement s = fixture_settlements[0];
     s.line_count = LINES;
@@ -118,14 +135,18 @@ static void status_names_what_caused_it(void **state)
     struct slice body;
     assert_int_equal(encode_status(en, &cx, &fold, &fixture_statuses[0], 7, &body, &error), 0);
     assert_body(OUTPUT_STATUS, body,
-                "{\"event_id\":\"acc-a/1\",\"account_id\":\"acc-a\",\"account_sequence\":1,\"status\":\"SUSPENDED\","
-                "\"cause\":\"ARREARS\",\"settlement_id\":{\"string\":\"acc-a/2026-11-01\"},\"credit_id\":null,"
+                "{\"event_id\":\"acc-a/"
+                "1\",\"account_id\":\"acc-a\",\"account_sequence\":1,\"status\":\"SUSPENDED\","
+                "\"cause\":\"ARREARS\",\"settlement_id\":{\"string\":\"acc-a/"
+                "2026-11-01\"},\"credit_id\":null,"
                 "\"balance\":-6221000,\"effective_at\":1793548800000,\"shard\":3,\"sequence\":7}");
     assert_int_equal(encode_status(en, &cx, &fold, &fixture_statuses[1], 8, &body, &error), 0);
     assert_body(OUTPUT_STATUS, body,
-                "{\"event_id\":\"\xe8\xbd\xa6-b/2\",\"account_id\":\"\xe8\xbd\xa6-b\",\"account_sequence\":2,"
+                "{\"event_id\":\"\xe8\xbd\xa6-b/"
+                "2\",\"account_id\":\"\xe8\xbd\xa6-b\",\"account_sequence\":2,"
                 "\"status\":\"ACTIVE\",\"cause\":\"CREDIT\",\"settlement_id\":null,"
-                "\"credit_id\":{\"string\":\"credit-7\"},\"balance\":1000000,\"effective_at\":1793500000000,"
+                "\"credit_id\":{\"string\":\"credit-7\"},\"balance\":1000000,\"effective_at\":"
+                "1793500000000,"
                 "\"shard\":3,\"sequence\":8}");
 }
 
@@ -135,19 +156,25 @@ static void day_close_holds_every_field(void **state)
     struct slice body;
     char schema[65], expected[4096];
     settlement_schema_sha256(schema);
-    assert_int_equal(encode_day_close(en, &cx, &fold.step.close, "cc", "pp", "dd", 9, &body, &error), 0);
-    snprintf(expected, sizeof expected,
-             "{\"shard\":3,\"shards\":8,\"business_day\":20758,\"cutoffs\":["
-             "{\"topic\":\"call-records\",\"from_offset\":100,\"to_offset\":110,\"cut_by\":\"RECORD\",\"accepted\":4,"
-             "\"duplicates\":3,\"rejected\":2,\"void\":1},"
-             "{\"topic\":\"package-purchases\",\"from_offset\":5,\"to_offset\":5,\"cut_by\":\"CLOCK\",\"accepted\":0,"
-             "\"duplicates\":0,\"rejected\":0,\"void\":0},"
-             "{\"topic\":\"account-credits\",\"from_offset\":40,\"to_offset\":42,\"cut_by\":\"RELEASE\","
-             "\"accepted\":1,\"duplicates\":0,\"rejected\":1,\"void\":0}],"
-             "\"late\":1,\"zero_unit_calls\":0,\"settlements\":2,\"amount\":13440000,\"price_book\":\"%s\","
-             "\"parameters\":\"%s\",\"decisions\":[\"1 ACCEPT call-records/3/1234\"],\"settlement_schema\":\"%s\","
-             "\"content_digest\":\"cc\",\"previous_digest\":\"pp\",\"digest\":\"dd\",\"sequence\":9}",
-             BOOK_OF_TEST, PARAMETERS_OF_TEST, schema);
+    assert_int_equal(
+        encode_day_close(en, &cx, &fold.step.close, "cc", "pp", "dd", 9, &body, &error), 0);
+    snprintf(
+        expected, sizeof expected,
+        "{\"shard\":3,\"shards\":8,\"business_day\":20758,\"cutoffs\":["
+        "{\"topic\":\"call-records\",\"from_offset\":100,\"to_offset\":110,\"cut_by\":\"RECORD\","
+        "\"accepted\":4,"
+        "\"duplicates\":3,\"rejected\":2,\"void\":1},"
+        "{\"topic\":\"package-purchases\",\"from_offset\":5,\"to_offset\":5,\"cut_by\":\"CLOCK\","
+        "\"accepted\":0,"
+        "\"duplicates\":0,\"rejected\":0,\"void\":0},"
+        "{\"topic\":\"account-credits\",\"from_offset\":40,\"to_offset\":42,\"cut_by\":\"RELEASE\","
+        "\"accepted\":1,\"duplicates\":0,\"rejected\":1,\"void\":0}],"
+        "\"late\":1,\"zero_unit_calls\":0,\"settlements\":2,\"amount\":13440000,\"price_book\":\"%"
+        "s\","
+        "\"parameters\":\"%s\",\"decisions\":[\"1 ACCEPT "
+        "call-records/3/1234\"],\"settlement_schema\":\"%s\","
+        "\"content_digest\":\"cc\",\"previous_digest\":\"pp\",\"digest\":\"dd\",\"sequence\":9}",
+        BOOK_OF_TEST, PARAMETERS_OF_TEST, schema);
     assert_body(OUTPUT_DAY_CLOSES, body, expected);
 }
 
@@ -164,12 +191,14 @@ static void reject_carries_the_record_as_received(void **state)
     (void)state;
     struct slice body;
     assert_int_equal(encode_reject(en, &cx, &fixture_rejects[0], 5, &body, &error), 0);
-    assert_body(OUTPUT_REJECTS, body,
-                "{\"topic\":\"account-credits\",\"partition\":3,\"offset\":41,\"timestamp\":1793500000001,"
-                "\"reason\":\"REFUND\",\"detail\":\"a top-up of -5 fen\",\"account_id\":{\"string\":\"acc-b\"},"
-                "\"record_id\":{\"string\":\"credit-6\"},\"occurred_at\":{\"long\":1793499999999},"
-                "\"key\":{\"bytes\":\"acc-b\"},\"value\":{\"bytes\":\"\\u0001\\u0002\\u0003\"},\"shard\":3,"
-                "\"sequence\":5}");
+    assert_body(
+        OUTPUT_REJECTS, body,
+        "{\"topic\":\"account-credits\",\"partition\":3,\"offset\":41,\"timestamp\":1793500000001,"
+        "\"reason\":\"REFUND\",\"detail\":\"a top-up of -5 "
+        "fen\",\"account_id\":{\"string\":\"acc-b\"},"
+        "\"record_id\":{\"string\":\"credit-6\"},\"occurred_at\":{\"long\":1793499999999},"
+        "\"key\":{\"bytes\":\"acc-b\"},\"value\":{\"bytes\":\"\\u0001\\u0002\\u0003\"},\"shard\":3,"
+        "\"sequence\":5}");
 }
 
 static void reject_keeps_zero_bytes(void **state)
@@ -185,7 +214,8 @@ static void reject_keeps_zero_bytes(void **state)
 static void reject_tells_null_from_empty(void **state)
 {
     (void)state;
-    struct step_reject r = {.input = INPUT_CALLS, .reason = REJECT_UNDECODABLE, .detail = "no value", .key = {"", 0}};
+    struct step_reject r = {
+        .input = INPUT_CALLS, .reason = REJECT_UNDECODABLE, .detail = "no value", .key = {"", 0}};
     json_t *got = encode_and_read(&r);
     assert_true(json_is_object(json_object_get(got, "key")));
     assert_true(json_is_null(json_object_get(got, "value")));
@@ -203,7 +233,8 @@ static void reject_holds_only_what_every_reader_can_read(void **state)
     r.occurred_at = INT64_MAX;
     json_t *got = encode_and_read(&r);
     assert_true(json_is_null(json_object_get(got, "occurred_at")));
-    assert_string_equal(json_string_value(json_object_get(got, "detail")), "enum symbol \xef\xbf\xbd");
+    assert_string_equal(json_string_value(json_object_get(got, "detail")),
+                        "enum symbol \xef\xbf\xbd");
     json_decref(got);
 }
 
@@ -212,7 +243,8 @@ static bool is_left_out(const struct step_reject *r, const char *name, const cha
     json_t *got = encode_and_read(r);
     bool left_out = json_is_null(json_object_get(got, name));
     const char *detail = json_string_value(json_object_get(got, "detail"));
-    if (left_out && !strstr(detail, note)) fail_msg("detail %s", detail);
+    if (left_out && !strstr(detail, note))
+        fail_msg("detail %s", detail);
     json_decref(got);
     return left_out;
 }
@@ -253,7 +285,8 @@ static void an_unknown_symbol_fails_loudly(void **state)
 static void texts_are_those_of_the_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = {"Settlement", "AccountStatusChanged", "DayClosed", "Reject"};
+    static const char *const names[] = {"Settlement", "AccountStatusChanged", "DayClosed",
+                                        "Reject"};
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         char path[512], text[32768];
         snprintf(path, sizeof path, "%s/schemas/avro/%s.avsc", SOURCE_DIR, names[o]);
@@ -265,7 +298,8 @@ static void texts_are_those_of_the_folder(void **state)
         assert_string_equal(record_name_of_output((enum output)o), names[o]);
     }
     for (int i = 0; i < INPUT_COUNT; i++)
-        assert_non_null(strstr(schema_of_input((enum input)i), record_name_of_input((enum input)i)));
+        assert_non_null(
+            strstr(schema_of_input((enum input)i), record_name_of_input((enum input)i)));
 }
 
 // Every enum of the outputs has UNKNOWN as its default, every record and field a doc.
@@ -277,13 +311,16 @@ static void check_schema(json_t *schema)
         json_array_foreach(schema, index, branch) check_schema(branch);
         return;
     }
-    if (!json_is_object(schema)) return;
+    if (!json_is_object(schema))
+        return;
     const char *type = json_string_value(json_object_get(schema, "type"));
     if (type && strcmp(type, "enum") == 0) {
         assert_string_equal(json_string_value(json_object_get(schema, "default")), "UNKNOWN");
-        assert_string_equal(json_string_value(json_array_get(json_object_get(schema, "symbols"), 0)), "UNKNOWN");
+        assert_string_equal(
+            json_string_value(json_array_get(json_object_get(schema, "symbols"), 0)), "UNKNOWN");
     }
-    if (type && strcmp(type, "record") == 0) assert_non_null(json_object_get(schema, "doc"));
+    if (type && strcmp(type, "record") == 0)
+        assert_non_null(json_object_get(schema, "doc"));
     size_t index;
     json_t *fields = json_object_get(schema, "fields"), *member;
     json_array_foreach(fields, index, member)
@@ -317,8 +354,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(reject_carries_the_record_as_received, setup, teardown),
         cmocka_unit_test_setup_teardown(reject_keeps_zero_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(reject_tells_null_from_empty, setup, teardown),
-        cmocka_unit_test_setup_teardown(reject_holds_only_what_every_reader_can_read, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_reject_too_large_is_left_out_with_its_digest, setup, teardown),
+        cmocka_unit_test_setup_teardown(reject_holds_only_what_every_reader_can_read, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_reject_too_large_is_left_out_with_its_digest, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(an_unknown_symbol_fails_loudly, setup, teardown),
         cmocka_unit_test(texts_are_those_of_the_folder),
         cmocka_unit_test(output_schemas_keep_the_house_rules),

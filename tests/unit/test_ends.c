@@ -24,7 +24,8 @@ static int64_t clock_ms(void *context)
 
 static void place(struct fixture *f, enum input input, int32_t partition, int32_t broker)
 {
-    assert_int_equal(rd_kafka_mock_partition_set_leader(f->cluster, topics[input], partition, broker), 0);
+    assert_int_equal(
+        rd_kafka_mock_partition_set_leader(f->cluster, topics[input], partition, broker), 0);
 }
 
 static int setup(void **state)
@@ -34,11 +35,15 @@ static int setup(void **state)
     f.client = mock_brokers_start(&f.cluster);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         assert_int_equal(rd_kafka_mock_topic_create(f.cluster, topics[i], 2, 1), 0);
-        for (int32_t p = 0; p < 2; p++) place(&f, i, p, 1);
+        for (int32_t p = 0; p < 2; p++)
+            place(&f, i, p, 1);
     }
-    const char *pairs[][2] = {{"bootstrap.servers", rd_kafka_mock_cluster_bootstraps(f.cluster)}, {"log_level", "0"}};
-    struct watermarks_options options = {.partitions = 2, .properties = {2, pairs}, .clock_ms = clock_ms};
-    for (int i = 0; i < INPUT_COUNT; i++) options.topics[i] = topics[i];
+    const char *pairs[][2] = {{"bootstrap.servers", rd_kafka_mock_cluster_bootstraps(f.cluster)},
+                              {"log_level", "0"}};
+    struct watermarks_options options = {
+        .partitions = 2, .properties = {2, pairs}, .clock_ms = clock_ms};
+    for (int i = 0; i < INPUT_COUNT; i++)
+        options.topics[i] = topics[i];
     assert_int_equal(watermarks_create(&options, &f.ends, &e), 0);
     *state = &f;
     return 0;
@@ -98,7 +103,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_leader_that_moved_is_found, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_log_without_a_leader_holds_up_no_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_log_without_a_leader_holds_up_no_other, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests_name("ends", tests, NULL, NULL);
 }

@@ -1,9 +1,10 @@
-// Fetches that fail for a while, as reads from the remote tier do: every record is read all the same, once and in order, the
-// trouble is told with its coordinates, and nobody takes it for "the log does not have it".
-#include "consumer/system/clock.h"
-#include "consumer/kafka/intake.h"
+// Fetches that fail for a while, as reads from the remote tier do: every record is read all the
+// same, once and in order, the trouble is told with its coordinates, and nobody takes it for "the
+// log does not have it".
 #include "consumer/kafka/fetch_record.h"
+#include "consumer/kafka/intake.h"
 #include "consumer/kafka/scan.h"
+#include "consumer/system/clock.h"
 
 #include "tests/lib/mock_brokers.h"
 
@@ -37,9 +38,11 @@ static int setup(void **state)
     static struct fixture f;
     char value[] = "x";
     f.client = mock_brokers_start(&f.cluster);
-    for (int i = 0; i < INPUT_COUNT; i++) assert_int_equal(rd_kafka_mock_topic_create(f.cluster, topics[i], 1, 1), 0);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        assert_int_equal(rd_kafka_mock_topic_create(f.cluster, topics[i], 1, 1), 0);
     for (int i = 0; i < RECORDS; i++)
-        assert_int_equal(rd_kafka_producev(f.client, RD_KAFKA_V_TOPIC("calls"), RD_KAFKA_V_PARTITION(0),
+        assert_int_equal(rd_kafka_producev(f.client, RD_KAFKA_V_TOPIC("calls"),
+                                           RD_KAFKA_V_PARTITION(0),
                                            RD_KAFKA_V_VALUE(value, sizeof value), RD_KAFKA_V_END),
                          0);
     assert_int_equal(rd_kafka_flush(f.client, WAIT_MS), 0);
@@ -67,7 +70,8 @@ static void fail_for_a_while(struct fixture *f)
 static void fail_on(struct fixture *f, rd_kafka_resp_err_t code)
 {
     rd_kafka_resp_err_t *errors = calloc(LASTING, sizeof *errors);
-    for (size_t i = 0; i < LASTING; i++) errors[i] = code;
+    for (size_t i = 0; i < LASTING; i++)
+        errors[i] = code;
     rd_kafka_mock_push_request_errors_array(f->cluster, FETCH, LASTING, errors);
     free(errors);
 }
@@ -77,9 +81,14 @@ static struct scan *open_scan(struct fixture *f)
     static const struct scan_log logs[] = {{"calls", SCAN_BEGINNING}};
     struct scan *scan = NULL;
     struct error e = {0};
-    struct scan_options options = {
-        .properties = &f->properties, .group = "audit", .cluster_id = "", .partitions = 1, .count = 1, .logs = logs};
-    if (scan_open(&options, &scan, &e)) fail_msg("%s", e.text);
+    struct scan_options options = {.properties = &f->properties,
+                                   .group = "audit",
+                                   .cluster_id = "",
+                                   .partitions = 1,
+                                   .count = 1,
+                                   .logs = logs};
+    if (scan_open(&options, &scan, &e))
+        fail_msg("%s", e.text);
     return scan;
 }
 
@@ -90,13 +99,16 @@ static void test_a_scan_reads_on(void **state)
     fail_for_a_while(*state);
     struct scan *scan = open_scan(*state);
     for (int64_t i = 0; i < RECORDS; i++) {
-        if (i == 2) fail_for_a_while(*state);
-        if (scan_look(scan, 0, 0, &message, &e)) fail_msg("%s", e.text);
+        if (i == 2)
+            fail_for_a_while(*state);
+        if (scan_look(scan, 0, 0, &message, &e))
+            fail_msg("%s", e.text);
         assert_non_null(message);
         assert_int_equal(message->offset, i);
         scan_take(scan, 0);
     }
-    if (scan_look(scan, 0, 0, &message, &e)) fail_msg("%s", e.text);
+    if (scan_look(scan, 0, 0, &message, &e))
+        fail_msg("%s", e.text);
     assert_null(message);
     assert_int_equal(scan_end(scan, 0), RECORDS);
     scan_close(scan);
@@ -112,8 +124,8 @@ static void test_a_scan_that_cannot_go_on_says_where_and_why(void **state)
     assert_int_equal(scan_look(scan, 0, 0, &message, &e), -1);
     assert_in_range(clock_monotonic_ms() - begun, SCAN_PATIENCE_MS, 2 * SCAN_PATIENCE_MS);
     assert_int_equal(e.kind, ERROR_UNAVAILABLE);
-    assert_string_equal(e.text,
-                        "calls/0: nothing was read from offset 0 for 15 s: Unknown broker error; check kafka.brokers");
+    assert_string_equal(e.text, "calls/0: nothing was read from offset 0 for 15 s: Unknown broker "
+                                "error; check kafka.brokers");
     scan_close(scan);
 }
 
@@ -125,7 +137,8 @@ static void test_a_peek_reads_on(void **state)
     rd_kafka_message_t *message = NULL;
     assert_int_equal(fetch_record_open(&f->properties, "peek", &peek, &e), 0);
     fail_for_a_while(f);
-    if (fetch_record_at(peek, "calls", 0, 3, WAIT_MS, &message, &e)) fail_msg("%s", e.text);
+    if (fetch_record_at(peek, "calls", 0, 3, WAIT_MS, &message, &e))
+        fail_msg("%s", e.text);
     assert_int_equal(message->offset, 3);
     rd_kafka_message_destroy(message);
     fetch_record_close(peek);
@@ -149,10 +162,12 @@ static void test_a_peek_that_cannot_go_on_says_where_and_why(void **state)
     fail_on(f, RD_KAFKA_RESP_ERR_UNKNOWN);
     assert_int_equal(fetch_record_at(peek, "calls", 0, 3, 3000, &message, &e), -1);
     assert_int_equal(e.kind, ERROR_UNAVAILABLE);
-    assert_string_equal(e.text, "calls/0/3 was not read within 3 s: Unknown broker error; check kafka.brokers");
+    assert_string_equal(
+        e.text, "calls/0/3 was not read within 3 s: Unknown broker error; check kafka.brokers");
     assert_int_equal(fetch_record_range(peek, "calls", 0, 1, 4, 3000, count_one, &seen, &e), -1);
     assert_int_equal(e.kind, ERROR_UNAVAILABLE);
-    assert_string_equal(e.text, "calls/0: nothing was read for 3 s: Unknown broker error; check kafka.brokers");
+    assert_string_equal(
+        e.text, "calls/0: nothing was read for 3 s: Unknown broker error; check kafka.brokers");
     assert_int_equal(seen, 0);
     fetch_record_close(peek);
 }
@@ -187,12 +202,15 @@ static void read_all(struct intake *intake)
     int64_t expected = 0;
     for (int64_t until = clock_monotonic_ms() + WAIT_MS; expected < RECORDS; nap()) {
         assert_true(clock_monotonic_ms() < until);
-        if (intake_failed(intake, &e)) fail_msg("%s", e.text);
+        if (intake_failed(intake, &e))
+            fail_msg("%s", e.text);
         struct block *block = intake_next(intake, 0, INPUT_CALLS);
-        if (!block) continue;
+        if (!block)
+            continue;
         for (size_t at = 0; at < block->used;) {
             const struct raw *raw = (const struct raw *)(const void *)(block->data + at);
-            if (raw->kind == RAW_RECORD) assert_int_equal(raw->offset, expected++);
+            if (raw->kind == RAW_RECORD)
+                assert_int_equal(raw->offset, expected++);
             at += raw_bytes(raw->key_size, raw->value_size);
         }
         intake_release(intake, 0, INPUT_CALLS, block);
@@ -211,7 +229,8 @@ static char *logged(FILE *file)
 static int count_of(const char *text, const char *words)
 {
     int count = 0;
-    for (; (text = strstr(text, words)); text++) count++;
+    for (; (text = strstr(text, words)); text++)
+        count++;
     return count;
 }
 
@@ -233,7 +252,8 @@ static struct reading begin_reading(struct fixture *f, int still_ms)
                                      .memory = 1 << 26,
                                      .still_ms = still_ms,
                                      .ring = ring};
-    for (int i = 0; i < INPUT_COUNT; i++) options.topics[i] = topics[i];
+    for (int i = 0; i < INPUT_COUNT; i++)
+        options.topics[i] = topics[i];
     assert_int_equal(intake_create(&options, &r.intake, &e), 0);
     r.assignment = wait_for_assignment(r.intake);
     dup2(fileno(r.file), STDERR_FILENO);
@@ -253,13 +273,16 @@ static char *end_reading(struct reading *r)
 
 static void test_the_intake_reads_on_and_tells_once(void **state)
 {
-    struct reading r = begin_reading(*state, 10 * WAIT_MS); // on a slow machine reading takes a while
+    // on a slow machine reading takes a while
+    struct reading r = begin_reading(*state, 10 * WAIT_MS);
     // librdkafka 2.8 takes some 50 ms for each failed fetch.
-    for (int i = 0; i < 5; i++) fail_for_a_while(*state);
+    for (int i = 0; i < 5; i++)
+        fail_for_a_while(*state);
     intake_start(r.intake, r.assignment, 0, (const int64_t[INPUT_COUNT]){0});
     read_all(r.intake);
     const char *text = end_reading(&r);
-    assert_int_equal(count_of(text, "\"reading is in trouble\" topic=calls partition=0 offset=0 reason="), 1);
+    assert_int_equal(
+        count_of(text, "\"reading is in trouble\" topic=calls partition=0 offset=0 reason="), 1);
     assert_null(strstr(text, "stand still"));
 }
 
@@ -270,10 +293,13 @@ static void test_a_log_that_stands_still_is_told(void **state)
     struct error e = {0};
     fail_on(*state, RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR);
     intake_start(r.intake, r.assignment, 0, (const int64_t[INPUT_COUNT]){0});
-    for (int64_t until = clock_monotonic_ms() + 3 * STILL_MS; clock_monotonic_ms() < until;) nap();
+    for (int64_t until = clock_monotonic_ms() + 3 * STILL_MS; clock_monotonic_ms() < until;)
+        nap();
     assert_false(intake_failed(r.intake, &e));
     const char *text = end_reading(&r);
-    assert_in_range(count_of(text, "they cannot be fetched\" logs=1 topic=calls partition=0 offset=0 end=5"), 2, 3);
+    assert_in_range(
+        count_of(text, "they cannot be fetched\" logs=1 topic=calls partition=0 offset=0 end=5"), 2,
+        3);
     assert_null(strstr(text, "trouble"));
 }
 
@@ -281,9 +307,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_scan_reads_on, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_scan_that_cannot_go_on_says_where_and_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_scan_that_cannot_go_on_says_where_and_why, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_peek_reads_on, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_peek_that_cannot_go_on_says_where_and_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_peek_that_cannot_go_on_says_where_and_why, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_the_intake_reads_on_and_tells_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_log_that_stands_still_is_told, setup, teardown),
     };

@@ -58,7 +58,8 @@ static void lines_are_ordered_by_service_and_tier(void **state)
 static void a_call_of_no_leads_stands_on_tier_0(void **state)
 {
     struct bench *b = *state;
-    accept(b, INPUT_PURCHASES, purchase(b, "a", "p", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, 0)));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "a", "p", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, 0)));
     accept(b, INPUT_CALLS, call(b, "a", "c", 0, at(b, 0, HOUR)));
     const struct step *step = settle(b);
     const struct settlement *s = settlement_of(b, "a");
@@ -75,7 +76,8 @@ static void a_call_of_no_leads_stands_on_tier_0(void **state)
 static void a_call_covered_in_part_pays_the_rest_at_its_whole_tier(void **state)
 {
     struct bench *b = *state;
-    accept(b, INPUT_PURCHASES, purchase(b, "a", "p", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, 0)));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "a", "p", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, 0)));
     accept(b, INPUT_CALLS, call(b, "a", "c", 12000, at(b, 0, HOUR)));
     settle(b);
     const struct settlement *s = settlement_of(b, "a");
@@ -94,7 +96,8 @@ static void a_call_covered_in_part_pays_the_rest_at_its_whole_tier(void **state)
 static void a_package_covers_no_call_before_its_purchase(void **state)
 {
     struct bench *b = *state;
-    accept(b, INPUT_PURCHASES, purchase(b, "a", "p", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, 15 * HOUR)));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "a", "p", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, 15 * HOUR)));
     accept(b, INPUT_CALLS, call(b, "a", "early", -1, at(b, 0, 15 * HOUR) - 1));
     accept(b, INPUT_CALLS, call(b, "a", "late", -1, at(b, 0, 15 * HOUR)));
     settle(b);
@@ -106,10 +109,14 @@ static void a_package_covers_no_call_before_its_purchase(void **state)
 static void packages_are_drawn_by_expiry_then_purchase_then_id(void **state)
 {
     struct bench *b = *state;
-    // 28 and 29 February 2028 end on the same day; the first of three bought together by id is drawn first.
-    accept(b, INPUT_PURCHASES, purchase(b, "a", "z", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, HOUR)));
-    accept(b, INPUT_PURCHASES, purchase(b, "a", "b", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, HOUR)));
-    accept(b, INPUT_PURCHASES, purchase(b, "a", "y", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, 0)));
+    // 28 and 29 February 2028 end on the same day; the first of three bought together by id is
+    // drawn first.
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "a", "z", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, HOUR)));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "a", "b", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, HOUR)));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "a", "y", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, 0)));
     for (int i = 0; i < 51; i++) {
         char id[8];
         snprintf(id, sizeof id, "c%d", i);
@@ -131,7 +138,8 @@ static void packages_are_drawn_by_expiry_then_purchase_then_id(void **state)
 static void calls_draw_in_order_of_time_not_of_arrival(void **state)
 {
     struct bench *b = *state;
-    accept(b, INPUT_PURCHASES, purchase(b, "a", "p", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, 0)));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "a", "p", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, 0)));
     struct event late = call(b, "a", "second", 20000, at(b, 0, 3 * HOUR));
     accept(b, INPUT_CALLS, late);
     struct event early = call(b, "a", "first", 9000, at(b, 0, 2 * HOUR));
@@ -139,23 +147,30 @@ static void calls_draw_in_order_of_time_not_of_arrival(void **state)
     accept(b, INPUT_CALLS, early);
     settle(b);
     const struct settlement *s = settlement_of(b, "a");
-    // 9,000 of the early call and 1,000 of the later one are covered; 19,000 are left at the tier of 20,000.
+    // 9,000 of the early call and 1,000 of the later one are covered; 19,000 are left at the tier
+    // of 20,000.
     assert_int_equal(s->amount, 19000 * 500);
 }
 
 static void packages_not_for_sale_are_rejected(void **state)
 {
     struct bench *b = *state;
-    reject(b, INPUT_PURCHASES, purchase(b, "a", "p1", SERVICE_AUDIENCE_INSIGHT, 250, 1, at(b, 0, 0)),
+    reject(b, INPUT_PURCHASES,
+           purchase(b, "a", "p1", SERVICE_AUDIENCE_INSIGHT, 250, 1, at(b, 0, 0)),
            REJECT_NOT_FOR_SALE);
-    reject(b, INPUT_PURCHASES, purchase(b, "a", "p2", SERVICE_AUDIENCE_INSIGHT, 50, 10000001, at(b, 0, 0)),
+    reject(b, INPUT_PURCHASES,
+           purchase(b, "a", "p2", SERVICE_AUDIENCE_INSIGHT, 50, 10000001, at(b, 0, 0)),
            REJECT_NOT_FOR_SALE);
-    reject(b, INPUT_PURCHASES, purchase(b, "a", "p3", SERVICE_PURCHASE_INTENT, 801001, 1, at(b, 0, 0)),
+    reject(b, INPUT_PURCHASES,
+           purchase(b, "a", "p3", SERVICE_PURCHASE_INTENT, 801001, 1, at(b, 0, 0)),
            REJECT_NOT_FOR_SALE);
-    accept(b, INPUT_PURCHASES, purchase(b, "a", "p4", SERVICE_PURCHASE_INTENT, 801000, 120150000, at(b, 0, 0)));
-    reject(b, INPUT_PURCHASES, purchase(b, "a", "p5", SERVICE_AUDIENCE_INSIGHT, 50, -10000000, at(b, 0, 0)),
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "a", "p4", SERVICE_PURCHASE_INTENT, 801000, 120150000, at(b, 0, 0)));
+    reject(b, INPUT_PURCHASES,
+           purchase(b, "a", "p5", SERVICE_AUDIENCE_INSIGHT, 50, -10000000, at(b, 0, 0)),
            REJECT_REFUND);
-    reject(b, INPUT_PURCHASES, purchase(b, "a", "p6", SERVICE_AUDIENCE_INSIGHT, -50, 10000000, at(b, 0, 0)),
+    reject(b, INPUT_PURCHASES,
+           purchase(b, "a", "p6", SERVICE_AUDIENCE_INSIGHT, -50, 10000000, at(b, 0, 0)),
            REJECT_REFUND);
     assert_int_equal(settle(b)->settlement_count, 0);
 }
@@ -200,7 +215,8 @@ static void a_uuid_and_its_text_are_one_and_upper_case_is_another(void **state)
     const char *lower = "0f8fad5b-d9cb-469f-a165-70867728950e";
     accept(b, INPUT_CALLS, call(b, "a", lower, -1, at(b, 0, HOUR)));
     duplicate(b, INPUT_CALLS, call(b, "a", lower, -1, at(b, 0, HOUR)));
-    accept(b, INPUT_CALLS, call(b, "a", "0F8FAD5B-D9CB-469F-A165-70867728950E", -1, at(b, 0, HOUR)));
+    accept(b, INPUT_CALLS,
+           call(b, "a", "0F8FAD5B-D9CB-469F-A165-70867728950E", -1, at(b, 0, HOUR)));
 }
 
 static void an_identity_is_known_over_days_until_the_window_ends(void **state)
@@ -278,10 +294,13 @@ static void a_record_beyond_the_clock_waits_in_silence_or_as_impossible(void **s
     struct error e = {0};
     size_t consumed;
     struct event ev = call(b, "a", "c", -1, at(b, 1, 5 * MINUTE));
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, at(b, 1, 0), &consumed, &e), FOLD_AHEAD);
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, at(b, 1, 0) - 1, &consumed, &e), FOLD_FUTURE);
+    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, at(b, 1, 0), &consumed, &e),
+                     FOLD_AHEAD);
+    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, at(b, 1, 0) - 1, &consumed, &e),
+                     FOLD_FUTURE);
     ev.stamped = false;
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, at(b, 3, 0), &consumed, &e), FOLD_FUTURE);
+    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, at(b, 3, 0), &consumed, &e),
+                     FOLD_FUTURE);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 0);
 }
 
@@ -298,7 +317,8 @@ static void only_an_end_asked_for_when_due_cuts(void **state)
     fold_reached(b->fold, INPUT_CALLS, 3);
     assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_NONE);
     assert_int_equal(fold_reached(b->fold, INPUT_CALLS, 9), FOLD_CUT);
-    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 5); // the day ends at the end that was told
+    // the day ends at the end that was told
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 5);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].voids, 5);
 }
 
@@ -363,7 +383,8 @@ static void a_resumption_is_never_effective_before_the_suspension(void **state)
     settle(b);
     fold_step_done(b->fold);
     b->now = fold_due_at(b->fold);
-    struct event ev = credit(b, "a", "k", CREDIT_TOP_UP, 220001, at(b, 0, 2 * HOUR)); // stamped before 24:00
+    // stamped before 24:00
+    struct event ev = credit(b, "a", "k", CREDIT_TOP_UP, 220001, at(b, 0, 2 * HOUR));
     accept(b, INPUT_CREDITS, ev);
     assert_int_equal(fold_step(b->fold)->statuses[0].effective_at, at(b, 1, 0));
 }
@@ -373,11 +394,14 @@ static void refunds_and_zero_adjustments_are_rejected(void **state)
     struct bench *b = *state;
     reject(b, INPUT_CREDITS, credit(b, "a", "k1", CREDIT_TOP_UP, -1, at(b, 0, 0)), REJECT_REFUND);
     reject(b, INPUT_CREDITS, credit(b, "a", "k2", CREDIT_TOP_UP, 0, at(b, 0, 0)), REJECT_REFUND);
-    reject(b, INPUT_CREDITS, credit(b, "a", "k3", CREDIT_ADJUSTMENT, 0, at(b, 0, 0)), REJECT_REFUND);
+    reject(b, INPUT_CREDITS, credit(b, "a", "k3", CREDIT_ADJUSTMENT, 0, at(b, 0, 0)),
+           REJECT_REFUND);
     accept(b, INPUT_CREDITS, credit(b, "a", "k4", CREDIT_ADJUSTMENT, -1, at(b, 0, 0)));
-    reject(b, INPUT_CREDITS, credit(b, "a", "k5", CREDIT_TOP_UP, AMOUNT_MAX + 1, at(b, 0, 0)), REJECT_INVALID);
+    reject(b, INPUT_CREDITS, credit(b, "a", "k5", CREDIT_TOP_UP, AMOUNT_MAX + 1, at(b, 0, 0)),
+           REJECT_INVALID);
     duplicate(b, INPUT_CREDITS, credit(b, "a", "k4", CREDIT_ADJUSTMENT, -1, at(b, 0, 0)));
-    reject(b, INPUT_CREDITS, credit(b, "a", "k4", CREDIT_ADJUSTMENT, -2, at(b, 0, 0)), REJECT_CONFLICT);
+    reject(b, INPUT_CREDITS, credit(b, "a", "k4", CREDIT_ADJUSTMENT, -2, at(b, 0, 0)),
+           REJECT_CONFLICT);
 }
 
 // ---- the checks, in their order ----
@@ -394,10 +418,12 @@ static void ids_and_keys_are_checked(void **state)
     char long_id[130];
     memset(long_id, 'x', 129);
     long_id[129] = '\0';
-    const char *const broken[] = {"", "a\nb", "\x7f", "\xc2\x80", "\xc3", "\xed\xa0\x80", "\xf5\x80\x80\x80", long_id};
+    const char *const broken[] = {
+        "", "a\nb", "\x7f", "\xc2\x80", "\xc3", "\xed\xa0\x80", "\xf5\x80\x80\x80", long_id};
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         reject(b, INPUT_CALLS, call(b, broken[i], "c", -1, at(b, 0, 0)), REJECT_INVALID);
-        assert_null(fold_step(b->fold)->rejects[fold_step(b->fold)->reject_count - 1].account_id.data);
+        assert_null(
+            fold_step(b->fold)->rejects[fold_step(b->fold)->reject_count - 1].account_id.data);
         reject(b, INPUT_CALLS, call(b, "a", broken[i], -1, at(b, 0, 0)), REJECT_INVALID);
     }
     long_id[128] = '\0';
@@ -459,9 +485,11 @@ static void too_many_broken_records_hold_the_day_until_accepted(void **state)
 {
     struct bench *b = *state;
     struct error e = {0};
-    for (int i = 0; i < 100; i++) reject(b, INPUT_CALLS, broken(b), REJECT_UNDECODABLE);
+    for (int i = 0; i < 100; i++)
+        reject(b, INPUT_CALLS, broken(b), REJECT_UNDECODABLE);
     b->now = fold_due_at(b->fold);
-    for (enum input i = 0; i < INPUT_COUNT; i++) fold_clock_end(b->fold, i, b->offsets[i], b->now);
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        fold_clock_end(b->fold, i, b->offsets[i], b->now);
     assert_false(fold_close_due(b->fold));
     assert_true(fold_state(b->fold)->held);
     assert_int_equal(fold_phase(b->fold, b->now), DAY_HELD);
@@ -492,7 +520,8 @@ static void too_many_broken_records_hold_the_day_until_accepted(void **state)
 static void ninety_nine_broken_records_hold_nothing(void **state)
 {
     struct bench *b = *state;
-    for (int i = 0; i < 99; i++) reject(b, INPUT_CALLS, broken(b), REJECT_UNDECODABLE);
+    for (int i = 0; i < 99; i++)
+        reject(b, INPUT_CALLS, broken(b), REJECT_UNDECODABLE);
     settle(b);
 }
 
@@ -502,11 +531,13 @@ static void rejects_beyond_10000_stop_a_log(void **state)
     struct error e = {0};
     for (int i = 0; i < 10001; i++) {
         reject(b, INPUT_CALLS, broken(b), REJECT_UNDECODABLE);
-        if (i % 100 == 0) fold_step_done(b->fold);
+        if (i % 100 == 0)
+            fold_step_done(b->fold);
     }
     struct event next = call(b, "a", "c", -1, at(b, 0, 0));
     assert_int_equal(feed(b, INPUT_CALLS, next), FOLD_REJECTS);
-    struct decision decision = {.kind = DECISION_ACCEPT, .input = INPUT_CALLS, .operator_name = "op", .content = "x"};
+    struct decision decision = {
+        .kind = DECISION_ACCEPT, .input = INPUT_CALLS, .operator_name = "op", .content = "x"};
     assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, &e), 0);
     accept(b, INPUT_CALLS, next);
 }
@@ -519,7 +550,8 @@ static void a_record_of_a_broker_years_ahead_is_passed_by_a_decision(void **stat
     struct event ev = call(b, "a", "c", -1, at(b, 0, HOUR));
     ev.timestamp = at(b, 2000, 0);
     b->now = at(b, 0, 2 * HOUR);
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, b->now, &consumed, &e), FOLD_FUTURE);
+    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, b->now, &consumed, &e),
+                     FOLD_FUTURE);
     struct decision decision = {.kind = DECISION_PASS,
                                 .input = INPUT_CALLS,
                                 .offset = ev.offset,

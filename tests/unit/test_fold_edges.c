@@ -15,7 +15,8 @@ static int teardown(void **state)
 
 static void says(const struct error *e, const char *words)
 {
-    if (!strstr(e->text, words)) fail_msg("\"%s\" does not say \"%s\"", e->text, words);
+    if (!strstr(e->text, words))
+        fail_msg("\"%s\" does not say \"%s\"", e->text, words);
 }
 
 // ---- symbols ----
@@ -83,19 +84,20 @@ static void it_counts_what_it_holds(void **state)
     }
 }
 
-static void collect(void *context, const struct settlement_line *line, int64_t occurred_at, int64_t units,
-                    uint64_t ordinal)
+static void collect(void *context, const struct settlement_line *line, int64_t occurred_at,
+                    int64_t units, uint64_t ordinal)
 {
     char *out = context;
-    snprintf(out + strlen(out), 256 - strlen(out), "%s %d %d %d@%d; ", charge_symbol(line->charge), (int)units,
-             (int)line->unit_price, (int)ordinal, (int)(occurred_at % DAY_MS / HOUR));
+    snprintf(out + strlen(out), 256 - strlen(out), "%s %d %d %d@%d; ", charge_symbol(line->charge),
+             (int)units, (int)line->unit_price, (int)ordinal, (int)(occurred_at % DAY_MS / HOUR));
 }
 
 static void one_account_is_traced_in_the_order_of_drawing(void **state)
 {
     struct bench *b = *state;
     char seen[256] = "";
-    accept(b, INPUT_PURCHASES, purchase(b, "a", "p", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, 0)));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "a", "p", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, 0)));
     struct event late = call(b, "a", "second", 12000, at(b, 0, 14 * HOUR));
     accept(b, INPUT_CALLS, late);
     struct event early = call(b, "a", "first", 9000, at(b, 0, 10 * HOUR));
@@ -104,7 +106,8 @@ static void one_account_is_traced_in_the_order_of_drawing(void **state)
     accept(b, INPUT_CALLS, call(b, "b", "another's", 9000, at(b, 0, 15 * HOUR)));
     fold_set_trace(b->fold, text("a"), collect, seen);
     settle(b);
-    assert_string_equal(seen, "PACKAGE 9000 0 1@2; PACKAGE 1000 0 0@6; POSTPAID 11000 800 0@6; "); // hours in UTC
+    // hours in UTC
+    assert_string_equal(seen, "PACKAGE 9000 0 1@2; PACKAGE 1000 0 0@6; POSTPAID 11000 800 0@6; ");
 }
 
 // ---- where it stops ----
@@ -118,7 +121,8 @@ static void a_balance_that_overflows_stops_it(void **state)
     accept(b, INPUT_CREDITS, credit(b, "a", "k1", CREDIT_TOP_UP, 5, at(b, 0, 0)));
     struct event ev = credit(b, "a", "k2", CREDIT_TOP_UP, 1, at(b, 0, 0));
     size_t consumed;
-    assert_int_equal(fold_records(b->fold, INPUT_CREDITS, &ev, 1, b->now, &consumed, &e), FOLD_BROKEN);
+    assert_int_equal(fold_records(b->fold, INPUT_CREDITS, &ev, 1, b->now, &consumed, &e),
+                     FOLD_BROKEN);
     assert_int_equal(e.kind, ERROR_BUG);
     says(&e, "account a: the balance overflows");
     assert_int_equal(fold_account(b->fold, 0)->credits, 5);
@@ -131,7 +135,8 @@ static void a_debt_that_overflows_stops_the_close(void **state)
     struct error e = {0};
     assert_int_equal(fold_restore_account(b->fold, &poor, NULL, &e), 0);
     accept(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, HOUR)));
-    for (enum input i = 0; i < INPUT_COUNT; i++) fold_clock_end(b->fold, i, b->offsets[i], fold_due_at(b->fold));
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        fold_clock_end(b->fold, i, b->offsets[i], fold_due_at(b->fold));
     assert_int_equal(fold_close(b->fold, &e), -1);
     says(&e, "account a, day 2026-11-01: the settled amount overflows");
 }
@@ -195,12 +200,14 @@ static void records_below_the_position_are_dropped(void **state)
 
 // ---- batches ----
 
-static void feed_batches(struct bench *b, struct fold *fold, const struct event *events, size_t count, size_t most)
+static void feed_batches(struct bench *b, struct fold *fold, const struct event *events,
+                         size_t count, size_t most)
 {
     struct error e = {0};
     for (size_t done = 0; done < count;) {
         size_t taken, size = count - done < most ? count - done : most;
-        enum fold_stop stop = fold_records(fold, INPUT_CALLS, events + done, size, b->now, &taken, &e);
+        enum fold_stop stop =
+            fold_records(fold, INPUT_CALLS, events + done, size, b->now, &taken, &e);
         done += taken;
         if (stop == FOLD_SCHEMA)
             done++; // as if its schema had come, and told that it is void
@@ -222,10 +229,14 @@ static void batches_of_any_size_are_judged_alike(void **state)
         snprintf(ids[i], sizeof ids[i], "c%d", id);
         events[i] = call(b, id % 3 ? "a" : "b", ids[i], id % 5 ? 10 : -1, at(b, 0, 0));
         events[i].timestamp = b->now;
-        if (i % 13 == 0) events[i].key = (struct slice){0};
-        if (i % 17 == 0) events[i].record.field[CALL_CALL_ID] = (struct value){0};
-        if (i % 29 == 0) events[i].offset -= 3; // delivered before
-        if (i % 31 == 0) events[i].schema_pending = true;
+        if (i % 13 == 0)
+            events[i].key = (struct slice){0};
+        if (i % 17 == 0)
+            events[i].record.field[CALL_CALL_ID] = (struct value){0};
+        if (i % 29 == 0)
+            events[i].offset -= 3; // delivered before
+        if (i % 31 == 0)
+            events[i].schema_pending = true;
         if (i % 37 == 0) {
             events[i] = event(b, INPUT_CALLS, "a", b->now);
             events[i].fault = REJECT_UNDECODABLE;
@@ -241,8 +252,10 @@ static void batches_of_any_size_are_judged_alike(void **state)
         assert_memory_equal(fold_state(b->fold), fold_state(other), sizeof(struct fold_state));
         assert_int_equal(fold_step(b->fold)->reject_count, fold_step(other)->reject_count);
         for (size_t i = 0; i < fold_step(other)->reject_count; i++) {
-            assert_int_equal(fold_step(b->fold)->rejects[i].offset, fold_step(other)->rejects[i].offset);
-            assert_int_equal(fold_step(b->fold)->rejects[i].reason, fold_step(other)->rejects[i].reason);
+            assert_int_equal(fold_step(b->fold)->rejects[i].offset,
+                             fold_step(other)->rejects[i].offset);
+            assert_int_equal(fold_step(b->fold)->rejects[i].reason,
+                             fold_step(other)->rejects[i].reason);
         }
         fold_destroy(other);
     }
@@ -254,8 +267,11 @@ static void batches_of_any_size_are_judged_alike(void **state)
 
 static struct decision decide_about(enum decision_kind kind, int64_t offset)
 {
-    return (struct decision){
-        .kind = kind, .input = INPUT_CALLS, .offset = offset, .operator_name = "op", .content = "call-records/0/0"};
+    return (struct decision){.kind = kind,
+                             .input = INPUT_CALLS,
+                             .offset = offset,
+                             .operator_name = "op",
+                             .content = "call-records/0/0"};
 }
 
 static void decisions_about_nothing_are_refused(void **state)
@@ -320,9 +336,12 @@ static void rows_that_contradict_each_other_are_refused(void **state)
     assert_int_equal(fold_restore_package(b->fold, text("a"), &package, &e), 0);
     assert_int_equal(fold_restore_package(b->fold, text("a"), &package, &e), -1);
     says(&e, "package p of account a is restored twice");
-    assert_int_equal(fold_restore_credit(b->fold, text("a"), text("k"), CREDIT_TOP_UP, 5, 0, &e), 0);
-    assert_int_equal(fold_restore_credit(b->fold, text("b"), text("k"), CREDIT_TOP_UP, 5, 0, &e), 0);
-    assert_int_equal(fold_restore_credit(b->fold, text("a"), text("k"), CREDIT_TOP_UP, 5, 0, &e), -1);
+    assert_int_equal(fold_restore_credit(b->fold, text("a"), text("k"), CREDIT_TOP_UP, 5, 0, &e),
+                     0);
+    assert_int_equal(fold_restore_credit(b->fold, text("b"), text("k"), CREDIT_TOP_UP, 5, 0, &e),
+                     0);
+    assert_int_equal(fold_restore_credit(b->fold, text("a"), text("k"), CREDIT_TOP_UP, 5, 0, &e),
+                     -1);
     says(&e, "credit k of account a is restored twice");
     assert_int_equal(fold_restore_cutoff(b->fold, b->first_day, 5, &e), -1);
     says(&e, "out of order");
@@ -335,7 +354,8 @@ static void decisions_are_restored(void **state)
 {
     struct bench *b = *state;
     struct error e = {0};
-    struct decision accepted = decide_about(DECISION_ACCEPT, 0), passed = decide_about(DECISION_PASS, 0);
+    struct decision accepted = decide_about(DECISION_ACCEPT, 0),
+                    passed = decide_about(DECISION_PASS, 0);
     accepted.number = 7;
     passed.number = 8;
     passed.as_of = at(b, 0, HOUR);
@@ -376,7 +396,8 @@ static void raised_late_days_reopen_no_day_that_was_forgotten(void **state)
         settle(b);
         fold_step_done(b->fold);
     }
-    // Day 3 looks back seven days, but the identities of day 0 are gone: its call would be billed again.
+    // Day 3 looks back seven days, but the identities of day 0 are gone: its call would be billed
+    // again.
     struct event again = call(b, "a", "c", -1, at(b, 0, HOUR));
     again.timestamp = at(b, 3, HOUR);
     reject(b, INPUT_CALLS, again, REJECT_TOO_LATE);
@@ -402,11 +423,14 @@ static void a_later_price_book_prices_its_own_days(void **state)
     late.timestamp = at(b, 1, HOUR);
     accept(b, INPUT_CALLS, late);
     accept(b, INPUT_CALLS, call(b, "a", "today's", -1, at(b, 1, HOUR)));
-    reject(b, INPUT_PURCHASES, purchase(b, "a", "p", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 1, HOUR)),
+    reject(b, INPUT_PURCHASES,
+           purchase(b, "a", "p", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 1, HOUR)),
            REJECT_NOT_FOR_SALE);
-    struct event old = purchase(b, "a", "q", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, 23 * HOUR));
+    struct event old =
+        purchase(b, "a", "q", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, 23 * HOUR));
     old.timestamp = at(b, 1, HOUR);
-    accept(b, INPUT_PURCHASES, old); // bought the day before, at that day's price; too late for the call of 01:00
+    // bought the day before, at that day's price; too late for the call of 01:00
+    accept(b, INPUT_PURCHASES, old);
     settle(b);
     assert_string_equal(fold_step(b->fold)->close.price_book, dearer.sha256);
     const struct settlement *s = settlement_of(b, "a");
@@ -427,7 +451,8 @@ static void spans_are_kept_as_long_as_their_days_may_be_billed(void **state)
         settle(b);
         fold_step_done(b->fold);
     }
-    assert_int_equal(fold_account(b->fold, 0)->span_count, 1); // day 8: day 1 is the oldest that may be billed
+    // day 8: day 1 is the oldest that may be billed
+    assert_int_equal(fold_account(b->fold, 0)->span_count, 1);
     struct event late = call(b, "a", "late", -1, at(b, 1, HOUR));
     late.timestamp = b->now;
     accept(b, INPUT_CALLS, late);

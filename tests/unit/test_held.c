@@ -20,7 +20,8 @@ static void break_calls(struct bench *b, int count)
         ev.fault = REJECT_UNDECODABLE;
         ev.fault_detail = "truncated at byte 3";
         reject(b, INPUT_CALLS, ev, REJECT_UNDECODABLE);
-        if (i % 1000 == 999) fold_step_done(b->fold);
+        if (i % 1000 == 999)
+            fold_step_done(b->fold);
     }
 }
 
@@ -46,11 +47,15 @@ static void assert_held(const struct bench *b)
     }
 }
 
-static int decide(struct bench *b, enum decision_kind kind, int64_t offset, enum reject_reason reason)
+static int decide(struct bench *b, enum decision_kind kind, int64_t offset,
+                  enum reject_reason reason)
 {
     struct error e = {0};
-    struct decision decision = {
-        .kind = kind, .input = INPUT_CALLS, .offset = offset, .operator_name = "op", .content = "call-records/0/0"};
+    struct decision decision = {.kind = kind,
+                                .input = INPUT_CALLS,
+                                .offset = offset,
+                                .operator_name = "op",
+                                .content = "call-records/0/0"};
     return fold_decide(b->fold, &decision, reason, &e);
 }
 
@@ -61,7 +66,8 @@ static void by_a_record_that_cuts(void **state)
     struct bench *b = *state;
     break_calls(b, 100);
     cut_the_others(b);
-    accept(b, INPUT_CALLS, call(b, "a", "c", -1, b->now)); // it would cut; held, it is of the open day
+    // it would cut; held, it is of the open day
+    accept(b, INPUT_CALLS, call(b, "a", "c", -1, b->now));
     assert_held(b);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 101);
 }
@@ -164,7 +170,8 @@ static void not_by_a_calls_log_that_other_rejects_stopped(void **state)
     struct bench *b = *state;
     for (int i = 0; i < 10001; i++) {
         reject(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, 0) - 1), REJECT_TOO_LATE);
-        if (i % 1000 == 999) fold_step_done(b->fold);
+        if (i % 1000 == 999)
+            fold_step_done(b->fold);
     }
     cut_the_others(b);
     struct event next = call(b, "a", "c", -1, at(b, 0, HOUR));
@@ -201,7 +208,8 @@ static void a_share_is_more_than_its_bound(void **state)
 static void rejects_of_other_reasons_hold_nothing(void **state)
 {
     struct bench *b = *state;
-    for (int i = 0; i < 500; i++) reject(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, 0) - 1), REJECT_TOO_LATE);
+    for (int i = 0; i < 500; i++)
+        reject(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, 0) - 1), REJECT_TOO_LATE);
     settle(b);
 }
 
@@ -240,7 +248,8 @@ static void requeues_release_it_once_it_is_below(void **state)
         assert_int_equal(fold_reached(b->fold, i, 1000), FOLD_CUT);
     }
     assert_int_equal(feed(b, INPUT_CALLS, call(b, "a", "later", -1, at(b, 0, HOUR))), FOLD_CUT);
-    assert_int_equal(decide(b, DECISION_ACCEPT, 3, REJECT_UNDECODABLE), 0); // what else waits in the same look
+    // what else waits in the same look
+    assert_int_equal(decide(b, DECISION_ACCEPT, 3, REJECT_UNDECODABLE), 0);
     struct error e;
     assert_int_equal(fold_close(b->fold, &e), 0);
     const struct day_close *close = &fold_step(b->fold)->close;
@@ -266,7 +275,8 @@ static void credits_count_in_a_held_day_and_calls_of_the_next_wait(void **state)
     assert_held(b);
     accept(b, INPUT_CALLS, call(b, "a", "held day's", -1, at(b, 1, HOUR)));
     accept(b, INPUT_CALLS, call(b, "a", "next day's", -1, at(b, 2, HOUR)));
-    accept(b, INPUT_CREDITS, credit(b, "a", "k", CREDIT_TOP_UP, 220001, at(b, 3, HOUR))); // days later
+    // days later
+    accept(b, INPUT_CREDITS, credit(b, "a", "k", CREDIT_TOP_UP, 220001, at(b, 3, HOUR)));
     assert_int_equal(fold_account(b->fold, 0)->state, ACCOUNT_ACTIVE);
     assert_int_equal(decide(b, DECISION_ACCEPT, 1, REJECT_UNDECODABLE), 0);
     struct error e;

@@ -38,7 +38,8 @@ static int setup(void **state)
 {
     struct error e;
     struct http *http;
-    assert_int_equal(http_create("127.0.0.1:0", routes, sizeof routes / sizeof routes[0], &http, &e), 0);
+    assert_int_equal(
+        http_create("127.0.0.1:0", routes, sizeof routes / sizeof routes[0], &http, &e), 0);
     *state = http;
     return 0;
 }
@@ -53,13 +54,15 @@ static int teardown(void **state)
 static const char *ask(struct http *http, const char *request)
 {
     static char answer[8192];
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)http_port(http))};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)http_port(http))};
     size_t used = 0;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(write(fd, request, strlen(request)), (ssize_t)strlen(request));
-    for (ssize_t got; used < sizeof answer - 1 && (got = read(fd, answer + used, sizeof answer - 1 - used)) > 0;)
+    for (ssize_t got;
+         used < sizeof answer - 1 && (got = read(fd, answer + used, sizeof answer - 1 - used)) > 0;)
         used += (size_t)got;
     close(fd);
     answer[used] = '\0';
@@ -68,12 +71,14 @@ static const char *ask(struct http *http, const char *request)
 
 static void expect(const char *answer, const char *part)
 {
-    if (!strstr(answer, part)) fail_msg("no \"%s\" in:\n%s", part, answer);
+    if (!strstr(answer, part))
+        fail_msg("no \"%s\" in:\n%s", part, answer);
 }
 
 static void test_routes(void **state)
 {
-    const char *answer = ask(*state, "GET /a?q=x%20y HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    const char *answer =
+        ask(*state, "GET /a?q=x%20y HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     expect(answer, "HTTP/1.1 200");
     expect(answer, "text/plain");
     expect(answer, "exact");
@@ -82,7 +87,8 @@ static void test_routes(void **state)
     expect(answer, "text/html");
     expect(answer, "<p>page</p>");
     expect(ask(*state, "GET /b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"), "HTTP/1.1 404");
-    expect(ask(*state, "GET /a/b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"), "HTTP/1.1 404");
+    expect(ask(*state, "GET /a/b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+           "HTTP/1.1 404");
 }
 
 static void test_methods(void **state)
@@ -90,7 +96,9 @@ static void test_methods(void **state)
     const char *answer = ask(*state, "HEAD /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     expect(answer, "HTTP/1.1 200");
     assert_null(strstr(answer, "exact"));
-    answer = ask(*state, "POST /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody");
+    answer =
+        ask(*state,
+            "POST /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody");
     expect(answer, "HTTP/1.1 405");
     expect(answer, "Allow: GET, HEAD");
 }

@@ -41,12 +41,14 @@ static void a_uuid_is_its_128_bits_under_any_key(void **state)
     assert_true(packed.half[0] == UINT64_C(0x0f8fad5bd9cb469f));
     assert_true(packed.half[1] == UINT64_C(0xa16570867728950e));
     assert_true(same(packed, identity(&b, uuid)));
-    assert_true(same(identity(&a, "00000000-0000-0000-0000-000000000000"), (struct identity){.uuid = true}));
+    assert_true(same(identity(&a, "00000000-0000-0000-0000-000000000000"),
+                     (struct identity){.uuid = true}));
     packed = identity(&a, "ffffffff-ffff-ffff-ffff-ffffffffffff");
     assert_true(packed.uuid && packed.half[0] == UINT64_MAX && packed.half[1] == UINT64_MAX);
 }
 
-// Each byte at each place: packed exactly where it is a lower-case digit or its hyphen, and then to itself.
+// Each byte at each place: packed exactly where it is a lower-case digit or its hyphen, and then to
+// itself.
 static void only_the_canonical_form_is_packed(void **state)
 {
     (void)state;
@@ -61,8 +63,10 @@ static void only_the_canonical_form_is_packed(void **state)
             bool canonical = hyphen ? byte == '-' : digit != NULL;
             struct identity got;
             identity_of(&key, (struct slice){text, 36}, &got);
-            if (got.uuid != canonical) fail_msg("byte %02x at %d", (unsigned)byte, place);
-            if (!canonical || hyphen) continue;
+            if (got.uuid != canonical)
+                fail_msg("byte %02x at %d", (unsigned)byte, place);
+            if (!canonical || hyphen)
+                continue;
             int nibble = place - (place > 8) - (place > 13) - (place > 18) - (place > 23);
             int shift = 60 - 4 * (nibble % 16);
             struct identity want = identity(&key, uuid);
@@ -91,7 +95,8 @@ static void other_lengths_and_forms_are_hashed(void **state)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         struct identity hashed = identity(&key, others[i]);
         assert_false(hashed.uuid);
-        for (size_t j = 0; j < i; j++) assert_false(same(hashed, identity(&key, others[j])));
+        for (size_t j = 0; j < i; j++)
+            assert_false(same(hashed, identity(&key, others[j])));
     }
 }
 
@@ -103,7 +108,8 @@ static void no_hash_meets_a_uuid(void **state)
     char text[37];
     snprintf(text, sizeof text, "%08x-%04x-%04x-%04x-%012llx", (unsigned)(hashed.half[0] >> 32),
              (unsigned)(hashed.half[0] >> 16 & 0xffff), (unsigned)(hashed.half[0] & 0xffff),
-             (unsigned)(hashed.half[1] >> 48), (unsigned long long)(hashed.half[1] & 0xffffffffffff));
+             (unsigned)(hashed.half[1] >> 48),
+             (unsigned long long)(hashed.half[1] & 0xffffffffffff));
     struct identity packed = identity(&key, text);
     assert_true(packed.half[0] == hashed.half[0] && packed.half[1] == hashed.half[1]);
     assert_false(same(packed, hashed));
@@ -131,7 +137,8 @@ static void the_parts_of_a_key_differ(void **state)
     (void)state;
     struct identity_key key = key_of(0);
     for (int i = 0; i < IDENTITY_SECRET_SIZE; i += 32)
-        for (int j = 0; j < i; j += 32) assert_memory_not_equal(key.secret + i, key.secret + j, 32);
+        for (int j = 0; j < i; j += 32)
+            assert_memory_not_equal(key.secret + i, key.secret + j, 32);
     assert_memory_not_equal(key.secret, key.mix, sizeof key.mix);
 }
 

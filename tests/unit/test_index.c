@@ -42,7 +42,8 @@ static int found(const struct set *set, uint64_t hash, uint32_t wanted)
     uint32_t id;
     size_t candidates = 0;
     int times = 0;
-    for (struct index_probe p = index_probe(&set->index, hash); (id = index_next(&p)) != INDEX_NONE;) {
+    for (struct index_probe p = index_probe(&set->index, hash);
+         (id = index_next(&p)) != INDEX_NONE;) {
         assert_true(id < IDS && set->present[id]); // never a slot that is empty or deleted
         assert_true(++candidates <= set->count);
         times += id == wanted;
@@ -70,7 +71,8 @@ static void check_all(const struct set *set)
 {
     check_bounds(set);
     for (uint32_t id = 0; id < IDS; id++)
-        if (set->hashes[id] != 0) assert_int_equal(found(set, set->hashes[id], id), set->present[id]);
+        if (set->hashes[id] != 0)
+            assert_int_equal(found(set, set->hashes[id], id), set->present[id]);
 }
 
 static void insert(struct set *set, uint32_t id, uint64_t hash)
@@ -84,10 +86,12 @@ static void insert(struct set *set, uint32_t id, uint64_t hash)
 
 static void remove_some(struct set *set, uint64_t one_in)
 {
-    for (uint32_t id = 0; id < IDS; id++) set->gone[id] = set->present[id] && pick(one_in) == 0;
+    for (uint32_t id = 0; id < IDS; id++)
+        set->gone[id] = set->present[id] && pick(one_in) == 0;
     index_remove_if(&set->index, is_gone, set);
     for (uint32_t id = 0; id < IDS; id++) {
-        if (!set->gone[id]) continue;
+        if (!set->gone[id])
+            continue;
         set->present[id] = false;
         set->count--;
     }
@@ -97,8 +101,10 @@ static void remove_some(struct set *set, uint64_t one_in)
 static uint64_t random_hash(uint64_t kind)
 {
     uint64_t hash = pick(UINT64_C(1) << 31) << 31 ^ pick(UINT64_C(1) << 31);
-    if (kind == 1) hash &= 0x7f | 3 << 7;
-    if (kind == 2) hash &= ~UINT64_C(0x7e);
+    if (kind == 1)
+        hash &= 0x7f | 3 << 7;
+    if (kind == 2)
+        hash &= ~UINT64_C(0x7e);
     return hash | UINT64_C(1) << 62; // never 0, which is "none" above
 }
 
@@ -113,11 +119,14 @@ static void random_operations_agree_with_a_set(void **state)
         for (int round = 0; round < ROUNDS; round++) {
             for (uint64_t n = pick(limit / 20); n > 0; n--) {
                 uint32_t id = (uint32_t)pick(limit);
-                if (!set->present[id]) insert(set, id, random_hash(seed % 3));
+                if (!set->present[id])
+                    insert(set, id, random_hash(seed % 3));
             }
-            if (pick(4) == 0) remove_some(set, 1 + pick(4)); // one_in 1: all of them
+            if (pick(4) == 0)
+                remove_some(set, 1 + pick(4)); // one_in 1: all of them
             check_bounds(set);
-            if (round % 10 == 9) check_all(set);
+            if (round % 10 == 9)
+                check_all(set);
         }
         check_all(set);
         index_free(&set->index);
@@ -144,7 +153,8 @@ static void room_is_made_at_once_for_many(void **state)
     index_reserve(&set->index, 7 * 1024, hash_of, set);
     assert_int_equal(set->index.groups, 1024);
     uint8_t *tags = set->index.tags;
-    for (uint32_t id = 0; id < 7 * 1024; id++) insert(set, id, random_hash(0));
+    for (uint32_t id = 0; id < 7 * 1024; id++)
+        insert(set, id, random_hash(0));
     assert_ptr_equal(set->index.tags, tags); // 7/8 of the slots were there
     insert(set, 7 * 1024, random_hash(0));
     assert_int_equal(set->index.groups, 2048);
@@ -153,25 +163,30 @@ static void room_is_made_at_once_for_many(void **state)
     free(set);
 }
 
-// As a window of days has it: as much comes as goes. Deleted slots are cleared, and the table does not grow for ever.
+// As a window of days has it: as much comes as goes. Deleted slots are cleared, and the table does
+// not grow for ever.
 static void what_comes_and_goes_does_not_grow_it(void **state)
 {
     (void)state;
     struct set *set = calloc(1, sizeof *set);
     seed_state = 1;
     for (int day = 0; day < 200; day++) {
-        for (uint32_t i = 0; i < 500; i++) insert(set, (uint32_t)(day % 8) * 500 + i, random_hash(0));
-        for (uint32_t id = 0; id < IDS; id++) set->gone[id] = day >= 7 && id / 500 == (uint32_t)(day + 1) % 8;
+        for (uint32_t i = 0; i < 500; i++)
+            insert(set, (uint32_t)(day % 8) * 500 + i, random_hash(0));
+        for (uint32_t id = 0; id < IDS; id++)
+            set->gone[id] = day >= 7 && id / 500 == (uint32_t)(day + 1) % 8;
         index_remove_if(&set->index, is_gone, set);
         for (uint32_t id = 0; id < IDS; id++) {
-            if (!set->gone[id]) continue;
+            if (!set->gone[id])
+                continue;
             set->present[id] = false;
             set->count--;
         }
         check_bounds(set);
     }
     assert_int_equal(set->count, 3500);
-    assert_true(set->index.groups <= 2048); // at least a quarter of it is in use at the peak of a day
+    // at least a quarter of it is in use at the peak of a day
+    assert_true(set->index.groups <= 2048);
     check_all(set);
     index_free(&set->index);
     free(set);

@@ -1,4 +1,5 @@
-// Judging a record: the order of the checks, both sides of every bound, and what is kept of a record.
+// Judging a record: the order of the checks, both sides of every bound, and what is kept of a
+// record.
 #include "fold_fixture.h"
 
 static int setup(void **state)
@@ -107,11 +108,14 @@ static void of_two_faults_of_a_credit_the_first_is_told(void **state)
     int64_t future = b->now + 5 * MINUTE + 1;
     accept(b, INPUT_CREDITS, top_up(b, "known", 5));
     reject(b, INPUT_CREDITS, with_text(top_up(b, "k", -1), CREDIT_CURRENCY, "USD"), REJECT_INVALID);
-    reject(b, INPUT_CREDITS, with(top_up(b, "k", -1), CREDIT_CREDITED_AT, future), REJECT_FROM_FUTURE);
+    reject(b, INPUT_CREDITS, with(top_up(b, "k", -1), CREDIT_CREDITED_AT, future),
+           REJECT_FROM_FUTURE);
     reject(b, INPUT_CREDITS, top_up(b, "known", -1), REJECT_REFUND);
     reject(b, INPUT_CREDITS, top_up(b, "known", 6), REJECT_CONFLICT);
-    reject(b, INPUT_CREDITS, with(top_up(b, "known", 5), CREDIT_KIND, CREDIT_ADJUSTMENT), REJECT_CONFLICT);
-    reject(b, INPUT_CREDITS, with(top_up(b, "known", 5), CREDIT_CREDITED_AT, b->now - 1), REJECT_CONFLICT);
+    reject(b, INPUT_CREDITS, with(top_up(b, "known", 5), CREDIT_KIND, CREDIT_ADJUSTMENT),
+           REJECT_CONFLICT);
+    reject(b, INPUT_CREDITS, with(top_up(b, "known", 5), CREDIT_CREDITED_AT, b->now - 1),
+           REJECT_CONFLICT);
     struct event ev = top_up(b, "known", 5);
     ev.record.nulls = 0;
     ev.record.field[CREDIT_REASON] = string("another reason"); // not billed
@@ -126,7 +130,8 @@ static void a_rejected_id_is_not_seen(void **state)
     accept(b, INPUT_CALLS, call(b, "a", "c", 1, b->now));
     reject(b, INPUT_CREDITS, top_up(b, "k", 0), REJECT_REFUND);
     accept(b, INPUT_CREDITS, top_up(b, "k", 1));
-    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p"), PURCHASE_UNITS, 51), REJECT_NOT_FOR_SALE);
+    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p"), PURCHASE_UNITS, 51),
+           REJECT_NOT_FOR_SALE);
     accept(b, INPUT_PURCHASES, package_of_50(b, "p"));
     assert_int_equal(fold_account_count(b->fold), 1);
 }
@@ -139,7 +144,8 @@ static void an_id_is_its_own_in_each_account_and_topic(void **state)
     accept(b, INPUT_PURCHASES, package_of_50(b, "x"));
     accept(b, INPUT_CALLS, call(b, "b", "x", 2, b->now));
     accept(b, INPUT_CREDITS, credit(b, "b", "x", CREDIT_TOP_UP, 2, b->now));
-    accept(b, INPUT_PURCHASES, purchase(b, "b", "x", SERVICE_AUDIENCE_INSIGHT, 100, 15000000, b->now));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "b", "x", SERVICE_AUDIENCE_INSIGHT, 100, 15000000, b->now));
     accept(b, INPUT_CALLS, call(b, "x", "x", 3, b->now));
 }
 
@@ -149,23 +155,28 @@ static void no_required_field_may_be_null(void **state)
 {
     struct bench *b = *state;
     for (int field = 0; field < CALL_FIELDS; field++) {
-        if (field == CALL_ACCOUNT_ID || field == CALL_REQUEST_ID) continue;
+        if (field == CALL_ACCOUNT_ID || field == CALL_REQUEST_ID)
+            continue;
         reject(b, INPUT_CALLS, with_null(call(b, "a", "c", 5, b->now), field), REJECT_INVALID);
         assert_non_null(strstr(last_reject(b)->detail, "is null"));
         assert_int_equal(last_reject(b)->has_occurred_at, field != CALL_OCCURRED_AT);
     }
     for (int field = 0; field < PURCHASE_FIELDS; field++) {
-        if (field == PURCHASE_ACCOUNT_ID) continue;
+        if (field == PURCHASE_ACCOUNT_ID)
+            continue;
         reject(b, INPUT_PURCHASES, with_null(package_of_50(b, "p"), field), REJECT_INVALID);
     }
     assert_string_equal(last_reject(b)->detail, "purchased_at is null");
     for (int field = 0; field < CREDIT_REASON; field++) {
-        if (field == CREDIT_ACCOUNT_ID) continue;
+        if (field == CREDIT_ACCOUNT_ID)
+            continue;
         reject(b, INPUT_CREDITS, with_null(top_up(b, "k", 5), field), REJECT_INVALID);
     }
     // Without an account there is nothing that the key could be.
-    reject(b, INPUT_CALLS, with_null(call(b, "a", "c", 5, b->now), CALL_ACCOUNT_ID), REJECT_MISROUTED);
-    reject(b, INPUT_CALLS, with_null(with_key(call(b, "a", "c", 5, b->now), ""), CALL_ACCOUNT_ID), REJECT_MISROUTED);
+    reject(b, INPUT_CALLS, with_null(call(b, "a", "c", 5, b->now), CALL_ACCOUNT_ID),
+           REJECT_MISROUTED);
+    reject(b, INPUT_CALLS, with_null(with_key(call(b, "a", "c", 5, b->now), ""), CALL_ACCOUNT_ID),
+           REJECT_MISROUTED);
 }
 
 static void no_symbol_may_be_unknown(void **state)
@@ -189,9 +200,13 @@ static void amounts_lie_within_10_to_the_13th(void **state)
     reject(b, INPUT_CREDITS, top_up(b, "k2", INT64_C(10000000000001)), REJECT_INVALID);
     reject(b, INPUT_CREDITS, top_up(b, "k3", INT64_MIN), REJECT_INVALID);
     reject(b, INPUT_CREDITS, top_up(b, "k4", INT64_MAX), REJECT_INVALID);
-    accept(b, INPUT_CREDITS, credit(b, "a", "k5", CREDIT_ADJUSTMENT, INT64_C(-10000000000000), b->now));
-    reject(b, INPUT_CREDITS, credit(b, "a", "k6", CREDIT_ADJUSTMENT, INT64_C(-10000000000001), b->now), REJECT_INVALID);
-    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p"), PURCHASE_AMOUNT, INT64_MIN), REJECT_INVALID);
+    accept(b, INPUT_CREDITS,
+           credit(b, "a", "k5", CREDIT_ADJUSTMENT, INT64_C(-10000000000000), b->now));
+    reject(b, INPUT_CREDITS,
+           credit(b, "a", "k6", CREDIT_ADJUSTMENT, INT64_C(-10000000000001), b->now),
+           REJECT_INVALID);
+    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p"), PURCHASE_AMOUNT, INT64_MIN),
+           REJECT_INVALID);
     assert_int_equal(account_balance(fold_account(b->fold, 0)), 0);
 }
 
@@ -200,8 +215,10 @@ static void currencies_are_compared_whole(void **state)
     struct bench *b = *state;
     static const char *const others[] = {"", "C", "CN", "CNYX", "cny", "USD"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        reject(b, INPUT_CREDITS, with_text(top_up(b, "k", 5), CREDIT_CURRENCY, others[i]), REJECT_INVALID);
-        reject(b, INPUT_PURCHASES, with_text(package_of_50(b, "p"), PURCHASE_CURRENCY, others[i]), REJECT_INVALID);
+        reject(b, INPUT_CREDITS, with_text(top_up(b, "k", 5), CREDIT_CURRENCY, others[i]),
+               REJECT_INVALID);
+        reject(b, INPUT_PURCHASES, with_text(package_of_50(b, "p"), PURCHASE_CURRENCY, others[i]),
+               REJECT_INVALID);
     }
 }
 
@@ -216,7 +233,8 @@ static void units_of_packages_have_bounds(void **state)
     reject(b, INPUT_PURCHASES, with(package_of_50(b, "p4"), PURCHASE_USED, 51), REJECT_INVALID);
     accept(b, INPUT_PURCHASES, with(package_of_50(b, "p5"), PURCHASE_USED, 50));
     assert_int_equal(fold_package(b->fold, 0)->remaining, 0);
-    ev = with(with(package_of_50(b, "p6"), PURCHASE_USED, 51), PURCHASE_UNITS, 0); // `used` is not looked at
+    // `used` is not looked at
+    ev = with(with(package_of_50(b, "p6"), PURCHASE_USED, 51), PURCHASE_UNITS, 0);
     reject(b, INPUT_PURCHASES, ev, REJECT_REFUND);
     ev = with(with(package_of_50(b, "p7"), PURCHASE_USED, INT64_MIN), PURCHASE_UNITS, INT64_MIN);
     reject(b, INPUT_PURCHASES, ev, REJECT_REFUND);
@@ -232,12 +250,17 @@ static void times_have_bounds(void **state)
     // A purchase may be as old as 1970, where it is what was for sale.
     accept(b, INPUT_PURCHASES, with(package_of_50(b, "p1"), PURCHASE_PURCHASED_AT, 0));
     assert_int_equal(fold_package(b->fold, 0)->valid_until, 365 * DAY_MS);
-    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p3"), PURCHASE_PURCHASED_AT, -1), REJECT_INVALID);
-    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p4"), PURCHASE_PURCHASED_AT, INT64_MIN), REJECT_INVALID);
-    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p5"), PURCHASE_PURCHASED_AT, INSTANT_MAX), REJECT_FROM_FUTURE);
-    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p6"), PURCHASE_PURCHASED_AT, INT64_MAX), REJECT_INVALID);
+    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p3"), PURCHASE_PURCHASED_AT, -1),
+           REJECT_INVALID);
+    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p4"), PURCHASE_PURCHASED_AT, INT64_MIN),
+           REJECT_INVALID);
+    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p5"), PURCHASE_PURCHASED_AT, INSTANT_MAX),
+           REJECT_FROM_FUTURE);
+    reject(b, INPUT_PURCHASES, with(package_of_50(b, "p6"), PURCHASE_PURCHASED_AT, INT64_MAX),
+           REJECT_INVALID);
     accept(b, INPUT_CREDITS, with(top_up(b, "k1", 5), CREDIT_CREDITED_AT, b->now + 5 * MINUTE));
-    reject(b, INPUT_CREDITS, with(top_up(b, "k2", 5), CREDIT_CREDITED_AT, b->now + 5 * MINUTE + 1), REJECT_FROM_FUTURE);
+    reject(b, INPUT_CREDITS, with(top_up(b, "k2", 5), CREDIT_CREDITED_AT, b->now + 5 * MINUTE + 1),
+           REJECT_FROM_FUTURE);
     assert_non_null(strstr(last_reject(b)->detail, "credited_at is 300001 ms ahead"));
     accept(b, INPUT_CREDITS, with(top_up(b, "k3", 5), CREDIT_CREDITED_AT, 0));
 }
@@ -254,7 +277,8 @@ static void a_call_is_too_late_by_its_day(void **state)
     reject(b, INPUT_CALLS, ev, REJECT_TOO_LATE);
     assert_string_equal(last_reject(b)->detail, "usage day 2026-11-02 is before 2026-11-03");
     accept(b, INPUT_CALLS, with(call(b, "a", "c2", -1, b->now), CALL_OCCURRED_AT, at(b, 2, 0)));
-    reject(b, INPUT_CALLS, with(call(b, "a", "c3", -1, b->now), CALL_OCCURRED_AT, 0), REJECT_TOO_LATE);
+    reject(b, INPUT_CALLS, with(call(b, "a", "c3", -1, b->now), CALL_OCCURRED_AT, 0),
+           REJECT_TOO_LATE);
 }
 
 // ---- what is kept ----
@@ -262,13 +286,15 @@ static void a_call_is_too_late_by_its_day(void **state)
 static void nothing_points_into_an_event_once_it_is_taken(void **state)
 {
     struct bench *b = *state;
-    char account[] = "account", id[] = "an id", why[] = "why \xff so", bytes[] = "value", fault[] = "the fault";
+    char account[] = "account", id[] = "an id", why[] = "why \xff so", bytes[] = "value",
+         fault[] = "the fault";
     struct event calls = call(b, account, id, -1, at(b, 0, HOUR));
     accept(b, INPUT_CALLS, calls);
     settle(b);
     fold_step_done(b->fold);
     b->now = at(b, 1, HOUR);
-    accept(b, INPUT_PURCHASES, purchase(b, account, id, SERVICE_AUDIENCE_INSIGHT, 50, 10000000, b->now));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, account, id, SERVICE_AUDIENCE_INSIGHT, 50, 10000000, b->now));
     struct event ev = credit(b, account, id, CREDIT_TOP_UP, 220001, b->now);
     ev.record.nulls = 1u << CREDIT_REFERENCE;
     ev.record.field[CREDIT_REASON] = string(why);
@@ -323,11 +349,14 @@ static void a_reject_keeps_what_was_received(void **state)
 static void records_are_told_apart_by_key_and_value(void **state)
 {
     (void)state;
-    struct event a = {.key = text("ab"), .value = text("c")}, b = {.key = text("a"), .value = text("bc")};
-    struct event empty = {.key = text(""), .value = text("")}, none = {.key = text(""), .value = {NULL, 0}};
+    struct event a = {.key = text("ab"), .value = text("c")},
+                 b = {.key = text("a"), .value = text("bc")};
+    struct event empty = {.key = text(""), .value = text("")},
+                 none = {.key = text(""), .value = {NULL, 0}};
     assert_true(fold_record_hash(&a) != fold_record_hash(&b));
     assert_true(fold_record_hash(&empty) != fold_record_hash(&none));
-    assert_true(fold_record_hash(&a) == fold_record_hash(&(struct event){.key = text("ab"), .value = text("c")}));
+    assert_true(fold_record_hash(&a) ==
+                fold_record_hash(&(struct event){.key = text("ab"), .value = text("c")}));
 }
 
 // ---- packages of 29 February ----

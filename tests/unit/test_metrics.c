@@ -9,12 +9,14 @@
 
 #include <cmocka.h>
 
-static const char *const topics[INPUT_COUNT] = {"call-records", "package-purchases", "account-credits"};
+static const char *const topics[INPUT_COUNT] = {"call-records", "package-purchases",
+                                                "account-credits"};
 
 static void expect(const char *text, const char *line)
 {
     const char *found = strstr(text, line);
-    if (!found || (found != text && found[-1] != '\n') || found[strlen(line)] != '\n') fail_msg("no line %s", line);
+    if (!found || (found != text && found[-1] != '\n') || found[strlen(line)] != '\n')
+        fail_msg("no line %s", line);
 }
 
 static void test_render(void **state)
@@ -56,13 +58,15 @@ static void test_render(void **state)
     expect(text, "settled_commit_duration_seconds_sum 20.001900");
     expect(text, "settled_commit_duration_seconds_count 3");
     // Of what is not known, or not ours, nothing is said.
-    assert_null(strstr(text, "settled_log_lag_records{topic=\"package-purchases\",partition=\"0\"}"));
+    assert_null(
+        strstr(text, "settled_log_lag_records{topic=\"package-purchases\",partition=\"0\"}"));
     assert_null(strstr(text, "partition=\"1\""));
     free(text);
     metrics_destroy(m);
 }
 
-// deploy/METRICS.md is what the table gives; after a change: settled help --metrics >deploy/METRICS.md
+// deploy/METRICS.md is what the table gives; after a change: settled help --metrics
+// >deploy/METRICS.md
 static void test_reference_is_the_checked_in_page(void **state)
 {
     (void)state;

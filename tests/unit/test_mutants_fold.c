@@ -1,4 +1,5 @@
-// Instants and orders of the fold that only a small slip would get wrong; tests/mutants makes these slips.
+// Instants and orders of the fold that only a small slip would get wrong; tests/mutants makes these
+// slips.
 #include "fold_fixture.h"
 
 static int setup(void **state)
@@ -17,7 +18,8 @@ static void a_package_ends_at_its_instant(void **state)
 {
     struct bench *b = *state;
     const fen_t price = 7000000;
-    accept(b, INPUT_PURCHASES, purchase(b, "a", "p", SERVICE_PURCHASE_INTENT, 10000, price, at(b, -365, HOUR)));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "a", "p", SERVICE_PURCHASE_INTENT, 10000, price, at(b, -365, HOUR)));
     accept(b, INPUT_CALLS, call(b, "a", "last", 10, at(b, 0, HOUR) - 1));
     accept(b, INPUT_CALLS, call(b, "a", "over", 10, at(b, 0, HOUR)));
     settle(b);
@@ -44,10 +46,12 @@ static void a_suspension_ends_at_its_instant(void **state)
 
 static void settlements_go_out_in_byte_order_of_their_accounts(void **state)
 {
-    static const char *const seen[] = {"b", "\xc3\xa4", "a", "B", "aa"}, *const order[] = {"B", "a", "aa", "b",
-                                                                                           "\xc3\xa4"};
+    static const char *const seen[] = {"b", "\xc3\xa4", "a", "B", "aa"}, *const order[] = {
+                                                                             "B", "a", "aa", "b",
+                                                                             "\xc3\xa4"};
     struct bench *b = *state;
-    for (size_t i = 0; i < 5; i++) accept(b, INPUT_CALLS, call(b, seen[i], "c", 1, at(b, 0, HOUR)));
+    for (size_t i = 0; i < 5; i++)
+        accept(b, INPUT_CALLS, call(b, seen[i], "c", 1, at(b, 0, HOUR)));
     const struct step *step = settle(b);
     assert_int_equal(step->settlement_count, 5);
     for (size_t i = 0; i < 5; i++) {
@@ -82,17 +86,20 @@ static void a_credit_is_known_after_a_restart(void **state)
     after.log[INPUT_CREDITS] = (struct log_state){.next = 1, .accepted = 1, .last_offset = 0};
     assert_int_equal(fold_restore_state(fold, &after, &e), 0);
     assert_int_equal(fold_restore_account(fold, &account, NULL, &e), 0);
-    assert_int_equal(fold_restore_credit(fold, text("a"), text("t"), CREDIT_TOP_UP, 500, at(b, 0, HOUR), &e), 0);
+    assert_int_equal(
+        fold_restore_credit(fold, text("a"), text("t"), CREDIT_TOP_UP, 500, at(b, 0, HOUR), &e), 0);
     assert_int_equal(fold_replay_reached(fold, 0, &done, &e), 0);
     assert_true(done);
     fold_destroy(b->fold);
     b->fold = fold;
     b->offsets[INPUT_CREDITS] = 1;
     duplicate(b, INPUT_CREDITS, credit(b, "a", "t", CREDIT_TOP_UP, 500, at(b, 0, HOUR)));
-    reject(b, INPUT_CREDITS, credit(b, "a", "t", CREDIT_TOP_UP, 501, at(b, 0, HOUR)), REJECT_CONFLICT);
+    reject(b, INPUT_CREDITS, credit(b, "a", "t", CREDIT_TOP_UP, 501, at(b, 0, HOUR)),
+           REJECT_CONFLICT);
 }
 
-// A call that arrived behind the day's end by the clock, with a timestamp from before: the offset decides.
+// A call that arrived behind the day's end by the clock, with a timestamp from before: the offset
+// decides.
 static void a_recorded_cutoff_rules_after_a_restart(void **state)
 {
     struct bench *b = *state;
@@ -109,7 +116,8 @@ static void a_recorded_cutoff_rules_after_a_restart(void **state)
     assert_int_equal(fold_restore_state(fold, fold_state(b->fold), &e), 0);
     assert_int_equal(fold_restore_account(fold, &settled, NULL, &e), 0);
     if (settled.state == ACCOUNT_SUSPENDED)
-        assert_int_equal(fold_restore_span(fold, text("a"), (struct span){at(b, 1, 0), INT64_MAX}, &e), 0);
+        assert_int_equal(
+            fold_restore_span(fold, text("a"), (struct span){at(b, 1, 0), INT64_MAX}, &e), 0);
     assert_int_equal(fold_restore_cutoff(fold, b->first_day, cutoff, &e), 0);
     assert_int_equal(fold_replay(fold, calls, 2, &done, &e), 0);
     assert_true(done);

@@ -43,7 +43,8 @@ static void ties_go_to_the_earlier(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(finds_slips), cmocka_unit_test(offers_nothing_far),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(finds_slips),
+                                       cmocka_unit_test(offers_nothing_far),
                                        cmocka_unit_test(ties_go_to_the_earlier)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

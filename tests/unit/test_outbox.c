@@ -1,4 +1,5 @@
-// Numbers, keys, ids, times, chain and digests of outbox rows; and the test vector that stands in schemas/README.md.
+// Numbers, keys, ids, times, chain and digests of outbox rows; and the test vector that stands in
+// schemas/README.md.
 #include "tests/unit/outputs_fixture.h"
 
 #include <openssl/sha.h>
@@ -34,10 +35,12 @@ static int teardown(void **state)
 
 static void build(void)
 {
-    if (outbox_build(&box, en, &cx, &fold, &before, &error) != 0) fail_msg("%s", error.text);
+    if (outbox_build(&box, en, &cx, &fold, &before, &error) != 0)
+        fail_msg("%s", error.text);
 }
 
-static void assert_row(size_t i, enum output output, const char *key, const char *ce_id, int64_t ce_time)
+static void assert_row(size_t i, enum output output, const char *key, const char *ce_id,
+                       int64_t ce_time)
 {
     const struct outbox_row *row = &box.rows[i];
     assert_int_equal(row->output, output);
@@ -72,11 +75,13 @@ static void each_body_carries_its_sequence(void **state)
     before.sequence = INT64_C(1) << 40;
     build();
     for (size_t i = 0; i < box.count; i++) {
-        // The varint of the zigzag of a number near 2^40 has six bytes; its text in the body is looked for as such.
+        // The varint of the zigzag of a number near 2^40 has six bytes; its text in the body is
+        // looked for as such.
         uint64_t zigzag = (uint64_t)box.rows[i].sequence << 1;
         char varint[10];
         size_t size = 0;
-        for (; zigzag >= 0x80; zigzag >>= 7) varint[size++] = (char)(zigzag | 0x80);
+        for (; zigzag >= 0x80; zigzag >>= 7)
+            varint[size++] = (char)(zigzag | 0x80);
         varint[size++] = (char)zigzag;
         assert_non_null(memmem(box.rows[i].body.data, box.rows[i].body.size, varint, size));
     }
@@ -85,9 +90,11 @@ static void each_body_carries_its_sequence(void **state)
 static void a_null_key_stays_null(void **state)
 {
     (void)state;
-    struct step_reject r = {.input = INPUT_CALLS, .reason = REJECT_MISROUTED, .detail = "no key", .value = {"x", 1}};
+    struct step_reject r = {
+        .input = INPUT_CALLS, .reason = REJECT_MISROUTED, .detail = "no key", .value = {"x", 1}};
     static struct emission emission = {EMIT_REJECT, 0};
-    fold.step = (struct step){.rejects = &r, .reject_count = 1, .emissions = &emission, .emission_count = 1};
+    fold.step = (struct step){
+        .rejects = &r, .reject_count = 1, .emissions = &emission, .emission_count = 1};
     build();
     assert_null(box.rows[0].key.data);
     uint8_t of_null[32], of_empty[32];
@@ -106,9 +113,11 @@ static void a_key_no_message_can_carry_is_null(void **state)
 {
     (void)state;
     char *bytes = calloc(1, 1 << 20);
-    struct step_reject r = {.input = INPUT_CALLS, .reason = REJECT_MISROUTED, .detail = "", .key = {bytes, 950001}};
+    struct step_reject r = {
+        .input = INPUT_CALLS, .reason = REJECT_MISROUTED, .detail = "", .key = {bytes, 950001}};
     static struct emission emission = {EMIT_REJECT, 0};
-    fold.step = (struct step){.rejects = &r, .reject_count = 1, .emissions = &emission, .emission_count = 1};
+    fold.step = (struct step){
+        .rejects = &r, .reject_count = 1, .emissions = &emission, .emission_count = 1};
     build();
     assert_null(box.rows[0].key.data);
     free(bytes);
@@ -167,7 +176,8 @@ static void an_empty_day_is_closed_too(void **state)
     fold.step.emission_count = 1;
     build();
     assert_int_equal(box.count, 1);
-    assert_string_equal(box.content_digest, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_string_equal(box.content_digest,
+                        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     assert_string_equal(box.after.previous_digest, box.digest);
 }
 
@@ -216,7 +226,8 @@ static void assert_vector(const char *text, const char *name, const char *actual
 {
     char expected[8192];
     vector_value(text, name, expected, sizeof expected);
-    if (strcmp(expected, actual) == 0) return;
+    if (strcmp(expected, actual) == 0)
+        return;
     fprintf(stderr, "%s = %s\n", name, actual); // whole: cmocka cuts its messages
     fail_msg("schemas/README.md: the line of %s is wrong, see above", name);
 }
@@ -225,7 +236,8 @@ static void assert_vector_bytes(const char *text, const char *name, struct slice
 {
     char hex[8192];
     assert_true(2 * bytes.size < sizeof hex);
-    for (size_t i = 0; i < bytes.size; i++) snprintf(hex + 2 * i, 3, "%02x", (unsigned char)bytes.data[i]);
+    for (size_t i = 0; i < bytes.size; i++)
+        snprintf(hex + 2 * i, 3, "%02x", (unsigned char)bytes.data[i]);
     assert_vector(text, name, hex);
 }
 
@@ -242,13 +254,17 @@ static void the_readme_tells_the_truth(void **state)
     assert_vector_bytes(text, "message_2", box.rows[4].body);
     assert_vector_bytes(text, "message_3", box.rows[5].body);
     struct slice body;
-    assert_int_equal(encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[0], 0, &body, &error), 0);
-    assert_vector_bytes(text, "body_1", body);
-    assert_int_equal(encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[1], 0, &body, &error), 0);
-    assert_vector_bytes(text, "body_2", body);
     assert_int_equal(
-        encode_day_close(en, &cx, &fold.step.close, box.content_digest, before.previous_digest, "", 0, &body, &error),
+        encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[0], 0, &body, &error),
         0);
+    assert_vector_bytes(text, "body_1", body);
+    assert_int_equal(
+        encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[1], 0, &body, &error),
+        0);
+    assert_vector_bytes(text, "body_2", body);
+    assert_int_equal(encode_day_close(en, &cx, &fold.step.close, box.content_digest,
+                                      before.previous_digest, "", 0, &body, &error),
+                     0);
     assert_vector_bytes(text, "body_3", body);
     free(text);
 }

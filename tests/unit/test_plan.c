@@ -1,5 +1,5 @@
-// Each rule of schema resolution by name, on readers small enough to see, then on the three of ours; and what is
-// broken, at every byte and bit.
+// Each rule of schema resolution by name, on readers small enough to see, then on the three of
+// ours; and what is broken, at every byte and bit.
 #include "consumer/avro/avsc.h"
 #include "consumer/avro/plan_program.h"
 #include "schemas/embedded.h"
@@ -66,14 +66,16 @@ static int compile_input(struct fixture *f, enum input input, const char *writer
 
 static void resolves(struct fixture *f, const char *reader, const char *writer)
 {
-    if (compile(f, reader, writer)) fail_msg("%s", f->e.text);
+    if (compile(f, reader, writer))
+        fail_msg("%s", f->e.text);
 }
 
 static void refuses(struct fixture *f, const char *reader, const char *writer, const char *reason)
 {
     assert_int_equal(compile(f, reader, writer), -1);
     assert_int_equal(f->e.kind, ERROR_CONFIG);
-    if (!strstr(f->e.text, reason)) fail_msg("'%s' is not in '%s'", reason, f->e.text);
+    if (!strstr(f->e.text, reason))
+        fail_msg("'%s' is not in '%s'", reason, f->e.text);
 }
 
 // Decodes from a block of exactly the body's size, so that the sanitizer sees a read beyond it.
@@ -81,7 +83,8 @@ static enum plan_result decode_bytes(struct fixture *f, const uint8_t *bytes, si
 {
     uint8_t *exact = malloc(size > 0 ? size : 1);
     assert_non_null(exact);
-    if (size > 0) memcpy(exact, bytes, size);
+    if (size > 0)
+        memcpy(exact, bytes, size);
     memset(&f->record, 0xa5, sizeof f->record);
     f->detail[0] = '\0';
     enum plan_result result = plan_decode(f->plan, exact, size, &f->record, f->detail);
@@ -97,13 +100,15 @@ static enum plan_result decode_bytes(struct fixture *f, const uint8_t *bytes, si
 
 static void decodes(struct fixture *f)
 {
-    if (decode_bytes(f, f->body.data, f->body.size) != PLAN_OK) fail_msg("%s", f->detail);
+    if (decode_bytes(f, f->body.data, f->body.size) != PLAN_OK)
+        fail_msg("%s", f->detail);
 }
 
 static void rejects(struct fixture *f, const char *detail)
 {
     assert_int_equal(decode_bytes(f, f->body.data, f->body.size), PLAN_UNDECODABLE);
-    if (!strstr(f->detail, detail)) fail_msg("'%s' is not in '%s'", detail, f->detail);
+    if (!strstr(f->detail, detail))
+        fail_msg("'%s' is not in '%s'", detail, f->detail);
 }
 
 static void assert_text(const struct fixture *f, unsigned field, const char *expected)
@@ -139,8 +144,11 @@ static int64_t read_number(struct fixture *f, int64_t written)
 static void test_fields_in_another_order(void **state)
 {
     struct fixture *f = *state;
-    resolves(f, "{'type':'record','name':'R','fields':[{'name':'a','type':'string'},{'name':'b','type':'long'}]}",
-             "{'type':'record','name':'R','fields':[{'name':'b','type':'long'},{'name':'a','type':'string'}]}");
+    resolves(f,
+             "{'type':'record','name':'R','fields':[{'name':'a','type':'string'},{'name':'b','type'"
+             ":'long'}]}",
+             "{'type':'record','name':'R','fields':[{'name':'b','type':'long'},{'name':'a','type':'"
+             "string'}]}");
     put_long(&f->body, -9);
     put_text(&f->body, "x");
     decodes(f);
@@ -153,13 +161,14 @@ static void test_fields_in_another_order(void **state)
 static void test_absent_field_takes_the_default(void **state)
 {
     struct fixture *f = *state;
-    const char *reader = "{'type':'record','name':'R','fields':["
-                         "{'name':'n','type':['null','long'],'default':null},"
-                         "{'name':'l','type':'long','default':-7},"
-                         "{'name':'t','type':'string','default':'abc'},"
-                         "{'name':'e','type':{'type':'enum','name':'E','symbols':['A','B']},'default':'B'},"
-                         "{'name':'s','type':['string','null'],'default':'d'},"
-                         "{'name':'w','type':{'type':'long','logicalType':'timestamp-millis'},'default':12}]}";
+    const char *reader =
+        "{'type':'record','name':'R','fields':["
+        "{'name':'n','type':['null','long'],'default':null},"
+        "{'name':'l','type':'long','default':-7},"
+        "{'name':'t','type':'string','default':'abc'},"
+        "{'name':'e','type':{'type':'enum','name':'E','symbols':['A','B']},'default':'B'},"
+        "{'name':'s','type':['string','null'],'default':'d'},"
+        "{'name':'w','type':{'type':'long','logicalType':'timestamp-millis'},'default':12}]}";
     resolves(f, reader, "{'type':'record','name':'R','fields':[]}");
     decodes(f);
     assert_null_value(f, 0);
@@ -174,22 +183,25 @@ static void test_absent_field_takes_the_default(void **state)
 static void test_absent_field_without_default_does_not_resolve(void **state)
 {
     struct fixture *f = *state;
-    refuses(f, READS("'long'"), "{'type':'record','name':'R','fields':[]}", "field f: the writer's record has no such");
+    refuses(f, READS("'long'"), "{'type':'record','name':'R','fields':[]}",
+            "field f: the writer's record has no such");
     refuses(f, READS("['null','long']"), "{'type':'record','name':'R','fields':[]}", "no default");
 }
 
 static void test_reader_aliases(void **state)
 {
     struct fixture *f = *state;
-    const char *reader = "{'type':'record','name':'R','namespace':'n','aliases':['Old','m.Older'],'fields':["
-                         "{'name':'f','aliases':['g','h'],'type':'long','default':1},"
-                         "{'name':'h','type':'long','default':2}]}";
+    const char *reader =
+        "{'type':'record','name':'R','namespace':'n','aliases':['Old','m.Older'],'fields':["
+        "{'name':'f','aliases':['g','h'],'type':'long','default':1},"
+        "{'name':'h','type':'long','default':2}]}";
     resolves(f, reader, "{'type':'record','name':'Old','fields':[{'name':'g','type':'long'}]}");
     put_long(&f->body, 33);
     decodes(f);
     assert_number(f, 0, 33);
     resolves(f, reader,
-             "{'type':'record','name':'Older','fields':[{'name':'g','type':'long'},{'name':'f','type':'int'}]}");
+             "{'type':'record','name':'Older','fields':[{'name':'g','type':'long'},{'name':'f','"
+             "type':'int'}]}");
     put_long(&f->body, 1);
     put_long(&f->body, 44);
     decodes(f);
@@ -204,18 +216,23 @@ static void test_reader_aliases(void **state)
 static void test_writer_aliases_do_not_count(void **state)
 {
     struct fixture *f = *state;
-    refuses(f, READS("'long'"), "{'type':'record','name':'R','fields':[{'name':'g','aliases':['f'],'type':'long'}]}",
+    refuses(f, READS("'long'"),
+            "{'type':'record','name':'R','fields':[{'name':'g','aliases':['f'],'type':'long'}]}",
             "no such field");
-    refuses(f, READS("'long'"), "{'type':'record','name':'S','aliases':['R'],'fields':[{'name':'f','type':'long'}]}",
+    refuses(f, READS("'long'"),
+            "{'type':'record','name':'S','aliases':['R'],'fields':[{'name':'f','type':'long'}]}",
             "named S, the reader's R");
 }
 
 static void test_record_names_are_compared_unqualified(void **state)
 {
     struct fixture *f = *state;
-    resolves(f, READS("'long'"), "{'type':'record','name':'a.b.R','fields':[{'name':'f','type':'long'}]}");
-    resolves(f, READS("'long'"), "{'type':'record','name':'R','namespace':'c','fields':[{'name':'f','type':'long'}]}");
-    refuses(f, READS("'long'"), "{'type':'record','name':'R.S','fields':[{'name':'f','type':'long'}]}", "named S");
+    resolves(f, READS("'long'"),
+             "{'type':'record','name':'a.b.R','fields':[{'name':'f','type':'long'}]}");
+    resolves(f, READS("'long'"),
+             "{'type':'record','name':'R','namespace':'c','fields':[{'name':'f','type':'long'}]}");
+    refuses(f, READS("'long'"),
+            "{'type':'record','name':'R.S','fields':[{'name':'f','type':'long'}]}", "named S");
     refuses(f, READS("'long'"), "'long'", "of type long, not the record R");
 }
 
@@ -223,7 +240,9 @@ static void test_a_field_called_twice(void **state)
 {
     struct fixture *f = *state;
     refuses(f, READS("'long'"),
-            "{'type':'record','name':'R','fields':[{'name':'f','type':'long'},{'name':'f','type':'long'}]}", "twice");
+            "{'type':'record','name':'R','fields':[{'name':'f','type':'long'},{'name':'f','type':'"
+            "long'}]}",
+            "twice");
 }
 
 // ---- promotions ----
@@ -244,7 +263,8 @@ static void test_long_takes_all_64_bits(void **state)
     struct fixture *f = *state;
     resolves(f, READS("'long'"), WRITES("'long'"));
     const int64_t numbers[] = {0, -1, 63, 64, -64, -65, 8191, 8192, INT64_MIN, INT64_MAX};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) assert_true(read_number(f, numbers[i]) == numbers[i]);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        assert_true(read_number(f, numbers[i]) == numbers[i]);
 }
 
 static void test_bytes_and_string_are_one_another(void **state)
@@ -254,7 +274,8 @@ static void test_bytes_and_string_are_one_another(void **state)
     put_text(&f->body, "ab");
     decodes(f);
     assert_text(f, 0, "ab");
-    resolves(f, READS("'string'"), WRITES("{'type':'bytes','logicalType':'decimal','precision':4}"));
+    resolves(f, READS("'string'"),
+             WRITES("{'type':'bytes','logicalType':'decimal','precision':4}"));
 }
 
 static void test_other_types_do_not_resolve(void **state)
@@ -271,7 +292,8 @@ static void test_other_types_do_not_resolve(void **state)
     refuses(f, READS("'string'"), WRITES("{'type':'enum','name':'E','symbols':['A']}"), reason);
     refuses(f, READS("'string'"), WRITES("{'type':'array','items':'string'}"), reason);
     refuses(f, READS("'string'"), WRITES("{'type':'map','values':'string'}"), reason);
-    refuses(f, READS("['null','string']"), WRITES("{'type':'record','name':'Q','fields':[]}"), reason);
+    refuses(f, READS("['null','string']"), WRITES("{'type':'record','name':'Q','fields':[]}"),
+            reason);
     refuses(f, READS("{'type':'enum','name':'E','symbols':['A']}"), WRITES("'string'"), reason);
 }
 
@@ -347,11 +369,13 @@ static void test_enum_out_of_the_writers_range(void **state)
 static void test_enum_default_of_the_reader(void **state)
 {
     struct fixture *f = *state;
-    resolves(f, READS("{'type':'enum','name':'E','symbols':['A','B'],'default':'B'}"), WRITES(ENUM("E", "'A','X'")));
+    resolves(f, READS("{'type':'enum','name':'E','symbols':['A','B'],'default':'B'}"),
+             WRITES(ENUM("E", "'A','X'")));
     assert_true(read_number(f, 1) == 1);
     assert_int_equal(f->record.unknown, 0);
     // The writer's is for readers of its own.
-    resolves(f, READS(ENUM("E", "'A'")), WRITES("{'type':'enum','name':'E','symbols':['X','A'],'default':'A'}"));
+    resolves(f, READS(ENUM("E", "'A'")),
+             WRITES("{'type':'enum','name':'E','symbols':['X','A'],'default':'A'}"));
     assert_true(read_number(f, 0) == -1);
     assert_int_equal(f->record.unknown, 1);
 }
@@ -359,8 +383,10 @@ static void test_enum_default_of_the_reader(void **state)
 static void test_enum_names(void **state)
 {
     struct fixture *f = *state;
-    refuses(f, READS(ENUM("E", "'A'")), WRITES(ENUM("D", "'A'")), "field f: the writer's enum is D, the reader's E");
-    resolves(f, READS("{'type':'enum','name':'E','aliases':['old.D'],'symbols':['A']}"), WRITES(ENUM("D", "'A'")));
+    refuses(f, READS(ENUM("E", "'A'")), WRITES(ENUM("D", "'A'")),
+            "field f: the writer's enum is D, the reader's E");
+    resolves(f, READS("{'type':'enum','name':'E','aliases':['old.D'],'symbols':['A']}"),
+             WRITES(ENUM("D", "'A'")));
 }
 
 // ---- unions ----
@@ -445,7 +471,8 @@ static void test_branch_that_does_not_resolve_is_refused_when_met(void **state)
 static void test_union_without_a_branch_that_resolves(void **state)
 {
     struct fixture *f = *state;
-    refuses(f, READS("'long'"), WRITES("['string','double']"), "field f: no branch of the writer's union");
+    refuses(f, READS("'long'"), WRITES("['string','double']"),
+            "field f: no branch of the writer's union");
     refuses(f, READS("'long'"), WRITES("['null']"), "field f: no branch");
     refuses(f, READS("'long'"), WRITES("['null','double']"), "field f: no branch");
     refuses(f, READS("'long'"), WRITES("[]"), "field f: no branch");
@@ -458,7 +485,8 @@ static void test_writer_of_a_union_of_records(void **state)
     const char *writer =
         "['null',{'type':'record','name':'a.R','fields':[{'name':'f','type':'int'}]},"
         "{'type':'record','name':'S','fields':[]},"
-        "{'type':'record','name':'b.R','fields':[{'name':'x','type':'string'},{'name':'f','type':'long'}]}]";
+        "{'type':'record','name':'b.R','fields':[{'name':'x','type':'string'},{'name':'f','type':'"
+        "long'}]}]";
     resolves(f, READS("'long'"), writer);
     put_long(&f->body, 1);
     put_long(&f->body, 21);
@@ -483,9 +511,9 @@ static void test_writer_of_a_union_of_records(void **state)
 // ---- skipping ----
 
 // Skips a field of the type between two that are read.
-#define AROUND(type)                                                                                                   \
-    "{'type':'record','name':'R','namespace':'n','fields':[{'name':'a','type':'long'},{'name':'skipped','type':" type  \
-    "},{'name':'z','type':'long'}]}"
+#define AROUND(type)                                                                               \
+    "{'type':'record','name':'R','namespace':'n','fields':[{'name':'a','type':'long'},{'name':'"   \
+    "skipped','type':" type "},{'name':'z','type':'long'}]}"
 static const char around[] =
     "{'type':'record','name':'R','fields':[{'name':'a','type':'long'},{'name':'z','type':'long'}]}";
 
@@ -503,7 +531,8 @@ static void assert_skipped(struct fixture *f)
     assert_number(f, 0, 100);
     assert_number(f, 1, -200);
     for (size_t size = 0; size < f->body.size; size++) {
-        if (decode_bytes(f, f->body.data, size) != PLAN_UNDECODABLE) fail_msg("decodes from %zu bytes", size);
+        if (decode_bytes(f, f->body.data, size) != PLAN_UNDECODABLE)
+            fail_msg("decodes from %zu bytes", size);
     }
 }
 
@@ -591,7 +620,8 @@ static void test_skip_items_without_bytes(void **state)
     put_long(b, 0);
     assert_skipped(f);
     b = skip_in(f, AROUND("{'type':'array','items':{'type':'record','name':'Q','fields':["
-                          "{'name':'n','type':'null'},{'name':'z','type':{'type':'fixed','name':'Z','size':0}}]}}"));
+                          "{'name':'n','type':'null'},{'name':'z','type':{'type':'fixed','name':'Z'"
+                          ",'size':0}}]}}"));
     put_long(b, INT64_MAX);
     put_long(b, 0);
     assert_skipped(f);
@@ -622,13 +652,15 @@ static void test_skip_bad_blocks(void **state)
 static void test_skip_nested_records_and_named_types(void **state)
 {
     struct fixture *f = *state;
-    // Q stands in namespace n, is used again unqualified and qualified, and holds a type of another namespace.
-    struct avro_bytes *b =
-        skip_in(f, AROUND("{'type':'record','name':'Q','fields':["
-                          "{'name':'i','type':{'type':'fixed','name':'other.F','size':2}},"
-                          "{'name':'j','type':{'type':'record','name':'P','namespace':'other','fields':["
-                          "{'name':'k','type':'F'},{'name':'l','type':['null','n.Q']}]}}]}},"
-                          "{'name':'again','type':'Q'},{'name':'more','type':{'type':'array','items':'other.P'}"));
+    // Q stands in namespace n, is used again unqualified and qualified, and holds a type of another
+    // namespace.
+    struct avro_bytes *b = skip_in(
+        f, AROUND("{'type':'record','name':'Q','fields':["
+                  "{'name':'i','type':{'type':'fixed','name':'other.F','size':2}},"
+                  "{'name':'j','type':{'type':'record','name':'P','namespace':'other','fields':["
+                  "{'name':'k','type':'F'},{'name':'l','type':['null','n.Q']}]}}]}},"
+                  "{'name':'again','type':'Q'},{'name':'more','type':{'type':'array','items':'"
+                  "other.P'}"));
     put_bytes(b, "ffkk", 4);
     put_long(b, 1); // a Q within
     put_bytes(b, "ffkk", 4);
@@ -663,7 +695,8 @@ static void test_skip_recursive_type_is_bounded(void **state)
     put_long(b, 0);
     put_long(b, 0);
     rejects(f, "skipped: a value nested deeper than 128 levels");
-    skip_in(f, AROUND("{'type':'record','name':'L','fields':[{'name':'l','type':'L'}]}")); // has no value at all
+    // has no value at all
+    skip_in(f, AROUND("{'type':'record','name':'L','fields':[{'name':'l','type':'L'}]}"));
     rejects(f, "skipped: a value nested deeper than 128 levels");
 }
 
@@ -679,17 +712,20 @@ static void test_skip_takes_time_by_the_byte(void **state)
                      "{'name':'i','type':'int'}]}},");
     for (int i = 1; i <= 60; i++) {
         n += snprintf(writer + n, sizeof writer - (size_t)n,
-                      "{'name':'p%d','type':{'type':'record','name':'P%d','fields':[{'name':'l','type':'P%d'},"
+                      "{'name':'p%d','type':{'type':'record','name':'P%d','fields':[{'name':'l','"
+                      "type':'P%d'},"
                       "{'name':'r','type':'P%d'}]}},",
                       i, i, i - 1, i - 1);
         n += snprintf(writer + n, sizeof writer - (size_t)n,
-                      "{'name':'q%d','type':{'type':'record','name':'Q%d','fields':[{'name':'l','type':'Q%d'},"
+                      "{'name':'q%d','type':{'type':'record','name':'Q%d','fields':[{'name':'l','"
+                      "type':'Q%d'},"
                       "{'name':'r','type':'P%d'}]}},",
                       i, i, i - 1, i);
     }
     snprintf(writer + n, sizeof writer - (size_t)n, "{'name':'z','type':'long'}]}");
     struct avro_bytes *b = skip_in(f, writer);
-    for (int i = 0; i <= 60; i++) put_long(b, i);
+    for (int i = 0; i <= 60; i++)
+        put_long(b, i);
     assert_skipped(f);
 }
 
@@ -754,8 +790,10 @@ static void test_what_is_no_schema(void **state)
         {"{'type':'record','name':'R'}", "the record R has no \"fields\""},
         {"{'type':'record','name':'R','fields':[{'type':'int'}]}", "a field without a \"name\""},
         {"{'type':'record','name':'R','fields':[3]}", "a field without a \"name\""},
-        {"{'type':'record','name':'R','fields':[{'name':'x'}]}", "field x: no Avro schema: a type is missing"},
-        {WRITES("{'type':'record','name':'R','fields':[]}"), "field f: no Avro schema: the name R is defined twice"},
+        {"{'type':'record','name':'R','fields':[{'name':'x'}]}",
+         "field x: no Avro schema: a type is missing"},
+        {WRITES("{'type':'record','name':'R','fields':[]}"),
+         "field f: no Avro schema: the name R is defined twice"},
         {WRITES("{'type':'enum','name':'E'}"), "the symbols of E"},
         {WRITES("{'type':'enum','name':'E','symbols':[1]}"), "the symbols of E"},
         {WRITES("{'type':'enum','name':'E','symbols':['A','A']}"), "the symbol A is there twice"},
@@ -772,22 +810,25 @@ static void test_what_is_no_schema(void **state)
         {WRITES("'record'"), "the type record is not defined"},
         {WRITES("'n.Missing'"), "the type n.Missing is not defined"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) refuses(f, READS("'long'"), cases[i][0], cases[i][1]);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refuses(f, READS("'long'"), cases[i][0], cases[i][1]);
 }
 
 static void test_what_is_a_schema(void **state)
 {
     struct fixture *f = *state;
     // Somebody's own properties, whatever they hold, and types said in more words than needed.
-    resolves(f, READS("'long'"),
-             "{'type':{'type':'record','name':'R','doc':'\\u0000','max':18446744073709551615,'fields':["
-             "{'name':'f','type':{'type':{'type':'long'}},'order':'ignore'},"
-             "{'name':'g','type':{'type':['null','R']}}]}}");
+    resolves(
+        f, READS("'long'"),
+        "{'type':{'type':'record','name':'R','doc':'\\u0000','max':18446744073709551615,'fields':["
+        "{'name':'f','type':{'type':{'type':'long'}},'order':'ignore'},"
+        "{'name':'g','type':{'type':['null','R']}}]}}");
     put_long(&f->body, 4);
     put_long(&f->body, 0);
     decodes(f);
     assert_number(f, 0, 4);
-    resolves(f, READS("'long'"), "{'type':'error','name':'R','fields':[{'name':'f','type':'long'}]}");
+    resolves(f, READS("'long'"),
+             "{'type':'error','name':'R','fields':[{'name':'f','type':'long'}]}");
 }
 
 static void test_bounds_of_a_schema(void **state)
@@ -800,22 +841,26 @@ static void test_bounds_of_a_schema(void **state)
     assert_int_equal(plan_compile(INPUT_CALLS, text, size, &f->plan, &f->e), -1);
     assert_non_null(strstr(f->e.text, "1048577 bytes long; at most 1048576"));
 
-    for (int i = 0; i <= AVSC_DEPTH_MAX; i++) at += sprintf(at, "{\"type\":\"array\",\"items\":");
+    for (int i = 0; i <= AVSC_DEPTH_MAX; i++)
+        at += sprintf(at, "{\"type\":\"array\",\"items\":");
     assert_int_equal(plan_compile(INPUT_CALLS, text, size - 1, &f->plan, &f->e), -1);
     assert_non_null(strstr(f->e.text, "not JSON"));
     at += sprintf(at, "\"int\"");
-    for (int i = 0; i <= AVSC_DEPTH_MAX; i++) *at++ = '}';
+    for (int i = 0; i <= AVSC_DEPTH_MAX; i++)
+        *at++ = '}';
     assert_int_equal(plan_compile(INPUT_CALLS, text, (size_t)(at - text), &f->plan, &f->e), -1);
     assert_non_null(strstr(f->e.text, "nested deeper than 128 types"));
 
     at = text + sprintf(text, "[");
-    for (int i = 0; i < AVSC_TYPES_MAX; i++) at += sprintf(at, "%s{\"type\":\"map\",\"values\":\"int\"}", i ? "," : "");
+    for (int i = 0; i < AVSC_TYPES_MAX; i++)
+        at += sprintf(at, "%s{\"type\":\"map\",\"values\":\"int\"}", i ? "," : "");
     at += sprintf(at, "]");
     assert_int_equal(plan_compile(INPUT_CALLS, text, (size_t)(at - text), &f->plan, &f->e), -1);
     assert_non_null(strstr(f->e.text, "more than 16384 "));
 
     at = text + sprintf(text, "[");
-    for (int i = 0; i <= AVSC_MEMBERS_MAX; i++) at += sprintf(at, "%s\"int\"", i ? "," : "");
+    for (int i = 0; i <= AVSC_MEMBERS_MAX; i++)
+        at += sprintf(at, "%s\"int\"", i ? "," : "");
     at += sprintf(at, "]");
     assert_int_equal(plan_compile(INPUT_CALLS, text, (size_t)(at - text), &f->plan, &f->e), -1);
     assert_non_null(strstr(f->e.text, "more than 16384 fields and branches"));
@@ -833,14 +878,16 @@ static void test_bounds_of_a_schema(void **state)
 static const struct embedded *own_schema(const char *name)
 {
     const struct embedded *schema = embedded_avro;
-    while (strcmp(schema->name, name) != 0) schema++;
+    while (strcmp(schema->name, name) != 0)
+        schema++;
     return schema;
 }
 
 static void compile_own(struct fixture *f, enum input input, const char *name)
 {
     const struct embedded *schema = own_schema(name);
-    if (plan_compile(input, schema->text, schema->size, &f->plan, &f->e)) fail_msg("%s", f->e.text);
+    if (plan_compile(input, schema->text, schema->size, &f->plan, &f->e))
+        fail_msg("%s", f->e.text);
 }
 
 static void put_call(struct avro_bytes *b)
@@ -875,13 +922,16 @@ static void test_package_purchase(void **state)
     struct fixture *f = *state;
     // An older writer, before `used`, in another order, with the amount as int.
     assert_int_equal(
-        compile_input(f, INPUT_PURCHASES,
-                      "{'type':'record','name':'PackagePurchase','fields':["
-                      "{'name':'amount','type':'int'},{'name':'account_id','type':'string'},"
-                      "{'name':'purchase_id','type':'string'},{'name':'service','type':{'type':'enum','name':'Service',"
-                      "'symbols':['PURCHASE_INTENT','AUDIENCE_INSIGHT','OTHER']}},{'name':'currency','type':'string'},"
-                      "{'name':'purchased_at','type':{'type':'long','logicalType':'timestamp-micros'}},"
-                      "{'name':'units','type':'long'}]}"),
+        compile_input(
+            f, INPUT_PURCHASES,
+            "{'type':'record','name':'PackagePurchase','fields':["
+            "{'name':'amount','type':'int'},{'name':'account_id','type':'string'},"
+            "{'name':'purchase_id','type':'string'},{'name':'service','type':{'type':'enum','name':"
+            "'Service',"
+            "'symbols':['PURCHASE_INTENT','AUDIENCE_INSIGHT','OTHER']}},{'name':'currency','type':'"
+            "string'},"
+            "{'name':'purchased_at','type':{'type':'long','logicalType':'timestamp-micros'}},"
+            "{'name':'units','type':'long'}]}"),
         0);
     put_long(&f->body, 10000000);
     put_text(&f->body, "a");
@@ -908,11 +958,13 @@ static void test_account_credit(void **state)
     struct fixture *f = *state;
     // Without kind and reference; the reason is never null.
     assert_int_equal(
-        compile_input(f, INPUT_CREDITS,
-                      "{'type':'record','name':'AccountCredit','fields':[{'name':'credit_id','type':'string'},"
-                      "{'name':'account_id','type':'string'},{'name':'amount','type':['null','long']},"
-                      "{'name':'currency','type':'string'},{'name':'credited_at','type':'long'},"
-                      "{'name':'reason','type':'string'}]}"),
+        compile_input(
+            f, INPUT_CREDITS,
+            "{'type':'record','name':'AccountCredit','fields':[{'name':'credit_id','type':'string'}"
+            ","
+            "{'name':'account_id','type':'string'},{'name':'amount','type':['null','long']},"
+            "{'name':'currency','type':'string'},{'name':'credited_at','type':'long'},"
+            "{'name':'reason','type':'string'}]}"),
         0);
     put_text(&f->body, "c");
     put_text(&f->body, "a");
@@ -931,13 +983,16 @@ static void test_account_credit(void **state)
 static void test_errors_name_field_and_reason(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(compile_input(f, INPUT_CALLS,
-                                   "{'type':'record','name':'CallRecord','fields':[{'name':'call_id','type':'string'},"
-                                   "{'name':'account_id','type':'string'},{'name':'service','type':'string'},"
-                                   "{'name':'occurred_at','type':'long'}]}"),
-                     -1);
-    assert_string_equal(f->e.text, "field service: the writer's string is not read as enum; write the enum of the "
-                                   "reader's name");
+    assert_int_equal(
+        compile_input(
+            f, INPUT_CALLS,
+            "{'type':'record','name':'CallRecord','fields':[{'name':'call_id','type':'string'},"
+            "{'name':'account_id','type':'string'},{'name':'service','type':'string'},"
+            "{'name':'occurred_at','type':'long'}]}"),
+        -1);
+    assert_string_equal(
+        f->e.text, "field service: the writer's string is not read as enum; write the enum of the "
+                   "reader's name");
 }
 
 // Field numbers are the order of the .avsc; what follows from them stands in record.h.
@@ -996,16 +1051,20 @@ static void test_field_numbers_are_those_of_the_schemas(void **state)
 static void compile_grown(struct fixture *f)
 {
     assert_int_equal(
-        compile_input(f, INPUT_CALLS,
-                      "{'type':'record','name':'CallRecord','namespace':'elsewhere','fields':["
-                      "{'name':'list','type':{'type':'array','items':{'type':'record','name':'Item','fields':["
-                      "{'name':'k','type':'string'},{'name':'v','type':['null','double','Item']}]}}},"
-                      "{'name':'call_id','type':'bytes'},{'name':'account_id','type':['string','null']},"
-                      "{'name':'service','type':{'type':'enum','name':'Service','symbols':['PURCHASE_INTENT','NEW']}},"
-                      "{'name':'tags','type':{'type':'map','values':'boolean'}},{'name':'lead_count','type':['int','"
-                      "null','long']},"
-                      "{'name':'occurred_at','type':{'type':'long','logicalType':'timestamp-micros'}},"
-                      "{'name':'mac','type':{'type':'fixed','name':'Mac','size':4}}]}"),
+        compile_input(
+            f, INPUT_CALLS,
+            "{'type':'record','name':'CallRecord','namespace':'elsewhere','fields':["
+            "{'name':'list','type':{'type':'array','items':{'type':'record','name':'Item','fields':"
+            "["
+            "{'name':'k','type':'string'},{'name':'v','type':['null','double','Item']}]}}},"
+            "{'name':'call_id','type':'bytes'},{'name':'account_id','type':['string','null']},"
+            "{'name':'service','type':{'type':'enum','name':'Service','symbols':['PURCHASE_INTENT',"
+            "'NEW']}},"
+            "{'name':'tags','type':{'type':'map','values':'boolean'}},{'name':'lead_count','type':["
+            "'int','"
+            "null','long']},"
+            "{'name':'occurred_at','type':{'type':'long','logicalType':'timestamp-micros'}},"
+            "{'name':'mac','type':{'type':'fixed','name':'Mac','size':4}}]}"),
         0);
     struct avro_bytes *b = &f->body;
     put_long(b, 2);
@@ -1049,9 +1108,11 @@ static void assert_sane(const struct fixture *f, const uint8_t *bytes, size_t si
 {
     for (unsigned i = 0; i < CALL_FIELDS; i++) {
         const struct value *v = &f->record.field[i];
-        if (!v->data) continue;
+        if (!v->data)
+            continue;
         assert_true(v->number >= 0);
-        assert_true(v->data >= (const char *)bytes && v->data + v->number <= (const char *)bytes + size);
+        assert_true(v->data >= (const char *)bytes &&
+                    v->data + v->number <= (const char *)bytes + size);
     }
     assert_in_range(f->record.field[CALL_SERVICE].number + 1, 0, 2);
     assert_true(f->record.unknown >> CALL_SERVICE & 1 || f->record.field[CALL_SERVICE].number >= 0);
@@ -1067,7 +1128,8 @@ static void break_every_byte_and_bit(struct fixture *f)
     for (size_t bit = 0; bit < 8 * f->body.size; bit++) {
         struct avro_bytes broken = f->body;
         broken.data[bit / 8] ^= (uint8_t)(1U << bit % 8);
-        if (decode_bytes(f, broken.data, broken.size) == PLAN_OK) assert_sane(f, broken.data, broken.size);
+        if (decode_bytes(f, broken.data, broken.size) == PLAN_OK)
+            assert_sane(f, broken.data, broken.size);
     }
 }
 

@@ -87,7 +87,8 @@ static void late_days_of_none(void **state)
     assert_int_equal(policy_floor(policy, 1500), 1500);
 }
 
-// On day 1099 calls of 1092 and later could be billed, so on 1100 nothing older may, although 30 days are allowed now.
+// On day 1099 calls of 1092 and later could be billed, so on 1100 nothing older may, although 30
+// days are allowed now.
 static void raising_late_days_reopens_nothing(void **state)
 {
     (void)state;
@@ -123,11 +124,13 @@ static void the_floor_is_the_running_maximum(void **state)
         day_t from;
         int32_t late;
     } rows[] = {{DAY_NONE, 5}, {1003, 0}, {1004, 40}, {1030, 2}, {1031, 366}, {1500, 1}, {1501, 9}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) add_row(rows[i].from, rows[i].late);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        add_row(rows[i].from, rows[i].late);
     day_t highest = policy->fixed.first_day;
     for (day_t day = 1000; day < 2000; day++) {
         day_t own = day - policy_at(policy, day)->late_days;
-        if (own > highest) highest = own;
+        if (own > highest)
+            highest = own;
         assert_int_equal(policy_floor(policy, day), highest);
     }
 }
@@ -140,11 +143,12 @@ static void the_canonical_text(void **state)
     (void)state;
     add_row(DAY_NONE, 7);
     char text[PARAMETERS_TEXT_SIZE], hex[65];
-    assert_string_equal(policy_text(policy, day_of("2026-11-01"), text),
-                        "{\"book\":\"" BOOK_A "\",\"first_day\":\"2026-11-01\",\"from_day\":null,"
-                        "\"future_tolerance_ms\":300000,\"grace_ms\":300000,\"late_days\":7,"
-                        "\"max_reject_share_ppm\":10000,\"partitioner\":\"murmur2\",\"partitions\":12,"
-                        "\"time_zone\":\"Asia/Shanghai\",\"timestamps\":\"log-append\"}");
+    assert_string_equal(
+        policy_text(policy, day_of("2026-11-01"), text),
+        "{\"book\":\"" BOOK_A "\",\"first_day\":\"2026-11-01\",\"from_day\":null,"
+        "\"future_tolerance_ms\":300000,\"grace_ms\":300000,\"late_days\":7,"
+        "\"max_reject_share_ppm\":10000,\"partitioner\":\"murmur2\",\"partitions\":12,"
+        "\"time_zone\":\"Asia/Shanghai\",\"timestamps\":\"log-append\"}");
     policy_sha256(policy, day_of("2026-11-01"), hex);
     assert_string_equal(hex, "fc057005f365d4f9ea3ce889b067d756ac07192874a5d2050e35c3f14c7a043b");
 }
@@ -163,11 +167,12 @@ static void the_text_follows_row_and_book(void **state)
     char text[PARAMETERS_TEXT_SIZE], before[65], between[65], after[65];
     assert_non_null(strstr(policy_text(policy, day_of("2027-01-02"), text), BOOK_A));
     assert_non_null(strstr(policy_text(policy, day_of("2027-01-03"), text), BOOK_B));
-    assert_string_equal(policy_text(policy, day_of("2027-01-05"), text),
-                        "{\"book\":\"" BOOK_B "\",\"first_day\":\"2026-11-01\",\"from_day\":\"2027-01-05\","
-                        "\"future_tolerance_ms\":300000,\"grace_ms\":300000,\"late_days\":9,"
-                        "\"max_reject_share_ppm\":10000,\"partitioner\":\"crc32\",\"partitions\":12,"
-                        "\"time_zone\":\"Asia/Shanghai\",\"timestamps\":\"create\"}");
+    assert_string_equal(
+        policy_text(policy, day_of("2027-01-05"), text),
+        "{\"book\":\"" BOOK_B "\",\"first_day\":\"2026-11-01\",\"from_day\":\"2027-01-05\","
+        "\"future_tolerance_ms\":300000,\"grace_ms\":300000,\"late_days\":9,"
+        "\"max_reject_share_ppm\":10000,\"partitioner\":\"crc32\",\"partitions\":12,"
+        "\"time_zone\":\"Asia/Shanghai\",\"timestamps\":\"create\"}");
     policy_sha256(policy, day_of("2027-01-02"), before);
     policy_sha256(policy, day_of("2027-01-03"), between);
     policy_sha256(policy, day_of("2027-01-05"), after);
@@ -177,8 +182,8 @@ static void the_text_follows_row_and_book(void **state)
 
 // ---- partitioners ----
 
-// Kafka's own UtilsTest.testMurmur2; the partition is (hash & 0x7fffffff) % partitions. With 2^31 - 1 partitions the
-// whole masked hash shows.
+// Kafka's own UtilsTest.testMurmur2; the partition is (hash & 0x7fffffff) % partitions. With 2^31 -
+// 1 partitions the whole masked hash shows.
 static void murmur2_is_javas(void **state)
 {
     (void)state;
@@ -205,8 +210,10 @@ static void murmur2_is_javas(void **state)
 static void crc32_is_the_ieee_one(void **state)
 {
     (void)state;
-    assert_int_equal(partition_of(PARTITIONER_CRC32, "123456789", 9, INT32_MAX), 0xcbf43926 % INT32_MAX);
-    assert_int_equal(partition_of(PARTITIONER_CRC32, "123456789", 9, 7), 0xcbf43926 % 7); // unsigned, not masked
+    assert_int_equal(partition_of(PARTITIONER_CRC32, "123456789", 9, INT32_MAX),
+                     0xcbf43926 % INT32_MAX);
+    // unsigned, not masked
+    assert_int_equal(partition_of(PARTITIONER_CRC32, "123456789", 9, 7), 0xcbf43926 % 7);
     assert_int_equal(partition_of(PARTITIONER_CRC32, "", 0, 12), 0);
 }
 
@@ -225,12 +232,14 @@ static void both_agree_with_librdkafka(void **state)
     for (int i = 0; i < 20000; i++) {
         uint8_t key[128];
         size_t size = next_random(&seed) % (sizeof key + 1);
-        for (size_t j = 0; j < size; j++) key[j] = (uint8_t)(next_random(&seed) >> 32);
+        for (size_t j = 0; j < size; j++)
+            key[j] = (uint8_t)(next_random(&seed) >> 32);
         int32_t partitions = (int32_t)(next_random(&seed) % (i % 2 ? 64 : INT32_MAX)) + 1;
         assert_int_equal(partition_of(PARTITIONER_MURMUR2, key, size, partitions),
                          rd_kafka_msg_partitioner_murmur2(NULL, key, size, partitions, NULL, NULL));
-        assert_int_equal(partition_of(PARTITIONER_CRC32, key, size, partitions),
-                         rd_kafka_msg_partitioner_consistent(NULL, key, size, partitions, NULL, NULL));
+        assert_int_equal(
+            partition_of(PARTITIONER_CRC32, key, size, partitions),
+            rd_kafka_msg_partitioner_consistent(NULL, key, size, partitions, NULL, NULL));
     }
 }
 
@@ -238,11 +247,13 @@ static void an_absent_key_is_the_empty_one(void **state)
 {
     (void)state;
     for (int32_t partitions = 1; partitions < 100; partitions++) {
-        assert_int_equal(partition_of(PARTITIONER_MURMUR2, NULL, 0, partitions), 0x106e08d9 % partitions);
+        assert_int_equal(partition_of(PARTITIONER_MURMUR2, NULL, 0, partitions),
+                         0x106e08d9 % partitions);
         assert_int_equal(partition_of(PARTITIONER_MURMUR2, NULL, 0, partitions),
                          rd_kafka_msg_partitioner_murmur2(NULL, NULL, 0, partitions, NULL, NULL));
         assert_int_equal(partition_of(PARTITIONER_CRC32, NULL, 0, partitions), 0);
-        assert_int_equal(rd_kafka_msg_partitioner_consistent(NULL, NULL, 0, partitions, NULL, NULL), 0);
+        assert_int_equal(rd_kafka_msg_partitioner_consistent(NULL, NULL, 0, partitions, NULL, NULL),
+                         0);
     }
 }
 

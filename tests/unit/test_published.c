@@ -1,4 +1,5 @@
-// What the relay writes beside its offset, and reads back from it and from the records of the output topics.
+// What the relay writes beside its offset, and reads back from it and from the records of the
+// output topics.
 #include "consumer/relay/published_position.h"
 #include "tests/lib/avro_bytes.h"
 
@@ -15,7 +16,8 @@ static void test_a_position_reads_back(void **state)
     uint8_t hash[32], read[32];
     char text[POSITION_TEXT_SIZE];
     int64_t n = -1;
-    for (int i = 0; i < 32; i++) hash[i] = (uint8_t)(i * 37 + 200);
+    for (int i = 0; i < 32; i++)
+        hash[i] = (uint8_t)(i * 37 + 200);
     const int64_t numbers[] = {1, 42, INT64_MAX};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         position_format(numbers[i], hash, text);
@@ -44,7 +46,8 @@ static void test_what_is_not_ours_is_no_position(void **state)
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         uint8_t hash[32];
         int64_t n;
-        if (position_parse(texts[i], strlen(texts[i]), &n, hash)) fail_msg("taken for a position: %s", texts[i]);
+        if (position_parse(texts[i], strlen(texts[i]), &n, hash))
+            fail_msg("taken for a position: %s", texts[i]);
     }
 }
 
@@ -59,7 +62,8 @@ static void put_cutoffs(struct avro_bytes *b)
     put_long(b, 3);
     for (int i = 0; i < 3; i++) {
         put_text(b, "call-records");
-        for (int field = 0; field < 7; field++) put_long(b, 1);
+        for (int field = 0; field < 7; field++)
+            put_long(b, 1);
     }
     put_long(b, 0);
 }
@@ -71,13 +75,15 @@ static void put_close(struct avro_bytes *b, int64_t sequence)
     put_long(b, 8);
     put_long(b, 20000); // business_day
     put_cutoffs(b);
-    for (int i = 0; i < 4; i++) put_long(b, 1000); // late, zero_unit_calls, settlements, amount
+    for (int i = 0; i < 4; i++)
+        put_long(b, 1000); // late, zero_unit_calls, settlements, amount
     put_text(b, "book");
     put_text(b, "parameters");
     put_long(b, 1); // decisions
     put_text(b, "1 PASS call-records/5/17");
     put_long(b, 0);
-    for (int i = 0; i < 4; i++) put_text(b, "digest");
+    for (int i = 0; i < 4; i++)
+        put_text(b, "digest");
     put_long(b, sequence);
 }
 

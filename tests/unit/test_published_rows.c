@@ -1,4 +1,5 @@
-// The set of rows that a reader of the output topics has come upon: what is whole, what stands above a gap, what is strange.
+// The set of rows that a reader of the output topics has come upon: what is whole, what stands
+// above a gap, what is strange.
 #include "consumer/relay/published_rows.h"
 
 #include <setjmp.h>
@@ -15,7 +16,8 @@ static void see(int topic, int64_t sequence, enum published_sight expected)
 {
     enum published_sight sight = published_rows_see(&rows, topic, sequence);
     if (sight != expected)
-        fail_msg("row %lld of topic %d: sight %d, expected %d", (long long)sequence, topic, (int)sight, (int)expected);
+        fail_msg("row %lld of topic %d: sight %d, expected %d", (long long)sequence, topic,
+                 (int)sight, (int)expected);
 }
 
 static void test_rows_are_whole_up_to_the_first_gap(void **state)
@@ -32,7 +34,8 @@ static void test_rows_are_whole_up_to_the_first_gap(void **state)
     assert_int_equal(rows.highest, 15);
     see(2, 13, PUBLISHED_NEW);
     assert_int_equal(rows.whole, 11);
-    for (int64_t n = 9; n <= 17; n++) assert_int_equal(published_rows_has(&rows, n), n <= 11 || (n >= 13 && n <= 15));
+    for (int64_t n = 9; n <= 17; n++)
+        assert_int_equal(published_rows_has(&rows, n), n <= 11 || (n >= 13 && n <= 15));
     see(0, 12, PUBLISHED_NEW);
     assert_int_equal(rows.whole, 15);
     assert_int_equal(rows.last[0], 12);
@@ -41,7 +44,8 @@ static void test_rows_are_whole_up_to_the_first_gap(void **state)
     assert_int_equal(rows.last[3], 0);
 }
 
-// Reading begins a little earlier than where it has to: those rows say only how far each topic goes.
+// Reading begins a little earlier than where it has to: those rows say only how far each topic
+// goes.
 static void test_rows_from_before_are_known(void **state)
 {
     (void)state;
@@ -96,7 +100,8 @@ static void test_the_window_ends_where_rows_cannot_be_told_apart(void **state)
     assert_false(published_rows_has(&rows, from + PUBLISHED_WINDOW + 1));
     assert_false(published_rows_has(&rows, from + 2 * (int64_t)PUBLISHED_WINDOW));
     see(1, from + 1, PUBLISHED_NEW);
-    assert_false(published_rows_has(&rows, from + PUBLISHED_WINDOW + 1)); // whose place row from + 1 had
+    // whose place row from + 1 had
+    assert_false(published_rows_has(&rows, from + PUBLISHED_WINDOW + 1));
     see(0, from + PUBLISHED_WINDOW + 1, PUBLISHED_NEW);
     see(0, from + PUBLISHED_WINDOW + 2, PUBLISHED_AHEAD);
 }
@@ -121,12 +126,14 @@ static void test_a_window_that_is_full_is_whole_at_once(void **state)
 {
     (void)state;
     published_rows_start(&rows, 5);
-    for (int64_t n = 7; n <= 5 + PUBLISHED_WINDOW; n++) see(0, n, PUBLISHED_NEW);
+    for (int64_t n = 7; n <= 5 + PUBLISHED_WINDOW; n++)
+        see(0, n, PUBLISHED_NEW);
     assert_int_equal(rows.whole, 5);
     see(1, 6, PUBLISHED_NEW);
     assert_int_equal(rows.whole, 5 + PUBLISHED_WINDOW);
     for (int64_t n = rows.whole + 1; n <= rows.whole + PUBLISHED_WINDOW; n++)
-        if (published_rows_has(&rows, n)) fail_msg("row %lld is had", (long long)n);
+        if (published_rows_has(&rows, n))
+            fail_msg("row %lld is had", (long long)n);
 }
 
 static void test_expired_rows_are_taken_as_read(void **state)
@@ -152,11 +159,14 @@ static void test_more_than_a_window_may_have_expired(void **state)
     for (int64_t more = -1; more <= 1; more++) {
         const int64_t to = 10 + PUBLISHED_WINDOW + more;
         published_rows_start(&rows, 10);
-        for (int64_t n = 12; n <= 10 + PUBLISHED_WINDOW; n += 2) see(0, n, PUBLISHED_NEW);
+        for (int64_t n = 12; n <= 10 + PUBLISHED_WINDOW; n += 2)
+            see(0, n, PUBLISHED_NEW);
         published_rows_take_as_read(&rows, to);
-        assert_int_equal(rows.whole, more < 0 ? to + 1 : to); // the last row of the window stands there
+        // the last row of the window stands there
+        assert_int_equal(rows.whole, more < 0 ? to + 1 : to);
         for (int64_t n = rows.whole + 1; n <= rows.whole + PUBLISHED_WINDOW; n++)
-            if (published_rows_has(&rows, n)) fail_msg("row %lld is had", (long long)n);
+            if (published_rows_has(&rows, n))
+                fail_msg("row %lld is had", (long long)n);
     }
 }
 

@@ -14,7 +14,8 @@ static struct book book;
 
 static struct quote quote_of(enum service service, int64_t calls, int64_t leads)
 {
-    struct quote_request request = {.service = service, .group_count = 1, .groups = {{calls, leads}}};
+    struct quote_request request = {
+        .service = service, .group_count = 1, .groups = {{calls, leads}}};
     struct quote quote;
     struct error e;
     assert_int_equal(quote_make(&book, &request, &quote, &e), 0);
@@ -24,7 +25,8 @@ static struct quote quote_of(enum service service, int64_t calls, int64_t leads)
 static const struct quote_option *option_of(const struct quote *quote, int64_t package_units)
 {
     for (size_t i = 0; i < quote->count; i++)
-        if (quote->options[i].package_units == package_units) return &quote->options[i];
+        if (quote->options[i].package_units == package_units)
+            return &quote->options[i];
     fail_msg("no option of %ld units", (long)package_units);
     return NULL;
 }
@@ -50,7 +52,9 @@ static void the_pages_worked_example(void **state)
     assert_int_equal(q.groups[0].tier_from, 0);
     assert_int_equal(q.groups[0].unit_price, 1000);
     assert_int_equal(q.count, 7);
-    check_option(&q, 0, (struct quote_option){.postpaid_units = 24000, .postpaid_amount = 24000000, .total = 24000000});
+    check_option(&q, 0,
+                 (struct quote_option){
+                     .postpaid_units = 24000, .postpaid_amount = 24000000, .total = 24000000});
     // The second call is covered by 2,000 leads; its rest stays in the tier of 8,000.
     check_option(&q, 10000,
                  (struct quote_option){.package_price = 7000000,
@@ -59,11 +63,15 @@ static void the_pages_worked_example(void **state)
                                        .postpaid_amount = 14000000,
                                        .total = 21000000});
     check_option(&q, 50000,
-                 (struct quote_option){
-                     .package_price = 25000000, .covered_units = 24000, .total = 25000000, .left_units = 26000});
+                 (struct quote_option){.package_price = 25000000,
+                                       .covered_units = 24000,
+                                       .total = 25000000,
+                                       .left_units = 26000});
     check_option(&q, 801000,
-                 (struct quote_option){
-                     .package_price = 120150000, .covered_units = 24000, .total = 120150000, .left_units = 777000});
+                 (struct quote_option){.package_price = 120150000,
+                                       .covered_units = 24000,
+                                       .total = 120150000,
+                                       .left_units = 777000});
     assert_int_equal(q.options[q.least].package_units, 10000);
 }
 
@@ -76,9 +84,11 @@ static void the_rest_keeps_the_tier_of_the_whole_call(void **state)
                  (struct quote_option){.package_price = 30000000,
                                        .covered_units = 100000,
                                        .postpaid_units = 20000,
-                                       .postpaid_amount = 6000000, // at 3 yuan, not at the 5 of 20,000 leads
+                                       // at 3 yuan, not at the 5 of 20,000 leads
+                                       .postpaid_amount = 6000000,
                                        .total = 36000000});
-    assert_int_equal(q.options[q.least].way, QUOTE_POSTPAID); // 360,000 too, but a tie goes to the earlier
+    // 360,000 too, but a tie goes to the earlier
+    assert_int_equal(q.options[q.least].way, QUOTE_POSTPAID);
     assert_int_equal(q.options[0].total, 36000000);
 }
 
@@ -90,7 +100,9 @@ static void ways_are_in_order(void **state)
     assert_int_equal(q.count, 6);
     for (size_t i = 0; i < q.count; i++) {
         assert_int_equal(q.options[i].package_units, units[i]);
-        assert_int_equal(q.options[i].way, i == 0 ? QUOTE_POSTPAID : i == 5 ? QUOTE_CUSTOM : QUOTE_PACKAGE);
+        assert_int_equal(q.options[i].way, i == 0   ? QUOTE_POSTPAID
+                                           : i == 5 ? QUOTE_CUSTOM
+                                                    : QUOTE_PACKAGE);
     }
     assert_int_equal(q.groups[0].tier_from, -1);
     assert_int_equal(q.groups[0].units, 1);
@@ -100,7 +112,8 @@ static void ways_are_in_order(void **state)
 static void buying_more_can_cost_less(void **state)
 {
     (void)state;
-    // 200 calls: 440,000 postpaid, 240,000 in a package of 200, 150,500 as the custom package of 301.
+    // 200 calls: 440,000 postpaid, 240,000 in a package of 200, 150,500 as the custom package of
+    // 301.
     struct quote q = quote_of(A, 200, 0);
     assert_int_equal(q.options[0].total, 44000000);
     assert_int_equal(option_of(&q, 200)->total, 24000000);
@@ -136,7 +149,8 @@ static void on_a_tie_the_package_with_more_left_is_the_least(void **state)
 {
     (void)state;
     struct book same = book;
-    same.services[A].offers[1].price = same.services[A].offers[0].price; // 50 and 100 calls for the same money
+    // 50 and 100 calls for the same money
+    same.services[A].offers[1].price = same.services[A].offers[0].price;
     struct quote_request request = {.service = A, .group_count = 1, .groups = {{50, 0}}};
     struct quote q;
     struct error e;
@@ -148,7 +162,8 @@ static void on_a_tie_the_package_with_more_left_is_the_least(void **state)
 static void calls_of_different_sizes_draw_in_turn(void **state)
 {
     (void)state;
-    struct quote_request request = {.service = P, .group_count = 3, .groups = {{1, 8000}, {2, 12000}, {1, 500000}}};
+    struct quote_request request = {
+        .service = P, .group_count = 3, .groups = {{1, 8000}, {2, 12000}, {1, 500000}}};
     struct quote q;
     struct error e;
     assert_int_equal(quote_make(&book, &request, &q, &e), 0);
@@ -197,7 +212,9 @@ static void needs_out_of_bounds_are_refused(void **state)
         const char *text;
     } rows[] = {
         {{{1, -1}}, 1, "-1 leads in a call; a call has 0 to 1000000000"},
-        {{{1, UNITS_OF_RECORD_MAX + 1}}, 1, "1000000001 leads in a call; a call has 0 to 1000000000"},
+        {{{1, UNITS_OF_RECORD_MAX + 1}},
+         1,
+         "1000000001 leads in a call; a call has 0 to 1000000000"},
         {{{0, 1}}, 1, "0 calls; ask for 1 to 1000000000"},
         {{{QUOTE_CALLS_MAX + 1, 1}}, 1, "1000000001 calls; ask for 1 to 1000000000"},
         {{{QUOTE_CALLS_MAX, UNITS_OF_RECORD_MAX}},

@@ -56,14 +56,19 @@ static void postpaid_row(void **state)
     check_whole_call(row, row->from);
     check_whole_call(row, row->from + (last - row->from) / 2);
     check_whole_call(row, last);
-    if (row->per_thousand) assert_int_equal(1000 * row->unit_price, row->per_thousand);
-    if (row->service != P) return;
+    if (row->per_thousand)
+        assert_int_equal(1000 * row->unit_price, row->per_thousand);
+    if (row->service != P)
+        return;
     assert_int_equal(rate_tier(&book, P, row->from)->from, row->from);
-    if (row->from > 0) assert_true(rate_tier(&book, P, row->from - 1)->unit_price > row->unit_price);
-    if (row->to != NO_END) assert_true(rate_tier(&book, P, row->to + 1)->unit_price < row->unit_price);
+    if (row->from > 0)
+        assert_true(rate_tier(&book, P, row->from - 1)->unit_price > row->unit_price);
+    if (row->to != NO_END)
+        assert_true(rate_tier(&book, P, row->to + 1)->unit_price < row->unit_price);
 }
 
-// The page leaves 10, 20, 50 and 100 thousand open: a boundary belongs to the upper tier, as its last row says 及以上.
+// The page leaves 10, 20, 50 and 100 thousand open: a boundary belongs to the upper tier, as its
+// last row says 及以上.
 static void boundaries_belong_to_the_upper_tier(void **state)
 {
     (void)state;
@@ -96,7 +101,8 @@ static void three_calls_of_8000_leads_are_240000_yuan(void **state)
 {
     (void)state;
     fen_t total = 0;
-    for (int call = 0; call < 3; call++) assert_true(money_add(total, price_of(P, rate_units(&book, P, 8000)), &total));
+    for (int call = 0; call < 3; call++)
+        assert_true(money_add(total, price_of(P, rate_units(&book, P, 8000)), &total));
     assert_int_equal(total, 24000000);
     assert_int_equal(price_of(P, 24000), 12000000); // one call of 24,000 is another thing
 }
@@ -152,7 +158,8 @@ static void custom_packages_of_any_larger_size(void **state)
     assert_true(rate_offer_price(&book, A, 301, &price) && price == 15050000);
     assert_true(rate_offer_price(&book, A, 302, &price) && price == 15100000);
     assert_true(rate_offer_price(&book, A, 1000, &price) && price == 50000000);
-    assert_true(rate_offer_price(&book, A, UNITS_OF_RECORD_MAX, &price) && price == INT64_C(50000000000000));
+    assert_true(rate_offer_price(&book, A, UNITS_OF_RECORD_MAX, &price) &&
+                price == INT64_C(50000000000000));
     assert_true(rate_offer_price(&book, P, 802000, &price) && price == 120300000);
     assert_true(rate_offer_price(&book, P, 1000000, &price) && price == 150000000);
 }
@@ -204,7 +211,8 @@ static void the_book_holds_no_more_than_the_page(void **state)
 
 static struct CMUnitTest row_test(const char *name, CMUnitTestFunction test, const void *row)
 {
-    return (struct CMUnitTest){.name = name, .test_func = test, .initial_state = (void *)(uintptr_t)row};
+    return (struct CMUnitTest){
+        .name = name, .test_func = test, .initial_state = (void *)(uintptr_t)row};
 }
 
 int main(void)

@@ -31,7 +31,8 @@ static struct writer find_writer(void *context, enum input input, int32_t id)
 static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof *world);
-    world->source = (struct decoder_source){.context = world, .find_writer = find_writer, .scratch = &world->scratch};
+    world->source = (struct decoder_source){
+        .context = world, .find_writer = find_writer, .scratch = &world->scratch};
     world->reader.block = calloc(1, sizeof(struct block) + ROOM);
     world->answer = WRITER_PENDING;
     *state = world;
@@ -52,7 +53,8 @@ static void append(struct world *world, struct raw raw, const char *value)
     raw.key_size = RAW_NULL;
     raw.stamped = true;
     memcpy(block->data + block->used, &raw, sizeof raw);
-    if (raw.value_size != RAW_NULL) memcpy(block->data + block->used + sizeof raw, value, raw.value_size);
+    if (raw.value_size != RAW_NULL)
+        memcpy(block->data + block->used + sizeof raw, value, raw.value_size);
     block->used += raw_bytes(raw.key_size, raw.value_size);
 }
 
@@ -79,7 +81,8 @@ static void test_a_record_that_waits_is_the_last_and_those_behind_it_are_asked_f
     assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 1);
     assert_true(world->scratch.events[0].schema_pending);
     assert_int_equal(world->asked, 3);
-    for (int i = 0; i < 3; i++) assert_int_equal(world->ids[i], 256 + 7 + i);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(world->ids[i], 256 + 7 + i);
 }
 
 static void test_what_is_no_frame_asks_for_nothing(void **state)
@@ -90,7 +93,8 @@ static void test_what_is_no_frame_asks_for_nothing(void **state)
     append(world, (struct raw){.offset = 2, .value_size = 4}, "\0\0\0\1");
     append(world, (struct raw){.offset = 3, .value_size = 6}, "\1\0\0\1\1x");
     assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 4);
-    for (int i = 0; i < 4; i++) assert_int_equal(world->scratch.events[i].fault, REJECT_UNDECODABLE);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(world->scratch.events[i].fault, REJECT_UNDECODABLE);
     assert_int_equal(world->asked, 0);
 }
 
@@ -112,7 +116,8 @@ static void test_stops_at_an_end_and_at_the_limit(void **state)
 {
     struct world *world = *state;
     world->answer = WRITER_UNKNOWN;
-    for (unsigned char i = 0; i < 4; i++) append_framed(world, i, i);
+    for (unsigned char i = 0; i < 4; i++)
+        append_framed(world, i, i);
     append_end(world, 4);
     append_framed(world, 4, 5);
     assert_int_equal(record_decoder_decode(&world->reader, &world->source, 3), 3);
@@ -124,10 +129,12 @@ static void test_stops_at_an_end_and_at_the_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_record_that_waits_is_the_last_and_those_behind_it_are_asked_for, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_a_record_that_waits_is_the_last_and_those_behind_it_are_asked_for, set_up,
+            tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_no_frame_asks_for_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_verdicts_about_a_schema_are_those_of_its_records, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_verdicts_about_a_schema_are_those_of_its_records,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stops_at_an_end_and_at_the_limit, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

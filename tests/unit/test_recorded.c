@@ -1,5 +1,5 @@
-// A fold by what is recorded gives what the fold gave that judged: random worlds are folded once by the clock, then again
-// by their cutoffs, verdicts and decisions, log after log.
+// A fold by what is recorded gives what the fold gave that judged: random worlds are folded once by
+// the clock, then again by their cutoffs, verdicts and decisions, log after log.
 #include "fold_fixture.h"
 
 enum { EVENTS = 1200, ACCOUNTS = 5, IDS = 60, SEEDS = 30, DAYS_MAX = 64 };
@@ -33,7 +33,8 @@ static struct event draw_event(struct world *w, enum input input, int64_t now)
     if (input == INPUT_CALLS)
         ev = call(w->bench, account, id, draw(w, 2) ? (int64_t)draw(w, 30000) : -1, own);
     else if (input == INPUT_PURCHASES)
-        ev = purchase(w->bench, account, id, SERVICE_PURCHASE_INTENT, draw(w, 4) ? 10000 : 11, 7000000, own);
+        ev = purchase(w->bench, account, id, SERVICE_PURCHASE_INTENT, draw(w, 4) ? 10000 : 11,
+                      7000000, own);
     else
         ev = credit(w->bench, account, id, draw(w, 2) ? CREDIT_TOP_UP : CREDIT_ADJUSTMENT,
                     ((fen_t)draw(w, 2000) - 400) * 10000, own);
@@ -56,7 +57,8 @@ static uint64_t digest(const struct fold *fold, const struct step *step)
         sum = mix(sum, fold_account(fold, s->account)->id.data[0]);
     }
     for (size_t i = 0; i < step->line_count; i++)
-        sum = mix(mix(mix(sum, step->lines[i].usage_day), step->lines[i].units), step->lines[i].amount);
+        sum = mix(mix(mix(sum, step->lines[i].usage_day), step->lines[i].units),
+                  step->lines[i].amount);
     return sum;
 }
 
@@ -98,9 +100,11 @@ static void give(struct world *w, struct fold *fold, enum input input, int64_t t
 {
     struct error e = {0};
     struct audit_verdict verdict;
-    for (int64_t at = fold_state(fold)->log[input].next; at < to && at < (int64_t)w->counts[input]; at++) {
-        assert_int_equal(fold_audit_record(fold, input, &w->events[input][at], w->verdicts[input][at],
-                                           w->details[input][at], &verdict, &e),
+    for (int64_t at = fold_state(fold)->log[input].next; at < to && at < (int64_t)w->counts[input];
+         at++) {
+        assert_int_equal(fold_audit_record(fold, input, &w->events[input][at],
+                                           w->verdicts[input][at], w->details[input][at], &verdict,
+                                           &e),
                          0);
         assert_int_equal(verdict.reason, w->verdicts[input][at]);
         assert_false(verdict.unpassed);
@@ -133,7 +137,8 @@ static void fold_again(struct world *w, struct fold *fold)
         assert_false(fold_must_hold(fold));
         assert_int_equal(fold_close(fold, &e), 0);
         const struct step *step = fold_step(fold);
-        for (int i = 0; i < INPUT_COUNT; i++) same_cutoff(&step->close.cutoffs[i], &close->cutoffs[i]);
+        for (int i = 0; i < INPUT_COUNT; i++)
+            same_cutoff(&step->close.cutoffs[i], &close->cutoffs[i]);
         assert_int_equal(step->close.late, close->late);
         assert_int_equal(step->close.amount, close->amount);
         assert_true(digest(fold, step) == w->digests[d]);
@@ -164,7 +169,8 @@ static void same_state(const struct fold *a, const struct fold *b)
     for (uint32_t i = 0; i < fold_account_count(a); i++) {
         const struct account *x = fold_account(a, i);
         uint32_t k = 0;
-        while (strcmp(fold_account(b, k)->id.data, x->id.data) != 0) k++;
+        while (strcmp(fold_account(b, k)->id.data, x->id.data) != 0)
+            k++;
         const struct account *y = fold_account(b, k);
         assert_int_equal(account_balance(x), account_balance(y));
         assert_int_equal(x->state, y->state);
@@ -176,7 +182,8 @@ static void same_state(const struct fold *a, const struct fold *b)
 static void a_recorded_world_folds_to_the_same(void **state)
 {
     (void)state;
-    for (int i = 0; i < IDS; i++) snprintf(ids[i], sizeof ids[i], "id-%d", i);
+    for (int i = 0; i < IDS; i++)
+        snprintf(ids[i], sizeof ids[i], "id-%d", i);
     for (uint32_t seed = 1; seed <= SEEDS; seed++) {
         struct world *w = calloc(1, sizeof *w);
         assert_non_null(w);
@@ -195,11 +202,13 @@ static void a_recorded_world_folds_to_the_same(void **state)
 
 // ---- what contradicts ----
 
-static struct audit_verdict give_one(struct bench *b, enum input input, struct event ev, enum reject_reason recorded)
+static struct audit_verdict give_one(struct bench *b, enum input input, struct event ev,
+                                     enum reject_reason recorded)
 {
     struct error e = {0};
     struct audit_verdict verdict;
-    assert_int_equal(fold_audit_record(b->fold, input, &ev, recorded, "as recorded", &verdict, &e), 0);
+    assert_int_equal(fold_audit_record(b->fold, input, &ev, recorded, "as recorded", &verdict, &e),
+                     0);
     return verdict;
 }
 
@@ -208,11 +217,13 @@ static void a_recorded_reject_stays_one(void **state)
     (void)state;
     struct bench *b = bench_create();
     struct audit_verdict v =
-        give_one(b, INPUT_CREDITS, credit(b, "acme", "c-1", CREDIT_TOP_UP, 100, at(b, 0, HOUR)), REJECT_REFUND);
+        give_one(b, INPUT_CREDITS, credit(b, "acme", "c-1", CREDIT_TOP_UP, 100, at(b, 0, HOUR)),
+                 REJECT_REFUND);
     assert_int_equal(v.reason, REJECT_NONE);
-    v = give_one(b, INPUT_PURCHASES,
-                 purchase(b, "acme", "p-1", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, HOUR)),
-                 REJECT_NOT_FOR_SALE);
+    v = give_one(
+        b, INPUT_PURCHASES,
+        purchase(b, "acme", "p-1", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, HOUR)),
+        REJECT_NOT_FOR_SALE);
     assert_int_equal(v.reason, REJECT_NONE);
     v = give_one(b, INPUT_CALLS, call(b, "acme", "k-1", -1, at(b, 0, HOUR)), REJECT_CONFLICT);
     assert_int_equal(v.reason, REJECT_NONE);
@@ -240,10 +251,12 @@ static void the_rules_say_their_own_reason(void **state)
     (void)state;
     struct bench *b = bench_create();
     struct audit_verdict v =
-        give_one(b, INPUT_CREDITS, credit(b, "acme", "c-1", CREDIT_TOP_UP, -100, at(b, 0, HOUR)), REJECT_CONFLICT);
+        give_one(b, INPUT_CREDITS, credit(b, "acme", "c-1", CREDIT_TOP_UP, -100, at(b, 0, HOUR)),
+                 REJECT_CONFLICT);
     assert_int_equal(v.reason, REJECT_REFUND);
     assert_int_equal(fold_step(b->fold)->rejects[0].reason, REJECT_REFUND);
-    v = give_one(b, INPUT_CREDITS, credit(b, "acme", "c-2", CREDIT_TOP_UP, 0, at(b, 0, HOUR)), REJECT_NONE);
+    v = give_one(b, INPUT_CREDITS, credit(b, "acme", "c-2", CREDIT_TOP_UP, 0, at(b, 0, HOUR)),
+                 REJECT_NONE);
     assert_int_equal(v.reason, REJECT_REFUND);
     bench_destroy(b);
 }
@@ -262,8 +275,11 @@ static void times_are_told(void **state)
     ev = call(b, "acme", "k-3", -1, at(b, 0, HOUR));
     ev.stamped = false;
     ev.timestamp = at(b, 900, 0);
-    struct decision pass = {
-        .number = 1, .kind = DECISION_PASS, .offset = ev.offset, .as_of = at(b, 0, 2 * HOUR), .content = "calls/0/2"};
+    struct decision pass = {.number = 1,
+                            .kind = DECISION_PASS,
+                            .offset = ev.offset,
+                            .as_of = at(b, 0, 2 * HOUR),
+                            .content = "calls/0/2"};
     fold_audit_decision(b->fold, &pass, REJECT_NONE);
     assert_int_equal(fold_judged_at(b->fold, INPUT_CALLS, ev.offset, ev.timestamp), pass.as_of);
     struct audit_verdict v = give_one(b, INPUT_CALLS, ev, REJECT_NONE);
@@ -298,14 +314,17 @@ static void decisions_weigh_and_are_named(void **state)
     (void)state;
     struct error e = {0};
     struct bench *b = bench_create();
-    for (int i = 0; i < 150; i++) give_one(b, INPUT_CALLS, call(b, "acme", "", -1, at(b, 0, HOUR)), REJECT_INVALID);
+    for (int i = 0; i < 150; i++)
+        give_one(b, INPUT_CALLS, call(b, "acme", "", -1, at(b, 0, HOUR)), REJECT_INVALID);
     assert_true(fold_must_hold(b->fold));
     for (int i = 0; i < 150; i++) {
-        struct decision accept = {.number = i + 1, .kind = DECISION_ACCEPT, .offset = i, .content = "calls/0"};
+        struct decision accept = {
+            .number = i + 1, .kind = DECISION_ACCEPT, .offset = i, .content = "calls/0"};
         fold_audit_decision(b->fold, &accept, REJECT_INVALID);
     }
     assert_false(fold_must_hold(b->fold));
-    for (enum input i = 0; i < INPUT_COUNT; i++) fold_audit_cut(b->fold, i, b->offsets[i], CUT_RELEASE);
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        fold_audit_cut(b->fold, i, b->offsets[i], CUT_RELEASE);
     assert_int_equal(fold_close(b->fold, &e), 0);
     const struct day_close *close = &fold_step(b->fold)->close;
     assert_int_equal(close->decision_count, 150);
@@ -317,9 +336,12 @@ static void decisions_weigh_and_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_recorded_world_folds_to_the_same), cmocka_unit_test(a_recorded_reject_stays_one),
-        cmocka_unit_test(the_rules_say_their_own_reason),     cmocka_unit_test(times_are_told),
-        cmocka_unit_test(what_lies_between_is_void),          cmocka_unit_test(decisions_weigh_and_are_named),
+        cmocka_unit_test(a_recorded_world_folds_to_the_same),
+        cmocka_unit_test(a_recorded_reject_stays_one),
+        cmocka_unit_test(the_rules_say_their_own_reason),
+        cmocka_unit_test(times_are_told),
+        cmocka_unit_test(what_lies_between_is_void),
+        cmocka_unit_test(decisions_weigh_and_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-// The registry's client against a scripted server: what a registry, a proxy or a network may do to it.
+// The registry's client against a scripted server: what a registry, a proxy or a network may do to
+// it.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,13 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FOUND_A                                                                                                        \
-    {                                                                                                                  \
-        .status = 200, .body = "{\"schema\":\"{\\\"type\\\":\\\"string\\\"}\"}"                                        \
+#define FOUND_A                                                                                    \
+    {                                                                                              \
+        .status = 200, .body = "{\"schema\":\"{\\\"type\\\":\\\"string\\\"}\"}"                    \
     }
-#define ABSENT_A                                                                                                       \
-    {                                                                                                                  \
-        .status = 404, .body = "{\"error_code\":40403,\"message\":\"Schema not found\"}"                               \
+#define ABSENT_A                                                                                   \
+    {                                                                                              \
+        .status = 404, .body = "{\"error_code\":40403,\"message\":\"Schema not found\"}"           \
     }
 
 static struct fake first, second;
@@ -51,8 +52,10 @@ static int teardown(void **state)
 
 static void open_registry(struct registry_options options)
 {
-    if (options.timeout_ms == 0) options.timeout_ms = 2000;
-    if (registry_create(&options, &registry, &error) != 0) fail_msg("%s", error.text);
+    if (options.timeout_ms == 0)
+        options.timeout_ms = 2000;
+    if (registry_create(&options, &registry, &error) != 0)
+        fail_msg("%s", error.text);
 }
 
 static void open_first(void)
@@ -67,7 +70,8 @@ static void open_both(void)
 
 static void assert_error(enum error_kind kind, const char *part)
 {
-    if (error.kind != kind || !strstr(error.text, part)) fail_msg("kind %d: %s", (int)error.kind, error.text);
+    if (error.kind != kind || !strstr(error.text, part))
+        fail_msg("kind %d: %s", (int)error.kind, error.text);
     assert_null(strstr(error.text, "s3cret"));
 }
 
@@ -98,8 +102,8 @@ static void sends_basic_auth(void **state)
 {
     (void)state;
     FAKE_SCRIPT(&first, FOUND_A);
-    open_registry(
-        (struct registry_options){.url_count = 1, .urls = {first.base}, .user = "bill", .password = "s3cret"});
+    open_registry((struct registry_options){
+        .url_count = 1, .urls = {first.base}, .user = "bill", .password = "s3cret"});
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_FOUND);
     assert_string_equal(first.requests[0].authorization, "Basic YmlsbDpzM2NyZXQ="); // bill:s3cret
 }
@@ -110,7 +114,8 @@ static void credentials_in_a_url_are_used_and_never_shown(void **state)
     char url[128];
     FAKE_SCRIPT(&first, {.status = 401});
     snprintf(url, sizeof url, "http://u%%40x:s3cret@%s", first.base + strlen("http://"));
-    open_registry((struct registry_options){.url_count = 1, .urls = {url}, .user = "other", .password = "other"});
+    open_registry((struct registry_options){
+        .url_count = 1, .urls = {url}, .user = "other", .password = "other"});
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_UNAVAILABLE);
     assert_string_equal(first.requests[0].authorization, "Basic dUB4OnMzY3JldA=="); // u@x:s3cret
     assert_error(ERROR_CONFIG, "refuses access (401)");
@@ -139,7 +144,8 @@ static void retries_after_a_server_error(void **state)
 static void gives_up_after_a_bounded_number_of_rounds(void **state)
 {
     (void)state;
-    FAKE_SCRIPT(&first, {.status = 500, .body = "{\"error_code\":50001,\"message\":\"store\\nis down\"}"});
+    FAKE_SCRIPT(&first,
+                {.status = 500, .body = "{\"error_code\":50001,\"message\":\"store\\nis down\"}"});
     open_first();
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_UNAVAILABLE);
     assert_error(ERROR_UNAVAILABLE, "answers 500: store is down");
@@ -158,7 +164,8 @@ static void absent_needs_the_registrys_own_word(void **state)
     assert_error(ERROR_CONFIG, "check host and path of the URL");
     FAKE_SCRIPT(&first, {.status = 404, .body = "{\"status\":404,\"error\":\"Not Found\"}"});
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_UNAVAILABLE);
-    FAKE_SCRIPT(&first, {.status = 404, .body = "{\"error_code\":40401,\"message\":\"another thing\"}"});
+    FAKE_SCRIPT(&first,
+                {.status = 404, .body = "{\"error_code\":40401,\"message\":\"another thing\"}"});
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_UNAVAILABLE);
 }
 
@@ -193,12 +200,14 @@ static void fails_over_and_stays_there(void **state)
     fake_start(&first);
     FAKE_SCRIPT(&first, {.status = 500});
     FAKE_SCRIPT(&second, FOUND_A);
-    open_registry((struct registry_options){.url_count = 3, .urls = {refused, first.base, second.base}});
+    open_registry(
+        (struct registry_options){.url_count = 3, .urls = {refused, first.base, second.base}});
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_FOUND);
     free(text);
     text = NULL;
     assert_int_equal(registry_fetch(registry, 8, &text, &error), REGISTRY_FOUND);
-    assert_int_equal(fake_request_count(&first), 1); // the second fetch began with the URL that had answered
+    // the second fetch began with the URL that had answered
+    assert_int_equal(fake_request_count(&first), 1);
     assert_int_equal(fake_request_count(&second), 2);
 }
 
@@ -224,7 +233,8 @@ static void a_silent_server_times_out(void **state)
 {
     (void)state;
     FAKE_SCRIPT(&first, {.status = 200, .body = "{}", .delay_ms = 1500});
-    open_registry((struct registry_options){.url_count = 1, .urls = {first.base}, .timeout_ms = 100});
+    open_registry(
+        (struct registry_options){.url_count = 1, .urls = {first.base}, .timeout_ms = 100});
     int64_t begin = now_ms();
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_UNAVAILABLE);
     assert_true(now_ms() - begin < 1500);
@@ -243,7 +253,8 @@ static void can_be_interrupted(void **state)
     (void)state;
     pthread_t thread;
     FAKE_SCRIPT(&first, {.status = 200, .body = "{}", .delay_ms = 3000});
-    open_registry((struct registry_options){.url_count = 1, .urls = {first.base}, .timeout_ms = 20000});
+    open_registry(
+        (struct registry_options){.url_count = 1, .urls = {first.base}, .timeout_ms = 20000});
     int64_t begin = now_ms();
     pthread_create(&thread, NULL, interrupt_soon, registry);
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_UNAVAILABLE);
@@ -256,7 +267,8 @@ static void can_be_interrupted(void **state)
 static void garbage_is_no_answer(void **state)
 {
     (void)state;
-    static const char *const bodies[] = {"not json", "[]", "{\"schema\":7}", "{}", "", "{\"schema\":\"x\""};
+    static const char *const bodies[] = {"not json", "[]", "{\"schema\":7}",
+                                         "{}",       "",   "{\"schema\":\"x\""};
     open_first();
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         FAKE_SCRIPT(&first, {.status = 200, .body = bodies[i]});
@@ -292,21 +304,22 @@ static void foreign_schemas_are_told_apart(void **state)
     (void)state;
     char why[128];
     open_first();
-    FAKE_SCRIPT(&first, {.status = 200, .body = "{\"schema\":\"syntax\",\"schemaType\":\"PROTOBUF\"}"});
+    FAKE_SCRIPT(&first,
+                {.status = 200, .body = "{\"schema\":\"syntax\",\"schemaType\":\"PROTOBUF\"}"});
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_FOUND);
     assert_true(registry_foreign(text, why, sizeof why));
     assert_string_equal(why, "the schema is of type PROTOBUF, not AVRO");
     free(text);
-    FAKE_SCRIPT(&first,
-                {.status = 200,
-                 .body = "{\"schema\":\"{}\",\"references\":[{\"name\":\"a\",\"subject\":\"b\",\"version\":1}]}"});
+    FAKE_SCRIPT(&first, {.status = 200,
+                         .body = "{\"schema\":\"{}\",\"references\":[{\"name\":\"a\",\"subject\":"
+                                 "\"b\",\"version\":1}]}"});
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_FOUND);
     assert_true(registry_foreign(text, why, sizeof why));
     assert_non_null(strstr(why, "refers to others"));
     free(text);
-    FAKE_SCRIPT(&first,
-                {.status = 200,
-                 .body = "{\"schema\":\"{\\\"type\\\":\\\"int\\\"}\",\"schemaType\":\"AVRO\",\"references\":[]}"});
+    FAKE_SCRIPT(&first, {.status = 200,
+                         .body = "{\"schema\":\"{\\\"type\\\":\\\"int\\\"}\",\"schemaType\":"
+                                 "\"AVRO\",\"references\":[]}"});
     assert_int_equal(registry_fetch(registry, 7, &text, &error), REGISTRY_FOUND);
     assert_string_equal(text, "{\"type\":\"int\"}");
     assert_false(registry_foreign(text, why, sizeof why));
@@ -327,13 +340,15 @@ static void looks_up_the_exact_text(void **state)
     const char *schema = "{\"doc\": \"\xe8\xbd\xa6 \\\"quoted\\\"\",\n \"type\": \"string\"}";
     open_first();
     FAKE_SCRIPT(&first,
-                {.status = 200, .body = "{\"subject\":\"a b-value\",\"version\":1,\"id\":12,\"schema\":\"...\"}"});
+                {.status = 200,
+                 .body = "{\"subject\":\"a b-value\",\"version\":1,\"id\":12,\"schema\":\"...\"}"});
     assert_int_equal(registry_lookup(registry, "a b-value", schema, &id, &error), REGISTRY_FOUND);
     assert_int_equal(id, 12);
     assert_string_equal(first.requests[0].method, "POST");
     assert_string_equal(first.requests[0].url, "/subjects/a b-value"); // as the server decodes it
     assert_schema_sent(&first.requests[0], schema);
-    FAKE_SCRIPT(&first, {.status = 404, .body = "{\"error_code\":40401,\"message\":\"Subject not found\"}"});
+    FAKE_SCRIPT(&first, {.status = 404,
+                         .body = "{\"error_code\":40401,\"message\":\"Subject not found\"}"});
     assert_int_equal(registry_lookup(registry, "a", schema, &id, &error), REGISTRY_ABSENT);
     FAKE_SCRIPT(&first, ABSENT_A);
     assert_int_equal(registry_lookup(registry, "a", schema, &id, &error), REGISTRY_ABSENT);
@@ -359,7 +374,9 @@ static void registers_what_is_not_there(void **state)
 static void an_incompatible_schema_is_not_retried(void **state)
 {
     (void)state;
-    FAKE_SCRIPT(&first, ABSENT_A, {.status = 409, .body = "{\"error_code\":409,\"message\":\"reader is missing x\"}"});
+    FAKE_SCRIPT(
+        &first, ABSENT_A,
+        {.status = 409, .body = "{\"error_code\":409,\"message\":\"reader is missing x\"}"});
     open_first();
     assert_int_equal(registry_register(registry, "a-value", "{}", &id, &error), -1);
     assert_error(ERROR_CONFIG, "reader is missing x");
@@ -391,8 +408,9 @@ static void reads_and_sets_the_level(void **state)
 static void bad_options_are_refused(void **state)
 {
     (void)state;
-    static const char *const urls[] = {"127.0.0.1:8081",     "ftp://x",          "http://",
-                                       "http://x/?a=s3cret", "http://x/#s3cret", "http://u:s3cret@x:y"};
+    static const char *const urls[] = {"127.0.0.1:8081",   "ftp://x",
+                                       "http://",          "http://x/?a=s3cret",
+                                       "http://x/#s3cret", "http://u:s3cret@x:y"};
     for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
         struct registry_options options = {.url_count = 1, .urls = {urls[i]}};
         assert_int_equal(registry_create(&options, &registry, &error), -1);

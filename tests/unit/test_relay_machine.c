@@ -1,6 +1,6 @@
-// The relay's decisions, one by one, and then several relays of one shard against a model of Kafka's transactions and of
-// PostgreSQL's rows, in which requests arrive late, in whatever transaction is open then: what a subscriber reads is each row
-// once, in order.
+// The relay's decisions, one by one, and then several relays of one shard against a model of
+// Kafka's transactions and of PostgreSQL's rows, in which requests arrive late, in whatever
+// transaction is open then: what a subscriber reads is each row once, in order.
 #include "consumer/relay/published_rows.h"
 #include "consumer/relay/relay_machine.h"
 
@@ -15,7 +15,8 @@
 static void hash_of(int64_t n, uint8_t branch, uint8_t out[RELAY_HASH_SIZE])
 {
     memset(out, 0, RELAY_HASH_SIZE);
-    if (n == 0) return;
+    if (n == 0)
+        return;
     memcpy(out, &n, sizeof n);
     out[31] = branch;
 }
@@ -23,7 +24,8 @@ static void hash_of(int64_t n, uint8_t branch, uint8_t out[RELAY_HASH_SIZE])
 static struct relay_event event_of(enum relay_event_kind kind, int64_t n)
 {
     struct relay_event event = {.kind = kind, .now_ms = 1000, .n = n};
-    if (n >= 0) hash_of(n, 1, event.hash);
+    if (n >= 0)
+        hash_of(n, 1, event.hash);
     event.has_hash = n > 0;
     return event;
 }
@@ -44,14 +46,17 @@ static void topics(struct relay_machine *m, int64_t n, int64_t highest, bool who
 }
 
 // PostgreSQL has rows up to `last`, of which `first` is the first that is kept.
-static struct relay_event verification(const struct relay_machine *m, int64_t first, int64_t last, int64_t mark)
+static struct relay_event verification(const struct relay_machine *m, int64_t first, int64_t last,
+                                       int64_t mark)
 {
     struct relay_event event = event_of(RELAY_ON_VERIFIED, last);
     event.mark = mark;
     event.has_hash = m->n >= first && m->n <= last && m->n > 0;
     event.has_position_hash = m->position >= first && m->position <= last && m->position > 0;
-    if (event.has_hash) hash_of(m->n, 1, event.hash);
-    if (event.has_position_hash) hash_of(m->position, 1, event.position_hash);
+    if (event.has_hash)
+        hash_of(m->n, 1, event.hash);
+    if (event.has_position_hash)
+        hash_of(m->position, 1, event.position_hash);
     return event;
 }
 
@@ -158,7 +163,8 @@ static void test_nothing_is_marked_before_it_is_read_back(void **state)
     assert_int_equal(next(&m, 1000), RELAY_DO_MARK); // also while rows wait
 }
 
-// Rows of a transaction that somebody ended half-way stand above a gap: they are read back with what fills it.
+// Rows of a transaction that somebody ended half-way stand above a gap: they are read back with
+// what fills it.
 static void test_rows_above_n_are_not_read_back_before_n(void **state)
 {
     (void)state;
@@ -180,7 +186,8 @@ static void test_what_is_not_read_back_in_time_is_looked_for(void **state)
     on(&m, RELAY_ON_COMMITTED, 14); // at 1000
     assert_int_equal(relay_machine_next(&m, 1000, &until), RELAY_DO_WAIT);
     assert_true(until == 1000 + RELAY_UNREAD_MS);
-    struct relay_event nothing = {.kind = RELAY_ON_READ_BACK, .now_ms = 999 + RELAY_UNREAD_MS, .n = 12};
+    struct relay_event nothing = {
+        .kind = RELAY_ON_READ_BACK, .now_ms = 999 + RELAY_UNREAD_MS, .n = 12};
     relay_machine_on(&m, &nothing);
     assert_int_equal(m.state, RELAY_MARK);
     on(&m, RELAY_ON_MARKED, -1);
@@ -237,7 +244,8 @@ static void test_a_spent_producer_is_replaced_at_once(void **state)
         struct relay_event committed = event_of(RELAY_ON_COMMITTED, waits ? 12 : 14);
         committed.spent = true;
         relay_machine_on(&m, &committed);
-        assert_int_equal(next(&m, 1000), RELAY_DO_CREATE); // without a pause, also when nothing waits
+        // without a pause, also when nothing waits
+        assert_int_equal(next(&m, 1000), RELAY_DO_CREATE);
         assert_int_equal(m.trouble.kind, ERROR_NONE);
         initialise(&m);
         on(&m, RELAY_ON_POSITION, committed.n);
@@ -356,7 +364,8 @@ static void test_a_commit_of_ours_that_vanishes_is_published_again(void **state)
     assert_int_equal(m.claimed, 14);
 }
 
-// Retention took the rows below some offset: then the position says what was published, and without one the highest row.
+// Retention took the rows below some offset: then the position says what was published, and without
+// one the highest row.
 static void test_where_rows_have_expired_the_position_counts(void **state)
 {
     (void)state;
@@ -366,7 +375,8 @@ static void test_where_rows_have_expired_the_position_counts(void **state)
                  {-1, 20, 28, 28}, {-1, 24, 24, 24}, {1, 24, 28, 24}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct relay_machine m = at_position(20);
-        on(&m, cases[i].position < 0 ? RELAY_ON_POSITION_UNKNOWN : RELAY_ON_POSITION, cases[i].position);
+        on(&m, cases[i].position < 0 ? RELAY_ON_POSITION_UNKNOWN : RELAY_ON_POSITION,
+           cases[i].position);
         topics(&m, cases[i].n, cases[i].highest, false);
         verified(&m, 30, 20);
         assert_int_equal(m.state, RELAY_MARK);
@@ -456,7 +466,8 @@ static void test_a_missing_row_n_halts(void **state)
     assert_halted(&m, "row 50", "missing");
 }
 
-// A row of the position that PostgreSQL has dropped since, long after it was published, is nothing to halt for.
+// A row of the position that PostgreSQL has dropped since, long after it was published, is nothing
+// to halt for.
 static void test_an_old_position_without_its_row_is_well(void **state)
 {
     (void)state;
@@ -510,7 +521,8 @@ static void test_fenced_asks_whose_the_shard_is(void **state)
         on(&m, kept ? RELAY_ON_KEPT : RELAY_ON_LOST, -1);
         assert_int_equal(m.state, kept ? RELAY_CREATE : RELAY_LOST);
         assert_int_equal(next(&m, 1000), kept ? RELAY_DO_WAIT : RELAY_DO_STOP);
-        if (kept) initialise(&m);
+        if (kept)
+            initialise(&m);
     }
 }
 
@@ -555,7 +567,8 @@ static void test_an_init_that_breaks_pauses(void **state)
 static void test_the_impossible_halts(void **state)
 {
     (void)state;
-    struct error why = {ERROR_CONFIG, "shard 7: row 12 of 2000000 bytes: raise max.message.bytes and restart"};
+    struct error why = {ERROR_CONFIG,
+                        "shard 7: row 12 of 2000000 bytes: raise max.message.bytes and restart"};
     struct relay_machine m = idle_at(10);
     on(&m, RELAY_ON_ROWS, 14);
     struct relay_event impossible = {.kind = RELAY_ON_IMPOSSIBLE, .error = &why};
@@ -636,7 +649,8 @@ static void end_transaction(struct world *w, bool commit)
     }
     if (commit && w->staged_position >= 0) {
         w->position = w->staged_position;
-        if (w->older_count < LOG_MAX) w->older[w->older_count++] = w->position;
+        if (w->older_count < LOG_MAX)
+            w->older[w->older_count++] = w->position;
     }
     w->open = false;
     w->committed = commit;
@@ -651,19 +665,23 @@ static void join_transaction(struct world *w, const struct request *request)
         w->offsets_added = false;
         w->staged_position = -1;
     }
-    if (w->transaction != request->transaction) w->touched = true;
+    if (w->transaction != request->transaction)
+        w->touched = true;
 }
 
 static enum answer produce(struct world *w, const struct request *request)
 {
     struct topic *topic = &w->topics[request->topic];
-    if (!w->open || !(w->added & 1U << request->topic)) return REFUSED;
+    if (!w->open || !(w->added & 1U << request->topic))
+        return REFUSED;
     if (topic->epoch != request->epoch) {
         topic->epoch = request->epoch;
         topic->next = 0;
     }
-    if (request->number < topic->next) return DONE; // it was appended before
-    if (request->number > topic->next) return REFUSED;
+    if (request->number < topic->next)
+        return DONE; // it was appended before
+    if (request->number > topic->next)
+        return REFUSED;
     join_transaction(w, request);
     topic->next += request->count;
     for (int i = 0; i < request->count && topic->staged_count < LOG_MAX; i++)
@@ -676,11 +694,13 @@ static enum answer ask_broker(struct world *w, const struct request *request)
 {
     bool fences = w->broken != NO_FENCING;
     if (request->kind == INIT) {
-        if (w->open && fences) end_transaction(w, false);
+        if (w->open && fences)
+            end_transaction(w, false);
         w->producer_epoch++;
         return DONE;
     }
-    if (request->epoch != w->producer_epoch && fences) return FENCED;
+    if (request->epoch != w->producer_epoch && fences)
+        return FENCED;
     switch (request->kind) {
     case ADD_PARTITION:
         join_transaction(w, request);
@@ -693,12 +713,14 @@ static enum answer ask_broker(struct world *w, const struct request *request)
         w->offsets_added = true;
         return DONE;
     case COMMIT_OFFSETS:
-        if (!w->open || !w->offsets_added) return REFUSED;
+        if (!w->open || !w->offsets_added)
+            return REFUSED;
         join_transaction(w, request);
         w->staged_position = request->position;
         return DONE;
     default:
-        if (!w->open) return w->committed == request->commit ? DONE : REFUSED;
+        if (!w->open)
+            return w->committed == request->commit ? DONE : REFUSED;
         join_transaction(w, request);
         end_transaction(w, request->commit);
         return DONE;
@@ -707,7 +729,8 @@ static enum answer ask_broker(struct world *w, const struct request *request)
 
 static void deliver_a_copy(struct world *w)
 {
-    if (w->copy_count == 0) return;
+    if (w->copy_count == 0)
+        return;
     int i = (int)draw(w, (uint32_t)w->copy_count);
     struct request copy = w->copies[i];
     w->copies[i] = w->copies[--w->copy_count];
@@ -715,13 +738,16 @@ static void deliver_a_copy(struct world *w)
 }
 
 // The client sends a request again when its connection breaks, and hears of one copy, or of none.
-static enum answer send_request(struct world *w, struct client *c, struct request *request, bool calm)
+static enum answer send_request(struct world *w, struct client *c, struct request *request,
+                                bool calm)
 {
     request->epoch = c->producer;
     request->transaction = c->transaction;
-    if (calm || draw(w, 10) > 0 || w->copy_count == COPIES_MAX) return ask_broker(w, request);
+    if (calm || draw(w, 10) > 0 || w->copy_count == COPIES_MAX)
+        return ask_broker(w, request);
     w->copies[w->copy_count++] = *request;
-    if (request->kind != INIT) c->spent = true;
+    if (request->kind != INIT)
+        c->spent = true;
     return draw(w, 4) == 0 ? SILENT : ask_broker(w, request);
 }
 
@@ -752,8 +778,10 @@ static bool begin_batch(struct world *w, struct client *c)
     memset(c->rows, 0, sizeof c->rows);
     for (int64_t n = c->machine.n + 1; n <= c->to; n++) {
         int t = (int)(n % TOPICS);
-        if (w->broken != TOPICS_UNREAD && published_rows_has(&c->published, n)) continue;
-        if (w->broken != TOPICS_UNREAD && n <= c->published.last[t]) return false;
+        if (w->broken != TOPICS_UNREAD && published_rows_has(&c->published, n))
+            continue;
+        if (w->broken != TOPICS_UNREAD && n <= c->published.last[t])
+            return false;
         c->row[t][c->rows[t]++] = n;
     }
     c->transaction = ++w->last_transaction;
@@ -766,9 +794,12 @@ enum { STEP_OFFSETS = 1 + 2 * TOPICS, STEP_POSITION, STEP_END, STEP_ABORT };
 static struct request request_of(const struct client *c)
 {
     struct request request = {.kind = END, .commit = c->step == STEP_END, .position = c->to};
-    if (c->step == STEP_OFFSETS) request.kind = ADD_OFFSETS;
-    if (c->step == STEP_POSITION) request.kind = COMMIT_OFFSETS;
-    if (c->step >= STEP_OFFSETS) return request;
+    if (c->step == STEP_OFFSETS)
+        request.kind = ADD_OFFSETS;
+    if (c->step == STEP_POSITION)
+        request.kind = COMMIT_OFFSETS;
+    if (c->step >= STEP_OFFSETS)
+        return request;
     int t = request.topic = (c->step - 1) / 2;
     request.kind = c->step % 2 == 1 ? ADD_PARTITION : PRODUCE;
     request.number = c->numbers[t];
@@ -781,7 +812,8 @@ static struct relay_event end_step(struct world *w, struct client *c, enum relay
 {
     c->step = 0;
     bool stays = w->broken == NO_FRESH_PRODUCER;
-    struct relay_event event = answer(w, kind == RELAY_ON_ABORTED && stays ? RELAY_ON_FAILED : kind, c->to);
+    struct relay_event event =
+        answer(w, kind == RELAY_ON_ABORTED && stays ? RELAY_ON_FAILED : kind, c->to);
     event.spent = c->spent && !stays;
     return event;
 }
@@ -791,18 +823,26 @@ static struct relay_event publish(struct world *w, struct client *c, bool calm)
 {
     struct relay_event later = {.kind = RELAY_ON_ROWS, .n = w->last};
     if (c->step == 0) {
-        if (w->last <= c->machine.n) return answer(w, RELAY_ON_NOTHING, -1);
-        if (!begin_batch(w, c)) return answer(w, RELAY_ON_IMPOSSIBLE, -1);
+        if (w->last <= c->machine.n)
+            return answer(w, RELAY_ON_NOTHING, -1);
+        if (!begin_batch(w, c))
+            return answer(w, RELAY_ON_IMPOSSIBLE, -1);
         return c->rows[0] + c->rows[1] == 0 ? end_step(w, c, RELAY_ON_COMMITTED) : later;
     }
-    while (c->step < STEP_OFFSETS && c->rows[(c->step - 1) / 2] == 0) c->step += 2;
+    while (c->step < STEP_OFFSETS && c->rows[(c->step - 1) / 2] == 0)
+        c->step += 2;
     struct request request = request_of(c);
     enum answer said = send_request(w, c, &request, calm);
-    if (said == FENCED) return end_step(w, c, RELAY_ON_FENCED);
-    if (said != DONE && c->step >= STEP_END) return end_step(w, c, RELAY_ON_BROKEN);
-    if (said == DONE && c->step == STEP_ABORT) return end_step(w, c, RELAY_ON_ABORTED);
-    if (said == DONE && c->step == STEP_END) return end_step(w, c, RELAY_ON_COMMITTED);
-    if (said == DONE && request.kind == PRODUCE) c->numbers[request.topic] += request.count;
+    if (said == FENCED)
+        return end_step(w, c, RELAY_ON_FENCED);
+    if (said != DONE && c->step >= STEP_END)
+        return end_step(w, c, RELAY_ON_BROKEN);
+    if (said == DONE && c->step == STEP_ABORT)
+        return end_step(w, c, RELAY_ON_ABORTED);
+    if (said == DONE && c->step == STEP_END)
+        return end_step(w, c, RELAY_ON_COMMITTED);
+    if (said == DONE && request.kind == PRODUCE)
+        c->numbers[request.topic] += request.count;
     c->step = said == DONE ? c->step + 1 : STEP_ABORT;
     return later;
 }
@@ -818,7 +858,8 @@ static struct relay_event find_in_topics(const struct world *w, struct client *c
     return event;
 }
 
-static struct relay_event perform(struct world *w, struct client *c, enum relay_action action, bool calm)
+static struct relay_event perform(struct world *w, struct client *c, enum relay_action action,
+                                  bool calm)
 {
     struct relay_machine *m = &c->machine;
     struct request init = {.kind = INIT};
@@ -835,21 +876,27 @@ static struct relay_event perform(struct world *w, struct client *c, enum relay_
         c->producer = w->producer_epoch;
         return answer(w, RELAY_ON_INITIALISED, -1);
     case RELAY_DO_READ_POSITION: // stable offsets only: a transaction under way is waited for
-        if (w->open && w->staged_position >= 0 && w->broken != NO_FENCING) return answer(w, RELAY_ON_FAILED, -1);
-        return answer(w, w->position < 0 ? RELAY_ON_POSITION_UNKNOWN : RELAY_ON_POSITION, w->position);
+        if (w->open && w->staged_position >= 0 && w->broken != NO_FENCING)
+            return answer(w, RELAY_ON_FAILED, -1);
+        return answer(w, w->position < 0 ? RELAY_ON_POSITION_UNKNOWN : RELAY_ON_POSITION,
+                      w->position);
     case RELAY_DO_READ_TOPICS:
         return find_in_topics(w, c);
     case RELAY_DO_VERIFY:
-        if (!owner) return answer(w, RELAY_ON_LOST, -1);
+        if (!owner)
+            return answer(w, RELAY_ON_LOST, -1);
         event = verification(m, 1, w->last, w->mark);
         event.now_ms = w->now;
         return event;
     case RELAY_DO_PUBLISH:
         return publish(w, c, calm);
     case RELAY_DO_MARK:
-        if (!owner) return answer(w, RELAY_ON_LOST, -1);
-        if (!calm && draw(w, 4) == 0) return answer(w, RELAY_ON_FAILED, -1);
-        if (m->read_back > w->mark) w->mark = m->read_back;
+        if (!owner)
+            return answer(w, RELAY_ON_LOST, -1);
+        if (!calm && draw(w, 4) == 0)
+            return answer(w, RELAY_ON_FAILED, -1);
+        if (m->read_back > w->mark)
+            w->mark = m->read_back;
         return answer(w, RELAY_ON_MARKED, -1);
     case RELAY_DO_CHECK_EPOCH:
         return answer(w, owner ? RELAY_ON_KEPT : RELAY_ON_LOST, -1);
@@ -863,24 +910,29 @@ static struct relay_event perform(struct world *w, struct client *c, enum relay_
 static void read_back(struct world *w, struct client *c, bool calm)
 {
     struct relay_machine *m = &c->machine;
-    if ((m->state != RELAY_IDLE && m->state != RELAY_PUBLISH) || c->step > 0) return;
+    if ((m->state != RELAY_IDLE && m->state != RELAY_PUBLISH) || c->step > 0)
+        return;
     read_topics(w, c, calm ? LOG_MAX : (int)draw(w, 6));
     struct relay_event event = answer(w, RELAY_ON_READ_BACK, c->published.whole);
-    if (w->broken == TOPICS_UNREAD) event.n = m->n;
+    if (w->broken == TOPICS_UNREAD)
+        event.n = m->n;
     relay_machine_on(m, &event);
-    if (m->state == RELAY_CREATE) c->reading = false;
+    if (m->state == RELAY_CREATE)
+        c->reading = false;
 }
 
 static void step(struct world *w, int r, bool calm)
 {
     struct client *c = &w->relay[r];
     int64_t until;
-    if (!c->running) return;
+    if (!c->running)
+        return;
     read_back(w, c, calm);
     enum relay_action action = relay_machine_next(&c->machine, w->now, &until);
     struct error why = {ERROR_UNAVAILABLE, "shard 7: it did not work"};
     struct relay_event event = perform(w, c, action, calm);
-    if (event.kind >= RELAY_ON_FAILED) event.error = &why;
+    if (event.kind >= RELAY_ON_FAILED)
+        event.error = &why;
     relay_machine_on(&c->machine, &event);
 }
 
@@ -900,14 +952,18 @@ static bool in_order_and_once(struct world *w)
     for (int t = 0; t < TOPICS; t++)
         for (struct topic *topic = &w->topics[t]; topic->checked < topic->count; topic->checked++) {
             int64_t n = topic->rows[topic->checked];
-            if (n % TOPICS != t || n > w->last) return false;
-            if (topic->checked > 0 && n <= topic->rows[topic->checked - 1]) return false;
+            if (n % TOPICS != t || n > w->last)
+                return false;
+            if (topic->checked > 0 && n <= topic->rows[topic->checked - 1])
+                return false;
         }
     // As long as rows rise and none is missing, row n of a topic is the n-th of it.
     for (int64_t n = w->mark; n > 0 && n > w->mark - TOPICS; n--) {
         int at = (int)((n + 1) / TOPICS) - 1;
-        if (n % TOPICS == 0) at = (int)(n / TOPICS) - 1;
-        if (at >= w->topics[n % TOPICS].count || w->topics[n % TOPICS].rows[at] != n) return false;
+        if (n % TOPICS == 0)
+            at = (int)(n / TOPICS) - 1;
+        if (at >= w->topics[n % TOPICS].count || w->topics[n % TOPICS].rows[at] != n)
+            return false;
     }
     return true;
 }
@@ -946,15 +1002,19 @@ static bool run_world(uint64_t seed, enum broken broken)
             disturb(w, what);
         else
             step(w, (int)draw(w, RELAYS), false);
-        if (!in_order_and_once(w) || w->touched) return false;
+        if (!in_order_and_once(w) || w->touched)
+            return false;
     }
-    while (w->copy_count > 0) deliver_a_copy(w);
+    while (w->copy_count > 0)
+        deliver_a_copy(w);
     for (int turn = 0; turn < 4000; turn++) {
         w->now += RELAY_PAUSE_MAX_MS / 4;
-        for (int r = 0; r < RELAYS; r++) step(w, r, true);
+        for (int r = 0; r < RELAYS; r++)
+            step(w, r, true);
     }
     for (int r = 0; r < RELAYS; r++)
-        if (w->relay[r].running && w->relay[r].machine.state == RELAY_HALTED) return false;
+        if (w->relay[r].running && w->relay[r].machine.state == RELAY_HALTED)
+            return false;
     int64_t there = w->topics[0].count + w->topics[1].count;
     return in_order_and_once(w) && there > 0 && there == w->last && w->mark == w->last;
 }
@@ -977,8 +1037,10 @@ static void test_worlds_that_break_a_promise_are_caught(void **state)
     } cases[] = {{NO_FENCING, 40}, {NO_FRESH_PRODUCER, 40}, {TOPICS_UNREAD, 40}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int caught = 0;
-        for (uint64_t seed = 1; seed <= 50; seed++) caught += !run_world(seed, cases[i].broken);
-        if (caught < cases[i].least) fail_msg("%d: %d of 50 worlds caught", (int)cases[i].broken, caught);
+        for (uint64_t seed = 1; seed <= 50; seed++)
+            caught += !run_world(seed, cases[i].broken);
+        if (caught < cases[i].least)
+            fail_msg("%d: %d of 50 worlds caught", (int)cases[i].broken, caught);
     }
 }
 

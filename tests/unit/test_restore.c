@@ -1,5 +1,6 @@
-// A fold that is stopped anywhere and restored from its rows and the calls log goes on as if nothing had happened:
-// random worlds are folded twice, once through and once with restarts, and every step must be the same.
+// A fold that is stopped anywhere and restored from its rows and the calls log goes on as if
+// nothing had happened: random worlds are folded twice, once through and once with restarts, and
+// every step must be the same.
 #include "fold_fixture.h"
 
 enum { EVENTS = 1500, ACCOUNTS = 5, IDS = 60, SEEDS = 40, ROWS = 6000, BURST = 120 };
@@ -8,7 +9,8 @@ enum { EVENTS = 1500, ACCOUNTS = 5, IDS = 60, SEEDS = 40, ROWS = 6000, BURST = 1
 
 struct rows {
     struct fold_state state;
-    size_t account_count, span_count, package_count, credit_count, cutoff_count, reject_count, decision_count;
+    size_t account_count, span_count, package_count, credit_count, cutoff_count, reject_count,
+        decision_count;
     struct account accounts[ROWS];
     struct {
         struct slice account;
@@ -50,8 +52,10 @@ static void store_accounts(struct rows *rows, const struct fold *fold, const str
     for (size_t i = 0; i < step->touched_account_count; i++) {
         const struct account *account = fold_account(fold, step->touched_accounts[i]);
         size_t at = 0;
-        while (at < rows->account_count && !same(rows->accounts[at].id, account->id)) at++;
-        if (at == rows->account_count) rows->accounts[rows->account_count++].id = keep(account->id);
+        while (at < rows->account_count && !same(rows->accounts[at].id, account->id))
+            at++;
+        if (at == rows->account_count)
+            rows->accounts[rows->account_count++].id = keep(account->id);
         struct slice id = rows->accounts[at].id;
         rows->accounts[at] = *account;
         rows->accounts[at].id = id;
@@ -64,8 +68,8 @@ static void store_packages(struct rows *rows, const struct fold *fold, const str
         const struct package *package = fold_package(fold, step->touched_packages[i]);
         struct slice account = fold_account(fold, package->account)->id;
         size_t at = 0;
-        while (at < rows->package_count &&
-               !(same(rows->packages[at].package.id, package->id) && same(rows->packages[at].account, account)))
+        while (at < rows->package_count && !(same(rows->packages[at].package.id, package->id) &&
+                                             same(rows->packages[at].account, account)))
             at++;
         if (at == rows->package_count) {
             rows->packages[at].account = keep(account);
@@ -88,7 +92,8 @@ static void store_spans(struct rows *rows, const struct fold *fold, const struct
             continue;
         }
         size_t at = rows->span_count;
-        while (!same(rows->spans[--at].account, account)) assert_true(at > 0);
+        while (!same(rows->spans[--at].account, account))
+            assert_true(at > 0);
         rows->spans[at].span.to = status->effective_at;
     }
 }
@@ -120,7 +125,8 @@ static void store_step(struct rows *rows, struct fold *fold)
         rows->credits[rows->credit_count++].at = c->credited_at;
     }
     for (size_t i = 0; i < step->reject_count; i++)
-        if (step->rejects[i].input == INPUT_CALLS) rows->rejects[rows->reject_count++] = step->rejects[i].offset;
+        if (step->rejects[i].input == INPUT_CALLS)
+            rows->rejects[rows->reject_count++] = step->rejects[i].offset;
     if (step->closed) {
         rows->cutoffs[rows->cutoff_count].day = step->close.day;
         rows->cutoffs[rows->cutoff_count++].calls = step->close.cutoffs[INPUT_CALLS];
@@ -133,13 +139,15 @@ static void restore_cutoffs(struct fold *fold, const struct rows *rows)
     struct error e = {0};
     for (size_t i = 0; i < rows->cutoff_count; i++) {
         const struct cutoff *calls = &rows->cutoffs[i].calls;
-        if (calls->to_offset <= rows->state.calls_from) continue;
+        if (calls->to_offset <= rows->state.calls_from)
+            continue;
         assert_int_equal(fold_restore_cutoff(fold, rows->cutoffs[i].day, calls->to_offset, &e), 0);
         fold_restore_count(fold, calls->from_offset, calls->accepted + calls->duplicates);
     }
 }
 
-static struct fold *restore(struct bench *b, struct rows *rows, const struct event *calls, size_t call_count)
+static struct fold *restore(struct bench *b, struct rows *rows, const struct event *calls,
+                            size_t call_count)
 {
     struct error e = {0};
     struct fold *fold = bench_fold(b);
@@ -148,12 +156,16 @@ static struct fold *restore(struct bench *b, struct rows *rows, const struct eve
     for (size_t i = 0; i < rows->account_count; i++)
         assert_int_equal(fold_restore_account(fold, &rows->accounts[i], NULL, &e), 0);
     for (size_t i = 0; i < rows->span_count; i++)
-        assert_int_equal(fold_restore_span(fold, rows->spans[i].account, rows->spans[i].span, &e), 0);
+        assert_int_equal(fold_restore_span(fold, rows->spans[i].account, rows->spans[i].span, &e),
+                         0);
     for (size_t i = 0; i < rows->package_count; i++)
-        assert_int_equal(fold_restore_package(fold, rows->packages[i].account, &rows->packages[i].package, &e), 0);
+        assert_int_equal(
+            fold_restore_package(fold, rows->packages[i].account, &rows->packages[i].package, &e),
+            0);
     for (size_t i = 0; i < rows->credit_count; i++)
-        assert_int_equal(fold_restore_credit(fold, rows->credits[i].account, rows->credits[i].id, rows->credits[i].kind,
-                                             rows->credits[i].amount, rows->credits[i].at, &e),
+        assert_int_equal(fold_restore_credit(fold, rows->credits[i].account, rows->credits[i].id,
+                                             rows->credits[i].kind, rows->credits[i].amount,
+                                             rows->credits[i].at, &e),
                          0);
     restore_cutoffs(fold, rows);
     for (size_t i = 0; i < rows->reject_count; i++)
@@ -161,8 +173,9 @@ static struct fold *restore(struct bench *b, struct rows *rows, const struct eve
             assert_int_equal(fold_restore_reject(fold, rows->rejects[i], &e), 0);
     for (size_t i = 0; i < rows->decision_count; i++)
         if (rows->decisions[i].kind == DECISION_PASS || rows->decisions[i].day >= rows->state.day)
-            assert_int_equal(
-                fold_restore_decision(fold, &rows->decisions[i], rows->decisions[i].day >= rows->state.day, &e), 0);
+            assert_int_equal(fold_restore_decision(fold, &rows->decisions[i],
+                                                   rows->decisions[i].day >= rows->state.day, &e),
+                             0);
     if (fold_replay(fold, calls, call_count, &done, &e) != 0 ||
         (!done && fold_replay_reached(fold, b->offsets[INPUT_CALLS], &done, &e) != 0))
         fail_msg("%s", e.text);
@@ -222,7 +235,8 @@ static struct event random_event(struct bench *b, enum input input, int64_t now)
     else if (input == INPUT_PURCHASES)
         ev = purchase(b, account, id, SERVICE_PURCHASE_INTENT, 10000, 7000000, when);
     else
-        ev = credit(b, account, id, pick(3) ? CREDIT_TOP_UP : CREDIT_ADJUSTMENT, pick(40000000) - 1000000, when);
+        ev = credit(b, account, id, pick(3) ? CREDIT_TOP_UP : CREDIT_ADJUSTMENT,
+                    pick(40000000) - 1000000, when);
     ev.timestamp = now;
     if (pick(30) == 0) {
         ev.fault = REJECT_UNDECODABLE;
@@ -300,7 +314,8 @@ static bool close_both(struct world *w)
             fold_clock_end(folds[f], i, w->b->offsets[i], w->b->now);
             fold_reached(folds[f], i, w->b->offsets[i]);
         }
-        if (fold_close_due(folds[f])) assert_int_equal(fold_close(folds[f], &e), 0);
+        if (fold_close_due(folds[f]))
+            assert_int_equal(fold_close(folds[f], &e), 0);
     }
     bool held = fold_state(w->b->fold)->held;
     w->holds += fold_step(w->b->fold)->held;
@@ -329,16 +344,22 @@ static void feed_both(struct world *w, enum input input, struct event ev)
     size_t consumed;
     if (ev.fault == REJECT_NONE && pick(200) == 0) { // of a broker with another clock: passed
         ev.timestamp = w->b->now + 1000 * DAY_MS;
-        assert_int_equal(fold_records(w->b->fold, input, &ev, 1, w->b->now, &consumed, &e), FOLD_FUTURE);
-        assert_int_equal(fold_records(w->restarted, input, &ev, 1, w->b->now, &consumed, &e), FOLD_FUTURE);
+        assert_int_equal(fold_records(w->b->fold, input, &ev, 1, w->b->now, &consumed, &e),
+                         FOLD_FUTURE);
+        assert_int_equal(fold_records(w->restarted, input, &ev, 1, w->b->now, &consumed, &e),
+                         FOLD_FUTURE);
         decide_both(w, DECISION_PASS, input, ev.offset);
         w->passes++;
-        if (pick(2)) commit_both(w);
+        if (pick(2))
+            commit_both(w);
     }
-    if (input == INPUT_CALLS) w->calls[w->call_count++] = ev;
-    if (input == INPUT_CALLS && ev.fault != REJECT_NONE) w->broken[w->broken_count++] = ev.offset;
+    if (input == INPUT_CALLS)
+        w->calls[w->call_count++] = ev;
+    if (input == INPUT_CALLS && ev.fault != REJECT_NONE)
+        w->broken[w->broken_count++] = ev.offset;
     assert_int_equal(fold_records(w->b->fold, input, &ev, 1, w->b->now, &consumed, &e), FOLD_MORE);
-    assert_int_equal(fold_records(w->restarted, input, &ev, 1, w->b->now, &consumed, &e), FOLD_MORE);
+    assert_int_equal(fold_records(w->restarted, input, &ev, 1, w->b->now, &consumed, &e),
+                     FOLD_MORE);
     commit_both(w);
 }
 
@@ -361,8 +382,10 @@ static void restart(struct world *w)
 
 static void free_rows(struct rows *rows)
 {
-    for (size_t i = 0; i < rows->account_count; i++) free((void *)(uintptr_t)rows->accounts[i].id.data);
-    for (size_t i = 0; i < rows->span_count; i++) free((void *)(uintptr_t)rows->spans[i].account.data);
+    for (size_t i = 0; i < rows->account_count; i++)
+        free((void *)(uintptr_t)rows->accounts[i].id.data);
+    for (size_t i = 0; i < rows->span_count; i++)
+        free((void *)(uintptr_t)rows->spans[i].account.data);
     for (size_t i = 0; i < rows->package_count; i++) {
         free((void *)(uintptr_t)rows->packages[i].account.data);
         free((void *)(uintptr_t)rows->packages[i].package.id.data);
@@ -387,18 +410,22 @@ static void run_world(struct world *w, uint64_t seed)
     for (int n = 0; n < EVENTS; n++) {
         w->b->now += pick(60) * MINUTE;
         while (w->b->now >= fold_due_at(w->b->fold) && !fold_state(w->b->fold)->held)
-            if (!close_both(w)) break;
+            if (!close_both(w))
+                break;
         enum input input = pick(8) ? INPUT_CALLS : pick(4) ? INPUT_CREDITS : INPUT_PURCHASES;
         feed_both(w, input, random_event(w->b, input, w->b->now));
-        if (w->call_count > 0 && pick(4) == 0) feed_both(w, INPUT_CALLS, repeated(w));
+        if (w->call_count > 0 && pick(4) == 0)
+            feed_both(w, INPUT_CALLS, repeated(w));
         for (int i = pick(400) ? BURST : 0; i < BURST; i++) { // a wrong deployment
             struct event ev = random_event(w->b, INPUT_CALLS, w->b->now);
             ev.fault = REJECT_UNDECODABLE;
             ev.fault_detail = "broken";
             feed_both(w, INPUT_CALLS, ev);
         }
-        if (pick(fold_state(w->b->fold)->held ? 10 : 100) == 0) decide_some(w);
-        if (pick(40) == 0) restart(w);
+        if (pick(fold_state(w->b->fold)->held ? 10 : 100) == 0)
+            decide_some(w);
+        if (pick(40) == 0)
+            restart(w);
     }
     fold_destroy(w->restarted);
     free_rows(w->rows);
@@ -408,10 +435,13 @@ static void run_world(struct world *w, uint64_t seed)
 static void restarts_change_nothing(void **state)
 {
     (void)state;
-    for (int i = 0; i < IDS; i++) snprintf(ids[i], sizeof ids[i], "id-%d", i);
-    for (int i = 0; i < ACCOUNTS; i++) snprintf(accounts[i], sizeof accounts[i], "account-%d", i);
+    for (int i = 0; i < IDS; i++)
+        snprintf(ids[i], sizeof ids[i], "id-%d", i);
+    for (int i = 0; i < ACCOUNTS; i++)
+        snprintf(accounts[i], sizeof accounts[i], "account-%d", i);
     struct world *w = calloc(1, sizeof *w);
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) run_world(w, seed);
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        run_world(w, seed);
     assert_true(w->restarts > SEEDS);
     assert_true(w->holds > SEEDS);
     assert_true(w->passes > SEEDS);
@@ -440,7 +470,8 @@ static struct past make_past(void)
     return p;
 }
 
-static void expect_contradiction(struct past *p, const struct event *calls, size_t count, const char *words)
+static void expect_contradiction(struct past *p, const struct event *calls, size_t count,
+                                 const char *words)
 {
     struct error e = {0};
     struct fold *fold = bench_fold(p->b);
@@ -452,10 +483,12 @@ static void expect_contradiction(struct past *p, const struct event *calls, size
     for (size_t i = 0; i < p->rows->reject_count; i++)
         assert_int_equal(fold_restore_reject(fold, p->rows->rejects[i], &e), 0);
     int result = fold_replay(fold, calls, count, &done, &e);
-    if (result == 0 && !done) result = fold_replay_reached(fold, p->rows->state.log[INPUT_CALLS].next, &done, &e);
+    if (result == 0 && !done)
+        result = fold_replay_reached(fold, p->rows->state.log[INPUT_CALLS].next, &done, &e);
     assert_int_equal(result, -1);
     assert_int_equal(e.kind, ERROR_CONFIG);
-    if (!strstr(e.text, words)) fail_msg("\"%s\" does not say \"%s\"", e.text, words);
+    if (!strstr(e.text, words))
+        fail_msg("\"%s\" does not say \"%s\"", e.text, words);
     fold_destroy(fold);
     free_rows(p->rows);
     bench_destroy(p->b);
@@ -509,8 +542,8 @@ static void a_last_record_that_is_gone_is_noticed(void **state)
     expect_contradiction(&p, p.calls, 2, "offset 2: the last record that was read is not there");
 }
 
-// The same on a day that is settled, behind which an aborted transaction lies (its record would be calls[3]), and one more
-// call on the next day: what is wrong is wrong before the open day.
+// The same on a day that is settled, behind which an aborted transaction lies (its record would be
+// calls[3]), and one more call on the next day: what is wrong is wrong before the open day.
 static struct past make_settled_past(void)
 {
     struct past p = make_past();
@@ -532,10 +565,10 @@ static void an_aborted_record_of_a_settled_day_that_shows_is_noticed(void **stat
 {
     (void)state;
     struct past p = make_settled_past();
-    expect_contradiction(
-        &p, p.calls, 5,
-        "the calls log has 3 accepted calls and duplicates in offsets 0..5, but 2 are recorded (records "
-        "show that were not there)");
+    expect_contradiction(&p, p.calls, 5,
+                         "the calls log has 3 accepted calls and duplicates in offsets 0..5, but 2 "
+                         "are recorded (records "
+                         "show that were not there)");
 }
 
 static void a_committed_record_of_a_settled_day_that_is_gone_is_noticed(void **state)
@@ -543,13 +576,14 @@ static void a_committed_record_of_a_settled_day_that_is_gone_is_noticed(void **s
     (void)state;
     struct past p = make_settled_past();
     struct event calls[] = {p.calls[0], p.calls[1], p.calls[4]};
-    expect_contradiction(
-        &p, calls, 3,
-        "the calls log has 1 accepted calls and duplicates in offsets 0..5, but 2 are recorded (records "
-        "are gone)");
+    expect_contradiction(&p, calls, 3,
+                         "the calls log has 1 accepted calls and duplicates in offsets 0..5, but 2 "
+                         "are recorded (records "
+                         "are gone)");
 }
 
-// The day's calls from before are forgotten and not read again: what is left of it cannot be counted.
+// The day's calls from before are forgotten and not read again: what is left of it cannot be
+// counted.
 static void a_settled_day_of_which_a_part_is_read_again_is_not_counted(void **state)
 {
     (void)state;
@@ -569,7 +603,8 @@ static void an_aborted_record_of_the_open_day_that_shows_is_noticed(void **state
     p.calls[3] = call(p.b, "a", "c3", -1, at(p.b, 0, HOUR));
     assert_int_equal(fold_reached(p.b->fold, INPUT_CALLS, p.b->offsets[INPUT_CALLS]), FOLD_MORE);
     store_step(p.rows, p.b->fold);
-    expect_contradiction(&p, p.calls, 4, "but 2 and 0 are recorded (records show that were not there)");
+    expect_contradiction(&p, p.calls, 4,
+                         "but 2 and 0 are recorded (records show that were not there)");
 }
 
 static void a_suspension_of_no_instant_is_noticed(void **state)

@@ -31,7 +31,8 @@ static int teardown(void **state)
 
 static int open_scan(struct fixture *f, struct scan **out, struct error *e)
 {
-    const char *pairs[][2] = {{"bootstrap.servers", rd_kafka_mock_cluster_bootstraps(f->cluster)}, {"log_level", "0"}};
+    const char *pairs[][2] = {{"bootstrap.servers", rd_kafka_mock_cluster_bootstraps(f->cluster)},
+                              {"log_level", "0"}};
     struct client_properties properties = {2, pairs};
     struct scan_options options = {
         .properties = &properties,
@@ -49,10 +50,11 @@ static void test_a_leader_that_moves_while_it_is_asked_is_found(void **state)
     struct fixture *f = *state;
     struct scan *scan = NULL;
     struct error e = {0};
-    rd_kafka_mock_push_request_errors(f->cluster, LIST_OFFSETS, 3, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-                                      RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-                                      RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
-    if (open_scan(f, &scan, &e)) fail_msg("%s", e.text);
+    rd_kafka_mock_push_request_errors(
+        f->cluster, LIST_OFFSETS, 3, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
+    if (open_scan(f, &scan, &e))
+        fail_msg("%s", e.text);
     assert_int_equal(scan_first(scan, 1), 0);
     assert_int_equal(scan_last(scan, 1), 0);
     scan_close(scan);
@@ -74,8 +76,10 @@ static void test_a_log_without_a_leader_is_named_in_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_leader_that_moves_while_it_is_asked_is_found, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_log_without_a_leader_is_named_in_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_leader_that_moves_while_it_is_asked_is_found, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_log_without_a_leader_is_named_in_time, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

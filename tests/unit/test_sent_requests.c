@@ -1,12 +1,20 @@
-// Whether a producer knows that a copy of one of its requests may be under way: librdkafka against brokers that it plays in
-// memory, which take a request and close the connection, so that it is sent again.
+// Whether a producer knows that a copy of one of its requests may be under way: librdkafka against
+// brokers that it plays in memory, which take a request and close the connection, so that it is
+// sent again.
 #include "consumer/relay/sent_requests.h"
 #include "tests/lib/mock_brokers.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { PATIENCE_MS = 10000, PRODUCE = 0, ADD_PARTITIONS = 24, ADD_OFFSETS = 25, END = 26, OFFSET_COMMIT = 28 };
+enum {
+    PATIENCE_MS = 10000,
+    PRODUCE = 0,
+    ADD_PARTITIONS = 24,
+    ADD_OFFSETS = 25,
+    END = 26,
+    OFFSET_COMMIT = 28
+};
 
 struct fixture {
     rd_kafka_t *home; // of the brokers
@@ -18,12 +26,14 @@ struct fixture {
 static void set(rd_kafka_conf_t *conf, const char *name, const char *value)
 {
     char why[512];
-    if (rd_kafka_conf_set(conf, name, value, why, sizeof why) != RD_KAFKA_CONF_OK) fail_msg("%s", why);
+    if (rd_kafka_conf_set(conf, name, value, why, sizeof why) != RD_KAFKA_CONF_OK)
+        fail_msg("%s", why);
 }
 
 static void must(rd_kafka_error_t *error)
 {
-    if (error) fail_msg("%s", rd_kafka_error_string(error));
+    if (error)
+        fail_msg("%s", rd_kafka_error_string(error));
 }
 
 static int setup(void **state)
@@ -59,8 +69,9 @@ static void publish(struct fixture *f)
 {
     static char row[] = "row";
     must(rd_kafka_begin_transaction(f->producer));
-    assert_int_equal(rd_kafka_producev(f->producer, RD_KAFKA_V_TOPIC("rows"), RD_KAFKA_V_PARTITION(0),
-                                       RD_KAFKA_V_VALUE(row, 3), RD_KAFKA_V_END),
+    assert_int_equal(rd_kafka_producev(f->producer, RD_KAFKA_V_TOPIC("rows"),
+                                       RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_VALUE(row, 3),
+                                       RD_KAFKA_V_END),
                      0);
     assert_int_equal(rd_kafka_flush(f->producer, PATIENCE_MS), 0);
     rd_kafka_topic_partition_list_t *position = rd_kafka_topic_partition_list_new(1);
@@ -91,7 +102,8 @@ static void test_a_request_whose_connection_broke_is_not_forgotten(void **state)
         assert_true(sent_requests_all_answered(&f->requests));
         rd_kafka_mock_push_request_errors(f->brokers, kinds[i], 1, RD_KAFKA_RESP_ERR__TRANSPORT);
         publish(f); // all is well, as far as librdkafka tells
-        if (sent_requests_all_answered(&f->requests)) fail_msg("request %d was sent twice, and nobody knows", kinds[i]);
+        if (sent_requests_all_answered(&f->requests))
+            fail_msg("request %d was sent twice, and nobody knows", kinds[i]);
         publish(f);
         assert_false(sent_requests_all_answered(&f->requests)); // nor later
         teardown(state);
@@ -99,12 +111,14 @@ static void test_a_request_whose_connection_broke_is_not_forgotten(void **state)
     }
 }
 
-// The answer came, whatever it says: nothing is left on its way. As brokers answer while they write markers.
+// The answer came, whatever it says: nothing is left on its way. As brokers answer while they write
+// markers.
 static void test_an_answer_that_says_error_is_an_answer(void **state)
 {
     struct fixture *f = *state;
     publish(f);
-    rd_kafka_mock_push_request_errors(f->brokers, ADD_PARTITIONS, 2, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS,
+    rd_kafka_mock_push_request_errors(f->brokers, ADD_PARTITIONS, 2,
+                                      RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS,
                                       RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS);
     publish(f);
     assert_true(sent_requests_all_answered(&f->requests));
@@ -113,9 +127,12 @@ static void test_an_answer_that_says_error_is_an_answer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_producers_beginning_is_no_reason_to_replace_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_request_whose_connection_broke_is_not_forgotten, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_an_answer_that_says_error_is_an_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_producers_beginning_is_no_reason_to_replace_it,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_request_whose_connection_broke_is_not_forgotten,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_answer_that_says_error_is_an_answer, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,19 @@
-// Settling, held against the billing rules written down a second time: no columns, no counting sort, no linked lists, but
-// every call looks through every package. Random worlds; the two must agree on every line.
+// Settling, held against the billing rules written down a second time: no columns, no counting
+// sort, no linked lists, but every call looks through every package. Random worlds; the two must
+// agree on every line.
 #include "fold_fixture.h"
 
 #include <time.h>
 
-enum { SEEDS = 60, DAYS = 12, CALLS = 3000, PACKAGES = 600, LINES = 400, SPANS = 64, LATE_DAYS = 7 };
+enum {
+    SEEDS = 60,
+    DAYS = 12,
+    CALLS = 3000,
+    PACKAGES = 600,
+    LINES = 400,
+    SPANS = 64,
+    LATE_DAYS = 7
+};
 
 static uint64_t seed_state;
 
@@ -19,7 +28,8 @@ static int64_t pick(int64_t below)
 static const struct {
     int64_t from;
     fen_t price;
-} lead_tiers[] = {{0, 1000}, {10000, 800}, {20000, 500}, {50000, 400}, {100000, 300}, {500000, 250}};
+} lead_tiers[] = {{0, 1000},    {10000, 800},  {20000, 500},
+                  {50000, 400}, {100000, 300}, {500000, 250}};
 
 static const char *const account_ids[] = {"B", "a", "ab", "客户"}; // in byte order
 enum { ACCOUNTS = 4 };
@@ -78,18 +88,20 @@ static int64_t a_year_later(int64_t ms)
     time_t seconds = ms / 1000 + 8 * 3600;
     struct tm tm;
     gmtime_r(&seconds, &tm);
-    if (tm.tm_mon == 1 && tm.tm_mday == 29) tm.tm_mday = 28;
+    if (tm.tm_mon == 1 && tm.tm_mday == 29)
+        tm.tm_mday = 28;
     tm.tm_year++;
     return ((int64_t)timegm(&tm) - 8 * 3600) * 1000 + ms % 1000;
 }
 
-static struct model_line *model_line(struct model *m, day_t day, enum service service, enum charge charge,
-                                     const char *package, int64_t tier, fen_t price)
+static struct model_line *model_line(struct model *m, day_t day, enum service service,
+                                     enum charge charge, const char *package, int64_t tier,
+                                     fen_t price)
 {
     for (int i = 0; i < m->line_count; i++) {
         struct model_line *line = &m->lines[i];
-        if (line->day == day && line->service == service && line->charge == charge && line->tier == tier &&
-            (!package || strcmp(package, line->package) == 0))
+        if (line->day == day && line->service == service && line->charge == charge &&
+            line->tier == tier && (!package || strcmp(package, line->package) == 0))
             return line;
     }
     assert_true(m->line_count < LINES);
@@ -103,8 +115,8 @@ static struct model_package *next_package(struct model *m, const struct model_ca
     struct model_package *best = NULL;
     for (int i = 0; i < m->package_count; i++) {
         struct model_package *p = &m->packages[i];
-        if (p->account != c->account || p->service != c->service || p->remaining == 0 || c->at < p->from ||
-            c->at >= p->until)
+        if (p->account != c->account || p->service != c->service || p->remaining == 0 ||
+            c->at < p->from || c->at >= p->until)
             continue;
         if (!best || p->until < best->until || (p->until == best->until && p->from < best->from) ||
             (p->until == best->until && p->from == best->from && strcmp(p->id, best->id) < 0))
@@ -124,11 +136,13 @@ static void bill_call(struct model *m, const struct model_call *c)
         p->remaining -= taken;
         rest -= taken;
     }
-    if (rest == 0 && c->units > 0) return;
+    if (rest == 0 && c->units > 0)
+        return;
     int64_t tier = -1;
     fen_t price = 220000;
     if (c->service == SERVICE_PURCHASE_INTENT)
-        for (size_t i = 0; i < sizeof lead_tiers / sizeof *lead_tiers && lead_tiers[i].from <= c->units; i++) {
+        for (size_t i = 0;
+             i < sizeof lead_tiers / sizeof *lead_tiers && lead_tiers[i].from <= c->units; i++) {
             tier = lead_tiers[i].from;
             price = lead_tiers[i].price;
         }
@@ -139,18 +153,24 @@ static void bill_call(struct model *m, const struct model_call *c)
 
 static int compare_calls(const void *a, const void *b)
 {
-    const struct model_call *x = *(const struct model_call *const *)a, *y = *(const struct model_call *const *)b;
-    if (x->at != y->at) return x->at < y->at ? -1 : 1;
+    const struct model_call *x = *(const struct model_call *const *)a,
+                            *y = *(const struct model_call *const *)b;
+    if (x->at != y->at)
+        return x->at < y->at ? -1 : 1;
     return x->event.offset < y->event.offset ? -1 : 1;
 }
 
 static int compare_lines(const void *a, const void *b)
 {
     const struct model_line *x = a, *y = b;
-    if (x->day != y->day) return x->day < y->day ? -1 : 1;
-    if (x->service != y->service) return x->service < y->service ? -1 : 1;
-    if (x->charge != y->charge) return x->charge < y->charge ? -1 : 1;
-    if (x->charge == CHARGE_PACKAGE) return strcmp(x->package, y->package);
+    if (x->day != y->day)
+        return x->day < y->day ? -1 : 1;
+    if (x->service != y->service)
+        return x->service < y->service ? -1 : 1;
+    if (x->charge != y->charge)
+        return x->charge < y->charge ? -1 : 1;
+    if (x->charge == CHARGE_PACKAGE)
+        return strcmp(x->package, y->package);
     return x->tier < y->tier ? -1 : 1;
 }
 
@@ -163,15 +183,19 @@ static void add_credit(struct model *m)
     struct model_account *a = &m->accounts[account];
     enum credit_kind kind = pick(3) ? CREDIT_TOP_UP : CREDIT_ADJUSTMENT;
     fen_t amount = 1 + pick(a->balance < 0 ? 2 * -a->balance : 10000000);
-    if (a->balance < 0 && pick(5) == 0) amount = -a->balance; // to zero, which is not enough
-    if (kind == CREDIT_ADJUSTMENT && pick(2)) amount = -amount;
-    if (amount > AMOUNT_MAX || amount < -AMOUNT_MAX) return;
+    if (a->balance < 0 && pick(5) == 0)
+        amount = -a->balance; // to zero, which is not enough
+    if (kind == CREDIT_ADJUSTMENT && pick(2))
+        amount = -amount;
+    if (amount > AMOUNT_MAX || amount < -AMOUNT_MAX)
+        return;
     char id[16];
     snprintf(id, sizeof id, "k%d", m->credit_count++);
     accept(b, INPUT_CREDITS, credit(b, account_ids[account], id, kind, amount, b->now));
     a->balance += amount;
     *(kind == CREDIT_TOP_UP ? &a->credits : &a->adjustments) += amount;
-    if (!a->suspended || a->balance <= 0) return;
+    if (!a->suspended || a->balance <= 0)
+        return;
     struct span *span = &a->spans[a->span_count - 1];
     a->suspended = false;
     a->sequence++;
@@ -190,10 +214,12 @@ static void add_purchase(struct model *m)
     p->remaining = pick(p->service == SERVICE_AUDIENCE_INSIGHT ? 8 : 8000);
     // Now, or so long ago that it ends these days; often several at one instant.
     p->from = b->now - pick(2) * 365 * DAY_MS + pick(3) * DAY_MS - 2 * DAY_MS;
-    if (pick(2)) p->from -= p->from % HOUR;
+    if (pick(2))
+        p->from -= p->from % HOUR;
     p->until = a_year_later(p->from);
-    struct event ev = purchase(b, account_ids[p->account], p->id, p->service, units,
-                               p->service == SERVICE_AUDIENCE_INSIGHT ? 10000000 : 7000000, p->from);
+    struct event ev =
+        purchase(b, account_ids[p->account], p->id, p->service, units,
+                 p->service == SERVICE_AUDIENCE_INSIGHT ? 10000000 : 7000000, p->from);
     ev.record.field[PURCHASE_USED] = number(units - p->remaining);
     ev.timestamp = b->now;
     accept(b, INPUT_PURCHASES, ev);
@@ -219,10 +245,12 @@ static void add_call(struct model *m)
     *c = (struct model_call){.account = (int)pick(ACCOUNTS), .service = (enum service)pick(2)};
     snprintf(c->id, sizeof c->id, "c%d", m->call_count);
     c->at = b->now + pick(6) * MINUTE - pick(3) * pick(5) * 20 * HOUR;
-    if (pick(2)) c->at -= c->at % HOUR; // where packages begin and end, and calls meet
+    if (pick(2))
+        c->at -= c->at % HOUR; // where packages begin and end, and calls meet
     c->day = local_day(c->at);
     c->units = c->service == SERVICE_AUDIENCE_INSIGHT ? 1 : some_leads();
-    c->event = call(b, account_ids[c->account], c->id, c->service == SERVICE_AUDIENCE_INSIGHT ? -1 : c->units, c->at);
+    c->event = call(b, account_ids[c->account], c->id,
+                    c->service == SERVICE_AUDIENCE_INSIGHT ? -1 : c->units, c->at);
     c->event.timestamp = b->now;
     if (!billable(m, c->day)) {
         reject(b, INPUT_CALLS, c->event, REJECT_TOO_LATE);
@@ -235,7 +263,8 @@ static void add_call(struct model *m)
 // One of the calls of before once more.
 static void repeat_call(struct model *m)
 {
-    if (m->call_count == 0) return;
+    if (m->call_count == 0)
+        return;
     const struct model_call *c = &m->calls[pick(m->call_count)];
     struct event ev = c->event;
     ev.offset = m->b->offsets[INPUT_CALLS]++;
@@ -248,8 +277,8 @@ static void repeat_call(struct model *m)
 
 // ---- comparing ----
 
-static void compare_settlement(struct model *m, int account, const struct settlement *s, int64_t calls,
-                               int64_t suspended)
+static void compare_settlement(struct model *m, int account, const struct settlement *s,
+                               int64_t calls, int64_t suspended)
 {
     struct model_account *a = &m->accounts[account];
     const struct step *step = fold_step(m->b->fold);
@@ -262,7 +291,8 @@ static void compare_settlement(struct model *m, int account, const struct settle
         assert_int_equal(line->usage_day, want->day);
         assert_int_equal(line->service, want->service);
         assert_int_equal(line->charge, want->charge);
-        if (want->package) assert_string_equal(fold_package(m->b->fold, line->package)->id.data, want->package);
+        if (want->package)
+            assert_string_equal(fold_package(m->b->fold, line->package)->id.data, want->package);
         assert_int_equal(line->tier_from, want->tier);
         assert_int_equal(line->calls, want->calls);
         assert_int_equal(line->units, want->units);
@@ -283,7 +313,8 @@ static void compare_settlement(struct model *m, int account, const struct settle
         a->suspended = true;
         a->sequence++;
         assert_true(a->span_count < SPANS);
-        a->spans[a->span_count++] = (struct span){calendar_day_start(s->day + 1, 8 * 3600000), INT64_MAX};
+        a->spans[a->span_count++] =
+            (struct span){calendar_day_start(s->day + 1, 8 * 3600000), INT64_MAX};
     }
     assert_int_equal(s->state, a->suspended ? ACCOUNT_SUSPENDED : ACCOUNT_ACTIVE);
     assert_int_equal(fold_account(m->b->fold, s->account)->account_sequence, a->sequence);
@@ -299,7 +330,8 @@ static bool settle_account(struct model *m, int account, day_t day, const struct
     for (int i = 0; i < m->call_count; i++)
         if (m->calls[i].account == account && !m->calls[i].settled && m->calls[i].day <= day)
             order[count++] = &m->calls[i];
-    if (count == 0) return false;
+    if (count == 0)
+        return false;
     qsort(order, count, sizeof(struct model_call *), compare_calls);
     for (size_t i = 0; i < count; i++) {
         order[i]->settled = true;
@@ -324,10 +356,12 @@ static void settle_day(struct model *m)
     const struct step *step = settle(m->b);
     size_t settled = 0;
     for (int a = 0; a < ACCOUNTS; a++)
-        settled += settle_account(m, a, day, settled < step->settlement_count ? &step->settlements[settled] : NULL);
+        settled += settle_account(
+            m, a, day, settled < step->settlement_count ? &step->settlements[settled] : NULL);
     assert_int_equal(step->settlement_count, settled);
     for (int i = 0; i < m->package_count; i++)
-        assert_int_equal(fold_package(m->b->fold, (uint32_t)i)->remaining, m->packages[i].remaining);
+        assert_int_equal(fold_package(m->b->fold, (uint32_t)i)->remaining,
+                         m->packages[i].remaining);
     fold_step_done(m->b->fold);
 }
 
@@ -345,12 +379,18 @@ static void run_world(uint64_t seed)
     fold_begin(b->fold, (int64_t[INPUT_COUNT]){0, 0, 0});
     b->now = at(b, 0, 0);
     for (int day = 0; day < DAYS; day++) {
-        for (b->now = at(b, day, 5 * MINUTE); b->now < fold_due_at(b->fold); b->now += pick(40) * MINUTE) {
-            if (pick(6) == 0) add_credit(m);
-            if (pick(6) == 0) add_purchase(m);
-            if (pick(6) == 0) repeat_call(m);
-            for (int64_t n = pick(4); n > 0; n--) add_call(m);
-            if (fold_step(b->fold)->moved) fold_step_done(b->fold);
+        for (b->now = at(b, day, 5 * MINUTE); b->now < fold_due_at(b->fold);
+             b->now += pick(40) * MINUTE) {
+            if (pick(6) == 0)
+                add_credit(m);
+            if (pick(6) == 0)
+                add_purchase(m);
+            if (pick(6) == 0)
+                repeat_call(m);
+            for (int64_t n = pick(4); n > 0; n--)
+                add_call(m);
+            if (fold_step(b->fold)->moved)
+                fold_step_done(b->fold);
         }
         settle_day(m);
     }
@@ -361,7 +401,8 @@ static void run_world(uint64_t seed)
 static void random_worlds_are_settled_by_the_rules(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) run_world(seed);
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        run_world(seed);
 }
 
 int main(void)

@@ -22,9 +22,12 @@ struct world {
     struct decoder_scratch scratch;
     struct block *block; // not handed out yet
     int64_t end[INPUT_COUNT];
-    bool begun; // the row is one that has read the calls log up to `next`, and on to `next_end` until it is claimed
+    // the row is one that has read the calls log up to `next`, and on to `next_end` until it is
+    // claimed
+    bool begun;
     int64_t next, next_end;
-    bool asks, decided; // an operator accepts the loss of the record as soon as its reject is written
+    // an operator accepts the loss of the record as soon as its reject is written
+    bool asks, decided;
     int64_t published; // as the relay says; -1: it does not know yet
 };
 
@@ -38,28 +41,33 @@ static int64_t host_monotonic_us(void *context)
     return ((struct world *)context)->mono_us;
 }
 
-static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out, struct error *e)
+static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out,
+                                    struct error *e)
 {
     struct world *w = context;
     (void)shard, (void)e;
     *out = (struct shard_row){.epoch = 1, .begun = w->begun};
-    if (!w->begun) return STORE_OK;
+    if (!w->begun)
+        return STORE_OK;
     out->state.day = w->policy.fixed.first_day;
-    for (int i = 0; i < INPUT_COUNT; i++) out->state.log[i].last_offset = -1;
-    out->state.log[INPUT_CALLS].next = out->state.log[INPUT_CALLS].voids = out->state.calls_from = w->next;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        out->state.log[i].last_offset = -1;
+    out->state.log[INPUT_CALLS].next = out->state.log[INPUT_CALLS].voids = out->state.calls_from =
+        w->next;
     w->end[INPUT_CALLS] = w->next_end;
     return STORE_OK;
 }
 
-static enum store_result host_restore(void *context, int32_t shard, const struct shard_row *row, struct fold *fold,
-                                      struct error *e)
+static enum store_result host_restore(void *context, int32_t shard, const struct shard_row *row,
+                                      struct fold *fold, struct error *e)
 {
     (void)context, (void)shard;
     return fold_restore_state(fold, &row->state, e) == 0 ? STORE_OK : STORE_FAILED;
 }
 
-static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row, const struct fold *fold,
-                                     const struct outbox *outbox, int64_t now_ms, struct error *e)
+static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row,
+                                     const struct fold *fold, const struct outbox *outbox,
+                                     int64_t now_ms, struct error *e)
 {
     struct world *w = context;
     (void)shard, (void)outbox, (void)now_ms, (void)e;
@@ -71,12 +79,13 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
     return STORE_OK;
 }
 
-static enum store_result host_load_requests(void *context, int32_t shard, struct request *out, size_t capacity,
-                                            size_t *count, struct error *e)
+static enum store_result host_load_requests(void *context, int32_t shard, struct request *out,
+                                            size_t capacity, size_t *count, struct error *e)
 {
     const struct world *w = context;
     (void)shard, (void)capacity, (void)e;
-    *count = w->asks && !w->decided && w->metrics->shards[0].rejects[INPUT_CALLS][REJECT_UNDECODABLE] > 0;
+    *count = w->asks && !w->decided &&
+             w->metrics->shards[0].rejects[INPUT_CALLS][REJECT_UNDECODABLE] > 0;
     if (*count > 0)
         out[0] = (struct request){.id = 1,
                                   .decision = {.kind = DECISION_ACCEPT,
@@ -126,7 +135,8 @@ static void host_ask_ends(void *context, int32_t shard, enum input input)
     (void)context, (void)shard, (void)input;
 }
 
-static bool host_take_ends(void *context, int32_t shard, enum input input, struct log_watermarks *out)
+static bool host_take_ends(void *context, int32_t shard, enum input input,
+                           struct log_watermarks *out)
 {
     const struct world *w = context;
     (void)shard;
@@ -150,7 +160,8 @@ static struct block *host_next_block(void *context, int32_t shard, enum input in
     struct world *w = context;
     (void)shard;
     struct block *block = input == INPUT_CALLS ? w->block : NULL;
-    if (block) w->block = NULL;
+    if (block)
+        w->block = NULL;
     return block;
 }
 
@@ -166,8 +177,11 @@ static void add_record(struct world *w, int64_t timestamp)
     w->block = calloc(1, sizeof *w->block + size);
     assert_non_null(w->block);
     w->block->used = w->block->capacity = size;
-    *(struct raw *)(void *)w->block->data = (struct raw){
-        .timestamp = timestamp, .key_size = RAW_NULL, .value_size = RAW_NULL, .log_append = true, .stamped = true};
+    *(struct raw *)(void *)w->block->data = (struct raw){.timestamp = timestamp,
+                                                         .key_size = RAW_NULL,
+                                                         .value_size = RAW_NULL,
+                                                         .log_append = true,
+                                                         .stamped = true};
     w->end[INPUT_CALLS] = 1;
 }
 
@@ -175,12 +189,13 @@ static void make_policy(struct policy *policy)
 {
     const struct book book = load_apcas();
     struct error e;
-    policy->fixed =
-        (struct fixed_parameters){.partitioner = PARTITIONER_MURMUR2, .partitions = 1, .time_zone = "Asia/Shanghai"};
+    policy->fixed = (struct fixed_parameters){
+        .partitioner = PARTITIONER_MURMUR2, .partitions = 1, .time_zone = "Asia/Shanghai"};
     assert_true(calendar_parse_day("2026-11-01", &policy->fixed.first_day));
     assert_int_equal(shelf_add(&policy->shelf, &book, &e), 0);
     policy->count = 1;
-    policy->rows[0] = (struct parameters){.from_day = DAY_NONE, .late_days = 7, .future_tolerance_ms = 5 * MINUTE_MS};
+    policy->rows[0] = (struct parameters){
+        .from_day = DAY_NONE, .late_days = 7, .future_tolerance_ms = 5 * MINUTE_MS};
     memcpy(policy->rows[0].book_sha256, book.sha256, sizeof book.sha256);
 }
 
@@ -189,7 +204,8 @@ static int set_up(void **state)
     static const char *const topics[INPUT_COUNT] = {"calls", "purchases", "credits"};
     struct world *w = calloc(1, sizeof *w);
     struct error e;
-    if (!w || metrics_create(1, topics, &w->metrics)) return -1;
+    if (!w || metrics_create(1, topics, &w->metrics))
+        return -1;
     make_policy(&w->policy);
     w->now = calendar_day_start(w->policy.fixed.first_day, 8 * HOUR_MS) + 12 * HOUR_MS;
     w->host = (struct shard_host){
@@ -219,8 +235,10 @@ static int set_up(void **state)
         .session_ms = 6000,
     };
     memcpy(w->host.input_topics, topics, sizeof topics);
-    if (encoder_create(&w->host.encoder, &e)) return -1;
-    for (int i = 0; i < 2; i++) w->worker[i] = shard_create(&w->host, 0, NULL);
+    if (encoder_create(&w->host.encoder, &e))
+        return -1;
+    for (int i = 0; i < 2; i++)
+        w->worker[i] = shard_create(&w->host, 0, NULL);
     *state = w;
     return w->worker[0] && w->worker[1] ? 0 : -1;
 }
@@ -228,7 +246,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct world *w = *state;
-    for (int i = 0; i < 2; i++) shard_destroy(w->worker[i]);
+    for (int i = 0; i < 2; i++)
+        shard_destroy(w->worker[i]);
     encoder_destroy(w->host.encoder);
     shelf_clear(&w->policy.shelf);
     metrics_destroy(w->metrics);
@@ -243,7 +262,8 @@ static void expect_shown(const struct world *w, enum shard_state state, int owne
     assert_int_equal(w->metrics->shards[0].owned, owned);
 }
 
-// Revocations are taken in by each worker's own thread: they may come after the partition has its next owner.
+// Revocations are taken in by each worker's own thread: they may come after the partition has its
+// next owner.
 static void a_late_revocation_does_not_hide_the_next_owner(void **state)
 {
     struct world *w = *state;
@@ -280,7 +300,8 @@ static void an_owner_that_read_on_does_not_halt_the_next(void **state)
     w->begun = true;
     w->next = w->next_end = 3;
     shard_assign(w->worker[0], 0);
-    for (int64_t at = 0; at < 1000; at += ROUND_MS) shard_run(w->worker[0], at);
+    for (int64_t at = 0; at < 1000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
     assert_int_equal(shard_state(w->worker[0]), SHARD_RUNNING);
 }
 
@@ -291,21 +312,25 @@ static void a_log_that_ends_below_the_position_halts(void **state)
     w->next = 3;
     w->next_end = 2;
     shard_assign(w->worker[0], 0);
-    for (int64_t at = 0; at < 1000; at += ROUND_MS) shard_run(w->worker[0], at);
+    for (int64_t at = 0; at < 1000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
     assert_int_equal(shard_state(w->worker[0]), SHARD_HALTED);
-    assert_non_null(strstr(shard_error(w->worker[0])->text, "read up to offset 3, but the log ends at 2"));
+    assert_non_null(
+        strstr(shard_error(w->worker[0])->text, "read up to offset 3, but the log ends at 2"));
 }
 
 // ---- drains ----
 
-// What an operator asked for while the last records were read is decided, however soon the reading is done.
+// What an operator asked for while the last records were read is decided, however soon the reading
+// is done.
 static void a_drain_ends_only_when_the_requests_are_decided(void **state)
 {
     struct world *w = *state;
     bool held, drained = false;
     add_record(w, w->now);
     w->asks = true;
-    struct shard *shard = shard_create(&w->host, 0, (const int64_t[INPUT_COUNT]){[INPUT_CALLS] = 1});
+    struct shard *shard =
+        shard_create(&w->host, 0, (const int64_t[INPUT_COUNT]){[INPUT_CALLS] = 1});
     assert_non_null(shard);
     shard_assign(shard, 0);
     for (int64_t at = 0; at < ROUND_MS && !drained; at++) {
@@ -319,7 +344,8 @@ static void a_drain_ends_only_when_the_requests_are_decided(void **state)
 
 // ---- a record stamped ahead of the clock ----
 
-// Runs the first worker's shard until `until_ms`; returns how often stderr got a line with the text.
+// Runs the first worker's shard until `until_ms`; returns how often stderr got a line with the
+// text.
 static int run_counting(struct world *w, int64_t from_ms, int64_t until_ms, const char *text)
 {
     char line[1024];
@@ -333,7 +359,8 @@ static int run_counting(struct world *w, int64_t from_ms, int64_t until_ms, cons
     dup2(kept, STDERR_FILENO);
     close(kept);
     rewind(log);
-    while (fgets(line, sizeof line, log)) count += strstr(line, text) != NULL;
+    while (fgets(line, sizeof line, log))
+        count += strstr(line, text) != NULL;
     fclose(log);
     return count;
 }
@@ -366,14 +393,16 @@ static void a_record_ahead_of_the_clock_is_judged_once_the_clock_is_there(void *
 
 // ---- what Kafka holds ----
 
-// A fail-over may have lost rows that were published: what is written on top of that cannot be repaired.
+// A fail-over may have lost rows that were published: what is written on top of that cannot be
+// repaired.
 static void nothing_is_committed_before_the_published_position_is_compared(void **state)
 {
     struct world *w = *state;
     w->published = -1;
     add_record(w, w->now);
     shard_assign(w->worker[0], 0);
-    for (int64_t at = 0; at <= 5000; at += ROUND_MS) shard_run(w->worker[0], at);
+    for (int64_t at = 0; at <= 5000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
     assert_int_equal(fold_state(shard_fold(w->worker[0]))->log[INPUT_CALLS].next, 1);
     assert_int_equal(w->metrics->shards[0].rejects[INPUT_CALLS][REJECT_UNDECODABLE], 0);
     assert_true(shard_deadline(w->worker[0]) > 5000 / ROUND_MS * ROUND_MS); // no spinning meanwhile
@@ -393,9 +422,11 @@ static void a_commit_is_measured_by_the_clock_of_the_host(void **state)
     w->mono_us = INT64_C(7000000);
     add_record(w, w->now);
     shard_assign(w->worker[0], 0);
-    for (int64_t at = 0; at < 1000; at += ROUND_MS) shard_run(w->worker[0], at);
+    for (int64_t at = 0; at < 1000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
     int64_t commits = 0;
-    for (int i = 0; i <= COMMIT_BUCKETS; i++) commits += w->metrics->commits[i];
+    for (int i = 0; i <= COMMIT_BUCKETS; i++)
+        commits += w->metrics->commits[i];
     assert_true(commits > 0);
     assert_int_equal(w->metrics->commit_us, commits * COMMIT_US);
 }
@@ -403,17 +434,23 @@ static void a_commit_is_measured_by_the_clock_of_the_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_late_revocation_does_not_hide_the_next_owner, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_record_ahead_of_the_clock_is_told_of_after_a_minute, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_record_ahead_of_the_clock_is_judged_once_the_clock_is_there, set_up,
+        cmocka_unit_test_setup_teardown(a_late_revocation_does_not_hide_the_next_owner, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_log_that_ends_below_the_position_halts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_owner_that_read_on_does_not_halt_the_next, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_record_ahead_of_the_clock_is_told_of_after_a_minute,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_record_ahead_of_the_clock_is_judged_once_the_clock_is_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_log_that_ends_below_the_position_halts, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(an_owner_that_read_on_does_not_halt_the_next, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_shard_that_comes_back_shows_again, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_drain_ends_only_when_the_requests_are_decided, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(nothing_is_committed_before_the_published_position_is_compared, set_up,
+        cmocka_unit_test_setup_teardown(a_drain_ends_only_when_the_requests_are_decided, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_commit_is_measured_by_the_clock_of_the_host, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            nothing_is_committed_before_the_published_position_is_compared, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_commit_is_measured_by_the_clock_of_the_host, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-// UTF-8, what may be an id, and the repair of what may not: against a decoder of code points and outputs known from
-// elsewhere (Python's errors="replace", which follows the Unicode standard's practice).
+// UTF-8, what may be an id, and the repair of what may not: against a decoder of code points and
+// outputs known from elsewhere (Python's errors="replace", which follows the Unicode standard's
+// practice).
 #include "consumer/base/text.h"
 
 #include <setjmp.h>
@@ -15,12 +16,19 @@
 static int naive_length(const unsigned char *s, size_t size)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    int length = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
-    if (length <= 1) return length;
-    if ((size_t)length > size) return 0;
+    int length = s[0] < 0x80       ? 1
+                 : s[0] >> 5 == 6  ? 2
+                 : s[0] >> 4 == 14 ? 3
+                 : s[0] >> 3 == 30 ? 4
+                                   : 0;
+    if (length <= 1)
+        return length;
+    if ((size_t)length > size)
+        return 0;
     uint32_t point = s[0] & (0xffu >> (length + 1));
     for (int i = 1; i < length; i++) {
-        if (s[i] >> 6 != 2) return 0;
+        if (s[i] >> 6 != 2)
+            return 0;
         point = point << 6 | (s[i] & 0x3fu);
     }
     bool surrogate = point >= 0xd800 && point <= 0xdfff;
@@ -34,7 +42,8 @@ static void compare(const unsigned char *bytes, size_t size)
     memcpy(copy, bytes, size);
     int want = naive_length(bytes, size), got = text_sequence(copy, copy + size);
     if (want > 0 ? got != want : got >= 0)
-        fail_msg("%02x %02x.. of %zu: %d, not %d", bytes[0], size > 1 ? bytes[1] : 0, size, got, want);
+        fail_msg("%02x %02x.. of %zu: %d, not %d", bytes[0], size > 1 ? bytes[1] : 0, size, got,
+                 want);
     assert_true(got >= -3 && got <= 4 && (got > 0 || (size_t)-got <= size));
     free(copy);
 }
@@ -42,7 +51,8 @@ static void compare(const unsigned char *bytes, size_t size)
 static void every_lead_and_second_byte(void **state)
 {
     (void)state;
-    static const unsigned char tails[] = {0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff};
+    static const unsigned char tails[] = {0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90,
+                                          0x9f, 0xa0, 0xbf, 0xc0, 0xff};
     enum { TAILS = sizeof tails };
     for (unsigned lead = 0; lead < 256; lead++)
         for (unsigned second = 0; second < 256; second++) {
@@ -62,8 +72,9 @@ static void every_code_point_is_one_character(void **state)
 {
     (void)state;
     for (uint32_t point = 0x80; point <= 0x1fffff; point++) {
-        unsigned char s[4] = {(unsigned char)(0xf0 | point >> 18), (unsigned char)(0x80 | (point >> 12 & 0x3f)),
-                              (unsigned char)(0x80 | (point >> 6 & 0x3f)), (unsigned char)(0x80 | (point & 0x3f))};
+        unsigned char s[4] = {
+            (unsigned char)(0xf0 | point >> 18), (unsigned char)(0x80 | (point >> 12 & 0x3f)),
+            (unsigned char)(0x80 | (point >> 6 & 0x3f)), (unsigned char)(0x80 | (point & 0x3f))};
         unsigned char *at = s;
         int length = 4;
         if (point < 0x800) {
@@ -77,7 +88,8 @@ static void every_code_point_is_one_character(void **state)
         }
         bool good = point <= 0x10ffff && (point < 0xd800 || point > 0xdfff);
         int got = text_sequence((const char *)at, (const char *)s + 4);
-        if (good ? got != length : got >= 0) fail_msg("U+%04X: %d", (unsigned)point, got);
+        if (good ? got != length : got >= 0)
+            fail_msg("U+%04X: %d", (unsigned)point, got);
     }
 }
 
@@ -106,7 +118,8 @@ static void ids_hold_no_control_characters_wherever_they_stand(void **state)
             }
             bool control = point < 0x20 || (point >= 0x7f && point < 0xa0);
             for (size_t size = at + 2; size <= 22; size++)
-                if (is_id(text, size) == control) fail_msg("U+%04X at %zu of %zu", point, at, size);
+                if (is_id(text, size) == control)
+                    fail_msg("U+%04X at %zu of %zu", point, at, size);
         }
 }
 
@@ -118,7 +131,8 @@ static void broken_bytes_are_found_wherever_they_stand(void **state)
             char text[24];
             memset(text, '~', sizeof text);
             text[at] = (char)byte;
-            for (size_t size = at + 1; size <= 22; size++) assert_false(is_id(text, size));
+            for (size_t size = at + 1; size <= 22; size++)
+                assert_false(is_id(text, size));
         }
 }
 
@@ -204,7 +218,8 @@ static void what_is_repaired_is_utf8_and_stays_as_it_is(void **state)
     (void)state;
     uint64_t random = 1;
     for (int round = 0; round < 20000; round++) {
-        static const unsigned char bytes[] = {0x00, 0x41, 0x80, 0xbf, 0xc2, 0xe0, 0xa0, 0xed, 0x9f, 0xf0, 0x90, 0xf4};
+        static const unsigned char bytes[] = {0x00, 0x41, 0x80, 0xbf, 0xc2, 0xe0,
+                                              0xa0, 0xed, 0x9f, 0xf0, 0x90, 0xf4};
         unsigned char text[12];
         for (size_t i = 0; i < sizeof text; i++) {
             random = random * 6364136223846793005u + 1442695040888963407u;
@@ -229,8 +244,10 @@ static void what_is_shown_is_one_line_that_fits(void **state)
     char out[6];
     assert_string_equal(text_show((struct slice){"a\nb\x1b\x7f", 5}, out, sizeof out), "a.b..");
     assert_string_equal(text_show((struct slice){"abcdefgh", 8}, out, sizeof out), "abcde");
-    assert_string_equal(text_show((struct slice){"\xc3\xa9\xc2\x85\xff", 5}, out, sizeof out), "\xc3\xa9..");
-    assert_string_equal(text_show((struct slice){"abc\xe2\x82\xac", 6}, out, sizeof out), "abc"); // no half of one
+    assert_string_equal(text_show((struct slice){"\xc3\xa9\xc2\x85\xff", 5}, out, sizeof out),
+                        "\xc3\xa9..");
+    // no half of one
+    assert_string_equal(text_show((struct slice){"abc\xe2\x82\xac", 6}, out, sizeof out), "abc");
     assert_string_equal(text_show((struct slice){"", 0}, out, sizeof out), "");
     assert_string_equal(text_show((struct slice){0}, out, sizeof out), "null");
 }

@@ -10,7 +10,8 @@
 static const char *schema_text(const char *name)
 {
     for (const struct embedded *e = embedded_avro; e->name; e++)
-        if (strcmp(e->name, name) == 0) return e->text;
+        if (strcmp(e->name, name) == 0)
+            return e->text;
     fail_msg("no %s", name);
     return NULL;
 }
@@ -31,7 +32,8 @@ static int set_up(void **state)
     assert_non_null(w);
     w->bench = bench_create();
     w->bench->policy.rows[0].max_reject_share_ppm = 1000000; // holds no day
-    static const char *const names[] = {"CallRecord.avsc", "PackagePurchase.avsc", "AccountCredit.avsc"};
+    static const char *const names[] = {"CallRecord.avsc", "PackagePurchase.avsc",
+                                        "AccountCredit.avsc"};
     struct error e;
     for (int i = 0; i < INPUT_COUNT; i++) {
         const char *schema = schema_text(names[i]);
@@ -44,7 +46,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct world *w = *state;
-    for (int i = 0; i < INPUT_COUNT; i++) plan_destroy(w->plans[i]);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        plan_destroy(w->plans[i]);
     bench_destroy(w->bench);
     free(w);
     return 0;
@@ -80,13 +83,16 @@ static void collect(struct world *w)
         assert_int_equal(step->rejects[i].input, INPUT_CALLS); // purchases and credits are all good
         w->rejected[step->rejects[i].reason]++;
     }
-    for (size_t i = 0; i < step->settlement_count; i++) w->settled_calls += step->settlements[i].calls;
-    for (size_t i = 0; i < step->line_count; i++) w->units[step->lines[i].service] += step->lines[i].units;
+    for (size_t i = 0; i < step->settlement_count; i++)
+        w->settled_calls += step->settlements[i].calls;
+    for (size_t i = 0; i < step->line_count; i++)
+        w->units[step->lines[i].service] += step->lines[i].units;
     if (step->closed) {
         w->days_closed++;
         w->late += step->close.late;
         w->duplicates += step->close.cutoffs[INPUT_CALLS].duplicates;
-        for (int i = 0; i < INPUT_COUNT; i++) w->accepted[i] += step->close.cutoffs[i].accepted;
+        for (int i = 0; i < INPUT_COUNT; i++)
+            w->accepted[i] += step->close.cutoffs[i].accepted;
     }
     fold_step_done(w->bench->fold);
 }
@@ -94,7 +100,8 @@ static void collect(struct world *w)
 static void close_day(struct world *w, int64_t now)
 {
     struct error e;
-    for (int i = 0; i < INPUT_COUNT; i++) fold_clock_end(w->bench->fold, (enum input)i, w->sent[i], now);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        fold_clock_end(w->bench->fold, (enum input)i, w->sent[i], now);
     assert_true(fold_close_due(w->bench->fold));
     assert_int_equal(fold_close(w->bench->fold, &e), 0);
     collect(w);
@@ -102,22 +109,28 @@ static void close_day(struct world *w, int64_t now)
 
 static void feed_message(struct world *w, const struct workload_message *m)
 {
-    if (m->timestamp >= fold_due_at(w->bench->fold)) close_day(w, m->timestamp);
+    if (m->timestamp >= fold_due_at(w->bench->fold))
+        close_day(w, m->timestamp);
     char detail[REJECT_DETAIL_SIZE] = "no value";
-    struct event ev = {
-        .offset = w->sent[m->input]++, .timestamp = m->timestamp, .stamped = true, .key = m->key, .value = m->value};
+    struct event ev = {.offset = w->sent[m->input]++,
+                       .timestamp = m->timestamp,
+                       .stamped = true,
+                       .key = m->key,
+                       .value = m->value};
     if (m->value.data) {
         static const uint8_t ids[INPUT_COUNT] = {11, 12, 13};
         assert_memory_equal(m->value.data, ((uint8_t[]){0, 0, 0, 0, ids[m->input]}), FRAMING_SIZE);
     }
-    if (!m->value.data || plan_decode(w->plans[m->input], m->value.data + FRAMING_SIZE, m->value.size - FRAMING_SIZE,
-                                      &ev.record, detail) != PLAN_OK) {
+    if (!m->value.data ||
+        plan_decode(w->plans[m->input], m->value.data + FRAMING_SIZE, m->value.size - FRAMING_SIZE,
+                    &ev.record, detail) != PLAN_OK) {
         ev.fault = REJECT_UNDECODABLE;
         ev.fault_detail = detail;
     }
     size_t consumed = 0;
     struct error e;
-    assert_int_equal(fold_records(w->bench->fold, m->input, &ev, 1, m->timestamp, &consumed, &e), FOLD_MORE);
+    assert_int_equal(fold_records(w->bench->fold, m->input, &ev, 1, m->timestamp, &consumed, &e),
+                     FOLD_MORE);
     assert_int_equal(consumed, 1);
     collect(w);
 }
@@ -144,17 +157,21 @@ static void a_fold_finds_what_the_tally_says(void **state)
 
     const struct workload_tally *t = workload_tally(load);
     assert_int_equal(t->records[INPUT_CALLS], 12000);
-    for (int r = 0; r < REJECT_REASONS; r++) assert_int_equal(w->rejected[r], t->rejected[r]);
-    static const enum reject_reason made[] = {REJECT_UNDECODABLE, REJECT_MISROUTED, REJECT_INVALID,
-                                              REJECT_FROM_FUTURE, REJECT_TOO_LATE,  REJECT_CONFLICT};
-    for (size_t i = 0; i < sizeof made / sizeof *made; i++) assert_true(t->rejected[made[i]] > 50);
+    for (int r = 0; r < REJECT_REASONS; r++)
+        assert_int_equal(w->rejected[r], t->rejected[r]);
+    static const enum reject_reason made[] = {REJECT_UNDECODABLE, REJECT_MISROUTED,
+                                              REJECT_INVALID,     REJECT_FROM_FUTURE,
+                                              REJECT_TOO_LATE,    REJECT_CONFLICT};
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+        assert_true(t->rejected[made[i]] > 50);
     assert_true(t->duplicates > 250 && t->late > 250);
     assert_int_equal(w->duplicates, t->duplicates);
     assert_int_equal(w->late, t->late);
     int64_t calls = t->calls[SERVICE_AUDIENCE_INSIGHT] + t->calls[SERVICE_PURCHASE_INTENT];
     assert_int_equal(w->accepted[INPUT_CALLS], calls);
     assert_int_equal(w->settled_calls, calls);
-    for (int s = 0; s < SERVICE_COUNT; s++) assert_int_equal(w->units[s], t->units[s]);
+    for (int s = 0; s < SERVICE_COUNT; s++)
+        assert_int_equal(w->units[s], t->units[s]);
     assert_int_equal(w->accepted[INPUT_PURCHASES], 80);
     assert_int_equal(t->purchases[0] + t->purchases[1], 80);
     assert_int_equal(w->accepted[INPUT_CREDITS], 160);
@@ -162,7 +179,8 @@ static void a_fold_finds_what_the_tally_says(void **state)
     workload_destroy(load);
 }
 
-static void digest_of(const struct workload_options *options, int64_t now, uint8_t out[SHA256_DIGEST_LENGTH])
+static void digest_of(const struct workload_options *options, int64_t now,
+                      uint8_t out[SHA256_DIGEST_LENGTH])
 {
     struct workload *load;
     struct workload_message m;
@@ -209,7 +227,8 @@ static void records_lie_where_their_key_hashes_to(void **state)
         assert_in_range(m.partition, 0, 11);
         bool home = partition_of(PARTITIONER_CRC32, m.key.data, m.key.size, 12) == m.partition;
         elsewhere += !home;
-        if (m.input != INPUT_CALLS) assert_true(home);
+        if (m.input != INPUT_CALLS)
+            assert_true(home);
     }
     // "nobody" can hash to the account's partition by chance: then the key alone is wrong.
     int64_t misrouted = workload_tally(load)->rejected[REJECT_MISROUTED];
@@ -247,17 +266,19 @@ static void top_ups_are_of_the_size_of_the_bills(void **state)
     assert_int_equal(workload_create(&options, &load, &e), 0);
     fen_t billed = 0;
     while (workload_next(load, 0, &m)) {
-        if (m.input != INPUT_CALLS) continue;
+        if (m.input != INPUT_CALLS)
+            continue;
         struct record record;
         char detail[REJECT_DETAIL_SIZE];
         const struct world *w = *state;
-        assert_int_equal(plan_decode(w->plans[INPUT_CALLS], m.value.data + FRAMING_SIZE, m.value.size - FRAMING_SIZE,
-                                     &record, detail),
+        assert_int_equal(plan_decode(w->plans[INPUT_CALLS], m.value.data + FRAMING_SIZE,
+                                     m.value.size - FRAMING_SIZE, &record, detail),
                          PLAN_OK);
         enum service service = (enum service)record.field[CALL_SERVICE].number;
         fen_t amount = 0;
         int64_t units = rate_units(options.book, service, record.field[CALL_LEAD_COUNT].number);
-        assert_true(money_times(units, rate_tier(options.book, service, units)->unit_price, &amount));
+        assert_true(
+            money_times(units, rate_tier(options.book, service, units)->unit_price, &amount));
         billed += amount;
     }
     fen_t paid = workload_tally(load)->credited_amount[CREDIT_TOP_UP];
@@ -275,7 +296,8 @@ static void options_that_make_no_workload(void **state)
         bare.services[s].custom.step = 0;
     }
     struct workload_options wrong[8];
-    for (int i = 0; i < 8; i++) wrong[i] = options_of(w);
+    for (int i = 0; i < 8; i++)
+        wrong[i] = options_of(w);
     wrong[0].accounts = 0;
     wrong[1].days = 0;
     wrong[2].calls = -1;
@@ -290,7 +312,8 @@ static void options_that_make_no_workload(void **state)
         "calls a day: -1 is not within 0 to 1000000000",
         "records a day: 0 is not within 1 to 3000000000",
         "shares together (millionths): 1069999 is not within 0 to 1000000",
-        "from-day 2026-10-31 lies before billing.first_day 2026-11-01: every call would be too late",
+        "from-day 2026-10-31 lies before billing.first_day 2026-11-01: every call would be too "
+        "late",
         "from-day 2026-11-01 lies before 2026-11-02, when the configured price book begins",
         "purchases: price book 汽车精准获客服务 offers no packages",
     };
@@ -307,19 +330,26 @@ static void options_that_make_no_workload(void **state)
 static void a_buffer_too_small_writes_nothing_beyond_it(void **state)
 {
     (void)state;
-    struct call_record call = {text("c"), text("account"), SERVICE_PURCHASE_INTENT, 12000, INSTANT_MAX, text("r")};
-    struct purchase_record purchase = {text("p"), text("account"), SERVICE_PURCHASE_INTENT, 10000, 0, 7000000,
-                                       "CNY",     INSTANT_MAX};
-    struct credit_record credit = {text("k"), text("account"), CREDIT_ADJUSTMENT, -5, "CNY", 0, text("why"), text("x")};
+    struct call_record call = {text("c"), text("account"), SERVICE_PURCHASE_INTENT,
+                               12000,     INSTANT_MAX,     text("r")};
+    struct purchase_record purchase = {
+        text("p"), text("account"), SERVICE_PURCHASE_INTENT, 10000, 0, 7000000, "CNY", INSTANT_MAX};
+    struct credit_record credit = {text("k"), text("account"), CREDIT_ADJUSTMENT, -5, "CNY",
+                                   0,         text("why"),     text("x")};
     for (size_t capacity = 0; capacity < 128; capacity++) {
         uint8_t out[129];
         memset(out, 0xee, sizeof out);
-        size_t sizes[] = {encode_call(&call, 1, out, capacity), encode_purchase(&purchase, 1, out, capacity),
+        size_t sizes[] = {encode_call(&call, 1, out, capacity),
+                          encode_purchase(&purchase, 1, out, capacity),
                           encode_credit(&credit, 1, out, capacity)};
-        for (size_t i = 0; i < 3; i++) assert_true(sizes[i] <= capacity);
-        for (size_t i = capacity; i < sizeof out; i++) assert_int_equal(out[i], 0xee);
-        if (capacity < 20) assert_int_equal(sizes[0] + sizes[1] + sizes[2], 0);
-        if (capacity > 100) assert_true(sizes[0] && sizes[1] && sizes[2]);
+        for (size_t i = 0; i < 3; i++)
+            assert_true(sizes[i] <= capacity);
+        for (size_t i = capacity; i < sizeof out; i++)
+            assert_int_equal(out[i], 0xee);
+        if (capacity < 20)
+            assert_int_equal(sizes[0] + sizes[1] + sizes[2], 0);
+        if (capacity > 100)
+            assert_true(sizes[0] && sizes[1] && sizes[2]);
     }
 }
 

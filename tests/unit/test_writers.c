@@ -1,14 +1,14 @@
-// Writer schemas: what is waited for, what is final, and what is never decided from an old or a missing answer. The
-// registry is a directory; the database is a double that can be down.
+// Writer schemas: what is waited for, what is final, and what is never decided from an old or a
+// missing answer. The registry is a directory; the database is a double that can be down.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
 
+#include "consumer/decode/writer_schemas.h"
 #include "consumer/output/encode.h"
 #include "consumer/postgres/store.h"
-#include "consumer/decode/writer_schemas.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -41,14 +41,16 @@ int store_open(const char *dsn, struct store **out, struct error *e)
     bool down = database.down;
     database.opened += !down;
     pthread_mutex_unlock(&database.lock);
-    if (down) return error_set(e, ERROR_UNAVAILABLE, "the database is down");
+    if (down)
+        return error_set(e, ERROR_UNAVAILABLE, "the database is down");
     *out = calloc(1, sizeof **out);
     return 0;
 }
 
 void store_close(struct store *store)
 {
-    if (store) database.closed++;
+    if (store)
+        database.closed++;
     free(store);
 }
 
@@ -64,18 +66,22 @@ enum store_result store_load_schema(struct store *store, int32_t id, char **text
     pthread_mutex_lock(&database.lock);
     bool down = database.down;
     database.loads++;
-    if (!down && id >= 0 && id < IDS && database.texts[id]) *text = strdup(database.texts[id]);
+    if (!down && id >= 0 && id < IDS && database.texts[id])
+        *text = strdup(database.texts[id]);
     pthread_mutex_unlock(&database.lock);
-    if (down) error_set(e, ERROR_UNAVAILABLE, "the database is down");
+    if (down)
+        error_set(e, ERROR_UNAVAILABLE, "the database is down");
     return down ? STORE_UNAVAILABLE : STORE_OK;
 }
 
-enum store_result store_save_schema(struct store *store, int32_t id, const char *text, struct error *e)
+enum store_result store_save_schema(struct store *store, int32_t id, const char *text,
+                                    struct error *e)
 {
     (void)store, (void)e;
     pthread_mutex_lock(&database.lock);
     database.saves++;
-    if (!database.texts[id]) database.texts[id] = strdup(text);
+    if (!database.texts[id])
+        database.texts[id] = strdup(text);
     pthread_mutex_unlock(&database.lock);
     return STORE_OK;
 }
@@ -107,9 +113,11 @@ static void put_schema(int id, const char *text)
 static void empty_folder(void)
 {
     DIR *files = opendir(folder);
-    if (!files) return;
+    if (!files)
+        return;
     for (const struct dirent *file; (file = readdir(files)) != NULL;)
-        if (file->d_name[0] != '.') unlinkat(dirfd(files), file->d_name, 0);
+        if (file->d_name[0] != '.')
+            unlinkat(dirfd(files), file->d_name, 0);
     closedir(files);
     rmdir(folder);
 }
@@ -119,14 +127,16 @@ static void start(void)
     struct error e = {0};
     const struct registry_options registry = {.directory = folder};
     const struct writer_schemas_options options = {.unknown_ms = UNKNOWN_MS};
-    if (writer_schemas_create_with("the dsn", &registry, &options, &writers, &e) != 0) fail_msg("%s", e.text);
+    if (writer_schemas_create_with("the dsn", &registry, &options, &writers, &e) != 0)
+        fail_msg("%s", e.text);
 }
 
 static int setup(void **state)
 {
     (void)state;
     snprintf(folder, sizeof folder, "/tmp/settled-writers-XXXXXX");
-    if (!mkdtemp(folder)) return -1;
+    if (!mkdtemp(folder))
+        return -1;
     database.down = false;
     database.opened = database.closed = database.loads = database.saves = 0;
     writers = NULL;
@@ -165,9 +175,11 @@ static struct writer wait_for(enum input input, int32_t id)
     for (int64_t end = now_ms() + PATIENCE_MS; now_ms() < end;) {
         uint64_t generation = writer_schemas_generation(writers);
         struct writer found = writer_schemas_find(writers, input, id);
-        if (found.state != WRITER_PENDING) return found;
+        if (found.state != WRITER_PENDING)
+            return found;
         assert_non_null(found.why);
-        while (writer_schemas_generation(writers) == generation && now_ms() < end) sleep_ms(1);
+        while (writer_schemas_generation(writers) == generation && now_ms() < end)
+            sleep_ms(1);
     }
     fail_msg("schema %d stayed PENDING", (int)id);
     return (struct writer){0};
@@ -178,7 +190,8 @@ static void wait_for_trouble(const char *part)
     char trouble[512] = "";
     for (int64_t end = now_ms() + PATIENCE_MS; now_ms() < end; sleep_ms(1)) {
         writer_schemas_trouble(writers, trouble, sizeof trouble);
-        if (*part ? strstr(trouble, part) != NULL : !*trouble) return;
+        if (*part ? strstr(trouble, part) != NULL : !*trouble)
+            return;
     }
     fail_msg("the trouble is: %s", trouble);
 }
@@ -195,7 +208,8 @@ static void a_schema_is_found_stored_and_kept(void **state)
     assert_int_equal(found.state, WRITER_READY);
     assert_string_equal(database.texts[7], schema_of_input(INPUT_CALLS));
     int loads = database.loads;
-    for (int i = 0; i < 100; i++) assert_ptr_equal(writer_schemas_find(writers, INPUT_CALLS, 7).plan, found.plan);
+    for (int i = 0; i < 100; i++)
+        assert_ptr_equal(writer_schemas_find(writers, INPUT_CALLS, 7).plan, found.plan);
     assert_int_equal(database.loads, loads);
     assert_int_equal(database.saves, 1);
 }
@@ -203,11 +217,12 @@ static void a_schema_is_found_stored_and_kept(void **state)
 static void a_plan_decodes(void **state)
 {
     (void)state;
-    const char *text = "{\"type\":\"record\",\"name\":\"CallRecord\",\"fields\":["
-                       "{\"name\":\"call_id\",\"type\":\"string\"},{\"name\":\"account_id\",\"type\":\"string\"},"
-                       "{\"name\":\"service\",\"type\":{\"type\":\"enum\",\"name\":\"Service\",\"symbols\":"
-                       "[\"PURCHASE_INTENT\"]}},{\"name\":\"occurred_at\",\"type\":{\"type\":\"long\","
-                       "\"logicalType\":\"timestamp-millis\"}}]}";
+    const char *text =
+        "{\"type\":\"record\",\"name\":\"CallRecord\",\"fields\":["
+        "{\"name\":\"call_id\",\"type\":\"string\"},{\"name\":\"account_id\",\"type\":\"string\"},"
+        "{\"name\":\"service\",\"type\":{\"type\":\"enum\",\"name\":\"Service\",\"symbols\":"
+        "[\"PURCHASE_INTENT\"]}},{\"name\":\"occurred_at\",\"type\":{\"type\":\"long\","
+        "\"logicalType\":\"timestamp-millis\"}}]}";
     put_schema(7, text);
     start();
     struct record record;
@@ -279,7 +294,8 @@ static void a_schema_registered_in_time_is_found(void **state)
     (void)state;
     start();
     assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 9).state, WRITER_PENDING);
-    while (writer_schemas_generation(writers) == 0) sleep_ms(1); // the first "no such id"
+    while (writer_schemas_generation(writers) == 0)
+        sleep_ms(1); // the first "no such id"
     put_schema(9, schema_of_input(INPUT_CALLS));
     assert_int_equal(wait_for(INPUT_CALLS, 9).state, WRITER_READY);
 }
@@ -337,7 +353,8 @@ static void a_database_that_is_down_rejects_nothing(void **state)
     assert_int_equal(wait_for(INPUT_CALLS, 7).state, WRITER_READY);
     assert_int_equal(database.saves, 1);
     set_down(true);
-    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 7).state, WRITER_READY); // known is known
+    // known is known
+    assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 7).state, WRITER_READY);
     assert_int_equal(writer_schemas_find(writers, INPUT_CALLS, 8).state, WRITER_PENDING);
     wait_for_trouble("the database is down");
     set_down(false);
@@ -351,8 +368,10 @@ static void a_flood_of_garbage_ids_is_forgotten(void **state)
     put_schema(7, schema_of_input(INPUT_CALLS));
     start();
     const struct plan *plan = wait_for(INPUT_CALLS, 7).plan;
-    for (int32_t id = -1; id >= -3000; id--) writer_schemas_find(writers, INPUT_CALLS, id);
-    for (int32_t id = -1; id >= -3000; id -= 500) assert_int_equal(wait_for(INPUT_CALLS, id).state, WRITER_UNKNOWN);
+    for (int32_t id = -1; id >= -3000; id--)
+        writer_schemas_find(writers, INPUT_CALLS, id);
+    for (int32_t id = -1; id >= -3000; id -= 500)
+        assert_int_equal(wait_for(INPUT_CALLS, id).state, WRITER_UNKNOWN);
     assert_ptr_equal(wait_for(INPUT_CALLS, 7).plan, plan);
 }
 
@@ -361,8 +380,10 @@ static void *look_around(void *context)
     (void)context;
     for (int i = 0; i < 20000; i++) {
         struct writer found = writer_schemas_find(writers, (enum input)(i % INPUT_COUNT), i % IDS);
-        if (found.state == WRITER_READY && !found.plan) return (void *)1;
-        if (found.state == WRITER_INCOMPATIBLE && !found.why) return (void *)1;
+        if (found.state == WRITER_READY && !found.plan)
+            return (void *)1;
+        if (found.state == WRITER_INCOMPATIBLE && !found.why)
+            return (void *)1;
     }
     return NULL;
 }
@@ -370,10 +391,12 @@ static void *look_around(void *context)
 static void many_threads_may_ask(void **state)
 {
     (void)state;
-    for (int id = 0; id < IDS; id += 2) put_schema(id, schema_of_input((enum input)(id % INPUT_COUNT)));
+    for (int id = 0; id < IDS; id += 2)
+        put_schema(id, schema_of_input((enum input)(id % INPUT_COUNT)));
     start();
     pthread_t threads[4];
-    for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&threads[i], NULL, look_around, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, look_around, NULL), 0);
     for (int i = 0; i < 4; i++) {
         void *wrong;
         pthread_join(threads[i], &wrong);
