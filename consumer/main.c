@@ -1,6 +1,7 @@
 #include "consumer/cli/cli.h"
+#include "consumer/commands/verbs.h"
 
 int main(int argc, char **argv)
 {
-    return cli_main(argc, argv);
+    return cli_main(verbs, argc, argv);
 }

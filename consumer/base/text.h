@@ -1,7 +1,7 @@
 // Texts from outside: UTF-8 and the rule for ids.
 #pragma once
 
-#include "consumer/core/record.h"
+#include "consumer/base/slice.h"
 
 enum { ID_SIZE_MAX = 128 };
 

@@ -1,5 +1,7 @@
-#include "consumer/cli/cli_table.h"
+#include "consumer/cli/cli.h"
 
+#include "consumer/cli/cli_fail.h"
+#include "consumer/cli/cli_help.h"
 #include "pricing/nearest.h"
 
 #include <assert.h>
@@ -42,20 +44,8 @@ static void accept_options(struct accepted *a, const struct verb *verb)
     a->own = a->count;
     assert(a->own <= VERB_OPTIONS_MAX);
     if (verb->config & TAKES_CONFIG)
-        accept_list(a, cli_config_options);
-    accept_list(a, cli_common_options);
-}
-
-bool cli_next_choice(const char **cursor, const char **choice, size_t *size)
-{
-    if (!**cursor)
-        return false;
-    *choice = *cursor;
-    *size = strcspn(*cursor, "|");
-    *cursor += *size;
-    if (**cursor == '|')
-        (*cursor)++;
-    return true;
+        accept_list(a, verb_config_options);
+    accept_list(a, verb_common_options);
 }
 
 enum { CHOICES_MAX = 16, CHOICE_SIZE = 32 };
@@ -66,7 +56,7 @@ static int check_choice(const char *what, const char *choices, const char *text,
     const char *list[CHOICES_MAX];
     size_t count = 0, size;
     const char *choice;
-    while (cli_next_choice(&choices, &choice, &size)) {
+    while (verb_next_choice(&choices, &choice, &size)) {
         assert(count < CHOICES_MAX && size < CHOICE_SIZE);
         memcpy(names[count], choice, size);
         names[count][size] = 0;
@@ -169,13 +159,11 @@ static int parse_failure(const struct accepted *a, int code, char **argv, struct
     return unknown_option(a, text, e);
 }
 
-int cli_parse(const struct verb *verb, int argc, char **argv, struct arg_values *values,
-              struct args *out, bool *help, struct error *e)
+int cli_parse(int argc, char **argv, struct args *out, bool *help, struct error *e)
 {
     struct accepted a;
-    accept_options(&a, verb);
-    *values = (struct arg_values){0};
-    *out = (struct args){.verb = verb, .values = values};
+    accept_options(&a, out->verb);
+    *out->values = (struct arg_values){0};
     *help = false;
     optind = 0; // glibc: start over, also after an earlier parse
     opterr = 0;
@@ -198,41 +186,14 @@ int cli_parse(const struct verb *verb, int argc, char **argv, struct arg_values 
             return error_set(e, ERROR_USAGE, "more than %d arguments", ARGS_OPERANDS_MAX);
         out->operands[out->operand_count++] = argv[optind];
     }
-    return check_operands(verb, out, e);
+    return check_operands(out->verb, out, e);
 }
 
-const char *args_get(const struct args *args, const char *option)
-{
-    const struct option_spec *list = args->verb->options;
-    for (size_t i = 0; list && list[i].name; i++)
-        if (strcmp(list[i].name, option) == 0)
-            return args->values->text[i];
-    assert(!"the option is in the verb's table");
-    return NULL;
-}
-
-const struct verb *cli_find_verb(const char *name)
-{
-    for (const struct verb *v = cli_verbs; v->name; v++)
-        if (strcmp(v->name, name) == 0)
-            return v;
-    return NULL;
-}
-
-int cli_fail(const char *verb, const struct error *e)
-{
-    fflush(stdout);
-    fprintf(stderr, "settled %s: %s\n", verb, e->text);
-    if (e->kind == ERROR_USAGE && cli_find_verb(verb))
-        fprintf(stderr, "Try 'settled %s --help'.\n", verb);
-    return error_exit_status(e->kind);
-}
-
-static int fail_unknown_verb(const char *name)
+static int fail_unknown_verb(const struct verb *verbs, const char *name)
 {
     const char *names[64];
     size_t count = 0;
-    for (const struct verb *v = cli_verbs; v->name; v++)
+    for (const struct verb *v = verbs; v->name; v++)
         if (!v->hidden && count < sizeof names / sizeof *names)
             names[count++] = v->name;
     const char *near = nearest(name, names, count);
@@ -243,13 +204,13 @@ static int fail_unknown_verb(const char *name)
     return error_exit_status(ERROR_USAGE);
 }
 
-static int run_verb(const struct verb *verb, int argc, char **argv)
+static int run_verb(const struct verb *verbs, const struct verb *verb, int argc, char **argv)
 {
     struct arg_values values;
-    struct args args;
+    struct args args = {.verbs = verbs, .verb = verb, .values = &values};
     struct error e = {0};
     bool help;
-    if (cli_parse(verb, argc, argv, &values, &args, &help, &e))
+    if (cli_parse(argc, argv, &args, &help, &e))
         return cli_fail(verb->name, &e);
     if (help) {
         cli_print_verb_help(verb);
@@ -258,7 +219,7 @@ static int run_verb(const struct verb *verb, int argc, char **argv)
     return verb->run(&args);
 }
 
-static int dispatch(int argc, char **argv)
+static int dispatch(const struct verb *verbs, int argc, char **argv)
 {
     if (argc < 2) {
         fputs("settled: no verb; 'settled --help' lists them\n", stderr);
@@ -266,7 +227,7 @@ static int dispatch(int argc, char **argv)
     }
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        cli_print_overview();
+        cli_print_overview(verbs);
         return 0;
     }
     if (strcmp(name, "--version") == 0)
@@ -276,13 +237,13 @@ static int dispatch(int argc, char **argv)
                 name, name);
         return error_exit_status(ERROR_USAGE);
     }
-    const struct verb *verb = cli_find_verb(name);
-    return verb ? run_verb(verb, argc - 1, argv + 1) : fail_unknown_verb(name);
+    const struct verb *verb = verb_find(verbs, name);
+    return verb ? run_verb(verbs, verb, argc - 1, argv + 1) : fail_unknown_verb(verbs, name);
 }
 
-int cli_main(int argc, char **argv)
+int cli_main(const struct verb *verbs, int argc, char **argv)
 {
-    int status = dispatch(argc, argv);
+    int status = dispatch(verbs, argc, argv);
     // A report that did not reach its file is not a success.
     if ((fflush(stdout) || ferror(stdout)) && status == 0) {
         fprintf(stderr, "settled: standard output: %s\n", strerror(errno));

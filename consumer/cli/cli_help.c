@@ -1,6 +1,4 @@
-#include "consumer/cli/cli_table.h"
-#include "consumer/config/config.h"
-#include "consumer/shard/metrics.h"
+#include "consumer/cli/cli_help.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -29,11 +27,11 @@ static void print_usage(const struct verb *verb)
         printf(" %s", verb->operands);
 }
 
-void cli_print_overview(void)
+void cli_print_overview(const struct verb *verbs)
 {
     puts("settled bills API calls from Kafka: one settlement an account and business day.\n\n"
          "Usage: settled VERB [OPTION...]\n\nVerbs:");
-    for (const struct verb *v = cli_verbs; v->name; v++)
+    for (const struct verb *v = verbs; v->name; v++)
         if (!v->hidden)
             printf("  %-10s %s\n", v->name, v->summary);
     puts("\n'settled VERB --help' explains one. Exit status:");
@@ -93,8 +91,8 @@ void cli_print_verb_help(const struct verb *verb)
     puts("\nOptions:");
     print_options(verb->options);
     if (verb->config & TAKES_CONFIG)
-        print_options(cli_config_options);
-    print_options(cli_common_options);
+        print_options(verb_config_options);
+    print_options(verb_common_options);
 }
 
 // roff: a backslash and a hyphen mean something, and a line must not begin with a full stop or an
@@ -157,7 +155,7 @@ static void man_verb(const struct verb *verb)
     man_options(verb->options);
 }
 
-static void print_man(void)
+void cli_print_man(const struct verb *verbs)
 {
     puts(".TH SETTLED 1\n.SH NAME\nsettled \\- bills API calls from Kafka\n.SH SYNOPSIS\n"
          ".B settled\n.I VERB\n[\\fIOPTION\\fR...]\n.SH DESCRIPTION\n"
@@ -165,12 +163,12 @@ static void print_man(void)
          "each account\n"
          "exactly one settlement for a business day, in PostgreSQL and as Kafka records.\n.SH "
          "VERBS");
-    for (const struct verb *v = cli_verbs; v->name; v++)
+    for (const struct verb *v = verbs; v->name; v++)
         if (!v->hidden)
             man_verb(v);
     puts(".SH COMMON OPTIONS\nVerbs that read a configuration take the first two.");
-    man_options(cli_config_options);
-    man_options(cli_common_options);
+    man_options(verb_config_options);
+    man_options(verb_common_options);
     puts(".SH EXIT STATUS");
     for (size_t i = 0; i < EXIT_LINES; i++)
         printf(".TP\n.B %s\n%s.\n", exit_lines[i][0], exit_lines[i][1]);
@@ -190,7 +188,7 @@ static void completion_choices(const char *choices)
 {
     const char *choice;
     size_t size;
-    while (cli_next_choice(&choices, &choice, &size))
+    while (verb_next_choice(&choices, &choice, &size))
         printf(" %.*s", (int)size, choice);
 }
 
@@ -217,53 +215,28 @@ static void completion_verb(const struct verb *verb)
     printf("    %s)\n        case $before in\n", verb->name);
     completion_values(verb->options);
     if (verb->config & TAKES_CONFIG)
-        completion_values(cli_config_options);
+        completion_values(verb_config_options);
     fputs("        esac\n        words=\"", stdout);
     if (verb->actions)
         completion_choices(verb->actions);
     completion_options(verb->options);
     if (verb->config & TAKES_CONFIG)
-        completion_options(cli_config_options);
-    completion_options(cli_common_options);
+        completion_options(verb_config_options);
+    completion_options(verb_common_options);
     puts("\" ;;");
 }
 
-static void print_bash_completion(void)
+void cli_print_bash_completion(const struct verb *verbs)
 {
     puts("# bash completion for settled\n_settled()\n{\n    local word=${COMP_WORDS[COMP_CWORD]} "
          "before=${COMP_WORDS[COMP_CWORD-1]} words=\n    if [ \"$COMP_CWORD\" -eq 1 ]; then");
     fputs("        COMPREPLY=($(compgen -W \"--help --version", stdout);
-    for (const struct verb *v = cli_verbs; v->name; v++)
+    for (const struct verb *v = verbs; v->name; v++)
         if (!v->hidden)
             printf(" %s", v->name);
     puts("\" -- \"$word\"))\n        return\n    fi\n    case ${COMP_WORDS[1]} in");
-    for (const struct verb *v = cli_verbs; v->name; v++)
+    for (const struct verb *v = verbs; v->name; v++)
         completion_verb(v);
     puts("    esac\n    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\ncomplete -F _settled "
          "settled");
-}
-
-int cmd_help(const struct args *args)
-{
-    struct error e = {0};
-    if (args_get(args, "man")) {
-        print_man();
-    } else if (args_get(args, "bash-completion")) {
-        print_bash_completion();
-    } else if (args_get(args, "config-example")) {
-        config_print_example(stdout);
-    } else if (args_get(args, "metrics")) {
-        metrics_print_reference(stdout);
-    } else if (args->operand_count == 0) {
-        cli_print_overview();
-    } else {
-        const struct verb *verb = cli_find_verb(args->operands[0]);
-        if (!verb) {
-            error_set(&e, ERROR_USAGE, "there is no verb '%s'; 'settled --help' lists them",
-                      args->operands[0]);
-            return cli_fail("help", &e);
-        }
-        cli_print_verb_help(verb);
-    }
-    return 0;
 }

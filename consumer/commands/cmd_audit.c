@@ -1,4 +1,7 @@
 #include "consumer/audit/audit.h"
+#include "consumer/cli/args_config.h"
+#include "consumer/cli/cli_fail.h"
+#include "consumer/commands/commands.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +30,7 @@ int cmd_audit(const struct args *args)
     if (options.account_id)
         report.account_id = (struct slice){options.account_id, strlen(options.account_id)};
     report_begin(&report);
-    int failed = config_load_args(args, &config, &e) || audit(&config, &options, &report, &e);
+    int failed = args_load_config(args, &config, &e) || audit(&config, &options, &report, &e);
     report_end(&report, failed ? &e : NULL);
     config_free(&config);
     // What was found before it could not go on stands, but is not all there may be.

@@ -1,4 +1,5 @@
-#include "consumer/cli/cli.h"
+#include "consumer/cli/args_config.h"
+#include "consumer/commands/commands.h"
 #include "consumer/preflight/preflight.h"
 #include "consumer/system/clock.h"
 
@@ -40,7 +41,7 @@ static void check(const struct args *args, struct findings *findings)
 {
     struct config config;
     struct error e = {0};
-    if (config_load_args(args, &config, &e) == 0) {
+    if (args_load_config(args, &config, &e) == 0) {
         preflight_check(&config, clock_wall_ms(), findings);
     } else {
         for (char *line = e.text, *next; line && findings->count < FINDINGS_MAX; line = next) {

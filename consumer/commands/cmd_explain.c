@@ -1,6 +1,8 @@
 // Prints what explain.c found, for people or as JSON.
 #include "consumer/base/format.h"
-#include "consumer/cli/cli.h"
+#include "consumer/cli/args_config.h"
+#include "consumer/cli/cli_fail.h"
+#include "consumer/commands/commands.h"
 #include "consumer/replay/explain.h"
 
 #include <inttypes.h>
@@ -129,7 +131,7 @@ static int answer(const struct args *args, struct explained *a, struct config *c
     if (!calendar_parse_day(args->operands[1], &a->day))
         return error_set(e, ERROR_USAGE, "'%s' is not a day; write it as 2026-11-02",
                          args->operands[1]);
-    if (config_load_args(args, config, e) ||
+    if (args_load_config(args, config, e) ||
         explain(config, a->account_id, a->day, &a->explanation, e))
         return -1;
     calendar_format_day(a->day, day);

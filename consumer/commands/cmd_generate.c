@@ -1,6 +1,8 @@
 // Sends a seeded workload (workload.h) to the three input topics, and prints what it sent.
 #include "consumer/base/format.h"
-#include "consumer/cli/cli.h"
+#include "consumer/cli/args_config.h"
+#include "consumer/cli/cli_fail.h"
+#include "consumer/commands/commands.h"
 #include "consumer/config/config.h"
 #include "consumer/kafka/client.h"
 #include "consumer/system/clock.h"
@@ -425,7 +427,7 @@ int cmd_generate(const struct args *args)
     if (!g)
         return cli_fail("generate", (error_set(&e, ERROR_RESTART, "no memory"), &e));
     int result = -1;
-    if (config_load_args(args, &g->config, &e) == 0 &&
+    if (args_load_config(args, &g->config, &e) == 0 &&
         config_read_book(&g->config, &g->book, NULL, NULL, &e) == 0 &&
         read_options(g, args, &e) == 0 && connect_all(g, &e) == 0 && run_workload(g, &e) == 0)
         result = print_totals(g, args_get(args, "format"), &e);

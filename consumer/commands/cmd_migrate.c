@@ -1,4 +1,6 @@
-#include "consumer/cli/cli.h"
+#include "consumer/cli/args_config.h"
+#include "consumer/cli/cli_fail.h"
+#include "consumer/commands/commands.h"
 #include "consumer/config/config.h"
 #include "consumer/postgres/store.h"
 
@@ -10,7 +12,7 @@ int cmd_migrate(const struct args *args)
     struct error e = {0};
     struct store *store = NULL;
     int applied = 0;
-    int status = config_load_args(args, &config, &e);
+    int status = args_load_config(args, &config, &e);
     if (status == 0)
         status = store_open(config.dsn, &store, &e);
     if (status == 0)

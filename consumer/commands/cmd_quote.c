@@ -1,7 +1,9 @@
 // The price calculator. It needs neither Kafka nor PostgreSQL: a need, a price book, and what each
 // way of paying costs.
 #include "consumer/base/format.h"
-#include "consumer/cli/cli.h"
+#include "consumer/cli/args_config.h"
+#include "consumer/cli/cli_fail.h"
+#include "consumer/commands/commands.h"
 #include "consumer/config/book_file.h"
 #include "consumer/config/config.h"
 #include "pricing/quote.h"
@@ -106,7 +108,7 @@ static int ask(const struct args *args, const struct book *book, struct quote_re
 static int load_configured(const struct args *args, struct book *out, struct error *e)
 {
     struct config config;
-    int result = config_load_args(args, &config, e);
+    int result = args_load_config(args, &config, e);
     if (result == 0)
         result = config_read_book(&config, out, NULL, NULL, e);
     config_free(&config);

@@ -1,15 +1,12 @@
-#include "consumer/cli/cli.h"
+#include "consumer/cli/args_config.h"
+#include "consumer/cli/cli_fail.h"
+#include "consumer/commands/commands.h"
 #include "consumer/decisions/rejects.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static const char *const topic_keys[INPUT_COUNT] = {"calls", "purchases", "credits"};
-
-int rejects_stored(enum store_result result)
-{
-    return result == STORE_OK ? 0 : -1;
-}
 
 static int filter_topic(struct rejects *r, struct error *e)
 {
@@ -70,7 +67,7 @@ static int open_all(struct rejects *r, struct error *e)
     r->recorded = calloc(1, sizeof *r->recorded);
     if (!r->recorded)
         return error_set(e, ERROR_RESTART, "out of memory");
-    if (config_load_args(r->args, &r->config, e))
+    if (args_load_config(r->args, &r->config, e))
         return -1;
     if (store_open(r->config.dsn, &r->store, e) || store_check_version(r->store, e))
         return -1;

@@ -1,4 +1,6 @@
-#include "consumer/cli/cli.h"
+#include "consumer/cli/args_config.h"
+#include "consumer/cli/cli_fail.h"
+#include "consumer/commands/commands.h"
 #include "consumer/replay/repair.h"
 
 #include <inttypes.h>
@@ -28,7 +30,7 @@ int cmd_repair(const struct args *args)
 {
     struct config config = {0};
     struct error e = {0};
-    int failed = config_load_args(args, &config, &e) || repair(&config, print_shard, NULL, &e);
+    int failed = args_load_config(args, &config, &e) || repair(&config, print_shard, NULL, &e);
     config_free(&config);
     return failed ? cli_fail("repair", &e) : 0;
 }

@@ -1,3 +1,6 @@
+#include "consumer/cli/args_config.h"
+#include "consumer/cli/cli_fail.h"
+#include "consumer/commands/commands.h"
 #include "consumer/daemon/run.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
@@ -121,7 +124,7 @@ static void reload(struct run *run, const struct args *args)
     struct config config;
     struct error e;
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_monotonic_ms() * 1000);
-    int failed = config_load_args(args, &config, &e);
+    int failed = args_load_config(args, &config, &e);
     if (!failed)
         failed = run_record_deployment(run, &config, &e);
     if (failed) {

@@ -1,4 +1,6 @@
-#include "consumer/cli/cli.h"
+#include "consumer/cli/args_config.h"
+#include "consumer/cli/cli_fail.h"
+#include "consumer/commands/commands.h"
 #include "consumer/config/config.h"
 
 #include <inttypes.h>
@@ -38,7 +40,7 @@ int cmd_schemas(const struct args *args)
     struct config config;
     struct error e = {0};
     struct registry *registry = NULL;
-    int status = config_load_args(args, &config, &e);
+    int status = args_load_config(args, &config, &e);
     if (status == 0)
         status = registry_create(&config.registry, &registry, &e);
     if (status == 0)

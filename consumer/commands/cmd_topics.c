@@ -1,4 +1,6 @@
-#include "consumer/cli/cli.h"
+#include "consumer/cli/args_config.h"
+#include "consumer/cli/cli_fail.h"
+#include "consumer/commands/commands.h"
 #include "consumer/kafka/admin.h"
 #include "consumer/preflight/topics.h"
 
@@ -199,7 +201,7 @@ int cmd_topics(const struct args *args)
     struct declaration *wanted = calloc(1, sizeof *wanted);
     struct applying a = {.wanted = wanted};
     const char *pairs[CONFIG_PAIRS_MAX][2];
-    int status = wanted ? config_load_args(args, &config, &e)
+    int status = wanted ? args_load_config(args, &config, &e)
                         : error_set(&e, ERROR_RESTART, "out of memory");
     if (status == 0)
         status = declare(args, &config, wanted, &e);

@@ -1,4 +1,4 @@
-#include "consumer/cli/cli.h"
+#include "consumer/commands/commands.h"
 
 #include <libpq-fe.h>
 #include <librdkafka/rdkafka.h>

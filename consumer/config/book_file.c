@@ -1,6 +1,6 @@
 #include "consumer/config/book_file.h"
 
-#include "consumer/config/config_table.h"
+#include "consumer/system/file.h"
 #include "schemas/embedded.h"
 
 #include <assert.h>
@@ -9,7 +9,7 @@
 int book_load(const char *path, struct book *out, char **bytes, size_t *size, struct error *e)
 {
     size_t length;
-    char *read = config_read_file(path, BOOK_FILE_MAX, &length, e);
+    char *read = file_read(path, BOOK_FILE_MAX, &length, e);
     if (!read)
         return error_context(e, "price book");
     int result = book_parse(path, read, length, out, e);

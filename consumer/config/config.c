@@ -1,6 +1,7 @@
 #include "consumer/config/config_table.h"
 
 #include "consumer/config/book_file.h"
+#include "consumer/system/file.h"
 #include "pricing/nearest.h"
 
 #include <assert.h>
@@ -317,31 +318,6 @@ static void read_text(struct loader *l, const char *text, size_t size)
     yaml_parser_delete(&parser);
 }
 
-char *config_read_file(const char *path, size_t limit, size_t *size, struct error *e)
-{
-    FILE *file = fopen(path, "re");
-    char *bytes = file ? malloc(limit + 2) : NULL;
-    if (!bytes) {
-        error_set(e, ERROR_CONFIG, "%s: %s", path, strerror(errno));
-        if (file)
-            fclose(file);
-        return NULL;
-    }
-    *size = fread(bytes, 1, limit + 1, file);
-    if (ferror(file)) {
-        error_set(e, ERROR_CONFIG, "%s: %s", path, strerror(errno));
-    } else if (*size > limit) {
-        error_set(e, ERROR_CONFIG, "%s: larger than %zu bytes", path, limit);
-    } else {
-        fclose(file);
-        bytes[*size] = 0;
-        return bytes;
-    }
-    fclose(file);
-    free(bytes);
-    return NULL;
-}
-
 // ---- the environment ----
 
 static void environment_name(const struct config_key *key, char out[NAME_SIZE])
@@ -356,7 +332,7 @@ static char *read_secret(struct loader *l, const char *where, const char *path)
 {
     size_t size;
     struct error e;
-    char *text = config_read_file(path, SECRET_FILE_MAX, &size, &e);
+    char *text = file_read(path, SECRET_FILE_MAX, &size, &e);
     if (!text) {
         complain(l, where, NULL, e.text);
         return NULL;
@@ -588,7 +564,7 @@ int config_load(const char *file, size_t override_count, const char *const *over
     set_defaults(l);
     size_t size;
     struct error unreadable;
-    char *text = config_read_file(file, CONFIG_FILE_MAX, &size, &unreadable);
+    char *text = file_read(file, CONFIG_FILE_MAX, &size, &unreadable);
     if (text) {
         read_text(l, text, size);
         read_environment(l);
@@ -603,11 +579,6 @@ int config_load(const char *file, size_t override_count, const char *const *over
     int status = l->e->kind == ERROR_NONE ? 0 : -1;
     free(l);
     return status;
-}
-
-int config_load_args(const struct args *args, struct config *out, struct error *e)
-{
-    return config_load(args->config_file, args->override_count, args->overrides, out, e);
 }
 
 void config_free(struct config *config)

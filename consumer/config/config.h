@@ -3,7 +3,6 @@
 // units, defaults, bounds, help and the example.
 #pragma once
 
-#include "consumer/cli/cli.h"
 #include "consumer/core/policy.h"
 #include "consumer/kafka/client.h"
 #include "consumer/output/encode.h"
@@ -43,9 +42,6 @@ struct config {
 int config_load(const char *file, size_t override_count, const char *const *overrides,
                 struct config *out, struct error *e);
 void config_free(struct config *config);
-
-// The same for a verb's arguments.
-int config_load_args(const struct args *args, struct config *out, struct error *e);
 
 // Reads and parses the configured price book. *text (malloc'ed, *size bytes) is what is recorded of
 // it; `text` may be NULL. parameters.book_sha256 of the config is not touched.

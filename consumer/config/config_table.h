@@ -49,6 +49,3 @@ void config_clear(struct config *config, const struct config_key *key);
 // Sets or replaces a property. NULL, or why it is refused.
 const char *config_set_property(struct config *config, const char *name, const char *value,
                                 char why[WHY_SIZE]);
-
-// A whole file, at most `limit` bytes, terminated; malloc'ed. NULL with *e (ERROR_CONFIG).
-char *config_read_file(const char *path, size_t limit, size_t *size, struct error *e);

@@ -2,10 +2,9 @@
 // bytes.
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "consumer/base/slice.h"
+
 #include <stdint.h>
-#include <string.h>
 
 enum input { INPUT_CALLS, INPUT_PURCHASES, INPUT_CREDITS, INPUT_COUNT };
 
@@ -42,19 +41,6 @@ enum credit_field {
     CREDIT_FIELDS
 };
 enum { RECORD_FIELDS_MAX = 8 };
-
-// Bytes that somebody else owns. data NULL means null (an absent key, a null value).
-struct slice {
-    const char *data;
-    size_t size;
-};
-
-static inline bool slice_same(struct slice a, struct slice b)
-{
-    if (!a.data || !b.data)
-        return !a.data && !b.data;
-    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
-}
 
 // string: `data` and its size in `number`. long: `number`. timestamp: milliseconds in `number`
 // (micros floored). enum: the reader's symbol index in `number`.

@@ -1,4 +1,6 @@
 #include "consumer/daemon/run.h"
+#include "consumer/cli/args.h"
+#include "consumer/cli/args_config.h"
 
 #include "consumer/preflight/preflight.h"
 #include "consumer/preflight/schema_ids.h"
@@ -40,7 +42,7 @@ static int read_clock(struct run *run, const struct args *args, struct error *e)
 static int read_arguments(struct run *run, const struct args *args, struct error *e)
 {
     run->drain = args_get(args, "drain") != NULL;
-    return read_clock(run, args, e) ? -1 : config_load_args(args, &run->config, e);
+    return read_clock(run, args, e) ? -1 : args_load_config(args, &run->config, e);
 }
 
 // Refuses to start on what settled check calls an error; each finding is logged.

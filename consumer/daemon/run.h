@@ -2,7 +2,7 @@
 // going.
 #pragma once
 
-#include "consumer/cli/cli.h"
+#include "consumer/cli/args.h"
 #include "consumer/daemon/http.h"
 #include "consumer/daemon/worker.h"
 

@@ -1,6 +1,7 @@
 // 'settled rejects': shared between its actions.
 #pragma once
 
+#include "consumer/cli/args.h"
 #include "consumer/config/config.h"
 #include "consumer/postgres/store.h"
 
@@ -21,7 +22,10 @@ struct coordinates {
 };
 
 // A result of the store that is not STORE_OK as -1.
-int rejects_stored(enum store_result result);
+static inline int rejects_stored(enum store_result result)
+{
+    return result == STORE_OK ? 0 : -1;
+}
 
 int rejects_list(struct rejects *r, struct error *e);
 // accept, pass and requeue; *status is the exit status when it returns 0.

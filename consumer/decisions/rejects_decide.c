@@ -1,4 +1,5 @@
 // accept, pass, requeue: asks for a decision, which the shard's owner takes in a step of its fold.
+#include "consumer/cli/args.h"
 #include "consumer/decisions/rejects.h"
 
 #include "consumer/kafka/fetch_record.h"

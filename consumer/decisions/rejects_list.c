@@ -1,3 +1,4 @@
+#include "consumer/cli/args.h"
 #include "consumer/decisions/rejects.h"
 
 #include <inttypes.h>

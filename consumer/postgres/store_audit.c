@@ -1,5 +1,8 @@
 // The snapshot of a shard: what rules, and a fold as it was when a day opened.
 #include "consumer/postgres/store_audit_sql.h"
+#include "consumer/postgres/store_deployment.h"
+#include "consumer/postgres/store_restore.h"
+#include "consumer/postgres/store_shards.h"
 
 #include "consumer/base/memory.h"
 
@@ -136,7 +139,7 @@ enum store_result audit_begin(struct store *store, struct error *e)
     if (result == STORE_OK)
         result = store_topics(store, e);
     if (result == STORE_OK)
-        result = sql_script(
+        result = store_script(
             store,
             "begin isolation level repeatable read read only; set local cursor_tuple_fraction = 1;"
             " set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0",

@@ -7,6 +7,8 @@
 //     ├► epoch higher: FENCED
 //     ├► one step further, and it is this one: OK
 //     └► anything else: DIVERGED
+#include "consumer/postgres/store_deployment.h"
+#include "consumer/postgres/store_shards.h"
 #include "consumer/postgres/store_step.h"
 #include "consumer/system/fault.h"
 

@@ -5,6 +5,7 @@
 // looks at the shards; a commit that brings a shard to a new day takes it FOR SHARE and then looks
 // for rows its fold does not know (store_commit.c). Either the recorder sees the day opened, or the
 // commit sees the row.
+#include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_sql.h"
 
 #include <assert.h>
@@ -135,11 +136,11 @@ enum store_result store_load_deployment(struct store *store, struct deployment *
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
-    result = sql_script(store, "begin isolation level repeatable read read only", e);
+    result = store_script(store, "begin isolation level repeatable read read only", e);
     if (result == STORE_OK)
         result = load_all(store, out, recorded, e);
     if (result == STORE_OK)
-        result = sql_script(store, "commit", e);
+        result = store_script(store, "commit", e);
     return store_undo(store, result);
 }
 
@@ -406,11 +407,11 @@ static enum store_result record(struct store *store, const struct deployment *wa
     if (!present)
         return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
     memset(&present->policy.shelf, 0, sizeof present->policy.shelf);
-    enum store_result result = sql_script(store, "begin", e);
+    enum store_result result = store_script(store, "begin", e);
     if (result == STORE_OK)
         result = insert_fixed(store, wanted, e);
     if (result == STORE_OK)
-        result = sql_script(store, "select 1 from settled.deployment for update", e);
+        result = store_script(store, "select 1 from settled.deployment for update", e);
     if (result == STORE_OK)
         result = load_all(store, present, &recorded, e);
     if (result == STORE_OK) {
@@ -418,7 +419,7 @@ static enum store_result record(struct store *store, const struct deployment *wa
         result = record_changes(store, present, wanted, book, text, size, e);
     }
     if (result == STORE_OK)
-        result = sql_script(store, "commit", e);
+        result = store_script(store, "commit", e);
     shelf_clear(&present->policy.shelf);
     free(present);
     return store_undo(store, result);

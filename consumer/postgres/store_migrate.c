@@ -94,10 +94,10 @@ static enum store_result apply_next(struct store *store, bool *done, struct erro
     bool newer;
     *done = false;
     enum store_result result =
-        sql_script(store,
-                   "begin; set local statement_timeout = 0; set local lock_timeout = '60s';"
-                   "select pg_advisory_xact_lock(" MIGRATION_LOCK ")",
-                   e);
+        store_script(store,
+                     "begin; set local statement_timeout = 0; set local lock_timeout = '60s';"
+                     "select pg_advisory_xact_lock(" MIGRATION_LOCK ")",
+                     e);
     if (result == STORE_OK)
         result = count_applied(store, &count, &newer, e);
     if (result != STORE_OK)
@@ -106,11 +106,11 @@ static enum store_result apply_next(struct store *store, bool *done, struct erro
         return store_undo(store, refuse_newer(store, e));
     const struct embedded *next = &embedded_migrations[count];
     *done = !next->name;
-    result = sql_script(store, *done ? "call settled.apply_privileges()" : next->text, e);
+    result = store_script(store, *done ? "call settled.apply_privileges()" : next->text, e);
     if (result == STORE_OK && !*done)
         result = record_migration(store, next, e);
     if (result == STORE_OK)
-        return sql_script(store, "commit", e);
+        return store_script(store, "commit", e);
     error_context(e, "migration %s", *done ? "of the privileges" : next->name);
     return store_undo(store, result);
 }

@@ -1,4 +1,6 @@
 // A settled day again: what is recorded of one account's settlement, and a fold as it was before.
+#include "consumer/postgres/store_deployment.h"
+#include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_sql.h"
 
 #include <inttypes.h>
@@ -303,11 +305,11 @@ enum store_result store_restore_past(struct store *store, int32_t shard, struct 
     if (result == STORE_OK)
         result = store_topics(store, e);
     if (result == STORE_OK)
-        result = sql_script(store, "begin isolation level repeatable read read only", e);
+        result = store_script(store, "begin isolation level repeatable read read only", e);
     if (result == STORE_OK)
         result = restore_past(&p, shard, day, e);
     if (result == STORE_OK)
-        result = sql_script(store, "commit", e);
+        result = store_script(store, "commit", e);
     return store_undo(store, result);
 }
 

@@ -1,4 +1,5 @@
 // The relay's side of the outbox.
+#include "consumer/postgres/store_shards.h"
 #include "consumer/postgres/store_sql.h"
 #include "consumer/system/fault.h"
 
@@ -139,14 +140,14 @@ enum store_result store_raise_mark(struct store *store, int32_t shard, int64_t e
 {
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
-        result = sql_script(store, "begin", e);
+        result = store_script(store, "begin", e);
     if (result == STORE_OK)
         result = store_lock_epoch(store, shard, epoch, NULL, NULL, e);
     if (result == STORE_OK)
         result = raise_mark(store, shard, n, now_ms, e);
     fault_point(mark_before);
     if (result == STORE_OK)
-        result = sql_script(store, "commit", e);
+        result = store_script(store, "commit", e);
     fault_point(mark_after);
     return store_undo(store, result);
 }

@@ -1,4 +1,5 @@
 // What operators ask for, and the rejects it is about.
+#include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_sql.h"
 
 #include <assert.h>
@@ -316,7 +317,7 @@ enum store_result store_list_rejects(struct store *store, const struct reject_fi
     if (result == STORE_OK)
         result = store_topics(store, e);
     if (result == STORE_OK)
-        result = sql_script(store, "begin isolation level repeatable read read only", e);
+        result = store_script(store, "begin isolation level repeatable read read only", e);
     if (result != STORE_OK)
         return store_undo(store, result);
     put_filter(&parameters, store, filter);
@@ -338,6 +339,6 @@ enum store_result store_list_rejects(struct store *store, const struct reject_fi
         &parameters, list_one, &(struct reject_listing){store, visit, context}, e);
     bytes_release(&parameters.bytes);
     if (result == STORE_OK)
-        result = sql_script(store, "commit", e);
+        result = store_script(store, "commit", e);
     return store_undo(store, result);
 }

@@ -1,16 +1,11 @@
 // Brings a fresh fold to what is recorded: one snapshot, each table read once through a cursor.
+#include "consumer/postgres/store_restore.h"
+#include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_sql.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
-
-int store_unknown(const struct store *store, const char *what, const char *text, struct error *e)
-{
-    return error_set(e, ERROR_CONFIG,
-                     "PostgreSQL %s: \"%s\" is no %s that this program knows: upgrade settled",
-                     store->location, text, what);
-}
 
 int restore_account_row(void *context, const PGresult *row, int i, struct error *e)
 {
@@ -206,7 +201,7 @@ enum store_result store_restore(struct store *store, int32_t shard, const struct
         result = store_topics(store, e);
     // The cursors are read to their ends, whatever the planner thinks of cursors.
     if (result == STORE_OK)
-        result = sql_script(
+        result = store_script(
             store,
             "begin isolation level repeatable read read only; set local cursor_tuple_fraction = 1",
             e);
@@ -217,6 +212,6 @@ enum store_result store_restore(struct store *store, int32_t shard, const struct
     if (result == STORE_OK)
         result = restore_tables(&r, shard, row, e);
     if (result == STORE_OK)
-        result = sql_script(store, "commit", e);
+        result = store_script(store, "commit", e);
     return store_undo(store, result);
 }

@@ -1,4 +1,6 @@
 // The shard's row: claiming it, reading it, checking the epoch.
+#include "consumer/postgres/store_shards.h"
+#include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_sql.h"
 #include "consumer/system/fault.h"
 

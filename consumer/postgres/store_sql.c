@@ -40,33 +40,6 @@ static struct values values_of(const struct row *params)
     return values;
 }
 
-static bool is_good(const PGresult *result)
-{
-    ExecStatusType status = PQresultStatus(result);
-    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
-}
-
-// Reads all results of what was sent outside a pipeline; keeps the last in *out.
-static enum store_result finish_statement(struct store *store, PGresult **out, struct error *e)
-{
-    enum store_result result = STORE_OK, waited;
-    PGresult *answer, *last = NULL;
-    while ((waited = store_next(store, &answer, e)) == STORE_OK && answer) {
-        if (!is_good(answer) && result == STORE_OK)
-            result = store_fail(store, answer, e);
-        PQclear(last);
-        last = answer;
-    }
-    if (waited != STORE_OK)
-        result = waited;
-    if (result == STORE_OK && out) {
-        *out = last;
-        return result;
-    }
-    PQclear(last);
-    return result;
-}
-
 enum store_result sql_run(struct store *store, const char *sql, const struct row *params,
                           PGresult **out, struct error *e)
 {
@@ -75,14 +48,7 @@ enum store_result sql_run(struct store *store, const char *sql, const struct row
     struct values v = values_of(params);
     if (!PQsendQueryParams(store->conn, sql, v.count, NULL, v.at, v.lengths, v.formats, 1))
         return store_fail(store, NULL, e);
-    return finish_statement(store, out, e);
-}
-
-enum store_result sql_script(struct store *store, const char *sql, struct error *e)
-{
-    if (!PQsendQuery(store->conn, sql))
-        return store_fail(store, NULL, e);
-    return finish_statement(store, NULL, e);
+    return store_finish(store, out, e);
 }
 
 // ---- pipelines ----
@@ -122,13 +88,6 @@ static bool prepare(struct store *store, const char *sql, char name[16])
     return true;
 }
 
-void pipe_forget(struct store *store)
-{
-    for (size_t i = 0; i < store->prepared_count; i++)
-        free(store->prepared[i]);
-    store->prepared_count = 0;
-}
-
 enum store_result pipe_send(struct store *store, const char *sql, const struct row *params,
                             struct error *e)
 {
@@ -149,9 +108,9 @@ static enum store_result take_one(struct store *store, PGresult **keep, struct e
     PGresult *answer;
     while ((waited = store_next(store, &answer, e)) == STORE_OK && answer) {
         ExecStatusType status = PQresultStatus(answer);
-        if (!is_good(answer) && status != PGRES_PIPELINE_ABORTED)
+        if (!store_is_good(answer) && status != PGRES_PIPELINE_ABORTED)
             result = store_fail(store, answer, e);
-        if (keep && is_good(answer) && !*keep)
+        if (keep && store_is_good(answer) && !*keep)
             *keep = answer;
         else
             PQclear(answer);
@@ -212,7 +171,7 @@ enum store_result pipe_end(struct store *store, PGresult **results, int keep, st
     }
     if (result == STORE_OK)
         return result;
-    pipe_forget(store); // a preparation may have been skipped
+    store_forget_prepared(store); // a preparation may have been skipped
     for (int i = 0; i < keep; i++) {
         PQclear(results[i]);
         results[i] = NULL;
@@ -241,7 +200,7 @@ enum store_result sql_each(struct store *store, const char *query, const struct 
         more = count == FETCH_ROWS;
         PQclear(rows);
     }
-    return result == STORE_OK ? sql_script(store, "close reading", e) : result;
+    return result == STORE_OK ? store_script(store, "close reading", e) : result;
 }
 
 // ---- rows into tables ----
@@ -327,7 +286,7 @@ static enum store_result copy_into(struct store *store, const char *target, cons
         result = store_fail(store, answer, e);
     PQclear(answer);
     if (!open) {
-        finish_statement(store, NULL, NULL);
+        store_finish(store, NULL, NULL);
         return result;
     }
     result = copy_rows(store, load, context, e);
@@ -335,7 +294,7 @@ static enum store_result copy_into(struct store *store, const char *target, cons
         return result; // the connection is gone: nothing to end
     if (PQputCopyEnd(store->conn, NULL) < 0)
         return store_fail(store, NULL, e);
-    return finish_statement(store, NULL, e);
+    return store_finish(store, NULL, e);
 }
 
 enum store_result load_copy(struct store *store, const struct load *load, void *context,
@@ -348,7 +307,7 @@ enum store_result load_copy(struct store *store, const struct load *load, void *
     snprintf(text, sizeof text,
              "create temporary table incoming on commit drop as select %s from %s limit 0",
              table->columns, table->name);
-    enum store_result result = sql_script(store, text, e);
+    enum store_result result = store_script(store, text, e);
     if (result == STORE_OK)
         result = copy_into(store, "pg_temp.incoming", load, context, e);
     if (result != STORE_OK)
@@ -358,5 +317,5 @@ enum store_result load_copy(struct store *store, const struct load *load, void *
         "insert into %s (%s) select %s from pg_temp.incoming %s; drop table pg_temp.incoming",
         table->name, table->columns, table->columns, table->conflict);
     assert((size_t)size < sizeof text);
-    return sql_script(store, text, e);
+    return store_script(store, text, e);
 }

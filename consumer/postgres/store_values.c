@@ -1,5 +1,5 @@
 // Values in PostgreSQL's binary format, both ways.
-#include "consumer/postgres/store_sql.h"
+#include "consumer/postgres/store_values.h"
 
 #include "consumer/base/text.h"
 

@@ -1,6 +1,7 @@
 #include "consumer/preflight/topics.h"
 
 #include "consumer/config/config_table.h"
+#include "consumer/system/file.h"
 #include "pricing/nearest.h"
 #include "schemas/embedded.h"
 
@@ -192,7 +193,7 @@ int topics_declare(const char *file, const struct config *config, struct declara
     struct declaring d = {.file = file ? file : embedded_topics->name, .out = out, .e = e};
     char *text = NULL;
     size_t size = embedded_topics->size;
-    if (file && !(text = config_read_file(file, DECLARATION_MAX, &size, e)))
+    if (file && !(text = file_read(file, DECLARATION_MAX, &size, e)))
         return -1;
     int status = parse(&d, text ? text : embedded_topics->text, size);
     free(text);

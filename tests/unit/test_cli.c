@@ -1,4 +1,5 @@
-#include "consumer/cli/cli_table.h"
+#include "consumer/cli/cli.h"
+#include "consumer/commands/verbs.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -43,7 +44,7 @@ static int run(const char *line)
     FILE *to_out = tmpfile(), *to_err = tmpfile();
     fflush(stdout);
     int saved_out = redirect(STDOUT_FILENO, to_out), saved_err = redirect(STDERR_FILENO, to_err);
-    int status = cli_main(argc, argv);
+    int status = cli_main(verbs, argc, argv);
     fflush(stdout);
     take_back(STDOUT_FILENO, saved_out, to_out, out, sizeof out);
     take_back(STDERR_FILENO, saved_err, to_err, err, sizeof err);
@@ -108,7 +109,7 @@ static void a_missing_file_exits_78(void **state)
 static void every_verb_explains_itself(void **state)
 {
     (void)state;
-    for (const struct verb *v = cli_verbs; v->name; v++) {
+    for (const struct verb *v = verbs; v->name; v++) {
         char line[64], usage[64];
         snprintf(line, sizeof line, "%s --help", v->name);
         snprintf(usage, sizeof usage, "Usage: settled %s", v->name);
@@ -129,7 +130,7 @@ static void the_overview_lists_every_verb(void **state)
 {
     (void)state;
     assert_int_equal(run("--help"), 0);
-    for (const struct verb *v = cli_verbs; v->name; v++)
+    for (const struct verb *v = verbs; v->name; v++)
         assert_true(v->hidden || strstr(out, v->name));
     assert_int_equal(run("help"), 0);
     assert_int_equal(run("--version"), 0);
@@ -148,7 +149,7 @@ static void the_manual_holds_every_option(void **state)
     (void)state;
     assert_int_equal(run("help --man"), 0);
     assert_memory_equal(out, ".TH SETTLED 1\n", 14);
-    for (const struct verb *v = cli_verbs; v->name; v++) {
+    for (const struct verb *v = verbs; v->name; v++) {
         char section[64];
         snprintf(section, sizeof section, ".SS settled %s", v->name);
         assert_true(v->hidden || strstr(out, section));
@@ -203,7 +204,8 @@ static int parse(struct args *args, struct arg_values *values, struct error *e, 
         snprintf(copies[i], sizeof copies[i], "%s", words[i]);
         argv[i + 1] = copies[i];
     }
-    return cli_parse(&probe, argc + 1, argv, values, args, &help, e);
+    *args = (struct args){.verb = &probe, .values = values};
+    return cli_parse(argc + 1, argv, args, &help, e);
 }
 
 static void values_operands_and_overrides_are_told_apart(void **state)
@@ -276,7 +278,7 @@ static void a_full_disk_is_no_success(void **state)
         quiet = open("/dev/null", O_WRONLY);
     dup2(full, STDOUT_FILENO);
     dup2(quiet, STDERR_FILENO);
-    int status = cli_main(2, (char *[]){(char[]){"settled"}, (char[]){"--help"}});
+    int status = cli_main(verbs, 2, (char *[]){(char[]){"settled"}, (char[]){"--help"}});
     dup2(saved, STDOUT_FILENO);
     dup2(saved_err, STDERR_FILENO);
     clearerr(stdout);

@@ -1,6 +1,7 @@
 // What `settled generate` refuses before it asks anybody; the sending itself is tested with a
 // broker.
 #include "consumer/cli/cli.h"
+#include "consumer/commands/verbs.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,7 +41,7 @@ static void refuses(const char *words, int status, const char *text)
     fflush(NULL);
     int err = dup(STDERR_FILENO);
     dup2(fileno(file), STDERR_FILENO);
-    int result = cli_main(argc, argv);
+    int result = cli_main(verbs, argc, argv);
     fflush(NULL);
     dup2(err, STDERR_FILENO);
     close(err);

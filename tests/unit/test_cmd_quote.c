@@ -1,4 +1,5 @@
 #include "consumer/cli/cli.h"
+#include "consumer/commands/verbs.h"
 #include "consumer/config/book_file.h"
 
 #include "tests/unit/books.h"
@@ -27,7 +28,7 @@ static int quote(const char *words)
     int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO);
     dup2(fileno(file), STDOUT_FILENO);
     dup2(fileno(file), STDERR_FILENO);
-    int status = cli_main(argc, argv);
+    int status = cli_main(verbs, argc, argv);
     fflush(NULL);
     dup2(out, STDOUT_FILENO);
     dup2(err, STDERR_FILENO);

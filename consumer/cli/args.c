@@ -1,8 +1,19 @@
-#include "consumer/cli/cli.h"
+#include "consumer/cli/args.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+const char *args_get(const struct args *args, const char *option)
+{
+    const struct option_spec *list = args->verb->options;
+    for (size_t i = 0; list && list[i].name; i++)
+        if (strcmp(list[i].name, option) == 0)
+            return args->values->text[i];
+    assert(!"the option is in the verb's table");
+    return NULL;
+}
 
 int args_integer(const struct args *args, const char *option, int64_t min, int64_t max,
                  int64_t otherwise, int64_t *out, struct error *e)

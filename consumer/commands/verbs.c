@@ -1,17 +1,6 @@
-#include "consumer/cli/cli_table.h"
+#include "consumer/commands/verbs.h"
 
-const struct option_spec cli_config_options[] = {
-    {"config", 'c', "FILE",
-     "configuration file (YAML); SETTLED_SECTION_KEY in the environment wins over it"},
-    {"property", 'X', "KEY=VALUE",
-     "librdkafka property, as often as needed; wins over kafka.properties"},
-    {NULL, 0, NULL, NULL},
-};
-
-const struct option_spec cli_common_options[] = {
-    {"help", 'h', NULL, "show this help"},
-    {NULL, 0, NULL, NULL},
-};
+#include "consumer/commands/commands.h"
 
 static const struct option_spec help_options[] = {
     {"man", 0, NULL, "print the manual page (roff)"},
@@ -107,7 +96,7 @@ static const struct option_spec generate_options[] = {
 };
 
 // Order of the overview. A verb is listed once its cmd_ function exists.
-const struct verb cli_verbs[] = {
+const struct verb verbs[] = {
     {.name = "run",
      .run = cmd_run,
      .summary = "bill: read the topics, settle the days, publish what was settled",

@@ -1,7 +1,13 @@
-// The table behind the command line. Everything a user can type stands in it once.
+// What a verb of the command line is: the types of the one table of verbs and options
+// (commands/verbs.c), from which parsing (cli.c), --help, the manual page and the completion for
+// bash (cli_help.c) derive.
 #pragma once
 
-#include "consumer/cli/cli.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+struct args;
+typedef int verb_main(const struct args *args); // returns the exit status
 
 enum { VERB_OPTIONS_MAX = 32 };
 
@@ -17,7 +23,7 @@ struct option_spec {
 enum { TAKES_CONFIG = 1, CONFIG_REQUIRED = 2 };
 
 struct verb {
-    const char *name;
+    const char *name; // NULL ends a table
     verb_main *run;
     const char *summary; // one line
     const char *about; // paragraphs for --help and the man page; may be NULL
@@ -29,25 +35,11 @@ struct verb {
     const struct option_spec *options; // NULL: none of its own
 };
 
-extern const struct verb cli_verbs[]; // ends with a NULL name
-extern const struct option_spec cli_config_options[]; // -c, -X
-extern const struct option_spec cli_common_options[]; // -h
+extern const struct option_spec verb_config_options[]; // -c, -X
+extern const struct option_spec verb_common_options[]; // -h
 
-struct arg_values {
-    const char *text[VERB_OPTIONS_MAX]; // in the order of the verb's options
-};
-
-const struct verb *cli_find_verb(const char *name);
-
-// Parses what stands after the verb's name; argv[0] is the verb. `values` is borrowed for the life
-// of *out. *help is set when --help was given (nothing else is checked then). 0, or -1 with
-// ERROR_USAGE.
-int cli_parse(const struct verb *verb, int argc, char **argv, struct arg_values *values,
-              struct args *out, bool *help, struct error *e);
-
-void cli_print_overview(void);
-void cli_print_verb_help(const struct verb *verb);
-
+// NULL: the table has no such verb.
+const struct verb *verb_find(const struct verb *verbs, const char *name);
 // Walks the choices of "a|b|c": *cursor starts at the text; false at the end. The choice is not
 // terminated.
-bool cli_next_choice(const char **cursor, const char **choice, size_t *size);
+bool verb_next_choice(const char **cursor, const char **choice, size_t *size);

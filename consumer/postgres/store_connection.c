@@ -1,6 +1,6 @@
 // The connection: opening it with its time-outs, waiting for answers, naming what went wrong,
 // giving it up.
-#include "consumer/postgres/store_sql.h"
+#include "consumer/postgres/store_connection.h"
 #include "consumer/system/clock.h"
 
 #include "consumer/system/log.h"
@@ -96,6 +96,13 @@ enum store_result store_fail(struct store *store, const PGresult *result, struct
                      detail[0] ? ": " : "", detail, state);
 }
 
+int store_unknown(const struct store *store, const char *what, const char *text, struct error *e)
+{
+    return error_set(e, ERROR_CONFIG,
+                     "PostgreSQL %s: \"%s\" is no %s that this program knows: upgrade settled",
+                     store->location, text, what);
+}
+
 static enum store_result interrupted(struct store *store, struct error *e)
 {
     return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e,
@@ -165,6 +172,46 @@ enum store_result store_next(struct store *store, PGresult **out, struct error *
     return STORE_OK;
 }
 
+bool store_is_good(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+enum store_result store_finish(struct store *store, PGresult **out, struct error *e)
+{
+    enum store_result result = STORE_OK, waited;
+    PGresult *answer, *last = NULL;
+    while ((waited = store_next(store, &answer, e)) == STORE_OK && answer) {
+        if (!store_is_good(answer) && result == STORE_OK)
+            result = store_fail(store, answer, e);
+        PQclear(last);
+        last = answer;
+    }
+    if (waited != STORE_OK)
+        result = waited;
+    if (result == STORE_OK && out) {
+        *out = last;
+        return result;
+    }
+    PQclear(last);
+    return result;
+}
+
+enum store_result store_script(struct store *store, const char *sql, struct error *e)
+{
+    if (!PQsendQuery(store->conn, sql))
+        return store_fail(store, NULL, e);
+    return store_finish(store, NULL, e);
+}
+
+void store_forget_prepared(struct store *store)
+{
+    for (size_t i = 0; i < store->prepared_count; i++)
+        free(store->prepared[i]);
+    store->prepared_count = 0;
+}
+
 // Warnings of a migration reach the operator as log lines.
 static void pass_notice(void *context, const PGresult *result)
 {
@@ -188,7 +235,7 @@ void store_drop(struct store *store)
     store->conn = NULL;
     store->seen_count = 0;
     store->queued.used = 0;
-    pipe_forget(store);
+    store_forget_prepared(store);
 }
 
 // Every text leaves and comes as UTF-8: the byte order of ids is theirs, and another encoding could
@@ -283,7 +330,7 @@ enum store_result store_undo(struct store *store, enum store_result result)
                   PQpipelineStatus(store->conn) == PQ_PIPELINE_OFF &&
                   PQtransactionStatus(store->conn) != PQTRANS_ACTIVE;
     if (usable && PQtransactionStatus(store->conn) != PQTRANS_IDLE)
-        usable = sql_script(store, "rollback", NULL) == STORE_OK;
+        usable = store_script(store, "rollback", NULL) == STORE_OK;
     // A server that cannot serve now may have become a standby: the next attempt looks for the
     // primary again.
     if (!usable || result == STORE_UNAVAILABLE)

@@ -1,0 +1,20 @@
+// A view of bytes.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+// Bytes that somebody else owns. data NULL means null (an absent key, a null value).
+struct slice {
+    const char *data;
+    size_t size;
+};
+
+static inline bool slice_same(struct slice a, struct slice b)
+{
+    if (!a.data || !b.data)
+        return !a.data && !b.data;
+    return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+}

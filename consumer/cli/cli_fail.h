@@ -1,0 +1,7 @@
+// How a verb ends that could not do what it was asked for.
+#pragma once
+
+#include "pricing/error.h"
+
+// Prints "settled VERB: text" to stderr and returns the exit status of the error.
+int cli_fail(const char *verb, const struct error *e);

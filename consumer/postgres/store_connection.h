@@ -1,0 +1,64 @@
+// The connection of a store: opened with its time-outs, waited for, given up. Not for users of the
+// store: above it store_sql.c runs statements, and a file a theme uses both.
+#pragma once
+
+#include "consumer/postgres/store.h"
+#include "consumer/postgres/store_values.h"
+
+#include <stdatomic.h>
+
+enum { STORE_LOCATION_SIZE = 256, STORE_TOPIC_SIZE = 250, STORE_PREPARED_MAX = 64 };
+
+struct store {
+    PGconn *conn; // NULL: none; the next call connects
+    char *dsn;
+    char location[STORE_LOCATION_SIZE]; // "host:port/database", for errors
+    // how long an answer may take: the server's statement_timeout and a margin; -1: for ever
+    int patience_ms;
+    int stop_fd; // becomes readable when interrupted, for good
+    atomic_bool stopped;
+    PGresult *held; // behind the strings of the last answer
+    struct row row; // the row or the parameters being put together
+    struct bytes queued; // what was sent in the pipeline, a byte each: STATEMENT or PREPARATION
+    int named; // prepared statements so far, for their names
+    size_t prepared_count;
+    char *prepared[STORE_PREPARED_MAX]; // texts; the name of i is in prepared_names[i]
+    int prepared_names[STORE_PREPARED_MAX];
+    bool topics_known;
+    char topics[INPUT_COUNT][STORE_TOPIC_SIZE];
+    // shards whose row and last outbox row were checked on this connection
+    size_t seen_count, seen_capacity;
+    int32_t *seen;
+};
+
+// Every public function starts with this: releases the last answer, connects when there is no
+// connection.
+enum store_result store_ready(struct store *store, struct error *e);
+// Gives the connection up; what it was doing is the server's to undo.
+void store_drop(struct store *store);
+// Ends a transaction after an error; gives the connection up when that is not clean. Returns
+// `result`.
+enum store_result store_undo(struct store *store, enum store_result result);
+// The next result, waiting within the store's patience; *out NULL at the end of a statement's
+// results.
+enum store_result store_next(struct store *store, PGresult **out, struct error *e);
+// Hands everything queued to the kernel, within the store's patience.
+enum store_result store_flush(struct store *store, struct error *e);
+// Turns a failed result (NULL: the connection's own trouble) into a result and *e.
+enum store_result store_fail(struct store *store, const PGresult *result, struct error *e);
+// error_set, behind the location.
+enum store_result store_say(struct store *store, enum store_result result, enum error_kind kind,
+                            struct error *e, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+// A text that this program has no name for: ERROR_CONFIG, upgrade.
+int store_unknown(const struct store *store, const char *what, const char *text, struct error *e);
+
+// Reads all results of what was sent outside a pipeline. The last one is kept in *out (PQclear it),
+// unless `out` is NULL.
+enum store_result store_finish(struct store *store, PGresult **out, struct error *e);
+// Runs several statements at once, by the text protocol.
+enum store_result store_script(struct store *store, const char *sql, struct error *e);
+// Whether a result says that its statement went well.
+bool store_is_good(const PGresult *result);
+// The statements that were prepared are forgotten: the connection is another, or lost some of them.
+void store_forget_prepared(struct store *store);

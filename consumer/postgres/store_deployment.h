@@ -1,0 +1,9 @@
+// What the deployment tells every other file of the store. Not for users of the store.
+#pragma once
+
+#include "consumer/postgres/store_connection.h"
+
+// Loads the names of the input topics from the deployment, once.
+enum store_result store_topics(struct store *store, struct error *e);
+// INPUT_COUNT when the deployment has no such topic.
+enum input store_input_of(const struct store *store, const char *topic);

@@ -1,0 +1,26 @@
+// Rows of the tables into a fold: shared by restore, past and audit. Not for users of the store.
+#pragma once
+
+#include "consumer/postgres/store_connection.h"
+
+struct restore {
+    struct store *store;
+    struct fold *fold;
+    day_t open_day; // of decisions
+};
+// With a struct restore, of queries with these columns:
+// account_id, opening, credits, adjustments, status, account_sequence, position
+int restore_account_row(void *context, const PGresult *row, int i, struct error *e);
+// account_id, when it began, when it ended or null
+int restore_span_row(void *context, const PGresult *row, int i, struct error *e);
+// account_id, and those of package_read
+int restore_package_row(void *context, const PGresult *row, int i, struct error *e);
+// account_id, credit_id, kind, amount, credited_at
+int restore_credit_row(void *context, const PGresult *row, int i, struct error *e);
+// kafka_offset
+int restore_reject_row(void *context, const PGresult *row, int i, struct error *e);
+
+// From nine columns at `first`: package_id, service, units, used, remaining, amount, valid_from,
+// valid_until, kafka_offset.
+int package_read(const struct store *store, const PGresult *result, int row, int first,
+                 struct package *out, struct error *e);
