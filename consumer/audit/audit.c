@@ -11,22 +11,17 @@
 
 enum { TEXT_SIZE = 200 };
 
-void audit_shard_report(struct audit_shard *w, const struct difference *difference)
-{
-    report_difference(w->report, difference);
-}
-
 static void tell_shard(struct audit_shard *w, day_t day, const char *where, const char *field,
                        const char *recorded, const char *folded)
 {
     char key[16];
     snprintf(key, sizeof key, "%" PRId32, w->shard);
-    audit_shard_report(w, &(struct difference){.where = where,
-                                               .key = key,
-                                               .day = day,
-                                               .field = field,
-                                               .recorded = recorded,
-                                               .folded = folded});
+    report_difference(w->report, &(struct difference){.where = where,
+                                                      .key = key,
+                                                      .day = day,
+                                                      .field = field,
+                                                      .recorded = recorded,
+                                                      .folded = folded});
 }
 
 // Without it nothing behind it can be folded.
@@ -34,9 +29,9 @@ static void tell_halt(struct audit_shard *w, day_t day, const char *where, const
 {
     char key[16];
     snprintf(key, sizeof key, "%" PRId32, w->shard);
-    audit_shard_report(
-        w, &(struct difference){
-               .where = where, .key = key, .day = day, .folded = missing, .halts = true});
+    report_difference(
+        w->report, &(struct difference){
+                       .where = where, .key = key, .day = day, .folded = missing, .halts = true});
 }
 
 static void tell_number(struct audit_shard *w, const char *field, int64_t recorded, int64_t folded)
@@ -308,12 +303,12 @@ static void tell_decision(struct audit_shard *w, const struct decision *decision
     char key[TEXT_SIZE];
     snprintf(key, sizeof key, "%" PRId32 "/%" PRId64 " %s", w->shard, decision->number,
              decision->content);
-    audit_shard_report(w, &(struct difference){.where = "decisions",
-                                               .key = key,
-                                               .day = fold_state(w->fold)->day,
-                                               .field = field,
-                                               .recorded = recorded,
-                                               .folded = folded});
+    report_difference(w->report, &(struct difference){.where = "decisions",
+                                                      .key = key,
+                                                      .day = fold_state(w->fold)->day,
+                                                      .field = field,
+                                                      .recorded = recorded,
+                                                      .folded = folded});
 }
 
 // What a decision is about must be there, and it must have been applied in its turn and within its
@@ -386,7 +381,7 @@ static int settle(struct audit_shard *w, const struct window *window, struct err
 
 static void take_difference(void *context, const struct difference *difference)
 {
-    audit_shard_report(context, difference);
+    report_difference(((struct audit_shard *)context)->report, difference);
 }
 
 static void take_number(void *context, size_t message, int64_t sequence)

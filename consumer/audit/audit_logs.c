@@ -21,13 +21,13 @@ static void tell_record(struct audit_shard *w, enum input input, const struct ev
     char key[TEXT_SIZE];
     snprintf(key, sizeof key, "%s/%" PRId32 "/%" PRId64, topic_of(w, input), w->shard,
              event->offset);
-    audit_shard_report(w, &(struct difference){.where = "record",
-                                               .key = key,
-                                               .account_id = event->key,
-                                               .day = fold_state(w->fold)->day,
-                                               .field = field,
-                                               .recorded = recorded,
-                                               .folded = folded});
+    report_difference(w->report, &(struct difference){.where = "record",
+                                                      .key = key,
+                                                      .account_id = event->key,
+                                                      .day = fold_state(w->fold)->day,
+                                                      .field = field,
+                                                      .recorded = recorded,
+                                                      .folded = folded});
 }
 
 // Notes the first record that is due, at or past the day's end + grace.
@@ -77,7 +77,7 @@ static void check_cutoff(struct audit_shard *w, enum input input, const struct w
                            .folded = due};
     if (first_due >= 0 && first_due < cut->to_offset) {
         snprintf(due, sizeof due, "%" PRId64, first_due);
-        audit_shard_report(w, &d);
+        report_difference(w->report, &d);
     }
     if (cut->cut_by != CUT_RECORD)
         return;
@@ -88,7 +88,7 @@ static void check_cutoff(struct audit_shard *w, enum input input, const struct w
     if (cuts)
         return;
     snprintf(due, sizeof due, "no record there that ends the day");
-    audit_shard_report(w, &d);
+    report_difference(w->report, &d);
 }
 
 // ---- one log ----
@@ -143,14 +143,14 @@ static void tell_replay(struct audit_shard *w, int64_t offset, struct slice acco
     char key[TEXT_SIZE];
     snprintf(key, sizeof key, "%s/%" PRId32 "/%" PRId64, topic_of(w, INPUT_CALLS), w->shard,
              offset);
-    audit_shard_report(w, &(struct difference){.where = "record",
-                                               .key = key,
-                                               .account_id = account_id,
-                                               .day = fold_state(w->fold)->day,
-                                               .field = "verdict",
-                                               .recorded = "otherwise",
-                                               .folded = why,
-                                               .halts = true});
+    report_difference(w->report, &(struct difference){.where = "record",
+                                                      .key = key,
+                                                      .account_id = account_id,
+                                                      .day = fold_state(w->fold)->day,
+                                                      .field = "verdict",
+                                                      .recorded = "otherwise",
+                                                      .folded = why,
+                                                      .halts = true});
 }
 
 static int replay_one(struct audit_shard *w, const rd_kafka_message_t *message, bool *done,

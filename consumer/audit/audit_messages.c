@@ -1,4 +1,5 @@
-#include "consumer/audit/audit_messages_parts.h"
+#include "consumer/audit/audit_records.h"
+#include "consumer/audit/audit_window.h"
 
 #include "consumer/base/text.h"
 
@@ -95,23 +96,7 @@ void messages_number(struct messages *m, size_t message, int64_t sequence)
     expected_at(m->window, message)->sequence = sequence;
 }
 
-struct expected *messages_find(struct messages *m, enum output output, struct slice ce_id)
-{
-    struct expected *x = expected_find(m->window, output, ce_id);
-    return x ? x : expected_find(m->carried, output, ce_id);
-}
-
-void messages_take_number(struct messages *m, int64_t sequence, uint32_t who)
-{
-    if (sequence <= m->base || sequence > m->base + (int64_t)expected_count(m->window))
-        return;
-    uint32_t *number = &m->numbers[sequence - m->base - 1];
-    if (*number == NUMBER_FREE || *number == NUMBER_TAKEN)
-        *number = who;
-}
-
 // ---- outbox ----
-
 static void check_chain(struct messages *m, const struct weighed *w, const struct outbox_row *row,
                         const char *key)
 {

@@ -1,6 +1,6 @@
 // The records of an output topic, one after the other: what each is, and whether it stands there
 // once and in its turn.
-#include "consumer/audit/audit_messages_parts.h"
+#include "consumer/audit/audit_records.h"
 
 #include "consumer/base/memory.h"
 #include "consumer/base/text.h"

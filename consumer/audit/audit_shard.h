@@ -37,8 +37,6 @@ struct window {
     struct cutoff cutoffs[INPUT_COUNT]; // to_offset and cut_by
 };
 
-void audit_shard_report(struct audit_shard *walk, const struct difference *difference);
-
 // Feeds the fold what lies below the window's end on each log, and cuts the logs there.
 int audit_shard_logs(struct audit_shard *walk, const struct window *window, struct error *e);
 // The calls log up to the fold's opening. A contradiction is told, and *stop set: the shard cannot

@@ -9,84 +9,9 @@
 #include <string.h>
 
 enum {
-    RETRY_MIN_MS = 100, // after the database refused
-    RETRY_MAX_MS = 5000,
     PARK_MS = 60000,
     IDLE_MS = 200,
 };
-
-static const char *const state_names[] = {"none",   "locating", "replaying", "running",
-                                          "parked", "fenced",   "halted"};
-
-const char *shard_state_name(enum shard_state state)
-{
-    return state_names[state];
-}
-
-struct shard_metrics *shard_totals(const struct shard *shard)
-{
-    return &shard->host->metrics->shards[shard->id];
-}
-
-struct shard_metrics *shard_figures(struct shard *shard)
-{
-    return shard_totals(shard)->shown == shard ? shard_totals(shard) : &shard->hidden;
-}
-
-// What may follow what; anything else is a bug.
-static const unsigned char followers[] = {
-    [SHARD_NONE] = 1 << SHARD_LOCATING,
-    [SHARD_LOCATING] = 1 << SHARD_FENCED | 1 << SHARD_NONE | 1 << SHARD_PARKED |
-                       1 << SHARD_REPLAYING | 1 << SHARD_RUNNING | 1 << SHARD_HALTED,
-    [SHARD_REPLAYING] = 1 << SHARD_NONE | 1 << SHARD_RUNNING | 1 << SHARD_HALTED,
-    [SHARD_RUNNING] =
-        1 << SHARD_LOCATING | 1 << SHARD_PARKED | 1 << SHARD_FENCED | 1 << SHARD_HALTED,
-    [SHARD_PARKED] = 1 << SHARD_NONE | 1 << SHARD_LOCATING,
-    [SHARD_FENCED] = 1 << SHARD_NONE | 1 << SHARD_LOCATING,
-    [SHARD_HALTED] = 0,
-};
-
-void shard_become(struct shard *shard, enum shard_state state)
-{
-    assert(followers[shard->state] & 1 << state);
-    log_event(LOG_DEBUG, "shard changes state", "shard", LOG_INT(shard->id), "from",
-              LOG_STR(state_names[shard->state]), "to", LOG_STR(state_names[state]), LOG_END);
-    shard->state = state;
-    shard_figures(shard)->state = state;
-    shard_figures(shard)->owned = state != SHARD_NONE && state != SHARD_PARKED;
-}
-
-void shard_halt(struct shard *shard, const struct error *e)
-{
-    shard->error = *e;
-    error_context(&shard->error, "shard %" PRId32, shard->id);
-    shard_become(shard, SHARD_HALTED);
-}
-
-// ---- the fold's memory ----
-
-void shard_drop_blocks(struct shard *shard)
-{
-    for (enum input i = 0; i < INPUT_COUNT; i++) {
-        struct record_decoder *reader = &shard->log[i].reader;
-        if (reader->block)
-            shard->host->release_block(shard->host->context, shard->id, i, reader->block);
-        reader->block = NULL;
-    }
-}
-
-void shard_drop_fold(struct shard *shard)
-{
-    if (shard->fold)
-        shard->host->relay_remove(shard->host->context, shard->id);
-    fold_destroy(shard->fold);
-    shard->fold = NULL;
-    shard->built = shard->must_commit = false;
-    shard->effects_at = shard->moved_at = 0;
-    for (int i = 0; i < INPUT_COUNT; i++)
-        memset(shard->log[i].pending, 0, sizeof shard->log[i].pending);
-    shard_figures(shard)->calls_held = shard_figures(shard)->bytes_held = 0;
-}
 
 struct shard *shard_create(const struct shard_host *host, int32_t id, const int64_t *drain)
 {
@@ -117,24 +42,6 @@ void shard_destroy(struct shard *shard)
 
 // ---- figures ----
 
-void shard_count_log(struct shard *shard, enum input input)
-{
-    struct input_log *log = &shard->log[input];
-    const struct log_state *now = &fold_state(shard->fold)->log[input];
-    struct shard_metrics *m = shard_figures(shard);
-    // a close starts over
-    if (now->from != log->counted.from)
-        log->counted = (struct log_state){.from = now->from};
-    log->pending[RESULT_ACCEPTED] += now->accepted - log->counted.accepted;
-    log->pending[RESULT_DUPLICATE] += now->duplicates - log->counted.duplicates;
-    log->pending[RESULT_REJECTED] += now->rejected - log->counted.rejected;
-    log->pending[RESULT_VOID] += now->voids - log->counted.voids;
-    m->position[input] = now->next;
-    m->last_timestamp[input] = now->last_offset >= 0 ? now->last_timestamp : 0;
-    m->stop[input] = log->stop;
-    log->counted = *now;
-}
-
 static void count_fold(struct shard *shard, const struct relay_status *relay, int64_t now_ms)
 {
     struct shard_metrics *m = shard_figures(shard);
@@ -153,18 +60,6 @@ static void count_fold(struct shard *shard, const struct relay_status *relay, in
 }
 
 // ---- whose it is ----
-
-void shard_reset_logs(struct shard *shard)
-{
-    for (int i = 0; i < INPUT_COUNT; i++) {
-        struct input_log *log = &shard->log[i];
-        log->stop = FOLD_MORE;
-        log->asked = log->located = log->unproved = log->warned = log->ended = false;
-        log->stopped_at = 0;
-    }
-    shard->drained_rejects = shard->decided = shard->compared = false;
-    shard->located_step = -1;
-}
 
 void shard_assign(struct shard *shard, int64_t mono_ms)
 {
@@ -201,56 +96,6 @@ void shard_revoke(struct shard *shard, int64_t mono_ms)
     case SHARD_HALTED:
         break;
     }
-}
-
-// The database did not answer: the same again later, at growing intervals.
-static void back_off(struct shard *shard, int64_t mono_ms, const char *what, const struct error *e)
-{
-    if (shard->retry_ms == 0)
-        log_event(LOG_WARN, "the database does not answer, trying on", "shard", LOG_INT(shard->id),
-                  "at", LOG_STR(what), "reason", LOG_STR(e->text), LOG_END);
-    shard->host->metrics->postgres_up = 0;
-    shard->retry_ms = shard->retry_ms == 0 ? RETRY_MIN_MS : shard->retry_ms * 2;
-    if (shard->retry_ms > RETRY_MAX_MS)
-        shard->retry_ms = RETRY_MAX_MS;
-    shard->retry_at = mono_ms + shard->retry_ms;
-}
-
-static void give_way(struct shard *shard, int64_t mono_ms)
-{
-    log_event(LOG_WARN,
-              "another process owns the shard, waiting one session time-out before looking again",
-              "shard", LOG_INT(shard->id), "epoch", LOG_INT(shard->row.epoch), LOG_END);
-    fault_point(shard_fenced);
-    shard_drop_blocks(shard);
-    shard_drop_fold(shard);
-    if (shard->state != SHARD_FENCED)
-        shard_become(shard, SHARD_FENCED);
-    shard->retry_at = mono_ms + shard->host->session_ms;
-}
-
-bool shard_answered(struct shard *shard, enum store_result result, int64_t mono_ms,
-                    const char *what, const struct error *e)
-{
-    switch (result) {
-    case STORE_OK:
-        if (shard->retry_ms > 0)
-            log_event(LOG_INFO, "the database answers again", "shard", LOG_INT(shard->id), LOG_END);
-        shard->retry_ms = 0;
-        shard->host->metrics->postgres_up = 1;
-        return true;
-    case STORE_UNAVAILABLE:
-        back_off(shard, mono_ms, what, e);
-        return false;
-    case STORE_FENCED:
-        give_way(shard, mono_ms);
-        return false;
-    case STORE_DIVERGED:
-    case STORE_FAILED:
-        shard_halt(shard, e);
-        return false;
-    }
-    return false;
 }
 
 // ---- turns ----
@@ -290,7 +135,7 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
         return false;
     }
     if (relay.lost) {
-        give_way(shard, mono_ms);
+        shard_give_way(shard, mono_ms);
         return false;
     }
     return more || shard->row.step != step; // a commit lets logs and days go on

@@ -1,11 +1,12 @@
 // What the files of a shard share: its state, and what one of them does for the others. Not for
 // anybody else.
 //
-//   shard.c         its life: states, whose it is, turns
+//   shard.c         its life: whose it is, turns
 //   shard_locate.c  LOCATING: the logs' ends, the epoch, what is recorded
 //   shard_read.c    blocks into the fold; REPLAYING
 //   shard_days.c    cutoffs, closes, and what operators decide
 //   shard_commit.c  a step into the database
+//   shard_parts.c   below them: states, figures, what it holds, answers of the database
 #pragma once
 
 #include "consumer/decode/record_decoder.h"
@@ -56,7 +57,7 @@ struct shard {
     int64_t located_step;
 };
 
-// ---- shard.c ----
+// ---- shard_parts.c ----
 
 // What adds up in this process, whichever of its workers had the shard.
 struct shard_metrics *shard_totals(const struct shard *shard);
@@ -68,6 +69,8 @@ void shard_drop_blocks(struct shard *shard);
 void shard_drop_fold(struct shard *shard);
 void shard_reset_logs(struct shard *shard);
 void shard_count_log(struct shard *shard, enum input input);
+// Another process owns the shard: what is held is dropped, and nothing is done for a session.
+void shard_give_way(struct shard *shard, int64_t mono_ms);
 // True when the call went well. Otherwise the shard waits, gives way, or halts.
 bool shard_answered(struct shard *shard, enum store_result result, int64_t mono_ms,
                     const char *what, const struct error *e);

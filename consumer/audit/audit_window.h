@@ -1,5 +1,6 @@
-// What the two files of the comparison of messages share: audit_records.c has the records of the
-// topics, audit_messages.c the rest.
+// A window of the comparison of messages: what is expected in it, and who has its numbers. Shared
+// by audit_messages.c, which goes from window to window, and audit_records.c, which reads the
+// topics.
 #pragma once
 
 #include "consumer/audit/audit_messages.h"
@@ -47,7 +48,3 @@ struct messages {
 // The row with this id, of this window or carried on to it. NULL: there is none.
 struct expected *messages_find(struct messages *messages, enum output output, struct slice ce_id);
 void messages_take_number(struct messages *messages, int64_t sequence, uint32_t who);
-
-// Reads the topic up to the window's end, or to its own.
-int records_read(struct messages *messages, enum output output, int64_t limit, struct error *e);
-void records_release(struct messages_topic *topic);
