@@ -22,12 +22,11 @@ ALLOWED = {
     "main": "the C library calls it",
     # Each of these is called in its own file, and tests call it where the way through its callers is longer or costly.
     "cli_parse": "cli_main's reading of a command line, without doing what it says",
-    "config_load": "a configuration from a file alone, without a command line",
     "plan_compile_schemas": "plan_compile for any reader's schema, not only for the three inputs",
     "policy_text": "what policy_digest hashes: a test compares it with what is documented",
     "position_format": "the text that position_parse reads: tests read back what it writes",
     "settlement_schema_sha256": "what every encoder carries: tests compare it with what is published",
-    "writers_create_with": "writers_create with waits that a test can sit out",
+    "writer_schemas_create_with": "writer_schemas_create with waits that a test can sit out",
 }
 
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "consumer/audit/audit_publication.h"
-#include "consumer/postgres/store_audit_rows.h"
+#include "consumer/audit/store_audit_rows.h"
 
 struct audit_totals {
     int64_t shards, days, records, settlements; // folded again

@@ -1,7 +1,7 @@
 // Rows that no shard would come upon: of shards that there are none of, of other topics, of
 // decisions that nobody made.
-#include "consumer/postgres/store_audit_rows.h"
-#include "consumer/postgres/store_audit_sql.h"
+#include "consumer/audit/store_audit_rows.h"
+#include "consumer/audit/store_audit_sql.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 // held it then.
 #pragma once
 
-#include "consumer/postgres/store_audit.h"
+#include "consumer/audit/store_audit.h"
 #include "consumer/postgres/store_sql.h"
 
 // Parameters: $1 the shard, $2 the day that opened, $3 the cutoff of the credits or purchases of

@@ -4,8 +4,8 @@
 // end.
 #pragma once
 
+#include "consumer/audit/store_audit.h"
 #include "consumer/output/outbox.h"
-#include "consumer/postgres/store_audit.h"
 
 enum audit_table {
     AUDIT_CALL_REJECTS, // one for each input, in their order

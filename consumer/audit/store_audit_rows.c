@@ -1,9 +1,9 @@
-#include "consumer/postgres/store_audit_rows.h"
+#include "consumer/audit/store_audit_rows.h"
 
+#include "consumer/audit/store_audit_sql.h"
 #include "consumer/base/arena.h"
 #include "consumer/base/memory.h"
 #include "consumer/base/text.h"
-#include "consumer/postgres/store_audit_sql.h"
 #include "consumer/postgres/store_step.h"
 
 #include <assert.h>

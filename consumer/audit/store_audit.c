@@ -1,5 +1,5 @@
 // The snapshot of a shard: what rules, and a fold as it was when a day opened.
-#include "consumer/postgres/store_audit_sql.h"
+#include "consumer/audit/store_audit_sql.h"
 #include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_shards.h"
