@@ -19,25 +19,15 @@ import hashlib
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 import services  # noqa: E402 (the path is set above)
-
-CASE_SECONDS = 60
-# Without optimisation or debug information: most of the time goes into compiling and linking.
-CONFIGURE = ["cmake", "-G", "Ninja", "-B", "build", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_C_FLAGS=-O0"]
-
-
-class Broken(Exception):
-    """What is wrong with a mutant itself, or with the tree without it."""
-
+from patched import Bench, Broken  # noqa: E402
 
 @dataclasses.dataclass
 class Mutant:
@@ -86,91 +76,22 @@ def chosen(mutants, options):
     return mutants[third::3]
 
 
-def copy_tree(to):
-    """What git knows and what is new, so that neither builds nor results go along."""
-    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                            capture_output=True, check=True).stdout
-    for name in filter(None, listed.decode().split("\0")):
-        source, target = ROOT / name, to / name
-        if source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-
-
-class Bench:
-    """A copy of the sources, built; mutants are applied to it one after the other."""
-
-    def __init__(self, folder, environment):
-        self.folder = folder
-        # No repository above the copy may be mistaken for its own.
-        self.environment = {**environment, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
-
-    def command(self, *command, seconds=600, **variables):
-        """Returns (status, output); status 124 after `seconds`."""
-        try:
-            with tempfile.TemporaryFile() as out:
-                status = services.run_to_end(command, timeout=seconds, cwd=self.folder,
-                                             env={**self.environment, **variables}, stdin=subprocess.DEVNULL,
-                                             stdout=out, stderr=subprocess.STDOUT)
-                out.seek(0)
-                return status, out.read().decode(errors="replace")
-        except subprocess.TimeoutExpired:
-            return 124, ""
-
-    def build(self, programs):
-        return self.command("cmake", "--build", "build", "--parallel", str(os.cpu_count() or 1), "--target",
-                            *sorted(programs))
-
-    def case(self, program, case):
-        """Runs one case; returns "passed", "failed" or what else came of it."""
-        if program == "sim":
-            status, output = self.command("build/tests/sim/sim", "--seeds", case, seconds=CASE_SECONDS)
-        else:
-            status, output = self.command(f"build/tests/{program}", seconds=CASE_SECONDS, SETTLED_TEST_CASES=case)
-        if status == 124:
-            return f"did not end within {CASE_SECONDS} s"
-        if program == "sim":
-            return "passed" if status == 0 else "failed"
-        if status == 0:
-            return "passed" if f"[       OK ] {case}\n" in output else "did not run"
-        started = f"[ RUN      ] {case}\n" in output
-        return "failed" if started else f"did not run: status {status}"
-
-    def prepare(self, programs):
-        copy_tree(self.folder)
-        for status, output in (self.command(*CONFIGURE), self.build(programs)):
-            if status != 0:
-                raise Broken(f"the sources do not build:\n{output[-3000:]}")
-
-    def apply(self, mutant):
-        """Returns what undoes it."""
-        before = {}
-        for name in re.findall(r"^--- a/(\S+)", mutant.patch.read_text(), re.MULTILINE):
-            target = self.folder / name
-            before[target] = target.read_bytes() if target.is_file() else b""
-        status, output = self.command("git", "apply", str(mutant.patch))
+def judge(bench, mutant):
+    """Returns the case that noticed it."""
+    before = bench.apply(mutant.patch)
+    try:
+        status, output = bench.build({program for program, _ in mutant.tests})
         if status != 0:
-            raise Broken(f"does not apply: {output.strip()}. The code has moved on: make the same wrong change by hand "
-                         f"and put `git diff -U1` of it below the comment of {mutant.patch.name}")
-        return before
-
-    def judge(self, mutant):
-        """Returns the case that noticed it."""
-        before = self.apply(mutant)
-        try:
-            status, output = self.build({program for program, _ in mutant.tests})
-            if status != 0:
-                raise Broken(f"does not compile:\n{output[-3000:]}")
-            said = []
-            for program, case in mutant.tests:
-                outcome = self.case(program, case)
-                if outcome == "failed":
-                    return f"{program}:{case}"
-                said.append(f"{program}:{case} {outcome}")
-            raise Broken(f"survives: {', '.join(said)}. Add a case that fails with it")
-        finally:
-            for target, content in before.items():
-                target.write_bytes(content)
+            raise Broken(f"does not compile:\n{output[-3000:]}")
+        said = []
+        for program, case in mutant.tests:
+            outcome = bench.case(program, case)
+            if outcome == "failed":
+                return f"{program}:{case}"
+            said.append(f"{program}:{case} {outcome}")
+        raise Broken(f"survives: {', '.join(said)}. Add a case that fails with it")
+    finally:
+        bench.undo(before)
 
 
 def services_needed(mutants):
@@ -196,7 +117,7 @@ def run(bench, mutants):
     for mutant in mutants:
         start = time.monotonic()
         try:
-            said = f"caught by {bench.judge(mutant)}"
+            said = f"caught by {judge(bench, mutant)}"
             outcome = "ok    "
         except Broken as broken:
             said, outcome = str(broken), "FAILED"

@@ -1,0 +1,101 @@
+"""A copy of the sources to which patches are applied: small wrong changes (tests/mutants), and what the recipes of
+consumer/HACKING.md say (tests/recipes)."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+import services
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CASE_SECONDS = 60
+# Without optimisation or debug information: most of the time goes into compiling and linking.
+CONFIGURE = ["cmake", "-G", "Ninja", "-B", "build", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_C_FLAGS=-O0"]
+
+
+class Broken(Exception):
+    """What is wrong with a patch itself, or with the tree without it."""
+
+
+def files_of(patch):
+    """The files that a patch changes or makes, in its order."""
+    return re.findall(r"^\+\+\+ b/(\S+)", patch.read_text(), re.MULTILINE)
+
+
+def copy_tree(to):
+    """What git knows and what is new, so that neither builds nor results go along."""
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            capture_output=True, check=True).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        source, target = ROOT / name, to / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+class Bench:
+    """A copy of the sources, built; patches are applied to it one after the other."""
+
+    def __init__(self, folder, environment):
+        self.folder = folder
+        # No repository above the copy may be mistaken for its own.
+        self.environment = {**environment, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+
+    def command(self, *command, seconds=600, **variables):
+        """Returns (status, output); status 124 after `seconds`."""
+        try:
+            with tempfile.TemporaryFile() as out:
+                status = services.run_to_end(command, timeout=seconds, cwd=self.folder,
+                                             env={**self.environment, **variables}, stdin=subprocess.DEVNULL,
+                                             stdout=out, stderr=subprocess.STDOUT)
+                out.seek(0)
+                return status, out.read().decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            return 124, ""
+
+    def build(self, programs):
+        return self.command("cmake", "--build", "build", "--parallel", str(os.cpu_count() or 1), "--target",
+                            *sorted(programs))
+
+    def case(self, program, case):
+        """Runs one case; returns "passed", "failed" or what else came of it."""
+        if program == "sim":
+            status, output = self.command("build/tests/sim/sim", "--seeds", case, seconds=CASE_SECONDS)
+        else:
+            status, output = self.command(f"build/tests/{program}", seconds=CASE_SECONDS, SETTLED_TEST_CASES=case)
+        if status == 124:
+            return f"did not end within {CASE_SECONDS} s"
+        if program == "sim":
+            return "passed" if status == 0 else "failed"
+        if status == 0:
+            return "passed" if f"[       OK ] {case}\n" in output else "did not run"
+        started = f"[ RUN      ] {case}\n" in output
+        return "failed" if started else f"did not run: status {status}"
+
+    def prepare(self, programs):
+        copy_tree(self.folder)
+        for status, output in (self.command(*CONFIGURE), self.build(programs)):
+            if status != 0:
+                raise Broken(f"the sources do not build:\n{output[-3000:]}")
+
+    def apply(self, patch):
+        """Returns what undoes it."""
+        before = {}
+        for name in files_of(patch):
+            target = self.folder / name
+            before[target] = target.read_bytes() if target.is_file() else None
+        status, output = self.command("git", "apply", str(patch))
+        if status != 0:
+            raise Broken(f"does not apply: {output.strip()}. The code has moved on: make the same change by hand "
+                         f"and put `git diff` of it below the comment of {patch.name}")
+        return before
+
+    def undo(self, before):
+        for target, content in before.items():
+            if content is None:
+                target.unlink(missing_ok=True)
+            else:
+                target.write_bytes(content)
