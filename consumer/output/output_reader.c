@@ -36,64 +36,12 @@ void output_reader_destroy(struct output_reader *form)
     free(form);
 }
 
-// Reads fields up to the sequence, or with `whole` all of them.
-static int read_number(const struct output_reader *form, struct wire *wire, bool whole,
-                       struct output_number *out, struct error *e)
-{
-    const struct avsc *schema = form->schema;
-    const struct avsc_type *record = &schema->types[schema->root];
-    const struct shapes shapes = {schema->shapes, schema->links};
-    const uint8_t *start = wire->at;
-    int64_t shard = -1;
-    *out = (struct output_number){.sequence = -1};
-    for (uint32_t i = 0; i < record->count && (whole || out->size == 0); i++) {
-        const struct avsc_member *field = &schema->members[record->first + i];
-        const uint8_t *at = wire->at;
-        bool sequence = strcmp(field->name, "sequence") == 0, good;
-        if (sequence)
-            good = wire_long(wire, &out->sequence);
-        else if (strcmp(field->name, "shard") == 0)
-            good = wire_long(wire, &shard);
-        else
-            good = skip_value(&shapes, field->type, wire, 0);
-        if (!good)
-            return error_set(e, ERROR_CONFIG, "%s at byte %td", wire->fault, wire->at - start);
-        if (sequence) {
-            out->at = (size_t)(at - start);
-            out->size = (size_t)(wire->at - at);
-        }
-    }
-    if (whole && wire->at != wire->end)
-        return error_set(e, ERROR_CONFIG, "%zu bytes are left over", wire_left(wire));
-    if (shard < 0 || shard > INT32_MAX || out->sequence <= 0)
-        return error_set(e, ERROR_CONFIG, "shard %" PRId64 ", sequence %" PRId64 " are impossible",
-                         shard, out->sequence);
-    out->shard = (int32_t)shard;
-    return 0;
-}
-
-int output_reader_number(const struct output_reader *form, struct slice body,
-                         struct output_number *out, struct error *e)
-{
-    const uint8_t *start = (const uint8_t *)body.data;
-    struct wire wire = {start, start + body.size, "no body"};
-    return read_number(form, &wire, true, out, e);
-}
-
-int output_reader_sequence(const struct output_reader *form, struct slice body,
-                           struct output_number *out, struct error *e)
-{
-    const uint8_t *start = (const uint8_t *)body.data;
-    struct wire wire = {start, start + body.size, "no body"};
-    return read_number(form, &wire, false, out, e);
-}
-
 // ---- fields ----
 
 struct field_walk {
     const struct avsc *schema;
     struct wire wire;
-    output_reader_visit *visit;
+    output_reader_visit *visit; // NULL: nobody is told
     void *context;
     // the type of the field in hand, as the schema's text has it: it tells a date from an int
     const json_t *declared;
@@ -159,7 +107,7 @@ static bool walk_array(struct field_walk *w, const struct avsc_type *type, const
     for (;;) {
         if (!wire_long(&w->wire, &items))
             return false;
-        if (items < 0 && !wire_long(&w->wire, &size))
+        if (items < 0 && (items == INT64_MIN || !wire_long(&w->wire, &size)))
             return false;
         if (items == 0)
             return true;
@@ -172,27 +120,41 @@ static bool walk_array(struct field_walk *w, const struct avsc_type *type, const
     }
 }
 
+static void show_value(const struct field_walk *w, const struct avsc_type *type, struct slice value,
+                       int64_t number, char out[TEXT_SIZE])
+{
+    switch (type->kind) {
+    case AVSC_NULL:
+        snprintf(out, TEXT_SIZE, "null");
+        break;
+    case AVSC_STRING:
+        text_show(value, out, TEXT_SIZE);
+        break;
+    case AVSC_BYTES:
+        show_bytes(value.data, number, out);
+        break;
+    case AVSC_ENUM:
+        show_symbol(type, number, out);
+        break;
+    default:
+        show_number(w, type, number, out);
+    }
+}
+
 static bool walk_leaf(struct field_walk *w, const struct avsc_type *type, const char *path)
 {
-    char text[TEXT_SIZE] = "null";
+    char text[TEXT_SIZE];
     const char *data = NULL;
     int64_t number = 0;
     bool good = true;
-    if (type->kind == AVSC_STRING || type->kind == AVSC_BYTES) {
+    if (type->kind == AVSC_STRING || type->kind == AVSC_BYTES)
         good = wire_text(&w->wire, &data, &number);
-        if (good && type->kind == AVSC_STRING)
-            text_show((struct slice){data, (size_t)number}, text, sizeof text);
-        if (good && type->kind == AVSC_BYTES)
-            show_bytes(data, number, text);
-    } else if (type->kind != AVSC_NULL) {
+    else if (type->kind != AVSC_NULL)
         good = wire_long(&w->wire, &number);
-        if (type->kind == AVSC_ENUM)
-            show_symbol(type, number, text);
-        else
-            show_number(w, type, number, text);
-    }
-    if (good)
+    if (good && w->visit) {
+        show_value(w, type, (struct slice){data, (size_t)number}, number, text);
         w->visit(w->context, path, text);
+    }
     return good;
 }
 
@@ -214,13 +176,79 @@ static bool walk_type(struct field_walk *w, uint32_t number, const char *path)
     }
 }
 
-void output_reader_fields(const struct output_reader *form, struct slice body,
-                          output_reader_visit *visit, void *context)
+// Whether the fields, one after the other, are the whole body. To skip a value trusts the size that
+// a block of an array may carry; whoever is told the fields must not be led astray by a wrong one.
+static bool walk_body(const struct output_reader *form, struct slice body,
+                      output_reader_visit *visit, void *context)
 {
     const uint8_t *start = (const uint8_t *)body.data;
     struct field_walk walk = {.schema = form->schema,
                               .wire = {start, start + body.size, NULL},
                               .visit = visit,
                               .context = context};
-    walk_type(&walk, form->schema->root, "");
+    return walk_type(&walk, form->schema->root, "") && walk.wire.at == walk.wire.end;
+}
+
+void output_reader_fields(const struct output_reader *form, struct slice body,
+                          output_reader_visit *visit, void *context)
+{
+    (void)walk_body(form, body, visit, context);
+}
+
+// ---- the number ----
+
+// Reads fields up to the sequence, or with `whole` all of them.
+static int read_number(const struct output_reader *form, struct wire *wire, bool whole,
+                       struct output_number *out, struct error *e)
+{
+    const struct avsc *schema = form->schema;
+    const struct avsc_type *record = &schema->types[schema->root];
+    const struct shapes shapes = {schema->shapes, schema->links};
+    const uint8_t *start = wire->at;
+    int64_t shard = -1;
+    *out = (struct output_number){.sequence = -1};
+    for (uint32_t i = 0; i < record->count && (whole || out->size == 0); i++) {
+        const struct avsc_member *field = &schema->members[record->first + i];
+        const uint8_t *at = wire->at;
+        bool sequence = strcmp(field->name, "sequence") == 0, good;
+        if (sequence)
+            good = wire_long(wire, &out->sequence);
+        else if (strcmp(field->name, "shard") == 0)
+            good = wire_long(wire, &shard);
+        else
+            good = skip_value(&shapes, field->type, wire, 0);
+        if (!good)
+            return error_set(e, ERROR_CONFIG, "%s at byte %td", wire->fault, wire->at - start);
+        if (sequence) {
+            out->at = (size_t)(at - start);
+            out->size = (size_t)(wire->at - at);
+        }
+    }
+    if (whole && wire->at != wire->end)
+        return error_set(e, ERROR_CONFIG, "%zu bytes are left over", wire_left(wire));
+    if (shard < 0 || shard > INT32_MAX || out->sequence <= 0)
+        return error_set(e, ERROR_CONFIG, "shard %" PRId64 ", sequence %" PRId64 " are impossible",
+                         shard, out->sequence);
+    out->shard = (int32_t)shard;
+    return 0;
+}
+
+int output_reader_number(const struct output_reader *form, struct slice body,
+                         struct output_number *out, struct error *e)
+{
+    const uint8_t *start = (const uint8_t *)body.data;
+    struct wire wire = {start, start + body.size, "no body"};
+    if (read_number(form, &wire, true, out, e))
+        return -1;
+    if (walk_body(form, body, NULL, NULL))
+        return 0;
+    return error_set(e, ERROR_CONFIG, "a block's size is not that of its items");
+}
+
+int output_reader_sequence(const struct output_reader *form, struct slice body,
+                           struct output_number *out, struct error *e)
+{
+    const uint8_t *start = (const uint8_t *)body.data;
+    struct wire wire = {start, start + body.size, "no body"};
+    return read_number(form, &wire, false, out, e);
 }
