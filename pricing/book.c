@@ -151,7 +151,8 @@ static int read_units(struct book_reader *r, const yaml_node_t *node, const char
     return 0;
 }
 
-// Yuan with at most two decimals that count, into fen: 2.5 is 250. Never a floating point number.
+// R1: yuan with at most two decimals that count, into fen: 2.5 is 250. Never a floating point
+// number.
 static int read_price(struct book_reader *r, const yaml_node_t *node, const char *name, fen_t max,
                       fen_t *out)
 {
@@ -278,8 +279,8 @@ static const struct key tier_keys[TIER_KEYS] = {
     [TIER_PRICE] = {"unit_price", true},
 };
 
-// A tier must begin where the one before it ends, which is `expected`; *end is where this one ends,
-// -1 for never.
+// R56: a tier must begin where the one before it ends, which is `expected`; *end is where this one
+// ends, -1 for never.
 static int read_tier(struct book_reader *r, const yaml_node_t *node, struct tier *tier,
                      int64_t previous_from, int64_t expected, int64_t *end)
 {
@@ -351,6 +352,7 @@ static int read_packages(struct book_reader *r, const yaml_node_t *node, struct 
             read_units(r, at[OFFER_UNITS], "units", 1, &offer->units) != 0 ||
             read_price(r, at[OFFER_PRICE], "price", AMOUNT_MAX, &offer->price) != 0)
             return -1;
+        // R57: each size once.
         if (offer->units <= previous)
             return complain(r, at[OFFER_UNITS],
                             "packages must rise: %" PRId64 " units come after %" PRId64
@@ -368,7 +370,7 @@ static const struct key custom_keys[CUSTOM_KEYS] = {
     [CUSTOM_PRICE] = {"price_per_step", true},
 };
 
-// A size must have one price only, so the custom offer begins above the largest package.
+// R57: a size must have one price only, so the custom offer begins above the largest package.
 static int read_custom(struct book_reader *r, const yaml_node_t *node, struct service_prices *out)
 {
     const yaml_node_t *at[CUSTOM_KEYS];
@@ -446,6 +448,7 @@ static int read_postpaid(struct book_reader *r, const yaml_node_t *node,
     if (unit_price && tiers)
         return complain(r, tiers, "unit_price and tiers are both given; remove one");
     if (unit_price) {
+        // R5: one price is a tier from 0 without an end.
         out->tier_count = 1;
         return read_price(r, unit_price, "unit_price", BOOK_PRICE_MAX, &out->tiers[0].unit_price);
     }

@@ -23,8 +23,8 @@ enum {
 
 // fen, of a unit or a custom step: no call or package can overflow an amount
 #define BOOK_PRICE_MAX INT64_C(1000000000)
-#define UNITS_OF_RECORD_MAX INT64_C(1000000000) // contract: lead_count and units are at most 10^9
-#define AMOUNT_MAX INT64_C(10000000000000) // contract: an amount lies within +-10^13
+#define UNITS_OF_RECORD_MAX INT64_C(1000000000) // R3, R43
+#define AMOUNT_MAX INT64_C(10000000000000) // R43
 
 // What one call is counted in.
 enum billed_unit { UNIT_CALL, UNIT_LEAD };

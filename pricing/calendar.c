@@ -16,6 +16,7 @@ static const struct {
     const char *name;
     int32_t offset_ms;
 } zones[] = {
+    // R22: UTC+8 at every instant, also in the summers of 1986 to 1991.
     {"Asia/Shanghai", 8 * 3600000},
     {"Etc/UTC", 0},
     {"UTC", 0},
@@ -80,6 +81,7 @@ static int days_in_month(int32_t year, int month)
     return days[month - 1] + (month == 2 && leap_year(year));
 }
 
+// R21: a day is [00:00, 24:00) of local time.
 day_t calendar_day(int64_t instant_ms, int32_t offset_ms)
 {
     return (day_t)floor_div(instant_ms + offset_ms, DAY_MS);
@@ -96,6 +98,7 @@ int64_t calendar_add_year(int64_t instant_ms, int32_t offset_ms)
     int64_t time_of_day = instant_ms - calendar_day_start(day, offset_ms);
     struct date d = date_of_days(day);
     d.year++;
+    // R12: a package of 29 February ends on 28 February.
     if (d.day > days_in_month(d.year, d.month))
         d.day = days_in_month(d.year, d.month);
     return days_of_date(d) * DAY_MS - offset_ms + time_of_day;

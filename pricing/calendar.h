@@ -1,7 +1,7 @@
 // Civil days and instants. An instant is milliseconds since 1970-01-01T00:00Z; a day is a civil
 // date in the price book's time zone, counted from 1970-01-01. Zones are those with one fixed
 // offset for every instant that can be billed, so no zone data is read: Asia/Shanghai is UTC+8
-// (billing rules: no daylight saving).
+// (R22).
 #pragma once
 
 #include <stdbool.h>
@@ -24,8 +24,7 @@ bool calendar_zone_offset(const char *zone, int32_t *offset_ms);
 day_t calendar_day(int64_t instant_ms, int32_t offset_ms);
 // The instant of local 00:00 of a day. The end of day D (24:00) is the start of D + 1.
 int64_t calendar_day_start(day_t day, int32_t offset_ms);
-// The same local time one calendar year later; 29 February goes to 28 February (billing rules,
-// packages).
+// The same local time one calendar year later; 29 February goes to 28 February (R12).
 int64_t calendar_add_year(int64_t instant_ms, int32_t offset_ms);
 
 // "YYYY-MM-DD"; returns out.

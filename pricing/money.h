@@ -26,7 +26,7 @@ static inline bool money_sub(fen_t a, fen_t b, fen_t *out)
     return true;
 }
 
-// amount = units * unit_price.
+// R1: amount = units * unit_price, exactly.
 static inline bool money_times(int64_t units, fen_t unit_price, fen_t *out)
 {
     fen_t r;

@@ -23,7 +23,7 @@ static int price_group(const struct book *book, enum service service,
     return 0;
 }
 
-// Lets the calls draw the option's package one after the other and bills the rest; false on
+// R16: lets the calls draw the option's package one after the other and bills the rest; false on
 // overflow.
 static bool draw(const struct quote *quote, struct quote_option *option)
 {
@@ -56,7 +56,7 @@ static int add_option(struct quote *quote, struct quote_option option, struct er
     return 0;
 }
 
-// The smallest custom package that covers the need; false when none can be bought.
+// R58: the smallest custom package that covers the need; false when none can be bought.
 static bool custom_option(const struct custom_offer *custom, int64_t need, struct quote_option *out)
 {
     if (custom->step == 0 || need > UNITS_OF_RECORD_MAX)
@@ -69,6 +69,7 @@ static bool custom_option(const struct custom_offer *custom, int64_t need, struc
            out->package_price <= AMOUNT_MAX;
 }
 
+// R58: of the cheapest ways the one that leaves more units.
 static size_t least_option(const struct quote *quote)
 {
     size_t least = 0;

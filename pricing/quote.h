@@ -52,7 +52,7 @@ struct quote {
 // Each package is bought once and the rest is postpaid; the custom offer is taken at max(minimum,
 // need) rounded up to its step, and left out where no purchase record could hold it
 // (UNITS_OF_RECORD_MAX, AMOUNT_MAX). Calls draw the package one after the other, each rest at the
-// tier of its whole call (billing rules). Returns 0, or -1 with ERROR_USAGE for a need out of
-// bounds (contract: 10^9 leads a call) or money that overflows.
+// tier of its whole call (R16, R58). Returns 0, or -1 with ERROR_USAGE for a need out of bounds
+// (R3: 10^9 leads a call) or money that overflows.
 int quote_make(const struct book *book, const struct quote_request *request, struct quote *out,
                struct error *e);

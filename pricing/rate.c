@@ -4,6 +4,7 @@
 
 int64_t rate_units(const struct book *book, enum service service, int64_t lead_count)
 {
+    // R2, R3: a call of AUDIENCE_INSIGHT is one unit, one of PURCHASE_INTENT its leads.
     return book->services[service].unit == UNIT_CALL ? 1 : lead_count;
 }
 
@@ -11,12 +12,14 @@ const struct tier *rate_tier(const struct book *book, enum service service, int6
 {
     const struct service_prices *prices = &book->services[service];
     assert(units >= 0 && prices->tier_count > 0 && prices->tiers[0].from == 0);
+    // R7: a boundary belongs to the upper tier.
     size_t i = prices->tier_count - 1;
     while (prices->tiers[i].from > units)
         i--;
     return &prices->tiers[i];
 }
 
+// R9: a size that is no offer of the book is not for sale.
 bool rate_offer_price(const struct book *book, enum service service, int64_t units, fen_t *price)
 {
     const struct service_prices *prices = &book->services[service];
@@ -27,6 +30,7 @@ bool rate_offer_price(const struct book *book, enum service service, int64_t uni
         return true;
     }
     const struct custom_offer *custom = &prices->custom;
+    // R10: a custom package has any multiple of the step from the minimum on.
     if (custom->step == 0 || units < custom->minimum || units % custom->step != 0)
         return false;
     return money_times(units / custom->step, custom->price_per_step, price);

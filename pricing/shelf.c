@@ -11,6 +11,7 @@ static bool on_shelf(const struct shelf *shelf, const struct book *book)
     return false;
 }
 
+// R55: a version begins after every one that is recorded.
 static int check_order(const struct shelf *shelf, const struct book *book, struct error *e)
 {
     char last[DAY_TEXT_SIZE], day[DAY_TEXT_SIZE];
@@ -40,6 +41,7 @@ static int check_order(const struct shelf *shelf, const struct book *book, struc
     return 0;
 }
 
+// R55: no version changes the time zone or the currency.
 static int check_same(const struct shelf *shelf, const struct book *book, struct error *e)
 {
     if (shelf->count == 0)
@@ -80,6 +82,7 @@ const struct book *shelf_at(const struct shelf *shelf, day_t day)
 {
     size_t i = shelf->count;
     while (i > 0)
+        // R54: in force from its own day on, until a later one is.
         if (shelf->books[--i]->effective_from <= day)
             return shelf->books[i];
     return NULL;

@@ -5,8 +5,8 @@
 
 enum { ID_SIZE_MAX = 128 };
 
-// Whether a text may be an id: 1 to 128 bytes of UTF-8 without U+0000-1F and U+007F-9F (contract,
-// INVALID). `why` is set to a short reason when it may not.
+// R42: whether a text may be an id: 1 to 128 bytes of UTF-8 without U+0000-1F and U+007F-9F. `why`
+// is set to a short reason when it may not.
 bool text_is_id(struct slice text, const char **why);
 // Bytes of the UTF-8 sequence at `at`, in 1..4; or, negative, of what must be replaced by one
 // U+FFFD.

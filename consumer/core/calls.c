@@ -23,10 +23,12 @@ enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day,
          (id = index_next(&p)) != INDEX_NONE;) {
         const struct call_block *block = calls->blocks[id / CALL_BLOCK];
         uint32_t at = id % CALL_BLOCK;
+        // R32: another account's call is another call.
         if (block->half[at][0] != call->identity.half[0] ||
             block->half[at][1] != call->identity.half[1] || block->account[at] != call->account ||
             (block->when[at] ^ when) >> 28 != 0)
             continue;
+        // R29: usage day, time, service and units are the content.
         bool same = block->day == day && block->when[at] == when &&
                     block->units[at] == (uint32_t)call->units;
         return same ? CALL_SAME : CALL_OTHER;

@@ -1,6 +1,6 @@
 // Settling a day: the pending calls of each account, in the order of drawing, become lines;
-// packages first, the rest postpaid at the tier of the whole call (billing rules, "Prepaid
-// packages").
+// packages first, the rest postpaid at the tier of the whole call. The numbers are those of the
+// rules in pricing/README.md.
 #include "consumer/base/memory.h"
 #include "consumer/core/fold_state.h"
 #include "pricing/rate.h"
@@ -64,6 +64,7 @@ static void gather(struct closing *c)
          d++) {
         struct usage_day *day = &fold->calls.days[d];
         total += day->count - day->settled;
+        // R25: what is on a settlement already is not billed again.
         for (uint32_t i = day->settled; i < day->count; i++)
             counts[day_account(fold, day, i)]++;
         if (day->day < fold->state.day)
@@ -90,6 +91,7 @@ static void gather(struct closing *c)
     }
 }
 
+// R14: by time, then by offset.
 static int compare_pending(const void *a, const void *b)
 {
     const struct pending *x = a, *y = b;
@@ -130,6 +132,7 @@ static int64_t draw_packages(struct closing *c, struct account *account, const s
     while (*at && units > 0) {
         uint32_t number = *at - 1;
         struct package *package = &ledger->packages[number];
+        // R8, R13: of its own service, within its validity. R18: suspended or not.
         if (package->service == service && package->valid_from <= p->occurred_at &&
             p->occurred_at < package->valid_until && package->remaining > 0) {
             int64_t taken = units < package->remaining ? units : package->remaining;
@@ -161,17 +164,21 @@ static void settle_call(struct closing *c, struct account *account, const struct
     enum service service = (enum service)p->service;
     int64_t units = p->units;
     s->calls++;
+    // R38: it is billed all the same.
     if (account->span_count && ledger_was_suspended(account, p->occurred_at))
         s->calls_while_suspended++;
     if (units == 0)
         fold->step.close.zero_unit_calls++;
     int64_t rest = account->first_package ? draw_packages(c, account, p, service, units) : units;
+    // R4: a call of no leads has its line, too.
     if (rest == 0 && units > 0)
         return;
     const struct service_prices *prices = &book->services[service];
+    // R6, R16: the whole call chooses the tier, whatever packages covered of it.
     const struct tier *tier = rate_tier(book, service, units);
     struct tier_use *use = &c->tally.tiers[service][tier - prices->tiers];
     use->calls++;
+    // R19: the rest is postpaid.
     use->units += rest;
     trace(c, p,
           &(struct settlement_line){.service = service,
@@ -221,6 +228,7 @@ static int emit_postpaid(struct closing *c, const struct book *book, enum servic
         if (use->calls == 0)
             continue;
         fen_t price = prices->tiers[t].unit_price, amount;
+        // R1: an amount is exact, or the close stops.
         if (!money_times(use->units, price, &amount) || !money_add(s->amount, amount, &s->amount))
             return overflow(c, s);
         *step_add_line(&c->fold->step) = (struct settlement_line){
@@ -267,6 +275,7 @@ static int settle_usage_day(struct closing *c, struct account *account, struct p
                             size_t count, struct settlement *s)
 {
     day_t usage_day = c->fold->calls.days[pending->day].day;
+    // R25: at the price of its own day.
     const struct book *book = shelf_at(&c->fold->policy->shelf, usage_day);
     memset(&c->tally, 0, sizeof c->tally);
     // Order matters only to packages, and to a reader of the trace.
@@ -282,14 +291,17 @@ static int settle_usage_day(struct closing *c, struct account *account, struct p
 static int post(struct closing *c, struct account *account, struct settlement *s)
 {
     s->opening_balance = account->opening;
+    // R37: all credits below the cutoff are in.
     s->credits = account->credits;
     s->adjustments = account->adjustments;
+    // R33: what is settled comes off the balance.
     if (!money_sub(account_balance(account), s->amount, &s->closing_balance))
         return overflow(c, s);
     account->opening = s->closing_balance;
     account->credits = account->adjustments = 0;
     account->position++;
     s->position = account->position;
+    // R34: below zero is arrears. R36: only here.
     bool arrears = s->closing_balance < 0 && account->state == ACCOUNT_ACTIVE;
     s->state = arrears ? ACCOUNT_SUSPENDED : account->state;
     step_touch_account(&c->fold->step, account, s->account);
@@ -346,6 +358,7 @@ static int settle_accounts(struct closing *c)
     struct named_account *order = memory_grow(NULL, ledger->account_count + 1, sizeof *order);
     size_t count = 0;
     for (uint32_t a = 0; a < ledger->account_count; a++)
+        // R23: who used something gets one.
         if (c->starts[a + 1] > c->starts[a])
             order[count++] = (struct named_account){ledger->accounts[a].id, a};
     qsort(order, count, sizeof *order, compare_named);
@@ -414,6 +427,7 @@ static void open_next(struct fold *fold)
         fold->log[i] = (struct log_progress){.clock_end = -1};
     }
     fold_open_day(fold, fold->state.day + 1);
+    // R29: an id is known as long as its day can be billed.
     calls_forget(&fold->calls, fold->floor);
     fold->state.calls_from = calls_first_offset(&fold->calls, fold->state.log[INPUT_CALLS].next);
     prune_spans(fold);
@@ -430,6 +444,7 @@ int fold_close(struct fold *fold, struct error *e)
     free(c.draws);
     if (result != 0)
         return -1;
+    // R52: with or without usage.
     emit_close(fold);
     open_next(fold);
     fold->step.moved = true;

@@ -19,8 +19,8 @@
 
 enum {
     AHEAD = 16, // events whose memory loads are started before one is judged; a power of two
-    HOLD_MIN = 100, // rejects that hold a day at the least (contract, "Held day")
-    PAUSE_MIN = 10000, // rejects that stop a log at the least
+    HOLD_MIN = 100, // R50: rejects that hold a day at the least
+    PAUSE_MIN = 10000, // R45: a log stops beyond so many rejects
     PPM = 1000000,
 };
 
@@ -64,8 +64,10 @@ void fold_destroy(struct fold *fold)
 void fold_open_day(struct fold *fold, day_t day)
 {
     fold->state.day = day;
+    // R53: a day has its own parameters.
     fold->parameters = policy_at(fold->policy, day);
     fold->floor = policy_floor(fold->policy, day);
+    // R46: a day ends at its 24:00 plus the grace.
     fold->due_at = calendar_day_start(day + 1, fold->zone_ms) + fold->parameters->grace_ms;
 }
 
@@ -161,6 +163,7 @@ static bool beyond_share(const struct fold *fold, const struct log_state *log, i
                          int64_t minimum)
 {
     int64_t records = log->accepted + log->duplicates + log->rejected;
+    // R45, R50: both the number and the share.
     return rejects >= minimum && rejects * PPM > records * fold->parameters->max_reject_share_ppm;
 }
 
@@ -170,13 +173,14 @@ bool fold_must_hold(const struct fold *fold)
     return beyond_share(fold, calls, calls->unresolved_broken, HOLD_MIN);
 }
 
-// Too many rejects: it reads no further until an operator has decided.
+// R45: too many rejects: it reads no further until an operator has decided.
 static bool is_stopped(const struct fold *fold, enum input input)
 {
     const struct log_state *log = &fold->state.log[input];
     return beyond_share(fold, log, log->unresolved, PAUSE_MIN + 1);
 }
 
+// R50: what is broken.
 static bool counts_towards_hold(enum reject_reason reason)
 {
     return reason >= REJECT_UNDECODABLE && reason <= REJECT_INVALID;
@@ -191,8 +195,8 @@ static void hold(struct fold *fold)
         fold->log[i] = (struct log_progress){.clock_end = -1};
 }
 
-// Judged when the day is due and each log has come to its cutoff, or to a stop: the others must not
-// wait for a calls log that rejects have stopped, or broken calls would stop top-ups.
+// R50: judged when the day is due and each log has come to its cutoff, or to a stop: the others
+// must not wait for a calls log that rejects have stopped, or broken calls would stop top-ups.
 static void hold_if_broken(struct fold *fold)
 {
     bool due = false;
@@ -212,6 +216,7 @@ static void cut(struct fold *fold, enum input input, enum cut_by by)
     hold_if_broken(fold);
 }
 
+// R51: the day is cut where its logs stand.
 static void release(struct fold *fold)
 {
     fold->state.held = false;
@@ -219,6 +224,7 @@ static void release(struct fold *fold)
         cut(fold, i, CUT_RELEASE);
 }
 
+// R48: a day is settled when all three logs are cut.
 bool fold_close_due(const struct fold *fold)
 {
     for (int i = 0; i < INPUT_COUNT; i++)
@@ -230,10 +236,12 @@ bool fold_close_due(const struct fold *fold)
 static void cut_at_clock_end(struct fold *fold, enum input input)
 {
     struct log_progress *log = &fold->log[input];
+    // R47: everything below the end has been read.
     if (log->cut == CUT_NONE && log->clock_end == fold->state.log[input].next)
         cut(fold, input, CUT_CLOCK);
 }
 
+// R47: only an end that is asked for when the day is due proves anything.
 bool fold_wants_end(const struct fold *fold, enum input input, int64_t now_ms)
 {
     const struct log_progress *log = &fold->log[input];
@@ -307,12 +315,15 @@ void fold_drop_pass(struct fold *fold, enum input input, int64_t offset)
 static enum fold_stop admit(struct fold *fold, enum input input, const struct event *event,
                             int64_t now_ms, int64_t *at_ms)
 {
+    // R48: a log that is cut waits for the others.
     if (fold->log[input].cut != CUT_NONE || !skip_to(fold, input, event->offset))
         return FOLD_CUT;
     const struct pass *pass = fold_find_pass(fold, input, event->offset);
     *at_ms = pass ? pass->as_of : event->timestamp;
+    // R44: what no clock could have stamped waits, unless an operator let it pass.
     if (!pass && (!event->stamped || *at_ms > now_ms + fold->parameters->future_tolerance_ms))
         return FOLD_FUTURE;
+    // R46: the first record past the grace cuts the log. R51: in a held day it is read.
     if (!fold->state.held && *at_ms >= fold->due_at) {
         if (now_ms < fold->due_at)
             return FOLD_AHEAD;
@@ -480,6 +491,7 @@ int fold_decide(struct fold *fold, const struct decision *decision, enum reject_
         fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
     } else if (fold_resolve(log, decision->offset, reason) && fold->state.held &&
                !fold_must_hold(fold)) {
+        // R51: decisions have brought the broken calls below the share.
         release(fold);
     }
     return 0;

@@ -37,7 +37,7 @@ struct log_state {
     int64_t from; // previous cutoff: where the open day begins
     int64_t accepted, duplicates, rejected, voids; // since `from`; they add up to next - from
     int64_t unresolved; // rejects since `from`, neither requeued nor accepted
-    // of these, the reasons that count towards a hold (contract, "Held day")
+    // of these, the reasons that count towards a hold (R50)
     int64_t unresolved_broken;
     // The last delivered record: proves after a restart that the log is still the one that was
     // read. -1: none yet.

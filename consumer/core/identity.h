@@ -32,7 +32,7 @@ static inline uint64_t identity_fold(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-// Keyed hash of (account, id) for an index.
+// R32: keyed hash of (account, id) for an index.
 static inline uint64_t identity_hash(const struct identity_key *key, const uint64_t half[2],
                                      struct account_hash account)
 {

@@ -1,5 +1,5 @@
-// Judging a record: the checks of the contract ("Judging a record"), in its order, one function a
-// row.
+// Judging a record: the checks of pricing/README.md ("Judging a record"), in the order of the
+// reasons, one function a reason.
 #include "consumer/base/text.h"
 #include "consumer/core/fold_state.h"
 #include "pricing/rate.h"
@@ -65,6 +65,7 @@ struct trial {
     uint32_t account; // ACCOUNT_NONE: not seen before
 };
 
+// R41: the record belongs to the account in its key, and stands in the partition of that key.
 static bool check_route(struct trial *c, struct verdict *v)
 {
     struct slice key = c->event->key, account = c->account_id;
@@ -90,7 +91,7 @@ static bool check_id(const struct trial *c, int field, struct slice text, struct
     return refuse(v, REJECT_INVALID, "%s %s", c->shape->names[field], why);
 }
 
-// Nulls, unknown symbols, ids and the time: what INVALID means for all three records.
+// R42: nulls, unknown symbols, ids and the time: what INVALID means for all three records.
 static bool check_common(struct trial *c, struct verdict *v)
 {
     uint32_t nulls = c->record->nulls & c->shape->required;
@@ -109,6 +110,7 @@ static bool check_common(struct trial *c, struct verdict *v)
     return refuse(v, REJECT_INVALID, "%s is outside 1970 to 9999", c->shape->names[c->shape->time]);
 }
 
+// R43: amounts and their currency.
 static bool check_amount(const struct trial *c, int amount_field, int currency_field,
                          struct verdict *v)
 {
@@ -122,6 +124,7 @@ static bool check_amount(const struct trial *c, int amount_field, int currency_f
     return refuse(v, REJECT_INVALID, "currency is not %s", currency);
 }
 
+// R28: its own time may be ahead of the broker's by the tolerance.
 static bool check_future(const struct trial *c, struct verdict *v)
 {
     int64_t time = c->record->field[c->shape->time].number;
@@ -134,6 +137,7 @@ static bool check_future(const struct trial *c, struct verdict *v)
 
 // ---- calls ----
 
+// R3: where leads are billed, a call has a lead_count within its bounds.
 static bool check_call_units(const struct trial *c, struct verdict *v)
 {
     if (c->record->field[CALL_SERVICE].number != SERVICE_PURCHASE_INTENT)
@@ -150,6 +154,7 @@ static day_t call_of(const struct trial *c, struct call *call)
 {
     const struct fold *fold = c->fold;
     int64_t occurred_at = c->record->field[CALL_OCCURRED_AT].number;
+    // R21: the usage day is that of occurred_at.
     day_t day = calendar_day(occurred_at, fold->zone_ms);
     enum service service = (enum service)c->record->field[CALL_SERVICE].number;
     *call = (struct call){
@@ -163,6 +168,7 @@ static day_t call_of(const struct trial *c, struct call *call)
     return day;
 }
 
+// R26: the floor is the oldest usage day that may be billed.
 static bool check_late(const struct trial *c, day_t day, struct verdict *v)
 {
     if (day >= c->fold->floor)
@@ -193,11 +199,13 @@ static void judge_call(struct trial *c, struct verdict *v)
     uint64_t hash = identity_hash(&fold->key, call.identity.half, c->lookup->account);
     enum call_match match =
         c->account == ACCOUNT_NONE ? CALL_NEW : calls_match(&fold->calls, hash, day, &call);
+    // R29: with the same content it is the same call, else the first one stands.
     v->duplicate = match == CALL_SAME;
     if (match == CALL_OTHER)
         refuse(v, REJECT_CONFLICT, "call_id was accepted before with other billed content");
     if (match != CALL_NEW || fold->withhold)
         return;
+    // R31: only here is the id seen; what was refused has returned.
     call.account = ledger_account(fold, c->lookup->account, c->account_id);
     calls_add(&fold->calls, hash, day, &call, c->event->offset, judge_rehash, fold);
     if (day > fold->state.horizon)
@@ -210,8 +218,10 @@ static bool check_purchase(const struct trial *c, struct verdict *v)
 {
     int64_t units = c->record->field[PURCHASE_UNITS].number,
             used = c->record->field[PURCHASE_USED].number;
+    // R43: units have a bound.
     if (units > UNITS_OF_RECORD_MAX)
         return refuse(v, REJECT_INVALID, "units %" PRId64 " is over 10^9", units);
+    // R20: used units are some of the package's.
     if (units > 0 && (used < 0 || used > units))
         return refuse(v, REJECT_INVALID, "used %" PRId64 " is outside 0 to units %" PRId64, used,
                       units);
@@ -224,10 +234,12 @@ static bool check_sale(const struct trial *c, day_t day, struct verdict *v)
             amount = c->record->field[PURCHASE_AMOUNT].number;
     enum service service = (enum service)c->record->field[PURCHASE_SERVICE].number;
     fen_t price;
+    // R17: purchases are not refunded.
     if (amount <= 0 || units <= 0)
         return refuse(
             v, REJECT_REFUND,
             "a purchase needs units and an amount above zero; purchases are not refunded");
+    // R9: size and price are an offer of the book of that day.
     if (!rate_offer_price(shelf_at(&c->fold->policy->shelf, day), service, units, &price))
         return refuse(v, REJECT_NOT_FOR_SALE, "no %s package of %" PRId64 " units is for sale",
                       service_symbol(service), units);
@@ -257,12 +269,15 @@ static void judge_purchase(struct trial *c, struct verdict *v)
         .service = (enum service)field[PURCHASE_SERVICE].number,
         .units = field[PURCHASE_UNITS].number,
         .used = field[PURCHASE_USED].number,
+        // R20: what was used elsewhere is not there any more.
         .remaining = field[PURCHASE_UNITS].number - field[PURCHASE_USED].number,
         .amount = field[PURCHASE_AMOUNT].number,
+        // R12: from the purchase to the same local time a year later.
         .valid_from = purchased_at,
         .valid_until = calendar_add_year(purchased_at, fold->zone_ms),
         .offset = c->event->offset,
     };
+    // R30: known for ever.
     uint32_t known = c->account == ACCOUNT_NONE
                          ? INDEX_NONE
                          : ledger_find_package(fold, c->lookup->account, c->account, c->id);
@@ -278,6 +293,7 @@ static void judge_purchase(struct trial *c, struct verdict *v)
     if (fold->withhold)
         return;
     bought.account = ledger_account(fold, c->lookup->account, c->account_id);
+    // R11: no balance moves.
     uint32_t number = ledger_add_package(fold, &bought);
     step_touch_package(&fold->step, &fold->ledger.packages[number], number);
 }
@@ -293,6 +309,7 @@ static struct slice repaired(struct step *step, struct slice text)
 }
 
 // False on overflow, which changes nothing.
+// R33: top-ups and adjustments add to the balance.
 static bool add_credit(struct account *account, enum credit_kind kind, fen_t amount)
 {
     fen_t credits = account->credits, adjustments = account->adjustments, part, balance;
@@ -334,6 +351,7 @@ static void apply_credit(struct trial *c, const struct credit_entry *credit, str
         .reason = repaired(&fold->step, text_field(c->record, CREDIT_REASON)),
         .reference = repaired(&fold->step, text_field(c->record, CREDIT_REFERENCE)),
     };
+    // R35: above zero resumes. R36: below zero suspends nobody here.
     if (account->state == ACCOUNT_SUSPENDED && account_balance(account) > 0)
         ledger_change_state(fold, credit->account,
                             kind == CREDIT_TOP_UP ? CAUSE_CREDIT : CAUSE_ADJUSTMENT, c->at_ms,
@@ -347,6 +365,7 @@ static void judge_credit(struct trial *c, struct verdict *v, struct error *e)
     struct fold *fold = c->fold;
     enum credit_kind kind = (enum credit_kind)c->record->field[CREDIT_KIND].number;
     fen_t amount = c->record->field[CREDIT_AMOUNT].number;
+    // R17: top-ups are not refunded; an adjustment may be negative.
     if (kind == CREDIT_TOP_UP ? amount <= 0 : amount == 0) {
         refuse(v, REJECT_REFUND,
                kind == CREDIT_TOP_UP
@@ -365,6 +384,7 @@ static void judge_credit(struct trial *c, struct verdict *v, struct error *e)
         .amount = amount,
         .credited_at = c->record->field[CREDIT_CREDITED_AT].number,
     };
+    // R30: known for ever.
     if (known) {
         v->duplicate = known->kind == credit.kind && known->amount == amount &&
                        known->credited_at == credit.credited_at;
@@ -438,6 +458,7 @@ void judge_add_reject(struct fold *fold, enum input input, const struct event *e
     reject->occurred_at = event->record.field[shape->time].number;
 }
 
+// R40: the first fault is told, in the order of enum reject_reason.
 void judge(struct fold *fold, enum input input, const struct event *event,
            const struct lookup *lookup, int64_t at_ms, struct verdict *v, struct error *e)
 {

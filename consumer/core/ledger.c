@@ -95,6 +95,7 @@ void ledger_add_span(struct account *account, struct span span)
 bool ledger_was_suspended(const struct account *account, int64_t instant_ms)
 {
     for (uint32_t i = account->span_count; i-- > 0;)
+        // R38: from its first instant to that of the resumption, which is outside.
         if (instant_ms >= account->spans[i].from && instant_ms < account->spans[i].to)
             return true;
     return false;
@@ -111,7 +112,7 @@ void ledger_change_state(struct fold *fold, uint32_t number, enum cause cause, i
     } else {
         assert(account->state == ACCOUNT_SUSPENDED && account->span_count > 0);
         struct span *span = &account->spans[account->span_count - 1];
-        // Effective never before the suspension itself (contract, "Worked out").
+        // R39: effective never before the suspension itself.
         if (effective_at < span->from)
             effective_at = span->from;
         account->state = ACCOUNT_ACTIVE;
@@ -160,7 +161,7 @@ uint32_t ledger_find_package(const struct fold *fold, struct account_hash hash, 
     return INDEX_NONE;
 }
 
-// Earliest expiry, then earliest purchase, then package id (billing rules).
+// R15: earliest expiry, then earliest purchase, then package id.
 static bool drawn_before(const struct package *a, const struct package *b)
 {
     if (a->valid_until != b->valid_until)

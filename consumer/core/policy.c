@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+// R53: the row in force on a day is the last one from that day or before.
 const struct parameters *policy_at(const struct policy *policy, day_t day)
 {
     assert(policy->count > 0 && policy->rows[0].from_day == DAY_NONE);
@@ -14,8 +15,8 @@ const struct parameters *policy_at(const struct policy *policy, day_t day)
     return &policy->rows[i];
 }
 
-// While a row is in force the floor rises with the open day, so each row's highest floor is that of
-// its last day.
+// R26, R27: while a row is in force the floor rises with the open day, so each row's highest floor
+// is that of its last day. The highest of all rows stays.
 day_t policy_floor(const struct policy *policy, day_t open_day)
 {
     day_t floor = policy->fixed.first_day;
@@ -111,6 +112,7 @@ static uint32_t crc32(const uint8_t *p, size_t size)
     return ~crc;
 }
 
+// R41: the partition that a key belongs to.
 int32_t partition_of(enum partitioner partitioner, const void *key, size_t size, int32_t partitions)
 {
     assert(partitions > 0);

@@ -7,7 +7,7 @@
 enum partitioner { PARTITIONER_MURMUR2, PARTITIONER_CRC32 };
 enum timestamps { TIMESTAMPS_LOG_APPEND, TIMESTAMPS_CREATE };
 
-// These never change once recorded (contract: exit 78).
+// These never change once recorded (the program refuses others with status 78).
 struct fixed_parameters {
     day_t first_day;
     enum timestamps timestamps;

@@ -57,8 +57,7 @@ struct record {
     struct value field[RECORD_FIELDS_MAX];
 };
 
-// Reasons of the reject topic, in the order in which they are checked (contract, "Judging a
-// record").
+// R40: reasons of the reject topic, in the order in which they are checked.
 enum reject_reason {
     REJECT_NONE,
     REJECT_UNDECODABLE,

@@ -199,7 +199,7 @@ static int check_count(const struct fold *fold, const struct recorded_cutoff *cu
                      drift(found, cutoff->judged));
 }
 
-// At a recorded cutoff the calls of its day and before are on a settlement.
+// R24, R49: at a recorded cutoff the calls of its day and before are on a settlement, for ever.
 static int pass_cutoffs(struct fold *fold, int64_t offset, struct error *e)
 {
     struct replay *replay = &fold->replay;

@@ -41,6 +41,7 @@ struct account {
     struct span *spans; // rising
 };
 
+// R33: what was left at the last settlement, and what was paid in since.
 static inline fen_t account_balance(const struct account *a)
 {
     return a->opening + a->credits + a->adjustments;

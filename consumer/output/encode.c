@@ -83,6 +83,7 @@ struct encode_context encode_context_of(const struct policy *policy, const struc
     return cx;
 }
 
+// R24: account and day.
 char *settlement_id(struct slice account_id, day_t day, char out[OUTPUT_ID_SIZE])
 {
     char text[DAY_TEXT_SIZE];

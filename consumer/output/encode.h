@@ -31,7 +31,7 @@ struct encode_context {
 struct encode_context encode_context_of(const struct policy *policy, const struct step *step,
                                         int32_t shard, const char *const input_topics[INPUT_COUNT]);
 
-// The ids of outputs (contract): ACCOUNT/YYYY-MM-DD and ACCOUNT/SEQ. An account id has at most 128
+// The ids of outputs (R24): ACCOUNT/YYYY-MM-DD and ACCOUNT/SEQ. An account id has at most 128
 // bytes; returns out.
 enum { OUTPUT_ID_SIZE = 160 };
 char *settlement_id(struct slice account_id, day_t day, char out[OUTPUT_ID_SIZE]);

@@ -154,6 +154,7 @@ static void forms_that_are_good(void **state)
     CHECK_EDITS(edits);
 }
 
+// R1
 static void prices_are_fen_without_rounding(void **state)
 {
     (void)state;
@@ -284,6 +285,7 @@ static void types(void **state)
     CHECK_EDITS(edits);
 }
 
+// R1
 static void prices(void **state)
 {
     (void)state;
@@ -335,6 +337,7 @@ static void prices(void **state)
     CHECK_EDITS(edits);
 }
 
+// R56
 static void tiers(void **state)
 {
     (void)state;
@@ -395,6 +398,7 @@ static void tiers(void **state)
     CHECK_EDITS(edits);
 }
 
+// R57
 static void packages_and_custom_offers(void **state)
 {
     (void)state;
@@ -632,6 +636,7 @@ static void refused(struct shelf *shelf, struct book book, const char *text)
     assert_int_equal(shelf->count, count);
 }
 
+// R54
 static void the_version_in_force(void **state)
 {
     (void)state;
@@ -656,6 +661,7 @@ static void the_version_in_force(void **state)
     shelf_clear(&shelf);
 }
 
+// R55
 static void versions_out_of_order_are_refused(void **state)
 {
     (void)state;

@@ -24,6 +24,7 @@ static int64_t instant_of(const char *text)
     return ms;
 }
 
+// R22
 static void zones(void **state)
 {
     (void)state;
@@ -38,6 +39,7 @@ static void zones(void **state)
     assert_false(calendar_zone_offset("", &offset));
 }
 
+// R21, R22
 static void a_day_begins_at_local_midnight(void **state)
 {
     (void)state;
@@ -51,6 +53,7 @@ static void a_day_begins_at_local_midnight(void **state)
     assert_int_equal(calendar_day(start, 0), day - 1);
 }
 
+// R21
 static void days_floor_before_1970(void **state)
 {
     (void)state;
@@ -187,6 +190,7 @@ static void instants_format_in_their_offset(void **state)
     assert_int_equal(instant_of(calendar_format_instant(ms, SHANGHAI, text)), ms);
 }
 
+// R12
 static void a_package_lasts_to_the_same_time_next_year(void **state)
 {
     (void)state;

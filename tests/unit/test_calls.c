@@ -54,6 +54,7 @@ static struct call a_call(uint64_t id)
 
 // ---- identity and content ----
 
+// R29
 static void what_is_billed_makes_the_content(void **state)
 {
     (void)state;
@@ -74,6 +75,7 @@ static void what_is_billed_makes_the_content(void **state)
     calls_free(&calls);
 }
 
+// R32
 static void account_halves_and_form_make_the_identity(void **state)
 {
     (void)state;

@@ -22,6 +22,7 @@ static void next_day(struct bench *b)
 
 // ---- cutoffs ----
 
+// R46, R48
 static void each_log_is_cut_by_its_own_record(void **state)
 {
     struct bench *b = *state;
@@ -53,6 +54,7 @@ static void each_log_is_cut_by_its_own_record(void **state)
     assert_int_equal(fold_step(b->fold)->close.cutoffs[INPUT_CREDITS].from_offset, 1);
 }
 
+// R46
 static void a_record_ahead_cuts_once_the_clock_is_there(void **state)
 {
     struct bench *b = *state;
@@ -67,6 +69,7 @@ static void a_record_ahead_cuts_once_the_clock_is_there(void **state)
     assert_int_equal(consumed, 0);
 }
 
+// R21, R25
 static void a_call_of_the_next_day_within_the_grace_is_not_late_there(void **state)
 {
     struct bench *b = *state;
@@ -98,6 +101,7 @@ static void voids_are_counted_where_they_lie(void **state)
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].last_offset, 6);
 }
 
+// R47
 static void a_record_at_the_clocks_end_is_of_the_next_day(void **state)
 {
     struct bench *b = *state;
@@ -115,6 +119,7 @@ static void a_record_at_the_clocks_end_is_of_the_next_day(void **state)
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 2);
 }
 
+// R47
 static void the_last_record_of_all_cuts_at_the_clocks_end(void **state)
 {
     struct bench *b = *state;
@@ -127,6 +132,7 @@ static void the_last_record_of_all_cuts_at_the_clocks_end(void **state)
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].accepted, 1);
 }
 
+// R46
 static void a_record_that_cuts_wins_over_an_end_beyond_it(void **state)
 {
     struct bench *b = *state;
@@ -142,6 +148,7 @@ static void a_record_that_cuts_wins_over_an_end_beyond_it(void **state)
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 4);
 }
 
+// R47
 static void an_end_asked_for_in_the_day_before_proves_nothing_today(void **state)
 {
     struct bench *b = *state;
@@ -159,6 +166,7 @@ static void an_end_asked_for_in_the_day_before_proves_nothing_today(void **state
 
 // ---- money around a cutoff ----
 
+// R37
 static void credits_within_the_grace_count_before_the_debit(void **state)
 {
     struct bench *b = *state;
@@ -169,6 +177,7 @@ static void credits_within_the_grace_count_before_the_debit(void **state)
     assert_int_equal(fold_step(b->fold)->status_count, 0);
 }
 
+// R37, R39
 static void a_credit_beyond_the_cutoff_resumes_after_the_settlement(void **state)
 {
     struct bench *b = *state;
@@ -188,6 +197,7 @@ static void a_credit_beyond_the_cutoff_resumes_after_the_settlement(void **state
 
 // Resumed within the grace after 24:00, suspended again from that 24:00: the instants step back,
 // the calls count once.
+// R38
 static void spans_that_overlap_by_the_grace(void **state)
 {
     struct bench *b = *state;
@@ -209,6 +219,7 @@ static void spans_that_overlap_by_the_grace(void **state)
     assert_int_equal(settlement_of(b, "a")->calls, 1);
 }
 
+// R23, R36
 static void a_debit_note_suspends_nobody_before_the_next_settlement(void **state)
 {
     struct bench *b = *state;
@@ -228,6 +239,7 @@ static void a_debit_note_suspends_nobody_before_the_next_settlement(void **state
     assert_int_equal(fold_step(b->fold)->status_count, 0); // suspended already
 }
 
+// R1
 static void an_amount_that_overflows_stops_the_close(void **state)
 {
     struct bench *b = *state;
@@ -258,6 +270,7 @@ static struct parameters *add_row(struct bench *b, int from)
     return row;
 }
 
+// R26
 static void lowered_late_days_forget_at_once_and_lose_nothing(void **state)
 {
     struct bench *b = *state;
@@ -287,6 +300,7 @@ static void lowered_late_days_forget_at_once_and_lose_nothing(void **state)
     assert_int_equal(fold_step(b->fold)->settlement_count, 0);
 }
 
+// R26
 static void no_late_days_at_all(void **state)
 {
     struct bench *b = *state;
@@ -304,6 +318,7 @@ static void no_late_days_at_all(void **state)
     assert_int_equal(settlement_of(b, "a")->calls, 1);
 }
 
+// R53
 static void each_day_has_its_own_parameters(void **state)
 {
     struct bench *b = *state;

@@ -67,6 +67,7 @@ static void assert_body(enum output output, struct slice body, const char *expec
     json_decref(got);
 }
 
+// R24
 static void settlement_holds_every_field(void **state)
 {
     (void)state;
@@ -94,6 +95,7 @@ static void settlement_holds_every_field(void **state)
         "13000000}]}");
 }
 
+// R24
 static void reused_values_leave_nothing_behind(void **state)
 {
     (void)state;

@@ -17,6 +17,7 @@ static int teardown(void **state)
 
 // ---- units and prices ----
 
+// R6
 static void three_calls_of_8000_leads_cost_240000_yuan(void **state)
 {
     struct bench *b = *state;
@@ -55,6 +56,7 @@ static void lines_are_ordered_by_service_and_tier(void **state)
     assert_int_equal(LINE(b, s, 3).amount, 125000000);
 }
 
+// R4
 static void a_call_of_no_leads_stands_on_tier_0(void **state)
 {
     struct bench *b = *state;
@@ -73,6 +75,7 @@ static void a_call_of_no_leads_stands_on_tier_0(void **state)
 
 // ---- packages ----
 
+// R11, R16, R19
 static void a_call_covered_in_part_pays_the_rest_at_its_whole_tier(void **state)
 {
     struct bench *b = *state;
@@ -91,8 +94,32 @@ static void a_call_covered_in_part_pays_the_rest_at_its_whole_tier(void **state)
     assert_int_equal(LINE(b, s, 1).units, 2000);
     assert_int_equal(LINE(b, s, 1).amount, 1600000);
     assert_int_equal(fold_package(b->fold, 0)->remaining, 0);
+    // The package was paid for elsewhere.
+    assert_int_equal(s->opening_balance + s->credits + s->adjustments, 0);
+    assert_int_equal(s->closing_balance, -1600000);
 }
 
+// R18
+static void a_suspended_account_draws_its_package_no_longer_than_another(void **state)
+{
+    struct bench *b = *state;
+    int64_t bought = at(b, -364, HOUR); // it ends on the second day at 01:00
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "a", "p", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, bought));
+    accept(b, INPUT_CALLS, call(b, "a", "postpaid", 5, at(b, 0, HOUR)));
+    settle(b);
+    assert_int_equal(settlement_of(b, "a")->state, ACCOUNT_SUSPENDED);
+    fold_step_done(b->fold);
+    accept(b, INPUT_CALLS, call(b, "a", "covered", -1, at(b, 1, HOUR) - 1));
+    accept(b, INPUT_CALLS, call(b, "a", "beyond", -1, at(b, 1, HOUR)));
+    settle(b);
+    const struct settlement *s = settlement_of(b, "a");
+    assert_int_equal(s->calls_while_suspended, 2);
+    assert_int_equal(s->amount, 220000);
+    assert_int_equal(fold_package(b->fold, 0)->remaining, 49);
+}
+
+// R13, R19
 static void a_package_covers_no_call_before_its_purchase(void **state)
 {
     struct bench *b = *state;
@@ -106,6 +133,7 @@ static void a_package_covers_no_call_before_its_purchase(void **state)
     assert_int_equal(fold_package(b->fold, 0)->remaining, 49);
 }
 
+// R15, R23
 static void packages_are_drawn_by_expiry_then_purchase_then_id(void **state)
 {
     struct bench *b = *state;
@@ -135,6 +163,7 @@ static void packages_are_drawn_by_expiry_then_purchase_then_id(void **state)
     assert_int_equal(LINE(b, s, 1).package, 2);
 }
 
+// R14
 static void calls_draw_in_order_of_time_not_of_arrival(void **state)
 {
     struct bench *b = *state;
@@ -152,6 +181,7 @@ static void calls_draw_in_order_of_time_not_of_arrival(void **state)
     assert_int_equal(s->amount, 19000 * 500);
 }
 
+// R9, R10, R17
 static void packages_not_for_sale_are_rejected(void **state)
 {
     struct bench *b = *state;
@@ -175,6 +205,7 @@ static void packages_not_for_sale_are_rejected(void **state)
     assert_int_equal(settle(b)->settlement_count, 0);
 }
 
+// R20, R30
 static void used_units_are_not_there_any_more(void **state)
 {
     struct bench *b = *state;
@@ -192,6 +223,7 @@ static void used_units_are_not_there_any_more(void **state)
 
 // ---- identities ----
 
+// R29, R32
 static void the_same_id_is_one_call_and_other_content_a_conflict(void **state)
 {
     struct bench *b = *state;
@@ -219,6 +251,7 @@ static void a_uuid_and_its_text_are_one_and_upper_case_is_another(void **state)
            call(b, "a", "0F8FAD5B-D9CB-469F-A165-70867728950E", -1, at(b, 0, HOUR)));
 }
 
+// R26, R29
 static void an_identity_is_known_over_days_until_the_window_ends(void **state)
 {
     struct bench *b = *state;
@@ -241,6 +274,7 @@ static void an_identity_is_known_over_days_until_the_window_ends(void **state)
 
 // ---- days ----
 
+// R25
 static void a_late_call_is_billed_in_the_open_day_on_its_own_line(void **state)
 {
     struct bench *b = *state;
@@ -260,6 +294,7 @@ static void a_late_call_is_billed_in_the_open_day_on_its_own_line(void **state)
     assert_int_equal(s->amount, 440000);
 }
 
+// R21
 static void a_call_of_the_next_day_within_the_grace_waits_for_its_own(void **state)
 {
     struct bench *b = *state;
@@ -273,6 +308,7 @@ static void a_call_of_the_next_day_within_the_grace_waits_for_its_own(void **sta
     assert_int_equal(settlement_of(b, "a")->day, b->first_day + 1);
 }
 
+// R46, R48
 static void the_first_record_at_the_cutoff_cuts_and_its_log_waits(void **state)
 {
     struct bench *b = *state;
@@ -288,6 +324,7 @@ static void the_first_record_at_the_cutoff_cuts_and_its_log_waits(void **state)
     assert_int_equal(step->close.cutoffs[INPUT_CREDITS].cut_by, CUT_CLOCK);
 }
 
+// R44
 static void a_record_beyond_the_clock_waits_in_silence_or_as_impossible(void **state)
 {
     struct bench *b = *state;
@@ -304,6 +341,7 @@ static void a_record_beyond_the_clock_waits_in_silence_or_as_impossible(void **s
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 0);
 }
 
+// R47
 static void only_an_end_asked_for_when_due_cuts(void **state)
 {
     struct bench *b = *state;
@@ -322,6 +360,7 @@ static void only_an_end_asked_for_when_due_cuts(void **state)
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].voids, 5);
 }
 
+// R52
 static void an_empty_day_is_closed_too(void **state)
 {
     struct bench *b = *state;
@@ -334,6 +373,7 @@ static void an_empty_day_is_closed_too(void **state)
 
 // ---- money ----
 
+// R33, R34, R35, R38
 static void arrears_suspend_and_a_credit_above_zero_resumes(void **state)
 {
     struct bench *b = *state;
@@ -368,6 +408,7 @@ static void arrears_suspend_and_a_credit_above_zero_resumes(void **state)
     assert_int_equal(s->closing_balance, 1 - 440000);
 }
 
+// R34
 static void exactly_zero_is_not_arrears(void **state)
 {
     struct bench *b = *state;
@@ -376,6 +417,7 @@ static void exactly_zero_is_not_arrears(void **state)
     assert_int_equal(settle(b)->status_count, 0);
 }
 
+// R39
 static void a_resumption_is_never_effective_before_the_suspension(void **state)
 {
     struct bench *b = *state;
@@ -389,6 +431,7 @@ static void a_resumption_is_never_effective_before_the_suspension(void **state)
     assert_int_equal(fold_step(b->fold)->statuses[0].effective_at, at(b, 1, 0));
 }
 
+// R17, R30, R43
 static void refunds_and_zero_adjustments_are_rejected(void **state)
 {
     struct bench *b = *state;
@@ -406,6 +449,7 @@ static void refunds_and_zero_adjustments_are_rejected(void **state)
 
 // ---- the checks, in their order ----
 
+// R41, R42
 static void ids_and_keys_are_checked(void **state)
 {
     struct bench *b = *state;
@@ -431,6 +475,7 @@ static void ids_and_keys_are_checked(void **state)
     accept(b, INPUT_CALLS, call(b, "账户", "一😀", -1, at(b, 0, 0)));
 }
 
+// R2, R3
 static void lead_counts_are_checked_where_leads_are_billed(void **state)
 {
     struct bench *b = *state;
@@ -449,6 +494,7 @@ static void lead_counts_are_checked_where_leads_are_billed(void **state)
     reject(b, INPUT_CALLS, ev, REJECT_INVALID);
 }
 
+// R26, R28, R42
 static void times_are_checked(void **state)
 {
     struct bench *b = *state;
@@ -481,6 +527,7 @@ static struct event broken(struct bench *b)
     return ev;
 }
 
+// R50, R51
 static void too_many_broken_records_hold_the_day_until_accepted(void **state)
 {
     struct bench *b = *state;
@@ -517,6 +564,7 @@ static void too_many_broken_records_hold_the_day_until_accepted(void **state)
     assert_int_equal(settlement_of(b, "a")->calls, 1);
 }
 
+// R50
 static void ninety_nine_broken_records_hold_nothing(void **state)
 {
     struct bench *b = *state;
@@ -525,6 +573,7 @@ static void ninety_nine_broken_records_hold_nothing(void **state)
     settle(b);
 }
 
+// R45
 static void rejects_beyond_10000_stop_a_log(void **state)
 {
     struct bench *b = *state;
@@ -542,6 +591,7 @@ static void rejects_beyond_10000_stop_a_log(void **state)
     accept(b, INPUT_CALLS, next);
 }
 
+// R44
 static void a_record_of_a_broker_years_ahead_is_passed_by_a_decision(void **state)
 {
     struct bench *b = *state;
@@ -593,6 +643,7 @@ int main(void)
         CASE(lines_are_ordered_by_service_and_tier),
         CASE(a_call_of_no_leads_stands_on_tier_0),
         CASE(a_call_covered_in_part_pays_the_rest_at_its_whole_tier),
+        CASE(a_suspended_account_draws_its_package_no_longer_than_another),
         CASE(a_package_covers_no_call_before_its_purchase),
         CASE(packages_are_drawn_by_expiry_then_purchase_then_id),
         CASE(calls_draw_in_order_of_time_not_of_arrival),

@@ -92,6 +92,7 @@ static void collect(void *context, const struct settlement_line *line, int64_t o
              (int)units, (int)line->unit_price, (int)ordinal, (int)(occurred_at % DAY_MS / HOUR));
 }
 
+// R14
 static void one_account_is_traced_in_the_order_of_drawing(void **state)
 {
     struct bench *b = *state;
@@ -112,6 +113,7 @@ static void one_account_is_traced_in_the_order_of_drawing(void **state)
 
 // ---- where it stops ----
 
+// R1
 static void a_balance_that_overflows_stops_it(void **state)
 {
     struct bench *b = *state;
@@ -158,6 +160,7 @@ static void a_step_that_is_full_waits_for_its_commit(void **state)
     assert_int_equal(fold_account(b->fold, 0)->credits, count);
 }
 
+// R41
 static void a_key_of_another_partition_is_misrouted(void **state)
 {
     struct bench *b = *state;
@@ -166,6 +169,7 @@ static void a_key_of_another_partition_is_misrouted(void **state)
     assert_non_null(strstr(fold_step(b->fold)->rejects[0].detail, "of 1000"));
 }
 
+// R48
 static void a_cut_log_takes_nothing_more(void **state)
 {
     struct bench *b = *state;
@@ -383,6 +387,7 @@ static void decisions_are_restored(void **state)
 
 // ---- parameters that change ----
 
+// R27
 static void raised_late_days_reopen_no_day_that_was_forgotten(void **state)
 {
     struct bench *b = *state;
@@ -406,6 +411,7 @@ static void raised_late_days_reopen_no_day_that_was_forgotten(void **state)
     accept(b, INPUT_CALLS, day_1);
 }
 
+// R9, R25, R54
 static void a_later_price_book_prices_its_own_days(void **state)
 {
     struct bench *b = *state;
@@ -439,6 +445,7 @@ static void a_later_price_book_prices_its_own_days(void **state)
     assert_int_equal(fold_step(b->fold)->lines[s->first_line + 1].charge, CHARGE_PACKAGE);
 }
 
+// R38
 static void spans_are_kept_as_long_as_their_days_may_be_billed(void **state)
 {
     struct bench *b = *state;

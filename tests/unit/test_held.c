@@ -61,6 +61,7 @@ static int decide(struct bench *b, enum decision_kind kind, int64_t offset,
 
 // ---- held where a log is cut ----
 
+// R50, R51
 static void by_a_record_that_cuts(void **state)
 {
     struct bench *b = *state;
@@ -112,6 +113,7 @@ static void by_the_last_record_before_the_clocks_end(void **state)
     assert_held(b);
 }
 
+// R50
 static void by_the_log_that_is_cut_last(void **state)
 {
     struct bench *b = *state;
@@ -127,6 +129,7 @@ static void by_the_log_that_is_cut_last(void **state)
 
 // ---- held although the calls log comes to no cutoff ----
 
+// R45, R50
 static void by_a_calls_log_that_rejects_stopped_before_the_day_was_due(void **state)
 {
     struct bench *b = *state;
@@ -181,6 +184,7 @@ static void not_by_a_calls_log_that_other_rejects_stopped(void **state)
 
 // ---- what holds ----
 
+// R50
 static void a_share_is_more_than_its_bound(void **state)
 {
     struct bench *b = *state;
@@ -205,6 +209,7 @@ static void a_share_is_more_than_its_bound(void **state)
     assert_held(b);
 }
 
+// R50
 static void rejects_of_other_reasons_hold_nothing(void **state)
 {
     struct bench *b = *state;
@@ -225,6 +230,7 @@ static void a_new_day_counts_from_nothing(void **state)
 
 // ---- release ----
 
+// R51
 static void requeues_release_it_once_it_is_below(void **state)
 {
     struct bench *b = *state;
@@ -262,6 +268,7 @@ static void requeues_release_it_once_it_is_below(void **state)
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].unresolved, 0);
 }
 
+// R51
 static void credits_count_in_a_held_day_and_calls_of_the_next_wait(void **state)
 {
     struct bench *b = *state;

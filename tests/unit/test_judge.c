@@ -56,6 +56,7 @@ static struct event with_key(struct event ev, const char *key)
 
 // ---- order: of two faults the first is told ----
 
+// R40
 static void of_two_faults_of_a_call_the_first_is_told(void **state)
 {
     struct bench *b = *state;
@@ -75,6 +76,7 @@ static void of_two_faults_of_a_call_the_first_is_told(void **state)
     reject(b, INPUT_CALLS, call(b, "a", "known", 6, b->now), REJECT_CONFLICT);
 }
 
+// R30, R40
 static void of_two_faults_of_a_purchase_the_first_is_told(void **state)
 {
     struct bench *b = *state;
@@ -102,6 +104,7 @@ static void of_two_faults_of_a_purchase_the_first_is_told(void **state)
 #undef AGAIN
 }
 
+// R30, R40
 static void of_two_faults_of_a_credit_the_first_is_told(void **state)
 {
     struct bench *b = *state;
@@ -123,6 +126,7 @@ static void of_two_faults_of_a_credit_the_first_is_told(void **state)
     duplicate(b, INPUT_CREDITS, ev);
 }
 
+// R31
 static void a_rejected_id_is_not_seen(void **state)
 {
     struct bench *b = *state;
@@ -136,6 +140,7 @@ static void a_rejected_id_is_not_seen(void **state)
     assert_int_equal(fold_account_count(b->fold), 1);
 }
 
+// R32
 static void an_id_is_its_own_in_each_account_and_topic(void **state)
 {
     struct bench *b = *state;
@@ -151,6 +156,7 @@ static void an_id_is_its_own_in_each_account_and_topic(void **state)
 
 // ---- INVALID ----
 
+// R42
 static void no_required_field_may_be_null(void **state)
 {
     struct bench *b = *state;
@@ -179,6 +185,7 @@ static void no_required_field_may_be_null(void **state)
            REJECT_MISROUTED);
 }
 
+// R42
 static void no_symbol_may_be_unknown(void **state)
 {
     struct bench *b = *state;
@@ -193,6 +200,7 @@ static void no_symbol_may_be_unknown(void **state)
     reject(b, INPUT_PURCHASES, ev, REJECT_INVALID);
 }
 
+// R43
 static void amounts_lie_within_10_to_the_13th(void **state)
 {
     struct bench *b = *state;
@@ -210,6 +218,7 @@ static void amounts_lie_within_10_to_the_13th(void **state)
     assert_int_equal(account_balance(fold_account(b->fold, 0)), 0);
 }
 
+// R43
 static void currencies_are_compared_whole(void **state)
 {
     struct bench *b = *state;
@@ -222,6 +231,7 @@ static void currencies_are_compared_whole(void **state)
     }
 }
 
+// R20, R43
 static void units_of_packages_have_bounds(void **state)
 {
     struct bench *b = *state;
@@ -243,6 +253,7 @@ static void units_of_packages_have_bounds(void **state)
     assert_int_equal(settlement_of(b, "a")->amount, 220000);
 }
 
+// R28, R42
 static void times_have_bounds(void **state)
 {
     struct bench *b = *state;
@@ -265,6 +276,7 @@ static void times_have_bounds(void **state)
     accept(b, INPUT_CREDITS, with(top_up(b, "k3", 5), CREDIT_CREDITED_AT, 0));
 }
 
+// R26
 static void a_call_is_too_late_by_its_day(void **state)
 {
     struct bench *b = *state;
@@ -361,6 +373,7 @@ static void records_are_told_apart_by_key_and_value(void **state)
 
 // ---- packages of 29 February ----
 
+// R12, R13
 static void a_package_of_29_february_ends_on_the_28th(void **state)
 {
     (void)state;

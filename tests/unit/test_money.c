@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+// R1
 static void sums_are_exact(void **state)
 {
     (void)state;
@@ -18,6 +19,7 @@ static void sums_are_exact(void **state)
     assert_true(money_times(1000000000, -1000000000, &r) && r == INT64_C(-1000000000000000000));
 }
 
+// R1
 static void overflow_leaves_the_result_alone(void **state)
 {
     (void)state;

@@ -14,6 +14,7 @@ static int teardown(void **state)
     return 0;
 }
 
+// R12, R13
 static void a_package_ends_at_its_instant(void **state)
 {
     struct bench *b = *state;
@@ -29,6 +30,7 @@ static void a_package_ends_at_its_instant(void **state)
     assert_int_equal(fold_package(b->fold, 0)->remaining, 9990);
 }
 
+// R38
 static void a_suspension_ends_at_its_instant(void **state)
 {
     struct bench *b = *state;
@@ -61,6 +63,7 @@ static void settlements_go_out_in_byte_order_of_their_accounts(void **state)
     }
 }
 
+// R50
 static void only_broken_records_hold_a_day(void **state)
 {
     struct bench *b = *state;
@@ -75,6 +78,7 @@ static void only_broken_records_hold_a_day(void **state)
     assert_int_equal(fold_step(b->fold)->close.cutoffs[INPUT_CALLS].rejected, 200);
 }
 
+// R30
 static void a_credit_is_known_after_a_restart(void **state)
 {
     struct bench *b = *state;
@@ -100,6 +104,7 @@ static void a_credit_is_known_after_a_restart(void **state)
 
 // A call that arrived behind the day's end by the clock, with a timestamp from before: the offset
 // decides.
+// R24, R49
 static void a_recorded_cutoff_rules_after_a_restart(void **state)
 {
     struct bench *b = *state;

@@ -53,6 +53,7 @@ static int tear_down(void **state)
     return 0;
 }
 
+// R53
 static void the_row_in_force(void **state)
 {
     (void)state;
@@ -67,6 +68,7 @@ static void the_row_in_force(void **state)
     assert_ptr_equal(policy_at(policy, INT32_MAX), &policy->rows[2]);
 }
 
+// R26
 static void the_floor_follows_the_open_day(void **state)
 {
     (void)state;
@@ -89,6 +91,7 @@ static void late_days_of_none(void **state)
 
 // On day 1099 calls of 1092 and later could be billed, so on 1100 nothing older may, although 30
 // days are allowed now.
+// R27
 static void raising_late_days_reopens_nothing(void **state)
 {
     (void)state;
@@ -116,6 +119,7 @@ static void lowering_late_days_closes_at_once(void **state)
 }
 
 // The definition, day by day: the highest floor that any day so far had.
+// R26, R27
 static void the_floor_is_the_running_maximum(void **state)
 {
     (void)state;
@@ -184,6 +188,7 @@ static void the_text_follows_row_and_book(void **state)
 
 // Kafka's own UtilsTest.testMurmur2; the partition is (hash & 0x7fffffff) % partitions. With 2^31 -
 // 1 partitions the whole masked hash shows.
+// R41
 static void murmur2_is_javas(void **state)
 {
     (void)state;
@@ -207,6 +212,7 @@ static void murmur2_is_javas(void **state)
     }
 }
 
+// R41
 static void crc32_is_the_ieee_one(void **state)
 {
     (void)state;
@@ -225,6 +231,7 @@ static uint64_t next_random(uint64_t *state)
     return *state;
 }
 
+// R41
 static void both_agree_with_librdkafka(void **state)
 {
     (void)state;

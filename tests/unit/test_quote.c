@@ -75,6 +75,7 @@ static void the_pages_worked_example(void **state)
     assert_int_equal(q.options[q.least].package_units, 10000);
 }
 
+// R16
 static void the_rest_keeps_the_tier_of_the_whole_call(void **state)
 {
     (void)state;
@@ -92,6 +93,7 @@ static void the_rest_keeps_the_tier_of_the_whole_call(void **state)
     assert_int_equal(q.options[0].total, 36000000);
 }
 
+// R58
 static void ways_are_in_order(void **state)
 {
     (void)state;
@@ -131,6 +133,7 @@ static void buying_more_can_cost_less(void **state)
     assert_true(at.options[0].total < below.options[0].total);
 }
 
+// R58
 static void the_custom_package_is_the_need_in_whole_steps(void **state)
 {
     (void)state;
@@ -145,6 +148,7 @@ static void the_custom_package_is_the_need_in_whole_steps(void **state)
     assert_int_equal(q.options[6].left_units, 999);
 }
 
+// R58
 static void on_a_tie_the_package_with_more_left_is_the_least(void **state)
 {
     (void)state;

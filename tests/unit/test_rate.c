@@ -49,6 +49,7 @@ static void check_whole_call(const struct postpaid_row *row, int64_t units)
     assert_int_equal(price_of(row->service, units), units * row->unit_price);
 }
 
+// R5, R6
 static void postpaid_row(void **state)
 {
     const struct postpaid_row *row = *state;
@@ -69,6 +70,7 @@ static void postpaid_row(void **state)
 
 // The page leaves 10, 20, 50 and 100 thousand open: a boundary belongs to the upper tier, as its
 // last row says 及以上.
+// R7
 static void boundaries_belong_to_the_upper_tier(void **state)
 {
     (void)state;
@@ -97,6 +99,7 @@ static void boundaries_belong_to_the_upper_tier(void **state)
 }
 
 // 如果一天之内调用三次，每次调用线索量是8千条，三次调用的24千条线索均将按照10元/条的价格结算
+// R6
 static void three_calls_of_8000_leads_are_240000_yuan(void **state)
 {
     (void)state;
@@ -107,6 +110,7 @@ static void three_calls_of_8000_leads_are_240000_yuan(void **state)
     assert_int_equal(price_of(P, 24000), 12000000); // one call of 24,000 is another thing
 }
 
+// R2, R3
 static void units_of_a_call(void **state)
 {
     (void)state;
@@ -142,6 +146,7 @@ static const struct package_row package_rows[] = {
     {"800千条以上 1500元/千条 最低801千条", P, 801000, 120150000, 1000, 150000},
 };
 
+// R9
 static void package_row(void **state)
 {
     const struct package_row *row = *state;
@@ -151,6 +156,7 @@ static void package_row(void **state)
     assert_int_equal(row->units / row->per * row->unit_price, row->price);
 }
 
+// R10
 static void custom_packages_of_any_larger_size(void **state)
 {
     (void)state;
@@ -164,6 +170,7 @@ static void custom_packages_of_any_larger_size(void **state)
     assert_true(rate_offer_price(&book, P, 1000000, &price) && price == 150000000);
 }
 
+// R9, R10
 static void other_sizes_are_not_for_sale(void **state)
 {
     (void)state;

@@ -432,6 +432,7 @@ static void run_world(struct world *w, uint64_t seed)
     bench_destroy(w->b);
 }
 
+// R24, R49
 static void restarts_change_nothing(void **state)
 {
     (void)state;
