@@ -15,7 +15,7 @@ struct decoder_scratch {
     char details[DECODER_BATCH][REJECT_DETAIL_SIZE];
 };
 
-// Where a reader gets the schemas of writers from, and where it puts what it decodes.
+// Where a record decoder gets the schemas of writers from, and where it puts what it decodes.
 struct decoder_source {
     void *context;
     struct writer (*find_writer)(void *context, enum input input, int32_t id);

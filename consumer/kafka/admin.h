@@ -1,6 +1,6 @@
 // Kafka's administration, blocking and with bounded time: what topics there are and how they are
-// set, creating them, changing their settings. For the verbs and the gates at start; never on the
-// path of records.
+// set, creating them, changing their settings. For the verbs and the checks before a start; never
+// on the path of records.
 #pragma once
 
 #include "consumer/core/record.h"

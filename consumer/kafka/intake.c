@@ -160,7 +160,7 @@ static bool lane_has_room(const struct intake_lane *lane)
            lane->intake->memory < (int64_t)lane->intake->options.memory;
 }
 
-// Hands the block being filled over to the reader.
+// Hands the block being filled over to the thread that takes blocks.
 static void lane_flush(struct intake_lane *lane)
 {
     struct intake *intake = lane->intake;

@@ -3,7 +3,7 @@
 // settlements topic, partition = shard), with the hash of row n in its metadata. After a crash n is
 // found in Kafka, so no two-phase commit is needed.
 //
-// core/relay_machine.h draws and decides; publisher.h writes to Kafka, published.h and
+// relay_machine.h draws and decides; publisher.h writes to Kafka, published_position.h and
 // published_log.h read what was written, the store speaks to PostgreSQL. Here are the threads.
 #pragma once
 

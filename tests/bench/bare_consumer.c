@@ -39,8 +39,8 @@ static _Noreturn void fail(const char *what, const char *why)
 
 static rd_kafka_t *create_consumer(const char *brokers)
 {
-    // As settled sets them (consumer/io): otherwise librdkafka backs off for half a second when its
-    // queue is full.
+    // As settled sets them (consumer/kafka): otherwise librdkafka backs off for half a second when
+    // its queue is full.
     static const char *const properties[][2] = {
         {"queued.min.messages", "1000000"},
         {"queued.max.messages.kbytes", "1048576"},

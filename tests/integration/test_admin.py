@@ -489,7 +489,7 @@ def test_rejects_needs_a_recorded_deployment_of_its_group(ready):
     assert "but the database serves another" in ready.run("rejects", "list", status=78).stderr
 
 
-# ---- the gates of run ----
+# ---- what is looked at before a start ----
 
 def test_run_refuses_to_start_on_an_error(ready):
     ready.alter("credits", retention_ms="1000")

@@ -1,6 +1,6 @@
 // One process of the group, with one worker: its clock, its shards (consumer/shard/shard.c, driven
-// through struct shard_host as worker.c drives them), its relay (core/relay_machine.c, answered as
-// io/relay.c answers it), its connections.
+// through struct shard_host as worker.c drives them), its relay (relay/relay_machine.c, answered
+// as relay/relay.c answers it), its connections.
 #pragma once
 
 #include "consumer/relay/published_rows.h"
@@ -10,7 +10,7 @@
 
 struct world;
 
-// What io/intake.c is for a log.
+// What kafka/intake.c is for a log.
 struct lane {
     bool reading;
     int64_t start, next; // first offset wanted; next to deliver
@@ -24,7 +24,8 @@ struct question {
     struct log_watermarks answer;
 };
 
-// A shard's output topics, as a process reads them back: what io/published_log.c is.
+// A shard's output topics, as a process reads them back: what relay/published_log.c
+// is.
 struct reading {
     bool open, whole_logs;
     struct published_rows rows;
@@ -46,7 +47,7 @@ struct sending {
     struct published_to position;
 };
 
-// What io/relay.c is for a shard.
+// What relay/relay.c is for a shard.
 struct publishing {
     bool added;
     int64_t epoch, woken;

@@ -1,5 +1,5 @@
-// The relay of a process: core/relay_machine.c, answered as io/relay.c, io/publisher.c and
-// io/published_log.c answer it.
+// The relay of a process: relay/relay_machine.c, answered as relay.c, publisher.c and
+// published_log.c beside it answer it.
 #include "tests/sim/check.h"
 
 #include <assert.h>
