@@ -50,9 +50,9 @@ def places(root, folders):
             continue
         lines = path.read_text(errors="replace").splitlines()
         for at, line in enumerate(lines):
-            _, mark, comment = line.partition(COMMENT[path.suffix])
-            # A comment of numbers alone says nothing: what follows it does.
-            said = comment if re.sub(r"R[0-9]+|[, ]", "", comment) else " ".join(lines[at + 1:at + 2])
+            before, mark, comment = line.partition(COMMENT[path.suffix])
+            # A comment of numbers alone says nothing: the code before or below it does.
+            said = comment if re.sub(r"R[0-9]+|[, ]", "", comment) else before.strip() or " ".join(lines[at + 1:at + 2])
             for number in NUMBER.findall(comment) if mark else ():
                 found[number].append(Place(path.relative_to(root).as_posix(), at + 1, said.strip()))
     return found

@@ -269,8 +269,8 @@ void fold_void_to(struct fold *fold, enum input input, int64_t offset)
     fold->step.moved = true;
 }
 
-// Nothing was delivered below `offset`. Stops at the clock's end, where the day ends; true when it
-// is there.
+// R47: nothing was delivered below `offset`. Stops at the clock's end, where the day ends; true
+// when it is there.
 static bool skip_to(struct fold *fold, enum input input, int64_t offset)
 {
     int64_t end = fold->log[input].clock_end;

@@ -137,7 +137,7 @@ static bool check_future(const struct trial *c, struct verdict *v)
 
 // ---- calls ----
 
-// R3: where leads are billed, a call has a lead_count within its bounds.
+// R2, R3: only where leads are billed a lead_count is looked at, and must lie within its bounds.
 static bool check_call_units(const struct trial *c, struct verdict *v)
 {
     if (c->record->field[CALL_SERVICE].number != SERVICE_PURCHASE_INTENT)

@@ -2,7 +2,7 @@
 
 Input is what the topics delivered, when it was read (drains, each with its clock and the ends of the logs), what
 operators decided, and the parameters and price books that were recorded. Output is every row and every message that
-must be there. Nothing is fast, nothing is shared with the program.
+must be there. Nothing is fast, nothing is shared with the program. Numbers such as R7 are those of pricing/README.md.
 """
 
 import datetime
@@ -18,7 +18,7 @@ import yaml
 from . import avro
 
 DAY = 86_400_000
-ZONE = 8 * 3_600_000  # Asia/Shanghai has no daylight saving
+ZONE = 8 * 3_600_000  # R22: Asia/Shanghai has no daylight saving
 CALLS, PURCHASES, CREDITS = "calls", "purchases", "credits"
 LOGS = (CALLS, PURCHASES, CREDITS)
 RECORDS = {CALLS: "CallRecord", PURCHASES: "PackagePurchase", CREDITS: "AccountCredit"}
@@ -29,7 +29,7 @@ BROKEN = {"UNDECODABLE", "UNKNOWN_SCHEMA", "INCOMPATIBLE_SCHEMA", "MISROUTED", "
 LAST_INSTANT = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 
-def day_of(instant):
+def day_of(instant):  # R21
     return (instant + ZONE) // DAY
 
 
@@ -41,7 +41,7 @@ def date_of(day):
     return datetime.date(1970, 1, 1) + datetime.timedelta(days=day)
 
 
-def a_year_later(instant):
+def a_year_later(instant):  # R12
     local = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=instant + ZONE)
     try:
         later = local.replace(year=local.year + 1)
@@ -65,7 +65,7 @@ def murmur2(data):
     return (h ^ h >> 15) & 0x7FFFFFFF
 
 
-def partition_of(partitioner, key, partitions):
+def partition_of(partitioner, key, partitions):  # R41
     """As Java's clients choose it, or librdkafka's `consistent`."""
     return (murmur2(key) if partitioner == "murmur2" else zlib.crc32(key)) % partitions
 
@@ -83,7 +83,7 @@ class Book:
     @staticmethod
     def fen(yuan):
         amount = decimal.Decimal(yuan) * 100
-        assert amount == int(amount)
+        assert amount == int(amount)  # R1
         return int(amount)
 
     def service(self, text):
@@ -99,16 +99,16 @@ class Book:
     def tier(self, service, units):
         """(lower bound or None, price) of a call of so many units."""
         prices = self.services[service]
-        bound, price = [tier for tier in prices["tiers"] if tier[0] <= units][-1]
+        bound, price = [tier for tier in prices["tiers"] if tier[0] <= units][-1]  # R6, R7
         return (bound if prices["tiered"] else None), price
 
     def package_price(self, service, units):
         """None: not for sale."""
         prices = self.services[service]
-        if units in prices["packages"]:
+        if units in prices["packages"]:  # R9
             return prices["packages"][units]
         minimum, step, price = prices["custom"]
-        return units // step * price if units >= minimum and units % step == 0 else None
+        return units // step * price if units >= minimum and units % step == 0 else None  # R10
 
 
 class Account:
@@ -120,10 +120,10 @@ class Account:
 
     @property
     def balance(self):
-        return self.opening + self.credits + self.adjustments
+        return self.opening + self.credits + self.adjustments  # R33
 
 
-def is_id(text):
+def is_id(text):  # R42
     if text is None or not 1 <= len(text) <= 128:
         return False
     try:
@@ -174,9 +174,9 @@ class Shard:
             self.read_logs(ends)
             if self.decide(ends):
                 continue
-            if not all(self.cut.values()):
+            if not all(self.cut.values()):  # R48
                 return
-            if self.must_hold():
+            if self.must_hold():  # R50
                 self.held = True
                 self.cut = {log: None for log in LOGS}
                 continue
@@ -208,11 +208,11 @@ class Shard:
             return
         self.skip(log, max(end, self.position[log]))
         if not self.held and self.clock >= self.due():
-            self.cut[log] = "CLOCK"
+            self.cut[log] = "CLOCK"  # R47
 
     def instant(self, log, record):
         """By which the record is judged: its timestamp, unless an operator let it pass as of another."""
-        return self.passed.get((log, record.offset), record.timestamp)
+        return self.passed.get((log, record.offset), record.timestamp)  # R44
 
     def stops_before(self, log, record):
         """Whether the log stops before the record: at a cutoff, at a time that has not come, at too many rejects."""
@@ -225,9 +225,9 @@ class Shard:
             return True
         if not self.held and instant >= self.due():
             if self.clock >= self.due():
-                self.cut[log] = "RECORD"
+                self.cut[log] = "RECORD"  # R46
             return True
-        return self.too_many_rejects(log)
+        return self.too_many_rejects(log)  # R45
 
     def skip(self, log, offset):
         self.counts[log]["void"] += offset - self.position[log]
@@ -237,7 +237,7 @@ class Shard:
         return self.world.parameters(self.day)
 
     def due(self):
-        return start_of(self.day + 1) + self.parameters()["grace"]
+        return start_of(self.day + 1) + self.parameters()["grace"]  # R46
 
     def floor(self):
         return self.world.floor(self.day)
@@ -281,7 +281,7 @@ class Shard:
         self.unresolved.pop((decision["log"], decision["offset"]), None)
         if self.held and not self.still_held():
             self.held = False
-            self.cut = {log: "RELEASE" for log in LOGS}
+            self.cut = {log: "RELEASE" for log in LOGS}  # R51
         return True
 
     def still_held(self):
@@ -302,7 +302,7 @@ class Shard:
             reason = str(rejected)
             self.counts[log]["rejected"] += 1
             self.unresolved[log, record.offset] = reason
-            self.reject(log, record, decoded, reason)
+            self.reject(log, record, decoded, reason)  # R31
 
     def decode(self, log, record):
         value = record.value
@@ -322,7 +322,7 @@ class Shard:
         except avro.Undecodable as error:
             raise Rejected("UNDECODABLE") from error
 
-    def check(self, log, record, r, instant):
+    def check(self, log, record, r, instant):  # R40
         account = r["account_id"]
         if record.key is None or account is None or record.key != account:
             raise Rejected("MISROUTED")
@@ -330,9 +330,9 @@ class Shard:
             raise Rejected("MISROUTED")
         if not self.is_valid(log, r):
             raise Rejected("INVALID")
-        if r[TIME[log]] > instant + self.parameters()["tolerance"]:
+        if r[TIME[log]] > instant + self.parameters()["tolerance"]:  # R28
             raise Rejected("FROM_FUTURE")
-        if log == CALLS and day_of(r["occurred_at"]) < self.floor():
+        if log == CALLS and day_of(r["occurred_at"]) < self.floor():  # R26
             raise Rejected("TOO_LATE")
 
     @staticmethod
@@ -346,11 +346,11 @@ class Shard:
             return False
         if log == CALLS:
             leads = r["lead_count"]
-            return r["service"] != "PURCHASE_INTENT" or (leads is not None and 0 <= leads <= 10**9)
-        if abs(r["amount"]) > 10**13 or r["currency"] != b"CNY":
+            return r["service"] != "PURCHASE_INTENT" or (leads is not None and 0 <= leads <= 10**9)  # R3
+        if abs(r["amount"]) > 10**13 or r["currency"] != b"CNY":  # R43
             return False
         if log == PURCHASES:
-            return r["units"] <= 10**9 and (r["units"] <= 0 or 0 <= r["used"] <= r["units"])
+            return r["units"] <= 10**9 and (r["units"] <= 0 or 0 <= r["used"] <= r["units"])  # R20, R43
         return True
 
     def account(self, r):
@@ -358,11 +358,11 @@ class Shard:
 
     def call(self, record, r, instant):
         usage_day = day_of(r["occurred_at"])
-        units = 1 if r["service"] == "AUDIENCE_INSIGHT" else r["lead_count"]
+        units = 1 if r["service"] == "AUDIENCE_INSIGHT" else r["lead_count"]  # R2, R3
         content = (r["service"], units, r["occurred_at"])
-        identity = (r["account_id"], r["call_id"])
+        identity = (r["account_id"], r["call_id"])  # R32
         known = self.calls.get(identity)
-        if known and known["usage_day"] >= self.floor():
+        if known and known["usage_day"] >= self.floor():  # R29
             if known["content"] != content:
                 raise Rejected("CONFLICT")
             return True
@@ -372,13 +372,13 @@ class Shard:
         return False
 
     def purchase(self, record, r, instant):
-        if r["amount"] <= 0 or r["units"] <= 0:
+        if r["amount"] <= 0 or r["units"] <= 0:  # R17
             raise Rejected("REFUND")
-        if self.world.book(day_of(r["purchased_at"])).package_price(r["service"], r["units"]) != r["amount"]:
+        if self.world.book(day_of(r["purchased_at"])).package_price(r["service"], r["units"]) != r["amount"]:  # R9
             raise Rejected("NOT_FOR_SALE")
         content = {name: r[name] for name in ("service", "units", "used", "amount", "currency", "purchased_at")}
         identity = (r["account_id"], r["purchase_id"])
-        if identity in self.packages:
+        if identity in self.packages:  # R30
             if self.packages[identity]["content"] != content:
                 raise Rejected("CONFLICT")
             return True
@@ -390,11 +390,11 @@ class Shard:
         return False
 
     def credit(self, record, r, instant):
-        if r["amount"] <= 0 if r["kind"] == "TOP_UP" else r["amount"] == 0:
+        if r["amount"] <= 0 if r["kind"] == "TOP_UP" else r["amount"] == 0:  # R17
             raise Rejected("REFUND")
         content = {name: r[name] for name in ("kind", "amount", "currency", "credited_at")}
         identity = (r["account_id"], r["credit_id"])
-        if identity in self.credits:
+        if identity in self.credits:  # R30
             if self.credits[identity]["content"] != content:
                 raise Rejected("CONFLICT")
             return True
@@ -411,8 +411,8 @@ class Shard:
             "offset": record.offset}
         self.statement.append((r["account_id"], account.position, instant, r["kind"], r["credit_id"].decode(),
                                r["amount"], account.balance))
-        if account.status == "SUSPENDED" and account.balance > 0:
-            effective = max(instant, account.spans[-1][0])
+        if account.status == "SUSPENDED" and account.balance > 0:  # R35
+            effective = max(instant, account.spans[-1][0])  # R39
             account.spans[-1][1] = effective
             self.change(r["account_id"], "ACTIVE", "CREDIT" if r["kind"] == "TOP_UP" else "ADJUSTMENT",
                         None, r["credit_id"].decode(), effective)
@@ -453,12 +453,12 @@ class Shard:
     def close(self):
         billed, late, zero = {}, 0, 0
         for call in self.calls.values():
-            if call["billed"] or call["usage_day"] > self.day:
+            if call["billed"] or call["usage_day"] > self.day:  # R25
                 continue
             call["billed"] = True
             late += call["usage_day"] < self.day
             zero += call["content"][1] == 0
-            billed.setdefault(call["account"], []).append(call)
+            billed.setdefault(call["account"], []).append(call)  # R23
         bodies, total = [], 0
         for account_id in sorted(billed):
             settlement = self.settle(account_id, billed[account_id])
@@ -469,9 +469,9 @@ class Shard:
     def settle(self, account_id, calls):
         account = self.accounts[account_id]
         lines, suspended = {}, 0
-        for call in sorted(calls, key=lambda c: (c["content"][2], c["offset"])):
+        for call in sorted(calls, key=lambda c: (c["content"][2], c["offset"])):  # R14
             service, units, occurred_at = call["content"]
-            suspended += any(start <= occurred_at < end for start, end in account.spans)
+            suspended += any(start <= occurred_at < end for start, end in account.spans)  # R38
             self.bill(account_id, call["usage_day"], service, units, occurred_at, lines)
         amount = sum(line["units"] * line["unit_price"] for line in lines.values())
         ordered = [{**self.line_key(key), **line, "amount": line["units"] * line["unit_price"]}
@@ -488,7 +488,7 @@ class Shard:
         account.position += 1
         self.statement.append((account_id, account.position, start_of(self.day + 1), "SETTLEMENT",
                                settlement["settlement_id"], -amount, account.balance))
-        arrears = account.balance < 0 and account.status == "ACTIVE"
+        arrears = account.balance < 0 and account.status == "ACTIVE"  # R34, R36
         if arrears:
             settlement["status"] = "SUSPENDED"
         self.settlements.append(settlement)
@@ -500,9 +500,9 @@ class Shard:
 
     def bill(self, account_id, usage_day, service, units, occurred_at, lines):
         rest = units
-        usable = sorted((p["until"], p["from"], package_id) for (owner, package_id), p in self.packages.items()
-                        if owner == account_id and p["service"] == service
-                        and p["from"] <= occurred_at < p["until"])
+        usable = sorted((p["until"], p["from"], package_id) for (owner, package_id), p in self.packages.items()  # R15
+                        if owner == account_id and p["service"] == service  # R8
+                        and p["from"] <= occurred_at < p["until"])  # R13
         for _, _, package_id in usable:
             package = self.packages[account_id, package_id]
             taken = min(rest, package["remaining"])
@@ -510,8 +510,8 @@ class Shard:
                 package["remaining"] -= taken
                 rest -= taken
                 self.add(lines, (usage_day, service, "PACKAGE", package_id, None), taken, 0)
-        if rest > 0 or units == 0:
-            bound, price = self.world.book(usage_day).tier(service, units)
+        if rest > 0 or units == 0:  # R4, R19
+            bound, price = self.world.book(usage_day).tier(service, units)  # R16, R25
             self.add(lines, (usage_day, service, "POSTPAID", None, bound), rest, price)
 
     @staticmethod
@@ -585,7 +585,7 @@ class World:
         return [shard.number for shard in self.shards if clock >= shard.due()]
 
     def parameters(self, day):
-        return [row for row in self.rows if row["from_day"] is None or row["from_day"] <= day][-1]
+        return [row for row in self.rows if row["from_day"] is None or row["from_day"] <= day][-1]  # R53
 
     def parameters_sha256(self, day):
         """Of the canonical text that pricing/README.md describes."""
@@ -600,11 +600,11 @@ class World:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def book(self, day):
-        return [book for book in self.books if book.effective_from is None or book.effective_from <= day][-1]
+        return [book for book in self.books if book.effective_from is None or book.effective_from <= day][-1]  # R54
 
     def floor(self, day):
         """The oldest usage day that may still be billed; it never falls."""
-        return max([self.first_day] + [each - self.parameters(each)["late_days"]
+        return max([self.first_day] + [each - self.parameters(each)["late_days"]  # R26, R27
                                        for each in range(self.first_day, day + 1)])
 
     def encode(self, name, record):

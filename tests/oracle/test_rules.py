@@ -38,7 +38,7 @@ def call(number, leads=None):
             "lead_count": leads, "occurred_at": NOON}
 
 
-def test_the_example_of_the_billing_page():
+def test_the_example_of_the_billing_page():  # R6
     shard = one_day([call(n, 8000) for n in range(3)])
     assert [s["amount"] for s in shard.settlements] == [24_000_000]
     assert shard.settlements[0]["lines"][0]["units"] == 24_000
@@ -48,11 +48,11 @@ def test_the_example_of_the_billing_page():
 @pytest.mark.parametrize("leads, fen", [
     (0, 0), (9_999, 9_999_000), (10_000, 8_000_000), (20_000, 10_000_000), (50_000, 20_000_000), (100_000, 30_000_000),
     (500_000, 125_000_000)])
-def test_tiers(leads, fen):
+def test_tiers(leads, fen):  # R6, R7
     assert one_day([call(1, leads)]).settlements[0]["amount"] == fen
 
 
-def test_a_package_covers_in_part():
+def test_a_package_covers_in_part():  # R16, R20
     bought = {"purchase_id": "p", "service": "PURCHASE_INTENT", "units": 10_000, "used": 4_000, "amount": 7_000_000,
               "currency": "CNY", "purchased_at": NOON - 1}
     shard = one_day([call(1, 20_000)], [bought])
@@ -60,7 +60,7 @@ def test_a_package_covers_in_part():
         ("PACKAGE", 6_000, 0), ("POSTPAID", 14_000, 7_000_000)]
 
 
-def test_zero_is_no_arrears():
+def test_zero_is_no_arrears():  # R34
     top_up = {"credit_id": "c", "kind": "TOP_UP", "amount": 220_000, "currency": "CNY", "credited_at": NOON}
     assert one_day([call(1)], credits=[top_up]).status_changes == []
 
@@ -69,12 +69,12 @@ def test_zero_is_no_arrears():
     (b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536),
     (b"a-little-bit-longer-string", -1486304829), (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
     (b"abc", 479470107)])
-def test_murmur2_is_that_of_kafka(key, number):
+def test_murmur2_is_that_of_kafka(key, number):  # R41
     """The vectors of Kafka's own UtilsTest."""
     assert rules.murmur2(key) == number & 0x7FFFFFFF
 
 
-def test_leap_day_goes_to_the_28th():
+def test_leap_day_goes_to_the_28th():  # R12
     leap = 1_709_175_600_000  # 2024-02-29T11:00+08:00
     assert rules.date_of(rules.day_of(rules.a_year_later(leap))).isoformat() == "2025-02-28"
     assert rules.a_year_later(leap) - leap == 365 * rules.DAY

@@ -69,7 +69,7 @@ static void a_record_ahead_cuts_once_the_clock_is_there(void **state)
     assert_int_equal(consumed, 0);
 }
 
-// R21, R25
+// R21
 static void a_call_of_the_next_day_within_the_grace_is_not_late_there(void **state)
 {
     struct bench *b = *state;

@@ -274,7 +274,7 @@ static void an_identity_is_known_over_days_until_the_window_ends(void **state)
 
 // ---- days ----
 
-// R25
+// R21, R25
 static void a_late_call_is_billed_in_the_open_day_on_its_own_line(void **state)
 {
     struct bench *b = *state;

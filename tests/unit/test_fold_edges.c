@@ -169,7 +169,6 @@ static void a_key_of_another_partition_is_misrouted(void **state)
     assert_non_null(strstr(fold_step(b->fold)->rejects[0].detail, "of 1000"));
 }
 
-// R48
 static void a_cut_log_takes_nothing_more(void **state)
 {
     struct bench *b = *state;

@@ -87,6 +87,8 @@ static void of_two_faults_of_a_purchase_the_first_is_told(void **state)
 #define AGAIN(ev) ((ev).offset = b->offsets[INPUT_PURCHASES]++, (ev))
     struct event ev = with_text(negative, PURCHASE_CURRENCY, "USD");
     reject(b, INPUT_PURCHASES, AGAIN(ev), REJECT_INVALID);
+    ev = with(ev, PURCHASE_PURCHASED_AT, future);
+    reject(b, INPUT_PURCHASES, AGAIN(ev), REJECT_INVALID);
     ev = with(negative, PURCHASE_PURCHASED_AT, future);
     reject(b, INPUT_PURCHASES, AGAIN(ev), REJECT_FROM_FUTURE);
     ev = with(negative, PURCHASE_UNITS, 51);
@@ -111,6 +113,8 @@ static void of_two_faults_of_a_credit_the_first_is_told(void **state)
     int64_t future = b->now + 5 * MINUTE + 1;
     accept(b, INPUT_CREDITS, top_up(b, "known", 5));
     reject(b, INPUT_CREDITS, with_text(top_up(b, "k", -1), CREDIT_CURRENCY, "USD"), REJECT_INVALID);
+    struct event ev = with_text(top_up(b, "k", 5), CREDIT_CURRENCY, "USD");
+    reject(b, INPUT_CREDITS, with(ev, CREDIT_CREDITED_AT, future), REJECT_INVALID);
     reject(b, INPUT_CREDITS, with(top_up(b, "k", -1), CREDIT_CREDITED_AT, future),
            REJECT_FROM_FUTURE);
     reject(b, INPUT_CREDITS, top_up(b, "known", -1), REJECT_REFUND);
@@ -119,7 +123,7 @@ static void of_two_faults_of_a_credit_the_first_is_told(void **state)
            REJECT_CONFLICT);
     reject(b, INPUT_CREDITS, with(top_up(b, "known", 5), CREDIT_CREDITED_AT, b->now - 1),
            REJECT_CONFLICT);
-    struct event ev = top_up(b, "known", 5);
+    ev = top_up(b, "known", 5);
     ev.record.nulls = 0;
     ev.record.field[CREDIT_REASON] = string("another reason"); // not billed
     ev.record.field[CREDIT_REFERENCE] = string("another reference");
