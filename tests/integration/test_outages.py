@@ -307,7 +307,7 @@ def test_metrics_are_those_that_are_documented(deploy):
     d.until(lambda: "settled_relay_published_sequence{" in process.get("/metrics")[1], process)  # not before it is known
     status, text = process.get("/metrics")
     assert status == 200
-    source = (ROOT / "consumer" / "metrics.c").read_text()
+    source = (ROOT / "consumer" / "shard" / "metrics.c").read_text()
     table = re.findall(r'\{"(settled_\w+)", "(\w+)", "([^"]*)"', source)
     assert len(table) > 20
     told = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))

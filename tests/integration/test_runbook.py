@@ -47,6 +47,6 @@ def test_each_command_exists(settled):
 
 
 def test_each_metric_exists():
-    table = (ROOT / "consumer" / "metrics.c").read_text()
+    table = (ROOT / "consumer" / "shard" / "metrics.c").read_text()
     for metric in re.findall(r"settled_[a-z_]+(?:_up|_waiting|_state|_rows|_total)+\b", RUNBOOK):
         assert f'"{metric}"' in table, metric
