@@ -14,7 +14,7 @@ ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" --timeout 60
     || echo "some tests fail under this preset; the others are counted"
 
 status=0
-for folder in pricing consumer/core; do
+for folder in pricing consumer/base consumer/core consumer/relay/relay_machine.c consumer/relay/published_rows.c; do
     echo "--- $folder"
     "$gcovr" --root . --object-directory "$build" --filter "$folder/" --exclude-throw-branches \
         --fail-under-line "$floor" "$build" || status=1
