@@ -1,6 +1,7 @@
 #include "consumer/commands/verbs.h"
 
 #include "consumer/commands/commands.h"
+#include "consumer/core/reject_reason.h"
 
 static const struct option_spec help_options[] = {
     {"man", 0, NULL, "print the manual page (roff)"},
@@ -39,11 +40,7 @@ static const struct option_spec check_options[] = {
 static const struct option_spec rejects_options[] = {
     {"topic", 0, "TOPIC", "only of this input topic"},
     {"partition", 0, "N", "only of this partition"},
-    {"reason", 0,
-     "UNDECODABLE|UNKNOWN_SCHEMA|INCOMPATIBLE_SCHEMA|MISROUTED|INVALID|FROM_FUTURE|TOO_LATE|REFUND|"
-     "NOT_FOR_SALE|"
-     "CONFLICT",
-     "only with this reason"},
+    {"reason", 0, REJECT_CHOICES, "only with this reason"},
     {"account", 0, "ID", "only of this account"},
     {"from-day", 0, "DATE", "only what arrived on or after this day"},
     {"to-day", 0, "DATE", "only what arrived on or before this day"},
@@ -218,7 +215,8 @@ const struct verb verbs[] = {
               "judged whose timestamp is "
               "impossible and before which its shard waits.\nWhat is asked for is applied by the "
               "process that owns the "
-              "shard, and named in the next day close. Asking again changes nothing.",
+              "shard, and named in the next day close. Asking again changes "
+              "nothing.\nReasons:" REJECT_PARAGRAPHS,
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .actions = "list|requeue|accept|pass",
      .operands = "[TOPIC/PARTITION/OFFSET...]",

@@ -180,12 +180,6 @@ static bool is_stopped(const struct fold *fold, enum input input)
     return beyond_share(fold, log, log->unresolved, PAUSE_MIN + 1);
 }
 
-// R50: what is broken.
-static bool counts_towards_hold(enum reject_reason reason)
-{
-    return reason >= REJECT_UNDECODABLE && reason <= REJECT_INVALID;
-}
-
 // ---- cutoffs ----
 
 static void hold(struct fold *fold)
@@ -354,7 +348,7 @@ void fold_count(struct log_state *log, const struct verdict *verdict)
     } else {
         log->rejected++;
         log->unresolved++;
-        if (counts_towards_hold(verdict->reason))
+        if (reject_is_broken(verdict->reason))
             log->unresolved_broken++;
     }
     log->next++;
@@ -465,7 +459,7 @@ bool fold_resolve(struct log_state *log, int64_t offset, enum reject_reason reas
     if (offset < log->from)
         return false;
     log->unresolved--;
-    if (counts_towards_hold(reason))
+    if (reject_is_broken(reason))
         log->unresolved_broken--;
     return true;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "consumer/base/slice.h"
+#include "consumer/core/reject_reason.h"
 
 #include <stdint.h>
 
@@ -56,24 +57,6 @@ struct record {
     uint32_t unknown; // bit f: enum field f held a symbol the reader does not know (number -1)
     struct value field[RECORD_FIELDS_MAX];
 };
-
-// R40: reasons of the reject topic, in the order in which they are checked.
-enum reject_reason {
-    REJECT_NONE,
-    REJECT_UNDECODABLE,
-    REJECT_UNKNOWN_SCHEMA,
-    REJECT_INCOMPATIBLE_SCHEMA,
-    REJECT_MISROUTED,
-    REJECT_INVALID,
-    REJECT_FROM_FUTURE,
-    REJECT_TOO_LATE,
-    REJECT_REFUND,
-    REJECT_NOT_FOR_SALE,
-    REJECT_CONFLICT,
-    REJECT_REASONS
-};
-const char *reject_symbol(enum reject_reason reason); // "UNDECODABLE"
-bool reject_parse(const char *symbol, enum reject_reason *out);
 
 enum { REJECT_DETAIL_SIZE = 256 };
 

@@ -24,14 +24,6 @@ static void says(const struct error *e, const char *words)
 static void symbols_are_read_back(void **state)
 {
     (void)state;
-    for (int i = REJECT_NONE + 1; i < REJECT_REASONS; i++) {
-        enum reject_reason reason;
-        assert_true(reject_parse(reject_symbol((enum reject_reason)i), &reason));
-        assert_int_equal(reason, i);
-    }
-    enum reject_reason none;
-    assert_false(reject_parse("NONE", &none));
-    assert_false(reject_parse("invalid", &none));
     for (int i = DECISION_ACCEPT; i <= DECISION_PASS; i++) {
         enum decision_kind kind;
         assert_true(decision_parse(decision_symbol((enum decision_kind)i), &kind));
