@@ -395,15 +395,6 @@ static int read_custom(struct book_reader *r, const yaml_node_t *node, struct se
     return 0;
 }
 
-static const struct {
-    const char *symbol;
-    enum billed_unit unit;
-    const char *unit_symbol;
-} services[SERVICE_COUNT] = {
-    [SERVICE_AUDIENCE_INSIGHT] = {"AUDIENCE_INSIGHT", UNIT_CALL, "call"},
-    [SERVICE_PURCHASE_INTENT] = {"PURCHASE_INTENT", UNIT_LEAD, "lead"},
-};
-
 enum {
     SERVICE_NAME,
     SERVICE_UNIT,
@@ -430,10 +421,10 @@ static int read_unit(struct book_reader *r, const yaml_node_t *node, enum servic
     const char *text;
     if (read_scalar(r, node, "unit", &text) != 0)
         return -1;
-    if (strcmp(text, services[service].unit_symbol) != 0)
+    *out = service_unit(service);
+    if (strcmp(text, billed_unit_symbol(*out)) != 0)
         return complain(r, node, "unit is \"%.40s\"; %s is billed by %s", text,
-                        services[service].symbol, services[service].unit_symbol);
-    *out = services[service].unit;
+                        service_symbol(service), billed_unit_symbol(*out));
     return 0;
 }
 
@@ -462,7 +453,7 @@ static int read_service(struct book_reader *r, const yaml_node_t *node, enum ser
                         struct service_prices *out)
 {
     const yaml_node_t *at[SERVICE_KEYS];
-    if (read_mapping(r, node, services[service].symbol, service_keys, SERVICE_KEYS, at) != 0 ||
+    if (read_mapping(r, node, service_symbol(service), service_keys, SERVICE_KEYS, at) != 0 ||
         read_text(r, at[SERVICE_NAME], "name", out->name, sizeof out->name) != 0 ||
         read_unit(r, at[SERVICE_UNIT], service, &out->unit) != 0 ||
         read_postpaid(r, node, at, out) != 0)
@@ -516,7 +507,7 @@ static int read_book(struct book_reader *r, const yaml_node_t *root, struct book
     const yaml_node_t *at[BOOK_KEYS], *service_at[SERVICE_COUNT];
     struct key service_symbols[SERVICE_COUNT];
     for (int s = 0; s < SERVICE_COUNT; s++)
-        service_symbols[s] = (struct key){services[s].symbol, true};
+        service_symbols[s] = (struct key){service_symbol((enum service)s), true};
     if (read_mapping(r, root, "the price book", book_keys, BOOK_KEYS, at) != 0 ||
         read_head(r, at, out) != 0 ||
         read_mapping(r, at[BOOK_SERVICES], "services", service_symbols, SERVICE_COUNT,
@@ -606,21 +597,4 @@ void book_sha256(const void *bytes, size_t size, char out[65])
     SHA256(bytes, size, digest);
     for (size_t i = 0; i < sizeof digest; i++)
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
-}
-
-const char *service_symbol(enum service service)
-{
-    assert(service >= 0 && service < SERVICE_COUNT);
-    return services[service].symbol;
-}
-
-bool service_parse(const char *symbol, enum service *out)
-{
-    for (int s = 0; s < SERVICE_COUNT; s++) {
-        if (strcmp(symbol, services[s].symbol) != 0)
-            continue;
-        *out = (enum service)s;
-        return true;
-    }
-    return false;
 }

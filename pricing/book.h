@@ -7,10 +7,9 @@
 #include "pricing/calendar.h"
 #include "pricing/error.h"
 #include "pricing/money.h"
+#include "pricing/service.h"
 
 #include <stddef.h>
-
-enum service { SERVICE_AUDIENCE_INSIGHT, SERVICE_PURCHASE_INTENT, SERVICE_COUNT };
 
 // Bounds of a book; a file beyond them is refused with its line.
 enum {
@@ -25,9 +24,6 @@ enum {
 #define BOOK_PRICE_MAX INT64_C(1000000000)
 #define UNITS_OF_RECORD_MAX INT64_C(1000000000) // R3, R43
 #define AMOUNT_MAX INT64_C(10000000000000) // R43
-
-// What one call is counted in.
-enum billed_unit { UNIT_CALL, UNIT_LEAD };
 
 // Volume pricing: the tier whose range holds the units of one call prices the whole call. Lower
 // bound inclusive.
@@ -94,6 +90,3 @@ int shelf_add(struct shelf *shelf, const struct book *book, struct error *e);
 // The version in force on a local day; NULL only for an empty shelf.
 const struct book *shelf_at(const struct shelf *shelf, day_t day);
 void shelf_clear(struct shelf *shelf);
-
-const char *service_symbol(enum service service); // "AUDIENCE_INSIGHT"
-bool service_parse(const char *symbol, enum service *out);

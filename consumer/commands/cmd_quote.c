@@ -93,12 +93,10 @@ static int ask(const struct args *args, const struct book *book, struct quote_re
     const char *service = args_get(args, "service");
     *out = (struct quote_request){0};
     if (!service)
-        return error_set(e, ERROR_USAGE,
-                         "no service; give --service AUDIENCE_INSIGHT or PURCHASE_INTENT");
+        return error_set(e, ERROR_USAGE, "no service; give --service %s", SERVICES_OR);
     if (!service_parse(service, &out->service))
-        return error_set(e, ERROR_USAGE,
-                         "option --service: '%s' is neither AUDIENCE_INSIGHT nor PURCHASE_INTENT",
-                         service);
+        return error_set(e, ERROR_USAGE, "option --service: '%s' is neither %s", service,
+                         SERVICES_NOR);
     return book->services[out->service].unit == UNIT_LEAD ? ask_by_lead(args, out, e)
                                                           : ask_by_call(args, out, e);
 }

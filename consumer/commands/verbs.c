@@ -2,6 +2,7 @@
 
 #include "consumer/commands/commands.h"
 #include "consumer/core/reject_reason.h"
+#include "pricing/service.h"
 
 static const struct option_spec help_options[] = {
     {"man", 0, NULL, "print the manual page (roff)"},
@@ -12,10 +13,11 @@ static const struct option_spec help_options[] = {
 };
 
 static const struct option_spec quote_options[] = {
-    {"service", 0, "AUDIENCE_INSIGHT|PURCHASE_INTENT", "what is called"},
+    {"service", 0, SERVICE_CHOICES, "what is called"},
     {"leads", 0, "N",
      "leads of one call; for calls of different sizes write several: --leads 8000 12000"},
-    {"calls", 0, "N", "calls in a day; of PURCHASE_INTENT: so many calls of --leads each (1)"},
+    {"calls", 0, "N",
+     "calls in a day; of a service billed by lead: so many calls of --leads each (1)"},
     {"day", 0, "DATE", "refuse a price book that is not in force on this day yet"},
     {"book", 0, "FILE",
      "price book; else the configuration's, else the one built into this program"},

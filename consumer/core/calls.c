@@ -5,14 +5,16 @@
 #include <assert.h>
 #include <stdlib.h>
 
-_Static_assert(SERVICE_COUNT <= 2, "the service of a call has one bit");
-_Static_assert(DAY_MS < 1 << 27, "the time of a call has 27 bits");
+enum { UUID_BIT = CALL_MS_BITS + CALL_SERVICE_BITS };
+_Static_assert(UUID_BIT == 31, "time, service and kind of id fill the word of a call");
+_Static_assert(SERVICE_COUNT <= 1 << CALL_SERVICE_BITS, "the service of a call has its bits");
+_Static_assert(DAY_MS < 1 << CALL_MS_BITS, "the time of a call has its bits");
 _Static_assert(UNITS_OF_RECORD_MAX <= UINT32_MAX, "the units of a call have 32 bits");
 
 static uint32_t pack_when(const struct call *call)
 {
-    return (uint32_t)call->when | (uint32_t)call->service << 27 |
-           (uint32_t)call->identity.uuid << 28;
+    return (uint32_t)call->when | (uint32_t)call->service << CALL_MS_BITS |
+           (uint32_t)call->identity.uuid << UUID_BIT;
 }
 
 enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day,
@@ -26,7 +28,7 @@ enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day,
         // R32: another account's call is another call.
         if (block->half[at][0] != call->identity.half[0] ||
             block->half[at][1] != call->identity.half[1] || block->account[at] != call->account ||
-            (block->when[at] ^ when) >> 28 != 0)
+            (block->when[at] ^ when) >> UUID_BIT != 0)
             continue;
         // R29: usage day, time, service and units are the content.
         bool same = block->day == day && block->when[at] == when &&

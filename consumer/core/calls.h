@@ -7,13 +7,14 @@
 #include "consumer/core/identity.h"
 #include "pricing/book.h"
 
-enum { CALL_BLOCK = 4096 };
+enum { CALL_BLOCK = 4096, CALL_MS_BITS = 27, CALL_SERVICE_BITS = 4 };
 
 struct call_block {
     day_t day;
     uint64_t half[CALL_BLOCK][2]; // identity
     uint32_t account[CALL_BLOCK];
-    uint32_t when[CALL_BLOCK]; // ms in the usage day; service in bit 27, packed UUID in bit 28
+    // from the lowest bit on: ms in the usage day, the service, and in the last bit a packed UUID
+    uint32_t when[CALL_BLOCK];
     uint32_t units[CALL_BLOCK];
 };
 
@@ -70,9 +71,10 @@ static inline const struct call_block *calls_block(const struct calls *calls,
 }
 static inline int64_t call_ms(const struct call_block *block, uint32_t ordinal)
 {
-    return block->when[ordinal % CALL_BLOCK] & ((1u << 27) - 1);
+    return block->when[ordinal % CALL_BLOCK] & ((1u << CALL_MS_BITS) - 1);
 }
 static inline enum service call_service(const struct call_block *block, uint32_t ordinal)
 {
-    return (enum service)(block->when[ordinal % CALL_BLOCK] >> 27 & 1);
+    return (enum service)(block->when[ordinal % CALL_BLOCK] >> CALL_MS_BITS &
+                          ((1u << CALL_SERVICE_BITS) - 1));
 }

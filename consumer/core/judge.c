@@ -140,11 +140,13 @@ static bool check_future(const struct trial *c, struct verdict *v)
 // R2, R3: only where leads are billed a lead_count is looked at, and must lie within its bounds.
 static bool check_call_units(const struct trial *c, struct verdict *v)
 {
-    if (c->record->field[CALL_SERVICE].number != SERVICE_PURCHASE_INTENT)
+    enum service service = (enum service)c->record->field[CALL_SERVICE].number;
+    if (service_unit(service) != UNIT_LEAD)
         return true;
     int64_t leads = c->record->field[CALL_LEAD_COUNT].number;
     if (c->record->nulls & 1u << CALL_LEAD_COUNT)
-        return refuse(v, REJECT_INVALID, "lead_count is null in a PURCHASE_INTENT call");
+        return refuse(v, REJECT_INVALID, "lead_count is null in a %s call",
+                      service_symbol(service));
     if (leads >= 0 && leads <= UNITS_OF_RECORD_MAX)
         return true;
     return refuse(v, REJECT_INVALID, "lead_count %" PRId64 " is outside 0 to 10^9", leads);

@@ -3,10 +3,9 @@
 
 #include <stdbool.h>
 
-// One X(symbol, broken, since, means) a reason, in the order in which they are checked (contract,
-// "Judging a record"):
+// One X(symbol, broken, since, means) a reason, in the order in which they are checked (R40):
 //   symbol   as topics, tables, metrics and options have it
-//   broken   whether it counts towards a held day: too many such calls, and the day is not closed
+//   broken   whether it counts towards a held day (R50): too many such calls, and the day is not closed
 //   since    the version of settled that has it first
 //   means    for people; schemas/README.md has the same words
 #define REJECT_ROWS(X)                                                                             \
@@ -37,7 +36,7 @@ bool reject_is_broken(enum reject_reason reason);
 
 // "UNDECODABLE|UNKNOWN_SCHEMA|…", as an option takes them.
 #define REJECT_CHOICE(symbol, broken, since, means) "|" #symbol
-#define REJECT_CHOICES (&(REJECT_ROWS(REJECT_CHOICE))[1])
+#define REJECT_CHOICES (&(REJECT_ROWS(REJECT_CHOICE))[sizeof "|" - 1])
 // A paragraph for each reason.
 #define REJECT_PARAGRAPH(symbol, broken, since, means) "\n" #symbol ": " means "."
 #define REJECT_PARAGRAPHS REJECT_ROWS(REJECT_PARAGRAPH)

@@ -136,27 +136,52 @@ static void tier_range(const struct service_prices *prices, int64_t i, int64_t *
         *below = *from + 1;
 }
 
-// Small calls are more frequent; every tier occurs.
-static int64_t draw_leads(struct workload *w)
+// One of the services that are billed by this unit.
+static enum service draw_service(struct workload *w, enum billed_unit unit)
 {
-    const struct service_prices *prices = &w->options.book->services[SERVICE_PURCHASE_INTENT];
+    enum service found[SERVICE_COUNT];
+    int count = 0;
+    for (enum service s = 0; s < SERVICE_COUNT; s++)
+        if (service_unit(s) == unit)
+            found[count++] = s;
+    assert(count > 0);
+    return found[count > 1 ? draw_below(w, count) : 0];
+}
+
+// Small calls are more frequent; every tier occurs.
+static int64_t draw_leads(struct workload *w, enum service service)
+{
+    const struct service_prices *prices = &w->options.book->services[service];
     int64_t count = (int64_t)prices->tier_count, a = draw_below(w, count), b = draw_below(w, count),
             from, below;
     tier_range(prices, a < b ? a : b, &from, &below);
     return from + draw_below(w, below - from);
 }
 
-// About what a call costs postpaid: three of four are drawn by draw_leads, where tier i of n has
-// (2(n - i) - 1) / n^2.
-static fen_t mean_price(const struct book *book)
+// About what a call of a service costs postpaid: by draw_leads, tier i of n has (2(n - i) - 1) /
+// n^2 of the calls.
+static fen_t mean_price_by_lead(const struct service_prices *prices)
 {
-    const struct service_prices *prices = &book->services[SERVICE_PURCHASE_INTENT];
     int64_t n = (int64_t)prices->tier_count, sum = 0, from, below;
     for (int64_t i = 0; i < n; i++) {
         tier_range(prices, i, &from, &below);
         sum += (2 * (n - i) - 1) * ((from + below) / 2 * prices->tiers[i].unit_price / (n * n));
     }
-    return (3 * sum + book->services[SERVICE_AUDIENCE_INSIGHT].tiers[0].unit_price) / 4;
+    return sum;
+}
+
+// Over all services: three calls of four are billed by lead (draw_call).
+static fen_t mean_price(const struct book *book)
+{
+    fen_t sums[2] = {0};
+    int64_t counts[2] = {0};
+    for (enum service s = 0; s < SERVICE_COUNT; s++) {
+        enum billed_unit unit = service_unit(s);
+        const struct service_prices *prices = &book->services[s];
+        sums[unit] += unit == UNIT_LEAD ? mean_price_by_lead(prices) : prices->tiers[0].unit_price;
+        counts[unit]++;
+    }
+    return (3 * (sums[UNIT_LEAD] / counts[UNIT_LEAD]) + sums[UNIT_CALL] / counts[UNIT_CALL]) / 4;
 }
 
 // 10 steps are what the calls of a day cost for each credit of a day, so that accounts drift into
@@ -175,9 +200,10 @@ static struct made_call draw_call(struct workload *w)
 {
     struct made_call call = {.account = draw_account(w), .leads = -1};
     draw_uuid(w, call.id);
-    call.service = draw_below(w, 4) == 0 ? SERVICE_AUDIENCE_INSIGHT : SERVICE_PURCHASE_INTENT;
-    if (call.service == SERVICE_PURCHASE_INTENT)
-        call.leads = draw_leads(w);
+    enum billed_unit unit = draw_below(w, 4) == 0 ? UNIT_CALL : UNIT_LEAD;
+    call.service = draw_service(w, unit);
+    if (unit == UNIT_LEAD)
+        call.leads = draw_leads(w, call.service);
     int64_t start = calendar_day_start(w->day, w->options.book->offset_ms);
     call.occurred_at = w->timestamp - draw_below(w, DELAY_MS);
     if (call.occurred_at < start)
@@ -209,7 +235,7 @@ static void next_valid_call(struct workload *w, bool late, struct workload_messa
     if (late && make_late(w, &call))
         w->tally.late++;
     w->tally.calls[call.service]++;
-    w->tally.units[call.service] += call.service == SERVICE_PURCHASE_INTENT ? call.leads : 1;
+    w->tally.units[call.service] += service_unit(call.service) == UNIT_LEAD ? call.leads : 1;
     remember(w, &call);
     send_call(w, &call, out);
 }
@@ -242,7 +268,7 @@ static enum reject_reason break_route(struct workload *w, struct workload_messag
 static enum reject_reason break_leads(struct workload *w, struct workload_message *out)
 {
     struct made_call call = draw_call(w);
-    call.service = SERVICE_PURCHASE_INTENT;
+    call.service = draw_service(w, UNIT_LEAD);
     call.leads = -1;
     send_call(w, &call, out);
     return REJECT_INVALID;
@@ -311,7 +337,7 @@ static void draw_offer(struct workload *w, struct purchase_record *record)
 {
     const struct book *book = w->options.book;
     record->service = (enum service)draw_below(w, SERVICE_COUNT);
-    if (offers_of(&book->services[record->service]) == 0)
+    for (int i = 1; i < SERVICE_COUNT && offers_of(&book->services[record->service]) == 0; i++)
         record->service = (enum service)((record->service + 1) % SERVICE_COUNT);
     const struct service_prices *prices = &book->services[record->service];
     int64_t i = draw_below(w, offers_of(prices));

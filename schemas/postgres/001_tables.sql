@@ -143,7 +143,7 @@ create index if not exists credits_shard on settled.credits (shard, kafka_offset
 create table if not exists settled.packages (
     account_id   text collate "C" not null,
     package_id   text collate "C" not null,
-    service      text not null check (service in ('AUDIENCE_INSIGHT', 'PURCHASE_INTENT')),
+    service      text not null,
     units        bigint not null,
     remaining    bigint not null check (remaining between 0 and units - used),
     amount       bigint not null,
@@ -181,7 +181,7 @@ create table if not exists settled.settlement_lines (
     business_day date not null,
     line_no      integer not null,
     usage_day    date not null,
-    service      text not null check (service in ('AUDIENCE_INSIGHT', 'PURCHASE_INTENT')),
+    service      text not null,
     charge       text not null check (charge in ('PACKAGE', 'POSTPAID')),
     package_id   text collate "C",
     tier_from    bigint,

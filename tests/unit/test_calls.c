@@ -75,6 +75,29 @@ static void what_is_billed_makes_the_content(void **state)
     calls_free(&calls);
 }
 
+// Also of services that come later: a call's word has room for them beside time and form of its id.
+static void each_service_keeps_to_its_bits(void **state)
+{
+    (void)state;
+    struct calls calls = {0};
+    uint64_t id = 0;
+    for (int s = 0; s < 1 << CALL_SERVICE_BITS; s++)
+        for (int uuid = 0; uuid < 2; uuid++) {
+            struct call call = a_call(++id);
+            call.service = (enum service)s;
+            call.identity.uuid = uuid == 1;
+            add(&calls, 100, &call, 0);
+            assert_int_equal(match(&calls, 100, &call), CALL_SAME);
+            const struct call_block *block =
+                calls_block(&calls, calls_day(&calls, 100), (uint32_t)id - 1);
+            assert_int_equal(call_service(block, (uint32_t)id - 1), s);
+            assert_int_equal(call_ms(block, (uint32_t)id - 1), call.when);
+            call.identity.uuid = !call.identity.uuid;
+            assert_int_equal(match(&calls, 100, &call), CALL_NEW);
+        }
+    calls_free(&calls);
+}
+
 // R32
 static void account_halves_and_form_make_the_identity(void **state)
 {
@@ -243,6 +266,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_billed_makes_the_content),
+        cmocka_unit_test(each_service_keeps_to_its_bits),
         cmocka_unit_test(account_halves_and_form_make_the_identity),
         cmocka_unit_test(what_is_read_back_is_what_was_added),
         cmocka_unit_test(days_rise_in_whatever_order_they_come),

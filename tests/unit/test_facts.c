@@ -1,6 +1,7 @@
 // What stands once in the program is told by schemas and documents too: they agree, and who adds a
 // row to a table of the program is told what is missing elsewhere.
 #include "consumer/core/reject_reason.h"
+#include "pricing/service.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -134,6 +135,93 @@ static void each_reason_is_read_back(void **state)
     assert_false(reject_is_broken(REJECT_NONE));
 }
 
+// ---- services ----
+
+struct service_row {
+    const char *symbol;
+    enum billed_unit unit;
+};
+#define SERVICE_ROW(symbol, unit) {#symbol, unit},
+static const struct service_row services[] = {SERVICE_ROWS(SERVICE_ROW)};
+
+static struct list services_by(enum billed_unit unit)
+{
+    struct list list = {0};
+    for (int s = 0; s < SERVICE_COUNT; s++)
+        if (services[s].unit == unit)
+            add(&list, services[s].symbol);
+    return list;
+}
+
+static void symbols_are_the_services(const char *path, const char *before)
+{
+    char names[SENTENCE_SIZE], sentence[SENTENCE_SIZE + 64];
+    struct list list = {0};
+    for (int s = 0; s < SERVICE_COUNT; s++)
+        add(&list, services[s].symbol);
+    snprintf(sentence, sizeof sentence, "\"symbols\": [%s\"%s\"]", before,
+             join(&list, "\", \"", "\", \"", names));
+    says(path, sentence);
+}
+
+static void services_are_the_symbols_of_the_schemas(void **state)
+{
+    (void)state;
+    symbols_are_the_services("schemas/avro/CallRecord.avsc", "");
+    symbols_are_the_services("schemas/avro/PackagePurchase.avsc", "");
+    symbols_are_the_services("schemas/avro/Settlement.avsc", "\"UNKNOWN\", ");
+}
+
+static void units_are_told_by_the_schemas(void **state)
+{
+    (void)state;
+    const struct list by_call = services_by(UNIT_CALL), by_lead = services_by(UNIT_LEAD);
+    char called[SENTENCE_SIZE], led[SENTENCE_SIZE], sentence[2 * SENTENCE_SIZE + 64];
+    join(&by_call, ", ", " and ", called);
+    join(&by_lead, ", ", " and ", led);
+    snprintf(sentence, sizeof sentence, "A billed service. %s %s billed by call, %s by lead.",
+             called, by_call.count > 1 ? "are" : "is", led);
+    says("schemas/avro/CallRecord.avsc", sentence);
+    says("schemas/avro/PackagePurchase.avsc", sentence);
+    snprintf(sentence, sizeof sentence, "Required for %s, not looked at for %s.", led, called);
+    says("schemas/avro/CallRecord.avsc", sentence);
+}
+
+// The rules name each service with its unit, and the price book that comes with the program sells
+// it by that unit.
+static void services_are_explained_and_have_prices(void **state)
+{
+    (void)state;
+    char start[64], section[64];
+    for (int s = 0; s < SERVICE_COUNT; s++) {
+        const char *unit = billed_unit_symbol(services[s].unit);
+        snprintf(start, sizeof start, "| %s | ", services[s].symbol);
+        says("pricing/README.md", start);
+        const char *row = strstr(document("pricing/README.md"), start), *cell = row + strlen(start);
+        cell = strchr(cell, '|') + 2; // behind its name
+        if (strncmp(cell, unit, strlen(unit)) != 0)
+            fail_msg("pricing/README.md does not say that %s is billed by %s", services[s].symbol,
+                     unit);
+        snprintf(start, sizeof start, "%s: name: ", services[s].symbol);
+        says("pricing/pricebooks/apcas.yaml", start);
+        snprintf(section, sizeof section, "unit: %s", unit);
+        assert_non_null(strstr(strstr(document("pricing/pricebooks/apcas.yaml"), start), section));
+    }
+}
+
+static void each_service_is_read_back(void **state)
+{
+    (void)state;
+    enum service service;
+    for (int s = 0; s < SERVICE_COUNT; s++) {
+        assert_true(service_parse(services[s].symbol, &service));
+        assert_int_equal(service, s);
+        assert_string_equal(service_symbol(service), services[s].symbol);
+        assert_int_equal(service_unit(service), services[s].unit);
+    }
+    assert_false(service_parse("purchase_intent", &service));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +229,10 @@ int main(void)
         cmocka_unit_test(reasons_are_explained),
         cmocka_unit_test(broken_reasons_are_told_by_the_runbook),
         cmocka_unit_test(each_reason_is_read_back),
+        cmocka_unit_test(services_are_the_symbols_of_the_schemas),
+        cmocka_unit_test(units_are_told_by_the_schemas),
+        cmocka_unit_test(services_are_explained_and_have_prices),
+        cmocka_unit_test(each_service_is_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
