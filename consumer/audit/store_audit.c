@@ -44,11 +44,9 @@ static int read_day(void *context, const PGresult *row, int i, struct error *e)
     enum input input = store_input_of(l->store, get_string(row, i, 4));
     if (input == INPUT_COUNT)
         return store_unknown(l->store, "input topic", get_string(row, i, 4), e);
-    static const char *const cuts[] = {"RECORD", "CLOCK", "RELEASE"};
-    enum cut_by cut_by = CUT_NONE;
-    for (int c = 0; c < 3; c++)
-        if (strcmp(get_string(row, i, 7), cuts[c]) == 0)
-            cut_by = (enum cut_by)(c + 1);
+    enum cut_by cut_by;
+    if (!cut_parse(get_string(row, i, 7), &cut_by))
+        return store_unknown(l->store, "kind of cutoff", get_string(row, i, 7), e);
     day->cut |= 1u << input;
     day->cutoffs[input] = (struct cutoff){
         .from_offset = get_int8(row, i, 5), .to_offset = get_int8(row, i, 6), .cut_by = cut_by};
@@ -91,7 +89,7 @@ static int read_decision(void *context, const PGresult *row, int i, struct error
     if (added->decision.input == INPUT_COUNT)
         return store_unknown(l->store, "input topic", get_string(row, i, 3), e);
     if (!get_null(row, i, 12) && !reject_parse(get_string(row, i, 12), &added->reason))
-        added->reason = REJECT_INVALID;
+        return store_unknown(l->store, "reject reason", get_string(row, i, 12), e);
     return 0;
 }
 

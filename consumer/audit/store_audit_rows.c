@@ -294,6 +294,18 @@ static enum store_result fetch(struct audit_rows *rows, enum audit_table table, 
     return STORE_OK;
 }
 
+// Of a row of open_cursor: a verdict rules the fold, so one that nobody knows cannot be folded.
+static int check_verdict(const struct store *store, const PGresult *result, int i, struct error *e)
+{
+    enum { TOPIC = 1, PARTITION, OFFSET, REASON };
+    enum reject_reason reason;
+    if (reject_parse(get_string(result, i, REASON), &reason))
+        return 0;
+    store_unknown(store, "reject reason", get_string(result, i, REASON), e);
+    return error_context(e, "the reject of %s/%" PRId32 "/%" PRId64, get_string(result, i, TOPIC),
+                         get_int4(result, i, PARTITION), get_int8(result, i, OFFSET));
+}
+
 static enum store_result load_table(struct audit_rows *rows, enum audit_table table, int64_t to,
                                     struct error *e)
 {
@@ -306,6 +318,8 @@ static enum store_result load_table(struct audit_rows *rows, enum audit_table ta
         }
         if (get_int8(side->rows, side->at, 0) >= to)
             break;
+        if (side->verdicts && check_verdict(rows->store, side->rows, side->at, e))
+            return STORE_FAILED;
         add_recorded(rows, side, side->rows, side->at, 1);
         side->at++;
     }
@@ -331,7 +345,7 @@ enum reject_reason audit_rows_verdict(struct audit_rows *rows, enum input input,
     enum { OFFSET = 2, REASON = 3, DETAIL = 4 };
     struct side *side = &rows->windowed[AUDIT_CALL_REJECTS + input];
     char symbol[VALUE_SIZE];
-    enum reject_reason reason = REJECT_INVALID; // a reason that nobody knows: the comparison tells
+    enum reject_reason reason;
     const struct cells *found = NULL;
     for (; side->verdict < side->recorded.count; side->verdict++) {
         found = &side->recorded.list[side->verdict];
@@ -343,8 +357,9 @@ enum reject_reason audit_rows_verdict(struct audit_rows *rows, enum input input,
     struct slice text = cell(found, DETAIL);
     *detail = arena_copy(side->arena, text.data, text.size);
     text_show(cell(found, REASON), symbol, sizeof symbol);
-    reject_parse(symbol, &reason);
-    return reason;
+    bool known = reject_parse(symbol, &reason); // check_verdict has seen to it
+    assert(known);
+    return known ? reason : REJECT_NONE;
 }
 
 // ---- what a step would have written ----
@@ -612,18 +627,20 @@ enum store_result audit_rows_state(struct audit_rows *rows, const struct fold *f
 
 // ---- outbox ----
 
-static struct outbox_row outbox_row_of(const PGresult *result, int i)
+static int read_outbox_row(const struct store *store, const PGresult *result, int i,
+                           struct outbox_row *out, struct error *e)
 {
-    struct outbox_row row = {
+    *out = (struct outbox_row){
         .sequence = get_int8(result, i, 0),
-        .output = (enum output)get_int2(result, i, 1),
         .key = get_slice(result, i, 2),
         .ce_id = get_string(result, i, 3),
         .ce_time = get_int8(result, i, 4),
         .body = get_slice(result, i, 5),
     };
-    memcpy(row.hash, get_slice(result, i, 6).data, sizeof row.hash);
-    return row;
+    memcpy(out->hash, get_slice(result, i, 6).data, sizeof out->hash);
+    if (outbox_output(store, get_int2(result, i, 1), &out->output, e))
+        return error_context(e, "row %" PRId64 " of the outbox", out->sequence);
+    return 0;
 }
 
 // A few at a time, along the primary key: a body may be large.
@@ -644,9 +661,11 @@ enum store_result audit_rows_outbox(struct audit_rows *rows, int64_t from, int64
             &rows->scratch, &found, e);
         int count = result == STORE_OK ? PQntuples(found) : 0;
         for (int i = 0; i < count && result == STORE_OK; i++) {
-            struct outbox_row row = outbox_row_of(found, i);
+            struct outbox_row row;
+            bool failed =
+                read_outbox_row(rows->store, found, i, &row, e) || visit(context, &row, e);
             from = row.sequence;
-            if (visit(context, &row, e))
+            if (failed)
                 result = STORE_FAILED;
         }
         more = count > 0;

@@ -16,7 +16,7 @@
     " coalesce(sum(c.amount) filter (where c.kind = 'TOP_UP' and c.position > "                    \
     "coalesce(s.position, 0)), 0) as "                                                             \
     "credits,"                                                                                     \
-    " coalesce(sum(c.amount) filter (where c.kind <> 'TOP_UP' and c.position > "                   \
+    " coalesce(sum(c.amount) filter (where c.kind = 'ADJUSTMENT' and c.position > "                \
     "coalesce(s.position, 0)), 0)"                                                                 \
     " as adjustments from settled.credits c left join s using (account_id)"                        \
     " where c.shard = $1 and c.kafka_offset < $3 group by c.account_id),"                          \

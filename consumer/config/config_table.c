@@ -29,7 +29,7 @@ const struct config_key config_keys[] = {
     {"topics", "rejects", VALUE_TOPIC, FIELD(output_topics[OUTPUT_REJECTS]), "rejects",
      .help = "What cannot be billed, with the reason."},
     {"topics", "partitioner", VALUE_CHOICE, FIELD(partitioner), "murmur2",
-     .choices = "murmur2|crc32",
+     .choices = PARTITIONER_CHOICES,
      .help = "How producers choose the partition of an account: murmur2 as Java's, crc32 as "
              "librdkafka's.\n"
              "Fixed once recorded."},
@@ -74,7 +74,7 @@ const struct config_key config_keys[] = {
      .help = "A day of which more call records than this (and at least 100) are broken is held for "
              "an operator."},
     {"billing", "timestamps", VALUE_CHOICE, FIELD(timestamps), "log-append",
-     .choices = "log-append|create",
+     .choices = TIMESTAMPS_CHOICES,
      .help = "Whose clock stamps the inputs: the brokers' (log-append), or the producers' (create: "
              "replays, imports, "
              "tests).\nFixed once recorded."},

@@ -1,5 +1,7 @@
 #include "consumer/core/policy.h"
 
+#include "pricing/symbol.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,15 +31,42 @@ day_t policy_floor(const struct policy *policy, day_t open_day)
     return floor;
 }
 
-static const char *partitioner_text(enum partitioner partitioner)
+// ---- symbols ----
+
+#define SYMBOL(value, symbol) [value] = symbol,
+static const char *const partitioners[] = {PARTITIONER_ROWS(SYMBOL)};
+static const char *const timestamps_kinds[] = {TIMESTAMPS_ROWS(SYMBOL)};
+
+const char *partitioner_symbol(enum partitioner partitioner)
 {
-    return partitioner == PARTITIONER_MURMUR2 ? "murmur2" : "crc32";
+    return partitioners[partitioner];
 }
 
-static const char *timestamps_text(enum timestamps timestamps)
+bool partitioner_parse(const char *symbol, enum partitioner *out)
 {
-    return timestamps == TIMESTAMPS_LOG_APPEND ? "log-append" : "create";
+    int found = symbol_find(partitioners, sizeof partitioners / sizeof *partitioners, symbol);
+    if (found < 0)
+        return false;
+    *out = (enum partitioner)found;
+    return true;
 }
+
+const char *timestamps_symbol(enum timestamps timestamps)
+{
+    return timestamps_kinds[timestamps];
+}
+
+bool timestamps_parse(const char *symbol, enum timestamps *out)
+{
+    int found =
+        symbol_find(timestamps_kinds, sizeof timestamps_kinds / sizeof *timestamps_kinds, symbol);
+    if (found < 0)
+        return false;
+    *out = (enum timestamps)found;
+    return true;
+}
+
+// ---- the canonical text ----
 
 char *policy_text(const struct policy *policy, day_t day, char out[PARAMETERS_TEXT_SIZE])
 {
@@ -56,8 +85,8 @@ char *policy_text(const struct policy *policy, day_t day, char out[PARAMETERS_TE
         ",\"time_zone\":\"%s\",\"timestamps\":\"%s\"}",
         book->sha256, calendar_format_day(fixed->first_day, first_day), from_day,
         row->future_tolerance_ms, row->grace_ms, row->late_days, row->max_reject_share_ppm,
-        partitioner_text(fixed->partitioner), fixed->partitions, fixed->time_zone,
-        timestamps_text(fixed->timestamps));
+        partitioner_symbol(fixed->partitioner), fixed->partitions, fixed->time_zone,
+        timestamps_symbol(fixed->timestamps));
     assert(length > 0 && length < PARAMETERS_TEXT_SIZE);
     return out;
 }

@@ -4,8 +4,26 @@
 
 #include "pricing/book.h"
 
-enum partitioner { PARTITIONER_MURMUR2, PARTITIONER_CRC32 };
-enum timestamps { TIMESTAMPS_LOG_APPEND, TIMESTAMPS_CREATE };
+// X(value, symbol) each, as the configuration and settled.deployment have them.
+#define PARTITIONER_ROWS(X)                                                                        \
+    X(PARTITIONER_MURMUR2, "murmur2")                                                              \
+    X(PARTITIONER_CRC32, "crc32")
+#define TIMESTAMPS_ROWS(X)                                                                         \
+    X(TIMESTAMPS_LOG_APPEND, "log-append")                                                         \
+    X(TIMESTAMPS_CREATE, "create")
+#define POLICY_VALUE(value, symbol) value,
+enum partitioner { PARTITIONER_ROWS(POLICY_VALUE) };
+enum timestamps { TIMESTAMPS_ROWS(POLICY_VALUE) };
+
+const char *partitioner_symbol(enum partitioner partitioner);
+bool partitioner_parse(const char *symbol, enum partitioner *out);
+const char *timestamps_symbol(enum timestamps timestamps);
+bool timestamps_parse(const char *symbol, enum timestamps *out);
+
+// "murmur2|crc32", as the configuration takes them.
+#define POLICY_CHOICE(value, symbol) "|" symbol
+#define PARTITIONER_CHOICES (&(PARTITIONER_ROWS(POLICY_CHOICE))[sizeof "|" - 1])
+#define TIMESTAMPS_CHOICES (&(TIMESTAMPS_ROWS(POLICY_CHOICE))[sizeof "|" - 1])
 
 // These never change once recorded (the program refuses others with status 78).
 struct fixed_parameters {

@@ -1,20 +1,36 @@
 #include "consumer/core/step_build.h"
 
 #include "consumer/base/memory.h"
+#include "pricing/symbol.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const cuts[] = {"NONE", "RECORD", "CLOCK", "RELEASE"};
-static const char *const charges[] = {"PACKAGE", "POSTPAID"};
-static const char *const states[] = {"ACTIVE", "SUSPENDED"};
-static const char *const causes[] = {"ARREARS", "CREDIT", "ADJUSTMENT"};
-static const char *const kinds[] = {"TOP_UP", "ADJUSTMENT"};
-static const char *const decisions[] = {"ACCEPT", "REQUEUE", "PASS"};
+static const char *const cuts[] = {
+    [CUT_NONE] = "NONE", [CUT_RECORD] = "RECORD", [CUT_CLOCK] = "CLOCK", [CUT_RELEASE] = "RELEASE"};
+static const char *const charges[] = {[CHARGE_PACKAGE] = "PACKAGE", [CHARGE_POSTPAID] = "POSTPAID"};
+static const char *const states[] = {
+    [ACCOUNT_ACTIVE] = "ACTIVE", [ACCOUNT_SUSPENDED] = "SUSPENDED"};
+static const char *const causes[] = {
+    [CAUSE_ARREARS] = "ARREARS", [CAUSE_CREDIT] = "CREDIT", [CAUSE_ADJUSTMENT] = "ADJUSTMENT"};
+static const char *const kinds[] = {[CREDIT_TOP_UP] = "TOP_UP", [CREDIT_ADJUSTMENT] = "ADJUSTMENT"};
+static const char *const decisions[] = {
+    [DECISION_ACCEPT] = "ACCEPT", [DECISION_REQUEUE] = "REQUEUE", [DECISION_PASS] = "PASS"};
+
+#define COUNT(symbols) ((int)(sizeof(symbols) / sizeof *(symbols)))
 
 const char *cut_symbol(enum cut_by cut)
 {
     return cuts[cut];
+}
+
+bool cut_parse(const char *symbol, enum cut_by *out)
+{
+    int found = symbol_find(cuts, COUNT(cuts), symbol);
+    if (found <= CUT_NONE)
+        return false;
+    *out = (enum cut_by)found;
+    return true;
 }
 
 const char *charge_symbol(enum charge charge)
@@ -22,9 +38,27 @@ const char *charge_symbol(enum charge charge)
     return charges[charge];
 }
 
+bool charge_parse(const char *symbol, enum charge *out)
+{
+    int found = symbol_find(charges, COUNT(charges), symbol);
+    if (found < 0)
+        return false;
+    *out = (enum charge)found;
+    return true;
+}
+
 const char *account_state_symbol(enum account_state state)
 {
     return states[state];
+}
+
+bool account_state_parse(const char *symbol, enum account_state *out)
+{
+    int found = symbol_find(states, COUNT(states), symbol);
+    if (found < 0)
+        return false;
+    *out = (enum account_state)found;
+    return true;
 }
 
 const char *cause_symbol(enum cause cause)
@@ -32,9 +66,27 @@ const char *cause_symbol(enum cause cause)
     return causes[cause];
 }
 
+bool cause_parse(const char *symbol, enum cause *out)
+{
+    int found = symbol_find(causes, COUNT(causes), symbol);
+    if (found < 0)
+        return false;
+    *out = (enum cause)found;
+    return true;
+}
+
 const char *credit_kind_symbol(enum credit_kind kind)
 {
     return kinds[kind];
+}
+
+bool credit_kind_parse(const char *symbol, enum credit_kind *out)
+{
+    int found = symbol_find(kinds, COUNT(kinds), symbol);
+    if (found < 0)
+        return false;
+    *out = (enum credit_kind)found;
+    return true;
 }
 
 const char *decision_symbol(enum decision_kind kind)
@@ -44,13 +96,11 @@ const char *decision_symbol(enum decision_kind kind)
 
 bool decision_parse(const char *symbol, enum decision_kind *out)
 {
-    for (size_t i = 0; i < sizeof decisions / sizeof *decisions; i++) {
-        if (strcmp(decisions[i], symbol) != 0)
-            continue;
-        *out = (enum decision_kind)i;
-        return true;
-    }
-    return false;
+    int found = symbol_find(decisions, COUNT(decisions), symbol);
+    if (found < 0)
+        return false;
+    *out = (enum decision_kind)found;
+    return true;
 }
 
 // Appends a zeroed element to a list of the step and evaluates to its address.

@@ -8,20 +8,27 @@
 #include "consumer/core/policy.h"
 #include "consumer/core/record.h"
 
+// Each text that an enum here is recorded by has one table in step.c. _parse is false for a text
+// that this program does not know: whoever reads it refuses it, as no other value may stand for it.
 enum cut_by { CUT_NONE, CUT_RECORD, CUT_CLOCK, CUT_RELEASE };
 const char *cut_symbol(enum cut_by cut); // "RECORD"
+bool cut_parse(const char *symbol, enum cut_by *out); // never CUT_NONE
 
 enum charge { CHARGE_PACKAGE, CHARGE_POSTPAID };
 const char *charge_symbol(enum charge charge);
+bool charge_parse(const char *symbol, enum charge *out);
 
 enum account_state { ACCOUNT_ACTIVE, ACCOUNT_SUSPENDED };
 const char *account_state_symbol(enum account_state state);
+bool account_state_parse(const char *symbol, enum account_state *out);
 
 enum cause { CAUSE_ARREARS, CAUSE_CREDIT, CAUSE_ADJUSTMENT };
 const char *cause_symbol(enum cause cause);
+bool cause_parse(const char *symbol, enum cause *out);
 
 enum credit_kind { CREDIT_TOP_UP, CREDIT_ADJUSTMENT };
 const char *credit_kind_symbol(enum credit_kind kind);
+bool credit_kind_parse(const char *symbol, enum credit_kind *out);
 
 // An interval [from, to) of suspension, ms; to is INT64_MAX while it lasts.
 struct span {

@@ -187,7 +187,7 @@ static int collect_half_way(void *context, const struct reject_row *row, struct 
 {
     struct deciding *d = context;
     (void)e;
-    if (row->request_state && strcmp(row->request_state, "SENDING") == 0)
+    if (row->request && row->request_state == REQUEST_SENDING)
         add_item(&d->half_way, (struct item){{row->input, row->shard, row->offset}, row->request});
     return 0;
 }

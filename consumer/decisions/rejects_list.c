@@ -14,13 +14,13 @@ struct listing {
 // What became of a reject, in a word or two.
 static const char *state_of(const struct reject_row *row, char out[48])
 {
-    if (row->decision && row->request_kind)
-        snprintf(out, 48, "%s",
-                 strcmp(row->request_kind, "REQUEUE") == 0 ? "requeued" : "accepted");
+    if (row->decision && row->request)
+        snprintf(out, 48, "%s", row->request_kind == DECISION_REQUEUE ? "requeued" : "accepted");
     else if (row->decision)
         snprintf(out, 48, "decided");
     else if (row->request)
-        snprintf(out, 48, "%s asked (%s)", row->request_kind, row->request_state);
+        snprintf(out, 48, "%s asked (%s)", decision_symbol(row->request_kind),
+                 request_state_symbol(row->request_state));
     else
         snprintf(out, 48, "open");
     return out;

@@ -200,7 +200,8 @@ struct reject_row {
     const char *account_id, *record_id; // NULL where not decoded
     int64_t decision; // that accepted or requeued it; 0: open
     int64_t request; // that stands about it; 0: none
-    const char *request_kind, *request_state; // of it; NULL: none
+    enum decision_kind request_kind; // with a request
+    enum request_state request_state; // with a request
 };
 // Returns 0, or -1 with *e to stop. It must not call the store.
 typedef int store_reject_visit(void *context, const struct reject_row *reject, struct error *e);

@@ -15,14 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const partitioner_names[] = {"murmur2", "crc32"};
-static const char *const timestamps_names[] = {"log-append", "create"};
-
-static int index_of(const char *const *names, const char *name)
-{
-    return strcmp(names[0], name) == 0 ? 0 : 1; // the table's check admits no third
-}
-
 // ---- load ----
 
 static const char fixed_query[] =
@@ -30,12 +22,15 @@ static const char fixed_query[] =
     " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic"
     " from settled.deployment";
 
-static void read_fixed(const PGresult *row, struct deployment *out)
+static int read_fixed(const struct store *store, const PGresult *row, struct deployment *out,
+                      struct error *e)
 {
     struct fixed_parameters *fixed = &out->policy.fixed;
     fixed->first_day = get_day(row, 0, 0);
-    fixed->timestamps = (enum timestamps)index_of(timestamps_names, get_string(row, 0, 1));
-    fixed->partitioner = (enum partitioner)index_of(partitioner_names, get_string(row, 0, 2));
+    if (!timestamps_parse(get_string(row, 0, 1), &fixed->timestamps))
+        return store_unknown(store, "kind of timestamps", get_string(row, 0, 1), e);
+    if (!partitioner_parse(get_string(row, 0, 2), &fixed->partitioner))
+        return store_unknown(store, "partitioner", get_string(row, 0, 2), e);
     fixed->partitions = get_int4(row, 0, 3);
     get_copy(row, 0, 4, fixed->time_zone, sizeof fixed->time_zone);
     assert(PQgetlength(row, 0, 5) == sizeof out->id_key);
@@ -44,6 +39,7 @@ static void read_fixed(const PGresult *row, struct deployment *out)
     get_copy(row, 0, 7, out->cluster_id, sizeof out->cluster_id);
     for (int i = 0; i < INPUT_COUNT; i++)
         get_copy(row, 0, 8 + i, out->topics[i], sizeof out->topics[i]);
+    return 0;
 }
 
 static enum store_result load_parameters(struct store *store, struct policy *policy,
@@ -114,11 +110,11 @@ static enum store_result load_all(struct store *store, struct deployment *out, b
     if (result != STORE_OK)
         return result;
     *recorded = PQntuples(row) == 1;
-    if (*recorded)
-        read_fixed(row, out);
+    if (*recorded && read_fixed(store, row, out, e))
+        result = STORE_FAILED;
     PQclear(row);
-    if (!*recorded)
-        return STORE_OK;
+    if (result != STORE_OK || !*recorded)
+        return result;
     result = load_parameters(store, &out->policy, e);
     if (result == STORE_OK)
         result = load_books(store, &out->policy.shelf, e);
@@ -207,8 +203,8 @@ static enum store_result insert_fixed(struct store *store, const struct deployme
     struct row *row = &store->row;
     row_clear(row);
     put_day(row, fixed->first_day);
-    put_string(row, timestamps_names[fixed->timestamps]);
-    put_string(row, partitioner_names[fixed->partitioner]);
+    put_string(row, timestamps_symbol(fixed->timestamps));
+    put_string(row, partitioner_symbol(fixed->partitioner));
     put_int4(row, fixed->partitions);
     put_string(row, fixed->time_zone);
     put_bytes(row, id_key, sizeof id_key);
@@ -251,10 +247,10 @@ static enum store_result compare_fixed(struct store *store, const struct deploym
     } facts[] = {
         {"billing.first_day", calendar_format_day(a->first_day, first[0]),
          calendar_format_day(b->first_day, first[1]), never},
-        {"billing.timestamps", timestamps_names[a->timestamps], timestamps_names[b->timestamps],
+        {"billing.timestamps", timestamps_symbol(a->timestamps), timestamps_symbol(b->timestamps),
          never},
-        {"topics.partitioner", partitioner_names[a->partitioner], partitioner_names[b->partitioner],
-         never},
+        {"topics.partitioner", partitioner_symbol(a->partitioner),
+         partitioner_symbol(b->partitioner), never},
         {"the partition count", partitions[0], partitions[1],
          "it never changes; the input topics must keep theirs"},
         {"the price book's time zone", a->time_zone, b->time_zone, never},

@@ -56,7 +56,6 @@ static int read_cutoff(void *context, const PGresult *row, int i, struct error *
 
 static int read_settlement(void *context, const PGresult *row, int i, struct error *e)
 {
-    (void)e;
     struct past_read *p = context;
     struct past *past = p->past;
     past->settled = true;
@@ -67,8 +66,8 @@ static int read_settlement(void *context, const PGresult *row, int i, struct err
     past->credits = p->account.credits = get_int8(row, i, 4);
     past->adjustments = p->account.adjustments = get_int8(row, i, 5);
     past->closing_balance = get_int8(row, i, 6);
-    bool suspended = strcmp(get_string(row, i, 7), account_state_symbol(ACCOUNT_SUSPENDED)) == 0;
-    past->state = suspended ? ACCOUNT_SUSPENDED : ACCOUNT_ACTIVE;
+    if (!account_state_parse(get_string(row, i, 7), &past->state))
+        return store_unknown(p->store, "status of an account", get_string(row, i, 7), e);
     past->sequence = get_int8(row, i, 8);
     past->position = get_int8(row, i, 9);
     p->account.position = past->position - 1;
@@ -80,7 +79,6 @@ static int read_line(void *context, const PGresult *row, int i, struct error *e)
     struct past_read *p = context;
     struct recorded_line line = {
         .usage_day = get_day(row, i, 0),
-        .charge = get_null(row, i, 3) ? CHARGE_POSTPAID : CHARGE_PACKAGE,
         .package_id = get_null(row, i, 3) ? NULL : strdup(get_string(row, i, 3)),
         .tier_from = get_null(row, i, 4) ? -1 : get_int8(row, i, 4),
         .calls = get_int8(row, i, 5),
@@ -93,20 +91,22 @@ static int read_line(void *context, const PGresult *row, int i, struct error *e)
     if (!grown || (!line.package_id && !get_null(row, i, 3)))
         abort();
     p->past->lines = grown;
-    grown[p->past->line_count++] = line;
-    if (service_parse(get_string(row, i, 1), &grown[p->past->line_count - 1].service))
-        return 0;
-    return store_unknown(p->store, "service", get_string(row, i, 1), e);
+    struct recorded_line *added = &grown[p->past->line_count++];
+    *added = line;
+    if (!service_parse(get_string(row, i, 1), &added->service))
+        return store_unknown(p->store, "service", get_string(row, i, 1), e);
+    if (!charge_parse(get_string(row, i, 2), &added->charge))
+        return store_unknown(p->store, "charge", get_string(row, i, 2), e);
+    return 0;
 }
 
 // Status changes of before, rising: the last one is the state, each suspension a span.
 static int read_status(void *context, const PGresult *row, int i, struct error *e)
 {
     struct past_read *p = context;
-    bool suspended = strcmp(get_string(row, i, 1), account_state_symbol(ACCOUNT_SUSPENDED)) == 0;
-    p->account.state = suspended ? ACCOUNT_SUSPENDED : ACCOUNT_ACTIVE;
+    if (!account_state_parse(get_string(row, i, 1), &p->account.state))
+        return store_unknown(p->store, "status of an account", get_string(row, i, 1), e);
     p->account.account_sequence = get_int8(row, i, 0);
-    (void)e;
     return 0;
 }
 

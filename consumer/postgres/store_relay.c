@@ -4,6 +4,8 @@
 #include "consumer/system/fault.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,17 +14,30 @@
 #define KEEP_MS (8 * DAY_MS)
 enum { MARK_EVERY_MS = 60000, DROP_ROWS = 20000 };
 
-static void read_row(const PGresult *rows, int i, struct outbox_row *out)
+int outbox_output(const struct store *store, int16_t number, enum output *out, struct error *e)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", number);
+    if (number < 0 || number >= OUTPUT_COUNT)
+        return store_unknown(store, "output", text, e);
+    *out = (enum output)number;
+    return 0;
+}
+
+static int read_row(const struct store *store, const PGresult *rows, int i, struct outbox_row *out,
+                    struct error *e)
 {
     memset(out, 0, sizeof *out);
     out->sequence = get_int8(rows, i, 0);
-    out->output = (enum output)get_int2(rows, i, 1);
+    if (outbox_output(store, get_int2(rows, i, 1), &out->output, e))
+        return error_context(e, "row %" PRId64 " of the outbox", out->sequence);
     out->key = get_slice(rows, i, 2);
     out->ce_id = get_string(rows, i, 3);
     out->ce_time = get_int8(rows, i, 4);
     out->body = get_slice(rows, i, 5);
     assert(PQgetlength(rows, i, 6) == sizeof out->hash);
     memcpy(out->hash, PQgetvalue(rows, i, 6), sizeof out->hash);
+    return 0;
 }
 
 enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t after, size_t limit,
@@ -52,7 +67,8 @@ enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t 
     if (result != STORE_OK)
         return store_undo(store, result);
     for (int i = 0; i < PQntuples(store->held); i++)
-        read_row(store->held, i, &out[i]);
+        if (read_row(store, store->held, i, &out[i], e))
+            return STORE_FAILED;
     *count = (size_t)PQntuples(store->held);
     return STORE_OK;
 }

@@ -2,6 +2,8 @@
 #include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_sql.h"
 
+#include "pricing/symbol.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,19 +11,37 @@
 
 enum { OPERATOR_MAX = 512 };
 
-static const char *const states[] = {"SENDING", "WAITING", "DONE", "REFUSED"};
+static const char *const states[] = {[REQUEST_SENDING] = "SENDING",
+                                     [REQUEST_WAITING] = "WAITING",
+                                     [REQUEST_DONE] = "DONE",
+                                     [REQUEST_REFUSED] = "REFUSED"};
 
 const char *request_state_symbol(enum request_state state)
 {
     return states[state];
 }
 
-static enum request_state state_of(const char *symbol)
+static int read_state(const struct store *store, const char *symbol, enum request_state *out,
+                      struct error *e)
 {
-    enum request_state state = REQUEST_SENDING;
-    while (state < REQUEST_REFUSED && strcmp(states[state], symbol) != 0)
-        state++;
-    return state;
+    int found = symbol_find(states, sizeof states / sizeof *states, symbol);
+    if (found < 0)
+        return store_unknown(store, "state of a request", symbol, e);
+    *out = (enum request_state)found;
+    return 0;
+}
+
+static int read_kind(const struct store *store, const char *symbol, enum decision_kind *out,
+                     struct error *e)
+{
+    return decision_parse(symbol, out) ? 0 : store_unknown(store, "kind of decision", symbol, e);
+}
+
+static int read_input(const struct store *store, const char *topic, enum input *out,
+                      struct error *e)
+{
+    *out = store_input_of(store, topic);
+    return *out != INPUT_COUNT ? 0 : store_unknown(store, "input topic", topic, e);
 }
 
 // ---- the owner's side ----
@@ -32,18 +52,17 @@ static int read_request(const struct store *store, int32_t shard, const PGresult
     *out = (struct request){.id = get_int8(rows, i, 0), .new_offset = -1};
     struct decision *d = &out->decision;
     d->request = out->id;
-    d->input = store_input_of(store, get_string(rows, i, 2));
     d->offset = get_int8(rows, i, 3);
     d->operator_name = get_string(rows, i, 4);
     d->content = get_string(rows, i, 5);
     d->as_of = get_time(rows, i, 6);
-    if (!decision_parse(get_string(rows, i, 1), &d->kind) || d->input == INPUT_COUNT ||
-        (!get_null(rows, i, 9) && !reject_parse(get_string(rows, i, 9), &out->reason)))
-        return error_set(
-            e, ERROR_CONFIG,
-            "PostgreSQL %s: request %" PRId64
-            " has a kind, topic or reason that this program does not know: upgrade settled",
-            store->location, out->id);
+    if (read_kind(store, get_string(rows, i, 1), &d->kind, e) ||
+        read_input(store, get_string(rows, i, 2), &d->input, e))
+        return error_context(e, "request %" PRId64, out->id);
+    if (!get_null(rows, i, 9) && !reject_parse(get_string(rows, i, 9), &out->reason)) {
+        store_unknown(store, "reject reason", get_string(rows, i, 9), e);
+        return error_context(e, "request %" PRId64, out->id);
+    }
     if (!get_null(rows, i, 7) && get_int4(rows, i, 7) == shard)
         out->new_offset = get_int8(rows, i, 8);
     return 0;
@@ -122,8 +141,11 @@ static enum store_result find_request(struct store *store, const struct ask *ask
     *id = 0;
     if (PQntuples(row) == 1) {
         *id = get_int8(row, 0, 0);
-        *state = state_of(get_string(row, 0, 1));
-        if (strcmp(get_string(row, 0, 2), decision_symbol(ask->kind)) != 0)
+        enum decision_kind kind;
+        if (read_state(store, get_string(row, 0, 1), state, e) ||
+            read_kind(store, get_string(row, 0, 2), &kind, e))
+            result = STORE_FAILED;
+        else if (kind != ask->kind)
             result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
                                "%s/%" PRId32 "/%" PRId64
                                ": %s was asked for already (request %" PRId64 ", %s)",
@@ -237,9 +259,10 @@ enum store_result store_load_answer(struct store *store, int64_t id, struct requ
     if (PQntuples(store->held) == 0)
         return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "there is no request %" PRId64, id);
     *out = (struct request_answer){
-        .state = state_of(get_string(store->held, 0, 0)),
         .decision = get_null(store->held, 0, 1) ? 0 : get_int8(store->held, 0, 1),
         .text = get_string(store->held, 0, 2)};
+    if (read_state(store, get_string(store->held, 0, 0), &out->state, e))
+        return STORE_FAILED;
     return STORE_OK;
 }
 
@@ -255,7 +278,6 @@ static int list_one(void *context, const PGresult *rows, int i, struct error *e)
 {
     const struct reject_listing *listing = context;
     struct reject_row reject = {
-        .input = store_input_of(listing->store, get_string(rows, i, 0)),
         .topic = get_string(rows, i, 0),
         .shard = get_int4(rows, i, 1),
         .offset = get_int8(rows, i, 2),
@@ -266,9 +288,13 @@ static int list_one(void *context, const PGresult *rows, int i, struct error *e)
         .received_at = get_time(rows, i, 7),
         .decision = get_null(rows, i, 8) ? 0 : get_int8(rows, i, 8),
         .request = get_null(rows, i, 9) ? 0 : get_int8(rows, i, 9),
-        .request_kind = get_null(rows, i, 10) ? NULL : get_string(rows, i, 10),
-        .request_state = get_null(rows, i, 11) ? NULL : get_string(rows, i, 11),
     };
+    if (read_input(listing->store, reject.topic, &reject.input, e))
+        return -1;
+    if (reject.request &&
+        (read_kind(listing->store, get_string(rows, i, 10), &reject.request_kind, e) ||
+         read_state(listing->store, get_string(rows, i, 11), &reject.request_state, e)))
+        return error_context(e, "request %" PRId64, reject.request);
     return listing->visit(listing->context, &reject, e);
 }
 

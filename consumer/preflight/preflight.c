@@ -135,8 +135,6 @@ static void check_recorded_topics(struct gates *g)
 
 static void check_recorded(struct gates *g)
 {
-    static const char *const partitioners[] = {"murmur2", "crc32"}, *const timestamps[] = {
-                                                                        "log-append", "create"};
     static const char never[] = "it never changes; put the recorded value back";
     static const char other[] =
         "a database serves one deployment; use the recorded one, or another database";
@@ -147,10 +145,10 @@ static void check_recorded(struct gates *g)
     const struct config *c = g->config;
     check_same(g, "billing.first_day", calendar_format_day(fixed->first_day, recorded_day),
                calendar_format_day(c->first_day, day), never);
-    check_same(g, "billing.timestamps", timestamps[fixed->timestamps], timestamps[c->timestamps],
-               never);
-    check_same(g, "topics.partitioner", partitioners[fixed->partitioner],
-               partitioners[c->partitioner], never);
+    check_same(g, "billing.timestamps", timestamps_symbol(fixed->timestamps),
+               timestamps_symbol(c->timestamps), never);
+    check_same(g, "topics.partitioner", partitioner_symbol(fixed->partitioner),
+               partitioner_symbol(c->partitioner), never);
     check_same(g, "kafka.group", g->recorded->group, c->group, other);
     check_recorded_topics(g);
     if (g->book)

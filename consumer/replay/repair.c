@@ -217,10 +217,12 @@ static int drive_reject(struct repair_job *j, const struct published_row *row, s
 {
     const rd_kafka_message_t *next;
     struct published_reject reject;
-    message_reject(j->reader, row,
-                   (const char *const[INPUT_COUNT]){topic_of(j, 0), topic_of(j, 1), topic_of(j, 2)},
-                   &reject);
-    if (reject.reason == REJECT_NONE || reject.offset < fold_state(j->fold)->log[reject.input].next)
+    if (message_reject(
+            j->reader, row,
+            (const char *const[INPUT_COUNT]){topic_of(j, 0), topic_of(j, 1), topic_of(j, 2)},
+            &reject, e))
+        return -1;
+    if (reject.offset < fold_state(j->fold)->log[reject.input].next)
         return error_set(e, ERROR_CONFIG, "row %" PRId64 " rejects %s, which was judged before it",
                          row->sequence, row->where);
     if (read_to(j, reject.input, reject.offset, &next, e))
@@ -268,7 +270,8 @@ static int look_at_close(struct repair_job *j, struct published_close *out, stru
                          "of %s only some settlements are published, and not where its logs were "
                          "cut: row %" PRId64 " is the last one",
                          open, j->plan->repaired.to);
-    message_close(j->reader, &row, out);
+    if (message_close(j->reader, &row, out, e))
+        return -1;
     if (out->day != fold_state(j->fold)->day)
         return error_set(e, ERROR_CONFIG,
                          "%s is published as settled, but %s is open in the database",
@@ -310,6 +313,14 @@ static int drive_close(struct repair_job *j, struct error *e)
     return fold_close(j->fold, e) || expect_rows(j, e) || flush(j, e) ? -1 : 0;
 }
 
+static int drive_status(struct repair_job *j, const struct published_row *row, struct error *e)
+{
+    enum cause cause;
+    if (message_cause(j->reader, row, &cause, e))
+        return -1;
+    return cause == CAUSE_ARREARS ? drive_close(j, e) : drive_credit(j, row, e);
+}
+
 static int drive(struct repair_job *j, const struct published_row *row, struct error *e)
 {
     int failed = 0;
@@ -318,7 +329,7 @@ static int drive(struct repair_job *j, const struct published_row *row, struct e
         failed = drive_reject(j, row, e);
         break;
     case OUTPUT_STATUS:
-        failed = message_is_of_credit(j->reader, row) ? drive_credit(j, row, e) : drive_close(j, e);
+        failed = drive_status(j, row, e);
         break;
     case OUTPUT_SETTLEMENTS:
     case OUTPUT_DAY_CLOSES:

@@ -150,68 +150,115 @@ int message_compare(const struct message_reader *reader, const struct published_
 
 // ---- what messages tell ----
 
+// A field whose text this program does not know; the first one is kept.
+struct unknown_field {
+    bool found;
+    char path[TEXT_SIZE], text[TEXT_SIZE];
+};
+
+static void keep_unknown(struct unknown_field *unknown, const char *path, const char *text)
+{
+    if (unknown->found)
+        return;
+    unknown->found = true;
+    snprintf(unknown->path, sizeof unknown->path, "%s", path);
+    snprintf(unknown->text, sizeof unknown->text, "%s", text);
+}
+
+static int tell_unknown(const struct published_row *row, const struct unknown_field *unknown,
+                        struct error *e)
+{
+    if (!unknown->found)
+        return 0;
+    return error_set(e, ERROR_CONFIG,
+                     "row %" PRId64
+                     ", %s, has %s \"%s\", which this program does not know: upgrade settled",
+                     row->sequence, row->where, unknown->path, unknown->text);
+}
+
 struct reject_fields {
     const char *const *topics;
-    bool of_input;
     struct published_reject *out;
+    char topic[TEXT_SIZE];
+    struct unknown_field unknown;
 };
+
+static enum input input_of(const char *const topics[INPUT_COUNT], const char *text)
+{
+    char shown[TEXT_SIZE];
+    enum input i = 0;
+    for (; i < INPUT_COUNT; i++) {
+        struct slice topic = {topics[i], strlen(topics[i])};
+        if (strcmp(text, text_show(topic, shown, 200)) == 0)
+            break;
+    }
+    return i;
+}
 
 static void take_reject(void *context, const char *path, const char *text)
 {
     struct reject_fields *f = context;
-    char shown[TEXT_SIZE];
-    if (strcmp(path, "topic") == 0)
-        for (enum input i = 0; i < INPUT_COUNT; i++) {
-            struct slice topic = {f->topics[i], strlen(f->topics[i])};
-            if (strcmp(text, text_show(topic, shown, 200)) != 0)
-                continue;
-            f->of_input = true;
-            f->out->input = i;
-        }
+    if (strcmp(path, "topic") == 0) {
+        f->out->input = input_of(f->topics, text);
+        snprintf(f->topic, sizeof f->topic, "%s", text);
+    }
     if (strcmp(path, "offset") == 0)
         f->out->offset = strtoll(text, NULL, 10);
     if (strcmp(path, "reason") == 0 && !reject_parse(text, &f->out->reason))
-        f->out->reason = REJECT_NONE;
+        keep_unknown(&f->unknown, path, text);
     if (strcmp(path, "detail") == 0)
         snprintf(f->out->detail, sizeof f->out->detail, "%s", text);
 }
 
-void message_reject(const struct message_reader *reader, const struct published_row *row,
-                    const char *const topics[INPUT_COUNT], struct published_reject *out)
+int message_reject(const struct message_reader *reader, const struct published_row *row,
+                   const char *const topics[INPUT_COUNT], struct published_reject *out,
+                   struct error *e)
 {
     struct reject_fields fields = {.topics = topics, .out = out};
-    *out = (struct published_reject){0};
+    *out = (struct published_reject){.input = INPUT_COUNT};
     output_reader_fields(reader->forms[OUTPUT_REJECTS], row->body, take_reject, &fields);
-    if (!fields.of_input)
-        out->reason = REJECT_NONE;
+    if (tell_unknown(row, &fields.unknown, e))
+        return -1;
+    if (out->input != INPUT_COUNT)
+        return 0;
+    return error_set(e, ERROR_CONFIG,
+                     "row %" PRId64 ", %s, rejects a record of \"%s\", which is no input topic of "
+                     "this deployment",
+                     row->sequence, row->where, fields.topic);
 }
+
+struct cause_field {
+    enum cause *out;
+    struct unknown_field unknown;
+};
 
 static void take_cause(void *context, const char *path, const char *text)
 {
-    if (strcmp(path, "cause") == 0)
-        *(bool *)context = strcmp(text, cause_symbol(CAUSE_ARREARS)) != 0;
+    struct cause_field *f = context;
+    if (strcmp(path, "cause") == 0 && !cause_parse(text, f->out))
+        keep_unknown(&f->unknown, path, text);
 }
 
-bool message_is_of_credit(const struct message_reader *reader, const struct published_row *row)
+int message_cause(const struct message_reader *reader, const struct published_row *row,
+                  enum cause *out, struct error *e)
 {
-    bool of_credit = false;
-    output_reader_fields(reader->forms[OUTPUT_STATUS], row->body, take_cause, &of_credit);
-    return of_credit;
+    struct cause_field field = {.out = out};
+    *out = CAUSE_ARREARS;
+    output_reader_fields(reader->forms[OUTPUT_STATUS], row->body, take_cause, &field);
+    return tell_unknown(row, &field.unknown, e);
 }
 
-static enum cut_by cut_of(const char *symbol)
-{
-    for (enum cut_by cut = CUT_RECORD; cut <= CUT_RELEASE; cut++)
-        if (strcmp(symbol, cut_symbol(cut)) == 0)
-            return cut;
-    return CUT_NONE;
-}
+struct close_fields {
+    struct published_close *out;
+    struct unknown_field unknown;
+};
 
 // Cutoffs stand in the order of the inputs; what else they say is compared with the body that comes
 // out.
 static void take_close(void *context, const char *path, const char *text)
 {
-    struct published_close *out = context;
+    struct close_fields *f = context;
+    struct published_close *out = f->out;
     static const char cutoffs[] = "cutoffs[";
     size_t size = sizeof cutoffs - 1;
     if (strcmp(path, "business_day") == 0 && !calendar_parse_day(text, &out->day))
@@ -220,8 +267,8 @@ static void take_close(void *context, const char *path, const char *text)
         struct cutoff *cut = &out->cutoffs[path[size] - '1']; // paths count from 1
         if (strcmp(path + size + 1, "].to_offset") == 0)
             cut->to_offset = strtoll(text, NULL, 10);
-        if (strcmp(path + size + 1, "].cut_by") == 0)
-            cut->cut_by = cut_of(text);
+        if (strcmp(path + size + 1, "].cut_by") == 0 && !cut_parse(text, &cut->cut_by))
+            keep_unknown(&f->unknown, path, text);
     }
     if (strncmp(path, "decisions[", 10) != 0)
         return;
@@ -229,9 +276,11 @@ static void take_close(void *context, const char *path, const char *text)
     snprintf(out->last_decision_text, sizeof out->last_decision_text, "%s", text);
 }
 
-void message_close(const struct message_reader *reader, const struct published_row *row,
-                   struct published_close *out)
+int message_close(const struct message_reader *reader, const struct published_row *row,
+                  struct published_close *out, struct error *e)
 {
+    struct close_fields fields = {.out = out};
     *out = (struct published_close){.day = DAY_NONE};
-    output_reader_fields(reader->forms[OUTPUT_DAY_CLOSES], row->body, take_close, out);
+    output_reader_fields(reader->forms[OUTPUT_DAY_CLOSES], row->body, take_close, &fields);
+    return tell_unknown(row, &fields.unknown, e);
 }

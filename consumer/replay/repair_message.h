@@ -27,17 +27,22 @@ struct published_row message_keep(const struct published_row *row, struct arena 
 int message_compare(const struct message_reader *reader, const struct published_row *published,
                     const struct outbox_row *row, struct error *e);
 
+// What a message tells. ERROR_CONFIG: it has a symbol that this program does not know, or is about
+// a topic that is no input; says which.
+
 struct published_reject {
     enum input input;
     int64_t offset;
-    enum reject_reason reason; // REJECT_NONE: the message cannot be understood
+    enum reject_reason reason;
     char detail[REJECT_DETAIL_SIZE];
 };
-void message_reject(const struct message_reader *reader, const struct published_row *row,
-                    const char *const topics[INPUT_COUNT], struct published_reject *out);
+int message_reject(const struct message_reader *reader, const struct published_row *row,
+                   const char *const topics[INPUT_COUNT], struct published_reject *out,
+                   struct error *e);
 
-// Whether a change of status comes from a credit, not from a day's close.
-bool message_is_of_credit(const struct message_reader *reader, const struct published_row *row);
+// What a change of status comes from: a day's close (CAUSE_ARREARS), or a credit.
+int message_cause(const struct message_reader *reader, const struct published_row *row,
+                  enum cause *out, struct error *e);
 
 struct published_close {
     day_t day;
@@ -45,5 +50,5 @@ struct published_close {
     int64_t last_decision; // highest number that it names; 0: none
     char last_decision_text[200];
 };
-void message_close(const struct message_reader *reader, const struct published_row *row,
-                   struct published_close *out);
+int message_close(const struct message_reader *reader, const struct published_row *row,
+                  struct published_close *out, struct error *e);

@@ -515,7 +515,7 @@ static int collect(void *context, const struct reject_row *r, struct error *e)
     snprintf(listed->text + used, sizeof listed->text - used,
              "%s/%" PRId32 "/%" PRId64 " %s %s %" PRId64 " %s;", r->topic, r->shard, r->offset,
              r->reason, r->account_id ? r->account_id : "-", r->decision,
-             r->request_state ? r->request_state : "-");
+             r->request ? request_state_symbol(r->request_state) : "-");
     listed->count++;
     return 0;
 }

@@ -21,21 +21,44 @@ static void says(const struct error *e, const char *words)
 
 // ---- symbols ----
 
+// Every value of an enum from `first` on has a text of its own that reads back, and `unknown` is no
+// text of any.
+#define ASSERT_SYMBOLS(type, symbol_of, parse, first, last, unknown)                               \
+    do {                                                                                           \
+        type read;                                                                                 \
+        for (int i = (first); i <= (int)(last); i++) {                                             \
+            assert_true(parse(symbol_of((type)i), &read));                                         \
+            assert_int_equal(read, i);                                                             \
+        }                                                                                          \
+        assert_false(parse(unknown, &read));                                                       \
+        assert_false(parse("", &read));                                                            \
+    } while (0)
+
 static void symbols_are_read_back(void **state)
 {
     (void)state;
-    for (int i = DECISION_ACCEPT; i <= DECISION_PASS; i++) {
-        enum decision_kind kind;
-        assert_true(decision_parse(decision_symbol((enum decision_kind)i), &kind));
-        assert_int_equal(kind, i);
-    }
-    enum decision_kind kind;
-    assert_false(decision_parse("FORGIVE", &kind));
+    ASSERT_SYMBOLS(enum decision_kind, decision_symbol, decision_parse, DECISION_ACCEPT,
+                   DECISION_PASS, "FORGIVE");
+    ASSERT_SYMBOLS(enum cut_by, cut_symbol, cut_parse, CUT_RECORD, CUT_RELEASE, "NONE");
+    ASSERT_SYMBOLS(enum charge, charge_symbol, charge_parse, CHARGE_PACKAGE, CHARGE_POSTPAID,
+                   "GIFT");
+    ASSERT_SYMBOLS(enum account_state, account_state_symbol, account_state_parse, ACCOUNT_ACTIVE,
+                   ACCOUNT_SUSPENDED, "active");
+    ASSERT_SYMBOLS(enum cause, cause_symbol, cause_parse, CAUSE_ARREARS, CAUSE_ADJUSTMENT,
+                   "UNKNOWN");
+    ASSERT_SYMBOLS(enum credit_kind, credit_kind_symbol, credit_kind_parse, CREDIT_TOP_UP,
+                   CREDIT_ADJUSTMENT, "REFUND");
+    ASSERT_SYMBOLS(enum partitioner, partitioner_symbol, partitioner_parse, PARTITIONER_MURMUR2,
+                   PARTITIONER_CRC32, "random");
+    ASSERT_SYMBOLS(enum timestamps, timestamps_symbol, timestamps_parse, TIMESTAMPS_LOG_APPEND,
+                   TIMESTAMPS_CREATE, "CreateTime");
     assert_string_equal(cut_symbol(CUT_RELEASE), "RELEASE");
     assert_string_equal(charge_symbol(CHARGE_PACKAGE), "PACKAGE");
     assert_string_equal(account_state_symbol(ACCOUNT_SUSPENDED), "SUSPENDED");
     assert_string_equal(cause_symbol(CAUSE_ADJUSTMENT), "ADJUSTMENT");
     assert_string_equal(credit_kind_symbol(CREDIT_TOP_UP), "TOP_UP");
+    assert_string_equal(partitioner_symbol(PARTITIONER_CRC32), "crc32");
+    assert_string_equal(timestamps_symbol(TIMESTAMPS_CREATE), "create");
 }
 
 // ---- what it tells of itself ----
