@@ -3,6 +3,7 @@
 #include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_shards.h"
+#include "consumer/postgres/store_suspensions.h"
 
 #include "consumer/base/memory.h"
 
@@ -204,11 +205,9 @@ static const struct {
      "select account_id, opening, credits, adjustments, status, account_sequence, position from a",
      restore_account_row},
     {INPUT_CREDITS,
-     "select s.account_id, s.effective_at, r.effective_at from settled.status_changes s"
-     " left join settled.status_changes r on r.account_id = s.account_id"
-     "   and r.account_sequence = s.account_sequence + 1 and r.sequence <= $4"
-     " where s.shard = $1 and s.status = 'SUSPENDED' and s.sequence <= $4 and $2::date is not null"
-     "   and $3::int8 is not null order by s.account_id, s.account_sequence",
+     SUSPENSIONS(
+         "s.shard = $1 and s.sequence <= $4 and $2::date is not null and $3::int8 is not null",
+         " and r.sequence <= $4") " order by 1, 2",
      restore_span_row},
     {INPUT_PURCHASES,
      PACKAGES_THEN "select account_id, package_id, service, units, used, remaining, amount, "

@@ -2,6 +2,7 @@
 #include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_sql.h"
+#include "consumer/postgres/store_suspensions.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -113,8 +114,8 @@ static int read_status(void *context, const PGresult *row, int i, struct error *
 static int restore_span(void *context, const PGresult *row, int i, struct error *e)
 {
     struct past_read *p = context;
-    struct span span = {get_time(row, i, 0), get_null(row, i, 1) ? INT64_MAX : get_time(row, i, 1)};
-    return fold_restore_span(p->fold, p->account_id, span, e);
+    struct restore restore = {.store = p->store, .fold = p->fold};
+    return restore_span_row(&restore, row, i, e);
 }
 
 static int restore_package(void *context, const PGresult *row, int i, struct error *e)
@@ -183,12 +184,7 @@ static const struct past_query before[] = {
 
 static const struct past_query to_fold[] = {
     {"aq",
-     "select s.effective_at, r.effective_at from settled.status_changes s left join "
-     "settled.status_changes r"
-     "   on r.account_id = s.account_id and r.account_sequence = s.account_sequence + 1 and "
-     "r.sequence < $2"
-     " where s.account_id = $1 and s.status = 'SUSPENDED' and s.sequence < $2 order by "
-     "s.account_sequence",
+     SUSPENSIONS("s.account_id = $1 and s.sequence < $2", " and r.sequence < $2") " order by 1, 2",
      restore_span},
     {"apd",
      "select package_id, service, units, used,"

@@ -2,6 +2,7 @@
 #include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_sql.h"
+#include "consumer/postgres/store_suspensions.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -114,20 +115,16 @@ static const struct {
     {"select account_id, opening, credits, adjustments, status, account_sequence, position"
      " from settled.accounts where shard = $1",
      1, restore_account_row},
-    // A suspension is a pair of status changes. One that ended before the oldest usage day that may
-    // still be billed concerns nobody any more.
-    {"select s.account_id, s.effective_at, r.effective_at"
-     " from settled.status_changes r join settled.status_changes s"
-     "   on s.account_id = r.account_id and s.account_sequence = r.account_sequence - 1"
-     " where r.shard = $1 and r.status = 'ACTIVE'"
-     "   and r.effective_at >= ($2::date - 2 - (select max(late_days) from "
-     "settled.parameters))::timestamp at time "
-     "zone 'UTC'"
-     " union all"
-     " select a.account_id, s.effective_at, null"
-     " from settled.accounts a join settled.status_changes s using (account_id, account_sequence)"
-     " where a.shard = $1 and a.status = 'SUSPENDED'"
-     " order by 1, 2",
+    // One that ended before the oldest usage day that may still be billed concerns nobody any more.
+    // So what has ended is looked up by its end, and what goes on by the account: the changes of a
+    // shard grow for ever.
+    {SUSPENSIONS(
+         "r.shard = $1 and r.effective_at >= ($2::date - 2 -"
+         "  (select max(late_days) from settled.parameters))::timestamp at time zone 'UTC'",
+         "") " union all " SUSPENSIONS("(s.account_id, s.account_sequence) in (select account_id,"
+                                       "  account_sequence from settled.accounts"
+                                       "  where shard = $1 and status = 'SUSPENDED')",
+                                       "") " order by 1, 2",
      2, restore_span_row},
     {"select account_id, package_id, service, units, used, remaining, amount, valid_from, "
      "valid_until, kafka_offset"
