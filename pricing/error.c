@@ -35,21 +35,17 @@ int error_context(struct error *e, const char *format, ...)
     return -1;
 }
 
+#define STATUS(kind, status, text) [kind] = status,
+#define TEXT(kind, status, text) [kind] = text,
+
 int error_exit_status(enum error_kind kind)
 {
-    switch (kind) {
-    case ERROR_NONE:
-        return 0;
-    case ERROR_USAGE:
-        return 64;
-    case ERROR_UNAVAILABLE:
-        return 69;
-    case ERROR_BUG:
-        return 70;
-    case ERROR_RESTART:
-        return 75;
-    case ERROR_CONFIG:
-        return 78;
-    }
-    return 70;
+    static const int statuses[ERROR_KINDS] = {ERROR_ROWS(STATUS)};
+    return statuses[kind];
+}
+
+const char *error_exit_text(enum error_kind kind)
+{
+    static const char *const texts[ERROR_KINDS] = {ERROR_ROWS(TEXT)};
+    return texts[kind];
 }

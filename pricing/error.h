@@ -2,14 +2,20 @@
 // up. Part of the pure core: it formats, it never prints.
 #pragma once
 
-enum error_kind {
-    ERROR_NONE = 0,
-    ERROR_USAGE, // the command line is wrong: exit 64
-    ERROR_UNAVAILABLE, // a broker, registry or database is not reachable: exit 69
-    ERROR_BUG, // an invariant of ours does not hold: exit 70
-    ERROR_RESTART, // stop and start me again, or another process owns it: exit 75
-    ERROR_CONFIG, // configuration, schema, topic or recorded state the operator must mend: exit 78
-};
+// One X(kind, status, text) each: the exit status of the process (conventions of sysexits.h), and
+// what it means, as help and manual say it.
+#define ERROR_ROWS(X)                                                                              \
+    X(ERROR_NONE, 0, "done")                                                                       \
+    X(ERROR_USAGE, 64, "the command line is wrong")                                                \
+    X(ERROR_UNAVAILABLE, 69, "a broker, the registry or the database is not reachable")            \
+    X(ERROR_BUG, 70, "a bug in settled")                                                           \
+    X(ERROR_RESTART, 75, "stop and start again, or another process owns the work")                 \
+    X(ERROR_CONFIG, 78,                                                                            \
+      "configuration, topics, schemas or recorded state that an operator must mend")
+
+#define ERROR_ENUMERATOR(kind, status, text) kind,
+enum error_kind { ERROR_ROWS(ERROR_ENUMERATOR) };
+#define ERROR_KINDS (ERROR_CONFIG + 1)
 
 enum { ERROR_TEXT_SIZE = 1024 };
 
@@ -26,8 +32,8 @@ int error_set(struct error *e, enum error_kind kind, const char *format, ...)
 // Puts "CONTEXT: " before the text of an error on its way up. Always returns -1.
 int error_context(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-// The process exit status of a kind (conventions of sysexits.h); 0 for ERROR_NONE.
 int error_exit_status(enum error_kind kind);
+const char *error_exit_text(enum error_kind kind);
 
 #ifdef __clang_analyzer__
 // It reads one file at a time, and would follow paths on which a failure reports success.

@@ -26,7 +26,8 @@ void index_free(struct index *ix)
 
 size_t index_memory(const struct index *ix)
 {
-    return capacity(ix) * (sizeof *ix->tags + sizeof *ix->ids);
+    _Static_assert(sizeof *ix->tags + sizeof *ix->ids == INDEX_SLOT_BYTES, "a tag and an id");
+    return capacity(ix) * INDEX_SLOT_BYTES;
 }
 
 static void create(struct index *ix, size_t groups)

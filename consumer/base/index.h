@@ -17,7 +17,7 @@ struct index {
     size_t used, deleted; // slots
 };
 
-enum { INDEX_GROUP = 8 };
+enum { INDEX_GROUP = 8, INDEX_SLOT_BYTES = 5 };
 enum { INDEX_EMPTY, INDEX_DELETED, INDEX_TAGS };
 
 typedef uint64_t index_hash(const void *context, uint32_t id);

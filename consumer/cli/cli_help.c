@@ -4,16 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const exit_lines[][2] = {
-    {"0", "done"},
-    {"64", "the command line is wrong"},
-    {"69", "a broker, the registry or the database is not reachable"},
-    {"70", "a bug in settled"},
-    {"75", "stop and start again, or another process owns the work"},
-    {"78", "configuration, topics, schemas or recorded state that an operator must mend"},
-};
-enum { EXIT_LINES = sizeof exit_lines / sizeof *exit_lines };
-
 static void print_usage(const struct verb *verb)
 {
     printf("settled %s", verb->name);
@@ -35,8 +25,8 @@ void cli_print_overview(const struct verb *verbs)
         if (!v->hidden)
             printf("  %-10s %s\n", v->name, v->summary);
     puts("\n'settled VERB --help' explains one. Exit status:");
-    for (size_t i = 0; i < EXIT_LINES; i++)
-        printf("  %-2s  %s\n", exit_lines[i][0], exit_lines[i][1]);
+    for (enum error_kind k = ERROR_NONE; k < ERROR_KINDS; k++)
+        printf("  %-2d  %s\n", error_exit_status(k), error_exit_text(k));
 }
 
 // Prints text in lines of at most 100 columns under a hanging indent; the cursor is at column
@@ -170,8 +160,8 @@ void cli_print_man(const struct verb *verbs)
     man_options(verb_config_options);
     man_options(verb_common_options);
     puts(".SH EXIT STATUS");
-    for (size_t i = 0; i < EXIT_LINES; i++)
-        printf(".TP\n.B %s\n%s.\n", exit_lines[i][0], exit_lines[i][1]);
+    for (enum error_kind k = ERROR_NONE; k < ERROR_KINDS; k++)
+        printf(".TP\n.B %d\n%s.\n", error_exit_status(k), error_exit_text(k));
     puts(".SH ENVIRONMENT\n.TP\n.B SETTLED_SECTION_KEY\nSets a key of the configuration, for "
          "example\n"
          "SETTLED_KAFKA_BROKERS; it wins over the file.\n.TP\n.B SETTLED_SECTION_KEY_FILE\n"

@@ -1,5 +1,7 @@
 #include "consumer/config/config_table.h"
 
+#include "consumer/core/calls.h"
+
 #define FIELD(member) offsetof(struct config, member)
 #define HOUR_MS INT64_C(3600000)
 
@@ -83,7 +85,8 @@ const struct config_key config_keys[] = {
      .help = "Threads, each with its own consumer and shards. 0: one a core."},
     {"run", "max_calls_held", VALUE_COUNT, FIELD(max_calls_held), "50000000", .min = 1000,
      .max = INT64_C(4000000000),
-     .help = "Calls of open and retained days in memory (about 50 bytes each); beyond it the "
+     .help = "Calls of open and retained days in memory (about " CALL_BYTES_HELD_TEXT
+             " bytes each); beyond it the "
              "process halts."},
 
     {"http", "listen", VALUE_LISTEN, FIELD(http_listen), "127.0.0.1:9464",

@@ -1,11 +1,19 @@
-// The accepted calls of open and retained usage days, column-wise: 28 bytes a call and one slot of
-// the identity index (5 bytes, at most 7/8 full). An entry is told by its usage day and its ordinal
-// in it: 0 is the first accepted.
+// The accepted calls of open and retained usage days, column-wise: CALL_BYTES a call and one slot
+// of the identity index. An entry is told by its usage day and its ordinal in it: 0 is the first
+// accepted.
 #pragma once
 
 #include "consumer/base/index.h"
 #include "consumer/core/identity.h"
 #include "pricing/book.h"
+
+// What a call costs in its columns; and with its share of an index that has just grown, when 7 of
+// 16 slots are taken. The latter stands in messages, so its text is wanted too.
+enum { CALL_BYTES = 28 };
+#define CALL_BYTES_HELD 40
+#define CALL_TEXT_OF(number) #number
+#define CALL_TEXT(number) CALL_TEXT_OF(number)
+#define CALL_BYTES_HELD_TEXT CALL_TEXT(CALL_BYTES_HELD)
 
 enum { CALL_BLOCK = 4096, CALL_MS_BITS = 27, CALL_SERVICE_BITS = 4 };
 

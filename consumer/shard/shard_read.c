@@ -1,6 +1,7 @@
 // From blocks into the fold, and the calls again from where replay starts.
 #include "consumer/shard/shard_parts.h"
 
+#include "consumer/core/calls.h"
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
 
@@ -163,7 +164,8 @@ void shard_say_full(const struct metrics *metrics, int64_t held, int64_t most, s
               "%" PRId64
               " calls of open and retained days are held, run.max_calls_held allows %" PRId64
               ", and %" PRId64 " more records wait in the logs: set it to at least %" PRId64
-              " (about 40 bytes of memory a call), or spread the shards over more processes",
+              " (about " CALL_BYTES_HELD_TEXT
+              " bytes of memory a call), or spread the shards over more processes",
               held, most, waiting, held + waiting);
 }
 

@@ -1,6 +1,8 @@
 // What stands once in the program is told by schemas and documents too: they agree, and who adds a
 // row to a table of the program is told what is missing elsewhere.
+#include "consumer/core/calls.h"
 #include "consumer/core/reject_reason.h"
+#include "pricing/error.h"
 #include "pricing/service.h"
 
 #include <setjmp.h>
@@ -222,6 +224,40 @@ static void each_service_is_read_back(void **state)
     assert_false(service_parse("purchase_intent", &service));
 }
 
+// ---- figures ----
+
+static void the_cost_of_a_call_is_told(void **state)
+{
+    (void)state;
+    const struct call_block *block = NULL;
+    const struct index *index = NULL;
+    char sentence[SENTENCE_SIZE];
+    assert_int_equal(CALL_BYTES, sizeof *block->half + sizeof *block->account +
+                                     sizeof *block->when + sizeof *block->units);
+    assert_int_equal(INDEX_SLOT_BYTES, sizeof *index->tags + sizeof *index->ids);
+    snprintf(sentence, sizeof sentence,
+             "A call costs %d bytes and one slot of the identity index (%d bytes;", CALL_BYTES,
+             INDEX_SLOT_BYTES);
+    says("consumer/ARCHITECTURE.md", sentence);
+    snprintf(sentence, sizeof sentence, "costs %d bytes in columns and a slot of %d bytes",
+             CALL_BYTES, INDEX_SLOT_BYTES);
+    says("consumer/DECISIONS.md", sentence);
+    says("deploy/RUNBOOK.md", "(about " CALL_BYTES_HELD_TEXT " bytes each;");
+    says("deploy/settled.yaml", "(about " CALL_BYTES_HELD_TEXT " bytes each)");
+}
+
+// ---- exit status ----
+
+static void exit_statuses_are_told(void **state)
+{
+    (void)state;
+    char row[SENTENCE_SIZE];
+    for (enum error_kind kind = ERROR_NONE; kind < ERROR_KINDS; kind++) {
+        snprintf(row, sizeof row, "| %d | %s |", error_exit_status(kind), error_exit_text(kind));
+        says("README.md", row);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +269,8 @@ int main(void)
         cmocka_unit_test(units_are_told_by_the_schemas),
         cmocka_unit_test(services_are_explained_and_have_prices),
         cmocka_unit_test(each_service_is_read_back),
+        cmocka_unit_test(the_cost_of_a_call_is_told),
+        cmocka_unit_test(exit_statuses_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
