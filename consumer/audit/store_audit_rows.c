@@ -4,6 +4,7 @@
 #include "consumer/base/arena.h"
 #include "consumer/base/memory.h"
 #include "consumer/base/text.h"
+#include "consumer/postgres/store_relay.h"
 #include "consumer/postgres/store_step.h"
 
 #include <assert.h>

@@ -1,5 +1,7 @@
 #include "consumer/cli/cli_help.h"
 
+#include "pricing/error.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>

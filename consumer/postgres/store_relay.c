@@ -1,4 +1,5 @@
 // The relay's side of the outbox.
+#include "consumer/postgres/store_relay.h"
 #include "consumer/postgres/store_shards.h"
 #include "consumer/postgres/store_sql.h"
 #include "consumer/system/fault.h"

@@ -1,6 +1,6 @@
 // Texts and numbers in the tables that this program has no name for, as a later one may write them:
 // whoever reads them refuses them by name, and takes none of them for something else.
-#include "consumer/postgres/store_audit_rows.h"
+#include "consumer/audit/store_audit_rows.h"
 #include "store_fixture.h"
 
 enum { STATEMENT_SIZE = 512 };
