@@ -31,6 +31,9 @@ struct compiler {
     struct program *programs;
     struct plan_step *steps, *branches;
     int32_t *symbols;
+    // By the writer's type and the reader's field: where in `symbols` that enum's begin, + 1. The
+    // records of a union may have one enum; what is read of it is the same.
+    uint32_t *known_symbols;
     uint32_t program_count, step_count, branch_count, symbol_count;
 };
 
@@ -111,22 +114,37 @@ static int32_t symbol_number(const struct avsc_type *type, const char *symbol)
 
 // ---- a field that both have ----
 
+// Where the reader's numbers of a writer's symbols begin.
+static uint32_t add_symbols(struct compiler *c, const struct avsc_type *writer,
+                            const struct target *t)
+{
+    size_t number = (size_t)(writer - c->writer->types);
+    uint32_t *known = &c->known_symbols[number * c->target_count + t->field];
+    if (*known)
+        return *known - 1;
+    const json_t *symbols = json_object_get(writer->json, "symbols");
+    const char *fallback = json_string_value(json_object_get(t->type->json, "default"));
+    *known = c->symbol_count + 1;
+    for (size_t i = 0; i < json_array_size(symbols); i++) {
+        int32_t symbol = symbol_number(t->type, json_string_value(json_array_get(symbols, i)));
+        if (symbol < 0 && fallback)
+            symbol = symbol_number(t->type, fallback);
+        c->symbols[c->symbol_count++] = symbol;
+    }
+    return *known - 1;
+}
+
 static int resolve_enum(struct compiler *c, const struct avsc_type *writer, const struct target *t,
                         struct plan_step *step, struct error *e)
 {
     if (strcmp(writer->name, t->type->name) != 0 && !avsc_has_alias(t->type->json, writer->name))
         return error_set(e, ERROR_CONFIG, "the writer's enum is %.100s, the reader's %s",
                          writer->name, t->type->name);
-    const json_t *symbols = json_object_get(writer->json, "symbols");
-    const char *fallback = json_string_value(json_object_get(t->type->json, "default"));
     *step = (struct plan_step){
-        .code = STEP_ENUM, .first = c->symbol_count, .count = (uint32_t)json_array_size(symbols)};
-    for (uint32_t i = 0; i < step->count; i++) {
-        int32_t number = symbol_number(t->type, json_string_value(json_array_get(symbols, i)));
-        if (number < 0 && fallback)
-            number = symbol_number(t->type, fallback);
-        c->symbols[c->symbol_count++] = number;
-    }
+        .code = STEP_ENUM,
+        .first = add_symbols(c, writer, t),
+        .count = (uint32_t)json_array_size(json_object_get(writer->json, "symbols")),
+    };
     return 0;
 }
 
@@ -338,6 +356,14 @@ static uint32_t count_symbols(const struct avsc *schema)
     return (uint32_t)count;
 }
 
+static size_t count_enum_targets(const struct compiler *c)
+{
+    size_t count = 0;
+    for (uint32_t f = 0; f < c->target_count; f++)
+        count += c->targets[f].kind == TARGET_ENUM;
+    return count;
+}
+
 static void *copy_array(struct arena *arena, const void *from, size_t count, size_t size)
 {
     void *to = arena_alloc(arena, count * size);
@@ -346,8 +372,50 @@ static void *copy_array(struct arena *arena, const void *from, size_t count, siz
     return to;
 }
 
+// What the decoder relies on: it looks at no bound but those of the body.
+static void check_step(const struct compiler *c, const struct plan_step *step)
+{
+    assert(step->name);
+    assert(step->field < RECORD_FIELDS_MAX);
+    switch (step->code) {
+    case STEP_ENUM:
+        assert(step->count <= c->symbol_count);
+        assert(step->first <= c->symbol_count - step->count);
+        break;
+    case STEP_UNION:
+        assert(step->count <= c->branch_count);
+        assert(step->first <= c->branch_count - step->count);
+        break;
+    case STEP_SKIP:
+        assert(step->first < c->writer->type_count);
+        assert(c->writer->shapes[step->first].kind != SHAPE_EMPTY);
+        break;
+    default:
+        assert(step->code <= STEP_REFUSED);
+        break;
+    }
+}
+
+static void check_program(const struct compiler *c)
+{
+    for (uint32_t p = 0; p < c->program_count; p++) {
+        assert(c->programs[p].count <= c->step_count);
+        assert(c->programs[p].first <= c->step_count - c->programs[p].count);
+    }
+    for (uint32_t i = 0; i < c->step_count; i++)
+        check_step(c, &c->steps[i]);
+    for (uint32_t i = 0; i < c->branch_count; i++) {
+        assert(c->branches[i].code != STEP_UNION); // none directly in another
+        assert(c->branches[i].code != STEP_SKIP);
+        check_step(c, &c->branches[i]);
+    }
+    for (uint32_t i = 0; i < c->symbol_count; i++)
+        assert(c->symbols[i] >= -1);
+}
+
 static struct plan *finish_plan(struct compiler *c)
 {
+    check_program(c);
     const struct avsc *w = c->writer;
     struct plan *plan = arena_alloc(c->arena, sizeof *plan);
     *plan = (struct plan){
@@ -368,13 +436,24 @@ static int compile(struct compiler *c, struct error *e)
 {
     const struct avsc *w = c->writer;
     const struct avsc_type *root = &w->types[w->root];
-    // A step for each field, or one for a refused record; a branch for each branch.
+    // A step for each field, or one for a refused record; a branch for each branch; a number for
+    // each symbol and each field of the reader that takes its enum.
     size_t members = w->member_count + 1, programs = root->kind == AVSC_UNION ? root->count : 1;
     c->programs = arena_alloc(c->arena, programs * sizeof *c->programs);
     c->steps = arena_alloc(c->arena, (members + programs) * sizeof *c->steps);
     c->branches = arena_alloc(c->arena, members * sizeof *c->branches);
-    c->symbols = arena_alloc(c->arena, count_symbols(w) * sizeof *c->symbols);
-    return root->kind == AVSC_UNION ? add_union(c, root, e) : add_record(c, root, e);
+    size_t symbols = (size_t)count_symbols(w) * count_enum_targets(c);
+    c->symbols = arena_alloc(c->arena, symbols * sizeof *c->symbols);
+    c->known_symbols = calloc((size_t)w->type_count * c->target_count + 1, sizeof(uint32_t));
+    if (!c->known_symbols)
+        abort();
+    int rc = root->kind == AVSC_UNION ? add_union(c, root, e) : add_record(c, root, e);
+    assert(c->program_count <= programs);
+    assert(c->step_count <= members + programs);
+    assert(c->branch_count <= members);
+    assert(c->symbol_count <= symbols);
+    free(c->known_symbols);
+    return rc;
 }
 
 int plan_compile_schemas(const char *reader_json, size_t reader_size, const char *writer_json,

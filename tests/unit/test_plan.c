@@ -508,6 +508,32 @@ static void test_writer_of_a_union_of_records(void **state)
     refuses(f, READS("'long'"), "[]", "an empty union");
 }
 
+// Both records have the one enum: each program reads it by itself.
+static void test_enum_of_two_records_of_a_union(void **state)
+{
+    struct fixture *f = *state;
+    const char *writer =
+        "[{'type':'record','name':'a.R','fields':[{'name':'f','type':"
+        "{'type':'enum','name':'E','symbols':['H','G','F','E','D','C','B','A']}}]},"
+        "{'type':'record','name':'b.R','fields':[{'name':'x','type':'int'},"
+        "{'name':'f','type':'a.E'}]}]";
+    resolves(f, READS("{'type':'enum','name':'E','symbols':['A','B','C']}"), writer);
+    for (int64_t symbol = 0; symbol < 8; symbol++) {
+        int64_t number = 7 - symbol;
+        f->body.size = 0;
+        put_long(&f->body, 0);
+        put_long(&f->body, symbol);
+        decodes(f);
+        assert_number(f, 0, number < 3 ? number : -1);
+        f->body.size = 0;
+        put_long(&f->body, 1);
+        put_long(&f->body, 5);
+        put_long(&f->body, symbol);
+        decodes(f);
+        assert_number(f, 0, number < 3 ? number : -1);
+    }
+}
+
 // ---- skipping ----
 
 // Skips a field of the type between two that are read.
@@ -1172,6 +1198,7 @@ int main(void)
         CASE(test_branch_that_does_not_resolve_is_refused_when_met),
         CASE(test_union_without_a_branch_that_resolves),
         CASE(test_writer_of_a_union_of_records),
+        CASE(test_enum_of_two_records_of_a_union),
         CASE(test_skip_primitives),
         CASE(test_skip_union),
         CASE(test_skip_array_in_blocks),
