@@ -40,8 +40,20 @@ void arena_destroy(struct arena *arena)
     free(arena);
 }
 
+// What the blocks hold together; none is fuller than it is large.
+static size_t sum_used(const struct arena_block *block)
+{
+    size_t sum = 0;
+    for (; block; block = block->next) {
+        assert(block->used <= block->size);
+        sum += block->used;
+    }
+    return sum;
+}
+
 void arena_reset(struct arena *arena)
 {
+    assert(sum_used(arena->blocks) == arena->used);
     arena->used = 0;
     if (!arena->blocks)
         return;
@@ -70,10 +82,13 @@ void *arena_alloc(struct arena *arena, size_t size)
     assert(size < SIZE_MAX / 2);
     size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     struct arena_block *block = arena->blocks;
+    assert(!block || block->used <= block->size); // their difference is the room that is left
     if (!block || block->size - block->used < size)
         block = grow(arena, size);
     void *at = block->bytes + block->used;
+    assert((uintptr_t)at % ALIGNMENT == 0);
     block->used += size;
+    assert(block->used <= block->size);
     arena->used += size;
     return at;
 }

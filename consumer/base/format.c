@@ -1,5 +1,6 @@
 #include "consumer/base/format.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@ static char *group(const char *number, char out[NUMBER_SIZE])
             *end++ = ',';
         *end++ = number[i];
     }
+    assert(end < out + NUMBER_SIZE);
     *end = '\0';
     return out;
 }

@@ -17,6 +17,14 @@ static size_t limit(size_t groups)
     return groups * (INDEX_GROUP - 1);
 }
 
+static void check_invariants(const struct index *ix)
+{
+    assert((ix->groups & (ix->groups - 1)) == 0);
+    assert(ix->used + ix->deleted <= limit(ix->groups)); // a probe always comes to an empty slot
+    assert((ix->tags == NULL) == (ix->groups == 0));
+    assert((ix->ids == NULL) == (ix->groups == 0));
+}
+
 void index_free(struct index *ix)
 {
     free(ix->tags);
@@ -40,6 +48,8 @@ static void create(struct index *ix, size_t groups)
 
 void index_insert(struct index *ix, uint64_t hash, uint32_t id)
 {
+    assert(id != INDEX_NONE);
+    assert(ix->used + ix->deleted < limit(ix->groups)); // room was reserved
     size_t group = index_home(ix, hash);
     for (size_t stride = 0;;) {
         // empty or deleted
@@ -62,7 +72,9 @@ void index_insert(struct index *ix, uint64_t hash, uint32_t id)
 // memory.
 static void move(struct index *ix, size_t groups, index_hash *hash, const void *context)
 {
+    check_invariants(ix);
     struct index old = *ix;
+    size_t used = ix->used;
     uint32_t last = 0;
     for (size_t slot = 0; slot < capacity(&old); slot++)
         if (old.tags[slot] >= INDEX_TAGS && old.ids[slot] > last)
@@ -94,6 +106,9 @@ static void move(struct index *ix, size_t groups, index_hash *hash, const void *
     for (size_t i = known < MOVE_AHEAD ? 0 : known - MOVE_AHEAD; i < known; i++)
         index_insert(ix, ahead[i % MOVE_AHEAD].hash, ahead[i % MOVE_AHEAD].id);
     free(present);
+    assert(ix->used == used); // no id stood there twice, and none was left behind
+    assert(ix->deleted == 0);
+    check_invariants(ix);
 }
 
 void index_reserve(struct index *ix, size_t extra, index_hash *hash, const void *context)
@@ -113,11 +128,16 @@ void index_reserve(struct index *ix, size_t extra, index_hash *hash, const void 
 void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_t id),
                      const void *context)
 {
+    size_t kept = 0;
     for (size_t group = 0; group < ix->groups; group++) {
         bool never_full = index_zeros(index_load(ix, group)) != 0;
         for (size_t slot = group * INDEX_GROUP; slot < (group + 1) * INDEX_GROUP; slot++) {
-            if (ix->tags[slot] < INDEX_TAGS || !gone(context, ix->ids[slot]))
+            if (ix->tags[slot] < INDEX_TAGS)
                 continue;
+            if (!gone(context, ix->ids[slot])) {
+                kept++;
+                continue;
+            }
             // A group that still has an empty slot was never full, so no probe ever went past it.
             ix->tags[slot] = never_full ? INDEX_EMPTY : INDEX_DELETED;
             ix->used--;
@@ -125,4 +145,6 @@ void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_
                 ix->deleted++;
         }
     }
+    assert(ix->used == kept);
+    check_invariants(ix);
 }

@@ -1,5 +1,6 @@
 #include "consumer/base/memory.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 void *memory_grow(void *old, size_t count, size_t size)
@@ -12,6 +13,9 @@ void *memory_grow(void *old, size_t count, size_t size)
 
 void *memory_reserve(void *old, size_t count, size_t *capacity, size_t size)
 {
+    assert(size > 0);
+    assert(count <= *capacity);
+    assert((old == NULL) == (*capacity == 0)); // the capacity is this array's, not another's
     if (count < *capacity)
         return old;
     *capacity = *capacity ? *capacity * 2 : 16;

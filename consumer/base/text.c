@@ -1,5 +1,6 @@
 #include "consumer/base/text.h"
 
+#include <assert.h>
 #include <string.h>
 
 static bool continues(unsigned char byte, unsigned char low, unsigned char high)
@@ -9,6 +10,7 @@ static bool continues(unsigned char byte, unsigned char low, unsigned char high)
 
 int text_sequence(const char *at, const char *end)
 {
+    assert(at < end);
     const unsigned char *s = (const unsigned char *)at;
     if (s[0] < 0x80)
         return 1;
@@ -86,12 +88,14 @@ size_t text_repair(struct slice text, char *out)
         }
         at += length < 0 ? -length : length;
     }
+    assert(size <= 3 * text.size); // so much room the caller has
     return size;
 }
 
 const char *text_show(struct slice text, char *out, size_t size)
 {
     size_t used = 0;
+    assert(size > 0);
     if (!text.data)
         return "null";
     for (const char *at = text.data, *end = at + text.size; at < end;) {
@@ -104,6 +108,7 @@ const char *text_show(struct slice text, char *out, size_t size)
         used += shown.size;
         at += bytes;
     }
+    assert(used < size);
     out[used] = '\0';
     return out;
 }
