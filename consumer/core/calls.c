@@ -24,6 +24,30 @@ static uint32_t pack_when(const struct call *call)
            (uint32_t)call->identity.uuid << UUID_BIT;
 }
 
+static void check_day(const struct calls *calls, const struct usage_day *day)
+{
+    assert(day->settled <= day->count);
+    assert(day->block_count <= day->block_capacity);
+    assert(day->block_count == ((size_t)day->count + CALL_BLOCK - 1) / CALL_BLOCK);
+    for (size_t b = 0; b < day->block_count; b++) {
+        assert(day->blocks[b] < calls->block_count);
+        assert(calls->blocks[day->blocks[b]]->day == day->day); // no other day's block
+    }
+}
+
+void calls_check(const struct calls *calls)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < calls->day_count; i++) {
+        assert(i == 0 || calls->days[i - 1].day < calls->days[i].day);
+        check_day(calls, &calls->days[i]);
+        count += calls->days[i].count;
+    }
+    assert(count == calls->count);
+    assert((size_t)count == calls->index.used); // each call is found by its identity
+    assert(calls->first_free <= calls->block_count);
+}
+
 enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day,
                             const struct call *call)
 {
@@ -88,7 +112,13 @@ static uint32_t add_block(struct calls *calls, day_t day)
 void calls_add(struct calls *calls, uint64_t hash, day_t day, const struct call *call,
                int64_t offset, index_hash *rehash, const void *context)
 {
+    assert(call->account != INDEX_NONE);
+    assert(call->when >= 0);
+    assert(call->when < DAY_MS);
+    assert(call->units >= 0);
+    assert(call->units <= UNITS_OF_RECORD_MAX);
     struct usage_day *table = open_day(calls, day, offset);
+    assert(offset >= table->first_offset); // a replay begins there
     if (table->count % CALL_BLOCK == 0) {
         table->blocks = memory_reserve(table->blocks, table->block_count, &table->block_capacity,
                                        sizeof *table->blocks);
@@ -116,6 +146,7 @@ static bool is_forgotten(const void *context, uint32_t id)
 void calls_forget(struct calls *calls, day_t floor)
 {
     size_t gone = 0;
+    calls_check(calls);
     for (; gone < calls->day_count && calls->days[gone].day < floor; gone++) {
         struct usage_day *table = &calls->days[gone];
         for (size_t b = 0; b < table->block_count; b++) {
@@ -132,6 +163,7 @@ void calls_forget(struct calls *calls, day_t floor)
     calls->day_count -= gone;
     memmove(calls->days, calls->days + gone, calls->day_count * sizeof *calls->days);
     index_remove_if(&calls->index, is_forgotten, calls);
+    calls_check(calls);
 }
 
 int64_t calls_first_offset(const struct calls *calls, int64_t none)

@@ -71,6 +71,9 @@ struct usage_day *calls_day(const struct calls *calls, day_t day);
 void calls_forget(struct calls *calls, day_t floor);
 // The lowest first_offset of the days held, or `none`.
 int64_t calls_first_offset(const struct calls *calls, int64_t none);
+// Asserts that days, blocks and index agree: after calls were loaded, before they are settled or
+// forgotten. Looks at no call.
+void calls_check(const struct calls *calls);
 
 static inline const struct call_block *calls_block(const struct calls *calls,
                                                    const struct usage_day *day, uint32_t ordinal)

@@ -41,6 +41,7 @@ struct closing {
     size_t draw_capacity;
     struct draw *draws;
     struct tally tally;
+    int64_t units; // of the account's calls so far
     const struct account *traced;
 };
 
@@ -63,6 +64,7 @@ static void gather(struct closing *c)
     for (size_t d = 0; d < fold->calls.day_count && fold->calls.days[d].day <= fold->state.day;
          d++) {
         struct usage_day *day = &fold->calls.days[d];
+        assert(day->settled <= day->count);
         total += day->count - day->settled;
         // R25: what is on a settlement already is not billed again.
         for (uint32_t i = day->settled; i < day->count; i++)
@@ -74,6 +76,7 @@ static void gather(struct closing *c)
     // begin.
     for (size_t a = 1; a <= accounts; a++)
         c->starts[a + 1] += c->starts[a];
+    assert(total <= UINT32_MAX);
     c->pending = memory_grow(NULL, total ? total : 1, sizeof *c->pending);
     for (size_t d = 0; d < fold->calls.day_count && fold->calls.days[d].day <= fold->state.day;
          d++) {
@@ -89,6 +92,10 @@ static void gather(struct closing *c)
                                               .service = call_service(block, day->settled) & 1};
         }
     }
+    // I1: each call that was counted has found its place
+    assert(c->starts[0] == 0);
+    assert(c->starts[accounts] == total);
+    assert(fold->step.close.late <= (int64_t)total);
 }
 
 // R14: by time, then by offset.
@@ -132,12 +139,15 @@ static int64_t draw_packages(struct closing *c, struct account *account, const s
     while (*at && units > 0) {
         uint32_t number = *at - 1;
         struct package *package = &ledger->packages[number];
+        assert(package->account == (uint32_t)(account - ledger->accounts));
         // R8, R13: of its own service, within its validity. R18: suspended or not.
         if (package->service == service && package->valid_from <= p->occurred_at &&
             p->occurred_at < package->valid_until && package->remaining > 0) {
             int64_t taken = units < package->remaining ? units : package->remaining;
             package->remaining -= taken;
             units -= taken;
+            assert(package->remaining >= 0);
+            assert(units >= 0);
             struct draw *draw = find_draw(c, number);
             draw->calls++;
             draw->units += taken;
@@ -164,6 +174,7 @@ static void settle_call(struct closing *c, struct account *account, const struct
     enum service service = (enum service)p->service;
     int64_t units = p->units;
     s->calls++;
+    c->units += units;
     // R38: it is billed all the same.
     if (account->span_count && ledger_was_suspended(account, p->occurred_at))
         s->calls_while_suspended++;
@@ -176,6 +187,7 @@ static void settle_call(struct closing *c, struct account *account, const struct
     const struct service_prices *prices = &book->services[service];
     // R6, R16: the whole call chooses the tier, whatever packages covered of it.
     const struct tier *tier = rate_tier(book, service, units);
+    assert((size_t)(tier - prices->tiers) < prices->tier_count);
     struct tier_use *use = &c->tally.tiers[service][tier - prices->tiers];
     use->calls++;
     // R19: the rest is postpaid.
@@ -255,6 +267,7 @@ static int emit_lines(struct closing *c, const struct book *book, day_t usage_da
             const struct draw *draw = &c->draws[i];
             if (c->fold->ledger.packages[draw->package].service != service)
                 continue;
+            assert(draw->units >= draw->calls); // a call that draws takes a unit at the least
             *step_add_line(&c->fold->step) = (struct settlement_line){
                 .usage_day = usage_day,
                 .service = service,
@@ -288,6 +301,25 @@ static int settle_usage_day(struct closing *c, struct account *account, struct p
 
 // ---- one account ----
 
+// I1: the lines of a settlement hold each unit of its calls once, and make up its amount.
+static void check_lines(const struct closing *c, const struct settlement *s)
+{
+    int64_t calls = 0, units = 0;
+    fen_t amount = 0;
+    assert(s->first_line + s->line_count == c->fold->step.line_count);
+    for (size_t i = 0; i < s->line_count; i++) {
+        const struct settlement_line *line = &c->fold->step.lines[s->first_line + i];
+        assert(line->usage_day <= s->day);
+        calls += line->calls;
+        units += line->units;
+        amount += line->amount;
+    }
+    assert(units == c->units);
+    assert(amount == s->amount);
+    assert(calls >= s->calls); // a call that a package covers in part is on two lines
+    assert(s->calls_while_suspended <= s->calls);
+}
+
 static int post(struct closing *c, struct account *account, struct settlement *s)
 {
     s->opening_balance = account->opening;
@@ -301,6 +333,9 @@ static int post(struct closing *c, struct account *account, struct settlement *s
     account->credits = account->adjustments = 0;
     account->position++;
     s->position = account->position;
+    assert(s->opening_balance + s->credits + s->adjustments - s->amount ==
+           s->closing_balance); // I4
+    assert(account_balance(account) == s->closing_balance); // I4
     // R34: below zero is arrears. R36: only here.
     bool arrears = s->closing_balance < 0 && account->state == ACCOUNT_ACTIVE;
     s->state = arrears ? ACCOUNT_SUSPENDED : account->state;
@@ -315,6 +350,7 @@ static int post(struct closing *c, struct account *account, struct settlement *s
         ledger_change_state(c->fold, number, CAUSE_ARREARS,
                             calendar_day_start(s->day + 1, c->fold->zone_ms), s->day,
                             (struct slice){0});
+    assert(account->state == s->state); // the settlement and the status event say the same
     return 0;
 }
 
@@ -326,9 +362,11 @@ static int settle_account(struct closing *c, uint32_t number)
     c->traced = fold->trace && compare_ids(account->id, wanted) == 0 ? account : NULL;
     struct settlement s = {
         .account = number, .day = fold->state.day, .first_line = fold->step.line_count};
-    uint32_t end = c->starts[number + 1];
-    for (uint32_t at = c->starts[number]; at < end;) {
+    uint32_t first = c->starts[number], end = c->starts[number + 1];
+    c->units = 0;
+    for (uint32_t at = first; at < end;) {
         uint32_t next = at + 1;
+        assert(at == first || c->pending[at - 1].day < c->pending[at].day); // sorted
         while (next < end && c->pending[next].day == c->pending[at].day)
             next++;
         if (settle_usage_day(c, account, &c->pending[at], next - at, &s) != 0)
@@ -336,6 +374,8 @@ static int settle_account(struct closing *c, uint32_t number)
         at = next;
     }
     s.line_count = fold->step.line_count - s.first_line;
+    assert(s.calls == (int64_t)end - first); // I1
+    check_lines(c, &s);
     return post(c, account, &s);
 }
 
@@ -363,10 +403,30 @@ static int settle_accounts(struct closing *c)
             order[count++] = (struct named_account){ledger->accounts[a].id, a};
     qsort(order, count, sizeof *order, compare_named);
     int result = 0;
-    for (size_t i = 0; i < count && result == 0; i++)
+    for (size_t i = 0; i < count && result == 0; i++) {
+        // I2: in the order of ids, each account once
+        assert(i == 0 || compare_ids(order[i - 1].id, order[i].id) < 0);
         result = settle_account(c, order[i].number);
+    }
     free(order);
     return result;
+}
+
+// What the close tells of the day is what its settlements say.
+static void check_settlements(const struct closing *c)
+{
+    const struct step *step = &c->fold->step;
+    int64_t calls = 0;
+    fen_t amount = 0;
+    for (size_t i = 0; i < step->settlement_count; i++) {
+        assert(step->settlements[i].day == c->fold->state.day);
+        calls += step->settlements[i].calls;
+        amount += step->settlements[i].amount;
+    }
+    assert(step->close.settlements == (int64_t)step->settlement_count);
+    assert(step->close.amount == amount);
+    assert(calls == c->starts[c->fold->ledger.account_count]); // I1
+    assert(step->close.zero_unit_calls <= calls);
 }
 
 static void emit_close(struct fold *fold)
@@ -375,8 +435,8 @@ static void emit_close(struct fold *fold)
     close->day = fold->state.day;
     for (int i = 0; i < INPUT_COUNT; i++) {
         const struct log_state *log = &fold->state.log[i];
-        assert(log->accepted + log->duplicates + log->rejected + log->voids ==
-               log->next - log->from);
+        fold_check_log(log); // I1
+        assert(fold->log[i].cut != CUT_NONE); // I7: all three logs
         close->cutoffs[i] = (struct cutoff){
             .from_offset = log->from,
             .to_offset = log->next,
@@ -404,6 +464,7 @@ static void emit_close(struct fold *fold)
 static void prune_spans(struct fold *fold)
 {
     int64_t oldest = calendar_day_start(fold->floor, fold->zone_ms);
+    ledger_check(&fold->ledger);
     for (size_t a = 0; a < fold->ledger.account_count; a++) {
         struct account *account = &fold->ledger.accounts[a];
         uint32_t gone = 0;
@@ -419,6 +480,7 @@ static void prune_spans(struct fold *fold)
 
 static void open_next(struct fold *fold)
 {
+    day_t floor = fold->floor;
     for (int i = 0; i < INPUT_COUNT; i++) {
         struct log_state *log = &fold->state.log[i];
         log->from = log->next;
@@ -431,14 +493,24 @@ static void open_next(struct fold *fold)
     calls_forget(&fold->calls, fold->floor);
     fold->state.calls_from = calls_first_offset(&fold->calls, fold->state.log[INPUT_CALLS].next);
     prune_spans(fold);
+    assert(fold->state.day == fold->step.close.day + 1); // I9
+    assert(fold->floor >= floor); // what was forgotten stays so
 }
 
 int fold_close(struct fold *fold, struct error *e)
 {
-    assert(fold_close_due(fold) && !fold->step.closed);
+    assert(fold_close_due(fold)); // I7
+    assert(!fold->state.held);
+    assert(!fold->replay.active);
+    assert(!fold->step.closed); // I9
+    assert(fold->step.settlement_count == 0);
+    ledger_check(&fold->ledger);
+    calls_check(&fold->calls);
     struct closing c = {.fold = fold, .e = e};
     gather(&c);
     int result = settle_accounts(&c);
+    if (result == 0)
+        check_settlements(&c);
     free(c.starts);
     free(c.pending);
     free(c.draws);

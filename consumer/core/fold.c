@@ -26,6 +26,9 @@ enum {
 
 struct fold *fold_create(const struct fold_options *options, const struct policy *policy)
 {
+    assert(options->shard >= 0);
+    assert(policy->count > 0);
+    assert(policy->shelf.count > 0);
     struct fold *fold = calloc(1, sizeof *fold);
     if (!fold)
         return NULL;
@@ -85,6 +88,9 @@ const struct policy *fold_policy(const struct fold *fold)
 
 void fold_begin(struct fold *fold, const int64_t starts[INPUT_COUNT])
 {
+    assert(fold->ledger.account_count == 0); // a fresh one
+    assert(fold->calls.count == 0);
+    assert(!fold->replay.active);
     for (int i = 0; i < INPUT_COUNT; i++)
         fold->state.log[i] =
             (struct log_state){.next = starts[i], .from = starts[i], .last_offset = -1};
@@ -184,6 +190,7 @@ static bool is_stopped(const struct fold *fold, enum input input)
 
 static void hold(struct fold *fold)
 {
+    assert(!fold->state.held);
     fold->state.held = fold->step.held = fold->step.moved = true;
     for (int i = 0; i < INPUT_COUNT; i++)
         fold->log[i] = (struct log_progress){.clock_end = -1};
@@ -205,7 +212,9 @@ static void hold_if_broken(struct fold *fold)
 
 static void cut(struct fold *fold, enum input input, enum cut_by by)
 {
-    assert(fold->log[input].cut == CUT_NONE);
+    assert(fold->log[input].cut == CUT_NONE); // I7
+    assert(by != CUT_NONE);
+    assert(!fold->state.held); // a held day reads on
     fold->log[input].cut = by;
     hold_if_broken(fold);
 }
@@ -216,6 +225,7 @@ static void release(struct fold *fold)
     fold->state.held = false;
     for (enum input i = 0; i < INPUT_COUNT; i++)
         cut(fold, i, CUT_RELEASE);
+    assert(fold_close_due(fold)); // not held again by one of the three
 }
 
 // R48: a day is settled when all three logs are cut.
@@ -253,6 +263,13 @@ void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t as
 
 // ---- positions ----
 
+void fold_check_log(const struct log_state *log)
+{
+    assert(log->from <= log->next); // I7
+    assert(log->accepted + log->duplicates + log->rejected + log->voids ==
+           log->next - log->from); // I1
+}
+
 void fold_void_to(struct fold *fold, enum input input, int64_t offset)
 {
     struct log_state *log = &fold->state.log[input];
@@ -268,6 +285,7 @@ void fold_void_to(struct fold *fold, enum input input, int64_t offset)
 static bool skip_to(struct fold *fold, enum input input, int64_t offset)
 {
     int64_t end = fold->log[input].clock_end;
+    assert(end < 0 || end >= fold->state.log[input].next); // I7: never read beyond it
     if (end >= 0 && end <= offset) {
         fold_void_to(fold, input, end);
         cut_at_clock_end(fold, input);
@@ -372,7 +390,8 @@ void fold_remember(struct log_state *log, const struct event *event)
 enum fold_stop fold_records(struct fold *fold, enum input input, const struct event *events,
                             size_t event_count, int64_t now_ms, size_t *consumed, struct error *e)
 {
-    assert(!fold->replay.active && !fold->step.closed);
+    assert(!fold->replay.active);
+    assert(!fold->step.closed);
     struct log_state *log = &fold->state.log[input];
     const struct event *last = NULL;
     enum fold_stop stop = FOLD_MORE;
@@ -401,7 +420,9 @@ enum fold_stop fold_records(struct fold *fold, enum input input, const struct ev
         fold_drop_pass(fold, input, event->offset);
         last = event;
     }
+    fold_check_log(log);
     if (last) {
+        assert(log->next > last->offset);
         fold_remember(log, last);
         fold->step.moved = true;
     }
@@ -469,6 +490,7 @@ int fold_decide(struct fold *fold, const struct decision *decision, enum reject_
 {
     if (check_decision(fold, decision, reason, e) != 0)
         return -1;
+    assert(!fold->step.closed); // its close names the decisions before it
     struct decision *applied = step_add_decision(&fold->step);
     *applied = *decision;
     applied->number = ++fold->state.decisions;
@@ -502,11 +524,15 @@ void fold_step_done(struct fold *fold)
 {
     struct step *step = &fold->step;
     for (size_t i = 0; i < step->touched_account_count; i++) {
+        assert(step->touched_accounts[i] < fold->ledger.account_count);
         struct account *account = &fold->ledger.accounts[step->touched_accounts[i]];
+        assert(account->touched); // each is in the list once
         account->touched = false;
     }
     for (size_t i = 0; i < step->touched_package_count; i++) {
+        assert(step->touched_packages[i] < fold->ledger.package_count);
         struct package *package = &fold->ledger.packages[step->touched_packages[i]];
+        assert(package->touched);
         package->touched = false;
     }
     step_clear(step);

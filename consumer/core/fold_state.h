@@ -104,6 +104,7 @@ void fold_drop_pass(struct fold *fold, enum input input, int64_t offset); // the
 void fold_void_to(struct fold *fold, enum input input, int64_t offset);
 struct verdict;
 void fold_count(struct log_state *log, const struct verdict *verdict); // the record at log->next
+void fold_check_log(const struct log_state *log); // asserts that its counts are those of offsets
 void fold_remember(struct log_state *log, const struct event *event); // as the last one delivered
 // Takes a decided reject off the open day's shares; false: it is an earlier day's, which weighs on
 // no open day.
@@ -142,6 +143,10 @@ uint64_t judge_rehash(const void *fold, uint32_t entry); // index_hash of the ca
 void ledger_create(struct ledger *ledger);
 void ledger_free(struct ledger *ledger);
 size_t ledger_memory(const struct ledger *ledger);
+// Asserts that tables and indexes agree, and each account's status with its spans: after rows were
+// loaded, and before a day is settled and after.
+void ledger_check(const struct ledger *ledger);
+void ledger_check_packages(const struct ledger *ledger); // each package's place in its account
 uint32_t ledger_find_account(const struct fold *fold, struct account_hash hash); // ACCOUNT_NONE
 // finds or adds
 uint32_t ledger_account(struct fold *fold, struct account_hash hash, struct slice id);

@@ -1,5 +1,6 @@
 #include "consumer/core/identity.h"
 
+#include <assert.h>
 #include <openssl/evp.h>
 #include <string.h>
 #define XXH_INLINE_ALL // twice a call: not through the library
@@ -11,7 +12,9 @@ void identity_key_expand(struct identity_key *key, const uint8_t id_key[32])
     memcpy(input, id_key, 32);
     for (uint8_t i = 0; i < 7; i++) { // SHA-256 in counter mode
         input[32] = i;
-        EVP_Digest(input, sizeof input, block, NULL, EVP_sha256(), NULL);
+        unsigned size = 0;
+        EVP_Digest(input, sizeof input, block, &size, EVP_sha256(), NULL);
+        assert(size == 32);
         if (i < 6)
             memcpy(key->secret + 32 * i, block, 32);
         else

@@ -4,6 +4,7 @@
 #include "consumer/core/fold_state.h"
 #include "pricing/rate.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@ __attribute__((format(printf, 3, 4))) static bool refuse(struct verdict *v,
                                                          enum reject_reason reason,
                                                          const char *format, ...)
 {
+    assert(reason != REJECT_NONE);
     v->reason = reason;
     va_list args;
     va_start(args, format);
@@ -209,6 +211,7 @@ static void judge_call(struct trial *c, struct verdict *v)
         return;
     // R31: only here is the id seen; what was refused has returned.
     call.account = ledger_account(fold, c->lookup->account, c->account_id);
+    assert(c->account == ACCOUNT_NONE || c->account == call.account);
     calls_add(&fold->calls, hash, day, &call, c->event->offset, judge_rehash, fold);
     if (day > fold->state.horizon)
         fold->state.horizon = day;
@@ -294,7 +297,11 @@ static void judge_purchase(struct trial *c, struct verdict *v)
     }
     if (fold->withhold)
         return;
+    assert(bought.used >= 0);
+    assert(bought.remaining >= 0);
+    assert(bought.valid_until > bought.valid_from);
     bought.account = ledger_account(fold, c->lookup->account, c->account_id);
+    assert(c->account == ACCOUNT_NONE || c->account == bought.account);
     // R11: no balance moves.
     uint32_t number = ledger_add_package(fold, &bought);
     step_touch_package(&fold->step, &fold->ledger.packages[number], number);
@@ -330,6 +337,7 @@ static void apply_credit(struct trial *c, const struct credit_entry *credit, str
     struct fold *fold = c->fold;
     struct account *account = &fold->ledger.accounts[credit->account];
     enum credit_kind kind = (enum credit_kind)credit->kind;
+    fen_t before = account_balance(account);
     if (!add_credit(account, kind, credit->amount)) {
         error_set(e, ERROR_BUG,
                   "account %.*s: the balance overflows 64 bits with the credit at offset %" PRId64,
@@ -337,6 +345,7 @@ static void apply_credit(struct trial *c, const struct credit_entry *credit, str
         v->broken = true;
         return;
     }
+    assert(account_balance(account) == before + credit->amount); // I4
     account->position++;
     ledger_add_credit(fold, c->lookup->account, credit);
     step_touch_account(&fold->step, account, credit->account);
@@ -397,6 +406,7 @@ static void judge_credit(struct trial *c, struct verdict *v, struct error *e)
     if (fold->withhold)
         return;
     credit.account = ledger_account(fold, c->lookup->account, c->account_id);
+    assert(c->account == ACCOUNT_NONE || c->account == credit.account);
     apply_credit(c, &credit, v, e);
 }
 
@@ -436,6 +446,8 @@ void judge_add_reject(struct fold *fold, enum input input, const struct event *e
                       const struct verdict *v)
 {
     struct step *step = &fold->step;
+    assert(v->reason != REJECT_NONE);
+    assert(event->fault == REJECT_NONE || v->reason == event->fault);
     struct step_reject *reject = step_add_reject(step);
     *reject = (struct step_reject){
         .input = input,
@@ -464,6 +476,7 @@ void judge_add_reject(struct fold *fold, enum input input, const struct event *e
 void judge(struct fold *fold, enum input input, const struct event *event,
            const struct lookup *lookup, int64_t at_ms, struct verdict *v, struct error *e)
 {
+    assert(event->offset == fold->state.log[input].next); // I1: none is passed over
     v->reason = event->fault;
     v->duplicate = v->broken = false;
     if (event->fault != REJECT_NONE) {
@@ -484,6 +497,9 @@ void judge(struct fold *fold, enum input input, const struct event *event,
                 judge_credit(&c, v, e);
         }
     }
+    // I1: a record is one of accepted, duplicate and rejected
+    assert(!v->duplicate || v->reason == REJECT_NONE);
+    assert(!v->broken || v->reason == REJECT_NONE);
     if (v->reason != REJECT_NONE)
         judge_add_reject(fold, input, event, v);
 }

@@ -36,6 +36,24 @@ size_t ledger_memory(const struct ledger *ledger)
            index_memory(&ledger->credit_index);
 }
 
+static void check_account(const struct account *account)
+{
+    assert(account->span_count <= account->span_capacity);
+    // I8: who is suspended is so since the last span began, and nobody else has an open one
+    bool open = account->span_count > 0 && account->spans[account->span_count - 1].to == INT64_MAX;
+    assert((account->state == ACCOUNT_SUSPENDED) == open);
+}
+
+void ledger_check(const struct ledger *ledger)
+{
+    assert(ledger->account_capacity == ledger->hash_capacity); // parallel arrays
+    assert(ledger->account_index.used == ledger->account_count);
+    assert(ledger->package_index.used == ledger->package_count);
+    assert(ledger->credit_index.used == ledger->credit_count);
+    for (size_t a = 0; a < ledger->account_count; a++)
+        check_account(&ledger->accounts[a]);
+}
+
 static struct slice keep_text(struct ledger *ledger, struct slice text)
 {
     return (struct slice){arena_copy(ledger->texts, text.data, text.size), text.size};
@@ -72,11 +90,13 @@ uint32_t ledger_account(struct fold *fold, struct account_hash hash, struct slic
                                       sizeof *ledger->accounts);
     ledger->account_hashes = memory_reserve(ledger->account_hashes, number, &ledger->hash_capacity,
                                             sizeof *ledger->account_hashes);
+    assert(ledger->account_capacity == ledger->hash_capacity);
     ledger->accounts[number] = (struct account){.id = keep_text(ledger, id)};
     ledger->account_hashes[number] = hash;
     ledger->account_count++;
     index_reserve(&ledger->account_index, 1, account_hash, ledger);
     index_insert(&ledger->account_index, hash.half[0], number);
+    assert(ledger->account_index.used == ledger->account_count);
     return number;
 }
 
@@ -84,6 +104,8 @@ uint32_t ledger_account(struct fold *fold, struct account_hash hash, struct slic
 
 void ledger_add_span(struct account *account, struct span span)
 {
+    assert(span.from <= span.to);
+    assert(account->span_count <= account->span_capacity);
     if (account->span_count == account->span_capacity) {
         account->span_capacity = account->span_capacity ? account->span_capacity * 2 : 2;
         account->spans =
@@ -105,12 +127,15 @@ void ledger_change_state(struct fold *fold, uint32_t number, enum cause cause, i
                          day_t settlement_day, struct slice credit_id)
 {
     struct account *account = &fold->ledger.accounts[number];
+    check_account(account);
     if (cause == CAUSE_ARREARS) {
-        assert(account->state == ACCOUNT_ACTIVE);
+        assert(account->state == ACCOUNT_ACTIVE); // I8
+        assert(account_balance(account) < 0);
         account->state = ACCOUNT_SUSPENDED;
         ledger_add_span(account, (struct span){effective_at, INT64_MAX});
     } else {
-        assert(account->state == ACCOUNT_SUSPENDED && account->span_count > 0);
+        assert(account->state == ACCOUNT_SUSPENDED); // I8
+        assert(account_balance(account) > 0);
         struct span *span = &account->spans[account->span_count - 1];
         // R39: effective never before the suspension itself.
         if (effective_at < span->from)
@@ -130,6 +155,7 @@ void ledger_change_state(struct fold *fold, uint32_t number, enum cause cause, i
         .effective_at = effective_at,
     };
     step_touch_account(&fold->step, account, number);
+    check_account(account);
 }
 
 // ---- packages ----
@@ -173,9 +199,30 @@ static bool drawn_before(const struct package *a, const struct package *b)
     return order ? order < 0 : a->id.size < b->id.size;
 }
 
+// The packages of an account that may still be drawn, in the order of drawing.
+static void check_list(const struct ledger *ledger, uint32_t account)
+{
+    uint32_t next = ledger->accounts[account].first_package;
+    for (const struct package *before = NULL; next; next = before->next) {
+        assert(next <= ledger->package_count);
+        const struct package *package = &ledger->packages[next - 1];
+        assert(package->account == account);
+        assert(!before || drawn_before(before, package));
+        before = package;
+    }
+}
+
+void ledger_check_packages(const struct ledger *ledger)
+{
+    for (size_t a = 0; a < ledger->account_count; a++)
+        check_list(ledger, (uint32_t)a);
+}
+
 uint32_t ledger_add_package(struct fold *fold, const struct package *package)
 {
     struct ledger *ledger = &fold->ledger;
+    assert(package->account < ledger->account_count);
+    assert(ledger->package_count < INDEX_NONE);
     uint32_t number = (uint32_t)ledger->package_count;
     ledger->packages = memory_reserve(ledger->packages, number, &ledger->package_capacity,
                                       sizeof *ledger->packages);
@@ -187,6 +234,7 @@ uint32_t ledger_add_package(struct fold *fold, const struct package *package)
     ledger->package_count++;
     index_reserve(&ledger->package_index, 1, package_hash, fold);
     index_insert(&ledger->package_index, package_hash(fold, number), number);
+    assert(ledger->package_index.used == ledger->package_count);
     if (added->remaining == 0)
         return number; // never drawn: a restart brings many of them
     uint32_t *at = &ledger->accounts[package->account].first_package;
@@ -194,6 +242,8 @@ uint32_t ledger_add_package(struct fold *fold, const struct package *package)
         at = &ledger->packages[*at - 1].next;
     added->next = *at;
     *at = number + 1;
+    // strictly: no two packages of an account share an id
+    assert(!added->next || drawn_before(added, &ledger->packages[added->next - 1]));
     return number;
 }
 
@@ -226,6 +276,8 @@ void ledger_add_credit(struct fold *fold, struct account_hash hash,
                        const struct credit_entry *credit)
 {
     struct ledger *ledger = &fold->ledger;
+    assert(credit->account < ledger->account_count);
+    assert(ledger->credit_count < INDEX_NONE);
     uint32_t number = (uint32_t)ledger->credit_count;
     ledger->credits =
         memory_reserve(ledger->credits, number, &ledger->credit_capacity, sizeof *ledger->credits);
@@ -233,4 +285,5 @@ void ledger_add_credit(struct fold *fold, struct account_hash hash,
     ledger->credit_count++;
     index_reserve(&ledger->credit_index, 1, credit_hash, fold);
     index_insert(&ledger->credit_index, identity_hash(&fold->key, credit->half, hash), number);
+    assert(ledger->credit_index.used == ledger->credit_count);
 }

@@ -10,7 +10,9 @@
 // R53: the row in force on a day is the last one from that day or before.
 const struct parameters *policy_at(const struct policy *policy, day_t day)
 {
-    assert(policy->count > 0 && policy->rows[0].from_day == DAY_NONE);
+    assert(policy->count > 0);
+    assert(policy->count <= PARAMETER_ROWS_MAX);
+    assert(policy->rows[0].from_day == DAY_NONE);
     size_t i = policy->count - 1;
     while (policy->rows[i].from_day > day)
         i--;
@@ -73,7 +75,8 @@ char *policy_text(const struct policy *policy, day_t day, char out[PARAMETERS_TE
     const struct fixed_parameters *fixed = &policy->fixed;
     const struct parameters *row = policy_at(policy, day);
     const struct book *book = shelf_at(&policy->shelf, day);
-    assert(book && strpbrk(fixed->time_zone, "\"\\") == NULL); // a zone's name needs no escapes
+    assert(book);
+    assert(strpbrk(fixed->time_zone, "\"\\") == NULL); // a zone's name needs no escapes
     char first_day[DAY_TEXT_SIZE], from_day[DAY_TEXT_SIZE + 2] = "null", date[DAY_TEXT_SIZE];
     if (row->from_day != DAY_NONE)
         snprintf(from_day, sizeof from_day, "\"%s\"", calendar_format_day(row->from_day, date));
@@ -87,7 +90,8 @@ char *policy_text(const struct policy *policy, day_t day, char out[PARAMETERS_TE
         row->future_tolerance_ms, row->grace_ms, row->late_days, row->max_reject_share_ppm,
         partitioner_symbol(fixed->partitioner), fixed->partitions, fixed->time_zone,
         timestamps_symbol(fixed->timestamps));
-    assert(length > 0 && length < PARAMETERS_TEXT_SIZE);
+    assert(length > 0);
+    assert(length < PARAMETERS_TEXT_SIZE);
     return out;
 }
 
@@ -145,7 +149,12 @@ static uint32_t crc32(const uint8_t *p, size_t size)
 int32_t partition_of(enum partitioner partitioner, const void *key, size_t size, int32_t partitions)
 {
     assert(partitions > 0);
+    int32_t partition;
     if (partitioner == PARTITIONER_MURMUR2)
-        return (int32_t)((murmur2(key, size) & INT32_MAX) % (uint32_t)partitions);
-    return (int32_t)(crc32(key, size) % (uint32_t)partitions);
+        partition = (int32_t)((murmur2(key, size) & INT32_MAX) % (uint32_t)partitions);
+    else
+        partition = (int32_t)(crc32(key, size) % (uint32_t)partitions);
+    assert(partition >= 0);
+    assert(partition < partitions);
+    return partition;
 }

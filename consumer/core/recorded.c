@@ -8,6 +8,8 @@
 void fold_audit_decision(struct fold *fold, const struct decision *decision,
                          enum reject_reason reason)
 {
+    assert(!fold->replay.active);
+    assert(!fold->step.closed);
     fold->state.decisions = decision->number;
     fold_name_decision(fold, decision);
     if (decision->kind == DECISION_PASS)
@@ -27,8 +29,11 @@ int fold_audit_record(struct fold *fold, enum input input, const struct event *e
                       struct error *e)
 {
     struct log_state *log = &fold->state.log[input];
-    assert(!fold->replay.active && !fold->step.closed && fold->log[input].cut == CUT_NONE &&
-           event->offset >= log->next);
+    assert(!fold->replay.active);
+    assert(!fold->step.closed);
+    assert(fold->log[input].cut == CUT_NONE);
+    assert(event->offset >= log->next);
+    assert(!fold->withhold);
     fold_void_to(fold, input, event->offset);
     int64_t at_ms = fold_judged_at(fold, input, event->offset, event->timestamp);
     struct verdict verdict;
@@ -51,6 +56,7 @@ int fold_audit_record(struct fold *fold, enum input input, const struct event *e
     }
     fold_count(log, &verdict);
     fold_drop_pass(fold, input, event->offset);
+    fold_check_log(log);
     fold_remember(log, event);
     fold->step.moved = true;
     return 0;
@@ -60,5 +66,6 @@ void fold_audit_cut(struct fold *fold, enum input input, int64_t offset, enum cu
 {
     assert(fold->log[input].cut == CUT_NONE);
     fold_void_to(fold, input, offset);
+    fold_check_log(&fold->state.log[input]);
     fold->log[input].cut = cut_by;
 }

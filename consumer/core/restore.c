@@ -8,6 +8,9 @@
 
 int fold_restore_state(struct fold *fold, const struct fold_state *state, struct error *e)
 {
+    assert(fold->ledger.account_count == 0); // a fresh one
+    assert(fold->calls.count == 0);
+    assert(!fold->replay.active);
     for (int i = 0; i < INPUT_COUNT; i++) {
         const struct log_state *log = &state->log[i];
         if (log->from > log->next ||
@@ -117,7 +120,9 @@ int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct 
 
 void fold_restore_count(struct fold *fold, int64_t from_offset, int64_t judged)
 {
+    assert(fold->replay.cutoff_count > 0); // it is the last one's
     struct recorded_cutoff *last = &fold->replay.cutoffs[fold->replay.cutoff_count - 1];
+    assert(!last->counted);
     last->counted = true;
     last->from_offset = from_offset;
     last->judged = judged;
@@ -203,6 +208,7 @@ static int check_count(const struct fold *fold, const struct recorded_cutoff *cu
 static int pass_cutoffs(struct fold *fold, int64_t offset, struct error *e)
 {
     struct replay *replay = &fold->replay;
+    assert(replay->cutoff_at <= replay->cutoff_count);
     for (; replay->cutoff_at < replay->cutoff_count &&
            replay->cutoffs[replay->cutoff_at].to_offset <= offset;
          replay->cutoff_at++) {
@@ -223,6 +229,7 @@ static int pass_cutoffs(struct fold *fold, int64_t offset, struct error *e)
 static int recorded_reject(struct fold *fold, int64_t offset, bool *rejected, struct error *e)
 {
     struct replay *replay = &fold->replay;
+    assert(replay->reject_at <= replay->reject_count);
     *rejected = false;
     if (replay->reject_at == replay->reject_count || replay->rejects[replay->reject_at] > offset)
         return 0;
@@ -308,6 +315,9 @@ static int finish_restore(struct fold *fold, bool *done, struct error *e)
                          fold->options.shard, replay->accepted, replay->others, log->from,
                          log->next, log->accepted, log->duplicates,
                          drift(replay->accepted + replay->others, log->accepted + log->duplicates));
+    ledger_check(&fold->ledger);
+    ledger_check_packages(&fold->ledger);
+    calls_check(&fold->calls);
     replay->active = false;
     *done = true;
     return 0;

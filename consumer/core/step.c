@@ -3,6 +3,7 @@
 #include "consumer/base/memory.h"
 #include "pricing/symbol.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ static const char *const decisions[] = {
 
 const char *cut_symbol(enum cut_by cut)
 {
+    assert((size_t)cut < sizeof cuts / sizeof *cuts);
     return cuts[cut];
 }
 
@@ -35,6 +37,7 @@ bool cut_parse(const char *symbol, enum cut_by *out)
 
 const char *charge_symbol(enum charge charge)
 {
+    assert((size_t)charge < sizeof charges / sizeof *charges);
     return charges[charge];
 }
 
@@ -49,6 +52,7 @@ bool charge_parse(const char *symbol, enum charge *out)
 
 const char *account_state_symbol(enum account_state state)
 {
+    assert((size_t)state < sizeof states / sizeof *states);
     return states[state];
 }
 
@@ -63,6 +67,7 @@ bool account_state_parse(const char *symbol, enum account_state *out)
 
 const char *cause_symbol(enum cause cause)
 {
+    assert((size_t)cause < sizeof causes / sizeof *causes);
     return causes[cause];
 }
 
@@ -77,6 +82,7 @@ bool cause_parse(const char *symbol, enum cause *out)
 
 const char *credit_kind_symbol(enum credit_kind kind)
 {
+    assert((size_t)kind < sizeof kinds / sizeof *kinds);
     return kinds[kind];
 }
 
@@ -91,6 +97,7 @@ bool credit_kind_parse(const char *symbol, enum credit_kind *out)
 
 const char *decision_symbol(enum decision_kind kind)
 {
+    assert((size_t)kind < sizeof decisions / sizeof *decisions);
     return decisions[kind];
 }
 
@@ -110,8 +117,18 @@ bool decision_parse(const char *symbol, enum decision_kind *out)
      memset(&(step)->list[(step)->name##_count], 0, sizeof *(step)->list),                         \
      &(step)->list[(step)->name##_count++])
 
+// Everything that goes out is emitted once.
+static void check_emissions(const struct step *step)
+{
+    size_t closes = step->closed ? 1 : 0;
+    assert(step->emission_count ==
+           step->reject_count + step->status_count + step->settlement_count + closes);
+    assert(step->closed || step->settlement_count == 0);
+}
+
 static void emit(struct step *step, enum emission_kind kind, size_t index)
 {
+    assert(index < UINT32_MAX);
     struct emission *emission = APPEND(step, emission, emissions);
     *emission = (struct emission){.kind = kind, .index = (uint32_t)index};
 }
@@ -154,8 +171,10 @@ struct decision *step_add_decision(struct step *step)
 
 void step_emit_close(struct step *step)
 {
+    assert(!step->closed); // I9
     step->closed = true;
     emit(step, EMIT_DAY_CLOSE, 0);
+    check_emissions(step);
 }
 
 void step_touch_account(struct step *step, struct account *account, uint32_t number)
@@ -189,6 +208,7 @@ bool step_create(struct step *step)
 
 void step_clear(struct step *step)
 {
+    check_emissions(step);
     arena_reset(step->arena);
     step->reject_count = step->credit_count = step->status_count = step->settlement_count = 0;
     step->line_count = step->decision_count = step->emission_count = 0;
