@@ -64,8 +64,12 @@ void settlement_schema_sha256(char out[65])
 
 static char *id_text(struct slice account_id, const char *rest, char out[OUTPUT_ID_SIZE])
 {
-    assert(account_id.data && account_id.size <= ID_SIZE_MAX);
-    snprintf(out, OUTPUT_ID_SIZE, "%.*s/%s", (int)account_id.size, account_id.data, rest);
+    assert(account_id.data);
+    assert(account_id.size <= ID_SIZE_MAX);
+    int size =
+        snprintf(out, OUTPUT_ID_SIZE, "%.*s/%s", (int)account_id.size, account_id.data, rest);
+    assert(size > 0);
+    assert(size < OUTPUT_ID_SIZE); // an id that is cut off could be another's
     return out;
 }
 
@@ -138,6 +142,7 @@ int encoder_create(struct encoder **out, struct error *e)
     for (int o = 0; o < OUTPUT_COUNT && !failed; o++)
         failed = create_record((enum output)o, &en->record[o], e);
     settlement_schema_sha256(en->schema_sha256);
+    assert(strlen(en->schema_sha256) == sizeof en->schema_sha256 - 1);
     if (failed) {
         encoder_destroy(en);
         return -1;
@@ -336,6 +341,8 @@ static int finish_encoding(struct encoder *en, struct fill *f, enum output outpu
         int status = avro_value_write(en->writer, f->record);
         if (status == 0) {
             *body = (struct slice){en->buffer, (size_t)avro_writer_tell(en->writer)};
+            assert(body->size > 0);
+            assert(body->size <= en->capacity);
             return 0;
         }
         if (status != ENOSPC) {
@@ -389,6 +396,8 @@ int encode_settlement(struct encoder *en, const struct encode_context *cx, const
 {
     struct slice account_id = fold_account(fold, s->account)->id;
     char id[OUTPUT_ID_SIZE];
+    assert(s->first_line + s->line_count <= step->line_count);
+    assert(sequence >= 0);
     struct fill f = begin(en, OUTPUT_SETTLEMENTS);
     put_text(&f, "settlement_id", settlement_id(account_id, s->day, id));
     put_terminated(&f, "account_id", account_id);
@@ -501,6 +510,7 @@ static void add_detail(struct detail *d, const char *text)
     size_t size = strnlen(text, sizeof d->text / 3);
     assert(d->used + 3 * size < sizeof d->text);
     d->used += text_repair((struct slice){text, size}, d->text + d->used);
+    assert(d->used < sizeof d->text);
     d->text[d->used] = '\0';
 }
 
@@ -525,6 +535,8 @@ int encode_reject(struct encoder *en, const struct encode_context *cx, const str
             leave_out(&detail, "value", &value);
     if (2 * key.size > REJECT_MESSAGE_MAX)
         leave_out(&detail, "key", &key);
+    assert(2 * key.size + value.size <= REJECT_MESSAGE_MAX); // a message can carry it
+    assert(value.size <= REJECT_BYTES_MAX);
     // Times beyond these are INVALID, and readers that make dates of them would fail on the whole
     // record.
     bool dated =

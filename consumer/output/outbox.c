@@ -24,6 +24,7 @@ struct build {
 
 static void put_big_endian(uint8_t *out, uint64_t number, size_t bytes)
 {
+    assert(bytes == sizeof number || number >> (8 * bytes) == 0);
     for (size_t i = 0; i < bytes; i++)
         out[i] = (uint8_t)(number >> (8 * (bytes - 1 - i)));
 }
@@ -75,10 +76,30 @@ static int64_t end_of_day(const struct build *b, day_t day)
     return calendar_day_start(day + 1, b->cx->offset_ms);
 }
 
+// Whether a row's id begins with its key, as those of all outputs but rejects do.
+static bool id_has_key(const struct outbox_row *row)
+{
+    return strncmp(row->ce_id, row->key.data, row->key.size) == 0 &&
+           row->ce_id[row->key.size] == '/';
+}
+
+static void check_row(const struct outbox_row *row)
+{
+    assert(row->output < OUTPUT_COUNT);
+    assert(row->body.data);
+    assert(row->body.size > 0);
+    assert(row->ce_id[0] != '\0');
+    assert(row->output == OUTPUT_REJECTS || row->key.data);
+    assert(row->output == OUTPUT_REJECTS || id_has_key(row));
+}
+
 static int build_settlement(struct build *b, const struct settlement *s, struct outbox_row *row)
 {
     struct slice account_id = fold_account(b->fold, s->account)->id, body;
     char id[OUTPUT_ID_SIZE];
+    assert(s->opening_balance + s->credits + s->adjustments - s->amount ==
+           s->closing_balance); // I4
+    assert(s->day == b->step->close.day);
     if (encode_settlement(b->en, b->cx, b->fold, b->step, s, 0, &body, b->e) != 0)
         return -1;
     must(EVP_DigestUpdate(b->content, body.data, body.size));
@@ -96,6 +117,8 @@ static int build_status(struct build *b, const struct step_status *s, struct out
 {
     struct slice account_id = fold_account(b->fold, s->account)->id, body;
     char id[OUTPUT_ID_SIZE];
+    assert((s->cause == CAUSE_ARREARS) == (s->state == ACCOUNT_SUSPENDED)); // I8
+    assert((s->cause == CAUSE_ARREARS) == (s->balance < 0));
     if (encode_status(b->en, b->cx, b->fold, s, row->sequence, &body, b->e) != 0)
         return -1;
     row->output = OUTPUT_STATUS;
@@ -110,6 +133,7 @@ static int build_reject(struct build *b, const struct step_reject *r, struct out
 {
     struct slice body, key = r->key;
     char id[CE_ID_SIZE];
+    assert(r->reason != REJECT_NONE);
     if (encode_reject(b->en, b->cx, r, row->sequence, &body, b->e) != 0)
         return -1;
     if (key.size > REJECT_MESSAGE_MAX)
@@ -124,12 +148,29 @@ static int build_reject(struct build *b, const struct step_reject *r, struct out
     return 0;
 }
 
+static void check_close(const struct step *step)
+{
+    const struct day_close *c = &step->close;
+    fen_t amount = 0;
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        const struct cutoff *cut = &c->cutoffs[i];
+        assert(cut->from_offset <= cut->to_offset); // I7
+        assert(cut->accepted + cut->duplicates + cut->rejected + cut->voids ==
+               cut->to_offset - cut->from_offset); // I1
+    }
+    for (size_t i = 0; i < step->settlement_count; i++)
+        amount += step->settlements[i].amount;
+    assert(c->amount == amount);
+    assert(c->settlements == (int64_t)step->settlement_count);
+}
+
 static int build_day_close(struct build *b, const struct day_close *c, struct outbox_row *row)
 {
     struct outbox *out = b->out;
     uint8_t digest[SHA256_SIZE];
     char id[CE_ID_SIZE], day[DAY_TEXT_SIZE], shard[16];
     struct slice body;
+    check_close(b->step);
     must(EVP_DigestFinal_ex(b->content, digest, NULL));
     hex(digest, out->content_digest);
     const char *previous = out->after.previous_digest;
@@ -161,7 +202,8 @@ static int build_row(struct build *b, struct emission emission, struct outbox_ro
         assert(emission.index < step->status_count);
         return build_status(b, &step->statuses[emission.index], row);
     case EMIT_SETTLEMENT:
-        assert(step->closed && emission.index < step->settlement_count);
+        assert(step->closed);
+        assert(emission.index < step->settlement_count);
         return build_settlement(b, &step->settlements[emission.index], row);
     case EMIT_DAY_CLOSE:
         assert(step->closed);
@@ -187,6 +229,21 @@ static int make_room(struct outbox *out, size_t count, struct error *e)
     return 0;
 }
 
+// I3: the rows follow those of before, and the chain ends with the last of them.
+static void check_chain(const struct outbox *out, const struct step *step,
+                        const struct chain *before)
+{
+    assert(out->count == step->emission_count);
+    for (size_t i = 0; i < out->count; i++)
+        assert(out->rows[i].sequence == before->sequence + 1 + (int64_t)i);
+    const uint8_t *last = out->count ? out->rows[out->count - 1].hash : before->hash;
+    assert(memcmp(out->after.hash, last, sizeof out->after.hash) == 0);
+    assert(out->after.sequence == before->sequence + (int64_t)out->count);
+    size_t digest_size = step->closed ? 2 * SHA256_SIZE : 0;
+    assert(strlen(out->digest) == digest_size);
+    assert(strlen(out->content_digest) == digest_size);
+}
+
 int outbox_build(struct outbox *out, struct encoder *en, const struct encode_context *cx,
                  const struct fold *fold, const struct chain *before, struct error *e)
 {
@@ -206,12 +263,15 @@ int outbox_build(struct outbox *out, struct encoder *en, const struct encode_con
         failed = build_row(&b, step->emissions[i], row);
         if (failed)
             break;
+        check_row(row);
         outbox_chain_hash(out->after.hash, row, row->hash);
         memcpy(out->after.hash, row->hash, sizeof row->hash);
         out->after.sequence = row->sequence;
         out->count = i + 1;
     }
     EVP_MD_CTX_free(b.content);
+    if (!failed)
+        check_chain(out, step, before);
     return failed;
 }
 

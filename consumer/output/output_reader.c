@@ -3,6 +3,7 @@
 #include "consumer/avro/avsc.h"
 #include "consumer/base/text.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,14 @@ struct output_reader {
     struct avsc *schema;
 };
 
+static bool has_field(const struct avsc *schema, const struct avsc_type *record, const char *name)
+{
+    for (uint32_t i = 0; i < record->count; i++)
+        if (strcmp(schema->members[record->first + i].name, name) == 0)
+            return true;
+    return false;
+}
+
 int output_reader_create(enum output output, struct output_reader **out, struct error *e)
 {
     const char *text = schema_of_output(output);
@@ -24,6 +33,10 @@ int output_reader_create(enum output output, struct output_reader **out, struct 
         free(form);
         return -1;
     }
+    const struct avsc_type *record = &form->schema->types[form->schema->root];
+    assert(record->kind == AVSC_RECORD);
+    assert(has_field(form->schema, record, "shard"));
+    assert(has_field(form->schema, record, "sequence"));
     *out = form;
     return 0;
 }
@@ -83,6 +96,7 @@ static void show_bytes(const char *data, int64_t size, char out[TEXT_SIZE])
     for (int64_t i = 0; i < size && used + 3 < TEXT_SIZE; i++)
         used += (size_t)snprintf(out + used, TEXT_SIZE - used, "%02x",
                                  (unsigned)(unsigned char)data[i]);
+    assert(used < TEXT_SIZE);
 }
 
 static bool walk_type(struct field_walk *w, uint32_t number, const char *path);
@@ -186,7 +200,10 @@ static bool walk_body(const struct output_reader *form, struct slice body,
                               .wire = {start, start + body.size, NULL},
                               .visit = visit,
                               .context = context};
-    return walk_type(&walk, form->schema->root, "") && walk.wire.at == walk.wire.end;
+    bool good = walk_type(&walk, form->schema->root, "");
+    assert(walk.wire.at >= start);
+    assert(walk.wire.at <= walk.wire.end);
+    return good && walk.wire.at == walk.wire.end;
 }
 
 void output_reader_fields(const struct output_reader *form, struct slice body,
@@ -217,6 +234,8 @@ static int read_number(const struct output_reader *form, struct wire *wire, bool
             good = wire_long(wire, &shard);
         else
             good = skip_value(&shapes, field->type, wire, 0);
+        assert(wire->at >= at);
+        assert(wire->at <= wire->end);
         if (!good)
             return error_set(e, ERROR_CONFIG, "%s at byte %td", wire->fault, wire->at - start);
         if (sequence) {
@@ -230,6 +249,8 @@ static int read_number(const struct output_reader *form, struct wire *wire, bool
         return error_set(e, ERROR_CONFIG, "shard %" PRId64 ", sequence %" PRId64 " are impossible",
                          shard, out->sequence);
     out->shard = (int32_t)shard;
+    assert(out->size > 0);
+    assert(out->at + out->size <= (size_t)(wire->end - start));
     return 0;
 }
 

@@ -172,6 +172,7 @@ static void an_empty_day_is_closed_too(void **state)
     (void)state;
     static struct emission emission = {EMIT_DAY_CLOSE, 0};
     fold.step.settlement_count = 0;
+    fold.step.close.settlements = fold.step.close.amount = 0;
     fold.step.emissions = &emission;
     fold.step.emission_count = 1;
     build();
