@@ -16,6 +16,7 @@ static const char *const kind_names[] = {
 
 const char *avsc_kind_name(enum avsc_kind kind)
 {
+    assert((size_t)kind < sizeof kind_names / sizeof *kind_names);
     return kind_names[kind];
 }
 
@@ -219,6 +220,8 @@ static int refer(struct avsc *s, const char *name, const char *space, uint32_t *
         return error_set(e, ERROR_CONFIG, "no Avro schema: the type %.200s is not defined in it",
                          name);
     *out = (uint32_t)json_integer_value(number);
+    assert(*out >= AVSC_PRIMITIVES);
+    assert(*out < s->type_count);
     return 0;
 }
 
@@ -405,6 +408,7 @@ static int parse_declared(struct avsc *s, enum avsc_kind kind, const json_t *jso
 static int parse_type(struct avsc *s, const json_t *json, const char *space, unsigned depth,
                       uint32_t *out, struct error *e)
 {
+    assert(depth <= AVSC_DEPTH_MAX);
     if (depth == AVSC_DEPTH_MAX)
         return error_set(e, ERROR_CONFIG, "the schema is nested deeper than %d types",
                          AVSC_DEPTH_MAX);
@@ -446,6 +450,49 @@ static int parse_document(struct avsc *s, const char *text, size_t size, struct 
     return parse_type(s, s->document, "", 0, &s->root, e);
 }
 
+// ---- what readers of the tables rely on ----
+
+static void check_shape(const struct avsc *s, const struct shape *shape)
+{
+    bool linked = shape->kind >= SHAPE_RECORD;
+    assert(shape->kind <= SHAPE_MAP);
+    assert(shape->kind != SHAPE_FIXED || shape->count > 0);
+    assert(shape->kind != SHAPE_RECORD || shape->count > 0);
+    assert(shape->kind < SHAPE_ARRAY || shape->count == 1);
+    if (!linked)
+        return;
+    assert(shape->count <= s->member_count);
+    assert(shape->first <= s->member_count - shape->count);
+    for (uint32_t i = 0; i < shape->count; i++) {
+        uint32_t link = s->links[shape->first + i];
+        assert(link < s->type_count);
+        assert(shape->kind != SHAPE_RECORD || s->shapes[link].kind != SHAPE_EMPTY);
+    }
+}
+
+static void check_type(const struct avsc *s, const struct avsc_type *type)
+{
+    assert(type->complete);
+    assert(type->count <= s->member_count);
+    assert(type->first <= s->member_count - type->count);
+    for (uint32_t i = 0; i < type->count; i++) {
+        const struct avsc_member *member = &s->members[type->first + i];
+        assert(member->type < s->type_count);
+        assert((member->name != NULL) == (type->kind == AVSC_RECORD));
+    }
+}
+
+static void check_schema(const struct avsc *s)
+{
+    assert(s->type_count <= s->room);
+    assert(s->member_count <= s->room);
+    assert(s->root < s->type_count);
+    for (uint32_t i = 0; i < s->type_count; i++) {
+        check_type(s, &s->types[i]);
+        check_shape(s, &s->shapes[i]);
+    }
+}
+
 int avsc_parse(const char *text, size_t size, struct avsc **out, struct error *e)
 {
     if (size > AVSC_SIZE_MAX)
@@ -467,11 +514,13 @@ int avsc_parse(const char *text, size_t size, struct avsc **out, struct error *e
     s->members = arena_alloc(arena, s->room * sizeof *s->members);
     s->links = arena_alloc(arena, s->room * sizeof *s->links);
     int rc = parse_document(s, text, size, e);
-    if (rc == 0)
-        *out = s;
-    else
+    if (rc) {
         avsc_free(s);
-    return rc;
+        return rc;
+    }
+    check_schema(s);
+    *out = s;
+    return 0;
 }
 
 void avsc_free(struct avsc *schema)

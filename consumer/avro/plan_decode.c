@@ -1,5 +1,6 @@
 #include "consumer/avro/plan_program.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -74,6 +75,9 @@ __attribute__((cold, noinline)) static enum plan_result undecodable(const struct
                                                                     const struct plan_step *step,
                                                                     char *detail)
 {
+    assert(w->fault);
+    assert(w->at >= body);
+    assert(w->at <= w->end);
     snprintf(detail, REJECT_DETAIL_SIZE, "%.120s: %s at byte %td of %td",
              step ? step->name : "record", w->fault, w->at - body, w->end - body);
     return PLAN_UNDECODABLE;
@@ -96,6 +100,7 @@ enum plan_result plan_decode(const struct plan *plan, const void *body, size_t s
         if (__builtin_expect(!run(plan, step, &w, out, &step), false))
             return undecodable(&w, start, step, detail);
     }
+    assert(w.at <= w.end);
     if (w.at == w.end)
         return PLAN_OK;
     w.fault = "bytes left over";

@@ -1,5 +1,7 @@
 #include "consumer/avro/skip.h"
 
+#include <assert.h>
+
 // A block says how many items follow; a negative number is followed by their size in bytes, so that
 // they need not be looked at. Sets *items to what is left to skip one by one, *end when this was
 // the terminating block.
@@ -32,6 +34,8 @@ static bool skip_blocks(const struct shapes *shapes, const struct shape *shape, 
         bool end = false;
         if (!skip_block_head(w, &items, &end))
             return false;
+        assert(w->at > start); // each block takes a byte, so there is an end to them
+        assert(w->at <= w->end);
         if (end)
             return true;
         if (empty && !map)
@@ -39,18 +43,21 @@ static bool skip_blocks(const struct shapes *shapes, const struct shape *shape, 
         if ((uint64_t)items > wire_left(w))
             return wire_fail(w, start, "a block of more items than bytes are left");
         for (; items > 0; items--) {
+            const uint8_t *item_start = w->at;
             const char *key = NULL;
             int64_t size = 0;
             if (map && !wire_text(w, &key, &size))
                 return false;
             if (!empty && !skip_value(shapes, item, w, depth))
                 return false;
+            assert(w->at > item_start); // the work is linear in the bytes
         }
     }
 }
 
 bool skip_value(const struct shapes *shapes, uint32_t number, struct wire *w, unsigned depth)
 {
+    assert(depth <= SKIP_DEPTH_MAX);
     const struct shape *shape = &shapes->shape[number];
     while (shape->kind == SHAPE_UNION) {
         uint32_t branch = 0;
