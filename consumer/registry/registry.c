@@ -210,6 +210,7 @@ static size_t take(char *data, size_t size, size_t count, void *context)
 {
     struct registry_reply *a = context;
     size_t more = size * count;
+    assert(a->size <= ANSWER_MAX); // what is left of it is a difference
     a->too_large = more > ANSWER_MAX - a->size;
     char *grown = a->too_large ? NULL : realloc(a->bytes, a->size + more + 1);
     if (!grown)
@@ -232,7 +233,9 @@ static void set_options(struct registry *r, const struct endpoint *endpoint,
 {
     CURL *c = r->curl;
     char url[BASE_MAX + PATH_SIZE];
-    snprintf(url, sizeof url, "%s%s", endpoint->base, request->path);
+    int length = snprintf(url, sizeof url, "%s%s", endpoint->base, request->path);
+    assert(length > 0);
+    assert((size_t)length < sizeof url); // one that is cut off would ask for something else
     curl_easy_reset(c); // keeps connections
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -369,6 +372,8 @@ static enum registry_verdict ask_round(struct registry *r, const struct registry
                                        struct registry_reply *a, struct error *e)
 {
     size_t absent = 0, transient = 0, first = r->preferred;
+    assert(r->count > 0); // "all say that they do not have it" needs one that says so
+    assert(r->preferred < r->count);
     for (size_t i = 0; i < r->count; i++) {
         size_t at = (first + i) % r->count;
         enum registry_verdict verdict = ask_one(r, &r->endpoints[at], request, a, e);
@@ -395,6 +400,7 @@ static enum registry_verdict ask(struct registry *r, const struct registry_reque
         }
         verdict = ask_round(r, request, a, e);
     }
+    assert(verdict != ANSWERED || a->json);
     return verdict;
 }
 
@@ -413,12 +419,9 @@ static int malformed(const struct registry *r, const char *what, struct error *e
 
 // ---- the calls ----
 
-enum registry_result registry_fetch(struct registry *r, int32_t id, char **text, struct error *e)
+static enum registry_result fetch_by_http(struct registry *r, int32_t id, char **text,
+                                          struct error *e)
 {
-    if (id < 0)
-        return REGISTRY_ABSENT; // registries give out none of these
-    if (r->directory)
-        return registry_dir_fetch(r->directory, id, text, e);
     struct registry_request request = {.method = "GET", .absent = {SCHEMA_NOT_FOUND}};
     struct registry_reply answer = {0};
     snprintf(request.path, sizeof request.path, "/schemas/ids/%" PRId32, id);
@@ -431,12 +434,24 @@ enum registry_result registry_fetch(struct registry *r, int32_t id, char **text,
     return result;
 }
 
+enum registry_result registry_fetch(struct registry *r, int32_t id, char **text, struct error *e)
+{
+    *text = NULL;
+    if (id < 0)
+        return REGISTRY_ABSENT; // registries give out none of these
+    enum registry_result result = r->directory ? registry_dir_fetch(r->directory, id, text, e)
+                                               : fetch_by_http(r, id, text, e);
+    assert((result == REGISTRY_FOUND) == (*text != NULL));
+    return result;
+}
+
 static void subject_path(const struct registry *r, const char *format, const char *subject,
                          struct registry_request *request)
 {
     char *escaped = curl_easy_escape(r->curl, subject, 0);
     assert(escaped);
-    char *slot = strchr(format, '$');
+    const char *slot = strchr(format, '$');
+    assert(slot);
     snprintf(request->path, sizeof request->path, "%.*s%s%s", (int)(slot - format), format, escaped,
              slot + 1);
     curl_free(escaped);
@@ -470,12 +485,18 @@ static enum registry_verdict post_schema(struct registry *r, struct registry_req
 enum registry_result registry_lookup(struct registry *r, const char *subject, const char *text,
                                      int32_t *id, struct error *e)
 {
-    if (r->directory)
-        return registry_dir_lookup(r->directory, text, id, e);
-    struct registry_request request = {.method = "POST",
-                                       .absent = {SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND}};
-    subject_path(r, "/subjects/$", subject, &request);
-    return result_of(post_schema(r, &request, text, id, e));
+    *id = -1;
+    enum registry_result result;
+    if (r->directory) {
+        result = registry_dir_lookup(r->directory, text, id, e);
+    } else {
+        struct registry_request request = {.method = "POST",
+                                           .absent = {SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND}};
+        subject_path(r, "/subjects/$", subject, &request);
+        result = result_of(post_schema(r, &request, text, id, e));
+    }
+    assert(result != REGISTRY_FOUND || *id >= 0);
+    return result;
 }
 
 int registry_register(struct registry *r, const char *subject, const char *text, int32_t *id,

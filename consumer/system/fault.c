@@ -2,6 +2,7 @@
 
 #ifdef SETTLED_FAULT_POINTS
 
+#include <assert.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -97,6 +98,8 @@ static void act(const struct fault *fault)
 void fault_pass(const char *name)
 {
     pthread_once(&armed.once, arm);
+    assert(armed.count >= 0);
+    assert(armed.count <= FAULTS_MAX);
     for (int i = 0; i < armed.count; i++)
         if (strcmp(armed.faults[i].name, name) == 0 &&
             atomic_fetch_sub(&armed.faults[i].left, 1) == 1)

@@ -1,12 +1,15 @@
 #include "consumer/system/file.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 char *file_read(const char *path, size_t limit, size_t *size, struct error *e)
 {
+    assert(limit <= SIZE_MAX - 2); // one byte more is read, and one terminates
     FILE *file = fopen(path, "re");
     char *bytes = file ? malloc(limit + 2) : NULL;
     if (!bytes) {

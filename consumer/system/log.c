@@ -1,5 +1,6 @@
 #include "consumer/system/log.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -29,6 +30,7 @@ struct line {
 static void put(struct line *line, const char *text, size_t size)
 {
     // the closing brace and the newline always fit
+    assert(line->used <= sizeof line->text - 2);
     size_t room = sizeof line->text - 2 - line->used;
     if (size > room)
         size = room;
@@ -77,6 +79,7 @@ static void put_pair(struct line *line, enum log_format format, const char *key,
                      struct log_value value)
 {
     char number[24];
+    assert(value.kind == LOG_KIND_STRING || value.kind == LOG_KIND_INT);
     const char *text = value.kind == LOG_KIND_INT || !value.string ? "" : value.string;
     if (line->used > 0 && line->text[line->used - 1] != '{')
         put_text(line, format == LOG_JSON ? "," : " ");
@@ -107,6 +110,7 @@ static void now_text(char *out, size_t size)
 
 void log_event(enum log_level level, const char *message, ...)
 {
+    assert((size_t)level < sizeof level_names / sizeof *level_names);
     if (level < threshold)
         return;
     enum log_format format = format_used;
@@ -125,6 +129,7 @@ void log_event(enum log_level level, const char *message, ...)
     va_end(args);
     if (format == LOG_JSON)
         line.text[line.used++] = '}';
+    assert(line.used < sizeof line.text);
     line.text[line.used++] = '\n';
     // One write a line keeps lines of several threads whole.
     if (write(STDERR_FILENO, line.text, line.used) < 0)

@@ -1,6 +1,7 @@
 #include "consumer/system/progress.h"
 #include "consumer/system/clock.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@ enum { BAR_WIDTH = 30, TERMINAL_EVERY_MS = 200, LINE_EVERY_MS = 5000 };
 
 void progress_start(struct progress *p, const char *what, int64_t total)
 {
+    assert(total >= 0);
     int64_t now = clock_monotonic_ms();
     *p = (struct progress){.what = what,
                            .total = total,
@@ -25,6 +27,7 @@ static void show(struct progress *p, int64_t done, int64_t now)
         fputc('\r', stderr);
     if (p->total > 0) {
         int64_t share = done < p->total ? done : p->total;
+        assert(share >= 0);
         char bar[BAR_WIDTH + 1] = "";
         memset(bar, '.', BAR_WIDTH);
         memset(bar, '#', (size_t)(share * BAR_WIDTH / p->total));
