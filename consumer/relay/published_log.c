@@ -129,6 +129,7 @@ static int start_log(struct published_log *log, struct output_log *t, int64_t wi
                      struct error *e)
 {
     stop_log(log, t);
+    assert(window > 0);
     t->window = window;
     t->from = t->end - window > t->low ? t->end - window : t->low;
     t->next = t->from;
@@ -289,6 +290,7 @@ static enum taken take_message(struct published_log *log, struct output_log *t,
 static enum taken take_next(struct published_log *log, struct output_log *t, int wait_ms,
                             struct error *e)
 {
+    assert(t->queue);
     rd_kafka_message_t *message = t->held ? t->held : rd_kafka_consume_queue(t->queue, wait_ms);
     if (!message)
         return TAKEN_NOTHING;
@@ -458,8 +460,10 @@ enum published_result published_log_read(struct published_log *log, int64_t expe
     if (result == PUBLISHED_FOUND)
         result = make_sure(log, expected, stop, e);
     *whole_logs = true;
-    for (int o = 0; o < OUTPUT_COUNT; o++)
+    for (int o = 0; o < OUTPUT_COUNT; o++) {
+        assert(result != PUBLISHED_FOUND || log->logs[o].found_start);
         *whole_logs = *whole_logs && log->logs[o].reaches_mark;
+    }
     return result;
 }
 

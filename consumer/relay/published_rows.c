@@ -27,6 +27,15 @@ bool published_rows_has(const struct published_rows *rows, int64_t sequence)
     return rows->bits[(uint64_t)sequence % PUBLISHED_WINDOW / 64] & bit_of(sequence);
 }
 
+static void check_invariants(const struct published_rows *rows)
+{
+    assert(rows->from >= 0);
+    assert(rows->whole >= rows->from);
+    assert(!published_rows_has(rows, rows->whole + 1)); // or it would be whole
+    for (int topic = 0; topic < PUBLISHED_TOPICS; topic++)
+        assert(rows->highest >= rows->last[topic]);
+}
+
 // Bits at or below `whole` are cleared, so that their places serve the rows above.
 static void advance(struct published_rows *rows)
 {
@@ -38,7 +47,9 @@ static void advance(struct published_rows *rows)
 
 enum published_sight published_rows_see(struct published_rows *rows, int topic, int64_t sequence)
 {
-    assert(topic >= 0 && topic < PUBLISHED_TOPICS && sequence > 0);
+    assert(topic >= 0);
+    assert(topic < PUBLISHED_TOPICS);
+    assert(sequence > 0);
     if (sequence > rows->whole + PUBLISHED_WINDOW)
         return PUBLISHED_AHEAD;
     bool repeated = sequence > rows->from && published_rows_has(rows, sequence);
@@ -53,7 +64,8 @@ enum published_sight published_rows_see(struct published_rows *rows, int topic, 
         return PUBLISHED_REPEATED;
     *word_of(rows, sequence) |= bit_of(sequence);
     advance(rows);
-    assert(rows->whole >= rows->from && rows->highest >= rows->last[topic]);
+    assert(published_rows_has(rows, sequence));
+    check_invariants(rows);
     return late ? PUBLISHED_LATE : PUBLISHED_NEW;
 }
 
@@ -69,4 +81,5 @@ void published_rows_take_as_read(struct published_rows *rows, int64_t n)
     }
     rows->whole = n;
     advance(rows);
+    check_invariants(rows);
 }

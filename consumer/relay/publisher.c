@@ -60,6 +60,7 @@ void position_format(int64_t n, const uint8_t hash[32], char out[POSITION_TEXT_S
     int used = snprintf(out, POSITION_TEXT_SIZE, "1 %" PRId64 " ", n);
     for (int i = 0; i < 32; i++, used += 2)
         snprintf(out + used, (size_t)(POSITION_TEXT_SIZE - used), "%02x", hash[i]);
+    assert(used < POSITION_TEXT_SIZE); // a hash that is cut off would be refused as another's
 }
 
 bool position_parse(const char *text, size_t size, int64_t *n, uint8_t hash[32])
@@ -182,6 +183,7 @@ int publisher_create(const struct publisher_options *options, int32_t shard, boo
 
 static void release(struct publisher *p)
 {
+    assert(!p->calling);
     for (int i = 0; i < OUTPUT_COUNT; i++)
         if (p->topics[i])
             rd_kafka_topic_destroy(p->topics[i]);
@@ -375,6 +377,7 @@ enum publish_result publisher_begin(struct publisher *p, const struct outbox_row
                                     size_t count, struct error *e)
 {
     assert(count > 0);
+    assert(!p->calling);
     p->refusal = RD_KAFKA_RESP_ERR_NO_ERROR;
     p->acknowledged = false;
     rd_kafka_error_t *error = rd_kafka_begin_transaction(p->producer);
@@ -382,6 +385,7 @@ enum publish_result publisher_begin(struct publisher *p, const struct outbox_row
         return take_error(p, error, "cannot begin a transaction", PUBLISH_BROKEN, e);
     fault_point(produce_before);
     for (size_t i = 0; i < count; i++) {
+        assert(i == 0 || rows[i - 1]->sequence < rows[i]->sequence); // I3
         error = queue_row(p, rows[i]);
         fault_point(row_produced);
         if (error)
@@ -486,7 +490,10 @@ enum publish_result publisher_commit(struct publisher *p, int64_t last, const ui
                                      struct error *e)
 {
     rd_kafka_error_t *error;
-    assert(p->acknowledged && !p->refusal); // rows first
+    assert(p->acknowledged); // rows first
+    assert(!p->refusal);
+    assert(!p->calling);
+    assert(last > 0);
     fault_point(offsets_before);
     if (!send_position(p, last, hash, &error)) {
         error_set(e, ERROR_UNAVAILABLE,

@@ -85,6 +85,7 @@ static struct relay_connection *borrow(struct relay_shard *s)
 static void give_back(struct relay_shard *s, struct relay_connection *lane)
 {
     pthread_mutex_lock(&s->relay->lock);
+    assert(lane->lent);
     lane->lent = false;
     pthread_cond_broadcast(&s->relay->returned);
     pthread_mutex_unlock(&s->relay->lock);
@@ -276,6 +277,8 @@ static bool check_chain(const struct relay_shard *s, const struct outbox_row *ro
 static bool choose_rows(struct relay_shard *s, struct relay_connection *lane, size_t count,
                         size_t *chosen, struct error *e)
 {
+    assert(s->log); // what is published is known
+    assert(count <= BATCH_ROWS);
     const struct published_rows *published = published_log_rows(s->log);
     *chosen = 0;
     for (size_t i = 0; i < count; i++) {
@@ -643,6 +646,8 @@ static void ask_to_stop(struct relay_shard *s)
 static void end_shard(struct relay_shard *s)
 {
     pthread_join(s->thread, NULL);
+    assert(!s->publisher); // nothing of it goes on without its thread
+    assert(!s->log);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -706,6 +711,7 @@ void relay_add(struct relay *r, int32_t number, int64_t epoch, int64_t mark)
     if (pthread_create(&s->thread, NULL, serve, s) != 0)
         abort();
     pthread_mutex_lock(&r->lock);
+    assert(!*find(r, number)); // I5: one relay a shard
     s->next = r->shards;
     r->shards = s;
     pthread_mutex_unlock(&r->lock);

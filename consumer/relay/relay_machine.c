@@ -108,34 +108,50 @@ static bool is_full(const struct relay_machine *m)
     return m->n - m->read_back >= RELAY_UNREAD_ROWS;
 }
 
+static void check_publishing(const struct relay_machine *m)
+{
+    // Nothing goes out by a producer that has not fenced its forerunners, nor from an n read before
+    // it did.
+    assert(m->initialised);
+    assert(m->known);
+    assert(m->n >= m->read_back);
+    assert(m->claimed >= m->n);
+    // I3: the mark never passes what stands in the topics
+    assert(m->read_back >= m->marked);
+    assert((m->state == RELAY_MARK) == (m->read_back > m->marked));
+    assert(m->state != RELAY_IDLE || m->wanted <= m->n || is_full(m));
+    assert(m->state != RELAY_PUBLISH || m->wanted > m->n);
+    assert(m->state != RELAY_PUBLISH || !is_full(m));
+}
+
 static void check_invariants(const struct relay_machine *m)
 {
     bool publishing = m->state == RELAY_IDLE || m->state == RELAY_PUBLISH || m->state == RELAY_MARK;
-    if (publishing) {
-        // Nothing goes out by a producer that has not fenced its forerunners, nor from an n read
-        // before it did.
-        assert(m->initialised && m->known);
-        assert(m->n >= m->read_back && m->read_back >= m->marked);
-        assert(m->claimed >= m->n);
-    }
-    if (m->state == RELAY_CREATE || m->state == RELAY_INIT)
-        assert(!m->initialised && !m->known && m->n == -1);
-    if (m->state == RELAY_VERIFY)
-        assert(m->initialised && m->n >= 0);
-    if (m->state == RELAY_IDLE)
-        assert(m->wanted <= m->n || is_full(m));
-    if (m->state == RELAY_PUBLISH)
-        assert(!is_full(m));
-    // I3: the mark never passes what stands in the topics
-    if (m->state == RELAY_MARK)
-        assert(m->read_back > m->marked);
-    if (m->state == RELAY_HALTED)
-        assert(m->trouble.kind != ERROR_NONE && m->trouble.text[0]);
-    assert(m->n >= -1 && m->marked >= 0 && (!m->known || m->initialised));
+    bool fresh = m->state == RELAY_CREATE || m->state == RELAY_INIT || m->state == RELAY_EPOCH;
+    bool looking =
+        m->state == RELAY_POSITION || m->state == RELAY_TOPICS || m->state == RELAY_VERIFY;
+    assert(m->state < RELAY_STATES);
+    assert(m->n >= -1);
+    assert(m->marked >= 0);
+    assert(m->position >= -1);
+    assert(!m->known || m->initialised);
+    // What waits has failed before.
+    assert(m->pausing == RELAY_STATES || m->failures > 0);
+    if (publishing)
+        check_publishing(m);
+    assert(!fresh || !m->initialised);
+    assert(!fresh || m->n == -1);
+    assert(!looking || m->initialised);
+    assert(!looking || !m->known);
+    assert(m->state != RELAY_VERIFY || m->n >= 0);
+    assert(m->state != RELAY_HALTED || !m->known);
+    assert(m->state != RELAY_HALTED || m->trouble.kind != ERROR_NONE);
+    assert(m->state != RELAY_HALTED || m->trouble.text[0]);
 }
 
 static void move(struct relay_machine *m, enum relay_event_kind kind, enum relay_state to)
 {
+    assert(kind < RELAY_EVENTS);
     assert(transitions[m->state][kind] & TO(to));
     m->state = to;
     check_invariants(m);
@@ -187,7 +203,8 @@ static enum relay_state publish_or_idle(const struct relay_machine *m)
 
 static enum relay_state take_topics(struct relay_machine *m, const struct relay_event *event)
 {
-    assert(event->n >= m->marked && event->highest >= 0);
+    assert(event->n >= m->marked);
+    assert(event->highest >= 0);
     m->highest = event->highest;
     m->whole_logs = event->whole_logs;
     if (m->position > m->claimed)
@@ -349,7 +366,8 @@ static enum relay_state decide_failure(struct relay_machine *m, const struct rel
             m->trouble = *event->error;
         return RELAY_EPOCH;
     default:
-        assert(event->kind == RELAY_ON_IMPOSSIBLE && event->error);
+        assert(event->kind == RELAY_ON_IMPOSSIBLE);
+        assert(event->error);
         m->trouble = *event->error;
         return halt(m);
     }
