@@ -1,5 +1,6 @@
 #include "consumer/decode/record_decoder.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 enum { FRAME_BYTES = 5 };
@@ -34,6 +35,7 @@ static struct writer writer_of(struct record_decoder *reader, const struct decod
 static void decode_body(struct event *event, const struct plan *plan,
                         struct decoder_scratch *scratch)
 {
+    assert(scratch->detail_count < DECODER_BATCH);
     char *detail = scratch->details[scratch->detail_count];
     if (plan_decode(plan, event->value.data + FRAME_BYTES, event->value.size - FRAME_BYTES,
                     &event->record, detail) == PLAN_OK)
@@ -106,6 +108,7 @@ size_t record_decoder_decode(struct record_decoder *reader, const struct decoder
     struct decoder_scratch *scratch = source->scratch;
     size_t count = 0, at = reader->at;
     scratch->detail_count = 0;
+    assert(at < reader->block->used); // peeked at before
     while (count < DECODER_BATCH && at < reader->block->used) {
         const struct raw *raw = block_at(reader->block, at);
         if (raw->kind == RAW_END || raw->offset >= limit)

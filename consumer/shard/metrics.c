@@ -122,6 +122,9 @@ static const char *const stop_names[] = {
     [FOLD_SCHEMA] = "schema", [FOLD_REJECTS] = "rejects", [FOLD_STEP_FULL] = "commit",
 };
 enum { STOP_NAMES = sizeof stop_names / sizeof stop_names[0] };
+static_assert(sizeof phase_names / sizeof phase_names[0] == DAY_CLOSING + 1,
+              "each phase of a day has a name");
+static_assert(STOP_NAMES <= FOLD_BROKEN + 1, "what stops a log is one of the fold's answers");
 
 int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], struct metrics **out)
 {
@@ -167,6 +170,7 @@ int64_t metrics_calls_waiting(const struct metrics *metrics)
 void metrics_commit(struct metrics *metrics, int64_t duration_us)
 {
     int bucket = 0;
+    assert(duration_us >= 0);
     while (bucket < COMMIT_BUCKETS && duration_us > buckets[bucket].us)
         bucket++;
     metrics->commits[bucket]++;
@@ -175,12 +179,14 @@ void metrics_commit(struct metrics *metrics, int64_t duration_us)
 
 static void heading(FILE *out, enum metric metric)
 {
+    assert(metric < METRIC_COUNT);
     fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", table[metric].name, table[metric].help,
             table[metric].name, table[metric].type);
 }
 
 static void single(FILE *out, enum metric metric, int64_t value)
 {
+    assert(table[metric].labels[0] == '\0');
     heading(out, metric);
     fprintf(out, "%s %" PRId64 "\n", table[metric].name, value);
 }

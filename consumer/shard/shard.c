@@ -15,6 +15,8 @@ enum {
 
 struct shard *shard_create(const struct shard_host *host, int32_t id, const int64_t *drain)
 {
+    assert(id >= 0);
+    assert(id < host->partitions);
     struct shard *shard = calloc(1, sizeof *shard);
     if (!shard)
         return NULL;
@@ -65,11 +67,14 @@ void shard_assign(struct shard *shard, int64_t mono_ms)
 {
     if (shard->state == SHARD_HALTED)
         return;
+    // Each assignment takes away all of the one before it.
+    assert(shard->state == SHARD_NONE || shard->state == SHARD_PARKED);
     shard_totals(shard)->shown = shard;
     shard_become(shard, SHARD_LOCATING);
     shard_reset_logs(shard);
     shard->retry_at = mono_ms;
     shard->retry_ms = 0;
+    shard_check(shard);
 }
 
 void shard_revoke(struct shard *shard, int64_t mono_ms)
@@ -96,6 +101,7 @@ void shard_revoke(struct shard *shard, int64_t mono_ms)
     case SHARD_HALTED:
         break;
     }
+    shard_check(shard);
 }
 
 // ---- turns ----
@@ -171,6 +177,7 @@ static void find_deadline(struct shard *shard, int64_t mono_ms)
 bool shard_run(struct shard *shard, int64_t mono_ms)
 {
     bool more = false;
+    shard_check(shard);
     switch (shard->state) {
     case SHARD_LOCATING:
         shard_locate(shard, mono_ms);
@@ -198,6 +205,7 @@ bool shard_run(struct shard *shard, int64_t mono_ms)
         break;
     }
     find_deadline(shard, mono_ms);
+    shard_check(shard);
     return more;
 }
 
@@ -269,6 +277,7 @@ bool shard_drained(const struct shard *shard, bool *held)
         if (!shard->log[i].ended ||
             (fold_wants_end(shard->fold, i, now_ms) && shard->log[i].stop != FOLD_REJECTS))
             return false;
+    assert(shard->draining);
     *held = fold_state(shard->fold)->held || shard->drained_rejects;
     struct relay_status relay = shard->host->relay_status(shard->host->context, shard->id);
     return relay.published >= shard->row.chain.sequence;

@@ -4,6 +4,8 @@
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
 
+#include <assert.h>
+
 // The step is committed: what was judged counts, and counts once, in whatever process.
 static void count_step(struct shard *shard, const struct step *step)
 {
@@ -13,8 +15,11 @@ static void count_step(struct shard *shard, const struct step *step)
             m->records[i][r] += shard->log[i].pending[r];
             shard->log[i].pending[r] = 0;
         }
-    for (size_t i = 0; i < step->reject_count; i++)
+    for (size_t i = 0; i < step->reject_count; i++) {
+        assert(step->rejects[i].reason > REJECT_NONE);
+        assert(step->rejects[i].reason < REJECT_REASONS);
         m->rejects[step->rejects[i].input][step->rejects[i].reason]++;
+    }
     m->settlements += (int64_t)step->settlement_count;
     m->days_closed += step->closed;
 }
@@ -70,6 +75,36 @@ static void restore_again(struct shard *shard, int64_t mono_ms, const struct err
     shard->retry_at = mono_ms;
 }
 
+// A step is written once, on top of what was committed last, and only when it tells something.
+static void check_before(const struct shard *shard, const struct step *step)
+{
+    assert(shard->state == SHARD_RUNNING);
+    assert(shard->compared);
+    assert(step->moved);
+    assert(shard->outbox.count == step->emission_count);
+    assert(shard->outbox.after.sequence ==
+           shard->row.chain.sequence + (int64_t)step->emission_count); // I3
+}
+
+// The row is what was written, and the records that count are those between the positions.
+static void check_after(const struct shard *shard, const struct shard_row *before)
+{
+    const struct shard_row *row = &shard->row;
+    assert(row->begun);
+    assert(row->epoch == before->epoch); // I5
+    assert(row->step == before->step + 1);
+    assert(row->chain.sequence == shard->outbox.after.sequence); // I3
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        const int64_t *pending = shard->log[i].pending;
+        int64_t counted = 0;
+        for (int r = 0; r < RESULT_COUNT; r++)
+            counted += pending[r];
+        assert(row->state.log[i].next == fold_state(shard->fold)->log[i].next);
+        if (before->begun)
+            assert(counted == row->state.log[i].next - before->state.log[i].next); // I1
+    }
+}
+
 void shard_commit(struct shard *shard, int64_t mono_ms)
 {
     const struct shard_host *host = shard->host;
@@ -77,6 +112,8 @@ void shard_commit(struct shard *shard, int64_t mono_ms)
     struct error e;
     if (!shard->built && !build_outbox(shard, step))
         return;
+    check_before(shard, step);
+    struct shard_row before = shard->row;
     int64_t begun = host->monotonic_us(host->context);
     enum store_result result = host->commit(host->context, shard->id, &shard->row, shard->fold,
                                             &shard->outbox, host->clock_ms(host->context), &e);
@@ -87,12 +124,15 @@ void shard_commit(struct shard *shard, int64_t mono_ms)
     if (!shard_answered(shard, result, mono_ms, "commit", &e))
         return;
     fault_point(step_committed);
+    check_after(shard, &before);
     metrics_commit(host->metrics, host->monotonic_us(host->context) - begun);
     count_step(shard, step);
     log_close(shard, step);
     if (shard->outbox.count > 0)
         host->relay_wake(host->context, shard->id, shard->row.chain.sequence);
     fold_step_done(shard->fold);
+    assert(!has_effects(step));
+    assert(!step->moved);
     fault_point(step_done);
     shard->built = shard->must_commit = false;
     shard->effects_at = shard->moved_at = 0;
@@ -117,6 +157,8 @@ void shard_commit_when_due(struct shard *shard, int64_t mono_ms)
         shard->effects_at = mono_ms;
     if (shard->moved_at == 0 && step->moved)
         shard->moved_at = mono_ms;
+    assert((shard->effects_at != 0) == has_effects(step));
+    assert((shard->moved_at != 0) == step->moved);
     bool due = shard->must_commit || step->closed || step->held ||
                (shard_all_ended(shard) && shard->moved_at != 0) ||
                (shard->effects_at != 0 && mono_ms - shard->effects_at >= SHARD_EFFECTS_MS) ||

@@ -4,6 +4,8 @@
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
 
+#include <assert.h>
+
 enum {
     REQUESTS_MS = 1000,
     REQUESTS_MAX = 64,
@@ -12,6 +14,7 @@ enum {
 void shard_ask_for_ends(struct shard *shard, int64_t now_ms)
 {
     const struct shard_host *host = shard->host;
+    assert(!shard->draining); // a drain goes by the ends that it began with
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         struct input_log *log = &shard->log[i];
         if (log->asked && host->take_ends(host->context, shard->id, i, &log->ends)) {
@@ -45,8 +48,24 @@ bool shard_follow_policy(struct shard *shard)
         shard->must_commit = true;
         return false;
     }
+    assert(!shard->built); // it was encoded by the parameters of before
     fold_set_policy(shard->fold, current);
     return true;
+}
+
+// The next day begins on each log where the settled one ended.
+static void check_close(const struct shard *shard, day_t day)
+{
+    const struct fold_state *state = fold_state(shard->fold);
+    const struct step *step = fold_step(shard->fold);
+    assert(step->closed);
+    assert(step->close.day == day); // I9
+    assert(state->day == day + 1); // I9
+    assert(!state->held);
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        assert(state->log[i].from == step->close.cutoffs[i].to_offset); // I7
+        assert(state->log[i].next == state->log[i].from);
+    }
 }
 
 // The next day opens by the parameters that are recorded now: the commit checks that none came in
@@ -62,8 +81,11 @@ void shard_close_when_due(struct shard *shard, int64_t mono_ms)
     for (enum input i = 0; i < INPUT_COUNT; i++)
         shard_count_log(shard, i);
     fault_point(close_before);
+    day_t day = fold_state(shard->fold)->day;
     if (fold_close(shard->fold, &e))
         shard_halt(shard, &e);
+    else
+        check_close(shard, day);
     fault_point(close_after);
 }
 
@@ -95,6 +117,7 @@ void shard_serve_requests(struct shard *shard, int64_t mono_ms)
         host->load_requests(host->context, shard->id, requests, REQUESTS_MAX, &count, &e);
     if (!shard_answered(shard, result, mono_ms, "requests", &e))
         return;
+    assert(count <= REQUESTS_MAX);
     for (size_t i = 0; i < count && !refused && shard->state == SHARD_RUNNING; i++) {
         const struct request *request = &requests[i];
         if (must_wait(shard, request))
@@ -113,6 +136,8 @@ void shard_serve_requests(struct shard *shard, int64_t mono_ms)
                        mono_ms, "requests", &e);
         refused = true;
     }
+    if (shard->fold)
+        assert(fold_step(shard->fold)->decision_count == applied);
     shard->decided = ended && applied == 0 && !refused;
     if (refused || (count == REQUESTS_MAX && applied > 0))
         shard->requests_at = mono_ms;

@@ -4,6 +4,7 @@
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -64,6 +65,7 @@ static int find_starts(struct shard *shard, bool replay, int64_t starts[INPUT_CO
             log->last_offset >= shard->log[i].ends.low && log->last_offset < starts[i];
         if (shard->log[i].unproved)
             starts[i] = log->last_offset;
+        assert(starts[i] >= shard->log[i].ends.low);
     }
     return 0;
 }
@@ -85,6 +87,20 @@ static enum store_result new_fold(struct shard *shard, struct error *e)
         lows[i] = shard->log[i].ends.low;
     fold_begin(shard->fold, lows);
     return STORE_OK;
+}
+
+// The fold stands where its row says, whether it was restored or begun, before it reads on.
+static void check_restored(const struct shard *shard)
+{
+    const struct fold_state *state = fold_state(shard->fold), *row = &shard->row.state;
+    const struct step *step = fold_step(shard->fold);
+    assert(step->emission_count == 0);
+    assert(step->moved == !shard->row.begun);
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        const struct log_state *log = &state->log[i];
+        assert(log->next == (shard->row.begun ? row->log[i].next : shard->log[i].ends.low));
+        assert(log->from == (shard->row.begun ? row->log[i].from : shard->log[i].ends.low)); // I7
+    }
 }
 
 static void start_reading(struct shard *shard, bool replay)
@@ -135,6 +151,19 @@ static bool ask_ends_again(struct shard *shard, const struct shard_row *row)
     return true;
 }
 
+// Nobody else has been here since: what is in memory goes on, with what it has not committed yet.
+static bool is_untouched(const struct shard_row *known, const struct shard_row *found)
+{
+    bool same = found->epoch == known->epoch + 1 && found->step == known->step &&
+                found->begun == known->begun && found->state.day == known->state.day &&
+                found->state.decisions == known->state.decisions &&
+                found->chain.sequence == known->chain.sequence &&
+                memcmp(found->chain.hash, known->chain.hash, sizeof known->chain.hash) == 0;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        same = same && found->state.log[i].next == known->state.log[i].next;
+    return same;
+}
+
 void shard_locate(struct shard *shard, int64_t mono_ms)
 {
     const struct shard_host *host = shard->host;
@@ -151,17 +180,18 @@ void shard_locate(struct shard *shard, int64_t mono_ms)
     fault_point(claim_after);
     if (ask_ends_again(shard, &row))
         return;
-    // Nobody else has been here: what is in memory goes on, with what it has not committed yet.
-    bool keep = shard->fold && row.epoch == shard->row.epoch + 1 && row.step == shard->row.step;
+    bool keep = shard->fold && is_untouched(&shard->row, &row);
     if (shard->fold && !keep)
         shard_drop_fold(shard);
     shard->row = row;
     if (!keep) {
+        assert(shard->fold == NULL);
         result = new_fold(shard, &e);
         if (result != STORE_OK)
             shard_drop_fold(shard);
         if (!shard_answered(shard, result, mono_ms, "restore", &e))
             return;
+        check_restored(shard);
     }
     fault_point(shard_restored);
     host->relay_add(host->context, shard->id, row.epoch, row.relayed);

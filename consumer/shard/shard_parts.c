@@ -16,14 +16,18 @@ enum {
 
 static const char *const state_names[] = {"none",   "locating", "replaying", "running",
                                           "parked", "fenced",   "halted"};
+static_assert(sizeof state_names / sizeof *state_names == SHARD_HALTED + 1,
+              "each state has a name");
 
 const char *shard_state_name(enum shard_state state)
 {
+    assert(state <= SHARD_HALTED);
     return state_names[state];
 }
 
 struct shard_metrics *shard_totals(const struct shard *shard)
 {
+    assert(shard->id < shard->host->metrics->partitions);
     return &shard->host->metrics->shards[shard->id];
 }
 
@@ -44,10 +48,16 @@ static const unsigned char followers[] = {
     [SHARD_FENCED] = 1 << SHARD_NONE | 1 << SHARD_LOCATING,
     [SHARD_HALTED] = 0,
 };
+static_assert(sizeof followers == SHARD_HALTED + 1, "each state says what may follow it");
 
 void shard_become(struct shard *shard, enum shard_state state)
 {
     assert(followers[shard->state] & 1 << state);
+    // Who reads and commits has a fold; who has nothing to do with the shard any more has none.
+    if (state == SHARD_REPLAYING || state == SHARD_RUNNING || state == SHARD_PARKED)
+        assert(shard->fold != NULL);
+    if (state == SHARD_NONE || state == SHARD_FENCED)
+        assert(shard->fold == NULL);
     log_event(LOG_DEBUG, "shard changes state", "shard", LOG_INT(shard->id), "from",
               LOG_STR(state_names[shard->state]), "to", LOG_STR(state_names[state]), LOG_END);
     shard->state = state;
@@ -57,9 +67,63 @@ void shard_become(struct shard *shard, enum shard_state state)
 
 void shard_halt(struct shard *shard, const struct error *e)
 {
+    assert(e->kind != ERROR_NONE); // it says why
     shard->error = *e;
     error_context(&shard->error, "shard %" PRId32, shard->id);
     shard_become(shard, SHARD_HALTED);
+}
+
+// ---- what holds ----
+
+// What was folded since the last commit is on top of the row that we know of.
+static void check_fold(const struct shard *shard)
+{
+    const struct fold_state *state = fold_state(shard->fold);
+    const struct step *step = fold_step(shard->fold);
+    if (shard->built)
+        assert(shard->outbox.count == step->emission_count);
+    if (shard->moved_at != 0)
+        assert(step->moved);
+    if (!shard->row.begun)
+        return;
+    assert(state->day == shard->row.state.day + step->closed); // I9
+    assert(state->decisions == shard->row.state.decisions + (int64_t)step->decision_count);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        assert(state->log[i].next >= shard->row.state.log[i].next);
+}
+
+static void check_log(const struct shard *shard, const struct input_log *log)
+{
+    bool reads = shard->state == SHARD_REPLAYING || shard->state == SHARD_RUNNING;
+    if (!reads && shard->state != SHARD_HALTED)
+        assert(log->reader.block == NULL);
+    if (log->reader.block)
+        assert(log->reader.at <= log->reader.block->used);
+    if (shard->state == SHARD_LOCATING)
+        assert(!(log->asked && log->located));
+    if (log->ended)
+        assert(shard->draining);
+}
+
+void shard_check(const struct shard *shard)
+{
+    for (int i = 0; i < INPUT_COUNT; i++)
+        check_log(shard, &shard->log[i]);
+    if (shard->fold) {
+        check_fold(shard);
+    } else {
+        assert(!shard->built);
+        assert(!shard->must_commit);
+        assert(shard->effects_at == 0);
+        assert(shard->moved_at == 0);
+    }
+    if (shard->decided)
+        assert(shard->draining);
+    if (shard->drained_rejects)
+        assert(shard->draining);
+    assert(shard->retry_ms >= 0);
+    assert(shard->retry_ms <= RETRY_MAX_MS);
+    assert((shard->state == SHARD_HALTED) == (shard->error.kind != ERROR_NONE)); // I10
 }
 
 // ---- what it holds ----
@@ -106,6 +170,8 @@ void shard_count_log(struct shard *shard, enum input input)
     struct input_log *log = &shard->log[input];
     const struct log_state *now = &fold_state(shard->fold)->log[input];
     struct shard_metrics *m = shard_figures(shard);
+    assert(now->from >= log->counted.from); // I7
+    assert(now->next >= log->counted.next);
     // a close starts over
     if (now->from != log->counted.from)
         log->counted = (struct log_state){.from = now->from};
@@ -113,6 +179,8 @@ void shard_count_log(struct shard *shard, enum input input)
     log->pending[RESULT_DUPLICATE] += now->duplicates - log->counted.duplicates;
     log->pending[RESULT_REJECTED] += now->rejected - log->counted.rejected;
     log->pending[RESULT_VOID] += now->voids - log->counted.voids;
+    for (int r = 0; r < RESULT_COUNT; r++)
+        assert(log->pending[r] >= 0);
     m->position[input] = now->next;
     m->last_timestamp[input] = now->last_offset >= 0 ? now->last_timestamp : 0;
     m->stop[input] = log->stop;

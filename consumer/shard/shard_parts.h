@@ -71,6 +71,8 @@ void shard_reset_logs(struct shard *shard);
 void shard_count_log(struct shard *shard, enum input input);
 // Another process owns the shard: what is held is dropped, and nothing is done for a session.
 void shard_give_way(struct shard *shard, int64_t mono_ms);
+// What holds between two turns, whatever happened in them.
+void shard_check(const struct shard *shard);
 // True when the call went well. Otherwise the shard waits, gives way, or halts.
 bool shard_answered(struct shard *shard, enum store_result result, int64_t mono_ms,
                     const char *what, const struct error *e);

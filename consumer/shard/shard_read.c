@@ -5,6 +5,7 @@
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 enum {
@@ -17,10 +18,14 @@ static bool next_block(struct shard *shard, enum input input)
     struct record_decoder *reader = &shard->log[input].reader;
     if (record_decoder_peek(reader))
         return true;
-    if (reader->block)
+    if (reader->block) {
+        assert(reader->at == reader->block->used); // no record was left out
         shard->host->release_block(shard->host->context, shard->id, input, reader->block);
+    }
     reader->block = shard->host->next_block(shard->host->context, shard->id, input);
     reader->at = 0;
+    if (reader->block)
+        assert(reader->block->used > 0);
     return reader->block != NULL;
 }
 
@@ -30,6 +35,7 @@ static bool prove(struct shard *shard, enum input input, const struct raw *raw)
 {
     struct input_log *log = &shard->log[input];
     const struct log_state *state = &fold_state(shard->fold)->log[input];
+    assert(log->unproved);
     struct event event = {.key = raw_key(raw), .value = raw_value(raw)};
     log->unproved = false;
     if (raw->kind == RAW_RECORD && raw->offset == state->last_offset &&
@@ -68,6 +74,7 @@ bool shard_all_ended(const struct shard *shard)
 
 void shard_end_log(struct shard *shard, enum input input, int64_t end, int64_t now_ms)
 {
+    assert(shard->draining);
     shard->log[input].ended = true;
     if (fold_wants_end(shard->fold, input, now_ms))
         fold_clock_end(shard->fold, input, end, now_ms);
@@ -128,6 +135,7 @@ static void stop_log(struct shard *shard, enum input input, enum fold_stop stop,
                   LOG_END);
         break;
     case FOLD_STEP_FULL:
+        assert(fold_step(shard->fold)->moved);
         shard->must_commit = true;
         break;
     }
@@ -186,6 +194,7 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
     const struct raw *raw = record_decoder_peek(reader);
     enum fold_stop stop;
     struct error e;
+    int64_t before = fold_state(shard->fold)->log[input].next;
     if (raw->kind == RAW_END || raw->offset >= shard->drain[input]) {
         int64_t end = raw->offset < shard->drain[input] ? raw->offset : shard->drain[input];
         stop = fold_reached(shard->fold, input, end);
@@ -198,9 +207,13 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
         size_t taken;
         size_t count = record_decoder_decode(reader, &shard->host->source, shard->drain[input]);
         stop = fold_records(shard->fold, input, scratch->events, count, now_ms, &taken, &e);
+        assert(taken <= count);
+        if (stop == FOLD_MORE)
+            assert(taken == count);
         if (taken > 0)
             reader->at = scratch->after[taken - 1];
     }
+    assert(fold_state(shard->fold)->log[input].next >= before); // I1
     if (stop == FOLD_FULL || stop == FOLD_BROKEN) {
         broken(shard, stop, &e);
         return false;
@@ -212,6 +225,9 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
 bool shard_read_log(struct shard *shard, enum input input, int64_t mono_ms, int64_t now_ms)
 {
     struct input_log *log = &shard->log[input];
+    // A step that is encoded, or that settles a day, takes nothing more.
+    assert(!shard->built);
+    assert(!fold_step(shard->fold)->closed);
     bool more = may_read(shard, log, mono_ms) && !log->ended;
     for (int i = 0; more && i < TURN_BATCHES; i++) {
         if (fold_state(shard->fold)->log[input].next >= shard->drain[input]) {
@@ -222,6 +238,18 @@ bool shard_read_log(struct shard *shard, enum input input, int64_t mono_ms, int6
         }
     }
     return more && shard->state == SHARD_RUNNING;
+}
+
+// The replay ends at the committed positions and has changed nothing that is to be written.
+static void check_replayed(const struct shard *shard)
+{
+    const struct fold_state *state = fold_state(shard->fold), *row = &shard->row.state;
+    assert(shard->row.begun);
+    assert(fold_replay_position(shard->fold) == row->log[INPUT_CALLS].next);
+    assert(!fold_step(shard->fold)->moved);
+    assert(state->day == row->day); // I9
+    for (int i = 0; i < INPUT_COUNT; i++)
+        assert(state->log[i].next == row->log[i].next);
 }
 
 bool shard_replay(struct shard *shard)
@@ -245,6 +273,7 @@ bool shard_replay(struct shard *shard)
         size_t count = raw->kind == RAW_END
                            ? 0
                            : record_decoder_decode(reader, &shard->host->source, INT64_MAX);
+        int64_t before = fold_replay_position(shard->fold);
         bool pending = count > 0 && scratch->events[count - 1].schema_pending;
         if (pending) {
             log->stop = FOLD_SCHEMA;
@@ -257,6 +286,7 @@ bool shard_replay(struct shard *shard)
             shard_halt(shard, &e);
             return false;
         }
+        assert(fold_replay_position(shard->fold) >= before);
         // What lies beyond the committed position is judged from here on; the fold drops what lies
         // before it.
         if (done)
@@ -269,6 +299,7 @@ bool shard_replay(struct shard *shard)
     if (!done)
         return true;
     fault_point(replay_end);
+    check_replayed(shard);
     shard_become(shard, SHARD_RUNNING);
     log_event(LOG_INFO, "calls replayed", "shard", LOG_INT(shard->id), "position",
               LOG_INT(fold_state(shard->fold)->log[INPUT_CALLS].next), "calls_held",

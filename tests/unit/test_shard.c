@@ -26,6 +26,8 @@ struct world {
     // claimed
     bool begun;
     int64_t next, next_end;
+    int64_t sequence, claims; // of the row; how often it was claimed
+    int restores;
     // an operator accepts the loss of the record as soon as its reject is written
     bool asks, decided;
     int64_t published; // as the relay says; -1: it does not know yet
@@ -46,7 +48,8 @@ static enum store_result host_claim(void *context, int32_t shard, struct shard_r
 {
     struct world *w = context;
     (void)shard, (void)e;
-    *out = (struct shard_row){.epoch = 1, .begun = w->begun};
+    *out = (struct shard_row){.epoch = ++w->claims, .begun = w->begun};
+    out->chain.sequence = w->sequence;
     if (!w->begun)
         return STORE_OK;
     out->state.day = w->policy.fixed.first_day;
@@ -61,7 +64,8 @@ static enum store_result host_claim(void *context, int32_t shard, struct shard_r
 static enum store_result host_restore(void *context, int32_t shard, const struct shard_row *row,
                                       struct fold *fold, struct error *e)
 {
-    (void)context, (void)shard;
+    (void)shard;
+    ((struct world *)context)->restores++;
     return fold_restore_state(fold, &row->state, e) == 0 ? STORE_OK : STORE_FAILED;
 }
 
@@ -70,12 +74,15 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
                                      int64_t now_ms, struct error *e)
 {
     struct world *w = context;
-    (void)shard, (void)outbox, (void)now_ms, (void)e;
+    (void)shard, (void)now_ms, (void)e;
     w->decided = w->decided || fold_step(fold)->decision_count > 0;
     w->mono_us += COMMIT_US;
     row->begun = true;
     row->step++;
     row->state = *fold_state(fold);
+    row->chain = outbox->after;
+    if (w->published >= 0)
+        w->published = outbox->after.sequence;
     return STORE_OK;
 }
 
@@ -319,6 +326,37 @@ static void a_log_that_ends_below_the_position_halts(void **state)
         strstr(shard_error(w->worker[0])->text, "read up to offset 3, but the log ends at 2"));
 }
 
+// ---- what is kept ----
+
+static void park_and_take_back(struct world *w)
+{
+    shard_revoke(w->worker[0], 1000);
+    assert_int_equal(shard_state(w->worker[0]), SHARD_PARKED);
+    shard_assign(w->worker[0], 2000);
+    for (int64_t at = 2000; at < 3000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
+    assert_int_equal(shard_state(w->worker[0]), SHARD_RUNNING);
+}
+
+// A row of the same step that does not have our last output is not the one that we wrote: a
+// database that was put back and written to again.
+static void what_is_in_memory_is_kept_only_for_the_row_it_belongs_to(void **state)
+{
+    struct world *w = *state;
+    w->begun = true;
+    w->next = w->next_end = 3;
+    w->sequence = w->published = 7;
+    shard_assign(w->worker[0], 0);
+    for (int64_t at = 0; at < 1000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
+    assert_int_equal(w->restores, 1);
+    park_and_take_back(w);
+    assert_int_equal(w->restores, 1);
+    w->sequence = 6;
+    park_and_take_back(w);
+    assert_int_equal(w->restores, 2);
+}
+
 // ---- drains ----
 
 // What an operator asked for while the last records were read is decided, however soon the reading
@@ -445,6 +483,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_owner_that_read_on_does_not_halt_the_next, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_shard_that_comes_back_shows_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_in_memory_is_kept_only_for_the_row_it_belongs_to,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_drain_ends_only_when_the_requests_are_decided, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(
