@@ -4,6 +4,7 @@
 #include "consumer/base/memory.h"
 #include "consumer/preflight/schema_ids.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -376,7 +377,11 @@ static int settle(struct audit_shard *w, const struct window *window, struct err
     if (window->cutoffs[INPUT_CALLS].cut_by != CUT_RELEASE && fold_must_hold(w->fold))
         tell_shard(w, window->day, "day_cutoffs", "cut_by", "a day that was not held",
                    "so many broken calls that it must be");
-    return fold_close(w->fold, e) || audit_shard_flush(w, e) ? -1 : 0;
+    if (fold_close(w->fold, e))
+        return -1;
+    assert(fold_step(w->fold)->closed);
+    assert(fold_state(w->fold)->day == window->day + 1); // I9
+    return audit_shard_flush(w, e);
 }
 
 static void take_difference(void *context, const struct difference *difference)
@@ -401,6 +406,8 @@ static int compare_window(struct audit_shard *w, const struct window *window, st
 
 static int walk_window(struct audit_shard *w, const struct window *window, struct error *e)
 {
+    assert(window->day == fold_state(w->fold)->day); // day after day, none left out
+    assert(messages_count(w->messages) == 0); // the window before is over
     if (load_verdicts(w, window, e))
         return -1;
     apply_decisions(w, window);
@@ -431,6 +438,8 @@ static void compare_shard(struct audit_shard *w, bool whole)
 static int compare_end(struct audit_shard *w, day_t first, day_t last, bool open, struct error *e)
 {
     struct audit_point then = {0};
+    assert(messages_count(w->messages) == 0);
+    assert(fold_step(w->fold)->emission_count == 0); // all of it was compared
     if (!open)
         then = point_after(find_day(w, last), messages_base(w->messages));
     if (audit_rows_state(w->rows, w->fold, open ? NULL : &then, take_difference, w, e) != STORE_OK)
@@ -506,6 +515,10 @@ static int walk_shard(struct audit_shard *w, struct error *e)
 {
     bool recorded, open;
     day_t first, last;
+    // Nothing of the shard before is left.
+    assert(w->fold == NULL);
+    assert(w->scan == NULL);
+    assert(w->messages == NULL);
     if (store_audit_begin(w->store, w->shard, &w->snapshot, e) != STORE_OK)
         return -1;
     // After the snapshot: parameters that came since begin on days that it has not opened.
@@ -564,6 +577,7 @@ static int walk_shards(struct audit_shard *w, struct error *e)
     int32_t only =
         account.data ? partition_of(fixed.partitioner, account.data, account.size, fixed.partitions)
                      : -1;
+    assert(only < fixed.partitions);
     for (int32_t shard = 0; shard < fixed.partitions; shard++) {
         if (only >= 0 && shard != only)
             continue;

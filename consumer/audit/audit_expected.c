@@ -65,6 +65,8 @@ static struct slice keep_bytes(struct expected_set *set, struct slice bytes)
 void expected_add(struct expected_set *set, const struct expected *row)
 {
     size_t size = strlen(row->ce_id);
+    assert(row->output < OUTPUT_COUNT);
+    assert(set->count < UINT32_MAX); // what the index can name
     set->list = memory_reserve(set->list, set->count, &set->capacity, sizeof *set->list);
     struct expected *added = &set->list[set->count];
     *added = *row;

@@ -2,6 +2,7 @@
 // interleave.
 #include "consumer/audit/audit_shard.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -123,6 +124,7 @@ static int walk_log(struct audit_shard *w, enum input input, const struct window
     }
     check_cutoff(w, input, window, message, first_due);
     fold_audit_cut(w->fold, input, cut->to_offset, window->closes ? cut->cut_by : CUT_NONE);
+    assert((fold_cut(w->fold, input) != CUT_NONE) == window->closes); // I7
     return 0;
 }
 
@@ -200,10 +202,13 @@ int audit_shard_flush(struct audit_shard *w, struct error *e)
     const char *const topics[INPUT_COUNT] = {topic_of(w, 0), topic_of(w, 1), topic_of(w, 2)};
     struct encode_context cx = encode_context_of(fold_policy(w->fold), step, w->shard, topics);
     struct chain before = w->chain;
+    size_t expected = messages_count(w->messages);
     if (outbox_build(&w->outbox, w->encoder, &cx, w->fold, &before, e))
         return -1;
     audit_rows_expect(w->rows, w->fold, &before, &w->outbox, messages_count(w->messages));
     messages_expect(w->messages, &w->outbox);
+    assert(messages_count(w->messages) == expected + step->emission_count);
+    assert(w->outbox.after.sequence == before.sequence + (int64_t)step->emission_count); // I3
     w->chain = w->outbox.after;
     w->report->totals.settlements += (int64_t)step->settlement_count;
     w->report->totals.days += step->closed;

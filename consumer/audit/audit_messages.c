@@ -273,6 +273,7 @@ static int refuse_log(const struct messages *m, const struct expected *x, struct
 static int carry(struct messages *m, const struct expected *x, struct error *e)
 {
     struct messages_topic *topic = &m->topics[x->output];
+    assert(x->offset < 0); // it was not found
     struct order_absence absence = absence_of(m, x);
     bool before = topic->first == 0 || (x->sequence != 0 && x->sequence < topic->first);
     bool cut = scan_first(m->options.scan, m->options.first_log + x->output) > 0;
@@ -304,6 +305,7 @@ static void tell_gaps(struct messages *m)
 static void begin_window(struct messages *m, day_t day)
 {
     size_t count = expected_count(m->window);
+    assert(m->numbers == NULL); // the window before was ended
     m->day = day;
     m->numbers = calloc(count + 1, sizeof *m->numbers);
     if (!m->numbers)
@@ -318,6 +320,7 @@ static void begin_window(struct messages *m, day_t day)
 
 static void end_window(struct messages *m)
 {
+    assert(m->numbers != NULL);
     m->base += (int64_t)expected_count(m->window);
     expected_empty(m->window);
     free(m->numbers);
@@ -341,6 +344,7 @@ int messages_compare(struct messages *m, struct audit_rows *rows, day_t day, str
     if (!failed)
         tell_gaps(m);
     end_window(m);
+    assert(m->base == limit);
     return failed;
 }
 
@@ -348,6 +352,7 @@ int messages_compare(struct messages *m, struct audit_rows *rows, day_t day, str
 
 int messages_end(struct messages *m, struct error *e)
 {
+    assert(expected_count(m->window) == 0); // all windows were compared
     m->day = DAY_NONE;
     for (enum output o = 0; o < OUTPUT_COUNT; o++)
         if (records_read(m, o, INT64_MAX, e))

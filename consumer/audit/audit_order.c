@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 enum { CHUNK_ROWS = 4096, WORD_BITS = 64 };
+static_assert(CHUNK_ROWS % WORD_BITS == 0, "a chunk is made of whole words");
 
 struct order_chunk {
     int64_t number; // it has the rows from number * CHUNK_ROWS on
@@ -61,6 +62,7 @@ static struct order_chunk *find_chunk(const struct order *order, int64_t number)
 
 static struct order_chunk *add_chunk(struct order *order, int64_t number)
 {
+    assert(find_chunk(order, number) == NULL); // a row's bits are in one place
     order->chunks =
         memory_reserve(order->chunks, order->count, &order->capacity, sizeof *order->chunks);
     order->chunks[order->count] = (struct order_chunk){.number = number};
@@ -96,12 +98,14 @@ void order_take(struct order *order, int64_t sequence, int64_t offset)
         return;
     order->highest = sequence;
     order->highest_offset = offset;
+    assert(order_turn(order, sequence) == ORDER_AGAIN);
 }
 
 int64_t order_near(const struct order *order, int64_t sequence)
 {
     const struct order_chunk *chunk = find_chunk(order, sequence / CHUNK_ROWS);
     assert(chunk);
+    assert(chunk->rows[sequence % CHUNK_ROWS / WORD_BITS] != 0); // the row stands already
     return chunk->offsets[sequence % CHUNK_ROWS / WORD_BITS];
 }
 

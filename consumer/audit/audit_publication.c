@@ -46,6 +46,7 @@ const char *publication_where(const struct publication_anomaly *anomaly,
 {
     int size =
         snprintf(out, PUBLICATION_TEXT_SIZE, "%s/%" PRId32, anomaly->topic, anomaly->partition);
+    assert(size < PUBLICATION_TEXT_SIZE);
     if (anomaly->offset >= 0)
         snprintf(out + size, PUBLICATION_TEXT_SIZE - (size_t)size, "@%" PRId64, anomaly->offset);
     return out;
@@ -123,6 +124,7 @@ void publications_count(struct publications *p, size_t number,
     if (before >= PUBLICATION_EXAMPLES)
         return;
     struct publication_example *example = &p->examples[anomaly->kind][before];
+    assert(example->where == NULL);
     example->where = keep_words(publication_where(anomaly, text));
     example->row = keep_words(publication_row(anomaly, text));
     example->detail = keep_words(anomaly->detail);
@@ -166,8 +168,20 @@ static void print_kind(const struct publications *p, enum publication_kind kind)
                format_count(found - shown, number));
 }
 
+// What the topics have of a kind is what there is of it.
+static void check_sums(const struct publications *p)
+{
+    for (int kind = 0; kind < PUBLICATION_KINDS; kind++) {
+        int64_t sum = 0;
+        for (size_t i = 0; i < p->count; i++)
+            sum += p->list[i].found[kind];
+        assert(sum == p->found[kind]);
+    }
+}
+
 void publications_print(const struct publications *p)
 {
+    check_sums(p);
     for (size_t i = 0; i < p->count; i++)
         print_publication(&p->list[i]);
     for (int kind = 0; kind < PUBLICATION_KINDS; kind++)

@@ -5,6 +5,7 @@
 #include "consumer/base/memory.h"
 #include "consumer/base/text.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,6 +123,7 @@ static void take_turn(struct messages *m, const struct topic_record *r, int64_t 
 static void take_expected(struct messages *m, const struct topic_record *r, struct expected *x)
 {
     int64_t sequence = r->weighed.number.sequence;
+    assert(x->offset < 0); // a row is found once
     // A number in dispute must not make the rows behind it look late.
     if (x->sequence == 0 || x->sequence == sequence)
         take_turn(m, r, sequence);
@@ -140,6 +142,8 @@ static void take_expected(struct messages *m, const struct topic_record *r, stru
 static void tell_owner(struct messages *m, const struct topic_record *r)
 {
     int64_t sequence = r->weighed.number.sequence;
+    assert(sequence > m->base);
+    assert(sequence <= m->base + (int64_t)expected_count(m->window));
     uint32_t who = m->numbers[sequence - m->base - 1];
     char detail[DETAIL_SIZE] = "settled has no row with this id";
     if (who != NUMBER_FREE && who != NUMBER_TAKEN) {
@@ -240,6 +244,8 @@ static void judge_early(struct messages *m, enum output output, int64_t limit)
 static void keep_early(struct messages *m, enum output output, struct early_record early)
 {
     struct messages_topic *topic = &m->topics[output];
+    assert(topic->early_count < EARLY_MAX);
+    assert(early.behind <= early.sequence); // it stands before its turn
     early.message = scan_keep(m->options.scan, m->options.first_log + output);
     topic->early = memory_reserve(topic->early, topic->early_count, &topic->early_capacity,
                                   sizeof *topic->early);

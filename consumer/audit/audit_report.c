@@ -4,6 +4,7 @@
 #include "consumer/base/memory.h"
 #include "consumer/base/text.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -82,6 +83,7 @@ static bool is_mine(const struct report *report, struct slice account_id)
 
 void report_difference(struct report *report, const struct difference *d)
 {
+    assert(d->recorded || d->folded); // one of the two sides has something
     if (!d->halts && !is_mine(report, d->account_id))
         return;
     report->totals.differences++;
@@ -128,6 +130,7 @@ void report_anomaly(struct report *report, size_t publication,
 
 void report_published(struct report *report, size_t publication, struct slice account_id)
 {
+    assert(publication < report->publications.count);
     report->publications.list[publication].published += is_mine(report, account_id);
 }
 
@@ -135,6 +138,7 @@ void report_pending(struct report *report, size_t publication, struct slice acco
 {
     if (!is_mine(report, account_id))
         return;
+    assert(publication < report->publications.count);
     report->totals.pending++;
     report->publications.list[publication].pending++;
 }

@@ -4,6 +4,7 @@
 #include "consumer/base/memory.h"
 #include "consumer/base/text.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -173,6 +174,8 @@ static size_t tell_fields(const struct scales *s, const struct weighed *w, const
             k++;
         }
     }
+    assert(i == a->count);
+    assert(k == b->count);
     return told;
 }
 
@@ -180,6 +183,8 @@ static size_t tell_fields(const struct scales *s, const struct weighed *w, const
 static bool same_body(const struct weighed *w, const struct expected *x)
 {
     const struct output_number *a = &w->number, *b = &x->number;
+    assert(a->at + a->size <= w->body.size);
+    assert(b->at + b->size <= x->body.size);
     struct slice before[2] = {{w->body.data, a->at}, {x->body.data, b->at}};
     struct slice after[2] = {{w->body.data + a->at + a->size, w->body.size - a->at - a->size},
                              {x->body.data + b->at + b->size, x->body.size - b->at - b->size}};
@@ -240,6 +245,7 @@ static void compare_headers(const struct scales *s, const struct weighed *w,
 static int32_t schema_id_of(const rd_kafka_message_t *message)
 {
     uint32_t id;
+    assert(message->len > sizeof id); // it has a framing, or it would not have been read
     memcpy(&id, (const char *)message->payload + 1, sizeof id);
     return (int32_t)be32toh(id);
 }

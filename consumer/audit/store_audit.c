@@ -7,6 +7,7 @@
 
 #include "consumer/base/memory.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,6 +272,8 @@ enum store_result store_audit_opening(struct store *store, int32_t shard,
                                       const struct audit_point *point, struct fold *fold,
                                       struct error *e)
 {
+    assert(fold_account_count(fold) == 0); // a fresh one
+    assert(PQtransactionStatus(store->conn) == PQTRANS_INTRANS); // the snapshot
     struct restore r = {.store = store, .fold = fold};
     int64_t decisions = 0;
     for (size_t i = 0;

@@ -129,6 +129,8 @@ static void name_columns(struct side *side, const char *ignored)
 
 static void side_create(struct side *side, enum step_load load, int keys, const char *ignored)
 {
+    assert(keys > 0);
+    assert(keys < step_table(load)->column_count);
     *side = (struct side){.table = step_table(load), .keys = keys, .arena = arena_create()};
     if (!side->arena)
         abort();
@@ -147,6 +149,7 @@ static void side_release(struct side *side)
 static struct slice cell(const struct cells *cells, int column)
 {
     const unsigned char *at = cells->data;
+    assert(column >= 0);
     for (;; column--) {
         uint32_t wire;
         memcpy(&wire, at, sizeof wire);
@@ -260,6 +263,7 @@ static enum store_result open_cursor(struct audit_rows *rows, enum audit_table t
     char query[QUERY_SIZE], account[64] = "";
     struct side *side = &rows->windowed[table];
     struct row bounds = {0};
+    assert(PQtransactionStatus(rows->store->conn) == PQTRANS_INTRANS); // the snapshot
     put_bounds(rows, table, &bounds);
     if (rows->range.account_id.data && side->account >= 0 && !side->verdicts) {
         put_slice(&bounds, rows->range.account_id);
@@ -344,6 +348,7 @@ enum reject_reason audit_rows_verdict(struct audit_rows *rows, enum input input,
                                       const char **detail)
 {
     enum { OFFSET = 2, REASON = 3, DETAIL = 4 };
+    assert(input < INPUT_COUNT);
     struct side *side = &rows->windowed[AUDIT_CALL_REJECTS + input];
     char symbol[VALUE_SIZE];
     enum reject_reason reason;
@@ -376,6 +381,8 @@ static size_t message_of(const struct commit *c, enum audit_table table, size_t 
     };
     if (kinds[table] < 0)
         return SIZE_MAX;
+    assert(c->sequences[kinds[table]][i] > c->row->chain.sequence); // I3
+    assert(c->sequences[kinds[table]][i] <= c->outbox->after.sequence); // I3
     return first + (size_t)(c->sequences[kinds[table]][i] - c->row->chain.sequence - 1);
 }
 
@@ -490,6 +497,8 @@ static void compare_side(const struct comparison *c)
         x += order >= 0;
         c->rows->compared += wanted;
     }
+    assert(r == recorded->count);
+    assert(x == expected->count);
     empty(side);
 }
 

@@ -18,6 +18,7 @@ const char *args_get(const struct args *args, const char *option)
 int args_integer(const struct args *args, const char *option, int64_t min, int64_t max,
                  int64_t otherwise, int64_t *out, struct error *e)
 {
+    assert(min <= max);
     const char *text = args_get(args, option);
     *out = otherwise;
     if (!text)

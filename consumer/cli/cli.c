@@ -94,6 +94,7 @@ static int unknown_option(const struct accepted *a, const char *text, struct err
 static int take_option(const struct accepted *a, size_t index, const char *value, struct args *out,
                        bool *help, struct error *e)
 {
+    assert(index < a->count);
     const struct option_spec *spec = a->specs[index];
     if (index < a->own) {
         char what[64];
@@ -118,6 +119,7 @@ static int take_option(const struct accepted *a, size_t index, const char *value
         out->overrides[out->override_count++] = value;
         return 0;
     default:
+        assert(spec->letter == 'h');
         *help = true;
         return 0;
     }
@@ -241,8 +243,46 @@ static int dispatch(const struct verb *verbs, int argc, char **argv)
     return verb ? run_verb(verbs, verb, argc - 1, argv + 1) : fail_unknown_verb(verbs, name);
 }
 
+// ---- the table ----
+//
+// What parsing and help rely on: a mistake in a row is found by the first command.
+
+static void check_option(const struct verb *verb, const struct option_spec *option)
+{
+    assert(option->help != NULL);
+    assert(option->help[strlen(option->help) - 1] != '.');
+    for (const struct option_spec *other = verb->options; other < option; other++) {
+        assert(strcmp(other->name, option->name) != 0);
+        assert(!option->letter || other->letter != option->letter);
+    }
+    for (const struct option_spec *o = verb_config_options; o->name; o++)
+        assert(strcmp(o->name, option->name) != 0);
+    for (const struct option_spec *o = verb_common_options; o->name; o++)
+        assert(strcmp(o->name, option->name) != 0);
+}
+
+static void check_verb(const struct verb *verb)
+{
+    assert(verb->run != NULL);
+    assert(verb->min_operands <= verb->max_operands);
+    assert(verb->max_operands <= ARGS_OPERANDS_MAX);
+    assert(!verb->actions || verb->min_operands >= 1);
+    assert(!(verb->config & CONFIG_REQUIRED) || verb->config & TAKES_CONFIG);
+    for (const struct option_spec *o = verb->options; o && o->name; o++)
+        check_option(verb, o);
+}
+
+static void check_table(const struct verb *verbs)
+{
+    for (const struct verb *v = verbs; v->name; v++) {
+        check_verb(v);
+        assert(verb_find(verbs, v->name) == v); // each name once
+    }
+}
+
 int cli_main(const struct verb *verbs, int argc, char **argv)
 {
+    check_table(verbs);
     int status = dispatch(verbs, argc, argv);
     // A report that did not reach its file is not a success.
     if ((fflush(stdout) || ferror(stdout)) && status == 0) {

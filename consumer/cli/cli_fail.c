@@ -1,9 +1,11 @@
 #include "consumer/cli/cli_fail.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 int cli_fail(const char *verb, const struct error *e)
 {
+    assert(e->kind != ERROR_NONE); // or it would end as a success
     fflush(stdout);
     fprintf(stderr, "settled %s: %s\n", verb, e->text);
     if (e->kind == ERROR_USAGE)

@@ -2,6 +2,7 @@
 
 #include "pricing/error.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -137,6 +138,7 @@ static void man_verb(const struct verb *verb)
         for (const char *c = verb->about; *c;) { // each line of the text is a paragraph
             char line[2048];
             size_t size = strcspn(c, "\n");
+            assert(size + 2 <= sizeof line);
             snprintf(line, sizeof line, "%.*s\n", (int)size, c);
             print_roff(line);
             c += size + (c[size] == '\n');

@@ -9,6 +9,7 @@
 #include "consumer/system/progress.h"
 #include "consumer/workload/workload.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -278,6 +279,7 @@ static int send_all(struct generate *g, struct progress *progress, struct error 
         rd_kafka_flush(g->producer, 200);
         progress_at(progress, g->delivered);
     }
+    assert(g->delivered + g->failed == g->sent); // each record was told of, once
     return g->failed > 0 || g->delivered != g->sent ? failure(g, e) : 0;
 }
 

@@ -8,6 +8,7 @@
 #include "consumer/config/config.h"
 #include "pricing/quote.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -217,6 +218,7 @@ static void fill_row(const struct quote_option *option, struct quote_row *row)
     format_count(option->postpaid_units, row->cells[COLUMN_REST]);
     format_yuan(option->postpaid_amount, row->cells[COLUMN_REST_YUAN]);
     format_yuan(option->total, row->cells[COLUMN_TOTAL]);
+    assert(option->total == option->package_price + option->postpaid_amount);
 }
 
 static void print_row(const char *mark, const struct quote_row *row, const int widths[COLUMNS])
@@ -230,6 +232,7 @@ static void print_row(const char *mark, const struct quote_row *row, const int w
 static void print_options(const struct quote *quote)
 {
     struct quote_row rows[QUOTE_OPTIONS_MAX + 1];
+    assert(quote->count <= QUOTE_OPTIONS_MAX);
     int widths[COLUMNS] = {0};
     for (int c = 0; c < COLUMNS; c++)
         snprintf(rows[0].cells[c], NUMBER_SIZE, "%s", headings[c]);
@@ -249,6 +252,9 @@ static void print_quote_table(const struct quote_request *request, const struct 
 {
     const struct quote_option *least = &quote->options[quote->least];
     char total[NUMBER_SIZE], saved[NUMBER_SIZE];
+    assert(quote->least < quote->count);
+    for (size_t i = 0; i < quote->count; i++)
+        assert(quote->options[i].total >= least->total);
     print_head(request, book, quote);
     print_options(quote);
     printf("\n* the least: %s yuan", format_yuan(least->total, total));

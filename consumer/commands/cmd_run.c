@@ -5,6 +5,7 @@
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -190,6 +191,7 @@ static bool check_workers(struct loop *loop, int64_t now, struct error *e)
     for (size_t i = 0; i < run->worker_count; i++) {
         worker_status(run->workers[i], &status, loop->owned);
         if (status.failed) {
+            assert(status.error.kind != ERROR_NONE);
             *e = status.error;
             return true;
         }

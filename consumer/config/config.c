@@ -55,6 +55,7 @@ static void complain_key(struct loader *l, const struct config_key *key, const c
 {
     char name[NAME_SIZE];
     full_name(key, name);
+    assert((size_t)(key - config_keys) < config_key_count);
     const struct origin *origin = &l->origins[key - config_keys];
     complain(l, origin->where[0] ? origin->where : l->config->file, name, reason);
 }
@@ -487,6 +488,7 @@ static void check_topics_differ(struct loader *l)
     for (const struct config_key *k = config_keys; k->name; k++) {
         if (k->kind != VALUE_TOPIC)
             continue;
+        assert(count < INPUT_COUNT + OUTPUT_COUNT);
         memcpy(&topics[count], (const char *)l->config + k->offset, sizeof *topics);
         names[count] = k;
         for (size_t i = 0; i < count; i++) {
@@ -552,6 +554,7 @@ int config_load(const char *file, size_t override_count, const char *const *over
 {
     struct error ignored;
     assert(config_key_count <= KEYS_MAX);
+    config_table_check();
     *out = (struct config){.first_day = DAY_NONE, .parameters = {.from_day = DAY_NONE}};
     out->file = strdup(file);
     struct loader *l = calloc(1, sizeof *l);

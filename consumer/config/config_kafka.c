@@ -2,6 +2,7 @@
 // secrets.
 #include "consumer/config/config_table.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
@@ -152,6 +153,7 @@ static const char *check_bounds(const char *name, const char *value, char why[WH
     for (size_t i = 0; i < BOUNDED; i++) {
         if (strcmp(bounded[i].name, name) != 0)
             continue;
+        assert(bounded[i].min <= bounded[i].max);
         bool within = number >= bounded[i].min && number <= bounded[i].max;
         if (is_number && (within || (bounded[i].or_zero && number == 0)))
             continue;
@@ -221,6 +223,7 @@ struct client_properties config_properties(const struct config *config,
                                            const char *pairs[CONFIG_PAIRS_MAX][2])
 {
     size_t count = 0;
+    assert(config->property_count < CONFIG_PAIRS_MAX);
     pairs[count][0] = "bootstrap.servers";
     pairs[count++][1] = config->brokers;
     for (size_t i = 0; i < config->property_count; i++) {

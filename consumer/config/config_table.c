@@ -2,6 +2,9 @@
 
 #include "consumer/core/calls.h"
 
+#include <assert.h>
+#include <string.h>
+
 #define FIELD(member) offsetof(struct config, member)
 #define HOUR_MS INT64_C(3600000)
 
@@ -100,3 +103,46 @@ const struct config_key config_keys[] = {
 };
 
 const size_t config_key_count = sizeof config_keys / sizeof *config_keys - 1;
+
+// A choice is stored as its place in the list.
+static_assert(PARTITIONER_MURMUR2 == 0 && PARTITIONER_CRC32 == 1, "murmur2|crc32");
+static_assert(TIMESTAMPS_LOG_APPEND == 0 && TIMESTAMPS_CREATE == 1, "log-append|create");
+static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3,
+              "debug|info|warn|error");
+static_assert(LOG_LOGFMT == 0 && LOG_JSON == 1, "logfmt|json");
+static_assert(sizeof(enum partitioner) == sizeof(unsigned), "a choice is stored as an unsigned");
+static_assert(sizeof(int32_t) == sizeof(int), "VALUE_INT32 and VALUE_SHARE are stored as an int");
+
+static bool is_number(enum value_kind kind)
+{
+    return kind == VALUE_DURATION || kind == VALUE_TIMEOUT || kind == VALUE_INT ||
+           kind == VALUE_INT32 || kind == VALUE_COUNT || kind == VALUE_SHARE;
+}
+
+static void check_row(const struct config_key *key)
+{
+    bool is_long = key->kind == VALUE_DURATION || key->kind == VALUE_COUNT;
+    assert(key->offset < sizeof(struct config));
+    assert(key->text || key->example); // for the example file
+    assert(!key->required || !key->text); // what has a default is never missing
+    assert((key->choices != NULL) == (key->kind == VALUE_CHOICE));
+    if (!is_number(key->kind))
+        return;
+    assert(key->min >= 0);
+    assert(key->min <= key->max);
+    assert(is_long || key->max <= INT32_MAX);
+}
+
+void config_table_check(void)
+{
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        check_row(key);
+        for (size_t k = 0; k < i; k++) {
+            bool same = strcmp(config_keys[k].section, key->section) == 0;
+            // A section stands in one piece, and each of its keys once.
+            assert(!same || strcmp(config_keys[i - 1].section, key->section) == 0);
+            assert(!same || strcmp(config_keys[k].name, key->name) != 0);
+        }
+    }
+}

@@ -172,11 +172,12 @@ static const char *set_number(struct config *config, const struct config_key *ke
     const char *refused = check_bounds(key, number, why);
     if (refused)
         return refused;
-    if (key->kind == VALUE_DURATION || key->kind == VALUE_COUNT)
+    if (key->kind == VALUE_DURATION || key->kind == VALUE_COUNT) {
         memcpy(field(config, key), &number, sizeof number);
-    else
-        // bounds keep it within an int
+    } else {
+        assert(number <= INT32_MAX); // by the bounds of the key
         memcpy(field(config, key), &(int){(int)number}, sizeof(int));
+    }
     return NULL;
 }
 
@@ -184,6 +185,7 @@ static const char *set_choice(struct config *config, const struct config_key *ke
                               char why[WHY_SIZE])
 {
     unsigned index = 0;
+    assert(key->kind == VALUE_CHOICE);
     for (const char *choice = key->choices; *choice; index++) {
         size_t size = strcspn(choice, "|");
         if (size == strlen(text) && memcmp(choice, text, size) == 0) {

@@ -1,5 +1,6 @@
 #include "consumer/daemon/http.h"
 
+#include <assert.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ static const struct http_route *find_route(const struct http *http, const char *
     for (size_t i = 0; i < http->count; i++) {
         const char *route = http->routes[i].path;
         size_t size = strlen(route);
+        assert(route[0] == '/');
         if (strcmp(route, path) == 0)
             return &http->routes[i];
         if (size > longest && route[size - 1] == '/' && strncmp(route, path, size) == 0) {
@@ -33,6 +35,9 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection,
                                    const struct http_answer *answer, const char *allow)
 {
     struct MHD_Response *response;
+    assert(!answer->bytes || !answer->body);
+    assert(answer->content_type != NULL);
+    assert(answer->status >= MHD_HTTP_OK);
     if (answer->bytes) {
         // The library takes a pointer to what it may change; with this mode it only reads.
         union {

@@ -8,6 +8,7 @@
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,7 @@ static int count_partitions(struct run *run, rd_kafka_t *client, struct error *e
                              config->input_topics[0], partitions[0], config->input_topics[i],
                              partitions[i]);
     run->shared.partitions = partitions[0];
+    assert(run->shared.partitions > 0); // a topic without partitions was refused
     char *cluster = rd_kafka_clusterid(client, ASK_MS);
     if (!cluster)
         return error_set(e, ERROR_UNAVAILABLE, "Kafka does not tell the id of its cluster");
@@ -116,6 +118,7 @@ static void fill_deployment(const struct run *run, const struct config *config,
                             const struct book *book, struct deployment *out)
 {
     struct policy *policy = &out->policy;
+    assert(policy->shelf.count == 0);
     policy->fixed.first_day = config->first_day;
     policy->fixed.timestamps = config->timestamps;
     policy->fixed.partitioner = config->partitioner;
@@ -190,6 +193,7 @@ static int ask_end(struct run *run, int32_t shard, enum input input, struct log_
 // Where a drain stops, for every shard: taken once, before anything is read.
 static int take_drain_ends(struct run *run, struct error *e)
 {
+    assert(run->clock.set); // what is due in a drain is decided once
     run->shared.drain = calloc((size_t)run->shared.partitions, sizeof *run->shared.drain);
     if (!run->shared.drain)
         return error_set(e, ERROR_RESTART, "memory is short");
@@ -210,6 +214,8 @@ static int start_workers(struct run *run, struct error *e)
     // A member of the group without a shard would only take part in rebalances.
     if (wanted > run->shared.partitions)
         wanted = run->shared.partitions;
+    assert(wanted >= 1);
+    assert(wanted <= run->shared.partitions);
     run->shared.workers = wanted;
     run->workers = calloc((size_t)wanted, sizeof(struct worker *));
     if (!run->workers)
@@ -248,6 +254,8 @@ bool run_close(struct run *run)
 {
     bool all = true;
     http_destroy(run->http);
+    if (run->workers)
+        assert(run->worker_count <= (size_t)run->shared.workers);
     for (size_t i = 0; i < run->worker_count; i++)
         worker_stop(run->workers[i]);
     for (size_t i = 0; i < run->worker_count; i++)

@@ -42,6 +42,7 @@ struct worker {
     struct intake_position *told; // for commit_to_group
     int64_t calls_held; // the share in shared->calls_held
     pthread_t thread;
+    pthread_t folder; // the same, set and read by the fold thread itself
     bool started;
     atomic_bool stopping;
     pthread_mutex_t lock;
@@ -55,6 +56,7 @@ struct worker {
 int64_t run_clock_ms(void *clock)
 {
     const struct run_clock *run = clock;
+    assert(run->speed >= 0);
     if (!run->set)
         return clock_wall_ms();
     return run->at_ms + run->speed * (clock_monotonic_ms() - run->since_ms);
@@ -78,6 +80,12 @@ static void fail_worker(struct worker *worker, const struct error *e)
     pthread_mutex_unlock(&worker->lock);
 }
 
+// Shards, their store and their blocks have no lock: they belong to the fold thread while it runs.
+static void check_folder(const struct worker *worker)
+{
+    assert(pthread_equal(pthread_self(), worker->folder));
+}
+
 // ---- the world, as shards see it ----
 
 static int64_t host_clock(void *context)
@@ -94,6 +102,7 @@ static int64_t host_monotonic_us(void *context)
 static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out,
                                     struct error *e)
 {
+    check_folder(context);
     return store_claim(((struct worker *)context)->store, shard, out, e);
 }
 
@@ -107,6 +116,7 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
                                      const struct fold *fold, const struct outbox *outbox,
                                      int64_t now_ms, struct error *e)
 {
+    check_folder(context);
     return store_commit(((struct worker *)context)->store, shard, row, fold, outbox, now_ms, e);
 }
 
@@ -169,6 +179,7 @@ static enum store_result host_refresh_policy(void *context, struct error *e)
 
 static const struct policy *host_policy(void *context)
 {
+    assert(current_deployment(context) != NULL);
     return &current_deployment(context)->policy;
 }
 
@@ -216,12 +227,15 @@ static uint64_t host_writers_generation(void *context)
 static void host_start(void *context, int32_t shard, const int64_t offsets[INPUT_COUNT])
 {
     struct worker *worker = context;
+    check_folder(worker);
+    assert(worker->assigned[shard]);
     intake_start(worker->intake, worker->assignment, shard, offsets);
 }
 
 static struct block *host_next_block(void *context, int32_t shard, enum input input)
 {
     struct worker *worker = context;
+    check_folder(worker);
     struct block *block = intake_next(worker->intake, shard, input);
     if (!block)
         return NULL;
@@ -284,6 +298,7 @@ static bool all_joined(struct worker *worker, int64_t mono_ms)
     if (!worker->joined_at) {
         worker->joined_at = mono_ms;
         worker->shared->joined++;
+        assert(worker->shared->joined <= worker->shared->workers); // each once
     }
     return worker->shared->joined >= worker->shared->workers ||
            mono_ms - worker->joined_at > worker->shared->session_ms;
@@ -295,6 +310,7 @@ static void take_assignment(struct worker *worker, int64_t mono_ms)
     uint64_t assignment = intake_assignment(worker->intake, worker->assigned, &confirmed);
     if (assignment == 0)
         return;
+    assert(assignment >= worker->assignment);
     if (assignment != worker->assignment) {
         worker->assignment = assignment;
         worker->unconfirmed = true;
@@ -346,6 +362,8 @@ static void check_calls_held(struct worker *worker)
     int64_t all = atomic_fetch_add(&worker->shared->calls_held, held - worker->calls_held) + held -
                   worker->calls_held;
     worker->calls_held = held;
+    assert(held >= 0);
+    assert(all >= held); // the shares of the others are none below zero
     if (all <= most)
         return;
     struct error e;
@@ -374,6 +392,13 @@ static void refresh_figures(struct worker *worker, int64_t mono_ms)
     (void)host_refresh_policy(worker, &e);
 }
 
+// A shard that this worker does not have does nothing here.
+static void check_unassigned(const struct shard *shard)
+{
+    enum shard_state state = shard_state(shard);
+    assert(state == SHARD_NONE || state == SHARD_PARKED || state == SHARD_HALTED);
+}
+
 static void tell_status(struct worker *worker, int64_t mono_ms)
 {
     struct error e;
@@ -389,8 +414,10 @@ static void tell_status(struct worker *worker, int64_t mono_ms)
             e = *shard_error(shard);
             failed = true;
         }
-        if (!worker->assigned[p])
+        if (!worker->assigned[p]) {
+            check_unassigned(shard);
             continue;
+        }
         bool shard_held;
         running = running && shard_state(shard) == SHARD_RUNNING;
         if (!why)
@@ -402,12 +429,15 @@ static void tell_status(struct worker *worker, int64_t mono_ms)
         fail_worker(worker, &e);
     int64_t polled = intake_heartbeat(worker->intake);
     pthread_mutex_lock(&worker->lock);
+    assert(worker->assignment >= worker->status.assignment);
     worker->status.assignment = worker->assignment;
     worker->status.ready = !why;
     snprintf(worker->status.unready, sizeof worker->status.unready, "%s", why ? why : "");
     worker->status.drained = drained && running;
     worker->status.held = held;
-    worker->status.heartbeat = polled < mono_ms ? polled : mono_ms;
+    int64_t heartbeat = polled < mono_ms ? polled : mono_ms;
+    assert(heartbeat >= worker->status.heartbeat);
+    worker->status.heartbeat = heartbeat;
     memcpy(worker->owned, worker->assigned,
            (size_t)worker->shared->partitions * sizeof *worker->owned);
     pthread_mutex_unlock(&worker->lock);
@@ -427,6 +457,7 @@ static void *fold_main(void *argument)
 {
     struct worker *worker = argument;
     int32_t partitions = worker->shared->partitions;
+    worker->folder = pthread_self();
     while (!worker->stopping) {
         int64_t now = clock_monotonic_ms(), wake_at = now + FIGURES_MS / 5;
         bool more = false;
@@ -538,6 +569,8 @@ static int create_parts(struct worker *worker, struct error *e)
 
 int worker_create(struct worker_shared *shared, int number, struct worker **out, struct error *e)
 {
+    assert(number >= 0);
+    assert(number < shared->workers);
     *out = NULL;
     struct worker *worker = calloc(1, sizeof *worker);
     if (!worker)
@@ -578,6 +611,7 @@ bool worker_destroy(struct worker *worker)
 {
     if (!worker)
         return true;
+    assert(worker->started);
     worker_stop(worker);
     if (!join_within(worker->thread, STOP_MS)) {
         store_interrupt(worker->store);

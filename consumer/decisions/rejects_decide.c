@@ -7,6 +7,7 @@
 #include "consumer/system/clock.h"
 #include "consumer/system/fault.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -162,6 +163,7 @@ static void tell(const struct deciding *d, const struct item *item, enum request
 // A record that cannot be decided does not keep the others from it; trouble of a service does.
 static int refuse(struct deciding *d, const struct error *e)
 {
+    assert(e->kind != ERROR_NONE);
     if (e->kind != ERROR_CONFIG)
         return -1;
     fprintf(stderr, "settled rejects: %s\n", e->text);
@@ -235,6 +237,8 @@ static int send_item(struct deciding *d, const struct item *item,
     struct requeue_position sent;
     int32_t partition =
         partition_of(fixed->partitioner, original->key, original->key_len, fixed->partitions);
+    assert(partition >= 0);
+    assert(partition < fixed->partitions);
     // With the producers' timestamps a record keeps its own: what it is judged by must not change.
     int64_t timestamp =
         fixed->timestamps == TIMESTAMPS_CREATE ? rd_kafka_message_timestamp(original, NULL) : 0;

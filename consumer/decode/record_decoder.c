@@ -24,6 +24,10 @@ static struct writer writer_of(struct record_decoder *reader, const struct decod
     if (reader->cached && reader->cached_id == id)
         return reader->writer;
     struct writer writer = source->find_writer(source->context, reader->input, id);
+    if (writer.state == WRITER_READY)
+        assert(writer.plan != NULL);
+    else
+        assert(writer.why != NULL);
     if (writer.state == WRITER_READY || writer.state == WRITER_INCOMPATIBLE) {
         reader->cached = true;
         reader->cached_id = id;
@@ -129,5 +133,6 @@ size_t record_decoder_decode(struct record_decoder *reader, const struct decoder
             break;
         }
     }
+    assert(at <= reader->block->used); // no record reaches beyond its block
     return count;
 }

@@ -25,6 +25,14 @@ const char writer_schemas_unknown[] = "no schema registry has a schema of this i
 
 enum text_state { TEXT_WANTED, TEXT_FOUND, TEXT_UNKNOWN };
 
+// What may follow what; anything else is a bug. What was found once stays for ever.
+static const unsigned char text_followers[] = {
+    [TEXT_WANTED] = 1 << TEXT_FOUND | 1 << TEXT_UNKNOWN,
+    [TEXT_FOUND] = 0,
+    [TEXT_UNKNOWN] = 1 << TEXT_FOUND | 1 << TEXT_UNKNOWN,
+};
+static_assert(sizeof text_followers == TEXT_UNKNOWN + 1, "each state says what may follow it");
+
 // One schema id. Entries with a text stay for ever; plans and reasons are handed out by pointer.
 struct entry {
     int32_t id;
@@ -72,6 +80,7 @@ static void forget_one_unknown(struct writer_schemas *writers)
     for (size_t i = 0; i < writers->count; i++) {
         if (writers->entries[i]->state != TEXT_UNKNOWN || writers->entries[i]->asked)
             continue;
+        assert(writers->unknown > 0);
         free(writers->entries[i]);
         writers->count--;
         writers->unknown--;
@@ -98,6 +107,11 @@ static struct entry *add(struct writer_schemas *writers, int32_t id)
         abort();
     *entry = (struct entry){.id = id, .asked = true, .ask_at = clock_monotonic_ms()};
     size_t at = place_of(writers, id);
+    // Sorted, each id once: an answer about an id is for one entry.
+    if (at > 0)
+        assert(writers->entries[at - 1]->id < id);
+    if (at < writers->count)
+        assert(writers->entries[at]->id > id);
     memmove(writers->entries + at + 1, writers->entries + at,
             (writers->count - at) * sizeof(struct entry *));
     writers->entries[at] = entry;
@@ -197,8 +211,10 @@ void writer_schemas_compile(const char *text, struct plan *plans[INPUT_COUNT],
     struct error e = {0};
     bool foreign = registry_foreign(text, e.text, sizeof e.text);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
-        if (!foreign && plan_compile(i, text, strlen(text), &plans[i], &e) == 0)
+        if (!foreign && plan_compile(i, text, strlen(text), &plans[i], &e) == 0) {
+            assert(plans[i] != NULL);
             continue;
+        }
         plans[i] = NULL;
         why[i] = strdup(e.text);
         if (!why[i])
@@ -206,11 +222,34 @@ void writer_schemas_compile(const char *text, struct plan *plans[INPUT_COUNT],
     }
 }
 
+static void become(struct entry *entry, enum text_state state)
+{
+    assert(text_followers[entry->state] & 1 << state);
+    entry->state = state;
+    entry->asked = false;
+}
+
+// What is handed out by pointer is there, and nothing else.
+static void check_entry(const struct entry *entry)
+{
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        if (entry->state != TEXT_FOUND)
+            assert(entry->plans[i] == NULL);
+        else
+            assert((entry->plans[i] == NULL) == (entry->why[i] != NULL));
+    }
+    if (entry->state == TEXT_FOUND)
+        assert(!entry->asked);
+    if (entry->state == TEXT_WANTED)
+        assert(entry->asked);
+}
+
 // What has just been found out about an id; the caller holds the lock.
 static void learn(struct writer_schemas *writers, struct entry *entry, enum registry_result result,
                   const struct entry *compiled, const struct error *e)
 {
     int64_t now = clock_monotonic_ms();
+    assert(entry->asked);
     if (result == REGISTRY_UNAVAILABLE) {
         if (writers->trouble[0] == '\0')
             log_event(LOG_WARN, "a writer's schema is not to be had for now, its records wait",
@@ -231,18 +270,18 @@ static void learn(struct writer_schemas *writers, struct entry *entry, enum regi
             writers->unknown--;
         memcpy(entry->plans, compiled->plans, sizeof entry->plans);
         memcpy(entry->why, compiled->why, sizeof entry->why);
-        entry->state = TEXT_FOUND;
-        entry->asked = false;
+        become(entry, TEXT_FOUND);
     } else if (entry->state == TEXT_WANTED && entry->absent_since == 0) {
         entry->absent_since = now;
         entry->ask_at = now + writers->options.unknown_ms;
     } else {
         if (entry->state != TEXT_UNKNOWN)
             writers->unknown++;
-        entry->state = TEXT_UNKNOWN;
-        entry->asked = false;
+        become(entry, TEXT_UNKNOWN);
         entry->ask_at = now + writers->options.unknown_ms;
     }
+    check_entry(entry);
+    assert(writers->unknown <= writers->count);
     writers->generation++;
 }
 

@@ -321,6 +321,8 @@ static int check_created(rd_kafka_event_t *event, const char *name, struct error
 int admin_create_topic(struct admin *admin, const char *name, int32_t partitions, int replicas,
                        const struct client_properties *settings, struct error *e)
 {
+    assert(partitions > 0);
+    assert(replicas != 0);
     char why[256];
     rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, replicas, why, sizeof why);
     if (!topic)
@@ -368,6 +370,7 @@ static int check_altered(rd_kafka_event_t *event, const char *name, struct error
 int admin_alter_topic(struct admin *admin, const struct admin_topic *topic,
                       const struct client_properties *settings, struct error *e)
 {
+    assert(topic->exists);
     rd_kafka_ConfigResource_t *resource =
         rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic->name);
     for (size_t i = 0; i < topic->settings.count; i++) {

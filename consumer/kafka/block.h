@@ -4,7 +4,9 @@
 
 #include "consumer/core/record.h"
 
+#include <assert.h>
 #include <librdkafka/rdkafka.h>
+#include <stddef.h>
 #include <string.h>
 
 enum { BLOCK_BYTES = 256 * 1024 }; // a record that is larger gets a block of its own
@@ -27,12 +29,15 @@ struct raw {
     uint8_t unused[5];
 };
 
+static_assert(sizeof(struct raw) % 8 == 0, "the next entry of a block is aligned");
+
 struct block {
     struct block *next;
     int64_t first_offset;
     size_t capacity, used; // bytes of `data`
     _Alignas(8) char data[];
 };
+static_assert(offsetof(struct block, data) % 8 == 0, "the first entry of a block is aligned");
 
 static inline size_t raw_bytes(uint32_t key_size, uint32_t value_size)
 {

@@ -3,6 +3,7 @@
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
@@ -168,6 +169,7 @@ static const char *ask_ends(rd_kafka_t *client, size_t count, const char *const 
     for (size_t i = 0; i < count && !code; i++) {
         const rd_kafka_topic_partition_t *found =
             rd_kafka_topic_partition_list_find(list, topics[i], partition);
+        assert(found != NULL); // it was put into the list above
         topic = topics[i];
         code = found->err;
         out[i] = found->offset;
@@ -180,6 +182,7 @@ static const char *ask_ends(rd_kafka_t *client, size_t count, const char *const 
 int client_ends(rd_kafka_t *client, size_t count, const char *const *topics, int32_t partition,
                 int64_t which, int timeout_ms, int64_t *out, struct error *e)
 {
+    assert(count > 0);
     int64_t until = clock_monotonic_ms() + timeout_ms;
     rd_kafka_resp_err_t why;
     const char *topic;

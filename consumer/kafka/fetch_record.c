@@ -1,6 +1,7 @@
 #include "consumer/kafka/fetch_record.h"
 #include "consumer/system/clock.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +94,7 @@ static bool settle_record(struct record_fetcher *peek, rd_kafka_message_t *messa
 int fetch_record_at(struct record_fetcher *peek, const char *topic, int32_t partition,
                     int64_t offset, int timeout_ms, rd_kafka_message_t **out, struct error *e)
 {
+    assert(partition >= 0);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
     int status = assign(peek, list, e);
@@ -106,6 +108,7 @@ int fetch_record_at(struct record_fetcher *peek, const char *topic, int32_t part
             settled = settle_record(peek, message, topic, partition, offset, out, &status, e);
     }
     rd_kafka_assign(peek->consumer, NULL);
+    assert(settled || status == 0);
     if (settled)
         return status;
     char trouble[TROUBLE_SIZE];

@@ -27,6 +27,15 @@ enum {
 
 enum lane_state { LANE_IDLE, LANE_WANTED, LANE_ASSIGNED, LANE_READING };
 
+// What may follow what; anything else is a bug.
+static const unsigned char lane_followers[] = {
+    [LANE_IDLE] = 1 << LANE_IDLE | 1 << LANE_WANTED,
+    [LANE_WANTED] = 1 << LANE_IDLE | 1 << LANE_WANTED | 1 << LANE_ASSIGNED,
+    [LANE_ASSIGNED] = 1 << LANE_IDLE | 1 << LANE_WANTED | 1 << LANE_READING,
+    [LANE_READING] = 1 << LANE_IDLE | 1 << LANE_WANTED,
+};
+static_assert(sizeof lane_followers == LANE_READING + 1, "each state says what may follow it");
+
 struct intake_lane {
     struct intake *intake;
     int32_t shard;
@@ -52,6 +61,7 @@ struct intake {
     rd_kafka_queue_t *group_queue;
     int wake; // eventfd
     pthread_t thread;
+    pthread_t poller; // the same, set and read by the poll thread itself
     bool started;
     atomic_bool stopping;
     _Atomic int64_t heartbeat;
@@ -73,12 +83,26 @@ struct intake {
 static struct intake_lane *lane_of(struct intake *intake, int32_t shard, enum input input)
 {
     assert(shard >= 0 && shard < intake->options.partitions);
+    assert(input < INPUT_COUNT);
     return &intake->lanes[(size_t)shard * INPUT_COUNT + input];
 }
 
 static const char *topic_of(const struct intake_lane *lane)
 {
     return lane->intake->options.topics[lane->input];
+}
+
+// What belongs to the poll thread needs no lock as long as nobody else touches it.
+static void check_poller(const struct intake *intake)
+{
+    assert(pthread_equal(pthread_self(), intake->poller));
+}
+
+// Caller holds the lock.
+static void lane_become(struct intake_lane *lane, enum lane_state state)
+{
+    assert(lane_followers[lane->state] & 1 << state);
+    lane->state = state;
 }
 
 static void wake(struct intake *intake)
@@ -120,6 +144,7 @@ static struct block *block_get(struct intake_lane *lane, size_t needed)
         pthread_mutex_lock(&intake->lock);
         block = intake->pool;
         if (block) {
+            assert(intake->pooled > 0);
             intake->pool = block->next;
             intake->pooled--;
         }
@@ -143,6 +168,8 @@ static struct block *block_get(struct intake_lane *lane, size_t needed)
 static void block_put_locked(struct intake_lane *lane, struct block *block)
 {
     struct intake *intake = lane->intake;
+    assert(lane->blocks > 0);
+    assert(intake->memory >= (int64_t)block->capacity);
     lane->blocks--;
     intake->memory -= (int64_t)block->capacity;
     if (block->capacity != BLOCK_BYTES || intake->pooled >= POOL_BLOCKS) {
@@ -167,6 +194,9 @@ static void lane_flush(struct intake_lane *lane)
     struct block *block = lane->filling;
     if (!block)
         return;
+    assert(block->used > 0);
+    assert(block->used <= block->capacity);
+    assert(block->next == NULL);
     lane->filling = NULL;
     pthread_mutex_lock(&intake->lock);
     if (lane->tail)
@@ -189,6 +219,7 @@ static void lane_reopen(struct intake_lane *lane)
         for (; *link != tail; link = &(*link)->next)
             before = *link;
         *link = NULL;
+        assert((lane->head == NULL) == (before == NULL));
         lane->tail = before;
         lane->filling = tail;
     }
@@ -340,7 +371,7 @@ static void revoke_locked(struct intake *intake)
             block_put_locked(lane, lane->filling);
         lane->filling = NULL;
         lane_clear_locked(lane);
-        lane->state = LANE_IDLE;
+        lane_become(lane, LANE_IDLE);
     }
     memset(intake->assigned, 0, (size_t)intake->options.partitions * sizeof *intake->assigned);
     intake->wanted_at = 0;
@@ -386,6 +417,7 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
 {
     struct intake *intake = opaque;
     struct error e;
+    check_poller(intake);
     pthread_mutex_lock(&intake->lock);
     revoke_locked(intake);
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
@@ -431,13 +463,14 @@ static void assign_wanted(struct intake *intake)
         struct intake_lane *lane = &intake->lanes[i];
         if (lane->state == LANE_WANTED) {
             lane->expected = lane->start;
-            lane->state = LANE_ASSIGNED;
+            lane_become(lane, LANE_ASSIGNED);
         }
         if (lane->state != LANE_IDLE)
             rd_kafka_topic_partition_list_add(list, topic_of(lane), lane->shard)->offset =
                 lane->expected;
     }
     pthread_mutex_unlock(&intake->lock);
+    assert(list->cnt % INPUT_COUNT == 0); // the three logs of a shard go together
     for (int i = 0; i < list->cnt; i++)
         for (int input = 0; input < INPUT_COUNT; input++)
             if (strcmp(list->elems[i].topic, intake->options.topics[input]) == 0)
@@ -458,7 +491,7 @@ static void assign_wanted(struct intake *intake)
         if (lane->state != LANE_ASSIGNED)
             continue;
         lane_clear_locked(lane);
-        lane->state = LANE_READING;
+        lane_become(lane, LANE_READING);
     }
     pthread_mutex_unlock(&intake->lock);
 }
@@ -537,7 +570,10 @@ static bool serve_lanes(struct intake *intake)
         if (lane->state != LANE_READING || !lane_has_room(lane) ||
             rd_kafka_queue_length(lane->queue) == 0)
             continue;
+        int64_t before = lane->expected;
         busy |= rd_kafka_consume_callback_queue(lane->queue, 0, take, lane) > 0;
+        assert(lane->expected >= before);
+        assert(lane->blocks >= 0);
         lane_flush(lane);
     }
     return busy;
@@ -555,8 +591,10 @@ static void *poll_main(void *argument)
 {
     struct intake *intake = argument;
     int64_t figures_at = 0;
+    intake->poller = pthread_self();
     while (!intake->stopping) {
         int64_t now = clock_monotonic_ms();
+        assert(now >= intake->heartbeat);
         intake->heartbeat = now;
         serve_group(intake);
         if (wanted_is_due(intake, now))
@@ -645,6 +683,7 @@ static void free_all(struct intake *intake)
     size_t lanes = (size_t)intake->options.partitions * INPUT_COUNT;
     if (intake->lanes && intake->assigned)
         revoke_locked(intake);
+    assert(intake->memory == 0); // every block was given back
     for (size_t i = 0; intake->lanes && i < lanes; i++)
         if (intake->lanes[i].queue)
             rd_kafka_queue_destroy(intake->lanes[i].queue);
@@ -749,11 +788,12 @@ void intake_start(struct intake *intake, uint64_t assignment, int32_t shard,
                   const int64_t offsets[INPUT_COUNT])
 {
     pthread_mutex_lock(&intake->lock);
+    assert(assignment <= intake->assignment);
     if (assignment == intake->assignment && intake->assigned[shard]) {
         for (int i = 0; i < INPUT_COUNT; i++) {
             struct intake_lane *lane = lane_of(intake, shard, (enum input)i);
             lane_clear_locked(lane);
-            lane->state = LANE_WANTED;
+            lane_become(lane, LANE_WANTED);
             lane->start = offsets[i];
         }
         intake->wanted_at = clock_monotonic_ms();
@@ -766,6 +806,7 @@ struct block *intake_next(struct intake *intake, int32_t shard, enum input input
 {
     struct intake_lane *lane = lane_of(intake, shard, input);
     pthread_mutex_lock(&intake->lock);
+    assert((lane->head == NULL) == (lane->tail == NULL));
     struct block *block = lane->state == LANE_READING ? lane->head : NULL;
     if (block) {
         lane->head = block->next;

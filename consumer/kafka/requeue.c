@@ -1,6 +1,7 @@
 #include "consumer/kafka/requeue.h"
 #include "consumer/system/fault.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -219,8 +220,9 @@ static int send_position(struct requeue *r, const struct requeue_position *posit
                          struct error *e)
 {
     char metadata[METADATA_SIZE];
-    snprintf(metadata, sizeof metadata, "%" PRId32 " %" PRId64, position->partition,
-             position->offset);
+    int size = snprintf(metadata, sizeof metadata, "%" PRId32 " %" PRId64, position->partition,
+                        position->offset);
+    assert((size_t)size < sizeof metadata); // or the next program could not read it
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, r->position_topic, 0);
     at->offset = position->request;
@@ -255,6 +257,8 @@ int requeue_send(struct requeue *r, int64_t request, const rd_kafka_message_t *o
     *sent =
         (struct requeue_position){.request = request, .partition = partition, .offset = r->offset};
     fault_point(requeue_produced);
+    if (status == 0)
+        assert(r->delivered); // the position is only sent for a record that is in the log
     if (status == 0)
         status = send_position(r, sent, e);
     fault_point(requeue_positioned);

@@ -28,6 +28,12 @@ struct scan {
     struct scan_lane lanes[SCAN_LOGS_MAX];
 };
 
+static const struct scan_lane *lane_at(const struct scan *scan, size_t log)
+{
+    assert(log < scan->count);
+    return &scan->lanes[log];
+}
+
 // ---- opening ----
 
 static rd_kafka_t *open_consumer(const struct client_properties *properties, const char *group,
@@ -118,7 +124,9 @@ static int assign(struct scan *scan, struct error *e)
 
 int scan_open(const struct scan_options *options, struct scan **out, struct error *e)
 {
+    assert(options->count > 0);
     assert(options->count <= SCAN_LOGS_MAX);
+    assert(options->partition < options->partitions);
     struct scan *scan = calloc(1, sizeof *scan);
     if (!scan)
         return error_set(e, ERROR_RESTART, "memory is short");
@@ -182,6 +190,9 @@ static int take_in(struct scan *scan, struct scan_lane *lane, int at, rd_kafka_m
                    struct error *e)
 {
     if (!message->err) {
+        assert(lane->next[at] == NULL);
+        if (at > 0)
+            assert(lane->next[at - 1] != NULL); // in order
         lane->next[at] = message;
         lane->trouble = RD_KAFKA_RESP_ERR_NO_ERROR;
         return 0;
@@ -236,6 +247,8 @@ int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t
             if (now >= until)
                 return fall_silent(scan, lane, e);
         }
+    if (!lane->next[ahead])
+        assert(lane->end >= 0); // nothing more only at the end
     *out = lane->next[ahead];
     return 0;
 }
@@ -243,7 +256,7 @@ int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t
 rd_kafka_message_t *scan_keep(struct scan *scan, size_t log)
 {
     struct scan_lane *lane = &scan->lanes[log];
-    rd_kafka_message_t *message = lane->next[0];
+    rd_kafka_message_t *message = lane_at(scan, log)->next[0];
     assert(message);
     pass_to(scan, lane, message->offset + 1);
     for (int k = 1; k < AHEAD; k++)
@@ -261,23 +274,23 @@ void scan_take(struct scan *scan, size_t log)
 
 int64_t scan_first(const struct scan *scan, size_t log)
 {
-    return scan->lanes[log].first;
+    return lane_at(scan, log)->first;
 }
 
 int64_t scan_last(const struct scan *scan, size_t log)
 {
-    return scan->lanes[log].last;
+    return lane_at(scan, log)->last;
 }
 
 int64_t scan_end(const struct scan *scan, size_t log)
 {
-    return scan->lanes[log].end;
+    return lane_at(scan, log)->end;
 }
 
 // Every fetch tells the client how far the log goes, open transactions included.
 bool scan_goes_on(const struct scan *scan, size_t log)
 {
-    const struct scan_lane *lane = &scan->lanes[log];
+    const struct scan_lane *lane = lane_at(scan, log);
     int64_t low = 0, high = 0;
     if (lane->end < 0)
         return true;

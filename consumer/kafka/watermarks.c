@@ -14,6 +14,15 @@ enum { QUERY_MS = 5000, RETRY_MS = 1000 };
 
 enum question_state { QUESTION_NONE, QUESTION_ASKED, QUESTION_ANSWERED };
 
+// What may follow what; anything else is a bug.
+static const unsigned char question_followers[] = {
+    [QUESTION_NONE] = 1 << QUESTION_ASKED,
+    [QUESTION_ASKED] = 1 << QUESTION_ANSWERED,
+    [QUESTION_ANSWERED] = 1 << QUESTION_NONE | 1 << QUESTION_ASKED,
+};
+static_assert(sizeof question_followers == QUESTION_ANSWERED + 1,
+              "each state says what may follow it");
+
 struct question {
     enum question_state state;
     struct log_watermarks answer;
@@ -39,7 +48,15 @@ struct watermarks {
 static struct question *question_of(struct watermarks *ends, int32_t shard, enum input input)
 {
     assert(shard >= 0 && shard < ends->options.partitions);
+    assert(input < INPUT_COUNT);
     return &ends->questions[(size_t)shard * INPUT_COUNT + input];
+}
+
+// Caller holds the lock.
+static void question_become(struct question *question, enum question_state state)
+{
+    assert(question_followers[question->state] & 1 << state);
+    question->state = state;
 }
 
 int watermarks_query(struct watermarks *ends, int32_t shard, enum input input, int timeout_ms,
@@ -84,8 +101,9 @@ static bool answer(struct watermarks *ends, int32_t shard, enum input input)
         return false;
     }
     struct question *question = question_of(ends, shard, input);
-    question->state = QUESTION_ANSWERED;
+    question_become(question, QUESTION_ANSWERED);
     question->answer = found;
+    assert(ends->open > 0);
     ends->open--;
     return true;
 }
@@ -190,8 +208,9 @@ void watermarks_ask(struct watermarks *ends, int32_t shard, enum input input)
     pthread_mutex_lock(&ends->lock);
     struct question *question = question_of(ends, shard, input);
     if (question->state != QUESTION_ASKED) {
-        question->state = QUESTION_ASKED;
+        question_become(question, QUESTION_ASKED);
         ends->open++;
+        assert(ends->open <= (size_t)ends->options.partitions * INPUT_COUNT);
         pthread_cond_signal(&ends->asked);
     }
     pthread_mutex_unlock(&ends->lock);
@@ -204,7 +223,7 @@ bool watermarks_take(struct watermarks *ends, int32_t shard, enum input input,
     struct question *question = question_of(ends, shard, input);
     bool answered = question->state == QUESTION_ANSWERED;
     if (answered) {
-        question->state = QUESTION_NONE;
+        question_become(question, QUESTION_NONE);
         *out = question->answer;
     }
     pthread_mutex_unlock(&ends->lock);

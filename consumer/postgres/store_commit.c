@@ -39,6 +39,7 @@ static void mark_seen(struct store *store, int32_t shard)
             abort();
         store->seen = seen;
     }
+    assert(store->seen_count < store->seen_capacity);
     store->seen[store->seen_count++] = shard;
 }
 
@@ -110,6 +111,7 @@ static enum store_result check_parameters(const struct commit *c, const PGresult
     const struct policy *known = fold_policy(c->fold);
     day_t reached = shard_reached(fold_state(c->fold));
     int64_t in_force = 0;
+    assert(known->count > 0);
     while (in_force < (int64_t)known->count && known->rows[in_force].from_day <= reached)
         in_force++;
     if (get_int8(count, 0, 0) == in_force)
@@ -174,6 +176,10 @@ static enum store_result lock_row(const struct commit *c, bool *done, struct err
         result = check_last_row(c, results[3], e);
     if (result == STORE_OK && new_day && !*done)
         result = check_parameters(c, results[last_row ? 5 : 4], e);
+    if (result == STORE_OK)
+        assert(found.epoch == c->row->epoch); // I5
+    if (result == STORE_OK && !*done)
+        assert(found.chain.sequence == c->row->chain.sequence); // I3
     for (int i = 0; i < 6; i++)
         PQclear(results[i]);
     return result;
@@ -240,6 +246,7 @@ static enum store_result send_answers(const struct commit *c, struct error *e)
 static enum store_result write_step(struct commit *c, bool *committing, struct error *e)
 {
     struct load loads[STEP_LOADS];
+    assert(PQtransactionStatus(c->store->conn) == PQTRANS_INTRANS); // the row is locked
     step_rows(c, loads);
     enum store_result result = STORE_OK;
     for (int i = 0; i < STEP_LOADS && result == STORE_OK; i++)
@@ -311,6 +318,7 @@ enum store_result store_commit(struct store *store, int32_t shard, struct shard_
                        .step = fold_step(fold),
                        .outbox = outbox};
     bool unknown = false;
+    step_check_progress(&c);
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
         result = store_topics(store, e);

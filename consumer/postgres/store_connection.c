@@ -291,6 +291,7 @@ static enum store_result connect_now(struct store *store, struct error *e)
         "dbname",           "client_encoding",  NULL};
     const char *const values[] = {"5",       "10",       "5",    "3", "20000",
                                   "settled", store->dsn, "UTF8", NULL};
+    assert(store->conn == NULL);
     store->conn = PQconnectdbParams(names, values, 1);
     if (!store->conn)
         return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
@@ -311,6 +312,7 @@ static enum store_result connect_now(struct store *store, struct error *e)
 
 enum store_result store_ready(struct store *store, struct error *e)
 {
+    assert(!store->conn || PQpipelineStatus(store->conn) == PQ_PIPELINE_OFF);
     PQclear(store->held);
     store->held = NULL;
     if (store->stopped)

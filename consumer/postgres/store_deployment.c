@@ -347,8 +347,13 @@ static enum store_result record_parameters(struct store *store, const struct pol
     if (recorded->count == PARAMETER_ROWS_MAX)
         return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
                          "the parameters were changed %d times: no more fit", PARAMETER_ROWS_MAX);
+    day_t start = start_of_row(recorded, latest);
+    if (recorded->count > 0) {
+        assert(start > latest); // no day that is open changes its parameters
+        assert(start > recorded->rows[recorded->count - 1].from_day);
+    }
     row_clear(&store->row);
-    put_day(&store->row, start_of_row(recorded, latest));
+    put_day(&store->row, start);
     put_int8(&store->row, wanted->grace_ms);
     put_int4(&store->row, wanted->late_days);
     put_int8(&store->row, wanted->future_tolerance_ms);

@@ -4,6 +4,7 @@
 
 #include "schemas/embedded.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +20,11 @@ static int number_of(const struct embedded *migration)
 static int count_embedded(void)
 {
     int count = 0;
-    while (embedded_migrations[count].name)
+    while (embedded_migrations[count].name) {
+        assert(number_of(&embedded_migrations[count]) == count + 1); // none is missing, in order
         count++;
+    }
+    assert(count > 0);
     return count;
 }
 
@@ -104,6 +108,7 @@ static enum store_result apply_next(struct store *store, bool *done, struct erro
         return store_undo(store, result);
     if (newer)
         return store_undo(store, refuse_newer(store, e));
+    assert(count <= count_embedded());
     const struct embedded *next = &embedded_migrations[count];
     *done = !next->name;
     result = store_script(store, *done ? "call settled.apply_privileges()" : next->text, e);

@@ -4,6 +4,7 @@
 #include "consumer/postgres/store_sql.h"
 #include "consumer/postgres/store_suspensions.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,12 +223,15 @@ static void put_parameters(struct row *row, const struct past_read *p, int32_t s
             put_slice(row, p->account_id);
             break;
         case 'q':
+            assert(p->past->settled); // read before
             put_int8(row, p->past->sequence);
             break;
         case 'p':
+            assert(p->past->price_book[0] != '\0'); // read before
             put_int8(row, p->past->cutoffs[INPUT_PURCHASES].to_offset);
             break;
         case 'c':
+            assert(p->store->topics_known);
             put_string(row, p->store->topics[INPUT_CALLS]);
             break;
         case 'f':
@@ -237,7 +241,7 @@ static void put_parameters(struct row *row, const struct past_read *p, int32_t s
             put_int8(row, p->past->cutoffs[INPUT_CALLS].to_offset);
             break;
         default:
-            abort();
+            assert(false); // a parameter that the list above does not have
         }
     }
 }
@@ -290,6 +294,7 @@ enum store_result store_restore_past(struct store *store, int32_t shard, struct 
                                      day_t day, struct fold *fold, struct past *out,
                                      struct error *e)
 {
+    assert(fold_account_count(fold) == 0); // a fresh one
     *out = (struct past){0};
     struct past_read p = {.store = store,
                           .fold = fold,

@@ -45,6 +45,7 @@ enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t 
                                     size_t max_bytes, struct outbox_row *out, size_t *count,
                                     struct error *e)
 {
+    assert(limit > 0);
     *count = 0;
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
@@ -102,6 +103,7 @@ enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t 
 static enum store_result raise_mark(struct store *store, int32_t shard, int64_t n, int64_t now_ms,
                                     struct error *e)
 {
+    assert(PQtransactionStatus(store->conn) == PQTRANS_INTRANS); // the epoch was checked in it
     row_clear(&store->row);
     put_int4(&store->row, shard);
     put_int8(&store->row, n);

@@ -15,9 +15,11 @@ static const char *const states[] = {[REQUEST_SENDING] = "SENDING",
                                      [REQUEST_WAITING] = "WAITING",
                                      [REQUEST_DONE] = "DONE",
                                      [REQUEST_REFUSED] = "REFUSED"};
+static_assert(sizeof states / sizeof *states == REQUEST_REFUSED + 1, "each state has its symbol");
 
 const char *request_state_symbol(enum request_state state)
 {
+    assert(state <= REQUEST_REFUSED);
     return states[state];
 }
 
@@ -71,6 +73,7 @@ static int read_request(const struct store *store, int32_t shard, const PGresult
 enum store_result store_load_requests(struct store *store, int32_t shard, struct request *out,
                                       size_t capacity, size_t *count, struct error *e)
 {
+    assert(capacity > 0);
     *count = 0;
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
@@ -117,6 +120,8 @@ enum store_result store_refuse_request(struct store *store, int64_t id, const ch
 
 static void put_coordinates(struct row *row, const struct store *store, const struct ask *ask)
 {
+    assert(ask->input < INPUT_COUNT);
+    assert(ask->offset >= 0);
     row_clear(row);
     put_string(row, store->topics[ask->input]);
     put_int4(row, ask->shard);

@@ -195,6 +195,8 @@ enum store_result store_restore(struct store *store, int32_t shard, const struct
                                 struct fold *fold, struct error *e)
 {
     assert(row->begun);
+    assert(fold_account_count(fold) == 0); // a fresh one
+    assert(fold_calls_held(fold) == 0);
     struct restore r = {store, fold, row->state.day};
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
@@ -213,5 +215,8 @@ enum store_result store_restore(struct store *store, int32_t shard, const struct
         result = restore_tables(&r, shard, row, e);
     if (result == STORE_OK)
         result = store_script(store, "commit", e);
+    if (result == STORE_OK)
+        assert(fold_state(fold)->decisions ==
+               row->state.decisions); // rows of the past move nothing
     return store_undo(store, result);
 }

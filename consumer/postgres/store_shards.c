@@ -36,6 +36,7 @@ static void read_log(const PGresult *logs, int i, struct log_state *log)
 void shard_read(const struct store *store, const PGresult *shard, const PGresult *logs,
                 struct shard_row *out)
 {
+    assert(store->topics_known); // else no log would be found
     memset(out, 0, sizeof *out);
     out->epoch = get_int8(shard, 0, 0);
     out->step = get_int8(shard, 0, 1);

@@ -37,6 +37,8 @@ static struct values values_of(const struct row *params)
         values.formats[i] = 1;
         at += values.lengths[i];
     }
+    if (values.count > 0)
+        assert(at == params->bytes.data + params->bytes.used); // each value has its length
     return values;
 }
 
@@ -85,6 +87,7 @@ static bool prepare(struct store *store, const char *sql, char name[16])
         abort();
     store->prepared_names[i] = store->named++;
     store->prepared_count++;
+    assert(store->named >= (int)store->prepared_count); // no name is used again
     return true;
 }
 
@@ -236,6 +239,7 @@ enum store_result load_send(struct store *store, const struct load *load, void *
 
 static enum store_result copy_chunk(struct store *store, struct row *row, struct error *e)
 {
+    assert(row->bytes.used <= INT32_MAX);
     if (PQputCopyData(store->conn, (const char *)row->bytes.data, (int)row->bytes.used) < 0)
         return store_fail(store, NULL, e);
     row_clear(row);
@@ -251,6 +255,7 @@ static enum store_result copy_rows(struct store *store, const struct load *load,
     const uint16_t columns = htobe16((uint16_t)load->table->column_count);
     enum store_result result = STORE_OK;
     struct row *row = &store->row;
+    assert(PQtransactionStatus(store->conn) == PQTRANS_ACTIVE); // the COPY is open
     row_clear(row);
     bytes_append(&row->bytes, header, sizeof header);
     for (size_t i = 0; i < load->count && result == STORE_OK; i++) {
@@ -304,9 +309,11 @@ enum store_result load_copy(struct store *store, const struct load *load, void *
     if (!table->conflict)
         return copy_into(store, table->name, load, context, e);
     char text[2 * STATEMENT_SIZE];
-    snprintf(text, sizeof text,
-             "create temporary table incoming on commit drop as select %s from %s limit 0",
-             table->columns, table->name);
+    int made =
+        snprintf(text, sizeof text,
+                 "create temporary table incoming on commit drop as select %s from %s limit 0",
+                 table->columns, table->name);
+    assert((size_t)made < sizeof text);
     enum store_result result = store_script(store, text, e);
     if (result == STORE_OK)
         result = copy_into(store, "pg_temp.incoming", load, context, e);

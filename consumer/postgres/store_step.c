@@ -139,6 +139,7 @@ static bool encode_lines(void *context, size_t i, struct row *row)
     const struct commit *c = context;
     const struct settlement_line *line = &c->step->lines[i];
     const struct settlement *s = &c->step->settlements[c->line_owners[i]];
+    assert(i - s->first_line < s->line_count);
     put_slice(row, account_id(c, s->account));
     put_day(row, s->day);
     put_int4(row, (int32_t)(i - s->first_line + 1));
@@ -368,6 +369,8 @@ static const enum output outputs_of[] = {
     [EMIT_SETTLEMENT] = OUTPUT_SETTLEMENTS,
     [EMIT_DAY_CLOSE] = OUTPUT_DAY_CLOSES,
 };
+static_assert(sizeof outputs_of / sizeof *outputs_of == EMIT_DAY_CLOSE + 1,
+              "each kind of emission has its topic");
 
 static void *list_of(size_t count, size_t size)
 {
@@ -380,8 +383,7 @@ static void *list_of(size_t count, size_t size)
 void step_rows_number(struct commit *c)
 {
     const struct step *step = c->step;
-    assert(c->outbox->count == step->emission_count);
-    assert(c->outbox->after.sequence == c->row->chain.sequence + (int64_t)step->emission_count);
+    step_check_sums(c);
     c->sequences[EMIT_REJECT] = list_of(step->reject_count, sizeof(int64_t));
     c->sequences[EMIT_STATUS] = list_of(step->status_count, sizeof(int64_t));
     c->sequences[EMIT_SETTLEMENT] = list_of(step->settlement_count, sizeof(int64_t));
@@ -389,9 +391,11 @@ void step_rows_number(struct commit *c)
     for (size_t i = 0; i < step->emission_count; i++) {
         const struct emission *emission = &step->emissions[i];
         const struct outbox_row *row = &c->outbox->rows[i];
-        assert(row->output == outputs_of[emission->kind] &&
-               row->sequence == c->row->chain.sequence + (int64_t)i + 1);
-        c->sequences[emission->kind][emission->index] = row->sequence;
+        assert(row->output == outputs_of[emission->kind]);
+        assert(row->sequence == c->row->chain.sequence + (int64_t)i + 1); // I3
+        int64_t *sequence = &c->sequences[emission->kind][emission->index];
+        assert(*sequence == 0); // each is told of once
+        *sequence = row->sequence;
     }
     c->line_owners = list_of(step->line_count, sizeof *c->line_owners);
     for (size_t i = 0; i < step->settlement_count; i++)
@@ -418,6 +422,7 @@ const struct table *step_table(enum step_load load)
         [STEP_OUTBOX] = &outbox_table,     [STEP_CLOSES] = &closes_table,
         [STEP_CUTOFFS] = &cutoffs_table,   [STEP_LOGS] = &logs_table,
     };
+    assert(load < STEP_LOADS);
     return tables[load];
 }
 

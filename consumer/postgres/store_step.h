@@ -21,6 +21,11 @@ struct commit {
 void step_rows_number(struct commit *commit);
 void step_rows_release(struct commit *commit);
 
+// store_step_check.c: what a step must be, whoever takes its rows, and what it must be on top of
+// the row before it is committed.
+void step_check_sums(const struct commit *commit);
+void step_check_progress(const struct commit *commit);
+
 enum step_load {
     STEP_REJECTS,
     STEP_CREDITS,

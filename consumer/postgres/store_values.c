@@ -121,6 +121,8 @@ void put_clean(struct row *row, struct slice slice, size_t max)
         written += size;
         at += length < 0 ? -length : length;
     }
+    assert(written <= max);
+    assert(row->bytes.used == start + sizeof(uint32_t) + written);
     uint32_t wire = htobe32((uint32_t)written);
     memcpy(row->bytes.data + start, &wire, sizeof wire);
 }
@@ -186,6 +188,8 @@ int64_t get_time(const PGresult *result, int row, int column)
 
 bool get_null(const PGresult *result, int row, int column)
 {
+    assert(row < PQntuples(result));
+    assert(column < PQnfields(result));
     return PQgetisnull(result, row, column) == 1;
 }
 

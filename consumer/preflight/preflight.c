@@ -6,6 +6,7 @@
 #include "consumer/preflight/brokers.h"
 #include "consumer/preflight/topics.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -30,6 +31,8 @@ static void find(struct gates *g, enum finding_level level, enum error_kind kind
                  const char *format, ...)
 {
     struct findings *out = g->out;
+    assert(kind != ERROR_NONE); // the process ends with it
+    assert(out->count <= FINDINGS_MAX);
     if (level == FINDING_ERROR)
         out->errors++;
     if (out->count == FINDINGS_MAX) {
@@ -391,6 +394,7 @@ static void check_fencing(struct gates *g, const struct admin_broker *brokers, s
             snprintf(ids + used, sizeof ids - used, "%s%" PRId32, found++ ? ", " : "",
                      brokers[i].id);
     }
+    assert(broker_verdicts[what].text != NULL);
     if (found)
         find(g, broker_verdicts[what].refused ? FINDING_ERROR : FINDING_WARNING, ERROR_CONFIG,
              "Kafka broker%s %s: %s", found == 1 ? "" : "s", ids, broker_verdicts[what].text);

@@ -5,6 +5,7 @@
 #include "pricing/nearest.h"
 #include "schemas/embedded.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -50,6 +51,8 @@ static void wish(struct topic_wish *topic, const char *name, const char *value, 
     if (i == TOPIC_SETTINGS_MAX)
         return; // refused before, by read_scope
     struct topic_setting *setting = &topic->settings[i];
+    assert(strlen(name) < sizeof setting->name);
+    assert(strlen(value) < sizeof setting->value);
     snprintf(setting->name, sizeof setting->name, "%s", name);
     snprintf(setting->value, sizeof setting->value, "%s", value);
     setting->optional = optional;
@@ -92,6 +95,7 @@ static int read_scope(struct declaring *d, const char *scope, const yaml_node_t 
 static const char *const scopes[] = {"every",   "inputs",      "outputs", "calls",      "purchases",
                                      "credits", "settlements", "status",  "day_closes", "rejects"};
 enum { SCOPES = sizeof scopes / sizeof *scopes };
+static_assert(SCOPES == TOPIC_COUNT + 3, "each topic is a scope, behind those of several");
 
 static int read_entry(struct declaring *d, const yaml_node_t *key, const yaml_node_t *value)
 {

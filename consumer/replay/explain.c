@@ -64,6 +64,8 @@ static int replay_one(void *context, const rd_kafka_message_t *message, struct e
     if (fold_calls_of_day(job->fold, day) == before)
         return 0; // a reject or a duplicate
     const struct value *id = &event->record.field[CALL_CALL_ID];
+    if (job->place_count > 0)
+        assert(job->places[job->place_count - 1].offset < event->offset);
     job->places =
         memory_reserve(job->places, job->place_count, &job->place_capacity, sizeof *job->places);
     job->places[job->place_count++] =
@@ -159,6 +161,7 @@ static int arrange_lines(struct explain_job *job, const struct step *step, struc
         struct explained_line *found = find_line(job, line, id);
         if (!found)
             break;
+        assert(found->call_count == (size_t)line->calls);
         found->line.calls = line->calls;
         found->line.units = line->units;
         found->line.amount = line->amount;
@@ -180,6 +183,7 @@ static int settle(struct explain_job *job, struct error *e)
     int64_t due = fold_due_at(job->fold);
     for (enum input i = 0; i < INPUT_COUNT; i++)
         fold_clock_end(job->fold, i, fold_state(job->fold)->log[i].next, due);
+    assert(fold_close_due(job->fold)); // nothing is rejected here that could hold the day
     sort_places(job);
     fold_set_trace(job->fold, job->account_id, take_piece, job);
     if (fold_close(job->fold, e))

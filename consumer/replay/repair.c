@@ -108,9 +108,11 @@ static int expect_rows(struct repair_job *j, struct error *e)
             return -1;
         j->expected = memory_reserve(j->expected, j->expected_count, &j->expected_capacity,
                                      sizeof *j->expected);
+        assert(row.sequence == next_sequence(j)); // I3
         j->expected[j->expected_count++] = message_keep(&row, j->arena);
         scan_take(j->scan, INPUT_COUNT + (size_t)row.output);
     }
+    assert(j->expected_count == step->emission_count);
     return 0;
 }
 
@@ -129,8 +131,10 @@ static int flush(struct repair_job *j, struct error *e)
 {
     const struct step *step = fold_step(j->fold);
     const char *const topics[INPUT_COUNT] = {topic_of(j, 0), topic_of(j, 1), topic_of(j, 2)};
-    if (!step->moved)
+    if (!step->moved) {
+        assert(j->expected_count == 0);
         return 0;
+    }
     struct encode_context cx = encode_context_of(fold_policy(j->fold), step, j->shard, topics);
     if (outbox_build(&j->outbox, j->encoder, &cx, j->fold, &j->chain, e))
         return -1;
@@ -143,6 +147,10 @@ static int flush(struct repair_job *j, struct error *e)
         return -1;
     if (j->writing)
         count_rows(&j->plan->repaired, step);
+    assert(j->outbox.after.sequence == j->chain.sequence + (int64_t)j->outbox.count); // I3
+    assert(j->outbox.after.sequence <= j->plan->repaired.to);
+    if (j->writing)
+        assert(j->row.chain.sequence == j->outbox.after.sequence); // I3
     j->chain = j->outbox.after;
     fold_step_done(j->fold);
     j->expected_count = 0;
@@ -310,7 +318,10 @@ static int drive_close(struct repair_job *j, struct error *e)
             return ends_early(j, i, cut->to_offset, e);
         fold_audit_cut(j->fold, i, cut->to_offset, cut->cut_by);
     }
-    return fold_close(j->fold, e) || expect_rows(j, e) || flush(j, e) ? -1 : 0;
+    if (fold_close(j->fold, e))
+        return -1;
+    assert(fold_state(j->fold)->day == close.day + 1); // I9
+    return expect_rows(j, e) || flush(j, e) ? -1 : 0;
 }
 
 static int drive_status(struct repair_job *j, const struct published_row *row, struct error *e)
@@ -414,6 +425,7 @@ static int fold_again(struct repair_job *j, struct error *e)
     }
     if (flush(j, e))
         return -1;
+    assert(j->chain.sequence == j->plan->repaired.to); // each published row, and no other
     if (memcmp(j->chain.hash, j->plan->hash, sizeof j->chain.hash) == 0)
         return 0;
     return error_set(e, ERROR_CONFIG,
@@ -425,6 +437,8 @@ static int fold_again(struct repair_job *j, struct error *e)
 
 static int walk_shard(struct repair_job *j, int32_t shard, bool writing, struct error *e)
 {
+    assert(j->fold == NULL);
+    assert(j->scan == NULL);
     j->shard = shard;
     j->writing = writing;
     j->plan = &j->shards[shard];
@@ -616,6 +630,8 @@ static int repair_shards(struct repair_job *j, repair_visit *visit, void *contex
     for (int writing = 0; writing < 2; writing++)
         for (int32_t shard = 0; shard < partitions; shard++) {
             const struct repaired *repaired = &j->shards[shard].repaired;
+            assert(repaired->shard == shard);
+            assert(repaired->to >= repaired->from);
             if (repaired->to > repaired->from && walk_shard(j, shard, writing != 0, e))
                 return -1;
             if (writing && publish_lost(j, shard, e))

@@ -28,6 +28,8 @@ struct search {
 
 static bool is_present(const struct search *s, int64_t sequence)
 {
+    assert(sequence >= s->oldest);
+    assert(sequence <= s->options->published);
     uint64_t at = (uint64_t)(sequence - s->oldest);
     return s->present[at / 64] >> at % 64 & 1;
 }
@@ -124,6 +126,7 @@ static enum publish_result publish(struct search *s, size_t count, bool alone,
     const atomic_bool stop = false;
     struct publisher *publisher = NULL;
     enum publish_result result = PUBLISH_BROKEN;
+    assert(count > 0);
     if (repair_make_publisher(o->publishing, o->shard, alone, &stop, &publisher, e) == 0) {
         result = publisher_begin(publisher, s->missing, count, e);
         if (result == PUBLISH_OK)
@@ -175,6 +178,7 @@ static int publish_missing(struct search *s, const uint8_t hash[32], int64_t *ro
             return -1;
         if (*rows == 0)
             *first = s->missing[0]->sequence;
+        assert(s->missing[missing - 1]->sequence > *last); // in their order
         *last = s->missing[missing - 1]->sequence;
         *rows += (int64_t)missing;
     }

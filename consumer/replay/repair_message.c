@@ -4,6 +4,7 @@
 #include "consumer/base/text.h"
 #include "consumer/output/output_reader.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -255,6 +256,8 @@ struct close_fields {
 
 // Cutoffs stand in the order of the inputs; what else they say is compared with the body that comes
 // out.
+static_assert(INPUT_COUNT <= 9, "the place of a cutoff is one digit");
+
 static void take_close(void *context, const char *path, const char *text)
 {
     struct close_fields *f = context;

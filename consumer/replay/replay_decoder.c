@@ -5,6 +5,7 @@
 #include "consumer/postgres/store.h"
 #include "consumer/registry/registry.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -123,6 +124,7 @@ static void fill_block(struct replay_decoder *d, const rd_kafka_message_t *messa
     *raw = (struct raw){.offset = message->offset, .key_size = key_size, .value_size = value_size};
     raw_fill(raw, message);
     d->block->used = size;
+    assert(d->block->used <= d->block->capacity);
 }
 
 int replay_decoder_event(struct replay_decoder *d, enum input input,
@@ -140,11 +142,15 @@ int replay_decoder_event(struct replay_decoder *d, enum input input,
         .context = d, .find_writer = find_writer, .scratch = d->scratch};
     d->unknown = unknown;
     d->failed = false;
-    record_decoder_decode(reader, &source, INT64_MAX);
+    size_t count = record_decoder_decode(reader, &source, INT64_MAX);
+    assert(count == 1);
+    (void)count;
     if (d->failed) {
         *e = d->error;
         return -1;
     }
     *out = &d->scratch->events[0];
+    assert((*out)->offset == message->offset);
+    assert(!(*out)->schema_pending); // nothing waits here
     return 0;
 }

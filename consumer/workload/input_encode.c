@@ -1,5 +1,6 @@
 #include "consumer/workload/input_encode.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct pen {
@@ -72,6 +73,7 @@ static struct slice text_slice(const char *text)
 
 static size_t finish_input(const struct pen *pen)
 {
+    assert(pen->at <= pen->end);
     return pen->full ? 0 : (size_t)(pen->at - pen->start);
 }
 

@@ -134,6 +134,7 @@ static void tier_range(const struct service_prices *prices, int64_t i, int64_t *
         *below = UNITS_OF_RECORD_MAX;
     if (*below <= *from)
         *below = *from + 1;
+    assert(i < (int64_t)prices->tier_count);
 }
 
 // One of the services that are billed by this unit.
@@ -225,6 +226,7 @@ static bool make_late(struct workload *w, struct made_call *call)
 
 static void remember(struct workload *w, const struct made_call *call)
 {
+    assert(w->recent_count <= RECENT_MAX);
     size_t i = w->recent_count < RECENT_MAX ? w->recent_count++ : (size_t)draw_below(w, RECENT_MAX);
     w->recent[i] = *call;
 }
@@ -305,7 +307,9 @@ static void next_broken_call(struct workload *w, struct workload_message *out)
 {
     static enum reject_reason (*const ways[])(struct workload *, struct workload_message *) = {
         break_bytes, break_route, break_leads, break_future, break_past, break_content};
-    w->tally.rejected[ways[draw_below(w, sizeof ways / sizeof *ways)](w, out)]++;
+    enum reject_reason reason = ways[draw_below(w, sizeof ways / sizeof *ways)](w, out);
+    assert(reason > REJECT_NONE);
+    w->tally.rejected[reason]++;
 }
 
 static void next_duplicate(struct workload *w, struct workload_message *out)
@@ -393,6 +397,8 @@ static void next_credit(struct workload *w, struct workload_message *out)
         record.amount = (1 + draw_below(w, 1000)) * (draw_below(w, 2) ? 100 : -100);
         record.reason = (struct slice){reason, sizeof reason - 1};
     }
+    assert(record.amount != 0);
+    assert(record.amount <= AMOUNT_MAX);
     w->tally.credits[record.kind]++;
     w->tally.credited_amount[record.kind] += record.amount;
     address(w, INPUT_CREDITS, account, out);
@@ -417,6 +423,7 @@ static void begin_day(struct workload *w)
 static void set_time(struct workload *w, int64_t now_ms)
 {
     int32_t offset_ms = w->options.book->offset_ms;
+    int64_t before = w->timestamp;
     if (w->options.from_day == DAY_NONE) {
         if (now_ms > w->timestamp)
             w->timestamp = now_ms;
@@ -426,6 +433,19 @@ static void set_time(struct workload *w, int64_t now_ms)
                        (to > from ? draw_below(w, to - from) : 0);
     }
     w->day = calendar_day(w->timestamp, offset_ms);
+    if (w->slot > 0)
+        assert(w->timestamp >= before);
+}
+
+// Of each input so many records are left as the day has places left.
+static void check_day(const struct workload *w)
+{
+    int64_t left = 0;
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        assert(w->left[i] >= 0);
+        left += w->left[i];
+    }
+    assert(left == w->slots - w->slot);
 }
 
 bool workload_next(struct workload *w, int64_t now_ms, struct workload_message *out)
@@ -443,6 +463,7 @@ bool workload_next(struct workload *w, int64_t now_ms, struct workload_message *
         pick -= w->left[input++];
     w->left[input]--;
     w->tally.records[input]++;
+    check_day(w);
     if (input == INPUT_CALLS)
         next_call(w, out);
     else if (input == INPUT_PURCHASES)
