@@ -113,8 +113,9 @@ static int serve_http(struct run *run, struct error *e)
         routes[i].context = run;
     if (http_create(run->config.http_listen, routes, COUNT, &run->http, e))
         return -1;
-    log_event(LOG_INFO, "http listens", "address", LOG_STR(run->config.http_listen), "port",
-              LOG_INT(http_port(run->http)), LOG_END);
+    log_event(LOG_INFO, "http listens",
+              LOG_FIELDS(log_text("address", run->config.http_listen),
+                         log_int("port", http_port(run->http))));
     return 0;
 }
 
@@ -131,14 +132,14 @@ static void reload(struct run *run, const struct args *args)
     if (failed) {
         run->shared.metrics->reload_errors++;
         log_event(LOG_ERROR, "the configuration is not reloaded, the old one stays in force",
-                  "reason", LOG_STR(e.text), LOG_END);
+                  LOG_FIELDS(log_text("reason", e.text)));
     } else {
         log_configure(config.log_level, config.log_format);
         run->shared.metrics->reloads++;
         log_event(LOG_INFO,
                   "configuration reloaded: log, billing parameters and price book; anything else "
                   "takes a restart",
-                  LOG_END);
+                  LOG_NO_FIELDS);
     }
     config_free(&config);
     sd_notify(0, "READY=1");
@@ -166,9 +167,9 @@ static void log_drained(const struct run *run)
         settlements += metrics->shards[p].settlements;
     }
     snprintf(seconds, sizeof seconds, "%" PRId64 ".%03" PRId64, ms / 1000, ms % 1000);
-    log_event(LOG_INFO, "drained", "records", LOG_INT(records_judged(metrics)), "seconds",
-              LOG_STR(seconds), "days_closed", LOG_INT(days), "settlements", LOG_INT(settlements),
-              LOG_END);
+    log_event(LOG_INFO, "drained",
+              LOG_FIELDS(log_int("records", records_judged(metrics)), log_text("seconds", seconds),
+                         log_int("days_closed", days), log_int("settlements", settlements)));
 }
 
 static void log_progress(struct loop *loop, int64_t now)
@@ -176,8 +177,9 @@ static void log_progress(struct loop *loop, int64_t now)
     if (!loop->run->drain || now - loop->progress_at < PROGRESS_MS)
         return;
     loop->progress_at = now;
-    log_event(LOG_INFO, "draining", "records", LOG_INT(records_judged(loop->run->shared.metrics)),
-              "shards", LOG_INT(loop->owned_count), LOG_END);
+    log_event(LOG_INFO, "draining",
+              LOG_FIELDS(log_int("records", records_judged(loop->run->shared.metrics)),
+                         log_int("shards", loop->owned_count)));
 }
 
 // True when the process is done; *e has what it ends with.
@@ -245,7 +247,7 @@ static void run_loop(struct loop *loop, const struct args *args, const sigset_t 
     for (;;) {
         int number = sigtimedwait(signals, NULL, &tick);
         if (number == SIGTERM || number == SIGINT) {
-            log_event(LOG_INFO, "stopping", "signal", LOG_STR(strsignal(number)), LOG_END);
+            log_event(LOG_INFO, "stopping", LOG_FIELDS(log_text("signal", strsignal(number))));
             if (loop->run->drain)
                 error_set(e, ERROR_RESTART, "stopped before all was settled");
             return;
@@ -273,9 +275,10 @@ static int start_loop(struct run *run, const struct args *args, const sigset_t *
     if (sd_watchdog_enabled(0, &watchdog_us) > 0)
         loop.watchdog_ms = (int64_t)(watchdog_us / 1000);
     sd_notify(0, "READY=1");
-    log_event(LOG_INFO, "started", "version", LOG_STR(SETTLED_VERSION), "group",
-              LOG_STR(run->config.group), "partitions", LOG_INT(run->shared.partitions), "workers",
-              LOG_INT((int64_t)run->worker_count), LOG_END);
+    log_event(LOG_INFO, "started",
+              LOG_FIELDS(log_text("version", SETTLED_VERSION), log_text("group", run->config.group),
+                         log_int("partitions", run->shared.partitions),
+                         log_int("workers", (int64_t)run->worker_count)));
     run_loop(&loop, args, signals, e);
     free(loop.owned);
     return e->kind == ERROR_NONE ? 0 : -1;
@@ -300,8 +303,8 @@ int cmd_run(const struct args *args)
         status = cli_fail("run", &e);
     } else if (start_loop(run, args, &signals, &e)) {
         status = error_exit_status(e.kind);
-        log_event(LOG_ERROR, "ending", "reason", LOG_STR(e.text), "status", LOG_INT(status),
-                  LOG_END);
+        log_event(LOG_ERROR, "ending",
+                  LOG_FIELDS(log_text("reason", e.text), log_int("status", status)));
     }
     run->stopping = true;
     sd_notify(0, "STOPPING=1");
@@ -309,6 +312,6 @@ int cmd_run(const struct args *args)
     if (!run_close(run))
         _exit(status);
     free(run);
-    log_event(LOG_INFO, "stopped", "status", LOG_INT(status), LOG_END);
+    log_event(LOG_INFO, "stopped", LOG_FIELDS(log_int("status", status)));
     return status;
 }

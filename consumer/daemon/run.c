@@ -55,7 +55,7 @@ static int pass_gates(struct run *run, bool simulated, struct error *e)
     preflight_check(&run->config, simulated ? -1 : run_clock_ms(&run->clock), findings);
     for (size_t i = 0; i < findings->count; i++)
         log_event(findings->list[i].level == FINDING_ERROR ? LOG_ERROR : LOG_WARN, "check",
-                  "finding", LOG_STR(findings->list[i].text), LOG_END);
+                  LOG_FIELDS(log_text("finding", findings->list[i].text)));
     int status = preflight_verdict(findings, e);
     free(findings);
     return status;

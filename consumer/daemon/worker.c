@@ -337,8 +337,8 @@ static void take_assignment(struct worker *worker, int64_t mono_ms)
         shard_assign(worker->shards[p], mono_ms);
         count++;
     }
-    log_event(LOG_INFO, "shards assigned", "worker", LOG_INT(worker->number), "shards",
-              LOG_INT(count), LOG_END);
+    log_event(LOG_INFO, "shards assigned",
+              LOG_FIELDS(log_int("worker", worker->number), log_int("shards", count)));
 }
 
 static void commit_to_group(struct worker *worker)
@@ -625,8 +625,8 @@ bool worker_destroy(struct worker *worker)
     }
     bool left = intake_destroy(worker->intake, LEAVE_MS);
     if (!left)
-        log_event(LOG_WARN, "leaving the consumer group hangs, going without", "worker",
-                  LOG_INT(worker->number), LOG_END);
+        log_event(LOG_WARN, "leaving the consumer group hangs, going without",
+                  LOG_FIELDS(log_int("worker", worker->number)));
     free_worker(worker);
     return left;
 }

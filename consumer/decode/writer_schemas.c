@@ -253,7 +253,7 @@ static void learn(struct writer_schemas *writers, struct entry *entry, enum regi
     if (result == REGISTRY_UNAVAILABLE) {
         if (writers->trouble[0] == '\0')
             log_event(LOG_WARN, "a writer's schema is not to be had for now, its records wait",
-                      "schema_id", LOG_INT(entry->id), "reason", LOG_STR(e->text), LOG_END);
+                      LOG_FIELDS(log_int("schema_id", entry->id), log_text("reason", e->text)));
         snprintf(writers->trouble, sizeof writers->trouble, "%s", e->text);
         writers->retry_ms = writers->retry_ms ? writers->retry_ms * 2 : RETRY_MIN_MS;
         if (writers->retry_ms > RETRY_MAX_MS)
@@ -262,7 +262,7 @@ static void learn(struct writer_schemas *writers, struct entry *entry, enum regi
         return;
     }
     if (writers->trouble[0])
-        log_event(LOG_INFO, "writers' schemas are to be had again", LOG_END);
+        log_event(LOG_INFO, "writers' schemas are to be had again", LOG_NO_FIELDS);
     writers->trouble[0] = '\0';
     writers->retry_ms = 0;
     if (result == REGISTRY_FOUND) {

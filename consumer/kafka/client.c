@@ -22,8 +22,9 @@ static void on_log(const rd_kafka_t *client, int level, const char *facility, co
                           : level <= 4 ? LOG_WARN
                           : level <= 6 ? LOG_INFO
                                        : LOG_DEBUG;
-    log_event(ours, "kafka client", "client", LOG_STR(client ? rd_kafka_name(client) : ""),
-              "facility", LOG_STR(facility), "text", LOG_STR(text), LOG_END);
+    log_event(ours, "kafka client",
+              LOG_FIELDS(log_text("client", client ? rd_kafka_name(client) : ""),
+                         log_text("facility", facility), log_text("text", text)));
 }
 
 // A single broker's trouble is in the log lines already; only the loss of all of them is a state.
@@ -31,8 +32,9 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
 {
     (void)opaque;
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-        log_event(LOG_WARN, "no Kafka broker can be reached", "client",
-                  LOG_STR(rd_kafka_name(client)), "reason", LOG_STR(reason), LOG_END);
+        log_event(
+            LOG_WARN, "no Kafka broker can be reached",
+            LOG_FIELDS(log_text("client", rd_kafka_name(client)), log_text("reason", reason)));
 }
 
 static int apply(rd_kafka_conf_t *conf, const struct client_properties *properties, struct error *e)

@@ -312,9 +312,11 @@ static void tell_trouble(struct intake *intake, struct intake_lane *lane, const 
     if (*told_at != 0 && now - *told_at < TELL_MS)
         return;
     *told_at = now;
-    log_event(LOG_WARN, "reading is in trouble", "topic", LOG_STR(lane ? topic_of(lane) : ""),
-              "partition", LOG_INT(lane ? lane->shard : -1), "offset",
-              LOG_INT(lane ? lane->expected : -1), "reason", LOG_STR(reason), LOG_END);
+    log_event(LOG_WARN, "reading is in trouble",
+              LOG_FIELDS(log_text("topic", lane ? topic_of(lane) : ""),
+                         log_int("partition", lane ? lane->shard : -1),
+                         log_int("offset", lane ? lane->expected : -1),
+                         log_text("reason", reason)));
 }
 
 static void take_error(struct intake *intake, struct intake_lane *lane,
@@ -557,9 +559,10 @@ static void tell_still_logs(struct intake *intake, int64_t now)
         return;
     intake->still_at = now;
     log_event(LOG_WARN,
-              "logs stand still: a transaction is open in them, or they cannot be fetched", "logs",
-              LOG_INT(count), "topic", LOG_STR(topic_of(first)), "partition", LOG_INT(first->shard),
-              "offset", LOG_INT(first->expected), "end", LOG_INT(first->end), LOG_END);
+              "logs stand still: a transaction is open in them, or they cannot be fetched",
+              LOG_FIELDS(log_int("logs", count), log_text("topic", topic_of(first)),
+                         log_int("partition", first->shard), log_int("offset", first->expected),
+                         log_int("end", first->end)));
 }
 
 static bool serve_lanes(struct intake *intake)

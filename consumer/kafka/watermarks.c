@@ -95,8 +95,8 @@ static bool answer(struct watermarks *ends, int32_t shard, enum input input)
     pthread_mutex_lock(&ends->lock);
     if (!good) {
         if (!ends->trouble[0])
-            log_event(LOG_WARN, "a log's end is not known", "reason", LOG_STR(e.text), "retry_ms",
-                      LOG_INT(RETRY_MS), LOG_END);
+            log_event(LOG_WARN, "a log's end is not known",
+                      LOG_FIELDS(log_text("reason", e.text), log_int("retry_ms", RETRY_MS)));
         memcpy(ends->trouble, e.text, sizeof ends->trouble);
         return false;
     }

@@ -218,8 +218,8 @@ static void pass_notice(void *context, const PGresult *result)
     const struct store *store = context;
     char primary[TEXT_PART_SIZE];
     one_line(PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), primary);
-    log_event(LOG_WARN, "notice from PostgreSQL", "database", LOG_STR(store->location), "notice",
-              LOG_STR(primary), LOG_END);
+    log_event(LOG_WARN, "notice from PostgreSQL",
+              LOG_FIELDS(log_text("database", store->location), log_text("notice", primary)));
 }
 
 static void locate(struct store *store, const char *host, const char *port, const char *database)

@@ -190,10 +190,12 @@ static void tell_strange(struct published_log *log, const rd_kafka_message_t *me
              rd_kafka_topic_name(message->rkt), message->partition, message->offset, what);
     if (++*count > TOLD_MAX)
         return;
-    log_event(LOG_ERROR, "an output topic holds what it should not", "shard", LOG_INT(log->shard),
-              "topic", LOG_STR(rd_kafka_topic_name(message->rkt)), "partition",
-              LOG_INT(message->partition), "offset", LOG_INT(message->offset), "what",
-              LOG_STR(what), "remedy", LOG_STR("settled audit names all of it"), LOG_END);
+    log_event(LOG_ERROR, "an output topic holds what it should not",
+              LOG_FIELDS(log_int("shard", log->shard),
+                         log_text("topic", rd_kafka_topic_name(message->rkt)),
+                         log_int("partition", message->partition),
+                         log_int("offset", message->offset), log_text("what", what),
+                         log_text("remedy", "settled audit names all of it")));
 }
 
 // What the row at the cursor is to the set. False: it has to wait for the other logs.

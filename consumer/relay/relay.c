@@ -314,11 +314,11 @@ static int64_t tell_lost(const struct relay_shard *s, const struct relay_connect
         return 0;
     log_event(LOG_ERROR,
               "output topics have lost rows that they had acknowledged: they are published again",
-              "shard", LOG_INT(s->number), "rows", LOG_INT((int64_t)lost), "first",
-              LOG_INT(lane->unpublished[0]->sequence), "topic",
-              LOG_STR(s->relay->options.topics[lane->unpublished[0]->output]), "id",
-              LOG_STR(lane->unpublished[0]->ce_id), "last",
-              LOG_INT(lane->unpublished[lost - 1]->sequence), LOG_END);
+              LOG_FIELDS(log_int("shard", s->number), log_int("rows", (int64_t)lost),
+                         log_int("first", lane->unpublished[0]->sequence),
+                         log_text("topic", s->relay->options.topics[lane->unpublished[0]->output]),
+                         log_text("id", lane->unpublished[0]->ce_id),
+                         log_int("last", lane->unpublished[lost - 1]->sequence)));
     return (int64_t)lost;
 }
 
@@ -332,8 +332,8 @@ static enum relay_event_kind split(struct relay_shard *s, int64_t last)
                                                      : ALONE_ROWS_MAX;
     s->alone_to = last + s->alone_rows;
     log_event(LOG_WARN, "a batch is too large for an output topic: rows go one by one for a while",
-              "shard", LOG_INT(s->number), "up_to", LOG_INT(s->alone_to), "remedy",
-              LOG_STR("raise max.message.bytes of the topic to 1048588"), LOG_END);
+              LOG_FIELDS(log_int("shard", s->number), log_int("up_to", s->alone_to),
+                         log_text("remedy", "raise max.message.bytes of the topic to 1048588")));
     return RELAY_ON_ABORTED;
 }
 
@@ -388,7 +388,7 @@ static enum relay_event_kind commit_batch(struct relay_shard *s, struct relay_ev
     } else if (event->n >= s->alone_to) {
         s->alone_to = 0;
         event->spent = true; // it goes on with one that fills its batches
-        log_event(LOG_INFO, "rows go in batches again", "shard", LOG_INT(s->number), LOG_END);
+        log_event(LOG_INFO, "rows go in batches again", LOG_FIELDS(log_int("shard", s->number)));
     }
     return RELAY_ON_COMMITTED;
 }
@@ -481,17 +481,17 @@ static void report(struct relay_shard *s)
     if (over)
         return;
     if (m->state == RELAY_HALTED)
-        log_event(LOG_ERROR, "publishing is halted", "shard", LOG_INT(s->number), "reason",
-                  LOG_STR(m->trouble.text), LOG_END);
+        log_event(LOG_ERROR, "publishing is halted",
+                  LOG_FIELDS(log_int("shard", s->number), log_text("reason", m->trouble.text)));
     else if (m->state == RELAY_LOST)
-        log_event(LOG_INFO, "publishing ends: the shard is another's", "shard", LOG_INT(s->number),
-                  "epoch", LOG_INT(s->epoch), LOG_END);
+        log_event(LOG_INFO, "publishing ends: the shard is another's",
+                  LOG_FIELDS(log_int("shard", s->number), log_int("epoch", s->epoch)));
     else if (trouble && !s->complained)
-        log_event(LOG_WARN, "publishing is in trouble, and goes on trying", "shard",
-                  LOG_INT(s->number), "reason", LOG_STR(m->trouble.text), LOG_END);
+        log_event(LOG_WARN, "publishing is in trouble, and goes on trying",
+                  LOG_FIELDS(log_int("shard", s->number), log_text("reason", m->trouble.text)));
     else if (!trouble && s->complained)
-        log_event(LOG_INFO, "publishing goes on", "shard", LOG_INT(s->number), "published",
-                  LOG_INT(m->n), LOG_END);
+        log_event(LOG_INFO, "publishing goes on",
+                  LOG_FIELDS(log_int("shard", s->number), log_int("published", m->n)));
     s->complained = trouble;
 }
 

@@ -49,25 +49,27 @@ static void log_close(const struct shard *shard, const struct step *step)
 {
     char day[DAY_TEXT_SIZE], amount[MONEY_TEXT_SIZE];
     if (step->closed)
-        log_event(LOG_INFO, "day settled", "shard", LOG_INT(shard->id), "day",
-                  LOG_STR(calendar_format_day(step->close.day, day)), "settlements",
-                  LOG_INT(step->close.settlements), "amount",
-                  LOG_STR(money_format_yuan(step->close.amount, amount)), "digest",
-                  LOG_STR(shard->outbox.digest), LOG_END);
+        log_event(LOG_INFO, "day settled",
+                  LOG_FIELDS(log_int("shard", shard->id),
+                             log_text("day", calendar_format_day(step->close.day, day)),
+                             log_int("settlements", step->close.settlements),
+                             log_text("amount", money_format_yuan(step->close.amount, amount)),
+                             log_text("digest", shard->outbox.digest)));
     if (step->held)
-        log_event(LOG_ERROR,
-                  "the day is held: too many broken calls; settled rejects requeue or accept",
-                  "shard", LOG_INT(shard->id), "day",
-                  LOG_STR(calendar_format_day(fold_state(shard->fold)->day, day)), "broken",
-                  LOG_INT(fold_state(shard->fold)->log[INPUT_CALLS].unresolved_broken), LOG_END);
+        log_event(
+            LOG_ERROR, "the day is held: too many broken calls; settled rejects requeue or accept",
+            LOG_FIELDS(
+                log_int("shard", shard->id),
+                log_text("day", calendar_format_day(fold_state(shard->fold)->day, day)),
+                log_int("broken", fold_state(shard->fold)->log[INPUT_CALLS].unresolved_broken)));
 }
 
 // What was folded cannot stand (it was judged by parameters that are out of date): begin again from
 // what is recorded.
 static void restore_again(struct shard *shard, int64_t mono_ms, const struct error *e)
 {
-    log_event(LOG_WARN, "the shard is restored again", "shard", LOG_INT(shard->id), "reason",
-              LOG_STR(e->text), LOG_END);
+    log_event(LOG_WARN, "the shard is restored again",
+              LOG_FIELDS(log_int("shard", shard->id), log_text("reason", e->text)));
     shard_drop_blocks(shard);
     shard_drop_fold(shard);
     shard_become(shard, SHARD_LOCATING);

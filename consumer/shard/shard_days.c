@@ -123,10 +123,11 @@ void shard_serve_requests(struct shard *shard, int64_t mono_ms)
         if (must_wait(shard, request))
             continue;
         if (fold_decide(shard->fold, &request->decision, request->reason, &why) == 0) {
-            log_event(LOG_INFO, "operator's decision applied", "shard", LOG_INT(shard->id), "kind",
-                      LOG_STR(decision_symbol(request->decision.kind)), "operator",
-                      LOG_STR(request->decision.operator_name), "content",
-                      LOG_STR(request->decision.content), LOG_END);
+            log_event(LOG_INFO, "operator's decision applied",
+                      LOG_FIELDS(log_int("shard", shard->id),
+                                 log_text("kind", decision_symbol(request->decision.kind)),
+                                 log_text("operator", request->decision.operator_name),
+                                 log_text("content", request->decision.content)));
             shard->must_commit = true;
             applied++;
             continue;

@@ -126,14 +126,14 @@ static void start_reading(struct shard *shard, bool replay)
     }
     shard_become(shard, done ? SHARD_RUNNING : SHARD_REPLAYING);
     char day[DAY_TEXT_SIZE];
-    log_event(LOG_INFO, "shard claimed", "shard", LOG_INT(shard->id), "epoch",
-              LOG_INT(shard->row.epoch), "day",
-              LOG_STR(calendar_format_day(fold_state(shard->fold)->day, day)), "state",
-              LOG_STR(!shard->row.begun ? "new"
-                      : replay          ? "restored"
-                                        : "kept"),
-              "calls_from", LOG_INT(starts[INPUT_CALLS]), "accounts",
-              LOG_INT((int64_t)fold_account_count(shard->fold)), LOG_END);
+    log_event(LOG_INFO, "shard claimed",
+              LOG_FIELDS(log_int("shard", shard->id), log_int("epoch", shard->row.epoch),
+                         log_text("day", calendar_format_day(fold_state(shard->fold)->day, day)),
+                         log_text("state", !shard->row.begun ? "new"
+                                           : replay          ? "restored"
+                                                             : "kept"),
+                         log_int("calls_from", starts[INPUT_CALLS]),
+                         log_int("accounts", (int64_t)fold_account_count(shard->fold))));
 }
 
 // Whoever had the shard before may have read on since the ends were asked for. Asked for after its

@@ -58,8 +58,9 @@ void shard_become(struct shard *shard, enum shard_state state)
         assert(shard->fold != NULL);
     if (state == SHARD_NONE || state == SHARD_FENCED)
         assert(shard->fold == NULL);
-    log_event(LOG_DEBUG, "shard changes state", "shard", LOG_INT(shard->id), "from",
-              LOG_STR(state_names[shard->state]), "to", LOG_STR(state_names[state]), LOG_END);
+    log_event(LOG_DEBUG, "shard changes state",
+              LOG_FIELDS(log_int("shard", shard->id), log_text("from", state_names[shard->state]),
+                         log_text("to", state_names[state])));
     shard->state = state;
     shard_figures(shard)->state = state;
     shard_figures(shard)->owned = state != SHARD_NONE && state != SHARD_PARKED;
@@ -193,8 +194,9 @@ void shard_count_log(struct shard *shard, enum input input)
 static void back_off(struct shard *shard, int64_t mono_ms, const char *what, const struct error *e)
 {
     if (shard->retry_ms == 0)
-        log_event(LOG_WARN, "the database does not answer, trying on", "shard", LOG_INT(shard->id),
-                  "at", LOG_STR(what), "reason", LOG_STR(e->text), LOG_END);
+        log_event(LOG_WARN, "the database does not answer, trying on",
+                  LOG_FIELDS(log_int("shard", shard->id), log_text("at", what),
+                             log_text("reason", e->text)));
     shard->host->metrics->postgres_up = 0;
     shard->retry_ms = shard->retry_ms == 0 ? RETRY_MIN_MS : shard->retry_ms * 2;
     if (shard->retry_ms > RETRY_MAX_MS)
@@ -206,7 +208,7 @@ void shard_give_way(struct shard *shard, int64_t mono_ms)
 {
     log_event(LOG_WARN,
               "another process owns the shard, waiting one session time-out before looking again",
-              "shard", LOG_INT(shard->id), "epoch", LOG_INT(shard->row.epoch), LOG_END);
+              LOG_FIELDS(log_int("shard", shard->id), log_int("epoch", shard->row.epoch)));
     fault_point(shard_fenced);
     shard_drop_blocks(shard);
     shard_drop_fold(shard);
@@ -221,7 +223,8 @@ bool shard_answered(struct shard *shard, enum store_result result, int64_t mono_
     switch (result) {
     case STORE_OK:
         if (shard->retry_ms > 0)
-            log_event(LOG_INFO, "the database answers again", "shard", LOG_INT(shard->id), LOG_END);
+            log_event(LOG_INFO, "the database answers again",
+                      LOG_FIELDS(log_int("shard", shard->id)));
         shard->retry_ms = 0;
         shard->host->metrics->postgres_up = 1;
         return true;

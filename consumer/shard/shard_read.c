@@ -118,8 +118,9 @@ static void stop_log(struct shard *shard, enum input input, enum fold_stop stop,
                   "a record's timestamp is ahead of the clock or of another type than configured: "
                   "its log waits; "
                   "settled rejects pass lets it through",
-                  "shard", LOG_INT(shard->id), "topic", LOG_STR(shard->host->input_topics[input]),
-                  "offset", LOG_INT(next), LOG_END);
+                  LOG_FIELDS(log_int("shard", shard->id),
+                             log_text("topic", shard->host->input_topics[input]),
+                             log_int("offset", next)));
         break;
     case FOLD_SCHEMA:
         break; // log->generation is from before it was asked for
@@ -128,11 +129,11 @@ static void stop_log(struct shard *shard, enum input input, enum fold_stop stop,
             shard->drained_rejects = log->ended = true;
         if (again)
             break;
-        log_event(LOG_ERROR,
-                  "too many rejects: the log waits for settled rejects requeue or accept", "shard",
-                  LOG_INT(shard->id), "topic", LOG_STR(shard->host->input_topics[input]), "offset",
-                  LOG_INT(next), "rejects", LOG_INT(fold_state(shard->fold)->log[input].unresolved),
-                  LOG_END);
+        log_event(
+            LOG_ERROR, "too many rejects: the log waits for settled rejects requeue or accept",
+            LOG_FIELDS(log_int("shard", shard->id),
+                       log_text("topic", shard->host->input_topics[input]), log_int("offset", next),
+                       log_int("rejects", fold_state(shard->fold)->log[input].unresolved)));
         break;
     case FOLD_STEP_FULL:
         assert(fold_step(shard->fold)->moved);
@@ -301,8 +302,9 @@ bool shard_replay(struct shard *shard)
     fault_point(replay_end);
     check_replayed(shard);
     shard_become(shard, SHARD_RUNNING);
-    log_event(LOG_INFO, "calls replayed", "shard", LOG_INT(shard->id), "position",
-              LOG_INT(fold_state(shard->fold)->log[INPUT_CALLS].next), "calls_held",
-              LOG_INT(fold_calls_held(shard->fold)), LOG_END);
+    log_event(LOG_INFO, "calls replayed",
+              LOG_FIELDS(log_int("shard", shard->id),
+                         log_int("position", fold_state(shard->fold)->log[INPUT_CALLS].next),
+                         log_int("calls_held", fold_calls_held(shard->fold))));
     return true;
 }

@@ -2,8 +2,8 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -75,21 +75,19 @@ static bool is_bare(const char *text)
     return true;
 }
 
-static void put_pair(struct line *line, enum log_format format, const char *key,
-                     struct log_value value)
+static void put_field(struct line *line, enum log_format format, struct log_field field)
 {
     char number[24];
-    assert(value.kind == LOG_KIND_STRING || value.kind == LOG_KIND_INT);
-    const char *text = value.kind == LOG_KIND_INT || !value.string ? "" : value.string;
+    const char *text = field.text ? field.text : "";
     if (line->used > 0 && line->text[line->used - 1] != '{')
         put_text(line, format == LOG_JSON ? "," : " ");
     if (format == LOG_JSON)
-        put_quoted(line, key);
+        put_quoted(line, field.key);
     else
-        put_text(line, key);
+        put_text(line, field.key);
     put_text(line, format == LOG_JSON ? ":" : "=");
-    if (value.kind == LOG_KIND_INT) {
-        snprintf(number, sizeof number, "%" PRId64, value.integer);
+    if (field.kind == LOG_FIELD_INT) {
+        snprintf(number, sizeof number, "%" PRId64, field.integer);
         put_text(line, number);
     } else if (format == LOG_LOGFMT && is_bare(text)) {
         put_text(line, text);
@@ -108,7 +106,7 @@ static void now_text(char *out, size_t size)
     snprintf(out + used, size - used, ".%03ldZ", now.tv_nsec / 1000000);
 }
 
-void log_event(enum log_level level, const char *message, ...)
+void log_event(enum log_level level, const char *message, struct log_fields fields)
 {
     assert((size_t)level < sizeof level_names / sizeof *level_names);
     if (level < threshold)
@@ -119,14 +117,11 @@ void log_event(enum log_level level, const char *message, ...)
     now_text(time, sizeof time);
     if (format == LOG_JSON)
         put_text(&line, "{");
-    put_pair(&line, format, "time", LOG_STR(time));
-    put_pair(&line, format, "level", LOG_STR(level_names[level]));
-    put_pair(&line, format, "message", LOG_STR(message));
-    va_list args;
-    va_start(args, message);
-    for (const char *key; (key = va_arg(args, const char *)) != NULL;)
-        put_pair(&line, format, key, va_arg(args, struct log_value));
-    va_end(args);
+    put_field(&line, format, log_text("time", time));
+    put_field(&line, format, log_text("level", level_names[level]));
+    put_field(&line, format, log_text("message", message));
+    for (size_t i = 0; i < fields.count; i++)
+        put_field(&line, format, fields.list[i]);
     if (format == LOG_JSON)
         line.text[line.used++] = '}';
     assert(line.used < sizeof line.text);

@@ -2,7 +2,7 @@
 // never a payload.
 #pragma once
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
@@ -11,15 +11,38 @@ enum log_format { LOG_LOGFMT, LOG_JSON };
 // Process-wide; safe to call again (SIGHUP). Default: info, logfmt.
 void log_configure(enum log_level level, enum log_format format);
 
-// log_event(LOG_WARN, "shard held", "shard", LOG_INT(3), "day", LOG_STR(day), LOG_END): key, value
-// pairs, thread-safe.
-struct log_value {
-    enum { LOG_KIND_STRING, LOG_KIND_INT } kind;
-    const char *string;
+// What an event tells besides its message: a key and a number or a text. A text that is not there
+// (NULL) is written as an empty one.
+struct log_field {
+    const char *key;
+    enum log_field_kind { LOG_FIELD_INT, LOG_FIELD_TEXT } kind;
     int64_t integer;
+    const char *text;
 };
-#define LOG_STR(s) ((struct log_value){LOG_KIND_STRING, (s), 0})
-#define LOG_INT(n) ((struct log_value){LOG_KIND_INT, 0, (n)})
-#define LOG_END ((const char *)0)
-// const char *key, struct log_value, ..., LOG_END
-void log_event(enum log_level level, const char *message, ...);
+
+static inline struct log_field log_int(const char *key, int64_t integer)
+{
+    return (struct log_field){.key = key, .kind = LOG_FIELD_INT, .integer = integer};
+}
+
+static inline struct log_field log_text(const char *key, const char *text)
+{
+    return (struct log_field){.key = key, .kind = LOG_FIELD_TEXT, .text = text};
+}
+
+struct log_fields {
+    const struct log_field *list;
+    size_t count;
+};
+
+// The fields of one call. The compiler counts them, so there is no end mark that could be
+// forgotten. The list lives as long as the block that it stands in.
+#define LOG_FIELDS(...)                                                                            \
+    ((struct log_fields){(const struct log_field[]){__VA_ARGS__},                                  \
+                         sizeof((const struct log_field[]){__VA_ARGS__}) /                         \
+                             sizeof(struct log_field)})
+#define LOG_NO_FIELDS ((struct log_fields){NULL, 0})
+
+// log_event(LOG_WARN, "shard held", LOG_FIELDS(log_int("shard", 3), log_text("day", day)));
+// Any thread may call it. One event is one line.
+void log_event(enum log_level level, const char *message, struct log_fields fields);
