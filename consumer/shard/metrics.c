@@ -280,7 +280,7 @@ static int64_t shard_value(const struct shard_metrics *s, enum metric metric)
     }
 }
 
-static void render_shards(const struct metrics *m, FILE *out)
+static void render_figures(const struct metrics *m, FILE *out)
 {
     static const enum metric shown[] = {
         OPEN_DAY,        DAYS_CLOSED,   SETTLEMENTS,   CALLS_HELD,      MEMORY,     OUTBOX_SEQUENCE,
@@ -298,12 +298,20 @@ static void render_shards(const struct metrics *m, FILE *out)
                     shard_value(s, metric));
         }
     }
+}
+
+static void render_strange(const struct metrics *m, FILE *out)
+{
     heading(out, RELAY_STRANGE);
     for (int32_t p = 0; p < m->partitions; p++)
         for (int k = 0; k < STRANGE_KINDS; k++)
             if (m->shards[p].state == SHARD_RUNNING)
                 fprintf(out, "%s{shard=\"%" PRId32 "\",kind=\"%s\"} %" PRId64 "\n",
                         table[RELAY_STRANGE].name, p, strange_names[k], m->shards[p].strange[k]);
+}
+
+static void render_states(const struct metrics *m, FILE *out)
+{
     heading(out, SHARD_STATE);
     for (int32_t p = 0; p < m->partitions; p++)
         fprintf(out, "%s{shard=\"%" PRId32 "\",state=\"%s\"} 1\n", table[SHARD_STATE].name, p,
@@ -344,7 +352,9 @@ char *metrics_render(const struct metrics *metrics, int64_t now_ms)
             SETTLED_VERSION, SETTLED_COMMIT, rd_kafka_version_str());
     render_totals(metrics, out);
     render_logs(metrics, now_ms, out);
-    render_shards(metrics, out);
+    render_figures(metrics, out);
+    render_strange(metrics, out);
+    render_states(metrics, out);
     render_commits(metrics, out);
     single(out, POSTGRES_UP, metrics->postgres_up);
     single(out, REGISTRY_UP, metrics->registry_up);

@@ -106,6 +106,28 @@ void shard_revoke(struct shard *shard, int64_t mono_ms)
 
 // ---- turns ----
 
+// Reads each log and closes the day when it is due. True: there is more to read.
+static bool fold_some(struct shard *shard, int64_t mono_ms, int64_t now_ms)
+{
+    bool more = false;
+    shard_follow_policy(shard);
+    for (enum input i = 0; i < INPUT_COUNT && shard->state == SHARD_RUNNING; i++) {
+        more |= shard_read_log(shard, i, mono_ms, now_ms);
+        if (shard->state == SHARD_RUNNING)
+            shard_count_log(shard, i);
+    }
+    if (shard->state != SHARD_RUNNING)
+        return false;
+    if (shard->draining)
+        shard_end_drained_logs(shard, now_ms);
+    else
+        shard_ask_for_ends(shard, now_ms);
+    shard_serve_requests(shard, mono_ms);
+    if (shard->state == SHARD_RUNNING)
+        shard_close_when_due(shard, mono_ms);
+    return more;
+}
+
 static bool run_running(struct shard *shard, int64_t mono_ms)
 {
     int64_t now_ms = shard->host->clock_ms(shard->host->context), step = shard->row.step;
@@ -113,23 +135,8 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
     if (!shard_prove_logs(shard))
         return false;
     // A step that waits for its commit is left as it is.
-    if (!shard->built && !fold_step(shard->fold)->closed) {
-        shard_follow_policy(shard);
-        for (enum input i = 0; i < INPUT_COUNT && shard->state == SHARD_RUNNING; i++) {
-            more |= shard_read_log(shard, i, mono_ms, now_ms);
-            if (shard->state == SHARD_RUNNING)
-                shard_count_log(shard, i);
-        }
-        if (shard->state != SHARD_RUNNING)
-            return false;
-        if (shard->draining)
-            shard_end_drained_logs(shard, now_ms);
-        else
-            shard_ask_for_ends(shard, now_ms);
-        shard_serve_requests(shard, mono_ms);
-        if (shard->state == SHARD_RUNNING)
-            shard_close_when_due(shard, mono_ms);
-    }
+    if (!shard->built && !fold_step(shard->fold)->closed)
+        more = fold_some(shard, mono_ms, now_ms);
     if (shard->state == SHARD_RUNNING)
         shard_commit_when_due(shard, mono_ms);
     if (shard->state != SHARD_RUNNING)

@@ -253,12 +253,50 @@ static void check_replayed(const struct shard *shard)
         assert(state->log[i].next == row->log[i].next);
 }
 
-bool shard_replay(struct shard *shard)
+// Gives the next calls at hand to the fold. False: there are none for now, or the shard has halted.
+static bool replay_some(struct shard *shard, bool *done)
 {
     struct input_log *log = &shard->log[INPUT_CALLS];
     struct record_decoder *reader = &log->reader;
     const struct decoder_scratch *scratch = shard->host->source.scratch;
     struct error e;
+    int64_t before = fold_replay_position(shard->fold);
+    size_t count = 0;
+    int failed;
+    log->stop = FOLD_MORE;
+    if (!next_block(shard, INPUT_CALLS))
+        return false;
+    const struct raw *raw = record_decoder_peek(reader);
+    log->generation = shard->host->writer_schemas_generation(shard->host->context);
+    if (raw->kind == RAW_END) {
+        failed = fold_replay_reached(shard->fold, raw->offset, done, &e);
+    } else {
+        count = record_decoder_decode(reader, &shard->host->source, INT64_MAX);
+        if (count > 0 && scratch->events[count - 1].schema_pending) {
+            log->stop = FOLD_SCHEMA;
+            count--;
+        }
+        failed = fold_replay(shard->fold, scratch->events, count, done, &e);
+    }
+    if (failed) {
+        shard_halt(shard, &e);
+        return false;
+    }
+    assert(fold_replay_position(shard->fold) >= before);
+    // What lies beyond the committed position is judged from here on; the fold drops what lies
+    // before it.
+    if (*done)
+        return true;
+    if (raw->kind == RAW_END)
+        reader->at += raw_bytes(RAW_NULL, RAW_NULL);
+    else if (count > 0)
+        reader->at = scratch->after[count - 1];
+    return true;
+}
+
+bool shard_replay(struct shard *shard)
+{
+    struct input_log *log = &shard->log[INPUT_CALLS];
     bool done = false;
     if (!shard_prove_logs(shard))
         return false;
@@ -266,36 +304,8 @@ bool shard_replay(struct shard *shard)
         if (log->stop == FOLD_SCHEMA &&
             shard->host->writer_schemas_generation(shard->host->context) == log->generation)
             return false;
-        log->stop = FOLD_MORE;
-        if (!next_block(shard, INPUT_CALLS))
+        if (!replay_some(shard, &done))
             return false;
-        const struct raw *raw = record_decoder_peek(reader);
-        log->generation = shard->host->writer_schemas_generation(shard->host->context);
-        size_t count = raw->kind == RAW_END
-                           ? 0
-                           : record_decoder_decode(reader, &shard->host->source, INT64_MAX);
-        int64_t before = fold_replay_position(shard->fold);
-        bool pending = count > 0 && scratch->events[count - 1].schema_pending;
-        if (pending) {
-            log->stop = FOLD_SCHEMA;
-            count--;
-        }
-        int failed = raw->kind == RAW_END
-                         ? fold_replay_reached(shard->fold, raw->offset, &done, &e)
-                         : fold_replay(shard->fold, scratch->events, count, &done, &e);
-        if (failed) {
-            shard_halt(shard, &e);
-            return false;
-        }
-        assert(fold_replay_position(shard->fold) >= before);
-        // What lies beyond the committed position is judged from here on; the fold drops what lies
-        // before it.
-        if (done)
-            break;
-        if (raw->kind == RAW_END)
-            reader->at += raw_bytes(RAW_NULL, RAW_NULL);
-        else if (count > 0)
-            reader->at = scratch->after[count - 1];
     }
     if (!done)
         return true;

@@ -858,11 +858,29 @@ static struct relay_event find_in_topics(const struct world *w, struct client *c
     return event;
 }
 
+static struct relay_event init_producer(struct world *w, struct client *c, bool calm)
+{
+    struct request init = {.kind = INIT};
+    if (send_request(w, c, &init, calm) != DONE)
+        return answer(w, draw(w, 2) ? RELAY_ON_FAILED : RELAY_ON_BROKEN, -1);
+    c->producer = w->producer_epoch;
+    return answer(w, RELAY_ON_INITIALISED, -1);
+}
+
+static struct relay_event mark(struct world *w, struct client *c, bool calm)
+{
+    if (c->epoch != w->epoch)
+        return answer(w, RELAY_ON_LOST, -1);
+    if (!calm && draw(w, 4) == 0)
+        return answer(w, RELAY_ON_FAILED, -1);
+    if (c->machine.read_back > w->mark)
+        w->mark = c->machine.read_back;
+    return answer(w, RELAY_ON_MARKED, -1);
+}
+
 static struct relay_event perform(struct world *w, struct client *c, enum relay_action action,
                                   bool calm)
 {
-    struct relay_machine *m = &c->machine;
-    struct request init = {.kind = INIT};
     struct relay_event event;
     bool owner = c->epoch == w->epoch;
     switch (action) {
@@ -871,10 +889,7 @@ static struct relay_event perform(struct world *w, struct client *c, enum relay_
         memset(c->numbers, 0, sizeof c->numbers);
         return answer(w, RELAY_ON_CREATED, -1);
     case RELAY_DO_INIT:
-        if (send_request(w, c, &init, calm) != DONE)
-            return answer(w, draw(w, 2) ? RELAY_ON_FAILED : RELAY_ON_BROKEN, -1);
-        c->producer = w->producer_epoch;
-        return answer(w, RELAY_ON_INITIALISED, -1);
+        return init_producer(w, c, calm);
     case RELAY_DO_READ_POSITION: // stable offsets only: a transaction under way is waited for
         if (w->open && w->staged_position >= 0 && w->broken != NO_FENCING)
             return answer(w, RELAY_ON_FAILED, -1);
@@ -885,19 +900,13 @@ static struct relay_event perform(struct world *w, struct client *c, enum relay_
     case RELAY_DO_VERIFY:
         if (!owner)
             return answer(w, RELAY_ON_LOST, -1);
-        event = verification(m, 1, w->last, w->mark);
+        event = verification(&c->machine, 1, w->last, w->mark);
         event.now_ms = w->now;
         return event;
     case RELAY_DO_PUBLISH:
         return publish(w, c, calm);
     case RELAY_DO_MARK:
-        if (!owner)
-            return answer(w, RELAY_ON_LOST, -1);
-        if (!calm && draw(w, 4) == 0)
-            return answer(w, RELAY_ON_FAILED, -1);
-        if (m->read_back > w->mark)
-            w->mark = m->read_back;
-        return answer(w, RELAY_ON_MARKED, -1);
+        return mark(w, c, calm);
     case RELAY_DO_CHECK_EPOCH:
         return answer(w, owner ? RELAY_ON_KEPT : RELAY_ON_LOST, -1);
     case RELAY_DO_WAIT:

@@ -397,6 +397,20 @@ static void free_rows(struct rows *rows)
     free(rows);
 }
 
+static void feed_some(struct world *w)
+{
+    enum input input = pick(8) ? INPUT_CALLS : pick(4) ? INPUT_CREDITS : INPUT_PURCHASES;
+    feed_both(w, input, random_event(w->b, input, w->b->now));
+    if (w->call_count > 0 && pick(4) == 0)
+        feed_both(w, INPUT_CALLS, repeated(w));
+    for (int i = pick(400) ? BURST : 0; i < BURST; i++) { // a wrong deployment
+        struct event ev = random_event(w->b, INPUT_CALLS, w->b->now);
+        ev.fault = REJECT_UNDECODABLE;
+        ev.fault_detail = "broken";
+        feed_both(w, INPUT_CALLS, ev);
+    }
+}
+
 static void run_world(struct world *w, uint64_t seed)
 {
     w->b = bench_create();
@@ -412,16 +426,7 @@ static void run_world(struct world *w, uint64_t seed)
         while (w->b->now >= fold_due_at(w->b->fold) && !fold_state(w->b->fold)->held)
             if (!close_both(w))
                 break;
-        enum input input = pick(8) ? INPUT_CALLS : pick(4) ? INPUT_CREDITS : INPUT_PURCHASES;
-        feed_both(w, input, random_event(w->b, input, w->b->now));
-        if (w->call_count > 0 && pick(4) == 0)
-            feed_both(w, INPUT_CALLS, repeated(w));
-        for (int i = pick(400) ? BURST : 0; i < BURST; i++) { // a wrong deployment
-            struct event ev = random_event(w->b, INPUT_CALLS, w->b->now);
-            ev.fault = REJECT_UNDECODABLE;
-            ev.fault_detail = "broken";
-            feed_both(w, INPUT_CALLS, ev);
-        }
+        feed_some(w);
         if (pick(fold_state(w->b->fold)->held ? 10 : 100) == 0)
             decide_some(w);
         if (pick(40) == 0)
