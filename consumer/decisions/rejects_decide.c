@@ -198,8 +198,9 @@ static int read_original(struct deciding *d, struct coordinates at, rd_kafka_mes
                          struct error *e)
 {
     char text[320];
-    if (fetch_record_at(d->peek, d->r->recorded->topics[at.input], at.partition, at.offset,
-                        READ_TIMEOUT_MS, out, e)) {
+    const struct record_coordinates there = {d->r->recorded->topics[at.input], at.partition,
+                                             at.offset};
+    if (fetch_record_at(d->peek, there, READ_TIMEOUT_MS, out, e)) {
         if (e->kind == ERROR_CONFIG)
             error_context(e, "it cannot be requeued; its bytes are in the topic of rejects");
         return -1;
@@ -242,7 +243,8 @@ static int send_item(struct deciding *d, const struct item *item,
     // With the producers' timestamps a record keeps its own: what it is judged by must not change.
     int64_t timestamp =
         fixed->timestamps == TIMESTAMPS_CREATE ? rd_kafka_message_timestamp(original, NULL) : 0;
-    if (requeue_send(d->sender, item->request, original, partition, timestamp, &sent, e))
+    const struct requeue_order order = {item->request, original, partition, timestamp};
+    if (requeue_send(d->sender, &order, &sent, e))
         return -1;
     return record_sent(d, item, &sent, e);
 }

@@ -159,20 +159,20 @@ int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int
 }
 
 // NULL: all are known; else the topic of which that is not so, and why.
-static const char *ask_ends(rd_kafka_t *client, size_t count, const char *const *topics,
-                            int32_t partition, int64_t which, int timeout_ms, int64_t *out,
+static const char *ask_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out,
                             rd_kafka_resp_err_t *why)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
-    for (size_t i = 0; i < count; i++)
-        rd_kafka_topic_partition_list_add(list, topics[i], partition)->offset = which;
-    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(client, list, timeout_ms);
-    const char *topic = topics[0];
-    for (size_t i = 0; i < count && !code; i++) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)query->count);
+    for (size_t i = 0; i < query->count; i++)
+        rd_kafka_topic_partition_list_add(list, query->topics[i], query->partition)->offset =
+            query->which;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(client, list, query->timeout_ms);
+    const char *topic = query->topics[0];
+    for (size_t i = 0; i < query->count && !code; i++) {
         const rd_kafka_topic_partition_t *found =
-            rd_kafka_topic_partition_list_find(list, topics[i], partition);
         assert(found != NULL); // it was put into the list above
-        topic = topics[i];
+            rd_kafka_topic_partition_list_find(list, query->topics[i], query->partition);
+        topic = query->topics[i];
         code = found->err;
         out[i] = found->offset;
     }
@@ -181,24 +181,22 @@ static const char *ask_ends(rd_kafka_t *client, size_t count, const char *const 
     return code ? topic : NULL;
 }
 
-int client_ends(rd_kafka_t *client, size_t count, const char *const *topics, int32_t partition,
-                int64_t which, int timeout_ms, int64_t *out, struct error *e)
+int client_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out, struct error *e)
 {
-    assert(count > 0);
-    int64_t until = clock_monotonic_ms() + timeout_ms;
+    assert(query->count > 0);
+    int64_t until = clock_monotonic_ms() + query->timeout_ms;
     rd_kafka_resp_err_t why;
     const char *topic;
-    while ((topic = ask_ends(client, count, topics, partition, which, timeout_ms, out, &why)) &&
-           clock_monotonic_ms() < until) {
+    while ((topic = ask_ends(client, query, out, &why)) && clock_monotonic_ms() < until) {
         int32_t partitions;
         struct error moving;
         nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
         // learns the leaders
-        (void)client_partitions(client, topic, timeout_ms, &partitions, &moving);
+        (void)client_partitions(client, topic, query->timeout_ms, &partitions, &moving);
     }
     if (!topic)
         return 0;
     return error_set(e, ERROR_UNAVAILABLE,
                      "%s/%" PRId32 ": the log's ends are not known: %s; check the brokers", topic,
-                     partition, rd_kafka_err2str(why));
+                     query->partition, rd_kafka_err2str(why));
 }

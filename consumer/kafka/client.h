@@ -36,10 +36,17 @@ bool client_error_passes(rd_kafka_resp_err_t code);
 int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out,
                       struct error *e);
 
-// One end of a partition of each of `count` topics, as its leader answers:
-// RD_KAFKA_OFFSET_BEGINNING, the first offset kept, or RD_KAFKA_OFFSET_END, the one after the last
-// (after the last stable one, for a client that reads committed records only). Unlike librdkafka's
+// One end of a partition of each of `count` topics. Unlike librdkafka's
 // query of watermarks this ends when its time is over. A leader that is not known, or moves
 // meanwhile, is looked for and asked again. ERROR_UNAVAILABLE: names the topic.
-int client_ends(rd_kafka_t *client, size_t count, const char *const *topics, int32_t partition,
-                int64_t which, int timeout_ms, int64_t *out, struct error *e);
+struct ends_query {
+    size_t count;
+    const char *const *topics;
+    int32_t partition;
+    // As its leader answers: RD_KAFKA_OFFSET_BEGINNING, the first offset kept, or
+    // RD_KAFKA_OFFSET_END, the one after the last (after the last stable one, for a client that
+    // reads committed records only).
+    int64_t which;
+    int timeout_ms;
+};
+int client_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out, struct error *e);

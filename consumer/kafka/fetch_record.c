@@ -64,11 +64,11 @@ static const char *trouble_of(const struct record_fetcher *peek, char out[TROUBL
 
 // Whether what a poll gave ends the search for one record. Takes the message.
 static bool settle_record(struct record_fetcher *peek, rd_kafka_message_t *message,
-                          const char *topic, int32_t partition, int64_t offset,
-                          rd_kafka_message_t **out, int *status, struct error *e)
+                          struct record_coordinates at, rd_kafka_message_t **out, int *status,
+                          struct error *e)
 {
-    bool ours = !message->err && message->partition == partition && message->offset == offset;
-    bool past = !message->err ? message->offset > offset
+    bool ours = !message->err && message->partition == at.partition && message->offset == at.offset;
+    bool past = !message->err ? message->offset > at.offset
                               : message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
                                     message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
                                     message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
@@ -83,20 +83,20 @@ static bool settle_record(struct record_fetcher *peek, rd_kafka_message_t *messa
     if (past)
         *status =
             error_set(e, ERROR_CONFIG, "%s/%" PRId32 "/%" PRId64 " is not in the log (any more)",
-                      topic, partition, offset);
+                      at.topic, at.partition, at.offset);
     if (refused)
-        *status = error_set(e, ERROR_CONFIG, "%s/%" PRId32 "/%" PRId64 " cannot be read: %s", topic,
-                            partition, offset, rd_kafka_message_errstr(message));
+        *status = error_set(e, ERROR_CONFIG, "%s/%" PRId32 "/%" PRId64 " cannot be read: %s",
+                            at.topic, at.partition, at.offset, rd_kafka_message_errstr(message));
     rd_kafka_message_destroy(message);
     return past || refused;
 }
 
-int fetch_record_at(struct record_fetcher *peek, const char *topic, int32_t partition,
-                    int64_t offset, int timeout_ms, rd_kafka_message_t **out, struct error *e)
+int fetch_record_at(struct record_fetcher *peek, struct record_coordinates at, int timeout_ms,
+                    rd_kafka_message_t **out, struct error *e)
 {
     assert(partition >= 0);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
+    rd_kafka_topic_partition_list_add(list, at.topic, at.partition)->offset = at.offset;
     int status = assign(peek, list, e);
     rd_kafka_topic_partition_list_destroy(list);
     if (status)
@@ -105,7 +105,7 @@ int fetch_record_at(struct record_fetcher *peek, const char *topic, int32_t part
     for (int64_t end = clock_monotonic_ms() + timeout_ms; !settled && clock_monotonic_ms() < end;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
         if (message)
-            settled = settle_record(peek, message, topic, partition, offset, out, &status, e);
+            settled = settle_record(peek, message, at, out, &status, e);
     }
     rd_kafka_assign(peek->consumer, NULL);
     assert(settled || status == 0);
@@ -113,7 +113,8 @@ int fetch_record_at(struct record_fetcher *peek, const char *topic, int32_t part
         return status;
     char trouble[TROUBLE_SIZE];
     return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 "/%" PRId64 " was not read within %d s%s",
-                     topic, partition, offset, timeout_ms / 1000, trouble_of(peek, trouble));
+                     at.topic, at.partition, at.offset, timeout_ms / 1000,
+                     trouble_of(peek, trouble));
 }
 
 // What a poll gave, for a range: 0 go on, 1 the end is reached, -1 with *e.
@@ -136,14 +137,13 @@ static int visit_one(struct record_fetcher *peek, const rd_kafka_message_t *mess
                      rd_kafka_message_errstr(message));
 }
 
-int fetch_record_range(struct record_fetcher *peek, const char *topic, int32_t partition,
-                       int64_t from, int64_t to, int patience_ms, fetch_record_visit *visit,
-                       void *context, struct error *e)
+int fetch_record_range(struct record_fetcher *peek, const struct record_range *range,
+                       int patience_ms, fetch_record_visit *visit, void *context, struct error *e)
 {
-    if (from >= to)
+    if (range->from >= range->to)
         return visit(context, NULL, e);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = from;
+    rd_kafka_topic_partition_list_add(list, range->topic, range->partition)->offset = range->from;
     int status = assign(peek, list, e);
     rd_kafka_topic_partition_list_destroy(list);
     int64_t end = clock_monotonic_ms() + patience_ms;
@@ -153,19 +153,20 @@ int fetch_record_range(struct record_fetcher *peek, const char *topic, int32_t p
             continue;
         if (!message->err)
             end = clock_monotonic_ms() + patience_ms;
-        status = visit_one(peek, message, to, visit, context, e);
+        status = visit_one(peek, message, range->to, visit, context, e);
         rd_kafka_message_destroy(message);
     }
     rd_kafka_assign(peek->consumer, NULL);
     char trouble[TROUBLE_SIZE];
     if (status == 0)
-        return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 ": nothing was read for %d s%s", topic,
-                         partition, patience_ms / 1000, trouble_of(peek, trouble));
+        return error_set(e, ERROR_UNAVAILABLE, "%s/%" PRId32 ": nothing was read for %d s%s",
+                         range->topic, range->partition, patience_ms / 1000,
+                         trouble_of(peek, trouble));
     return status < 0 ? -1 : 0;
 }
 
 int fetch_record_newest(struct record_fetcher *peek, const char *topic, int32_t partitions,
-                        int timeout_ms, int64_t *timestamp_ms, int32_t *partition, struct error *e)
+                        int timeout_ms, struct newest_record *out, struct error *e)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
     for (int32_t p = 0; p < partitions; p++)
@@ -176,8 +177,7 @@ int fetch_record_newest(struct record_fetcher *peek, const char *topic, int32_t 
     if (status)
         return status;
     int32_t open = partitions;
-    *timestamp_ms = -1;
-    *partition = -1;
+    *out = (struct newest_record){.partition = -1, .timestamp_ms = -1};
     for (int64_t end = clock_monotonic_ms() + timeout_ms; open > 0 && clock_monotonic_ms() < end;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
         if (!message)
@@ -185,10 +185,8 @@ int fetch_record_newest(struct record_fetcher *peek, const char *topic, int32_t 
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
             open--;
         int64_t timestamp = message->err ? -1 : rd_kafka_message_timestamp(message, NULL);
-        if (timestamp > *timestamp_ms) {
-            *timestamp_ms = timestamp;
-            *partition = message->partition;
-        }
+        if (timestamp > out->timestamp_ms)
+            *out = (struct newest_record){message->partition, timestamp};
         rd_kafka_message_destroy(message);
     }
     rd_kafka_assign(peek->consumer, NULL);

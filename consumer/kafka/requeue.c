@@ -193,16 +193,17 @@ static rd_kafka_headers_t *make_headers(const rd_kafka_message_t *original, int6
 }
 
 // Produces and waits for the broker's answer: its offset goes into the position.
-static int produce(struct requeue *r, int64_t request, const rd_kafka_message_t *original,
-                   int32_t partition, int64_t timestamp_ms, struct error *e)
+static int produce(struct requeue *r, const struct requeue_order *order, struct error *e)
 {
-    rd_kafka_headers_t *headers = make_headers(original, request);
+    const rd_kafka_message_t *original = order->original;
+    rd_kafka_headers_t *headers = make_headers(original, order->request);
     r->delivered = false;
     rd_kafka_resp_err_t code = rd_kafka_producev(
         r->producer, RD_KAFKA_V_TOPIC(rd_kafka_topic_name(original->rkt)),
-        RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY(original->key, original->key_len),
-        RD_KAFKA_V_VALUE(original->payload, original->len), RD_KAFKA_V_TIMESTAMP(timestamp_ms),
-        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
+        RD_KAFKA_V_PARTITION(order->partition), RD_KAFKA_V_KEY(original->key, original->key_len),
+        RD_KAFKA_V_VALUE(original->payload, original->len),
+        RD_KAFKA_V_TIMESTAMP(order->timestamp_ms), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
     if (code)
         rd_kafka_headers_destroy(headers);
     else
@@ -246,16 +247,15 @@ static int commit(struct requeue *r, struct error *e)
     return error ? fail(error, "the transaction is not committed", e) : 0;
 }
 
-int requeue_send(struct requeue *r, int64_t request, const rd_kafka_message_t *original,
-                 int32_t partition, int64_t timestamp_ms, struct requeue_position *sent,
-                 struct error *e)
+int requeue_send(struct requeue *r, const struct requeue_order *order,
+                 struct requeue_position *sent, struct error *e)
 {
     rd_kafka_error_t *error = rd_kafka_begin_transaction(r->producer);
     if (error)
         return fail(error, "a transaction cannot begin", e);
-    int status = produce(r, request, original, partition, timestamp_ms, e);
-    *sent =
-        (struct requeue_position){.request = request, .partition = partition, .offset = r->offset};
+    int status = produce(r, order, e);
+    *sent = (struct requeue_position){
+        .request = order->request, .partition = order->partition, .offset = r->offset};
     fault_point(requeue_produced);
     if (status == 0)
         assert(r->delivered); // the position is only sent for a record that is in the log

@@ -33,10 +33,15 @@ int requeue_create(const struct requeue_options *options, struct requeue **out, 
 void requeue_destroy(struct requeue *requeue);
 struct requeue_position requeue_last(const struct requeue *requeue);
 
-// Sends the record again, to `partition` of its topic, with its headers, and with headers that name
-// where it came from and the request. `timestamp_ms` 0: now. ERROR_RESTART: another program took
-// over, nothing was sent. After ERROR_UNAVAILABLE it is not known whether it was: the next program
-// finds out.
-int requeue_send(struct requeue *requeue, int64_t request, const rd_kafka_message_t *original,
-                 int32_t partition, int64_t timestamp_ms, struct requeue_position *sent,
-                 struct error *e);
+// A record that is sent again: to `partition` of its topic, with its headers, and with headers that
+// name where it came from and the request.
+struct requeue_order {
+    int64_t request;
+    const rd_kafka_message_t *original;
+    int32_t partition;
+    int64_t timestamp_ms; // 0: now
+};
+// ERROR_RESTART: another program took over, nothing was sent. After ERROR_UNAVAILABLE it is not
+// known whether it was: the next program finds out.
+int requeue_send(struct requeue *requeue, const struct requeue_order *order,
+                 struct requeue_position *sent, struct error *e);

@@ -90,10 +90,15 @@ static int find_ends(struct scan *scan, const struct scan_log *logs, struct erro
     int64_t first[SCAN_LOGS_MAX] = {0}, last[SCAN_LOGS_MAX] = {0};
     for (size_t i = 0; i < scan->count; i++)
         topics[i] = scan->lanes[i].topic;
-    rd_kafka_t *c = scan->consumer;
-    if (client_ends(c, scan->count, topics, scan->partition, RD_KAFKA_OFFSET_BEGINNING, ASK_MS,
-                    first, e) ||
-        client_ends(c, scan->count, topics, scan->partition, RD_KAFKA_OFFSET_END, ASK_MS, last, e))
+    struct ends_query query = {.count = scan->count,
+                               .topics = topics,
+                               .partition = scan->partition,
+                               .which = RD_KAFKA_OFFSET_BEGINNING,
+                               .timeout_ms = ASK_MS};
+    if (client_ends(scan->consumer, &query, first, e))
+        return -1;
+    query.which = RD_KAFKA_OFFSET_END;
+    if (client_ends(scan->consumer, &query, last, e))
         return -1;
     for (size_t i = 0; i < scan->count; i++) {
         struct scan_lane *lane = &scan->lanes[i];

@@ -390,11 +390,12 @@ static void put_lines(struct fill *f, const struct fold *fold, const struct sett
     }
 }
 
-int encode_settlement(struct encoder *en, const struct encode_context *cx, const struct fold *fold,
-                      const struct step *step, const struct settlement *s, int64_t sequence,
-                      struct slice *body, struct error *e)
+int encode_settlement(struct encoder *en, const struct encode_source *from,
+                      const struct settlement *s, int64_t sequence, struct slice *body,
+                      struct error *e)
 {
-    struct slice account_id = fold_account(fold, s->account)->id;
+    const struct encode_context *cx = from->context;
+    struct slice account_id = fold_account(from->fold, s->account)->id;
     char id[OUTPUT_ID_SIZE];
     assert(s->first_line + s->line_count <= step->line_count);
     assert(sequence >= 0);
@@ -414,15 +415,14 @@ int encode_settlement(struct encoder *en, const struct encode_context *cx, const
     put_text(&f, "price_book", cx->price_book);
     put_int(&f, "shard", cx->shard);
     put_long(&f, "sequence", sequence);
-    put_lines(&f, fold, step->lines + s->first_line, s->line_count);
+    put_lines(&f, from->fold, from->step->lines + s->first_line, s->line_count);
     return finish_encoding(en, &f, OUTPUT_SETTLEMENTS, body, e);
 }
 
-int encode_status(struct encoder *en, const struct encode_context *cx, const struct fold *fold,
-                  const struct step_status *s, int64_t sequence, struct slice *body,
-                  struct error *e)
+int encode_status(struct encoder *en, const struct encode_source *from, const struct step_status *s,
+                  int64_t sequence, struct slice *body, struct error *e)
 {
-    struct slice account_id = fold_account(fold, s->account)->id;
+    struct slice account_id = fold_account(from->fold, s->account)->id;
     char event_id[OUTPUT_ID_SIZE], settled_by[OUTPUT_ID_SIZE];
     struct slice settlement = {0}, credit = {0};
     if (s->cause == CAUSE_ARREARS)
@@ -439,7 +439,7 @@ int encode_status(struct encoder *en, const struct encode_context *cx, const str
     put_string_or_null(&f, "credit_id", credit);
     put_long(&f, "balance", s->balance);
     put_long(&f, "effective_at", s->effective_at);
-    put_int(&f, "shard", cx->shard);
+    put_int(&f, "shard", from->context->shard);
     put_long(&f, "sequence", sequence);
     return finish_encoding(en, &f, OUTPUT_STATUS, body, e);
 }
@@ -474,8 +474,7 @@ static void put_decisions(struct fill *f, const struct day_close *c)
 }
 
 int encode_day_close(struct encoder *en, const struct encode_context *cx, const struct day_close *c,
-                     const char *content_digest, const char *previous_digest, const char *digest,
-                     int64_t sequence, struct slice *body, struct error *e)
+                     const struct close_chaining *chaining, struct slice *body, struct error *e)
 {
     struct fill f = begin(en, OUTPUT_DAY_CLOSES);
     put_int(&f, "shard", cx->shard);
@@ -490,10 +489,10 @@ int encode_day_close(struct encoder *en, const struct encode_context *cx, const 
     put_text(&f, "parameters", c->parameters);
     put_decisions(&f, c);
     put_text(&f, "settlement_schema", en->schema_sha256);
-    put_text(&f, "content_digest", content_digest);
-    put_text(&f, "previous_digest", previous_digest);
-    put_text(&f, "digest", digest);
-    put_long(&f, "sequence", sequence);
+    put_text(&f, "content_digest", chaining->content_digest);
+    put_text(&f, "previous_digest", chaining->previous_digest);
+    put_text(&f, "digest", chaining->digest);
+    put_long(&f, "sequence", chaining->sequence);
     return finish_encoding(en, &f, OUTPUT_DAY_CLOSES, body, e);
 }
 

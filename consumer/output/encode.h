@@ -42,15 +42,26 @@ char *status_event_id(struct slice account_id, int64_t account_sequence, char ou
 // the value, for a message has one bound.
 enum { REJECT_BYTES_MAX = 900000, REJECT_MESSAGE_MAX = 950000 };
 
+// What the bodies of one step are made from.
+struct encode_source {
+    const struct encode_context *context;
+    const struct fold *fold;
+    const struct step *step;
+};
+
+// How a day close is chained: its digests, as hexadecimal text, and its sequence.
+struct close_chaining {
+    const char *content_digest, *previous_digest, *digest;
+    int64_t sequence;
+};
+
 // A body in the encoder's own buffer, valid until its next call.
-int encode_settlement(struct encoder *en, const struct encode_context *cx, const struct fold *fold,
-                      const struct step *step, const struct settlement *s, int64_t sequence,
-                      struct slice *body, struct error *e);
-int encode_status(struct encoder *en, const struct encode_context *cx, const struct fold *fold,
-                  const struct step_status *s, int64_t sequence, struct slice *body,
-                  struct error *e);
+int encode_settlement(struct encoder *en, const struct encode_source *from,
+                      const struct settlement *s, int64_t sequence, struct slice *body,
+                      struct error *e);
+int encode_status(struct encoder *en, const struct encode_source *from, const struct step_status *s,
+                  int64_t sequence, struct slice *body, struct error *e);
 int encode_reject(struct encoder *en, const struct encode_context *cx, const struct step_reject *r,
                   int64_t sequence, struct slice *body, struct error *e);
 int encode_day_close(struct encoder *en, const struct encode_context *cx, const struct day_close *c,
-                     const char *content_digest, const char *previous_digest, const char *digest,
-                     int64_t sequence, struct slice *body, struct error *e);
+                     const struct close_chaining *chaining, struct slice *body, struct error *e);

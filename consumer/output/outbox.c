@@ -15,9 +15,7 @@ enum { SHA256_SIZE = 32, CE_ID_SIZE = 512 };
 struct build {
     struct outbox *out;
     struct encoder *en;
-    const struct encode_context *cx;
-    const struct fold *fold;
-    const struct step *step;
+    struct encode_source from;
     EVP_MD_CTX *content; // over the day's settlement bodies
     struct error *e;
 };
@@ -73,7 +71,7 @@ static const char *keep_text(struct build *b, const char *text)
 
 static int64_t end_of_day(const struct build *b, day_t day)
 {
-    return calendar_day_start(day + 1, b->cx->offset_ms);
+    return calendar_day_start(day + 1, b->from.context->offset_ms);
 }
 
 // Whether a row's id begins with its key, as those of all outputs but rejects do.
@@ -95,15 +93,15 @@ static void check_row(const struct outbox_row *row)
 
 static int build_settlement(struct build *b, const struct settlement *s, struct outbox_row *row)
 {
-    struct slice account_id = fold_account(b->fold, s->account)->id, body;
+    struct slice account_id = fold_account(b->from.fold, s->account)->id, body;
     char id[OUTPUT_ID_SIZE];
     assert(s->opening_balance + s->credits + s->adjustments - s->amount ==
            s->closing_balance); // I4
-    assert(s->day == b->step->close.day);
-    if (encode_settlement(b->en, b->cx, b->fold, b->step, s, 0, &body, b->e) != 0)
+    assert(s->day == b->from.step->close.day);
+    if (encode_settlement(b->en, &b->from, s, 0, &body, b->e) != 0)
         return -1;
     must(EVP_DigestUpdate(b->content, body.data, body.size));
-    if (encode_settlement(b->en, b->cx, b->fold, b->step, s, row->sequence, &body, b->e) != 0)
+    if (encode_settlement(b->en, &b->from, s, row->sequence, &body, b->e) != 0)
         return -1;
     row->output = OUTPUT_SETTLEMENTS;
     row->key = keep(b, account_id);
@@ -115,11 +113,11 @@ static int build_settlement(struct build *b, const struct settlement *s, struct 
 
 static int build_status(struct build *b, const struct step_status *s, struct outbox_row *row)
 {
-    struct slice account_id = fold_account(b->fold, s->account)->id, body;
+    struct slice account_id = fold_account(b->from.fold, s->account)->id, body;
     char id[OUTPUT_ID_SIZE];
     assert((s->cause == CAUSE_ARREARS) == (s->state == ACCOUNT_SUSPENDED)); // I8
     assert((s->cause == CAUSE_ARREARS) == (s->balance < 0));
-    if (encode_status(b->en, b->cx, b->fold, s, row->sequence, &body, b->e) != 0)
+    if (encode_status(b->en, &b->from, s, row->sequence, &body, b->e) != 0)
         return -1;
     row->output = OUTPUT_STATUS;
     row->key = keep(b, account_id);
@@ -134,12 +132,12 @@ static int build_reject(struct build *b, const struct step_reject *r, struct out
     struct slice body, key = r->key;
     char id[CE_ID_SIZE];
     assert(r->reason != REJECT_NONE);
-    if (encode_reject(b->en, b->cx, r, row->sequence, &body, b->e) != 0)
+    if (encode_reject(b->en, b->from.context, r, row->sequence, &body, b->e) != 0)
         return -1;
     if (key.size > REJECT_MESSAGE_MAX)
         key = (struct slice){0}; // no message could carry it
-    snprintf(id, sizeof id, "%s/%" PRId32 "/%" PRId64, b->cx->input_topics[r->input], b->cx->shard,
-             r->offset);
+    snprintf(id, sizeof id, "%s/%" PRId32 "/%" PRId64, b->from.context->input_topics[r->input],
+             b->from.context->shard, r->offset);
     row->output = OUTPUT_REJECTS;
     row->key = keep(b, key);
     row->ce_id = keep_text(b, id);
@@ -170,18 +168,24 @@ static int build_day_close(struct build *b, const struct day_close *c, struct ou
     uint8_t digest[SHA256_SIZE];
     char id[CE_ID_SIZE], day[DAY_TEXT_SIZE], shard[16];
     struct slice body;
-    check_close(b->step);
+    check_close(b->from.step);
     must(EVP_DigestFinal_ex(b->content, digest, NULL));
     hex(digest, out->content_digest);
-    const char *previous = out->after.previous_digest;
-    if (encode_day_close(b->en, b->cx, c, out->content_digest, previous, "", 0, &body, b->e) != 0)
+    // The digest is that of the record without its own digest and sequence.
+    struct close_chaining chaining = {
+        .content_digest = out->content_digest,
+        .previous_digest = out->after.previous_digest,
+        .digest = "",
+    };
+    if (encode_day_close(b->en, b->from.context, c, &chaining, &body, b->e) != 0)
         return -1;
     book_sha256(body.data, body.size, out->digest);
-    if (encode_day_close(b->en, b->cx, c, out->content_digest, previous, out->digest, row->sequence,
-                         &body, b->e) != 0)
+    chaining.digest = out->digest;
+    chaining.sequence = row->sequence;
+    if (encode_day_close(b->en, b->from.context, c, &chaining, &body, b->e) != 0)
         return -1;
     memcpy(out->after.previous_digest, out->digest, sizeof out->digest);
-    snprintf(shard, sizeof shard, "%" PRId32, b->cx->shard);
+    snprintf(shard, sizeof shard, "%" PRId32, b->from.context->shard);
     snprintf(id, sizeof id, "%s/%s", shard, calendar_format_day(c->day, day));
     row->output = OUTPUT_DAY_CLOSES;
     row->key = (struct slice){keep_text(b, shard), strlen(shard)};
@@ -193,7 +197,7 @@ static int build_day_close(struct build *b, const struct day_close *c, struct ou
 
 static int build_row(struct build *b, struct emission emission, struct outbox_row *row)
 {
-    const struct step *step = b->step;
+    const struct step *step = b->from.step;
     switch (emission.kind) {
     case EMIT_REJECT:
         assert(emission.index < step->reject_count);
@@ -248,7 +252,7 @@ int outbox_build(struct outbox *out, struct encoder *en, const struct encode_con
                  const struct fold *fold, const struct chain *before, struct error *e)
 {
     const struct step *step = fold_step(fold);
-    struct build b = {.out = out, .en = en, .cx = cx, .fold = fold, .step = step, .e = e};
+    struct build b = {.out = out, .en = en, .from = {cx, fold, step}, .e = e};
     out->count = 0;
     out->content_digest[0] = out->digest[0] = '\0';
     if (make_room(out, step->emission_count, e) != 0)

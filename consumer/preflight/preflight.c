@@ -427,23 +427,22 @@ static void check_clock(struct gates *g, const struct client_properties *propert
     }
     for (int i = 0; i < INPUT_COUNT; i++) {
         const struct admin_topic *t = &g->topics[i];
-        int64_t newest;
-        int32_t partition;
+        struct newest_record newest;
         if (!t->exists)
             continue;
-        if (fetch_record_newest(peek, t->name, t->partitions, KAFKA_TIMEOUT_MS, &newest, &partition,
-                                &e)) {
+        if (fetch_record_newest(peek, t->name, t->partitions, KAFKA_TIMEOUT_MS, &newest, &e)) {
             find_error(g, &e);
             break;
         }
-        if (partition >= 0 && newest > g->now_ms + g->config->parameters.future_tolerance_ms)
+        if (newest.partition >= 0 &&
+            newest.timestamp_ms > g->now_ms + g->config->parameters.future_tolerance_ms)
             WARN(g,
                  "the last record of %s/%" PRId32 " was stamped %" PRId64
                  " s ahead of this clock, and its log waits "
                  "before it: set the clock here or of the brokers; if the record is wrong, pass "
                  "it: settled rejects "
                  "pass",
-                 t->name, partition, (newest - g->now_ms) / 1000);
+                 t->name, newest.partition, (newest.timestamp_ms - g->now_ms) / 1000);
     }
     fetch_record_close(peek);
 }

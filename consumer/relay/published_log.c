@@ -43,8 +43,7 @@ struct output_log {
 struct published_log {
     struct published_reader *reader;
     int32_t shard;
-    void (*news)(void *context);
-    void *context;
+    struct published_news news;
     struct output_log logs[OUTPUT_COUNT];
     struct published_strange strange;
     struct published_rows rows;
@@ -108,7 +107,7 @@ static void on_event(rd_kafka_t *consumer, void *context)
 {
     const struct published_log *log = context;
     (void)consumer;
-    log->news(log->context);
+    log->news.tell(log->news.context);
 }
 
 static void stop_log(struct published_log *log, struct output_log *t)
@@ -145,14 +144,12 @@ static int start_log(struct published_log *log, struct output_log *t, int64_t wi
 }
 
 int published_log_open(struct published_reader *reader, int32_t shard, int64_t mark,
-                       void (*news)(void *context), void *context, struct published_log **out,
-                       struct error *e)
+                       struct published_news news, struct published_log **out, struct error *e)
 {
     struct published_log *log = calloc(1, sizeof *log);
     if (!log)
         return error_set(e, ERROR_RESTART, "memory is short");
-    *log =
-        (struct published_log){.reader = reader, .shard = shard, .news = news, .context = context};
+    *log = (struct published_log){.reader = reader, .shard = shard, .news = news};
     published_rows_start(&log->rows, mark);
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         struct output_log *t = &log->logs[o];
@@ -335,11 +332,15 @@ static int learn_leaders(struct published_log *log, struct error *e)
 static int ask_ends(struct published_log *log, struct error *e)
 {
     int64_t low[OUTPUT_COUNT], end[OUTPUT_COUNT];
-    const char *const *topics = log->reader->options->topics;
-    rd_kafka_t *c = log->reader->consumer;
-    if (client_ends(c, OUTPUT_COUNT, topics, log->shard, RD_KAFKA_OFFSET_BEGINNING, ASK_MS, low,
-                    e) ||
-        client_ends(c, OUTPUT_COUNT, topics, log->shard, RD_KAFKA_OFFSET_END, ASK_MS, end, e))
+    struct ends_query query = {.count = OUTPUT_COUNT,
+                               .topics = log->reader->options->topics,
+                               .partition = log->shard,
+                               .which = RD_KAFKA_OFFSET_BEGINNING,
+                               .timeout_ms = ASK_MS};
+    if (client_ends(log->reader->consumer, &query, low, e))
+        return -1;
+    query.which = RD_KAFKA_OFFSET_END;
+    if (client_ends(log->reader->consumer, &query, end, e))
         return -1;
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         log->logs[o].low = low[o];

@@ -18,11 +18,14 @@ void published_reader_destroy(struct published_reader *reader);
 // Of one shard; used by one thread.
 struct published_log;
 
-// `mark`: rows up to here are not looked at. `news` is called by threads of librdkafka when
-// something has come: it must not call back. Errors: ERROR_CONFIG for a name that is no topic's.
+// Called by threads of librdkafka when something has come: it must not call back.
+struct published_news {
+    void (*tell)(void *context);
+    void *context;
+};
+// `mark`: rows up to here are not looked at. Errors: ERROR_CONFIG for a name that is no topic's.
 int published_log_open(struct published_reader *reader, int32_t shard, int64_t mark,
-                       void (*news)(void *context), void *context, struct published_log **out,
-                       struct error *e);
+                       struct published_news news, struct published_log **out, struct error *e);
 void published_log_close(struct published_log *log);
 
 // Reads to the ends that the brokers answer now, so that what is not found does not stand there.

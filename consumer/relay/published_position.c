@@ -55,17 +55,17 @@ static rd_kafka_resp_err_t ask_committed(rd_kafka_t *reader, rd_kafka_topic_part
 }
 
 static enum published_result read_position(const rd_kafka_topic_partition_t *at,
-                                           const struct publisher_options *options, int64_t *n,
-                                           bool *has_hash, uint8_t hash[32], struct error *e)
+                                           const struct publisher_options *options,
+                                           struct published_at *out, struct error *e)
 {
     int64_t noted = -1;
     if (at->offset < 0)
         return PUBLISHED_UNKNOWN;
-    *n = at->offset;
-    *has_hash = at->metadata_size > 0;
-    if (!*has_hash)
+    out->n = at->offset;
+    out->has_hash = at->metadata_size > 0;
+    if (!out->has_hash)
         return PUBLISHED_FOUND;
-    if (position_parse(at->metadata, at->metadata_size, &noted, hash) && noted == *n)
+    if (position_parse(at->metadata, at->metadata_size, &noted, out->hash) && noted == out->n)
         return PUBLISHED_FOUND;
     error_set(e, ERROR_CONFIG,
               "shard %" PRId32 ": the offset %" PRId64
@@ -73,13 +73,13 @@ static enum published_result read_position(const rd_kafka_topic_partition_t *at,
               "two programs use one group name. End the other, delete the offset "
               "(kafka-consumer-groups --delete-offsets "
               "--group %s-relay --topic %s), and restart",
-              at->partition, *n, options->group, at->topic, options->group, at->topic);
+              at->partition, out->n, options->group, at->topic, options->group, at->topic);
     return PUBLISHED_FOREIGN;
 }
 
 enum published_result published_position(const struct publisher_options *options, int32_t shard,
-                                         const atomic_bool *stop, int64_t *n, bool *has_hash,
-                                         uint8_t hash[32], struct error *e)
+                                         const atomic_bool *stop, struct published_at *out,
+                                         struct error *e)
 {
     rd_kafka_t *reader = open_reader(options, e);
     if (!reader)
@@ -99,7 +99,7 @@ enum published_result published_position(const struct publisher_options *options
                   "shard %" PRId32 ": Kafka does not tell the offset of group %s-relay: %s", shard,
                   options->group, rd_kafka_err2str(code));
     else
-        result = read_position(&list->elems[0], options, n, has_hash, hash, e);
+        result = read_position(&list->elems[0], options, out, e);
     rd_kafka_topic_partition_list_destroy(list);
     client_destroy_reader(reader);
     return result;

@@ -13,11 +13,16 @@ enum published_result {
     PUBLISHED_FOREIGN, // what is there is not ours: *e says what and the remedy
 };
 
-// Reads stable offsets only: one of a transaction that is not ended yet is waited for. *has_hash:
-// the hash of row n was stored with it (an operator's tool sets an offset without).
+struct published_at {
+    int64_t n; // the last row that is published
+    // the hash of row n was stored with it (an operator's tool sets an offset without)
+    bool has_hash;
+    uint8_t hash[32];
+};
+// Reads stable offsets only: one of a transaction that is not ended yet is waited for.
 enum published_result published_position(const struct publisher_options *options, int32_t shard,
-                                         const atomic_bool *stop, int64_t *n, bool *has_hash,
-                                         uint8_t hash[32], struct error *e);
+                                         const atomic_bool *stop, struct published_at *out,
+                                         struct error *e);
 
 // Reads `shard` and `sequence` from a framed message of an output topic, whose form is given.
 // Fields may be added behind them, so a newer or older writer's record reads as well. Errors

@@ -174,8 +174,14 @@ static enum relay_event_kind create(struct relay_shard *s, struct error *e)
 static enum relay_event_kind read_position(struct relay_shard *s, struct relay_event *event,
                                            struct error *e)
 {
-    enum published_result result = published_position(&s->relay->publisher, s->number, &s->stop,
-                                                      &event->n, &event->has_hash, event->hash, e);
+    struct published_at at = {0};
+    enum published_result result =
+        published_position(&s->relay->publisher, s->number, &s->stop, &at, e);
+    if (result == PUBLISHED_FOUND) {
+        event->n = at.n;
+        event->has_hash = at.has_hash;
+        memcpy(event->hash, at.hash, sizeof event->hash);
+    }
     fault_point(position_read);
     return event_of_published(result, RELAY_ON_POSITION);
 }
@@ -201,8 +207,8 @@ static enum relay_event_kind read_topics(struct relay_shard *s, struct relay_eve
                                          struct error *e)
 {
     const struct relay_machine *m = &s->machine;
-    if (!s->log &&
-        published_log_open(s->relay->reader, s->number, m->marked, on_news, s, &s->log, e))
+    if (!s->log && published_log_open(s->relay->reader, s->number, m->marked,
+                                      (struct published_news){on_news, s}, &s->log, e))
         return RELAY_ON_FAILED;
     int64_t expected = m->position > m->claimed ? m->position : m->claimed;
     enum published_result result =

@@ -255,9 +255,9 @@ static int run_job(struct explain_job *job, struct error *e)
     if (open_log(job, e))
         return -1;
     progress_start(&job->progress, "calls read", out->to_offset - out->from_offset);
-    int failed =
-        fetch_record_range(job->peek, job->recorded->topics[INPUT_CALLS], out->shard,
-                           out->from_offset, out->to_offset, PATIENCE_MS, replay_one, job, e);
+    const struct record_range calls = {job->recorded->topics[INPUT_CALLS], out->shard,
+                                       out->from_offset, out->to_offset};
+    int failed = fetch_record_range(job->peek, &calls, PATIENCE_MS, replay_one, job, e);
     progress_end(&job->progress, out->to_offset - out->from_offset);
     return failed || settle(job, e) ? -1 : 0;
 }

@@ -489,7 +489,8 @@ static enum published_result read_topics(struct repair_job *j, int32_t shard, in
     const atomic_bool stop = false;
     bool whole_logs;
     if (published_reader_create(&j->publishing, &reader, e) == 0 &&
-        published_log_open(reader, shard, mark, no_news, NULL, &log, e) == 0)
+        published_log_open(reader, shard, mark, (struct published_news){no_news, NULL}, &log, e) ==
+            0)
         result = published_log_read(log, mark, &stop, &whole_logs, e);
     if (result == PUBLISHED_FOUND)
         *n = published_log_rows(log)->highest;
@@ -504,17 +505,17 @@ static int find_published(struct repair_job *j, int32_t shard, struct plan_of_sh
 {
     atomic_bool stop = false;
     enum published_result result = PUBLISHED_UNAVAILABLE;
-    int64_t n = 0;
+    struct published_at at = {0};
     for (int i = 0; i < TRIES && result == PUBLISHED_UNAVAILABLE; i++) {
         if (i > 0)
             wait_a_little();
-        result = published_position(&j->publishing, shard, &stop, &n, known, plan->hash, e);
+        result = published_position(&j->publishing, shard, &stop, &at, e);
     }
-    if (result == PUBLISHED_UNKNOWN || (result == PUBLISHED_FOUND && !*known)) {
-        *known = false;
-        result = read_topics(j, shard, plan->row.relayed, &n, e);
-    }
-    plan->repaired.to = plan->published = n;
+    *known = result == PUBLISHED_FOUND && at.has_hash;
+    memcpy(plan->hash, at.hash, sizeof plan->hash);
+    if (result == PUBLISHED_UNKNOWN || (result == PUBLISHED_FOUND && !*known))
+        result = read_topics(j, shard, plan->row.relayed, &at.n, e);
+    plan->repaired.to = plan->published = at.n;
     return result == PUBLISHED_FOUND ? 0 : -1;
 }
 

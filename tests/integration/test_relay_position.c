@@ -20,16 +20,13 @@ static void test_the_position_is_committed_with_the_rows(void **state)
     struct fixture *f = *state;
     const atomic_bool stop = false;
     struct error e = {0};
-    int64_t n = -1;
-    bool has_hash = false;
-    uint8_t hash[32];
+    struct published_at at = {.n = -1};
     add_rows(f, 5, 0);
     publish_all(f);
-    assert_int_equal(published_position(&f->publisher, SHARD, &stop, &n, &has_hash, hash, &e),
-                     PUBLISHED_FOUND);
-    assert_int_equal(n, 5);
-    assert_true(has_hash);
-    assert_memory_equal(hash, f->hash, sizeof hash);
+    assert_int_equal(published_position(&f->publisher, SHARD, &stop, &at, &e), PUBLISHED_FOUND);
+    assert_int_equal(at.n, 5);
+    assert_true(at.has_hash);
+    assert_memory_equal(at.hash, f->hash, sizeof at.hash);
 }
 
 // The worst case of a lost offset: nothing in PostgreSQL says either that rows were published.

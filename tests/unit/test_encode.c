@@ -8,6 +8,7 @@
 static struct encoder *en;
 static struct fold fold;
 static struct encode_context cx;
+static const struct encode_source from = {&cx, &fold, &fold.step};
 static struct error error;
 
 static int setup(void **state)
@@ -72,9 +73,7 @@ static void settlement_holds_every_field(void **state)
 {
     (void)state;
     struct slice body;
-    assert_int_equal(
-        encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[0], 42, &body, &error),
-        0);
+    assert_int_equal(encode_settlement(en, &from, &fixture_settlements[0], 42, &body, &error), 0);
     assert_body(
         OUTPUT_SETTLEMENTS, body,
         "{\"settlement_id\":\"acc-a/2026-11-01\",\"account_id\":\"acc-a\",\"business_day\":20758,"
@@ -100,12 +99,8 @@ static void reused_values_leave_nothing_behind(void **state)
 {
     (void)state;
     struct slice body;
-    assert_int_equal(
-        encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[0], 1, &body, &error),
-        0);
-    assert_int_equal(
-        encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[1], 2, &body, &error),
-        0);
+    assert_int_equal(encode_settlement(en, &from, &fixture_settlements[0], 1, &body, &error), 0);
+    assert_int_equal(encode_settlement(en, &from, &fixture_settlements[1], 2, &body, &error), 0);
     json_t *got = read_back(OUTPUT_SETTLEMENTS, body);
     assert_int_equal(json_array_size(json_object_get(got, "lines")), 1);
     assert_string_equal(json_string_value(json_object_get(got, "settlement_id")),
@@ -124,7 +119,8 @@ static void a_body_beyond_the_buffer_grows_it(void **state)
     struct settlement s = fixture_settlements[0];
     s.line_count = LINES;
     struct slice body;
-    assert_int_equal(encode_settlement(en, &cx, &fold, &step, &s, 1, &body, &error), 0);
+    assert_int_equal(
+        encode_settlement(en, &(struct encode_source){&cx, &fold, &step}, &s, 1, &body, &error), 0);
     json_t *got = read_back(OUTPUT_SETTLEMENTS, body);
     assert_int_equal(json_array_size(json_object_get(got, "lines")), LINES);
     json_decref(got);
@@ -135,14 +131,14 @@ static void status_names_what_caused_it(void **state)
 {
     (void)state;
     struct slice body;
-    assert_int_equal(encode_status(en, &cx, &fold, &fixture_statuses[0], 7, &body, &error), 0);
+    assert_int_equal(encode_status(en, &from, &fixture_statuses[0], 7, &body, &error), 0);
     assert_body(OUTPUT_STATUS, body,
                 "{\"event_id\":\"acc-a/"
                 "1\",\"account_id\":\"acc-a\",\"account_sequence\":1,\"status\":\"SUSPENDED\","
                 "\"cause\":\"ARREARS\",\"settlement_id\":{\"string\":\"acc-a/"
                 "2026-11-01\"},\"credit_id\":null,"
                 "\"balance\":-6221000,\"effective_at\":1793548800000,\"shard\":3,\"sequence\":7}");
-    assert_int_equal(encode_status(en, &cx, &fold, &fixture_statuses[1], 8, &body, &error), 0);
+    assert_int_equal(encode_status(en, &from, &fixture_statuses[1], 8, &body, &error), 0);
     assert_body(OUTPUT_STATUS, body,
                 "{\"event_id\":\"\xe8\xbd\xa6-b/"
                 "2\",\"account_id\":\"\xe8\xbd\xa6-b\",\"account_sequence\":2,"
@@ -158,8 +154,9 @@ static void day_close_holds_every_field(void **state)
     struct slice body;
     char schema[65], expected[4096];
     settlement_schema_sha256(schema);
-    assert_int_equal(
-        encode_day_close(en, &cx, &fold.step.close, "cc", "pp", "dd", 9, &body, &error), 0);
+    assert_int_equal(encode_day_close(en, &cx, &fold.step.close,
+                                      &(struct close_chaining){"cc", "pp", "dd", 9}, &body, &error),
+                     0);
     snprintf(
         expected, sizeof expected,
         "{\"shard\":3,\"shards\":8,\"business_day\":20758,\"cutoffs\":["
@@ -277,11 +274,12 @@ static void an_unknown_symbol_fails_loudly(void **state)
     (void)state;
     struct slice body;
     struct day_close close = fold.step.close;
+    const struct close_chaining chaining = {"", "", "", 1};
     close.cutoffs[1].cut_by = CUT_NONE; // a day that is not cut must never be closed
-    assert_int_equal(encode_day_close(en, &cx, &close, "", "", "", 1, &body, &error), -1);
+    assert_int_equal(encode_day_close(en, &cx, &close, &chaining, &body, &error), -1);
     assert_int_equal(error.kind, ERROR_BUG);
     assert_non_null(strstr(error.text, "cut_by"));
-    assert_int_equal(encode_day_close(en, &cx, &fold.step.close, "", "", "", 1, &body, &error), 0);
+    assert_int_equal(encode_day_close(en, &cx, &fold.step.close, &chaining, &body, &error), 0);
 }
 
 static void texts_are_those_of_the_folder(void **state)

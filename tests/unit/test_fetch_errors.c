@@ -129,6 +129,9 @@ static void test_a_scan_that_cannot_go_on_says_where_and_why(void **state)
     scan_close(scan);
 }
 
+static const struct record_coordinates third = {"calls", 0, 3};
+static const struct record_range range = {"calls", 0, 1, 4};
+
 static void test_a_peek_reads_on(void **state)
 {
     struct fixture *f = *state;
@@ -137,7 +140,7 @@ static void test_a_peek_reads_on(void **state)
     rd_kafka_message_t *message = NULL;
     assert_int_equal(fetch_record_open(&f->properties, "peek", &peek, &e), 0);
     fail_for_a_while(f);
-    if (fetch_record_at(peek, "calls", 0, 3, WAIT_MS, &message, &e))
+    if (fetch_record_at(peek, third, WAIT_MS, &message, &e))
         fail_msg("%s", e.text);
     assert_int_equal(message->offset, 3);
     rd_kafka_message_destroy(message);
@@ -160,11 +163,11 @@ static void test_a_peek_that_cannot_go_on_says_where_and_why(void **state)
     int seen = 0;
     assert_int_equal(fetch_record_open(&f->properties, "peek", &peek, &e), 0);
     fail_on(f, RD_KAFKA_RESP_ERR_UNKNOWN);
-    assert_int_equal(fetch_record_at(peek, "calls", 0, 3, 3000, &message, &e), -1);
+    assert_int_equal(fetch_record_at(peek, third, 3000, &message, &e), -1);
     assert_int_equal(e.kind, ERROR_UNAVAILABLE);
     assert_string_equal(
         e.text, "calls/0/3 was not read within 3 s: Unknown broker error; check kafka.brokers");
-    assert_int_equal(fetch_record_range(peek, "calls", 0, 1, 4, 3000, count_one, &seen, &e), -1);
+    assert_int_equal(fetch_record_range(peek, &range, 3000, count_one, &seen, &e), -1);
     assert_int_equal(e.kind, ERROR_UNAVAILABLE);
     assert_string_equal(
         e.text, "calls/0: nothing was read for 3 s: Unknown broker error; check kafka.brokers");

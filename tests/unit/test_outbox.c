@@ -10,6 +10,7 @@ static struct encoder *en;
 static struct outbox box;
 static struct fold fold;
 static struct encode_context cx;
+static const struct encode_source from = {&cx, &fold, &fold.step};
 static struct chain before;
 static struct error error;
 
@@ -254,18 +255,13 @@ static void the_readme_tells_the_truth(void **state)
     assert_vector_bytes(text, "message_1", box.rows[2].body);
     assert_vector_bytes(text, "message_2", box.rows[4].body);
     assert_vector_bytes(text, "message_3", box.rows[5].body);
+    const struct close_chaining chaining = {box.content_digest, before.previous_digest, "", 0};
     struct slice body;
-    assert_int_equal(
-        encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[0], 0, &body, &error),
-        0);
+    assert_int_equal(encode_settlement(en, &from, &fixture_settlements[0], 0, &body, &error), 0);
     assert_vector_bytes(text, "body_1", body);
-    assert_int_equal(
-        encode_settlement(en, &cx, &fold, &fold.step, &fixture_settlements[1], 0, &body, &error),
-        0);
+    assert_int_equal(encode_settlement(en, &from, &fixture_settlements[1], 0, &body, &error), 0);
     assert_vector_bytes(text, "body_2", body);
-    assert_int_equal(encode_day_close(en, &cx, &fold.step.close, box.content_digest,
-                                      before.previous_digest, "", 0, &body, &error),
-                     0);
+    assert_int_equal(encode_day_close(en, &cx, &fold.step.close, &chaining, &body, &error), 0);
     assert_vector_bytes(text, "body_3", body);
     free(text);
 }
