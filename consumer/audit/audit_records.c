@@ -2,6 +2,7 @@
 // once and in its turn.
 #include "consumer/audit/audit_records.h"
 
+#include "consumer/avro/wire.h"
 #include "consumer/base/memory.h"
 #include "consumer/base/text.h"
 
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRAMING_SIZE = 5, WHERE_SIZE = 512, DETAIL_SIZE = 512, EARLY_MAX = 1000 };
+enum { WHERE_SIZE = 512, DETAIL_SIZE = 512, EARLY_MAX = 1000 };
 
 // One on its way.
 struct topic_record {

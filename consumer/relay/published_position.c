@@ -1,4 +1,5 @@
 #include "consumer/relay/published_position.h"
+#include "consumer/avro/wire.h"
 #include "consumer/system/clock.h"
 
 #include <inttypes.h>
@@ -11,7 +12,6 @@ enum {
     // the same, for a call that starts anew each time and so must outlast a round trip
     COMMITTED_MS = 1000,
     PAUSE_MS = 50, // between two questions for an offset that is not stable yet
-    FRAMING_SIZE = 5,
 };
 
 static bool may_wait(const atomic_bool *stop, int64_t since_ms)

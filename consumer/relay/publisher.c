@@ -1,4 +1,6 @@
 #include "consumer/relay/publisher.h"
+
+#include "consumer/avro/wire.h"
 #include "consumer/relay/sent_requests.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/fault.h"
@@ -19,7 +21,6 @@ enum {
     INIT_MS = 2000, // then it says why; init_transactions goes on in the background and is resumed
     OFFSETS_MS = 10000, // for send_offsets_to_transaction, which cannot be resumed
     GRACE_MS = 1000, // the same once `stop` is set
-    FRAMING_SIZE = 5,
     HEADER_COUNT = 6,
     CE_SOURCE_SIZE = 320,
 };

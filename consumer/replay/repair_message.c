@@ -1,5 +1,6 @@
 #include "consumer/replay/repair_message.h"
 
+#include "consumer/avro/wire.h"
 #include "consumer/base/arena.h"
 #include "consumer/base/text.h"
 #include "consumer/output/output_reader.h"
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRAMING_SIZE = 5, TEXT_SIZE = 256, ID_SIZE = 160 };
+enum { TEXT_SIZE = 256, ID_SIZE = 160 };
 
 struct message_reader {
     struct output_reader *forms[OUTPUT_COUNT];

@@ -3,9 +3,8 @@
 // generator must outrun the daemon.
 #pragma once
 
+#include "consumer/avro/wire.h"
 #include "consumer/core/step.h"
-
-enum { FRAMING_SIZE = 5 };
 
 struct call_record {
     struct slice call_id, account_id;
