@@ -42,7 +42,8 @@ static int take_record(struct audit_shard *w, enum input input, const rd_kafka_m
     if (replay_decoder_event(w->decoder, input, message, recorded == REJECT_UNKNOWN_SCHEMA, &event,
                              e))
         return -1;
-    if (fold_audit_record(w->fold, input, event, recorded, detail, &verdict, e))
+    if (fold_audit_record(w->fold, input, event, (struct recorded_verdict){recorded, detail},
+                          &verdict, e))
         return -1;
     w->report->totals.records++;
     if (verdict.beyond_due && *first_due < 0)

@@ -227,11 +227,22 @@ static int refer(struct avsc *s, const char *name, const char *space, uint32_t *
 
 // ---- types ----
 
-static int parse_type(struct avsc *s, const json_t *json, const char *space, unsigned depth,
-                      uint32_t *out, struct error *e);
+// What surrounds a type in its schema: the namespace, and how many types it stands in.
+struct scope {
+    const char *space;
+    unsigned depth;
+};
 
-static int parse_fields(struct avsc *s, uint32_t number, const char *space, unsigned depth,
-                        struct error *e)
+static struct scope deeper(struct scope scope)
+{
+    scope.depth++;
+    return scope;
+}
+
+static int parse_type(struct avsc *s, const json_t *json, struct scope scope, uint32_t *out,
+                      struct error *e);
+
+static int parse_fields(struct avsc *s, uint32_t number, struct scope scope, struct error *e)
 {
     const json_t *fields = json_object_get(s->types[number].json, "fields");
     const char *record = s->types[number].name;
@@ -250,7 +261,7 @@ static int parse_fields(struct avsc *s, uint32_t number, const char *space, unsi
         member->name = required(field, "name", "field", e);
         if (!member->name)
             return -1;
-        if (parse_type(s, json_object_get(field, "type"), space, depth, &member->type, e))
+        if (parse_type(s, json_object_get(field, "type"), scope, &member->type, e))
             return error_context(e, "field %.100s", member->name);
     }
     return 0;
@@ -278,10 +289,9 @@ static int check_distinct(const json_t *array, const char *key, const char *what
                  : 0;
 }
 
-static int parse_record(struct avsc *s, uint32_t number, const char *space, unsigned depth,
-                        struct error *e)
+static int parse_record(struct avsc *s, uint32_t number, struct scope scope, struct error *e)
 {
-    if (define(s, number, &space, e) || parse_fields(s, number, space, depth, e))
+    if (define(s, number, &scope.space, e) || parse_fields(s, number, scope, e))
         return -1;
     return check_distinct(json_object_get(s->types[number].json, "fields"), "name", "field", e);
 }
@@ -318,8 +328,7 @@ static int parse_fixed(struct avsc *s, uint32_t number, const char *space, struc
     return 0;
 }
 
-static int parse_items(struct avsc *s, uint32_t number, const char *space, unsigned depth,
-                       struct error *e)
+static int parse_items(struct avsc *s, uint32_t number, struct scope scope, struct error *e)
 {
     uint32_t first = 0;
     if (add_members(s, 1, &first, e))
@@ -330,11 +339,11 @@ static int parse_items(struct avsc *s, uint32_t number, const char *space, unsig
     const char *key = type->kind == AVSC_ARRAY ? "items" : "values";
     const json_t *items = json_object_get(type->json, key);
     s->members[first] = (struct avsc_member){.json = items};
-    return parse_type(s, items, space, depth, &s->members[first].type, e);
+    return parse_type(s, items, scope, &s->members[first].type, e);
 }
 
-static int parse_union(struct avsc *s, const json_t *json, const char *space, unsigned depth,
-                       uint32_t *out, struct error *e)
+static int parse_union(struct avsc *s, const json_t *json, struct scope scope, uint32_t *out,
+                       struct error *e)
 {
     uint32_t first = 0, kinds = 0;
     if (add_type(s, AVSC_UNION, NULL, out, e) || add_members(s, json_array_size(json), &first, e))
@@ -344,7 +353,7 @@ static int parse_union(struct avsc *s, const json_t *json, const char *space, un
     for (uint32_t i = 0; i < s->types[*out].count; i++) {
         struct avsc_member *member = &s->members[first + i];
         *member = (struct avsc_member){.json = json_array_get(json, i)};
-        if (parse_type(s, member->json, space, depth, &member->type, e))
+        if (parse_type(s, member->json, scope, &member->type, e))
             return -1;
     }
     for (uint32_t i = 0; i < s->types[*out].count; i++) {
@@ -373,7 +382,7 @@ static enum avsc_logical logical_of(const json_t *json)
 
 // {"type": KIND, ...}
 static int parse_declared(struct avsc *s, enum avsc_kind kind, const json_t *json,
-                          const char *space, unsigned depth, uint32_t *out, struct error *e)
+                          struct scope scope, uint32_t *out, struct error *e)
 {
     if (kind < AVSC_PRIMITIVES && !(kind == AVSC_LONG && logical_of(json) != AVSC_PLAIN)) {
         *out = kind;
@@ -384,17 +393,17 @@ static int parse_declared(struct avsc *s, enum avsc_kind kind, const json_t *jso
     int rc = 0;
     switch (kind) {
     case AVSC_RECORD:
-        rc = parse_record(s, *out, space, depth, e);
+        rc = parse_record(s, *out, scope, e);
         break;
     case AVSC_ENUM:
-        rc = parse_enum(s, *out, space, e);
+        rc = parse_enum(s, *out, scope.space, e);
         break;
     case AVSC_FIXED:
-        rc = parse_fixed(s, *out, space, e);
+        rc = parse_fixed(s, *out, scope.space, e);
         break;
     case AVSC_ARRAY:
     case AVSC_MAP:
-        rc = parse_items(s, *out, space, depth, e);
+        rc = parse_items(s, *out, scope, e);
         break;
     default:
         s->types[*out].logical = logical_of(json);
@@ -405,28 +414,28 @@ static int parse_declared(struct avsc *s, enum avsc_kind kind, const json_t *jso
     return rc;
 }
 
-static int parse_type(struct avsc *s, const json_t *json, const char *space, unsigned depth,
-                      uint32_t *out, struct error *e)
+static int parse_type(struct avsc *s, const json_t *json, struct scope scope, uint32_t *out,
+                      struct error *e)
 {
-    assert(depth <= AVSC_DEPTH_MAX);
-    if (depth == AVSC_DEPTH_MAX)
+    assert(scope.depth <= AVSC_DEPTH_MAX);
+    if (scope.depth == AVSC_DEPTH_MAX)
         return error_set(e, ERROR_CONFIG, "the schema is nested deeper than %d types",
                          AVSC_DEPTH_MAX);
     if (json_is_array(json))
-        return parse_union(s, json, space, depth + 1, out, e);
+        return parse_union(s, json, deeper(scope), out, e);
     const json_t *type = json_is_object(json) ? json_object_get(json, "type") : json;
     if (json_is_object(json) && (json_is_object(type) || json_is_array(type)))
-        return parse_type(s, type, space, depth + 1, out, e);
+        return parse_type(s, type, deeper(scope), out, e);
     const char *name = text_of(type);
     enum avsc_kind kind = AVSC_NULL;
     if (!name)
         return error_set(e, ERROR_CONFIG,
                          "no Avro schema: a type is missing, or no text, object or array");
     if (!find_kind(name, &kind))
-        return refer(s, name, space, out, e);
+        return refer(s, name, scope.space, out, e);
     if (kind < AVSC_PRIMITIVES || json_is_object(json))
-        return parse_declared(s, kind, json, space, depth + 1, out, e);
-    return refer(s, name, space, out, e);
+        return parse_declared(s, kind, json, deeper(scope), out, e);
+    return refer(s, name, scope.space, out, e);
 }
 
 static int parse_document(struct avsc *s, const char *text, size_t size, struct error *e)
@@ -447,7 +456,7 @@ static int parse_document(struct avsc *s, const char *text, size_t size, struct 
         assert(number == kind);
         complete(s, number);
     }
-    return parse_type(s, s->document, "", 0, &s->root, e);
+    return parse_type(s, s->document, (struct scope){"", 0}, &s->root, e);
 }
 
 // ---- what readers of the tables rely on ----

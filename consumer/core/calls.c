@@ -48,8 +48,7 @@ void calls_check(const struct calls *calls)
     assert(calls->first_free <= calls->block_count);
 }
 
-enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day,
-                            const struct call *call)
+enum call_match calls_match(const struct calls *calls, uint64_t hash, const struct call *call)
 {
     uint32_t when = pack_when(call), id;
     for (struct index_probe p = index_probe(&calls->index, hash);
@@ -62,7 +61,7 @@ enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day,
             (block->when[at] ^ when) >> UUID_BIT != 0)
             continue;
         // R29: usage day, time, service and units are the content.
-        bool same = block->day == day && block->when[at] == when &&
+        bool same = block->day == call->day && block->when[at] == when &&
                     block->units[at] == (uint32_t)call->units;
         return same ? CALL_SAME : CALL_OTHER;
     }
@@ -109,20 +108,20 @@ static uint32_t add_block(struct calls *calls, day_t day)
     return (uint32_t)number;
 }
 
-void calls_add(struct calls *calls, uint64_t hash, day_t day, const struct call *call,
-               int64_t offset, index_hash *rehash, const void *context)
+void calls_add(struct calls *calls, uint64_t hash, const struct call *call, int64_t offset,
+               index_hash *rehash, const void *context)
 {
     assert(call->account != INDEX_NONE);
     assert(call->when >= 0);
     assert(call->when < DAY_MS);
     assert(call->units >= 0);
     assert(call->units <= UNITS_OF_RECORD_MAX);
-    struct usage_day *table = open_day(calls, day, offset);
+    struct usage_day *table = open_day(calls, call->day, offset);
     assert(offset >= table->first_offset); // a replay begins there
     if (table->count % CALL_BLOCK == 0) {
         table->blocks = memory_reserve(table->blocks, table->block_count, &table->block_capacity,
                                        sizeof *table->blocks);
-        table->blocks[table->block_count++] = add_block(calls, day);
+        table->blocks[table->block_count++] = add_block(calls, call->day);
     }
     uint32_t number = table->blocks[table->count / CALL_BLOCK], at = table->count % CALL_BLOCK;
     struct call_block *block = calls->blocks[number];

@@ -47,6 +47,7 @@ struct calls {
 
 // What is billed of a call; two calls of one identity with equal content are one call.
 struct call {
+    day_t day; // usage day
     uint32_t account;
     struct identity identity;
     int64_t when; // ms in the usage day
@@ -59,11 +60,10 @@ size_t calls_memory(const struct calls *calls);
 
 enum call_match { CALL_NEW, CALL_SAME, CALL_OTHER };
 // Whether the identity is known, and with the same content (usage day, time, service, units).
-enum call_match calls_match(const struct calls *calls, uint64_t hash, day_t day,
-                            const struct call *call);
-// Adds a new call. `hash` computes the hash of an entry when the index grows.
-void calls_add(struct calls *calls, uint64_t hash, day_t day, const struct call *call,
-               int64_t offset, index_hash *rehash, const void *context);
+enum call_match calls_match(const struct calls *calls, uint64_t hash, const struct call *call);
+// Adds a new call. `rehash` computes the hash of an entry when the index grows.
+void calls_add(struct calls *calls, uint64_t hash, const struct call *call, int64_t offset,
+               index_hash *rehash, const void *context);
 
 // The usage day's table or NULL.
 struct usage_day *calls_day(const struct calls *calls, day_t day);

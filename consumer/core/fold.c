@@ -387,8 +387,8 @@ void fold_remember(struct log_state *log, const struct event *event)
     log->last_hash = fold_record_hash(event);
 }
 
-enum fold_stop fold_records(struct fold *fold, enum input input, const struct event *events,
-                            size_t event_count, int64_t now_ms, size_t *consumed, struct error *e)
+enum fold_stop fold_records(struct fold *fold, enum input input, struct event_batch batch,
+                            int64_t now_ms, size_t *consumed, struct error *e)
 {
     assert(!fold->replay.active);
     assert(!fold->step.closed);
@@ -399,10 +399,11 @@ enum fold_stop fold_records(struct fold *fold, enum input input, const struct ev
     int64_t at_ms;
     struct lookup lookups[AHEAD];
     size_t i = 0, ahead = 0;
-    for (; i < event_count; i++) {
-        const struct event *event = &events[i];
-        for (; input == INPUT_CALLS && ahead < event_count && ahead < i + AHEAD; ahead++)
-            judge_prefetch(fold, &events[ahead], &lookups[ahead % AHEAD]);
+    verdict.error = e;
+    for (; i < batch.count; i++) {
+        const struct event *event = &batch.events[i];
+        for (; input == INPUT_CALLS && ahead < batch.count && ahead < i + AHEAD; ahead++)
+            judge_prefetch(fold, &batch.events[ahead], &lookups[ahead % AHEAD]);
         if (i + AHEAD / 2 < ahead)
             judge_prefetch_account(fold, &lookups[(i + AHEAD / 2) % AHEAD]);
         if (event->offset < log->next)
@@ -411,7 +412,7 @@ enum fold_stop fold_records(struct fold *fold, enum input input, const struct ev
         if (stop != FOLD_MORE)
             break;
         judge(fold, input, event, input == INPUT_CALLS ? &lookups[i % AHEAD] : NULL, at_ms,
-              &verdict, e);
+              &verdict);
         if (verdict.broken) {
             stop = FOLD_BROKEN;
             break;

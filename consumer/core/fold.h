@@ -77,8 +77,13 @@ int fold_restore_span(struct fold *fold, struct slice account_id, struct span sp
                       struct error *e);
 int fold_restore_package(struct fold *fold, struct slice account_id, const struct package *package,
                          struct error *e);
-int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice credit_id,
-                        enum credit_kind kind, fen_t amount, int64_t credited_at, struct error *e);
+struct restored_credit {
+    struct slice account_id, id;
+    enum credit_kind kind;
+    fen_t amount;
+    int64_t credited_at;
+};
+int fold_restore_credit(struct fold *fold, const struct restored_credit *credit, struct error *e);
 // The calls log's recorded cutoff (exclusive) of a settled day, rising days.
 int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct error *e);
 // What the close of the day just given had counted in the calls log from `from_offset` on: accepted
@@ -117,11 +122,15 @@ enum fold_stop {
     FOLD_BROKEN, // *e says what: overflow, memory; the state is lost
 };
 
+struct event_batch {
+    const struct event *events;
+    size_t count;
+};
 // Judges events (rising offsets, at or above the log's position; lower ones are dropped) in order.
 // *consumed: how many were taken; on any stop but FOLD_MORE, bring the rest again later. `now_ms`:
 // the clock.
-enum fold_stop fold_records(struct fold *fold, enum input input, const struct event *events,
-                            size_t count, int64_t now_ms, size_t *consumed, struct error *e);
+enum fold_stop fold_records(struct fold *fold, enum input input, struct event_batch batch,
+                            int64_t now_ms, size_t *consumed, struct error *e);
 // Nothing was delivered below `offset`, which is the end of what can be read now: what lies between
 // is void.
 enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset);
@@ -180,12 +189,14 @@ struct audit_verdict {
 // One that passes a record must come before that record.
 void fold_audit_decision(struct fold *fold, const struct decision *decision,
                          enum reject_reason reason);
-// The next record of a log. `recorded`: the reason it was rejected for, REJECT_NONE: it was not. A
-// recorded reject stays one, with `detail` when the rules would accept it. Returns 0, or -1 with *e
-// (overflow).
+struct recorded_verdict {
+    enum reject_reason reason; // that it was rejected for; REJECT_NONE: it was not
+    const char *detail; // of the reject
+};
+// The next record of a log. A recorded reject stays one, with its detail when the rules would
+// accept it. Returns 0, or -1 with *e (overflow).
 int fold_audit_record(struct fold *fold, enum input input, const struct event *event,
-                      enum reject_reason recorded, const char *detail, struct audit_verdict *out,
-                      struct error *e);
+                      struct recorded_verdict recorded, struct audit_verdict *out, struct error *e);
 // Every record below `offset` was given: what lies between is void. Cuts the log there, unless
 // `cut_by` is CUT_NONE.
 void fold_audit_cut(struct fold *fold, enum input input, int64_t offset, enum cut_by cut_by);

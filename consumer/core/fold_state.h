@@ -114,8 +114,9 @@ bool fold_resolve(struct log_state *log, int64_t offset, enum reject_reason reas
 struct verdict {
     enum reject_reason reason;
     bool duplicate;
-    bool broken; // *e is set: the fold cannot go on
+    bool broken; // *error is set: the fold cannot go on
     char detail[REJECT_DETAIL_SIZE];
+    struct error *error; // of the caller
 };
 // What a call will be looked up by, computed ahead so that the memory is there when it is judged.
 struct lookup {
@@ -129,14 +130,14 @@ void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup
 // Judges one record and applies it when it is accepted. `at_ms`: its T, or the decision's time for
 // a passed one. `lookup`: of a call, from judge_prefetch.
 void judge(struct fold *fold, enum input input, const struct event *event,
-           const struct lookup *lookup, int64_t at_ms, struct verdict *verdict, struct error *e);
+           const struct lookup *lookup, int64_t at_ms, struct verdict *verdict);
 // Puts a rejected record into the step; judge does so itself.
 void judge_add_reject(struct fold *fold, enum input input, const struct event *event,
                       const struct verdict *verdict);
 // The call of a record that was not rejected, for replays; false where its fields cannot be those
 // of an accepted one.
-bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day,
-                         struct call *call, uint64_t *hash);
+bool judge_recorded_call(struct fold *fold, const struct event *event, struct call *call,
+                         uint64_t *hash);
 uint64_t judge_rehash(const void *fold, uint32_t entry); // index_hash of the calls
 
 // ---- ledger.c ----

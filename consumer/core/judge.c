@@ -154,7 +154,7 @@ static bool check_call_units(const struct trial *c, struct verdict *v)
     return refuse(v, REJECT_INVALID, "lead_count %" PRId64 " is outside 0 to 10^9", leads);
 }
 
-static day_t call_of(const struct trial *c, struct call *call)
+static void call_of(const struct trial *c, struct call *call)
 {
     const struct fold *fold = c->fold;
     int64_t occurred_at = c->record->field[CALL_OCCURRED_AT].number;
@@ -162,6 +162,7 @@ static day_t call_of(const struct trial *c, struct call *call)
     day_t day = calendar_day(occurred_at, fold->zone_ms);
     enum service service = (enum service)c->record->field[CALL_SERVICE].number;
     *call = (struct call){
+        .day = day,
         .account = c->account,
         .identity = c->lookup->id,
         .when = occurred_at - calendar_day_start(day, fold->zone_ms),
@@ -169,7 +170,6 @@ static day_t call_of(const struct trial *c, struct call *call)
         .units = rate_units(shelf_at(&fold->policy->shelf, day), service,
                             c->record->field[CALL_LEAD_COUNT].number),
     };
-    return day;
 }
 
 // R26: the floor is the oldest usage day that may be billed.
@@ -197,12 +197,12 @@ static void judge_call(struct trial *c, struct verdict *v)
         return;
     struct fold *fold = c->fold;
     struct call call;
-    day_t day = call_of(c, &call);
-    if (!check_late(c, day, v))
+    call_of(c, &call);
+    if (!check_late(c, call.day, v))
         return;
     uint64_t hash = identity_hash(&fold->key, call.identity.half, c->lookup->account);
     enum call_match match =
-        c->account == ACCOUNT_NONE ? CALL_NEW : calls_match(&fold->calls, hash, day, &call);
+        c->account == ACCOUNT_NONE ? CALL_NEW : calls_match(&fold->calls, hash, &call);
     // R29: with the same content it is the same call, else the first one stands.
     v->duplicate = match == CALL_SAME;
     if (match == CALL_OTHER)
@@ -212,9 +212,9 @@ static void judge_call(struct trial *c, struct verdict *v)
     // R31: only here is the id seen; what was refused has returned.
     call.account = ledger_account(fold, c->lookup->account, c->account_id);
     assert(c->account == ACCOUNT_NONE || c->account == call.account);
-    calls_add(&fold->calls, hash, day, &call, c->event->offset, judge_rehash, fold);
-    if (day > fold->state.horizon)
-        fold->state.horizon = day;
+    calls_add(&fold->calls, hash, &call, c->event->offset, judge_rehash, fold);
+    if (call.day > fold->state.horizon)
+        fold->state.horizon = call.day;
 }
 
 // ---- purchases ----
@@ -331,15 +331,14 @@ static bool add_credit(struct account *account, enum credit_kind kind, fen_t amo
     return true;
 }
 
-static void apply_credit(struct trial *c, const struct credit_entry *credit, struct verdict *v,
-                         struct error *e)
+static void apply_credit(struct trial *c, const struct credit_entry *credit, struct verdict *v)
 {
     struct fold *fold = c->fold;
     struct account *account = &fold->ledger.accounts[credit->account];
     enum credit_kind kind = (enum credit_kind)credit->kind;
     fen_t before = account_balance(account);
     if (!add_credit(account, kind, credit->amount)) {
-        error_set(e, ERROR_BUG,
+        error_set(v->error, ERROR_BUG,
                   "account %.*s: the balance overflows 64 bits with the credit at offset %" PRId64,
                   (int)account->id.size, account->id.data, c->event->offset);
         v->broken = true;
@@ -369,7 +368,7 @@ static void apply_credit(struct trial *c, const struct credit_entry *credit, str
                             DAY_NONE, c->id);
 }
 
-static void judge_credit(struct trial *c, struct verdict *v, struct error *e)
+static void judge_credit(struct trial *c, struct verdict *v)
 {
     if (!check_amount(c, CREDIT_AMOUNT, CREDIT_CURRENCY, v) || !check_future(c, v))
         return;
@@ -407,7 +406,7 @@ static void judge_credit(struct trial *c, struct verdict *v, struct error *e)
         return;
     credit.account = ledger_account(fold, c->lookup->account, c->account_id);
     assert(c->account == ACCOUNT_NONE || c->account == credit.account);
-    apply_credit(c, &credit, v, e);
+    apply_credit(c, &credit, v);
 }
 
 // ---- entry ----
@@ -474,7 +473,7 @@ void judge_add_reject(struct fold *fold, enum input input, const struct event *e
 
 // R40: the first fault is told, in the order of enum reject_reason.
 void judge(struct fold *fold, enum input input, const struct event *event,
-           const struct lookup *lookup, int64_t at_ms, struct verdict *v, struct error *e)
+           const struct lookup *lookup, int64_t at_ms, struct verdict *v)
 {
     assert(event->offset == fold->state.log[input].next); // I1: none is passed over
     v->reason = event->fault;
@@ -494,7 +493,7 @@ void judge(struct fold *fold, enum input input, const struct event *event,
             else if (input == INPUT_PURCHASES)
                 judge_purchase(&c, v);
             else
-                judge_credit(&c, v, e);
+                judge_credit(&c, v);
         }
     }
     // I1: a record is one of accepted, duplicate and rejected
@@ -523,8 +522,8 @@ void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup
         __builtin_prefetch(&fold->ledger.account_hashes[number]);
 }
 
-bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *day,
-                         struct call *call, uint64_t *hash)
+bool judge_recorded_call(struct fold *fold, const struct event *event, struct call *call,
+                         uint64_t *hash)
 {
     struct lookup lookup;
     // nothing of it was decoded: its fields are those of another record
@@ -535,7 +534,7 @@ bool judge_recorded_call(struct fold *fold, const struct event *event, day_t *da
     struct verdict v = {0};
     if (!check_route(&c, &v) || !check_common(&c, &v) || !check_call_units(&c, &v))
         return false;
-    *day = call_of(&c, call);
+    call_of(&c, call);
     *hash = identity_hash(&fold->key, call->identity.half, lookup.account);
     call->account = ledger_account(fold, lookup.account, c.account_id);
     return true;

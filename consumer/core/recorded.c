@@ -25,8 +25,7 @@ int64_t fold_judged_at(const struct fold *fold, enum input input, int64_t offset
 }
 
 int fold_audit_record(struct fold *fold, enum input input, const struct event *event,
-                      enum reject_reason recorded, const char *detail, struct audit_verdict *out,
-                      struct error *e)
+                      struct recorded_verdict recorded, struct audit_verdict *out, struct error *e)
 {
     struct log_state *log = &fold->state.log[input];
     assert(!fold->replay.active);
@@ -37,8 +36,9 @@ int fold_audit_record(struct fold *fold, enum input input, const struct event *e
     fold_void_to(fold, input, event->offset);
     int64_t at_ms = fold_judged_at(fold, input, event->offset, event->timestamp);
     struct verdict verdict;
-    fold->withhold = recorded != REJECT_NONE;
-    judge(fold, input, event, NULL, at_ms, &verdict, e);
+    verdict.error = e;
+    fold->withhold = recorded.reason != REJECT_NONE;
+    judge(fold, input, event, NULL, at_ms, &verdict);
     fold->withhold = false;
     if (verdict.broken)
         return -1;
@@ -48,10 +48,10 @@ int fold_audit_record(struct fold *fold, enum input input, const struct event *e
         .unpassed = !event->stamped && !fold_find_pass(fold, input, event->offset),
         .beyond_due = at_ms >= fold->due_at,
     };
-    if (recorded != REJECT_NONE && verdict.reason == REJECT_NONE) {
-        verdict.reason = recorded;
+    if (recorded.reason != REJECT_NONE && verdict.reason == REJECT_NONE) {
+        verdict.reason = recorded.reason;
         verdict.duplicate = false;
-        snprintf(verdict.detail, sizeof verdict.detail, "%s", detail);
+        snprintf(verdict.detail, sizeof verdict.detail, "%s", recorded.detail);
         judge_add_reject(fold, input, event, &verdict);
     }
     fold_count(log, &verdict);

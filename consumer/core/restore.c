@@ -80,24 +80,23 @@ int fold_restore_package(struct fold *fold, struct slice account_id, const struc
     return 0;
 }
 
-int fold_restore_credit(struct fold *fold, struct slice account_id, struct slice credit_id,
-                        enum credit_kind kind, fen_t amount, int64_t credited_at, struct error *e)
+int fold_restore_credit(struct fold *fold, const struct restored_credit *credit, struct error *e)
 {
-    uint32_t number = known_account(fold, account_id);
+    uint32_t number = known_account(fold, credit->account_id);
     struct account_hash hash = fold->ledger.account_hashes[number];
     struct identity id;
-    identity_of(&fold->key, credit_id, &id);
+    identity_of(&fold->key, credit->id, &id);
     if (ledger_find_credit(fold, hash, number, id))
         return error_set(e, ERROR_BUG, "credit %.*s of account %.*s is restored twice",
-                         (int)credit_id.size, credit_id.data, (int)account_id.size,
-                         account_id.data);
+                         (int)credit->id.size, credit->id.data, (int)credit->account_id.size,
+                         credit->account_id.data);
     ledger_add_credit(fold, hash,
                       &(struct credit_entry){.half = {id.half[0], id.half[1]},
                                              .uuid = id.uuid,
                                              .account = number,
-                                             .kind = (uint8_t)kind,
-                                             .amount = amount,
-                                             .credited_at = credited_at});
+                                             .kind = (uint8_t)credit->kind,
+                                             .amount = credit->amount,
+                                             .credited_at = credit->credited_at});
     return 0;
 }
 
@@ -258,17 +257,16 @@ static int replay_event(struct fold *fold, const struct event *event, struct err
         return rejected ? 0 : -1;
     replay->judged++;
     struct call call;
-    day_t day;
     uint64_t hash;
-    if (!judge_recorded_call(fold, event, &day, &call, &hash))
+    if (!judge_recorded_call(fold, event, &call, &hash))
         return contradiction(fold, event->offset, "the record was accepted, but it is broken", e);
-    bool retained = day >= fold->floor;
-    enum call_match match = retained ? calls_match(&fold->calls, hash, day, &call) : CALL_SAME;
+    bool retained = call.day >= fold->floor;
+    enum call_match match = retained ? calls_match(&fold->calls, hash, &call) : CALL_SAME;
     if (match == CALL_OTHER)
         return contradiction(fold, event->offset,
                              "the record was accepted, but its call_id is another's", e);
     if (match == CALL_NEW) {
-        calls_add(&fold->calls, hash, day, &call, event->offset, judge_rehash, fold);
+        calls_add(&fold->calls, hash, &call, event->offset, judge_rehash, fold);
         if (open)
             replay->accepted++;
     } else if (open) {

@@ -113,11 +113,10 @@ static enum store_result host_restore(void *context, int32_t shard, const struct
 }
 
 static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row,
-                                     const struct fold *fold, const struct outbox *outbox,
-                                     int64_t now_ms, struct error *e)
+                                     const struct commit_request *request, struct error *e)
 {
     check_folder(context);
-    return store_commit(((struct worker *)context)->store, shard, row, fold, outbox, now_ms, e);
+    return store_commit(((struct worker *)context)->store, shard, row, request, e);
 }
 
 static enum store_result host_load_requests(void *context, int32_t shard, struct request *out,

@@ -86,6 +86,11 @@ enum store_result store_claim(struct store *store, int32_t shard, struct shard_r
 // calls log is replayed by the caller afterwards.
 enum store_result store_restore(struct store *store, int32_t shard, const struct shard_row *row,
                                 struct fold *fold, struct error *e);
+struct commit_request {
+    const struct fold *fold; // whose step is written
+    const struct outbox *outbox; // built from the step
+    int64_t now_ms;
+};
 // Writes a step and its outbox rows in one transaction and advances row->step, state, chain.
 // Resolves an unknown COMMIT by reading the row under its lock. After STORE_UNAVAILABLE repeat the
 // same call with the same step: should the COMMIT have got through and its answer not, the call
@@ -97,8 +102,7 @@ enum store_result store_restore(struct store *store, int32_t shard, const struct
 // `settled rejects requeue` reads the originals at their coordinates from the input, which lasts
 // longer than a requeue makes sense.
 enum store_result store_commit(struct store *store, int32_t shard, struct shard_row *row,
-                               const struct fold *fold, const struct outbox *outbox, int64_t now_ms,
-                               struct error *e);
+                               const struct commit_request *request, struct error *e);
 
 // ---- the past ----
 
@@ -127,9 +131,13 @@ struct past {
 // that day was about to be settled, as far as this account is concerned: its money, state,
 // suspensions and packages come from the rows of before; the calls log is to be replayed from
 // fold_replay_position() to the day's cutoff. ERROR_CONFIG when the shard has not settled the day.
-enum store_result store_restore_past(struct store *store, int32_t shard, struct slice account_id,
-                                     day_t day, struct fold *fold, struct past *out,
-                                     struct error *e);
+struct past_question {
+    int32_t shard;
+    struct slice account_id;
+    day_t day;
+};
+enum store_result store_restore_past(struct store *store, const struct past_question *question,
+                                     struct fold *fold, struct past *out, struct error *e);
 void store_past_release(struct past *past);
 
 // ---- operators' requests ----
@@ -209,11 +217,17 @@ typedef int store_reject_visit(void *context, const struct reject_row *reject, s
 enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter,
                                      store_reject_visit *visit, void *context, struct error *e);
 
-// ---- relay ---- Rows above `after`, rising, at most `limit` rows or about `max_bytes`. Strings
-// are valid until the next call.
-enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t after, size_t limit,
-                                    size_t max_bytes, struct outbox_row *out, size_t *count,
-                                    struct error *e);
+// ---- relay ----
+
+struct outbox_window {
+    int64_t after; // rows above this sequence, rising
+    size_t limit; // rows at most
+    size_t max_bytes; // about; one row always comes
+};
+// Strings are valid until the next call.
+enum store_result store_load_outbox(struct store *store, int32_t shard,
+                                    const struct outbox_window *window, struct outbox_row *out,
+                                    size_t *count, struct error *e);
 // Chain hash of row n; *found false when it is not kept any more (or n is 0).
 enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t n, uint8_t out[32],
                                     bool *found, struct error *e);

@@ -307,16 +307,15 @@ static enum store_result resolve(const struct commit *c, struct error *e)
 }
 
 enum store_result store_commit(struct store *store, int32_t shard, struct shard_row *row,
-                               const struct fold *fold, const struct outbox *outbox, int64_t now_ms,
-                               struct error *e)
+                               const struct commit_request *request, struct error *e)
 {
     struct commit c = {.store = store,
                        .shard = shard,
-                       .now_ms = now_ms,
+                       .now_ms = request->now_ms,
                        .row = row,
-                       .fold = fold,
-                       .step = fold_step(fold),
-                       .outbox = outbox};
+                       .fold = request->fold,
+                       .step = fold_step(request->fold),
+                       .outbox = request->outbox};
     bool unknown = false;
     step_check_progress(&c);
     enum store_result result = store_ready(store, e);
@@ -333,7 +332,7 @@ enum store_result store_commit(struct store *store, int32_t shard, struct shard_
         return result;
     row->step++;
     row->begun = true;
-    row->state = *fold_state(fold);
-    row->chain = outbox->after;
+    row->state = *fold_state(request->fold);
+    row->chain = request->outbox->after;
     return STORE_OK;
 }

@@ -295,10 +295,17 @@ static enum store_result latest_day(struct store *store, day_t *day, struct erro
     return STORE_OK;
 }
 
-static enum store_result record_book(struct store *store, struct policy *policy,
-                                     const struct book *book, day_t latest, const char *text,
-                                     size_t size, struct error *e)
+// A price book as it was parsed, and its file.
+struct book_source {
+    const struct book *book;
+    const char *text;
+    size_t size;
+};
+
+static enum store_result record_book(struct store *store, struct policy *policy, day_t latest,
+                                     const struct book_source *source, struct error *e)
 {
+    const struct book *book = source->book;
     if (policy->shelf.count > 0 && book->effective_from != DAY_NONE &&
         book->effective_from <= latest) {
         char from[DAY_TEXT_SIZE], day[DAY_TEXT_SIZE];
@@ -315,7 +322,7 @@ static enum store_result record_book(struct store *store, struct policy *policy,
     put_string(&store->row, book->sha256);
     put_string(&store->row, book->name);
     put_day(&store->row, book->effective_from);
-    put_bytes(&store->row, text, size);
+    put_bytes(&store->row, source->text, source->size);
     return sql_run(store,
                    "insert into settled.price_books (sha256, name, effective_from, file) values "
                    "($1, $2, $3, $4)",
@@ -378,9 +385,10 @@ static bool on_shelf(const struct shelf *shelf, const char *sha256)
 // changes. A configured book that is recorded already changes nothing, also when a later one is in
 // force.
 static enum store_result record_changes(struct store *store, struct deployment *recorded,
-                                        const struct deployment *wanted, const struct book *book,
-                                        const char *text, size_t size, struct error *e)
+                                        const struct deployment *wanted,
+                                        const struct book_source *source, struct error *e)
 {
+    const struct book *book = source->book;
     struct policy *policy = &recorded->policy;
     day_t latest = DAY_NONE;
     bool new_book = !on_shelf(&policy->shelf, book->sha256);
@@ -393,15 +401,14 @@ static enum store_result record_changes(struct store *store, struct deployment *
         return result;
     result = latest_day(store, &latest, e);
     if (result == STORE_OK && new_book)
-        result = record_book(store, policy, book, latest, text, size, e);
+        result = record_book(store, policy, latest, source, e);
     if (result == STORE_OK)
         result = record_parameters(store, policy, &wanted->policy.rows[0], book->sha256, latest, e);
     return result;
 }
 
 static enum store_result record(struct store *store, const struct deployment *wanted,
-                                const struct book *book, const char *text, size_t size,
-                                struct error *e)
+                                const struct book_source *source, struct error *e)
 {
     bool recorded;
     struct deployment *present = malloc(sizeof *present);
@@ -417,7 +424,7 @@ static enum store_result record(struct store *store, const struct deployment *wa
         result = load_all(store, present, &recorded, e);
     if (result == STORE_OK) {
         assert(recorded);
-        result = record_changes(store, present, wanted, book, text, size, e);
+        result = record_changes(store, present, wanted, source, e);
     }
     if (result == STORE_OK)
         result = store_script(store, "commit", e);
@@ -438,7 +445,7 @@ enum store_result store_record_deployment(struct store *store, struct deployment
         return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
     result = STORE_FAILED;
     if (book_parse("the price book", book_text, book_size, book, e) == 0)
-        result = record(store, wanted, book, book_text, book_size, e);
+        result = record(store, wanted, &(struct book_source){book, book_text, book_size}, e);
     free(book);
     if (result != STORE_OK)
         return result;

@@ -290,25 +290,24 @@ static enum store_result restore_past(struct past_read *p, int32_t shard, day_t 
     return read_all(p, shard, day, to_fold, sizeof to_fold / sizeof *to_fold, e);
 }
 
-enum store_result store_restore_past(struct store *store, int32_t shard, struct slice account_id,
-                                     day_t day, struct fold *fold, struct past *out,
-                                     struct error *e)
+enum store_result store_restore_past(struct store *store, const struct past_question *question,
+                                     struct fold *fold, struct past *out, struct error *e)
 {
     assert(fold_account_count(fold) == 0); // a fresh one
     *out = (struct past){0};
     struct past_read p = {.store = store,
                           .fold = fold,
                           .past = out,
-                          .account_id = account_id,
-                          .account = {.id = account_id},
-                          .state = {.day = day, .horizon = day}};
+                          .account_id = question->account_id,
+                          .account = {.id = question->account_id},
+                          .state = {.day = question->day, .horizon = question->day}};
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
         result = store_topics(store, e);
     if (result == STORE_OK)
         result = store_script(store, "begin isolation level repeatable read read only", e);
     if (result == STORE_OK)
-        result = restore_past(&p, shard, day, e);
+        result = restore_past(&p, question->shard, question->day, e);
     if (result == STORE_OK)
         result = store_script(store, "commit", e);
     return store_undo(store, result);

@@ -41,9 +41,9 @@ static int read_row(const struct store *store, const PGresult *rows, int i, stru
     return 0;
 }
 
-enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t after, size_t limit,
-                                    size_t max_bytes, struct outbox_row *out, size_t *count,
-                                    struct error *e)
+enum store_result store_load_outbox(struct store *store, int32_t shard,
+                                    const struct outbox_window *window, struct outbox_row *out,
+                                    size_t *count, struct error *e)
 {
     assert(limit > 0);
     *count = 0;
@@ -52,9 +52,9 @@ enum store_result store_load_outbox(struct store *store, int32_t shard, int64_t 
         return result;
     row_clear(&store->row);
     put_int4(&store->row, shard);
-    put_int8(&store->row, after);
-    put_int8(&store->row, (int64_t)limit);
-    put_int8(&store->row, (int64_t)max_bytes);
+    put_int8(&store->row, window->after);
+    put_int8(&store->row, (int64_t)window->limit);
+    put_int8(&store->row, (int64_t)window->max_bytes);
     // The sizes are added up where the rows are: a burst of large rejects never crosses the wire at
     // once.
     result = sql_run(store,

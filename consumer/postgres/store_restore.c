@@ -64,8 +64,14 @@ int restore_credit_row(void *context, const PGresult *row, int i, struct error *
     enum credit_kind kind;
     if (!credit_kind_parse(get_string(row, i, 2), &kind))
         return store_unknown(r->store, "kind of credit", get_string(row, i, 2), e);
-    return fold_restore_credit(r->fold, get_slice(row, i, 0), get_slice(row, i, 1), kind,
-                               get_int8(row, i, 3), get_time(row, i, 4), e);
+    const struct restored_credit credit = {
+        .account_id = get_slice(row, i, 0),
+        .id = get_slice(row, i, 1),
+        .kind = kind,
+        .amount = get_int8(row, i, 3),
+        .credited_at = get_time(row, i, 4),
+    };
+    return fold_restore_credit(r->fold, &credit, e);
 }
 
 static int restore_cutoff(void *context, const PGresult *row, int i, struct error *e)

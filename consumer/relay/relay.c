@@ -349,8 +349,9 @@ static enum relay_event_kind begin_batch(struct relay_shard *s, struct relay_con
                                          struct relay_event *event, size_t *sent, struct error *e)
 {
     size_t count = 0;
-    enum store_result result = store_load_outbox(lane->store, s->number, s->machine.n, BATCH_ROWS,
-                                                 BATCH_BYTES, lane->rows, &count, e);
+    const struct outbox_window window = {s->machine.n, BATCH_ROWS, BATCH_BYTES};
+    enum store_result result =
+        store_load_outbox(lane->store, s->number, &window, lane->rows, &count, e);
     if (result == STORE_DIVERGED)
         return RELAY_ON_IMPOSSIBLE;
     if (result != STORE_OK)

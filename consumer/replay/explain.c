@@ -245,8 +245,8 @@ static int run_job(struct explain_job *job, struct error *e)
     struct explanation *out = job->out;
     if (open_job(job, e))
         return -1;
-    if (store_restore_past(job->store, out->shard, job->account_id, job->day, job->fold,
-                           &out->recorded, e) != STORE_OK)
+    const struct past_question question = {out->shard, job->account_id, job->day};
+    if (store_restore_past(job->store, &question, job->fold, &out->recorded, e) != STORE_OK)
         return -1;
     if (!out->recorded.settled)
         return 0;

@@ -142,8 +142,8 @@ static int flush(struct repair_job *j, struct error *e)
     for (size_t i = 0; i < j->outbox.count; i++)
         if (message_compare(j->reader, &j->expected[i], &j->outbox.rows[i], e))
             return -1;
-    if (j->writing && store_commit(j->store, j->shard, &j->row, j->fold, &j->outbox,
-                                   clock_wall_ms(), e) != STORE_OK)
+    const struct commit_request request = {j->fold, &j->outbox, clock_wall_ms()};
+    if (j->writing && store_commit(j->store, j->shard, &j->row, &request, e) != STORE_OK)
         return -1;
     if (j->writing)
         count_rows(&j->plan->repaired, step);
@@ -176,7 +176,8 @@ static int take_record(struct repair_job *j, enum input input, const rd_kafka_me
     if (replay_decoder_event(j->decoder, input, message, recorded == REJECT_UNKNOWN_SCHEMA, &event,
                              e))
         return -1;
-    if (fold_audit_record(j->fold, input, event, recorded, detail, &verdict, e))
+    if (fold_audit_record(j->fold, input, event, (struct recorded_verdict){recorded, detail},
+                          &verdict, e))
         return -1;
     scan_take(j->scan, input);
     if (verdict.unpassed)

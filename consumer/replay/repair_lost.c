@@ -46,10 +46,9 @@ static void note_present(struct search *s, int64_t sequence)
 static int load_rows(struct search *s, int64_t after, size_t limit, size_t *count, struct error *e)
 {
     const struct repair_lost_options *o = s->options;
-    return store_load_outbox(o->store, o->shard, after, limit, CHUNK_BYTES, s->rows, count, e) ==
-                   STORE_OK
-               ? 0
-               : -1;
+    const struct outbox_window window = {after, limit, CHUNK_BYTES};
+    enum store_result result = store_load_outbox(o->store, o->shard, &window, s->rows, count, e);
+    return result == STORE_OK ? 0 : -1;
 }
 
 // All of each topic: what was published again stands at its end, whatever its sequence.

@@ -39,8 +39,7 @@ struct shard_host {
     enum store_result (*restore)(void *context, int32_t shard, const struct shard_row *row,
                                  struct fold *fold, struct error *e);
     enum store_result (*commit)(void *context, int32_t shard, struct shard_row *row,
-                                const struct fold *fold, const struct outbox *outbox,
-                                int64_t now_ms, struct error *e);
+                                const struct commit_request *request, struct error *e);
     enum store_result (*load_requests)(void *context, int32_t shard, struct request *out,
                                        size_t capacity, size_t *count, struct error *e);
     enum store_result (*refuse_request)(void *context, int64_t id, const char *why,

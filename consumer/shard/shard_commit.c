@@ -117,8 +117,9 @@ void shard_commit(struct shard *shard, int64_t mono_ms)
     check_before(shard, step);
     struct shard_row before = shard->row;
     int64_t begun = host->monotonic_us(host->context);
-    enum store_result result = host->commit(host->context, shard->id, &shard->row, shard->fold,
-                                            &shard->outbox, host->clock_ms(host->context), &e);
+    const struct commit_request request = {shard->fold, &shard->outbox,
+                                           host->clock_ms(host->context)};
+    enum store_result result = host->commit(host->context, shard->id, &shard->row, &request, &e);
     if (result == STORE_FAILED && e.kind == ERROR_RESTART) {
         restore_again(shard, mono_ms, &e);
         return;

@@ -207,7 +207,8 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
         log->generation = shard->host->writer_schemas_generation(shard->host->context);
         size_t taken;
         size_t count = record_decoder_decode(reader, &shard->host->source, shard->drain[input]);
-        stop = fold_records(shard->fold, input, scratch->events, count, now_ms, &taken, &e);
+        stop = fold_records(shard->fold, input, (struct event_batch){scratch->events, count},
+                            now_ms, &taken, &e);
         assert(taken <= count);
         if (stop == FOLD_MORE)
             assert(taken == count);

@@ -86,8 +86,8 @@ static double ingest(struct fold *fold, int64_t calls, size_t accounts, int64_t 
         fill(&batch, offset, accounts, when);
         double start = seconds();
         size_t consumed;
-        enum fold_stop stop =
-            fold_records(fold, INPUT_CALLS, batch.events, BATCH, when, &consumed, &e);
+        enum fold_stop stop = fold_records(
+            fold, INPUT_CALLS, (struct event_batch){batch.events, BATCH}, when, &consumed, &e);
         spent += seconds() - start;
         if (stop != FOLD_MORE || consumed != BATCH) {
             fprintf(stderr, "stopped: %d %s\n", (int)stop, e.text);

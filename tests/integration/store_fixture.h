@@ -221,7 +221,8 @@ static inline void build_outbox(struct outbox *out, const struct fold *fold,
 static inline enum store_result try_commit(struct world *w)
 {
     build_outbox(&w->outbox, w->bench->fold, &w->row.chain);
-    return store_commit(w->store, 0, &w->row, w->bench->fold, &w->outbox, w->bench->now, &w->e);
+    const struct commit_request request = {w->bench->fold, &w->outbox, w->bench->now};
+    return store_commit(w->store, 0, &w->row, &request, &w->e);
 }
 
 static inline void commit(struct world *w)

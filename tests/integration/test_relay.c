@@ -133,7 +133,8 @@ static size_t load_rows(struct fixture *f, struct outbox_row *rows, size_t limit
 {
     struct error e = {0};
     size_t count = 0;
-    assert_int_equal(store_load_outbox(f->store, SHARD, 0, limit, 1 << 20, rows, &count, &e),
+    assert_int_equal(store_load_outbox(f->store, SHARD, &(struct outbox_window){0, limit, 1 << 20},
+                                       rows, &count, &e),
                      STORE_OK);
     return count;
 }

@@ -661,7 +661,8 @@ static void the_relay_reads_in_portions(void **state)
     bool found;
     busy_days(w);
     int64_t last = w->row.chain.sequence;
-    assert_ok(w, store_load_outbox(w->store, 0, 0, 64, 1 << 20, rows, &count, &w->e));
+    assert_ok(w, store_load_outbox(w->store, 0, &(struct outbox_window){0, 64, 1 << 20}, rows,
+                                   &count, &w->e));
     assert_int_equal(count, last);
     for (size_t i = 0; i < count; i++)
         assert_int_equal(rows[i].sequence, (int64_t)i + 1);
@@ -670,15 +671,19 @@ static void the_relay_reads_in_portions(void **state)
     assert_string_equal(rows[0].ce_id, "an-id");
     assert_memory_equal(rows[0].body.data, "body of row 1 ", 14);
     assert_non_null(rows[0].key.data);
-    assert_ok(w, store_load_outbox(w->store, 0, 2, 3, 1 << 20, rows, &count, &w->e));
+    assert_ok(w, store_load_outbox(w->store, 0, &(struct outbox_window){2, 3, 1 << 20}, rows,
+                                   &count, &w->e));
     assert_int_equal(count, 3);
     assert_int_equal(rows[0].sequence, 3);
     // about 115 bytes each
-    assert_ok(w, store_load_outbox(w->store, 0, 0, 64, 200, rows, &count, &w->e));
+    assert_ok(w, store_load_outbox(w->store, 0, &(struct outbox_window){0, 64, 200}, rows, &count,
+                                   &w->e));
     assert_int_equal(count, 2);
-    assert_ok(w, store_load_outbox(w->store, 0, 0, 64, 1, rows, &count, &w->e)); // one always comes
+    assert_ok(w, store_load_outbox(w->store, 0, &(struct outbox_window){0, 64, 1}, rows, &count,
+                                   &w->e)); // one always comes
     assert_int_equal(count, 1);
-    assert_ok(w, store_load_outbox(w->store, 0, last, 64, 1 << 20, rows, &count, &w->e));
+    assert_ok(w, store_load_outbox(w->store, 0, &(struct outbox_window){last, 64, 1 << 20}, rows,
+                                   &count, &w->e));
     assert_int_equal(count, 0);
     assert_ok(w, store_outbox_hash(w->store, 0, last, hash, &found, &w->e));
     assert_true(found);

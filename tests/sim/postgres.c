@@ -416,8 +416,9 @@ static int restore_ledger(const struct postgres *pg, const struct rows *rows, st
             return -1;
     for (size_t i = 0; i < rows->credits.count && pg->breakage != BREAK_CREDITS; i++) {
         const struct step_credit *c = &rows->credits.at[i].credit;
-        if (fold_restore_credit(fold, rows->credits.at[i].account, c->credit_id, c->kind, c->amount,
-                                c->credited_at, e) != 0)
+        const struct restored_credit credit = {rows->credits.at[i].account, c->credit_id, c->kind,
+                                               c->amount, c->credited_at};
+        if (fold_restore_credit(fold, &credit, e) != 0)
             return -1;
     }
     return 0;

@@ -50,18 +50,19 @@ static enum store_result host_restore(void *context, int32_t shard, const struct
 }
 
 static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row,
-                                     const struct fold *fold, const struct outbox *outbox,
-                                     int64_t now_ms, struct error *e)
+                                     const struct commit_request *request, struct error *e)
 {
     struct process *p = context;
     struct world *w = p->world;
     if (process_is_gone(p, e))
         return STORE_UNAVAILABLE;
     struct shard_row was = *row;
-    enum store_result result = postgres_commit(&w->postgres, &p->session, w->now, shard,
-                                               &(struct commit_of){row, fold, outbox, now_ms}, e);
-    if (result == STORE_OK && fold_step(fold)->closed)
-        check_close(p, shard, &fold_step(fold)->close);
+    const struct step *step = fold_step(request->fold);
+    const struct commit_of commit = {row, request->fold, request->outbox, request->now_ms};
+    enum store_result result =
+        postgres_commit(&w->postgres, &p->session, w->now, shard, &commit, e);
+    if (result == STORE_OK && step->closed)
+        check_close(p, shard, &step->close);
     world_say(w, "process %d: commit of shard %d: %s", p->number, shard,
               result == STORE_OK ? "well" : e->text);
     if (!process_is_gone(p, e))
@@ -266,7 +267,9 @@ static struct block *host_next_block(void *context, int32_t shard, enum input in
 
 static void host_release_block(void *context, int32_t shard, enum input input, struct block *block)
 {
-    (void)context, (void)shard, (void)input;
+    (void)context;
+    (void)shard;
+    (void)input;
     free(block);
 }
 

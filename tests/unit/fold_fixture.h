@@ -171,7 +171,8 @@ static inline enum fold_stop feed(struct bench *b, enum input input, struct even
     size_t consumed;
     if (ev.timestamp > b->now)
         b->now = ev.timestamp;
-    enum fold_stop stop = fold_records(b->fold, input, &ev, 1, b->now, &consumed, &e);
+    enum fold_stop stop =
+        fold_records(b->fold, input, (struct event_batch){&ev, 1}, b->now, &consumed, &e);
     assert_int_equal(consumed, stop == FOLD_MORE || stop == FOLD_CUT ? (stop == FOLD_MORE) : 0);
     return stop;
 }

@@ -62,10 +62,13 @@ static void a_record_ahead_cuts_once_the_clock_is_there(void **state)
     size_t consumed;
     int64_t due = fold_due_at(b->fold);
     struct event ev = call(b, "a", "c", -1, due + MINUTE);
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, due - 1, &consumed, &e),
-                     FOLD_AHEAD);
+    assert_int_equal(
+        fold_records(b->fold, INPUT_CALLS, (struct event_batch){&ev, 1}, due - 1, &consumed, &e),
+        FOLD_AHEAD);
     assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_NONE);
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, due, &consumed, &e), FOLD_CUT);
+    assert_int_equal(
+        fold_records(b->fold, INPUT_CALLS, (struct event_batch){&ev, 1}, due, &consumed, &e),
+        FOLD_CUT);
     assert_int_equal(consumed, 0);
 }
 
@@ -113,7 +116,9 @@ static void a_record_at_the_clocks_end_is_of_the_next_day(void **state)
     size_t consumed;
     struct event last[] = {call(b, "a", "c1", -1, at(b, 0, 0)),
                            call(b, "a", "c2", -1, at(b, 0, 0))};
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, last, 2, b->now, &consumed, &e), FOLD_CUT);
+    assert_int_equal(
+        fold_records(b->fold, INPUT_CALLS, (struct event_batch){last, 2}, b->now, &consumed, &e),
+        FOLD_CUT);
     assert_int_equal(consumed, 1);
     assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_CLOCK);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 2);
@@ -127,7 +132,9 @@ static void the_last_record_of_all_cuts_at_the_clocks_end(void **state)
     struct error e;
     size_t consumed;
     struct event ev = call(b, "a", "c", -1, at(b, 0, 0));
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, b->now, &consumed, &e), FOLD_CUT);
+    assert_int_equal(
+        fold_records(b->fold, INPUT_CALLS, (struct event_batch){&ev, 1}, b->now, &consumed, &e),
+        FOLD_CUT);
     assert_int_equal(consumed, 1); // it is taken, and the log is cut behind it
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].accepted, 1);
 }

@@ -331,12 +331,15 @@ static void a_record_beyond_the_clock_waits_in_silence_or_as_impossible(void **s
     struct error e = {0};
     size_t consumed;
     struct event ev = call(b, "a", "c", -1, at(b, 1, 5 * MINUTE));
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, at(b, 1, 0), &consumed, &e),
+    assert_int_equal(fold_records(b->fold, INPUT_CALLS, (struct event_batch){&ev, 1}, at(b, 1, 0),
+                                  &consumed, &e),
                      FOLD_AHEAD);
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, at(b, 1, 0) - 1, &consumed, &e),
+    assert_int_equal(fold_records(b->fold, INPUT_CALLS, (struct event_batch){&ev, 1},
+                                  at(b, 1, 0) - 1, &consumed, &e),
                      FOLD_FUTURE);
     ev.stamped = false;
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, at(b, 3, 0), &consumed, &e),
+    assert_int_equal(fold_records(b->fold, INPUT_CALLS, (struct event_batch){&ev, 1}, at(b, 3, 0),
+                                  &consumed, &e),
                      FOLD_FUTURE);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 0);
 }
@@ -600,8 +603,9 @@ static void a_record_of_a_broker_years_ahead_is_passed_by_a_decision(void **stat
     struct event ev = call(b, "a", "c", -1, at(b, 0, HOUR));
     ev.timestamp = at(b, 2000, 0);
     b->now = at(b, 0, 2 * HOUR);
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, b->now, &consumed, &e),
-                     FOLD_FUTURE);
+    assert_int_equal(
+        fold_records(b->fold, INPUT_CALLS, (struct event_batch){&ev, 1}, b->now, &consumed, &e),
+        FOLD_FUTURE);
     struct decision decision = {.kind = DECISION_PASS,
                                 .input = INPUT_CALLS,
                                 .offset = ev.offset,
@@ -610,7 +614,9 @@ static void a_record_of_a_broker_years_ahead_is_passed_by_a_decision(void **stat
                                 .content = "call-records/0/0"};
     assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), 0);
     assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), -1);
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, b->now, &consumed, &e), FOLD_MORE);
+    assert_int_equal(
+        fold_records(b->fold, INPUT_CALLS, (struct event_batch){&ev, 1}, b->now, &consumed, &e),
+        FOLD_MORE);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].accepted, 1);
 }
 

@@ -138,8 +138,9 @@ static void a_balance_that_overflows_stops_it(void **state)
     accept(b, INPUT_CREDITS, credit(b, "a", "k1", CREDIT_TOP_UP, 5, at(b, 0, 0)));
     struct event ev = credit(b, "a", "k2", CREDIT_TOP_UP, 1, at(b, 0, 0));
     size_t consumed;
-    assert_int_equal(fold_records(b->fold, INPUT_CREDITS, &ev, 1, b->now, &consumed, &e),
-                     FOLD_BROKEN);
+    assert_int_equal(
+        fold_records(b->fold, INPUT_CREDITS, (struct event_batch){&ev, 1}, b->now, &consumed, &e),
+        FOLD_BROKEN);
     assert_int_equal(e.kind, ERROR_BUG);
     says(&e, "account a: the balance overflows");
     assert_int_equal(fold_account(b->fold, 0)->credits, 5);
@@ -224,8 +225,8 @@ static void feed_batches(struct bench *b, struct fold *fold, const struct event 
     struct error e = {0};
     for (size_t done = 0; done < count;) {
         size_t taken, size = count - done < most ? count - done : most;
-        enum fold_stop stop =
-            fold_records(fold, INPUT_CALLS, events + done, size, b->now, &taken, &e);
+        enum fold_stop stop = fold_records(
+            fold, INPUT_CALLS, (struct event_batch){events + done, size}, b->now, &taken, &e);
         done += taken;
         if (stop == FOLD_SCHEMA)
             done++; // as if its schema had come, and told that it is void
@@ -354,12 +355,11 @@ static void rows_that_contradict_each_other_are_refused(void **state)
     assert_int_equal(fold_restore_package(b->fold, text("a"), &package, &e), 0);
     assert_int_equal(fold_restore_package(b->fold, text("a"), &package, &e), -1);
     says(&e, "package p of account a is restored twice");
-    assert_int_equal(fold_restore_credit(b->fold, text("a"), text("k"), CREDIT_TOP_UP, 5, 0, &e),
-                     0);
-    assert_int_equal(fold_restore_credit(b->fold, text("b"), text("k"), CREDIT_TOP_UP, 5, 0, &e),
-                     0);
-    assert_int_equal(fold_restore_credit(b->fold, text("a"), text("k"), CREDIT_TOP_UP, 5, 0, &e),
-                     -1);
+    const struct restored_credit of_a = {text("a"), text("k"), CREDIT_TOP_UP, 5, 0};
+    const struct restored_credit of_b = {text("b"), text("k"), CREDIT_TOP_UP, 5, 0};
+    assert_int_equal(fold_restore_credit(b->fold, &of_a, &e), 0);
+    assert_int_equal(fold_restore_credit(b->fold, &of_b, &e), 0);
+    assert_int_equal(fold_restore_credit(b->fold, &of_a, &e), -1);
     says(&e, "credit k of account a is restored twice");
     assert_int_equal(fold_restore_cutoff(b->fold, b->first_day, 5, &e), -1);
     says(&e, "out of order");
@@ -393,7 +393,9 @@ static void decisions_are_restored(void **state)
     struct event ev = call(b, "a", "c", -1, at(b, 0, HOUR));
     ev.timestamp = at(b, 5000, 0);
     size_t consumed;
-    assert_int_equal(fold_records(b->fold, INPUT_CALLS, &ev, 1, b->now, &consumed, &e), FOLD_MORE);
+    assert_int_equal(
+        fold_records(b->fold, INPUT_CALLS, (struct event_batch){&ev, 1}, b->now, &consumed, &e),
+        FOLD_MORE);
     settle(b);
     assert_int_equal(fold_step(b->fold)->close.decision_count, 1);
     assert_string_equal(fold_step(b->fold)->close.decisions[0], "7 ACCEPT call-records/0/0");

@@ -90,8 +90,9 @@ static void a_credit_is_known_after_a_restart(void **state)
     after.log[INPUT_CREDITS] = (struct log_state){.next = 1, .accepted = 1, .last_offset = 0};
     assert_int_equal(fold_restore_state(fold, &after, &e), 0);
     assert_int_equal(fold_restore_account(fold, &account, NULL, &e), 0);
-    assert_int_equal(
-        fold_restore_credit(fold, text("a"), text("t"), CREDIT_TOP_UP, 500, at(b, 0, HOUR), &e), 0);
+    const struct restored_credit restored = {text("a"), text("t"), CREDIT_TOP_UP, 500,
+                                             at(b, 0, HOUR)};
+    assert_int_equal(fold_restore_credit(fold, &restored, &e), 0);
     assert_int_equal(fold_replay_reached(fold, 0, &done, &e), 0);
     assert_true(done);
     fold_destroy(b->fold);

@@ -102,10 +102,9 @@ static void give(struct world *w, struct fold *fold, enum input input, int64_t t
     struct audit_verdict verdict;
     for (int64_t at = fold_state(fold)->log[input].next; at < to && at < (int64_t)w->counts[input];
          at++) {
-        assert_int_equal(fold_audit_record(fold, input, &w->events[input][at],
-                                           w->verdicts[input][at], w->details[input][at], &verdict,
-                                           &e),
-                         0);
+        const struct recorded_verdict recorded = {w->verdicts[input][at], w->details[input][at]};
+        assert_int_equal(
+            fold_audit_record(fold, input, &w->events[input][at], recorded, &verdict, &e), 0);
         assert_int_equal(verdict.reason, w->verdicts[input][at]);
         assert_false(verdict.unpassed);
         assert_false(verdict.beyond_due);
@@ -207,7 +206,9 @@ static struct audit_verdict give_one(struct bench *b, enum input input, struct e
 {
     struct error e = {0};
     struct audit_verdict verdict;
-    assert_int_equal(fold_audit_record(b->fold, input, &ev, recorded, "as recorded", &verdict, &e),
+    assert_int_equal(fold_audit_record(b->fold, input, &ev,
+                                       (struct recorded_verdict){recorded, "as recorded"}, &verdict,
+                                       &e),
                      0);
     return verdict;
 }

@@ -162,11 +162,12 @@ static struct fold *restore(struct bench *b, struct rows *rows, const struct eve
         assert_int_equal(
             fold_restore_package(fold, rows->packages[i].account, &rows->packages[i].package, &e),
             0);
-    for (size_t i = 0; i < rows->credit_count; i++)
-        assert_int_equal(fold_restore_credit(fold, rows->credits[i].account, rows->credits[i].id,
-                                             rows->credits[i].kind, rows->credits[i].amount,
-                                             rows->credits[i].at, &e),
-                         0);
+    for (size_t i = 0; i < rows->credit_count; i++) {
+        const struct restored_credit credit = {rows->credits[i].account, rows->credits[i].id,
+                                               rows->credits[i].kind, rows->credits[i].amount,
+                                               rows->credits[i].at};
+        assert_int_equal(fold_restore_credit(fold, &credit, &e), 0);
+    }
     restore_cutoffs(fold, rows);
     for (size_t i = 0; i < rows->reject_count; i++)
         if (rows->rejects[i] >= rows->state.calls_from)
@@ -344,9 +345,11 @@ static void feed_both(struct world *w, enum input input, struct event ev)
     size_t consumed;
     if (ev.fault == REJECT_NONE && pick(200) == 0) { // of a broker with another clock: passed
         ev.timestamp = w->b->now + 1000 * DAY_MS;
-        assert_int_equal(fold_records(w->b->fold, input, &ev, 1, w->b->now, &consumed, &e),
-                         FOLD_FUTURE);
-        assert_int_equal(fold_records(w->restarted, input, &ev, 1, w->b->now, &consumed, &e),
+        assert_int_equal(
+            fold_records(w->b->fold, input, (struct event_batch){&ev, 1}, w->b->now, &consumed, &e),
+            FOLD_FUTURE);
+        assert_int_equal(fold_records(w->restarted, input, (struct event_batch){&ev, 1}, w->b->now,
+                                      &consumed, &e),
                          FOLD_FUTURE);
         decide_both(w, DECISION_PASS, input, ev.offset);
         w->passes++;
@@ -357,9 +360,12 @@ static void feed_both(struct world *w, enum input input, struct event ev)
         w->calls[w->call_count++] = ev;
     if (input == INPUT_CALLS && ev.fault != REJECT_NONE)
         w->broken[w->broken_count++] = ev.offset;
-    assert_int_equal(fold_records(w->b->fold, input, &ev, 1, w->b->now, &consumed, &e), FOLD_MORE);
-    assert_int_equal(fold_records(w->restarted, input, &ev, 1, w->b->now, &consumed, &e),
-                     FOLD_MORE);
+    assert_int_equal(
+        fold_records(w->b->fold, input, (struct event_batch){&ev, 1}, w->b->now, &consumed, &e),
+        FOLD_MORE);
+    assert_int_equal(
+        fold_records(w->restarted, input, (struct event_batch){&ev, 1}, w->b->now, &consumed, &e),
+        FOLD_MORE);
     commit_both(w);
 }
 

@@ -47,7 +47,8 @@ static enum store_result host_claim(void *context, int32_t shard, struct shard_r
                                     struct error *e)
 {
     struct world *w = context;
-    (void)shard, (void)e;
+    (void)shard;
+    (void)e;
     *out = (struct shard_row){.epoch = ++w->claims, .begun = w->begun};
     out->chain.sequence = w->sequence;
     if (!w->begun)
@@ -70,19 +71,19 @@ static enum store_result host_restore(void *context, int32_t shard, const struct
 }
 
 static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row,
-                                     const struct fold *fold, const struct outbox *outbox,
-                                     int64_t now_ms, struct error *e)
+                                     const struct commit_request *request, struct error *e)
 {
     struct world *w = context;
-    (void)shard, (void)now_ms, (void)e;
-    w->decided = w->decided || fold_step(fold)->decision_count > 0;
+    (void)shard;
+    (void)e;
+    w->decided = w->decided || fold_step(request->fold)->decision_count > 0;
     w->mono_us += COMMIT_US;
     row->begun = true;
     row->step++;
-    row->state = *fold_state(fold);
-    row->chain = outbox->after;
+    row->state = *fold_state(request->fold);
+    row->chain = request->outbox->after;
     if (w->published >= 0)
-        w->published = outbox->after.sequence;
+        w->published = request->outbox->after.sequence;
     return STORE_OK;
 }
 
@@ -90,7 +91,9 @@ static enum store_result host_load_requests(void *context, int32_t shard, struct
                                             size_t capacity, size_t *count, struct error *e)
 {
     const struct world *w = context;
-    (void)shard, (void)capacity, (void)e;
+    (void)shard;
+    (void)capacity;
+    (void)e;
     *count = w->asks && !w->decided &&
              w->metrics->shards[0].rejects[INPUT_CALLS][REJECT_UNDECODABLE] > 0;
     if (*count > 0)
@@ -107,7 +110,8 @@ static enum store_result host_load_requests(void *context, int32_t shard, struct
 
 static enum store_result host_refresh_policy(void *context, struct error *e)
 {
-    (void)context, (void)e;
+    (void)context;
+    (void)e;
     return STORE_OK;
 }
 
@@ -118,17 +122,23 @@ static const struct policy *host_policy(void *context)
 
 static void host_relay_add(void *context, int32_t shard, int64_t epoch, int64_t mark)
 {
-    (void)context, (void)shard, (void)epoch, (void)mark;
+    (void)context;
+    (void)shard;
+    (void)epoch;
+    (void)mark;
 }
 
 static void host_relay_wake(void *context, int32_t shard, int64_t sequence)
 {
-    (void)context, (void)shard, (void)sequence;
+    (void)context;
+    (void)shard;
+    (void)sequence;
 }
 
 static void host_relay_remove(void *context, int32_t shard)
 {
-    (void)context, (void)shard;
+    (void)context;
+    (void)shard;
 }
 
 static struct relay_status host_relay_status(void *context, int32_t shard)
@@ -139,7 +149,9 @@ static struct relay_status host_relay_status(void *context, int32_t shard)
 
 static void host_ask_ends(void *context, int32_t shard, enum input input)
 {
-    (void)context, (void)shard, (void)input;
+    (void)context;
+    (void)shard;
+    (void)input;
 }
 
 static bool host_take_ends(void *context, int32_t shard, enum input input,
@@ -159,7 +171,9 @@ static uint64_t host_writers_generation(void *context)
 
 static void host_start(void *context, int32_t shard, const int64_t offsets[INPUT_COUNT])
 {
-    (void)context, (void)shard, (void)offsets;
+    (void)context;
+    (void)shard;
+    (void)offsets;
 }
 
 static struct block *host_next_block(void *context, int32_t shard, enum input input)
@@ -174,7 +188,9 @@ static struct block *host_next_block(void *context, int32_t shard, enum input in
 
 static void host_release_block(void *context, int32_t shard, enum input input, struct block *block)
 {
-    (void)context, (void)shard, (void)input;
+    (void)context;
+    (void)shard;
+    (void)input;
     free(block);
 }
 

@@ -129,7 +129,8 @@ static void feed_message(struct world *w, const struct workload_message *m)
     }
     size_t consumed = 0;
     struct error e;
-    assert_int_equal(fold_records(w->bench->fold, m->input, &ev, 1, m->timestamp, &consumed, &e),
+    assert_int_equal(fold_records(w->bench->fold, m->input, (struct event_batch){&ev, 1},
+                                  m->timestamp, &consumed, &e),
                      FOLD_MORE);
     assert_int_equal(consumed, 1);
     collect(w);

@@ -77,7 +77,8 @@ enum store_result store_load_schema(struct store *store, int32_t id, char **text
 enum store_result store_save_schema(struct store *store, int32_t id, const char *text,
                                     struct error *e)
 {
-    (void)store, (void)e;
+    (void)store;
+    (void)e;
     pthread_mutex_lock(&database.lock);
     database.saves++;
     if (!database.texts[id])
