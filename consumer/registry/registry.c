@@ -223,7 +223,10 @@ static size_t take(char *data, size_t size, size_t count, void *context)
 
 static int watch(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
-    (void)a, (void)b, (void)c, (void)d;
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
     return atomic_load(&((struct registry *)context)->stopped);
 }
 

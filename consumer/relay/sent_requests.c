@@ -25,7 +25,9 @@ static int kind_of(int16_t api_key)
 static rd_kafka_resp_err_t on_thread_start(rd_kafka_t *client, rd_kafka_thread_type_t type,
                                            const char *name, void *context)
 {
-    (void)client, (void)name, (void)context;
+    (void)client;
+    (void)name;
+    (void)context;
     is_broker_thread = type == RD_KAFKA_THREAD_BROKER;
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -34,8 +36,13 @@ static rd_kafka_resp_err_t on_sent(rd_kafka_t *client, int socket, const char *b
                                    int32_t broker_id, int16_t api_key, int16_t version,
                                    int32_t correlation, size_t size, void *context)
 {
-    (void)client, (void)socket, (void)broker, (void)broker_id, (void)version, (void)correlation,
-        (void)size;
+    (void)client;
+    (void)socket;
+    (void)broker;
+    (void)broker_id;
+    (void)version;
+    (void)correlation;
+    (void)size;
     struct sent_requests *requests = context;
     int kind = kind_of(api_key);
     if (kind >= 0)
@@ -48,8 +55,13 @@ static rd_kafka_resp_err_t on_answer(rd_kafka_t *client, int socket, const char 
                                      int32_t correlation, size_t size, int64_t round_trip_us,
                                      rd_kafka_resp_err_t failure, void *context)
 {
-    (void)client, (void)socket, (void)broker, (void)broker_id, (void)version, (void)correlation,
-        (void)round_trip_us;
+    (void)client;
+    (void)socket;
+    (void)broker;
+    (void)broker_id;
+    (void)version;
+    (void)correlation;
+    (void)round_trip_us;
     struct sent_requests *requests = context;
     int kind = kind_of(api_key);
     bool good = failure == RD_KAFKA_RESP_ERR_NO_ERROR && size > 0;
@@ -63,7 +75,9 @@ static rd_kafka_resp_err_t on_new(rd_kafka_t *client, const rd_kafka_conf_t *con
                                   char *why, size_t why_size)
 {
     static const char name[] = "settled";
-    (void)conf, (void)why, (void)why_size;
+    (void)conf;
+    (void)why;
+    (void)why_size;
     rd_kafka_resp_err_t code =
         rd_kafka_interceptor_add_on_thread_start(client, name, on_thread_start, context);
     if (!code)

@@ -136,11 +136,12 @@ static void levels_are_set_and_read(void **state)
 
 static json_t *field_of(json_t *schema, const char *name)
 {
-    size_t i;
-    json_t *field;
-    json_array_foreach(json_object_get(schema, "fields"), i,
-                       field) if (strcmp(json_string_value(json_object_get(field, "name")), name) ==
-                                  0) return field;
+    const json_t *fields = json_object_get(schema, "fields");
+    for (size_t i = 0; i < json_array_size(fields); i++) {
+        json_t *field = json_array_get(fields, i);
+        if (strcmp(json_string_value(json_object_get(field, "name")), name) == 0)
+            return field;
+    }
     fail_msg("no field %s", name);
     return NULL;
 }

@@ -83,6 +83,7 @@ PLAN = [
     Check("layout", ["tests/layout.py", "build/release"], "release"),
     Check("dead functions", ["tests/dead.py", "build/release"], "release"),
     Check("billing rules", ["tests/rules.py"]),
+    Check("names", ["tests/names.py"]),
     Check("manual page", ["sh", "-c", "build/release/settled help --man >build/release/settled.1 && "
                           "groff -man -Tutf8 -ww -z build/release/settled.1 2>&1 | tee /dev/stderr | (! grep -q .)"],
           "release"),

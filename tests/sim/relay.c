@@ -417,9 +417,9 @@ static enum relay_event_kind publish_some(struct process *p, struct publishing *
                                           struct relay_event *event, struct error *e)
 {
     enum relay_event_kind kind;
-    do
+    do {
         kind = publish(p, r, shard, event, e);
-    while (kind == RELAY_EVENTS && dice_hit(&p->world->dice, 60) && !process_is_gone(p, e));
+    } while (kind == RELAY_EVENTS && dice_hit(&p->world->dice, 60) && !process_is_gone(p, e));
     if (kind != RELAY_EVENTS)
         r->sending.phase = PHASE_NONE;
     return kind == RELAY_ON_ABORTED && breaks(p->world, BREAK_SPENT) ? RELAY_ON_FAILED : kind;
