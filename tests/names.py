@@ -26,7 +26,6 @@ STATIC_FILES = 3
 # Functions that may have more parameters, and why.
 ALLOWED_PARAMETERS = {
     "args_integer": "a default and two bounds are plainest where the option is read",
-    "cli_parse": "each is something else that reading a command line finds",
     "on_request": "libmicrohttpd calls it (MHD_AccessHandlerCallback)",
     "on_sent": "librdkafka calls it (rd_kafka_interceptor_f_on_request_sent_t)",
     "on_answer": "librdkafka calls it (rd_kafka_interceptor_f_on_response_received_t)",

@@ -2,9 +2,9 @@
 // once and in its turn.
 #include "consumer/audit/audit_records.h"
 
-#include "consumer/avro/wire.h"
 #include "consumer/base/memory.h"
 #include "consumer/base/text.h"
+#include "consumer/kafka/framing.h"
 
 #include <assert.h>
 #include <inttypes.h>

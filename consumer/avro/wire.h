@@ -6,10 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// What stands before each message on a topic, as Confluent's registry has it: a zero byte, and the
-// id of the writer's schema as four bytes, most significant first.
-enum { FRAMING_SIZE = 5 };
-
 struct wire {
     const uint8_t *at, *end;
     // a static text, once a read returned false; `at` is then where the trouble begins

@@ -170,8 +170,8 @@ static const char *ask_ends(rd_kafka_t *client, const struct ends_query *query, 
     const char *topic = query->topics[0];
     for (size_t i = 0; i < query->count && !code; i++) {
         const rd_kafka_topic_partition_t *found =
-        assert(found != NULL); // it was put into the list above
             rd_kafka_topic_partition_list_find(list, query->topics[i], query->partition);
+        assert(found != NULL); // it was put into the list above
         topic = query->topics[i];
         code = found->err;
         out[i] = found->offset;

@@ -94,7 +94,7 @@ static bool settle_record(struct record_fetcher *peek, rd_kafka_message_t *messa
 int fetch_record_at(struct record_fetcher *peek, struct record_coordinates at, int timeout_ms,
                     rd_kafka_message_t **out, struct error *e)
 {
-    assert(partition >= 0);
+    assert(at.partition >= 0);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, at.topic, at.partition)->offset = at.offset;
     int status = assign(peek, list, e);

@@ -397,7 +397,7 @@ int encode_settlement(struct encoder *en, const struct encode_source *from,
     const struct encode_context *cx = from->context;
     struct slice account_id = fold_account(from->fold, s->account)->id;
     char id[OUTPUT_ID_SIZE];
-    assert(s->first_line + s->line_count <= step->line_count);
+    assert(s->first_line + s->line_count <= from->step->line_count);
     assert(sequence >= 0);
     struct fill f = begin(en, OUTPUT_SETTLEMENTS);
     put_text(&f, "settlement_id", settlement_id(account_id, s->day, id));

@@ -45,7 +45,7 @@ enum store_result store_load_outbox(struct store *store, int32_t shard,
                                     const struct outbox_window *window, struct outbox_row *out,
                                     size_t *count, struct error *e)
 {
-    assert(limit > 0);
+    assert(window->limit > 0);
     *count = 0;
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)

@@ -1,5 +1,5 @@
 #include "consumer/relay/published_position.h"
-#include "consumer/avro/wire.h"
+#include "consumer/kafka/framing.h"
 #include "consumer/system/clock.h"
 
 #include <inttypes.h>

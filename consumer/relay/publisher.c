@@ -1,6 +1,6 @@
 #include "consumer/relay/publisher.h"
 
-#include "consumer/avro/wire.h"
+#include "consumer/kafka/framing.h"
 #include "consumer/relay/sent_requests.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/fault.h"

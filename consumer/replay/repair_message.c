@@ -1,8 +1,8 @@
 #include "consumer/replay/repair_message.h"
 
-#include "consumer/avro/wire.h"
 #include "consumer/base/arena.h"
 #include "consumer/base/text.h"
+#include "consumer/kafka/framing.h"
 #include "consumer/output/output_reader.h"
 
 #include <assert.h>

@@ -80,6 +80,28 @@ void shard_end_log(struct shard *shard, enum input input, int64_t end, int64_t n
         fold_clock_end(shard->fold, input, end, now_ms);
 }
 
+// A record whose time has not come: the log waits before it, and says so after a while.
+static void stop_before_future(struct shard *shard, enum input input, int64_t next, int64_t mono_ms,
+                               int64_t now_ms)
+{
+    struct input_log *log = &shard->log[input];
+    log->retry_at = mono_ms + SHARD_CLOCK_RETRY_MS;
+    if (shard->draining)
+        shard_end_log(shard, input, next, now_ms);
+    if (log->stopped_at == 0)
+        log->stopped_at = mono_ms;
+    // A drain ends there: nothing comes to pass by waiting.
+    if (log->warned || (!shard->draining && mono_ms - log->stopped_at < FUTURE_WARN_MS))
+        return;
+    log->warned = true;
+    log_event(LOG_WARN,
+              "a record's timestamp is ahead of the clock or of another type than configured: "
+              "its log waits; settled rejects pass lets it through",
+              LOG_FIELDS(log_int("shard", shard->id),
+                         log_text("topic", shard->host->input_topics[input]),
+                         log_int("offset", next)));
+}
+
 static void stop_log(struct shard *shard, enum input input, enum fold_stop stop, int64_t mono_ms,
                      int64_t now_ms)
 {
@@ -105,22 +127,7 @@ static void stop_log(struct shard *shard, enum input input, enum fold_stop stop,
             log->ended = true;
         break;
     case FOLD_FUTURE:
-        log->retry_at = mono_ms + SHARD_CLOCK_RETRY_MS;
-        if (shard->draining)
-            shard_end_log(shard, input, next, now_ms);
-        if (log->stopped_at == 0)
-            log->stopped_at = mono_ms;
-        // A drain ends there: nothing comes to pass by waiting.
-        if (log->warned || (!shard->draining && mono_ms - log->stopped_at < FUTURE_WARN_MS))
-            break;
-        log->warned = true;
-        log_event(LOG_WARN,
-                  "a record's timestamp is ahead of the clock or of another type than configured: "
-                  "its log waits; "
-                  "settled rejects pass lets it through",
-                  LOG_FIELDS(log_int("shard", shard->id),
-                             log_text("topic", shard->host->input_topics[input]),
-                             log_int("offset", next)));
+        stop_before_future(shard, input, next, mono_ms, now_ms);
         break;
     case FOLD_SCHEMA:
         break; // log->generation is from before it was asked for

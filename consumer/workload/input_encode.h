@@ -3,8 +3,8 @@
 // generator must outrun the daemon.
 #pragma once
 
-#include "consumer/avro/wire.h"
 #include "consumer/core/step.h"
+#include "consumer/kafka/framing.h"
 
 struct call_record {
     struct slice call_id, account_id;

@@ -48,8 +48,8 @@ static int restore_past(struct world *w)
 {
     struct past past;
     struct fold *fold = bench_fold(w->bench);
-    int result =
-        (int)store_restore_past(w->store, 0, text("ann"), w->bench->first_day, fold, &past, &w->e);
+    struct past_question question = {0, text("ann"), w->bench->first_day};
+    int result = (int)store_restore_past(w->store, &question, fold, &past, &w->e);
     store_past_release(&past);
     fold_destroy(fold);
     return result;
@@ -106,7 +106,8 @@ static int load_outbox(struct world *w)
 {
     struct outbox_row rows[16];
     size_t count;
-    return (int)store_load_outbox(w->store, 0, 0, 16, 1 << 20, rows, &count, &w->e);
+    struct outbox_window window = {.limit = 16, .max_bytes = 1 << 20};
+    return (int)store_load_outbox(w->store, 0, &window, rows, &count, &w->e);
 }
 
 static int take_row(void *context, const struct outbox_row *row, struct error *e)
