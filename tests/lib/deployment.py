@@ -127,20 +127,26 @@ class Process:
 
 
 def alter_topic(brokers, topic, **settings):
-    """Sets a topic's settings, and waits until the broker answers with them: its own copy is a little behind."""
+    """Sets a topic's settings, and waits until every broker answers with them: their copies are a little behind."""
     admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": brokers})
     wanted = {name.replace("_", "."): value for name, value in settings.items()}
     kind, change = confluent_kafka.admin.ConfigResource.Type.TOPIC, confluent_kafka.admin.AlterConfigOpType.SET
     resource = confluent_kafka.admin.ConfigResource(kind, topic, incremental_configs=[
         confluent_kafka.admin.ConfigEntry(name, value, incremental_operation=change) for name, value in wanted.items()])
     admin.incremental_alter_configs([resource])[resource].result(20)
-    deadline = time.monotonic() + 20
+    for number in admin.list_topics(timeout=20).brokers:
+        await_settings(admin, number, topic, wanted)
+
+
+def await_settings(admin, broker, topic, wanted, seconds=20):
+    """Until the broker of this number, which answers from a copy of its own, has the settings."""
+    deadline = time.monotonic() + seconds
     while True:
-        asked = confluent_kafka.admin.ConfigResource(kind, topic)
-        found = admin.describe_configs([asked])[asked].result(20)
+        asked = confluent_kafka.admin.ConfigResource(confluent_kafka.admin.ConfigResource.Type.TOPIC, topic)
+        found = admin.describe_configs([asked], broker=broker)[asked].result(20)
         if all(found[name].value == value for name, value in wanted.items()):
             return
-        assert time.monotonic() < deadline, f"{topic} still has {found}"
+        assert time.monotonic() < deadline, f"broker {broker} still has {found} of {topic}"
         time.sleep(0.05)
 
 

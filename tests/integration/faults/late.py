@@ -24,7 +24,6 @@ from oracle import rules
 
 PATIENCE_SECONDS = 60  # for a request to come by, and for what is written to be published
 MARKERS_SECONDS = 0.05  # behind the answer to an EndTxn its markers are still written
-LAG_SECONDS = 1.0  # until every broker has a topic's new setting
 FEED_SECONDS = 0.05
 SPLIT_SECONDS = 6  # within which a batch is too large, once its topic takes less
 DEBTORS = 250  # of a shard: each can be resumed once
@@ -440,11 +439,8 @@ class Trial:
             self.limit(USUAL)
 
     def kill(self):
-        """Whichever has the shard; now and then all. It does not start with a topic that takes too little, and the brokers'
-        copies of that setting lag."""
-        if self.small:
-            self.restore_limit()
-            time.sleep(LAG_SECONDS)
+        """Whichever has the shard; now and then all. It does not start with a topic that takes too little."""
+        self.restore_limit()
         owners = [slot for slot in self.subject.slots if self.owns(slot)]
         victims = self.subject.slots if self.rng.random() < 0.3 or not owners else owners
         for slot in victims:
