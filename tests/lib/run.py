@@ -100,6 +100,7 @@ PLAN = [
     Check("soak, one minute", ["tests/soak/soak.py", "--minutes", "1"], "release"),
     # On the services that the tests above have started.
     Check("mutants", ["tests/mutants/run.py"]),
+    Check("recipes", ["tests/recipes/run.py"]),
     Check("clang-tidy", ["tests/tidy.sh", "build/clang"], "clang"),
     Check("coverage", ["tests/coverage.sh", str(VENV / "bin" / "gcovr")]),
 ]
