@@ -42,7 +42,7 @@ def head_of(patch):
 def recipes_of(text):
     """{name: (number of files, what it says)} of HACKING.md."""
     section = text.partition("## Recipes")[2].partition("\n## ")[0]
-    found = re.findall(r"^\*\*(.+?)\*\* \((\d+) files?\)\.(.*?)(?=^\*\*|\Z)", section, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^\*\*([^*\n]+)\*\* \((\d+) files?\)\.(.*?)(?=^\*\*|\Z)", section, re.MULTILINE | re.DOTALL)
     return {name: (int(count), said) for name, count, said in found}
 
 
