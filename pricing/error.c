@@ -35,8 +35,8 @@ int error_context(struct error *e, const char *format, ...)
     return -1;
 }
 
-#define STATUS(kind, status, text) [kind] = status,
-#define TEXT(kind, status, text) [kind] = text,
+#define STATUS(kind, status, text) [kind] = (status),
+#define TEXT(kind, status, text) [kind] = (text),
 
 int error_exit_status(enum error_kind kind)
 {

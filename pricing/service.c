@@ -7,7 +7,7 @@
 #define SYMBOL(symbol, unit) [SERVICE_##symbol] = #symbol,
 static const char *const symbols[SERVICE_COUNT] = {SERVICE_ROWS(SYMBOL)};
 
-#define UNIT(symbol, unit) [SERVICE_##symbol] = unit,
+#define UNIT(symbol, unit) [SERVICE_##symbol] = (unit),
 static const enum billed_unit units[SERVICE_COUNT] = {SERVICE_ROWS(UNIT)};
 
 const char *service_symbol(enum service service)

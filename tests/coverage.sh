@@ -16,7 +16,7 @@ ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" --timeout 60
 status=0
 for folder in pricing consumer/base consumer/core consumer/relay/relay_machine.c consumer/relay/published_rows.c; do
     echo "--- $folder"
-    "$gcovr" --root . --object-directory "$build" --filter "$folder/" --exclude-throw-branches \
+    "$gcovr" --root . --object-directory "$build" --filter "$folder" --exclude-throw-branches \
         --fail-under-line "$floor" "$build" || status=1
 done
 exit $status

@@ -35,7 +35,7 @@ day_t policy_floor(const struct policy *policy, day_t open_day)
 
 // ---- symbols ----
 
-#define SYMBOL(value, symbol) [value] = symbol,
+#define SYMBOL(value, symbol) [value] = (symbol),
 static const char *const partitioners[] = {PARTITIONER_ROWS(SYMBOL)};
 static const char *const timestamps_kinds[] = {TIMESTAMPS_ROWS(SYMBOL)};
 

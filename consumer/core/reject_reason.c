@@ -5,7 +5,7 @@
 #define SYMBOL(symbol, broken, since, means) [REJECT_##symbol] = #symbol,
 static const char *const symbols[REJECT_REASONS] = {[REJECT_NONE] = "NONE", REJECT_ROWS(SYMBOL)};
 
-#define BROKEN(symbol, broken, since, means) [REJECT_##symbol] = broken,
+#define BROKEN(symbol, broken, since, means) [REJECT_##symbol] = (broken),
 static const bool is_broken[REJECT_REASONS] = {REJECT_ROWS(BROKEN)};
 
 const char *reject_symbol(enum reject_reason reason)

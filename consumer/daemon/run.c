@@ -254,8 +254,8 @@ bool run_close(struct run *run)
 {
     bool all = true;
     http_destroy(run->http);
-    if (run->workers)
-        assert(run->worker_count <= (size_t)run->shared.workers);
+    assert(run->worker_count == 0 || run->workers);
+    assert(!run->workers || run->worker_count <= (size_t)run->shared.workers);
     for (size_t i = 0; i < run->worker_count; i++)
         worker_stop(run->workers[i]);
     for (size_t i = 0; i < run->worker_count; i++)

@@ -182,6 +182,8 @@ static fen_t mean_price(const struct book *book)
         sums[unit] += unit == UNIT_LEAD ? mean_price_by_lead(prices) : prices->tiers[0].unit_price;
         counts[unit]++;
     }
+    assert(counts[UNIT_LEAD] > 0);
+    assert(counts[UNIT_CALL] > 0);
     return (3 * (sums[UNIT_LEAD] / counts[UNIT_LEAD]) + sums[UNIT_CALL] / counts[UNIT_CALL]) / 4;
 }
 

@@ -130,7 +130,7 @@ static double cpu_seconds(void)
 
 int main(int argc, char **argv)
 {
-    // NOLINT(cert-err34-c): out of range is refused below
+    // NOLINTNEXTLINE(cert-err34-c): out of range is refused below
     int count = argc == 4 ? atoi(argv[3]) : 0;
     if (count < 1 || count > INSTANCES_MAX) {
         fputs("usage: bare_consumer BROKERS TOPIC INSTANCES(1-16)\n", stderr);

@@ -93,6 +93,13 @@ static void reasons_are_told_by_the_schema(void **state)
     says("schemas/avro/Reject.avsc", sentence);
 }
 
+static void append(char *text, size_t size, const char *more)
+{
+    size_t used = strlen(text);
+    assert_true(used + strlen(more) < size);
+    snprintf(text + used, size - used, "%s", more);
+}
+
 // The table in the document has these rows, in this order, and no others.
 static void reasons_are_explained(void **state)
 {
@@ -102,10 +109,9 @@ static void reasons_are_explained(void **state)
         snprintf(row, sizeof row, " | %s | %s | %s | %s |", reasons[i].symbol,
                  reasons[i].broken ? "yes" : "no", reasons[i].since, reasons[i].means);
         says("schemas/README.md", row + 1);
-        assert_true(strlen(rows) + strlen(row) < sizeof rows);
-        strcat(rows, row);
+        append(rows, sizeof rows, row);
     }
-    strcat(rows, " account_id and record_id are given");
+    append(rows, sizeof rows, " account_id and record_id are given");
     says("schemas/README.md", rows);
 }
 

@@ -313,8 +313,8 @@ static void options_that_make_no_workload(void **state)
         "calls a day: -1 is not within 0 to 1000000000",
         "records a day: 0 is not within 1 to 3000000000",
         "shares together (millionths): 1069999 is not within 0 to 1000000",
-        "from-day 2026-10-31 lies before billing.first_day 2026-11-01: every call would be too "
-        "late",
+        ("from-day 2026-10-31 lies before billing.first_day 2026-11-01: every call would be too "
+         "late"),
         "from-day 2026-11-01 lies before 2026-11-02, when the configured price book begins",
         "purchases: price book 汽车精准获客服务 offers no packages",
     };
