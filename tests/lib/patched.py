@@ -99,3 +99,24 @@ class Bench:
                 target.unlink(missing_ok=True)
             else:
                 target.write_bytes(content)
+
+
+def supervise(name, work):
+    """Gives work(owner, folder) services of its own, and a folder of this name, and ends what it left behind. It returns how many
+    it has tried and how many of them failed, which the last line tells. Returns the exit status."""
+    services.adopt_orphans()
+    services.stop_on_signals()
+    try:
+        with services.Services() as owner:
+            folder = owner.folder / name
+            folder.mkdir()
+            tried, failed = work(owner, folder)
+        print(f"{tried - failed} passed, {failed} failed")
+        return 1 if failed else 0
+    except (Broken, services.ServiceError) as broken:
+        print(f"{broken}\n0 passed, 1 failed")
+        return 1
+    except services.Stopped as stopped:
+        return 128 + stopped.args[0]
+    finally:
+        services.reap_all()

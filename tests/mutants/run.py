@@ -27,7 +27,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 import services  # noqa: E402 (the path is set above)
-from patched import Bench, Broken  # noqa: E402
+from patched import Bench, Broken, supervise  # noqa: E402
 
 @dataclasses.dataclass
 class Mutant:
@@ -134,30 +134,23 @@ def main():
     which.add_argument("--only", metavar="REGEX")
     parser.add_argument("--list", action="store_true", help="print what each gets wrong and run nothing")
     options = parser.parse_args()
-    services.adopt_orphans()
-    services.stop_on_signals()
-    try:
+
+    def work(owner, folder):
         mutants = chosen(read_mutants(HERE), options)
-        if options.list:
-            for mutant in mutants:
-                print(f"{mutant.name}: {mutant.what}")
-            return 0
         if not mutants:
             raise Broken("no mutant is chosen")
-        with services.Services() as owner:
-            variables = services.start_asked(owner, **services_needed(mutants))
-            folder = owner.folder / "mutants"
-            folder.mkdir()
-            failed = run(Bench(folder, {**os.environ, **variables}), mutants)
-        print(f"{len(mutants) - failed} passed, {failed} failed")
-        return 1 if failed else 0
-    except (Broken, services.ServiceError) as broken:
+        variables = services.start_asked(owner, **services_needed(mutants))
+        return len(mutants), run(Bench(folder, {**os.environ, **variables}), mutants)
+
+    if not options.list:
+        return supervise("mutants", work)
+    try:
+        for mutant in chosen(read_mutants(HERE), options):
+            print(f"{mutant.name}: {mutant.what}")
+        return 0
+    except Broken as broken:
         print(f"{broken}\n0 passed, 1 failed")
         return 1
-    except services.Stopped as stopped:
-        return 128 + stopped.args[0]
-    finally:
-        services.reap_all()
 
 
 if __name__ == "__main__":

@@ -25,8 +25,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
-import services  # noqa: E402 (the path is set above)
-from patched import Bench, Broken, files_of  # noqa: E402
+from patched import Bench, Broken, files_of, supervise  # noqa: E402 (the path is set above)
 
 
 def head_of(patch):
@@ -97,25 +96,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="REGEX", default="")
     options = parser.parse_args()
-    services.adopt_orphans()
-    services.stop_on_signals()
-    try:
+
+    def work(_, folder):
         patches = [each for each in sorted(HERE.glob("*.patch")) if re.search(options.only, each.stem)]
         if not patches:
             raise Broken("no recipe is chosen")
-        with services.Services() as owner:
-            folder = owner.folder / "recipes"
-            folder.mkdir()
-            failed = run(Bench(folder, dict(os.environ)), patches)
-        print(f"{len(patches) - failed} passed, {failed} failed")
-        return 1 if failed else 0
-    except (Broken, services.ServiceError) as broken:
-        print(f"{broken}\n0 passed, 1 failed")
-        return 1
-    except services.Stopped as stopped:
-        return 128 + stopped.args[0]
-    finally:
-        services.reap_all()
+        return len(patches), run(Bench(folder, dict(os.environ)), patches)
+
+    return supervise("recipes", work)
 
 
 if __name__ == "__main__":
