@@ -13,26 +13,8 @@ import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from layout import cycles  # noqa: E402 (the path is set above)
-
-
-def functions_of(lines):
-    """Lengths of the bodies, whose braces stand in the first column."""
-    found, start = [], None
-    for number, line in enumerate(lines):
-        if line == "{":
-            start = number
-        elif line == "}" and start is not None:
-            found.append(number - start + 1)
-            start = None
-    return found
-
-
-def definitions_of(text):
-    """(tags of types, names of functions that are static, and of those that are not)."""
-    tags = re.findall(r"^(?:struct|enum|union) (\w+) \{", text, re.MULTILINE)
-    heads = re.findall(r"^(static )?(?!typedef|struct \w+ \{|return\b)[a-z_][\w \*]*?[ \*](\w+)\([^;]*?\)\n\{", text, re.MULTILINE)
-    return tags, [name for static, name in heads if static], [name for static, name in heads if not static]
+from layout import cycles, includes_of  # noqa: E402 (the path is set above)
+from names import LINE_COLUMNS, STATIC_FILES, Source, one_line_bodies, own_names, parameters_of, top_level  # noqa: E402
 
 
 def main():
@@ -40,16 +22,21 @@ def main():
     paths = [path for folder in ("pricing", "consumer") for path in sorted((tree / folder).rglob("*.[ch]"))]
     texts = {str(path.relative_to(tree)): path.read_text() for path in paths}
     lines = [line for text in texts.values() for line in text.splitlines()]
-    bodies = sorted(length for name, text in texts.items() if name.endswith(".c") for length in functions_of(text.splitlines()))
-    includes = {name: {each for each in re.findall(r'#include "([^"]+)"', text) if each in texts} for name, text in texts.items()}
+    sources = [Source(path.relative_to(tree), path.read_text()) for path in paths]
+    bodies = sorted(source.text.count("\n", source.text.index("\n{", start) + 1, end) + 1
+                    for source in sources if source.path.suffix == ".c"
+                    for start, end, head in top_level(source) if parameters_of(head))
+    includes = {str(path.relative_to(tree)): {each for each in includes_of(path) if each in texts} for path in paths}
     folders = collections.defaultdict(set)
-    width, tags, statics, globals_ = collections.Counter(), collections.Counter(), collections.Counter(), collections.Counter()
+    width, named = collections.Counter(), collections.defaultdict(collections.Counter)
     for name, targets in includes.items():
         folder = str(pathlib.PurePath(name).parent)
         folders[folder] |= {str(pathlib.PurePath(each).parent) for each in targets} - {folder}
         width[folder] += 1
-        for counter, names in zip((tags, statics, globals_), definitions_of(texts[name])):
-            counter.update(set(names))
+    for source in sources:
+        for kind, name in {(kind, name) for kind, name, _ in own_names(source)}:
+            named[kind][name] += 1
+    shared = lambda kind, most: sum(count > most for count in named[kind].values())  # noqa: E731
     per_1000 = lambda count: f"{1000 * count / len(lines):.1f}"  # noqa: E731
     widest, files = width.most_common(1)[0]
     rows = [
@@ -59,14 +46,13 @@ def main():
         ("assertions per 1,000 lines", per_1000(sum(len(re.findall(r"\bassert\(|\bstatic_assert\(", line)) for line in lines))),
         ("lines that are comments, %", f"{100 * sum(line.lstrip().startswith('//') for line in lines) / len(lines):.1f}"),
         ("widest folder, files", f"{widest}, {files}"),
-        ("lines over 100 columns, per 1,000", per_1000(sum(len(line) > 100 for line in lines))),
-        ("one-line if, for, while, per 1,000",
-         per_1000(sum(bool(re.match(r"\s*(?:\} )?(?:else )?(?:if|for|while) \(.*\) [^{&|]*;(?: //.*)?$", line)) for line in lines))),
+        ("lines over 100 columns, per 1,000", per_1000(sum(len(line) > LINE_COLUMNS for line in lines))),
+        ("one-line if, for, while, per 1,000", per_1000(sum(len(list(one_line_bodies(source))) for source in sources))),
         ("cycles of folders", len(cycles(folders))),
         ("cycles of files", len(cycles(includes))),
-        ("type tags that two files define", sum(count > 1 for count in tags.values())),
-        ("functions that two files define for all", sum(count > 1 for count in globals_.values())),
-        ("static names in more than three files", sum(count > 3 for count in statics.values())),
+        ("type tags that two files define", shared("tag", 1)),
+        ("functions that two files define for all", shared("function", 1)),
+        ("static names in more than three files", shared("static", STATIC_FILES)),
     ]
     for what, value in rows:
         print(f"{what:<50} {value}")
