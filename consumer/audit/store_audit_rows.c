@@ -175,7 +175,6 @@ static int64_t cell_number(struct slice value)
 static const char *show(const struct side *side, const struct cells *cells, int column,
                         int32_t zone_ms, char out[VALUE_SIZE])
 {
-    enum { EPOCH_DAYS = 10957, MICROS = 1000 }; // PostgreSQL counts from 2000-01-01
     struct slice value = cell(cells, column);
     char text[INSTANT_TEXT_SIZE];
     int64_t number = cell_number(value);
@@ -188,10 +187,11 @@ static const char *show(const struct side *side, const struct cells *cells, int 
         snprintf(out, VALUE_SIZE, "%" PRId64, number);
         break;
     case OID_DATE:
-        snprintf(out, VALUE_SIZE, "%s", calendar_format_day((day_t)number + EPOCH_DAYS, text));
+        snprintf(out, VALUE_SIZE, "%s",
+                 calendar_format_day((day_t)number + STORE_EPOCH_DAYS, text));
         break;
     case OID_TIMESTAMPTZ:
-        number = number / MICROS + EPOCH_DAYS * DAY_MS;
+        number = number / STORE_MICROS + STORE_EPOCH_DAYS * DAY_MS;
         snprintf(out, VALUE_SIZE, "%s", calendar_format_instant(number, zone_ms, text));
         break;
     default:

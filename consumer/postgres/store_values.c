@@ -9,9 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// PostgreSQL counts from 2000-01-01.
-enum { EPOCH_DAYS = 10957 };
-#define EPOCH_MS (EPOCH_DAYS * DAY_MS)
+#define EPOCH_MS (STORE_EPOCH_DAYS * DAY_MS)
 // What a timestamptz holds, in ms since 1970: 4714-11-24 BC to 294276-12-31.
 #define TIME_MIN_MS INT64_C(-210866803200000)
 #define TIME_MAX_MS INT64_C(9224318015999999)
@@ -129,7 +127,7 @@ void put_clean(struct row *row, struct slice slice, size_t max)
 
 void put_day(struct row *row, day_t day)
 {
-    put_int4(row, day == DAY_NONE ? INT32_MIN : day - EPOCH_DAYS);
+    put_int4(row, day == DAY_NONE ? INT32_MIN : day - STORE_EPOCH_DAYS);
 }
 
 void put_time(struct row *row, int64_t ms)
@@ -139,7 +137,7 @@ void put_time(struct row *row, int64_t ms)
     else if (ms > TIME_MAX_MS)
         put_int8(row, INT64_MAX);
     else
-        put_int8(row, (ms - EPOCH_MS) * 1000);
+        put_int8(row, (ms - EPOCH_MS) * STORE_MICROS);
 }
 
 static const char *get_fixed(const PGresult *result, int row, int column, int size)
@@ -172,7 +170,7 @@ int64_t get_int8(const PGresult *result, int row, int column)
 day_t get_day(const PGresult *result, int row, int column)
 {
     int32_t day = get_int4(result, row, column);
-    return day == INT32_MIN ? DAY_NONE : day + EPOCH_DAYS;
+    return day == INT32_MIN ? DAY_NONE : day + STORE_EPOCH_DAYS;
 }
 
 int64_t get_time(const PGresult *result, int row, int column)
@@ -180,8 +178,8 @@ int64_t get_time(const PGresult *result, int row, int column)
     int64_t micros = get_int8(result, row, column);
     if (micros == INT64_MIN || micros == INT64_MAX)
         return micros;
-    int64_t ms = micros / 1000;
-    if (micros % 1000 < 0)
+    int64_t ms = micros / STORE_MICROS;
+    if (micros % STORE_MICROS < 0)
         ms--;
     return ms + EPOCH_MS;
 }

@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// PostgreSQL counts its dates and times from 2000-01-01, and times in microseconds.
+enum { STORE_EPOCH_DAYS = 10957, STORE_MICROS = 1000 };
+
 // A growing buffer; growth aborts when memory is short, as an arena does.
 struct bytes {
     unsigned char *data;
