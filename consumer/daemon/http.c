@@ -3,15 +3,99 @@
 #include <assert.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+enum { ACCEPTED_MAX = HTTP_CONNECTIONS_MAX + 64 }; // with those that were ended and not closed yet
+
+// A connection, in the order in which they were opened or last answered.
+struct http_peer {
+    int fd;
+    bool ended; // shut down, and no longer in the list
+    struct http_peer *before, *after;
+};
 
 struct http {
     const struct http_route *routes;
     size_t count;
     struct MHD_Daemon *daemon;
+    // The head of a ring: its `after` is the oldest connection, its `before` the newest. All of
+    // this belongs to the server's thread.
+    struct http_peer peers;
+    size_t open;
 };
+
+// ---- the connections ----
+
+static void take_out(struct http *http, struct http_peer *peer)
+{
+    assert(http->open > 0);
+    assert(!peer->ended);
+    peer->before->after = peer->after;
+    peer->after->before = peer->before;
+    http->open--;
+}
+
+static void put_newest(struct http *http, struct http_peer *peer)
+{
+    struct http_peer *newest = http->peers.before;
+    peer->before = newest;
+    peer->after = &http->peers;
+    newest->after = peer;
+    http->peers.before = peer;
+    http->open++;
+}
+
+// Whoever holds connections and asks nothing, or asks a byte at a time, must not keep a health
+// probe out: the connection that was answered the longest time ago makes room for a new one. It is
+// only shut down here; the server's loop then sees its end and closes it.
+static void make_room(struct http *http)
+{
+    struct http_peer *oldest = http->peers.after;
+    if (http->open <= HTTP_CONNECTIONS_MAX)
+        return;
+    take_out(http, oldest);
+    oldest->ended = true;
+    shutdown(oldest->fd, SHUT_RDWR);
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **state,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http *http = context;
+    struct http_peer *peer = *state;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (peer && !peer->ended)
+            take_out(http, peer);
+        free(peer);
+        *state = NULL;
+        return;
+    }
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    *state = peer = calloc(1, sizeof *peer);
+    if (!peer || !info)
+        return; // short of memory: it is served, and ends by the time-out alone
+    peer->fd = info->connect_fd;
+    put_newest(http, peer);
+    make_room(http);
+    assert(http->open <= HTTP_CONNECTIONS_MAX);
+}
+
+static void renew(struct http *http, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct http_peer *peer = info ? info->socket_context : NULL;
+    if (!peer || peer->ended)
+        return;
+    take_out(http, peer);
+    put_newest(http, peer);
+}
+
+// ---- requests ----
 
 static const struct http_route *find_route(const struct http *http, const char *path)
 {
@@ -101,6 +185,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     } else {
         route->answer(route->context, &answer);
     }
+    renew(http, connection);
     return send_answer(connection, &answer, allow);
 }
 
@@ -130,6 +215,18 @@ static struct addrinfo *resolve(const char *listen, struct error *e)
     return NULL;
 }
 
+static struct MHD_Daemon *start_daemon(struct http *http, const struct addrinfo *address)
+{
+    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO;
+    if (address->ai_family == AF_INET6)
+        flags |= MHD_USE_IPv6;
+    return MHD_start_daemon(flags, 0, NULL, NULL, on_request, http, MHD_OPTION_SOCK_ADDR,
+                            address->ai_addr, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)ACCEPTED_MAX,
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S,
+                            MHD_OPTION_END);
+}
+
 int http_create(const char *listen, const struct http_route *routes, size_t count,
                 struct http **out, struct error *e)
 {
@@ -141,13 +238,8 @@ int http_create(const char *listen, const struct http_route *routes, size_t coun
     if (http) {
         http->routes = routes;
         http->count = count;
-        unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO;
-        if (address->ai_family == AF_INET6)
-            flags |= MHD_USE_IPv6;
-        http->daemon = MHD_start_daemon(
-            flags, 0, NULL, NULL, on_request, http, MHD_OPTION_SOCK_ADDR, address->ai_addr,
-            MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX,
-            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S, MHD_OPTION_END);
+        http->peers.before = http->peers.after = &http->peers;
+        http->daemon = start_daemon(http, address);
     }
     freeaddrinfo(address);
     if (http && http->daemon) {

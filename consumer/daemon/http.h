@@ -23,7 +23,9 @@ struct http_route {
     void *context;
 };
 
-enum { HTTP_CONNECTIONS_MAX = 64, HTTP_TIMEOUT_S = 15 };
+// So many connections are kept. One more ends the one that was answered, or opened, the longest
+// time ago, so idle and slow clients keep nobody out. HTTP_TIMEOUT_S without a byte ends one too.
+enum { HTTP_CONNECTIONS_MAX = 256, HTTP_TIMEOUT_S = 15 };
 
 // listen: "127.0.0.1:9464" or "[::1]:9464"; port 0 takes a free one. The routes (`count` of them)
 // outlive the server. Errors: ERROR_CONFIG.
