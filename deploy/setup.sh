@@ -16,7 +16,7 @@ demo=("postgresql-$postgresql" "openjdk-$openjdk-jre-headless" maven python3 kca
 # The tests that need nothing beside them.
 unit=(libcmocka-dev)
 test=("clang-$clang" "clang-format-$clang" "clang-tidy-$clang" "libclang-rt-$clang-dev" "llvm-$clang"
-      shellcheck python3-venv groff-base)
+      shellcheck python3-venv groff-base pgbouncer)
 
 wanted=("${build[@]}")
 for purpose in "${@:-build}"; do
@@ -47,12 +47,18 @@ fi
 
 echo "installing ${missing[*]}" >&2
 log=$(mktemp)
-# Nobody asked for a database server that stays: while we install, Debian's package makes no cluster of its own.
-no_cluster=
+# Nobody asked for a database server or a pooler that stays: while we install, Debian's packages make no cluster and start
+# no service of their own.
+no_cluster='' no_service=''
 finish() {
-    rm -f "$log" ${no_cluster:+"$no_cluster"}
+    rm -f "$log" ${no_cluster:+"$no_cluster"} ${no_service:+"$no_service"}
 }
 trap finish EXIT
+if [[ " ${missing[*]} " == *" pgbouncer "* && ! -e /usr/sbin/policy-rc.d ]]; then
+    no_service=/usr/sbin/policy-rc.d
+    printf '#!/bin/sh\nexit 101\n' >"$no_service"
+    chmod +x "$no_service"
+fi
 if [[ " ${missing[*]} " == *" postgresql"* ]]; then
     mkdir -p /etc/postgresql-common/createcluster.d
     no_cluster=/etc/postgresql-common/createcluster.d/settled-setup.conf

@@ -559,8 +559,8 @@ static int open_stores(struct audit_shard *w, struct error *e)
     bool recorded = false;
     w->deployment = memory_grow(NULL, 1, sizeof *w->deployment);
     memset(w->deployment, 0, sizeof *w->deployment);
-    if (store_open(config->dsn, &w->store, e) || store_open(config->dsn, &w->other, e) ||
-        store_check_version(w->other, e) ||
+    if (store_open(config->dsn, STORE_READS, &w->store, e) ||
+        store_open(config->dsn, STORE_READS, &w->other, e) || store_check_version(w->other, e) ||
         store_load_deployment(w->other, w->deployment, &recorded, e) != STORE_OK)
         return -1;
     if (!recorded || w->deployment->policy.count == 0)

@@ -69,7 +69,9 @@ static int open_all(struct rejects *r, struct error *e)
         return error_set(e, ERROR_RESTART, "out of memory");
     if (args_load_config(r->args, &r->config, e))
         return -1;
-    if (store_open(r->config.dsn, &r->store, e) || store_check_version(r->store, e))
+    bool reads = strcmp(r->args->operands[0], "list") == 0;
+    if (store_open(r->config.dsn, reads ? STORE_READS : STORE_WRITES, &r->store, e) ||
+        store_check_version(r->store, e))
         return -1;
     if (rejects_stored(store_load_deployment(r->store, r->recorded, &recorded, e)))
         return -1;

@@ -60,10 +60,6 @@ static bool is_ready(struct run *run, char reason[REASON_SIZE])
         if (!ready)
             snprintf(reason, REASON_SIZE, "worker %zu: %s", i, status.unready);
     }
-    if (ready && !run->shared.metrics->postgres_up) {
-        ready = false;
-        snprintf(reason, REASON_SIZE, "PostgreSQL does not answer");
-    }
     free(shards);
     return ready;
 }

@@ -158,7 +158,8 @@ int run_record_deployment(struct run *run, const struct config *config, struct e
 
 static int open_store(struct run *run, struct error *e)
 {
-    if (store_open(run->config.dsn, &run->store, e) || store_check_version(run->store, e))
+    if (store_open(run->config.dsn, STORE_WRITES, &run->store, e) ||
+        store_check_version(run->store, e))
         return -1;
     int failed = run_record_deployment(run, &run->config, e);
     fault_point(deployment_after);

@@ -550,7 +550,7 @@ static int create_parts(struct worker *worker, struct error *e)
     worker->told = calloc(partitions, sizeof *worker->told);
     if (!worker->shards || !worker->assigned || !worker->owned || !worker->scratch || !worker->told)
         return error_set(e, ERROR_RESTART, "memory is short for a worker");
-    if (store_open(worker->shared->config->dsn, &worker->store, e) ||
+    if (store_open(worker->shared->config->dsn, STORE_WRITES, &worker->store, e) ||
         encoder_create(&worker->encoder, e))
         return -1;
     if (host_refresh_policy(worker, e) != STORE_OK)

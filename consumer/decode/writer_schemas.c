@@ -172,7 +172,7 @@ static enum registry_result from_store(struct writer_schemas *writers, int32_t i
 {
     if (!writers->store) {
         struct store *store;
-        if (store_open(writers->dsn, &store, e))
+        if (store_open(writers->dsn, STORE_WRITES, &store, e))
             return REGISTRY_UNAVAILABLE;
         pthread_mutex_lock(&writers->lock); // writer_schemas_destroy interrupts it
         writers->store = store;

@@ -18,12 +18,21 @@ enum store_result {
     STORE_FAILED, // anything else: *e says what
 };
 
+// Who writes asks for a server that takes writes; who only reads is content with any, a standby
+// too. The dsn's own target_session_attrs goes before.
+enum store_access { STORE_WRITES, STORE_READS };
+
 // dsn: libpq's, TLS options pass through. Sets application_name, statement, lock and
 // idle-in-transaction time-outs and TCP keepalives, unless the dsn, the role or the database do;
-// synchronous_commit is never lower than on. Errors name host and database, never the password. A
-// store whose connection is lost connects again at the next call. Behind a pooler it needs sessions
-// of its own (session pooling), as statements are prepared.
-int store_open(const char *dsn, struct store **out, struct error *e);
+// synchronous_commit is never lower than on. Errors name host and database, never the password.
+// ERROR_CONFIG: the server refuses user, password or database; ERROR_UNAVAILABLE: it cannot be
+// reached, or takes no writes now. A store whose connection is lost connects again at the next
+// call, and then waits for either. Behind a pooler it needs sessions of its own (session pooling),
+// as settings and prepared statements belong to one.
+int store_open(const char *dsn, enum store_access access, struct store **out, struct error *e);
+// ERROR_CONFIG when connections by this store's dsn share a session: the pool between is in
+// transaction or statement mode. Opens a second connection for it.
+int store_check_session(struct store *store, struct error *e);
 void store_close(struct store *store);
 // For shutdown: another thread's call, and each one after it, returns STORE_UNAVAILABLE at once,
 // whether the server answers or not. Safe from any thread while the store is open.

@@ -128,7 +128,8 @@ static enum store_result send_lock(const struct commit *c, bool new_day, struct 
 {
     struct store *store = c->store;
     char text[512];
-    snprintf(text, sizeof text, "select %s from settled.shards where shard = $1 for update",
+    snprintf(text, sizeof text,
+             "select %s, pg_backend_pid() from settled.shards where shard = $1 for update",
              shard_columns);
     row_clear(&store->row);
     put_int4(&store->row, c->shard);
@@ -152,6 +153,15 @@ static enum store_result send_lock(const struct commit *c, bool new_day, struct 
     return result;
 }
 
+// In another session than ours its settings are another's: synchronous_commit and the time-outs. A
+// pooler whose mode was changed while we are connected shows here, before anything is written.
+static enum store_result check_backend(struct store *store, const PGresult *locked, struct error *e)
+{
+    if (get_int4(locked, 0, PQnfields(locked) - 1) == store->backend)
+        return STORE_OK;
+    return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s", STORE_POOLED);
+}
+
 // Opens the transaction, locks the row and compares it. *done: this step is committed already.
 static enum store_result lock_row(const struct commit *c, bool *done, struct error *e)
 {
@@ -170,6 +180,8 @@ static enum store_result lock_row(const struct commit *c, bool *done, struct err
     struct shard_row found = {0};
     if (result == STORE_OK && PQntuples(results[1]) == 1)
         shard_read(store, results[1], results[2], &found);
+    if (result == STORE_OK && PQntuples(results[1]) == 1)
+        result = check_backend(store, results[1], e);
     if (result == STORE_OK)
         result = compare_row(c, &found, done, e);
     if (result == STORE_OK && last_row && !*done)

@@ -15,13 +15,21 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { SETUP_PATIENCE_MS = 10000, PATIENCE_MARGIN_MS = 10000, TEXT_PART_SIZE = 400 };
+enum {
+    SETUP_PATIENCE_MS = 10000,
+    PATIENCE_MARGIN_MS = 10000,
+    DIAGNOSIS_MS = 5000,
+    TEXT_PART_SIZE = 400,
+    IDLE_MESSAGES_MAX = 8, // read from an idle connection before it is used again
+};
 
 // Ours unless the connection string, PGOPTIONS, or the database's or role's own settings say
 // otherwise. A lock is waited for less long than a consumer group's session lasts;
 // synchronous_commit is never taken lower. A statement whose client went away is given up soon
-// (from PostgreSQL 14 on; before, within its time-outs).
+// (from PostgreSQL 14 on; before, within its time-outs). A pooler may hand out a session that
+// another client has used: the statements which that one prepared have the names of ours.
 static const char setup_query[] =
+    "deallocate all;"
     "select set_config(v.name, v.value, false)"
     "  from (values ('statement_timeout', '60s'), ('lock_timeout', '10s'),"
     "               ('idle_in_transaction_session_timeout', '30s'), ('synchronous_commit', 'on'),"
@@ -30,7 +38,7 @@ static const char setup_query[] =
     "  join pg_settings s using (name)"
     " where case v.name when 'synchronous_commit' then s.setting not in ('on', 'remote_apply')"
     "       else s.source not in ('client', 'user', 'database', 'database user') end;"
-    "select setting from pg_settings where name = 'statement_timeout'";
+    "select setting, pg_backend_pid() from pg_settings where name = 'statement_timeout'";
 
 enum store_result store_say(struct store *store, enum store_result result, enum error_kind kind,
                             struct error *e, const char *format, ...)
@@ -57,6 +65,10 @@ static const char *one_line(const char *text, char out[TEXT_PART_SIZE])
     return out;
 }
 
+#define READ_ONLY                                                                                  \
+    "nothing can be written there: a standby, or default_transaction_read_only is on. Name all "   \
+    "servers in postgres.dsn (host=a,b), or make this one take writes; settled waits for that"
+
 static bool starts_with_any(const char *state, const char *const *prefixes)
 {
     for (; *prefixes; prefixes++)
@@ -69,9 +81,10 @@ enum store_result store_fail(struct store *store, const PGresult *result, struct
 {
     // Connection lost, shut down, out of resources, serialization, deadlock, lock or statement
     // time-out, idle too long.
-    static const char *const passing[] = {"08",    "53",    "57P01", "57P02", "57P03",
-                                          "57P05", "57014", "40001", "40P01", "55P03",
-                                          "25P03", "25006", NULL};
+    static const char *const passing[] = {"08",    "53",    "57P01", "57P02", "57P03", "57P05",
+                                          "57014", "40001", "40P01", "55P03", "25P03", NULL};
+    // A statement that was prepared is not there, or one that was not prepared is.
+    static const char *const pooled[] = {"26000", "42P05", NULL};
     static const char *const unmigrated[] = {"42P01", "3F000", "42703", "42883", NULL};
     char primary[TEXT_PART_SIZE], detail[TEXT_PART_SIZE];
     const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
@@ -82,6 +95,12 @@ enum store_result store_fail(struct store *store, const PGresult *result, struct
     }
     one_line(PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), primary);
     one_line(PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL), detail);
+    if (strcmp(state, "25006") == 0)
+        return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "%s (%s): %s", primary,
+                         state, READ_ONLY);
+    if (starts_with_any(state, pooled))
+        return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s (%s): %s", primary, state,
+                         STORE_POOLED);
     if (starts_with_any(state, passing))
         return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "%s (%s)", primary, state);
     if (starts_with_any(state, unmigrated))
@@ -264,35 +283,76 @@ static enum store_result set_up(struct store *store, struct error *e)
     if (!PQsendQuery(store->conn, setup_query))
         return store_fail(store, NULL, e);
     while ((result = store_next(store, &answer, e)) == STORE_OK && answer) {
-        if (last)
-            PQclear(last);
+        PQclear(last);
         last = answer;
-        if (PQresultStatus(last) != PGRES_TUPLES_OK)
+        if (!store_is_good(last))
             result = store_fail(store, last, e);
         if (result != STORE_OK)
             break;
     }
     if (result == STORE_OK && last) {
+        assert(PQntuples(last) == 1);
         int timeout_ms = (int)strtol(PQgetvalue(last, 0, 0), NULL, 10);
         store->patience_ms = timeout_ms > 0 ? timeout_ms + PATIENCE_MARGIN_MS : -1;
+        store->backend = (int32_t)strtol(PQgetvalue(last, 0, 1), NULL, 10);
     }
     PQclear(last);
     return result;
 }
 
-// What stands before dbname the connection string may overrule; what stands behind it, not.
+// What libpq is told.
+struct login {
+    const char *names[10], *values[10];
+};
+
+// What stands before dbname the connection string may overrule; what stands behind it, not. Who
+// writes looks through all hosts for a server that takes writes.
+static struct login login_of(const struct store *store)
+{
+    return (struct login){
+        .names = {"connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count",
+                  "tcp_user_timeout", "fallback_application_name", "target_session_attrs", "dbname",
+                  "client_encoding"},
+        .values = {"5", "10", "5", "3", "20000", "settled",
+                   store->access == STORE_WRITES ? "read-write" : "any", store->dsn, "UTF8"}};
+}
+
+// libpq tells why a login failed by a text in the server's language alone. A second login shows the
+// SQLSTATE in its place. What no repetition mends: the password or the user is refused, or there is
+// no such database.
+static bool is_refused(const struct store *store)
+{
+    static const char *const refusals[] = {"28000", "28P01", "3D000"};
+    struct login with = login_of(store);
+    int64_t until = clock_monotonic_ms() + DIAGNOSIS_MS;
+    PGconn *conn = PQconnectStartParams(with.names, with.values, 1);
+    if (!conn)
+        return false;
+    PQsetErrorVerbosity(conn, PQERRORS_SQLSTATE);
+    PostgresPollingStatusType wants = PGRES_POLLING_WRITING;
+    while (PQstatus(conn) != CONNECTION_BAD && wants != PGRES_POLLING_OK &&
+           wants != PGRES_POLLING_FAILED) {
+        struct pollfd fd = {.fd = PQsocket(conn),
+                            .events = wants == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+        int64_t left = until - clock_monotonic_ms();
+        if (left <= 0 || poll(&fd, 1, (int)left) == 0)
+            break;
+        wants = PQconnectPoll(conn);
+    }
+    bool refused = PQconnectionNeedsPassword(conn) != 0; // it asks for one, and none is given
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        refused = refused || strstr(PQerrorMessage(conn), refusals[i]);
+    PQfinish(conn);
+    return refused;
+}
+
 // PQconnectdbParams keeps connect_timeout for each host of a list, which polling PQconnectPoll does
 // not: a dead host would be waited for instead of passed over.
 static enum store_result connect_now(struct store *store, struct error *e)
 {
-    static const char *const names[] = {
-        "connect_timeout",  "keepalives_idle",  "keepalives_interval",
-        "keepalives_count", "tcp_user_timeout", "fallback_application_name",
-        "dbname",           "client_encoding",  NULL};
-    const char *const values[] = {"5",       "10",       "5",    "3", "20000",
-                                  "settled", store->dsn, "UTF8", NULL};
+    struct login with = login_of(store);
     assert(store->conn == NULL);
-    store->conn = PQconnectdbParams(names, values, 1);
+    store->conn = PQconnectdbParams(with.names, with.values, 1);
     if (!store->conn)
         return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
     if (PQstatus(store->conn) != CONNECTION_OK) {
@@ -310,6 +370,17 @@ static enum store_result connect_now(struct store *store, struct error *e)
     return result;
 }
 
+// Whether the server has gone since the connection was last used: it said so then, and libpq has
+// not read it yet. Looked at first, a restart of the server costs nobody an attempt.
+static bool is_abandoned(struct store *store)
+{
+    struct pollfd fd = {.fd = PQsocket(store->conn), .events = POLLIN};
+    for (int i = 0; i < IDLE_MESSAGES_MAX && poll(&fd, 1, 0) > 0; i++)
+        if (!PQconsumeInput(store->conn) || PQstatus(store->conn) != CONNECTION_OK)
+            return true;
+    return false;
+}
+
 enum store_result store_ready(struct store *store, struct error *e)
 {
     assert(!store->conn || PQpipelineStatus(store->conn) == PQ_PIPELINE_OFF);
@@ -318,7 +389,7 @@ enum store_result store_ready(struct store *store, struct error *e)
     if (store->stopped)
         return interrupted(store, e);
     if (store->conn && PQstatus(store->conn) == CONNECTION_OK &&
-        PQtransactionStatus(store->conn) == PQTRANS_IDLE)
+        PQtransactionStatus(store->conn) == PQTRANS_IDLE && !is_abandoned(store))
         return STORE_OK;
     store_drop(store);
     return connect_now(store, e);
@@ -365,7 +436,24 @@ static int locate_dsn(struct store *store, struct error *e)
     return 0;
 }
 
-int store_open(const char *dsn, struct store **out, struct error *e)
+// The first connection of a store. What an operator must mend is told from what passes by itself;
+// a store that was open once waits for either.
+static int connect_first(struct store *store, struct error *e)
+{
+    if (connect_now(store, e) == STORE_OK)
+        return 0;
+    if (e->kind == ERROR_UNAVAILABLE && is_refused(store)) {
+        char why[ERROR_TEXT_SIZE];
+        snprintf(why, sizeof why, "%s", e->text);
+        error_set(e, ERROR_CONFIG,
+                  "%s: mend user, password or database in postgres.dsn, or what the server "
+                  "lets in (pg_hba.conf)",
+                  why);
+    }
+    return -1;
+}
+
+int store_open(const char *dsn, enum store_access access, struct store **out, struct error *e)
 {
     struct store *store = calloc(1, sizeof *store);
     *out = NULL;
@@ -373,10 +461,11 @@ int store_open(const char *dsn, struct store **out, struct error *e)
         free(store);
         return error_set(e, ERROR_UNAVAILABLE, "PostgreSQL: memory is short");
     }
+    store->access = access;
     store->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (store->stop_fd < 0)
         error_set(e, ERROR_RESTART, "no file descriptor is left: %s", strerror(errno));
-    if (store->stop_fd < 0 || locate_dsn(store, e) < 0 || connect_now(store, e) != STORE_OK) {
+    if (store->stop_fd < 0 || locate_dsn(store, e) < 0 || connect_first(store, e) < 0) {
         store_close(store);
         return -1;
     }
@@ -403,4 +492,51 @@ void store_interrupt(struct store *store)
 {
     store->stopped = true;
     eventfd_write(store->stop_fd, 1);
+}
+
+// ---- a session of its own ----
+
+enum { SESSION_LOOKS = 3 };
+
+static enum store_result ask_backend(struct store *store, int32_t *out, struct error *e)
+{
+    PGresult *answer = NULL;
+    enum store_result result = store_ready(store, e);
+    if (result != STORE_OK)
+        return result;
+    if (!PQsendQuery(store->conn, "select pg_backend_pid()"))
+        return store_fail(store, NULL, e);
+    result = store_finish(store, &answer, e);
+    if (result == STORE_OK) {
+        assert(PQntuples(answer) == 1);
+        *out = (int32_t)strtol(PQgetvalue(answer, 0, 0), NULL, 10);
+    }
+    PQclear(answer);
+    return result;
+}
+
+// Two connections that are open at the same time have two server processes, unless a pool gives
+// each transaction the next one that is free.
+static enum store_result compare_backends(struct store *store, struct store *other, struct error *e)
+{
+    enum store_result result = STORE_OK;
+    for (int i = 0; i < SESSION_LOOKS && result == STORE_OK; i++) {
+        int32_t first = 0, second = 0;
+        result = ask_backend(store, &first, e);
+        if (result == STORE_OK)
+            result = ask_backend(other, &second, e);
+        if (result == STORE_OK && (first == second || first != store->backend))
+            result = store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s", STORE_POOLED);
+    }
+    return result;
+}
+
+int store_check_session(struct store *store, struct error *e)
+{
+    struct store *other = NULL;
+    if (store_open(store->dsn, store->access, &other, e))
+        return -1;
+    enum store_result result = compare_backends(store, other, e);
+    store_close(other);
+    return store_undo(store, result) == STORE_OK ? 0 : -1;
 }

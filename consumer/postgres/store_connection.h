@@ -7,14 +7,20 @@
 
 #include <stdatomic.h>
 
+#define STORE_POOLED                                                                               \
+    "a pooler hands each transaction to another session. settled needs a session of its own for "  \
+    "each connection: connect to PostgreSQL itself, or to a pool in session mode"
+
 enum { STORE_LOCATION_SIZE = 256, STORE_TOPIC_SIZE = 250, STORE_PREPARED_MAX = 64 };
 
 struct store {
     PGconn *conn; // NULL: none; the next call connects
     char *dsn;
+    enum store_access access;
     char location[STORE_LOCATION_SIZE]; // "host:port/database", for errors
     // how long an answer may take: the server's statement_timeout and a margin; -1: for ever
     int patience_ms;
+    int32_t backend; // the server's process, as it was when the connection was made
     int stop_fd; // becomes readable when interrupted, for good
     atomic_bool stopped;
     PGresult *held; // behind the strings of the last answer

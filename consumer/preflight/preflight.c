@@ -110,7 +110,9 @@ static void check_database(struct gates *g)
 {
     struct error e = {0};
     struct store *store = NULL;
-    if (store_open(g->config->dsn, &store, &e))
+    if (store_open(g->config->dsn, STORE_WRITES, &store, &e))
+        find_error(g, &e);
+    else if (store_check_session(store, &e))
         find_error(g, &e);
     else
         load_recorded(g, store);

@@ -93,7 +93,8 @@ static const struct {
     [COMMIT_SECONDS] = {"settled_commit_duration_seconds", "histogram", "le",
                         "Duration of a step's commit in PostgreSQL."},
     [POSTGRES_UP] = {"settled_postgres_up", "gauge", "",
-                     "1 when the last call to PostgreSQL was answered."},
+                     "0 while a shard waits for PostgreSQL: it does not answer, or does not take "
+                     "what is to be written."},
     [REGISTRY_UP] = {"settled_registry_up", "gauge", "",
                      "1 when the last call to the schema registry was answered."},
     [KAFKA_UP] = {"settled_kafka_up", "gauge", "",
@@ -142,7 +143,7 @@ int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], st
         for (int i = 0; i < INPUT_COUNT; i++)
             metrics->shards[p].end[i] = -1;
     }
-    metrics->postgres_up = metrics->registry_up = metrics->kafka_up = 1;
+    metrics->registry_up = metrics->kafka_up = 1;
     *out = metrics;
     return 0;
 }
@@ -340,6 +341,14 @@ static void render_commits(const struct metrics *m, FILE *out)
             us % 1000000, name, sum);
 }
 
+static bool is_postgres_up(const struct metrics *metrics)
+{
+    bool up = true;
+    for (int32_t p = 0; p < metrics->partitions; p++)
+        up = up && !metrics->shards[p].waits_for_store;
+    return up;
+}
+
 char *metrics_render(const struct metrics *metrics, int64_t now_ms)
 {
     char *text = NULL;
@@ -356,7 +365,7 @@ char *metrics_render(const struct metrics *metrics, int64_t now_ms)
     render_strange(metrics, out);
     render_states(metrics, out);
     render_commits(metrics, out);
-    single(out, POSTGRES_UP, metrics->postgres_up);
+    single(out, POSTGRES_UP, is_postgres_up(metrics));
     single(out, REGISTRY_UP, metrics->registry_up);
     single(out, KAFKA_UP, metrics->kafka_up);
     single(out, RELOADS, metrics->reloads);

@@ -34,6 +34,7 @@ struct shard_metrics {
     _Atomic int64_t calls_held, bytes_held;
     _Atomic int64_t days_closed, settlements;
     _Atomic int64_t sequence, published; // last outbox row; known to be published, -1: not known
+    _Atomic int waits_for_store; // 1: PostgreSQL did not take the last call, which is repeated
     _Atomic int relay_trouble; // 1: nothing can be published just now
     _Atomic int64_t lost_rows, spent_producers; // of struct relay_status
     _Atomic int64_t strange[STRANGE_KINDS];
@@ -46,7 +47,7 @@ struct metrics {
     const char *topics[INPUT_COUNT];
     struct shard_metrics *shards; // by partition
     _Atomic int64_t commits[COMMIT_BUCKETS + 1], commit_us; // by duration; the last bucket is +Inf
-    _Atomic int postgres_up, registry_up, kafka_up;
+    _Atomic int registry_up, kafka_up;
     _Atomic int64_t reloads, reload_errors;
 };
 

@@ -38,6 +38,7 @@ void shard_destroy(struct shard *shard)
     // The relay is the worker's, and goes as a whole.
     fold_destroy(shard->fold);
     outbox_release(&shard->outbox);
+    shard_store_answers(shard);
     shard_figures(shard)->owned = 0;
     free(shard);
 }
@@ -73,13 +74,14 @@ void shard_assign(struct shard *shard, int64_t mono_ms)
     shard_become(shard, SHARD_LOCATING);
     shard_reset_logs(shard);
     shard->retry_at = mono_ms;
-    shard->retry_ms = 0;
+    shard_store_answers(shard);
     shard_check(shard);
 }
 
 void shard_revoke(struct shard *shard, int64_t mono_ms)
 {
     fault_point(shard_revoked);
+    shard_store_answers(shard);
     shard_drop_blocks(shard);
     switch (shard->state) {
     case SHARD_LOCATING:
@@ -251,6 +253,9 @@ const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE
     if (shard->state != SHARD_RUNNING)
         snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 " is %s", shard->id,
                  shard_state_name(shard->state));
+    else if (shard->retry_ms > 0)
+        snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 " waits for the database: %s", shard->id,
+                 shard->refusal);
     else if (relay.error.kind != ERROR_NONE)
         snprintf(out, SHARD_UNREADY_SIZE, "publishing: %s", relay.error.text);
     else if (relay.published < 0)

@@ -197,11 +197,20 @@ static void back_off(struct shard *shard, int64_t mono_ms, const char *what, con
         log_event(LOG_WARN, "the database does not answer, trying on",
                   LOG_FIELDS(log_int("shard", shard->id), log_text("at", what),
                              log_text("reason", e->text)));
-    shard->host->metrics->postgres_up = 0;
+    snprintf(shard->refusal, sizeof shard->refusal, "%s", e->text);
+    shard_figures(shard)->waits_for_store = 1;
     shard->retry_ms = shard->retry_ms == 0 ? RETRY_MIN_MS : shard->retry_ms * 2;
     if (shard->retry_ms > RETRY_MAX_MS)
         shard->retry_ms = RETRY_MAX_MS;
     shard->retry_at = mono_ms + shard->retry_ms;
+}
+
+// Of this shard alone: that another one was answered, or read something, says nothing about what
+// this one has to write.
+void shard_store_answers(struct shard *shard)
+{
+    shard->retry_ms = 0;
+    shard_figures(shard)->waits_for_store = 0;
 }
 
 void shard_give_way(struct shard *shard, int64_t mono_ms)
@@ -225,8 +234,7 @@ bool shard_answered(struct shard *shard, enum store_result result, int64_t mono_
         if (shard->retry_ms > 0)
             log_event(LOG_INFO, "the database answers again",
                       LOG_FIELDS(log_int("shard", shard->id)));
-        shard->retry_ms = 0;
-        shard->host->metrics->postgres_up = 1;
+        shard_store_answers(shard);
         return true;
     case STORE_UNAVAILABLE:
         back_off(shard, mono_ms, what, e);

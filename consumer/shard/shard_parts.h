@@ -45,7 +45,8 @@ struct shard {
     bool built; // the outbox is the step's: a commit is to be tried again
     bool must_commit;
     int64_t effects_at, moved_at; // since when the step has effects, has moved; 0: not
-    int64_t retry_at, retry_ms; // of the database
+    int64_t retry_at, retry_ms; // of the database; 0: the last call went well
+    char refusal[SHARD_UNREADY_SIZE]; // what the last call got, while retry_ms is not 0
     int64_t requests_at, parked_at, deadline;
     bool draining;
     int64_t drain[INPUT_COUNT];
@@ -71,6 +72,8 @@ void shard_reset_logs(struct shard *shard);
 void shard_count_log(struct shard *shard, enum input input);
 // Another process owns the shard: what is held is dropped, and nothing is done for a session.
 void shard_give_way(struct shard *shard, int64_t mono_ms);
+// The shard waits no longer for the database.
+void shard_store_answers(struct shard *shard);
 // What holds between two turns, whatever happened in them.
 void shard_check(const struct shard *shard);
 // True when the call went well. Otherwise the shard waits, gives way, or halts.

@@ -379,7 +379,7 @@ static inline void make_relay_database(char *dsn, size_t size)
     struct store *store = NULL;
     struct error e = {0};
     int applied = 0;
-    if (store_open(dsn, &store, &e) || store_migrate(store, &applied, &e)) {
+    if (store_open(dsn, STORE_WRITES, &store, &e) || store_migrate(store, &applied, &e)) {
         fprintf(stderr, "migrate: %s\n", e.text);
         abort();
     }
@@ -421,7 +421,7 @@ static inline struct fixture *fixture_create(const char *dsn, const char *broker
     must_sql(f->pg,
              "set client_min_messages = warning; truncate settled.outbox, settled.relay_marks; "
              "truncate settled.shards cascade");
-    int opened = store_open(dsn, &f->store, &e);
+    int opened = store_open(dsn, STORE_WRITES, &f->store, &e);
     assert(opened == 0);
     claim(f, SHARD);
     make_topics(f, reject_limit);

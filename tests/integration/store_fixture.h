@@ -138,7 +138,7 @@ static inline int setup_empty(void **state)
     dsn_with(w->dsn, w->database, NULL, NULL, NULL);
     w->bench = bench_create();
     w->deployment = calloc(1, sizeof *w->deployment);
-    assert_ok(w, store_open(w->dsn, &w->store, &w->e));
+    assert_ok(w, store_open(w->dsn, STORE_WRITES, &w->store, &w->e));
     *state = w;
     return 0;
 }

@@ -153,7 +153,7 @@ def test_a_database_that_is_killed_and_restarted(fragile, own):
     process.await_ready()
     own.postgres_one.kill()
     calls += send_calls(d, "meanwhile")
-    d.until(lambda: process.get("/healthz/ready") == (503, "PostgreSQL does not answer\n"), process)
+    d.until(lambda: "waits for the database: PostgreSQL" in process.get("/healthz/ready")[1], process)
     assert process.get("/healthz/live")[0] == 200
     assert process.metric("settled_postgres_up") == 0
     line = process.await_line(r"level=warn .*the database does not answer, trying on.*").group(0)

@@ -57,12 +57,14 @@ static void errors_name_the_place_and_no_password(void **state)
 {
     struct world *w = *state;
     struct store *store;
-    assert_int_equal(store_open("postgresql://me:sesame@127.0.0.1:1/nowhere", &store, &w->e), -1);
+    assert_int_equal(
+        store_open("postgresql://me:sesame@127.0.0.1:1/nowhere", STORE_WRITES, &store, &w->e), -1);
     assert_null(store);
     assert_int_equal(w->e.kind, ERROR_UNAVAILABLE);
     assert_non_null(strstr(w->e.text, "127.0.0.1:1/nowhere"));
     assert_null(strstr(w->e.text, "sesame"));
-    assert_int_equal(store_open("host=localhost password=x sesame", &store, &w->e), -1);
+    assert_int_equal(store_open("host=localhost password=x sesame", STORE_WRITES, &store, &w->e),
+                     -1);
     assert_int_equal(w->e.kind, ERROR_CONFIG);
     assert_null(strstr(w->e.text, "sesame"));
 }
@@ -83,7 +85,7 @@ static void the_dsn_rules_over_our_time_outs_but_not_over_durability(void **stat
     struct store *store;
     dsn_with(dsn, w->database, NULL, NULL,
              "application_name=mine options='-c lock_timeout=3s -c synchronous_commit=off'");
-    assert_ok(w, store_open(dsn, &store, &w->e));
+    assert_ok(w, store_open(dsn, STORE_WRITES, &store, &w->e));
     assert_setting(w, store, "show application_name", "mine");
     assert_setting(w, store, "show lock_timeout", "3s");
     assert_setting(w, store, "show statement_timeout", "1min");
@@ -483,7 +485,7 @@ static void a_lower_epoch_commits_nothing(void **state)
            credit(w->bench, "a", "c1", CREDIT_TOP_UP, 5, at(w->bench, 0, HOUR)));
     commit(w);
     assert_ok(w, store_check_epoch(w->store, 0, w->row.epoch, NULL, NULL, &w->e));
-    assert_ok(w, store_open(w->dsn, &other, &w->e));
+    assert_ok(w, store_open(w->dsn, STORE_WRITES, &other, &w->e));
     claim(w, other, &taken);
     assert_int_equal(taken.epoch, w->row.epoch + 1);
     accept(w->bench, INPUT_CREDITS,
@@ -760,7 +762,7 @@ static void the_daemon_lives_as_the_writer(void **state)
     char dsn[DSN_SIZE];
     store_close(w->store);
     dsn_with(dsn, w->database, NULL, NULL, "options='-c role=settled_writer'");
-    assert_ok(w, store_open(dsn, &w->store, &w->e));
+    assert_ok(w, store_open(dsn, STORE_WRITES, &w->store, &w->e));
     struct deployment *again = calloc(1, sizeof *again);
     wish(w, again);
     assert_ok(w, record(w, w->store, again));
@@ -807,7 +809,7 @@ static void a_plain_user_may_migrate_a_database_of_its_own(void **state)
     run_sql(w, text);
     store_close(w->store);
     dsn_with(dsn, w->database, NULL, NULL, "options='-c role=settled_test_plain'");
-    assert_ok(w, store_open(dsn, &w->store, &w->e));
+    assert_ok(w, store_open(dsn, STORE_WRITES, &w->store, &w->e));
     // warns that it may not give the schema to settled_owner
     assert_ok(w, store_migrate(w->store, &applied, &w->e));
     assert_true(applied >= 3);

@@ -13,7 +13,7 @@ static void reopen(struct world *w, const char *host, const char *port, const ch
     char dsn[DSN_SIZE];
     store_close(w->store);
     dsn_with(dsn, w->database, host, port, options);
-    assert_ok(w, store_open(dsn, &w->store, &w->e));
+    assert_ok(w, store_open(dsn, STORE_WRITES, &w->store, &w->e));
 }
 
 static int64_t stored_sum(struct world *w)
@@ -401,7 +401,7 @@ static void parameters_wait_for_a_commit_that_opens_a_day(void **state)
     top_up(w, "c1", 5);
     commit(w);
     r->w = w;
-    assert_ok(w, store_open(w->dsn, &r->store, &w->e));
+    assert_ok(w, store_open(w->dsn, STORE_WRITES, &r->store, &w->e));
     wish(w, &r->deployment);
     r->deployment.policy.rows[0].late_days = 2;
     // What store_commit does when a step opens a day, held open for a while.
@@ -434,7 +434,7 @@ static void two_processes_record_as_one(void **state)
     assert_ok(w, store_migrate(w->store, &applied, &w->e));
     for (int i = 0; i < 2; i++) {
         r[i] = calloc(1, sizeof *r[i]);
-        assert_ok(w, store_open(w->dsn, &r[i]->store, &w->e));
+        assert_ok(w, store_open(w->dsn, STORE_WRITES, &r[i]->store, &w->e));
         wish(w, &r[i]->deployment);
         pthread_create(&threads[i], NULL, record_in_thread, r[i]);
     }
@@ -468,7 +468,7 @@ static void two_processes_migrate_at_once(void **state)
     pthread_t threads[2];
     for (int i = 0; i < 2; i++) {
         r[i] = calloc(1, sizeof *r[i]);
-        assert_ok(w, store_open(w->dsn, &r[i]->store, &w->e));
+        assert_ok(w, store_open(w->dsn, STORE_WRITES, &r[i]->store, &w->e));
         pthread_create(&threads[i], NULL, migrate_in_thread, r[i]);
     }
     for (int i = 0; i < 2; i++) {

@@ -259,6 +259,17 @@ def postgres_bin():
     raise ServiceError("PostgreSQL is missing: run deploy/setup.sh test")
 
 
+def _other_user():
+    """PostgreSQL and PgBouncer refuse to run as root: a system user owns them then. Options of Popen."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            user = pwd.getpwnam(name)
+            return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
+    raise ServiceError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
+
+
 class Postgres(Service):
     """A cluster of its own with the superuser `postgres`, no password, TCP only.
 
@@ -283,14 +294,7 @@ class Postgres(Service):
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def popen_options(self):
-        """PostgreSQL refuses to run as root: a system user owns it then."""
-        if os.geteuid() != 0:
-            return {}
-        for name in ("postgres", "nobody"):
-            with contextlib.suppress(KeyError):
-                user = pwd.getpwnam(name)
-                return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
-        raise ServiceError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
+        return _other_user()
 
     def _make(self):
         self.folder.mkdir(parents=True)
@@ -350,6 +354,45 @@ class Postgres(Service):
         if done.returncode != 0:
             raise ServiceError(f"psql: {done.stderr.strip()}")
         return done.stdout.strip()
+
+
+class PgBouncer(Service):
+    """A pooler before a Postgres, for its superuser. pool_mode is session, transaction or statement."""
+
+    def __init__(self, folder, postgres, pool_mode="session", name="pgbouncer", **settings):
+        super().__init__(name, folder)
+        self.port = free_port()
+        self.postgres = postgres
+        self.folder.mkdir(parents=True)
+        (self.folder / "users.txt").write_text('"postgres" ""\n')
+        self.set(pool_mode=pool_mode, **settings)
+
+    def set(self, **settings):
+        """Writes the settings; a pooler that runs takes them over at `reload`."""
+        settings = {"listen_addr": "127.0.0.1", "listen_port": self.port, "unix_socket_dir": "", "auth_type": "trust",
+                    "auth_file": self.folder / "users.txt", "admin_users": "postgres", "default_pool_size": 40,
+                    **settings}
+        (self.folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={self.postgres.port}\n\n[pgbouncer]\n"
+            + "".join(f"{key} = {value}\n" for key, value in settings.items()))
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def dsn_of(self, database):
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def popen_options(self):
+        return _other_user()
+
+    def command(self):
+        program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if not program:
+            raise ServiceError("PgBouncer is missing: run deploy/setup.sh test")
+        return [program, self.folder / "pgbouncer.ini"]
+
+    def ready(self):
+        return accepts_connections(self.port)
 
 
 class KafkaNode(Service):
@@ -567,6 +610,12 @@ class Services:
         service = self._add(Postgres(place, name=place.name, **options))
         if start:
             service.start()
+        return service
+
+    def pgbouncer(self, postgres, **options):
+        place = self._place("pgbouncer")
+        service = self._add(PgBouncer(place, postgres, name=place.name, **options))
+        service.start()
         return service
 
     def kafka(self, nodes=1, start=True, **options):

@@ -31,6 +31,7 @@ struct world {
     // an operator accepts the loss of the record as soon as its reject is written
     bool asks, decided;
     int64_t published; // as the relay says; -1: it does not know yet
+    bool read_only; // the database answers, and takes no writes
 };
 
 static int64_t host_clock(void *context)
@@ -75,7 +76,10 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
 {
     struct world *w = context;
     (void)shard;
-    (void)e;
+    if (w->read_only) {
+        error_set(e, ERROR_UNAVAILABLE, "the database is read-only");
+        return STORE_UNAVAILABLE;
+    }
     w->decided = w->decided || fold_step(request->fold)->decision_count > 0;
     w->mono_us += COMMIT_US;
     row->begun = true;
@@ -467,6 +471,51 @@ static void nothing_is_committed_before_the_published_position_is_compared(void 
     assert_int_equal(w->metrics->shards[0].rejects[INPUT_CALLS][REJECT_UNDECODABLE], 1);
 }
 
+// ---- a database that answers ----
+
+static bool shows(const struct world *w, const char *line)
+{
+    char *text = metrics_render(w->metrics, w->now);
+    assert_non_null(text);
+    bool found = strstr(text, line) != NULL;
+    free(text);
+    return found;
+}
+
+// That requests can be read says nothing about a commit that is refused.
+static void a_database_that_takes_no_writes_is_not_ready(void **state)
+{
+    struct world *w = *state;
+    char why[SHARD_UNREADY_SIZE];
+    w->read_only = true;
+    add_record(w, w->now);
+    shard_assign(w->worker[0], 0);
+    for (int64_t at = 0; at < 20000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
+    assert_non_null(shard_unready(w->worker[0], why));
+    assert_non_null(strstr(why, "waits for the database: the database is read-only"));
+    assert_true(shows(w, "\nsettled_postgres_up 0\n"));
+    w->read_only = false;
+    for (int64_t at = 20000; at < 40000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
+    assert_null(shard_unready(w->worker[0], why));
+    assert_true(shows(w, "\nsettled_postgres_up 1\n"));
+}
+
+// A shard that goes to another process waits for nothing here.
+static void a_shard_that_goes_takes_its_trouble_with_it(void **state)
+{
+    struct world *w = *state;
+    w->read_only = true;
+    add_record(w, w->now);
+    shard_assign(w->worker[0], 0);
+    for (int64_t at = 0; at < 2000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
+    assert_true(shows(w, "\nsettled_postgres_up 0\n"));
+    shard_revoke(w->worker[0], 2000);
+    assert_true(shows(w, "\nsettled_postgres_up 1\n"));
+}
+
 // ---- the host's clocks ----
 
 // Neither clock of the machine: a simulated host's figures are those of its own time.
@@ -505,6 +554,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(
             nothing_is_committed_before_the_published_position_is_compared, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_database_that_takes_no_writes_is_not_ready, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_shard_that_goes_takes_its_trouble_with_it, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_commit_is_measured_by_the_clock_of_the_host, set_up,
                                         tear_down),
     };

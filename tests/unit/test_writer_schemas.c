@@ -34,9 +34,10 @@ static struct {
     char *texts[IDS];
 } database = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-int store_open(const char *dsn, struct store **out, struct error *e)
+int store_open(const char *dsn, enum store_access access, struct store **out, struct error *e)
 {
     assert_string_equal(dsn, "the dsn");
+    assert_int_equal(access, STORE_WRITES);
     pthread_mutex_lock(&database.lock);
     bool down = database.down;
     database.opened += !down;
