@@ -159,7 +159,7 @@ static enum store_result check_backend(struct store *store, const PGresult *lock
 {
     if (get_int4(locked, 0, PQnfields(locked) - 1) == store->backend)
         return STORE_OK;
-    return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s", STORE_POOLED);
+    return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s", store_pooled);
 }
 
 // Opens the transaction, locks the row and compares it. *done: this step is committed already.

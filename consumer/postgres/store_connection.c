@@ -65,9 +65,12 @@ static const char *one_line(const char *text, char out[TEXT_PART_SIZE])
     return out;
 }
 
-#define READ_ONLY                                                                                  \
-    "nothing can be written there: a standby, or default_transaction_read_only is on. Name all "   \
-    "servers in postgres.dsn (host=a,b), or make this one take writes; settled waits for that"
+static const char read_only[] =
+    "nothing can be written there: a standby, or default_transaction_read_only is on. Name all "
+    "servers in postgres.dsn (host=a,b), or make this one take writes; settled waits for that";
+const char store_pooled[] =
+    "a pooler hands each transaction to another session. settled needs a session of its own for "
+    "each connection: connect to PostgreSQL itself, or to a pool in session mode";
 
 static bool starts_with_any(const char *state, const char *const *prefixes)
 {
@@ -84,7 +87,7 @@ enum store_result store_fail(struct store *store, const PGresult *result, struct
     static const char *const passing[] = {"08",    "53",    "57P01", "57P02", "57P03", "57P05",
                                           "57014", "40001", "40P01", "55P03", "25P03", NULL};
     // A statement that was prepared is not there, or one that was not prepared is.
-    static const char *const pooled[] = {"26000", "42P05", NULL};
+    static const char *const shared[] = {"26000", "42P05", NULL};
     static const char *const unmigrated[] = {"42P01", "3F000", "42703", "42883", NULL};
     char primary[TEXT_PART_SIZE], detail[TEXT_PART_SIZE];
     const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
@@ -97,10 +100,10 @@ enum store_result store_fail(struct store *store, const PGresult *result, struct
     one_line(PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL), detail);
     if (strcmp(state, "25006") == 0)
         return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "%s (%s): %s", primary,
-                         state, READ_ONLY);
-    if (starts_with_any(state, pooled))
+                         state, read_only);
+    if (starts_with_any(state, shared))
         return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s (%s): %s", primary, state,
-                         STORE_POOLED);
+                         store_pooled);
     if (starts_with_any(state, passing))
         return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "%s (%s)", primary, state);
     if (starts_with_any(state, unmigrated))
@@ -526,7 +529,7 @@ static enum store_result compare_backends(struct store *store, struct store *oth
         if (result == STORE_OK)
             result = ask_backend(other, &second, e);
         if (result == STORE_OK && (first == second || first != store->backend))
-            result = store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s", STORE_POOLED);
+            result = store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s", store_pooled);
     }
     return result;
 }

@@ -7,9 +7,8 @@
 
 #include <stdatomic.h>
 
-#define STORE_POOLED                                                                               \
-    "a pooler hands each transaction to another session. settled needs a session of its own for "  \
-    "each connection: connect to PostgreSQL itself, or to a pool in session mode"
+// What is wrong with a session that is not the connection's own, and the remedy.
+extern const char store_pooled[];
 
 enum { STORE_LOCATION_SIZE = 256, STORE_TOPIC_SIZE = 250, STORE_PREPARED_MAX = 64 };
 

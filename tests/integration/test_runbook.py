@@ -50,3 +50,14 @@ def test_each_metric_exists():
     table = (ROOT / "consumer" / "shard" / "metrics.c").read_text()
     for metric in re.findall(r"settled_[a-z_]+(?:_up|_waiting|_state|_rows|_total)+\b", RUNBOOK):
         assert f'"{metric}"' in table, metric
+
+
+def test_what_an_operator_must_mend_is_not_started_again():
+    """systemd compares RestartPreventExitStatus with the status of ExecStart alone: what fails before it, or beside it,
+    is started again for ever."""
+    unit = (ROOT / "deploy" / "systemd" / "settled.service").read_text()
+    settings = re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE)
+    assert [value for name, value in settings if name == "RestartPreventExitStatus"] == ["64 78"]
+    assert [value.split()[:2] for name, value in settings if name.startswith("Exec") and name != "ExecReload"] == [
+        ["/usr/bin/settled", "run"]]
+    assert dict(settings)["Restart"] == "on-failure"
