@@ -104,6 +104,21 @@ static void complain_unknown(struct loader *l, const char *where, const char *se
     complain(l, where, shown, reason);
 }
 
+// A secret came from this file; others should not read it.
+static void note_secret(struct loader *l, const char *path)
+{
+    struct config *config = l->config;
+    for (size_t i = 0; i < config->secret_file_count; i++)
+        if (strcmp(config->secret_files[i], path) == 0)
+            return;
+    if (config->secret_file_count == CONFIG_SECRET_FILES_MAX)
+        return;
+    char *copy = strdup(path);
+    if (!copy)
+        abort(); // out of memory
+    config->secret_files[config->secret_file_count++] = copy;
+}
+
 // ---- the file ----
 
 struct config_source {
@@ -184,6 +199,10 @@ static void read_properties(struct config_source *s, const yaml_node_t *map)
         const char *refused = check_scalar(value);
         if (!refused)
             refused = config_set_property(s->l->config, property, scalar_text(value), why);
+        if (!refused && config_property_is_secret(property))
+            note_secret(s->l, s->l->config->file);
+        if (!refused && config_property_names_secret(property))
+            note_secret(s->l, scalar_text(value));
         if (!refused)
             continue;
         node_place(s, get_node(s, p->key), where);
@@ -226,6 +245,8 @@ static void read_key(struct config_source *s, const struct config_key *key,
         const char *refused = check_scalar(value);
         if (!refused)
             refused = config_set(s->l->config, key, scalar_text(value), why);
+        if (!refused && config_holds_secret(key, scalar_text(value)))
+            note_secret(s->l, s->l->config->file);
         if (refused)
             complain_key(s->l, key, refused);
     }
@@ -365,6 +386,8 @@ static void set_from_environment(struct loader *l, const struct config_key *key,
     const char *refused = config_set(l->config, key, text, why);
     if (refused)
         complain_key(l, key, refused);
+    else if (is_file && config_holds_secret(key, text))
+        note_secret(l, value);
     free(text);
 }
 
@@ -387,6 +410,8 @@ static void set_property_from_environment(struct loader *l, const char *variable
     snprintf(shown, sizeof shown, "kafka.properties.%s", name);
     if (refused)
         complain(l, where, shown, refused);
+    else if (is_file && config_property_is_secret(name))
+        note_secret(l, value);
     free(text);
 }
 
@@ -588,6 +613,8 @@ void config_free(struct config *config)
 {
     for (const struct config_key *k = config_keys; k->name; k++)
         config_clear(config, k);
+    for (size_t i = 0; i < config->secret_file_count; i++)
+        free(config->secret_files[i]);
     free(config->file);
     *config = (struct config){0};
 }

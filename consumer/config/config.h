@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-enum { CONFIG_PROPERTIES_MAX = 128 };
+enum { CONFIG_PROPERTIES_MAX = 128, CONFIG_SECRET_FILES_MAX = 8 };
 
 struct config {
     char *file;
@@ -32,6 +32,9 @@ struct config {
     char *http_listen; // "127.0.0.1:9464"; "": off
     enum log_level log_level;
     enum log_format log_format;
+    // Files that a secret was read from: the configuration itself, those that _FILE variables name.
+    size_t secret_file_count;
+    char *secret_files[CONFIG_SECRET_FILES_MAX];
 };
 
 // Reads, overlays the environment, validates. Every mistake is an ERROR_CONFIG with
@@ -59,3 +62,5 @@ void config_print_example(FILE *out);
 
 // Whether a librdkafka property holds a secret that must never be printed.
 bool config_property_is_secret(const char *name);
+// Whether its value is the path of a file that does.
+bool config_property_names_secret(const char *name);

@@ -119,6 +119,16 @@ bool config_property_is_secret(const char *name)
     return false;
 }
 
+bool config_property_names_secret(const char *name)
+{
+    static const char *const files[] = {"ssl.key.location", "ssl.keystore.location",
+                                        "sasl.kerberos.keytab"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (strcmp(files[i], name) == 0)
+            return true;
+    return false;
+}
+
 static bool is_one_of(const char *list, const char *text)
 {
     const char *choice;

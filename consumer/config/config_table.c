@@ -45,7 +45,7 @@ const struct config_key config_keys[] = {
      .help = "Instead of a registry: a folder that holds ID.avsc."},
     {"schemas", "user", VALUE_TEXT, FIELD(registry.user), NULL, "settled",
      .help = "Basic authentication."},
-    {"schemas", "password", VALUE_TEXT, FIELD(registry.password), NULL, "SECRET",
+    {"schemas", "password", VALUE_TEXT, FIELD(registry.password), NULL, "SECRET", .secret = true,
      .help = "Better given by SETTLED_SCHEMAS_PASSWORD_FILE."},
     {"schemas", "ca_file", VALUE_PATH, FIELD(registry.ca_file), NULL,
      "/etc/ssl/certs/ca-certificates.crt",

@@ -31,6 +31,7 @@ struct config_key {
     const char *help; // lines for the example, without "# "
     int64_t min, max; // of numbers and durations, in the unit of the value
     bool required;
+    bool secret; // whatever its value is; a DSN or URL is one when it holds a password
 };
 
 extern const struct config_key config_keys[]; // grouped by section; ends with a NULL name
@@ -45,6 +46,8 @@ const char *config_set(struct config *config, const struct config_key *key, cons
                        char why[WHY_SIZE]);
 // One more element of a list (VALUE_URLS).
 const char *config_add_url(struct config *config, const char *text, char why[WHY_SIZE]);
+// Whether this text of the key must not be read by others.
+bool config_holds_secret(const struct config_key *key, const char *text);
 // Frees and empties the field.
 void config_clear(struct config *config, const struct config_key *key);
 

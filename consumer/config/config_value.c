@@ -258,6 +258,18 @@ static const char *set_text(struct config *config, const struct config_key *key,
     return NULL;
 }
 
+bool config_holds_secret(const struct config_key *key, const char *text)
+{
+    if (key->kind != VALUE_DSN)
+        return key->secret;
+    PQconninfoOption *options = PQconninfoParse(text, NULL);
+    bool found = false;
+    for (const PQconninfoOption *o = options; o && o->keyword; o++)
+        found = found || (o->val && *o->val && strcmp(o->keyword, "password") == 0);
+    PQconninfoFree(options);
+    return found;
+}
+
 const char *config_add_url(struct config *config, const char *text, char why[WHY_SIZE])
 {
     struct registry_options *r = &config->registry;

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { KAFKA_TIMEOUT_MS = 5000, OUTPUT_BYTES_MIN = 1000000, BUSIEST_OF_DAYS = 31 };
 
@@ -55,6 +56,21 @@ static void find_error(struct gates *g, const struct error *e)
 
 #define WRONG(g, ...) find(g, FINDING_ERROR, ERROR_CONFIG, __VA_ARGS__)
 #define WARN(g, ...) find(g, FINDING_WARNING, ERROR_CONFIG, __VA_ARGS__)
+
+// ---- secrets ----
+
+static void check_secret_files(struct gates *g)
+{
+    for (size_t i = 0; i < g->config->secret_file_count; i++) {
+        struct stat file;
+        const char *path = g->config->secret_files[i];
+        if (stat(path, &file) == 0 && S_ISREG(file.st_mode) && (file.st_mode & S_IROTH))
+            WARN(g,
+                 "%s holds a secret, and every user of this machine may read it: chmod o-rwx, or "
+                 "give the secret by a file of its own (SETTLED_..._FILE)",
+                 path);
+    }
+}
 
 // ---- the price book and what is recorded ----
 
@@ -476,6 +492,7 @@ void preflight_check(const struct config *config, int64_t now_ms, struct finding
 {
     struct gates g = {.config = config, .now_ms = now_ms, .out = out};
     *out = (struct findings){0};
+    check_secret_files(&g);
     check_book(&g);
     check_database(&g);
     check_schemas(&g);

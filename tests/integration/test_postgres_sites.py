@@ -200,6 +200,15 @@ def test_a_refused_login_is_the_configurations(deploy, secured):
     d.drain(AFTER)
 
 
+def test_a_configuration_with_a_password_that_others_may_read(deploy, secured):
+    d = deploy(dsn=f"postgresql://biller:sesame@127.0.0.1:{secured.port}/postgres")
+    d.config.chmod(0o644)
+    told = d.run("check")
+    assert f"{d.config} holds a secret, and every user of this machine may read it" in told and "sesame" not in told
+    d.config.chmod(0o640)
+    assert "holds a secret" not in d.run("check")
+
+
 def test_a_password_that_changes_while_it_runs_is_waited_for(deploy, secured):
     d = deploy(dsn=f"postgresql://biller:sesame@127.0.0.1:{secured.port}/postgres")
     process = d.start("--clock", OPEN)

@@ -382,6 +382,33 @@ static void overrides_win(void **state)
     assert_null(strstr(f->e.text, "hunter2"));
 }
 
+static void load_well(struct fixture *f, const char *yaml, size_t secret_files)
+{
+    assert_int_equal(load(f, yaml), 0);
+    assert_int_equal(f->config.secret_file_count, secret_files);
+}
+
+// Which files `settled check` has to look at.
+static void files_with_secrets_are_known(void **state)
+{
+    struct fixture *f = *state;
+    load_well(f, MINIMAL, 0);
+    load_well(f, "postgres: {dsn: 'postgresql://u@h/d'}\n" MINIMAL, 0);
+    static const char *const with[] = {
+        "postgres: {dsn: 'postgresql://u:sesame@h/d'}\n" MINIMAL,
+        "postgres: {dsn: 'host=h password=sesame'}\n" MINIMAL,
+        "postgres: {dsn: 'postgresql://u@h/d?password=sesame'}\n" MINIMAL,
+        "schemas: {user: u, password: p}\n" MINIMAL,
+        "kafka: {properties: {sasl.password: p}}\n" MINIMAL,
+    };
+    for (size_t i = 0; i < sizeof with / sizeof *with; i++) {
+        load_well(f, with[i], 1);
+        assert_string_equal(f->config.secret_files[0], f->file);
+    }
+    load_well(f, "kafka: {properties: {ssl.key.location: /key}}\n" MINIMAL, 1);
+    assert_string_equal(f->config.secret_files[0], "/key");
+}
+
 static void the_environment_wins(void **state)
 {
     struct fixture *f = *state;
@@ -413,6 +440,8 @@ static void secrets_come_from_files(void **state)
     setenv("SETTLED_POSTGRES_DSN_FILE", secret, 1);
     assert_int_equal(load(f, MINIMAL), 0);
     assert_string_equal(f->config.dsn, "postgresql://u:hunter2@h/d");
+    assert_int_equal(f->config.secret_file_count, 1);
+    assert_string_equal(f->config.secret_files[0], secret);
     setenv("SETTLED_POSTGRES_DSN", "postgresql:///other", 1);
     assert_int_equal(load(f, MINIMAL), -1);
     assert_non_null(
@@ -560,6 +589,7 @@ int main(void)
         T(interceptors_are_no_configuration),
         T(allows_what_changes_nothing),
         T(overrides_win),
+        T(files_with_secrets_are_known),
         T(the_environment_wins),
         T(secrets_come_from_files),
         T(unknown_variables_are_told),
