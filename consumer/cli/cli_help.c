@@ -22,7 +22,7 @@ static void print_usage(const struct verb *verb)
 
 void cli_print_overview(const struct verb *verbs)
 {
-    puts("settled bills API calls from Kafka: one settlement an account and business day.\n\n"
+    puts("settled bills API calls from Kafka: one settlement for each account and business day.\n\n"
          "Usage: settled VERB [OPTION...]\n\nVerbs:");
     for (const struct verb *v = verbs; v->name; v++)
         if (!v->hidden)

@@ -17,10 +17,10 @@ static const struct option_spec quote_options[] = {
     {"leads", 0, "N",
      "leads of one call; for calls of different sizes write several: --leads 8000 12000"},
     {"calls", 0, "N",
-     "calls in a day; of a service billed by lead: so many calls of --leads each (1)"},
-    {"day", 0, "DATE", "refuse a price book that is not in force on this day yet"},
+     "calls in a day; with a service billed by lead, each of them has --leads leads (1)"},
+    {"day", 0, "DATE", "refuse a price book that is not yet in force on this day"},
     {"book", 0, "FILE",
-     "price book; else the configuration's, else the one built into this program"},
+     "price book (that of the configuration, or else the one built into this program)"},
     {"format", 0, "table|json", "how to print it; json has amounts in fen (table)"},
     {NULL, 0, NULL, NULL},
 };
@@ -46,11 +46,11 @@ static const struct option_spec rejects_options[] = {
     {"account", 0, "ID", "only of this account"},
     {"from-day", 0, "DATE", "only what arrived on or after this day"},
     {"to-day", 0, "DATE", "only what arrived on or before this day"},
-    {"all", 0, NULL, "list: also those that were decided; requeue and accept: every open one"},
-    {"limit", 0, "N", "at most so many"},
+    {"all", 0, NULL, "list: also those that are decided; requeue and accept: every open one"},
+    {"limit", 0, "N", "at most this many"},
     {"format", 0, "table|json|csv", "how to list (table)"},
-    {"operator", 0, "NAME", "who decides, for the record (the user who runs it)"},
-    {"wait", 0, "SECONDS", "wait so long for the owners of the shards to answer (0)"},
+    {"operator", 0, "NAME", "the name to record for this decision (the user who runs it)"},
+    {"wait", 0, "SECONDS", "wait this long for the owners of the shards to answer (0)"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -69,10 +69,11 @@ static const struct option_spec audit_options[] = {
 };
 
 static const struct option_spec run_options[] = {
-    {"drain", 0, NULL, "read to the ends that the topics have now, settle what is due, and end"},
+    {"drain", 0, NULL, "read to where the topics end now, settle what is due, and end"},
     {"clock", 0, "INSTANT",
-     "the clock stands at this instant (RFC 3339), as 2026-11-03T00:10:00+08:00"},
-    {"speed", 0, "N", "with --clock: the clock runs on from there, N times as fast (it stands)"},
+     "stop the clock at this instant (RFC 3339), for example 2026-11-03T00:10:00+08:00"},
+    {"speed", 0, "N",
+     "with --clock: let the clock run on from there, N times as fast (it stands still)"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -100,30 +101,28 @@ const struct verb verbs[] = {
      .run = cmd_run,
      .summary = "bill: read the topics, settle the days, publish what was settled",
      .about = "Runs until SIGTERM; SIGHUP reads the configuration again. With --drain it ends by "
-              "itself: 0 when every "
-              "shard has settled and published the days that are due, 75 when one is held or owned "
-              "elsewhere.",
+              "itself: with 0 when every shard has settled and published the days that are due, "
+              "with 75 when a day is held or a shard is owned elsewhere.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = run_options},
     {.name = "quote",
      .run = cmd_quote,
-     .summary = "calculate what a need costs by each way of paying",
-     .about = "Compares paying after use with each package bought once (what it does not cover is "
-              "paid after use) and "
-              "with the custom package, and marks the least: buying more can cost less. Calls draw "
-              "on a package one "
-              "after the other, and each call is priced by its own number of leads.",
+     .summary = "calculate what calls or leads cost with each way of paying",
+     .about =
+         "Compares paying after use with buying a package once, for each package on sale (what "
+         "it does not cover is paid after use), and with buying the custom package. Marks "
+         "the cheapest way: buying more can cost less. Calls draw on a package one after the "
+         "other, and each call is priced by its own number of leads.",
      .config = TAKES_CONFIG,
      .operands = "[N...]",
      .max_operands = ARGS_OPERANDS_MAX,
      .options = quote_options},
     {.name = "topics",
      .run = cmd_topics,
-     .summary = "create the topics that are missing, and set those that are there",
-     .about = "What is there already is left alone, so it can run at every deployment. Partition "
-              "counts never change: "
-              "if one "
-              "differs from the declaration, nothing is changed and it says so.",
+     .summary = "create the topics that are missing, and correct the settings of the others",
+     .about = "What is already as declared is left alone, so it can run at every deployment. "
+              "Partition counts never change: if one differs from the declaration, nothing is "
+              "changed and it says so.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .actions = "apply",
      .min_operands = 1,
@@ -131,12 +130,11 @@ const struct verb verbs[] = {
      .options = topics_options},
     {.name = "check",
      .run = cmd_check,
-     .summary = "name all that is wrong with configuration, topics, schemas and database",
+     .summary = "name everything that is wrong with configuration, topics, schemas and database",
      .about = "Looks at the configuration, the price book, the database and what is recorded in "
-              "it, the schema registry, "
-              "the topics and their settings, and the clock. Each finding names the remedy. "
-              "'settled run' refuses to start "
-              "on an error; a warning is a risk.",
+              "it, the schema registry, the topics and their settings, and the clock. Each "
+              "finding names the remedy. 'settled run' refuses to start when there is an error; a "
+              "warning is only a risk.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = check_options},
     {.name = "migrate",
@@ -149,10 +147,9 @@ const struct verb verbs[] = {
     {.name = "explain",
      .run = cmd_explain,
      .summary = "show why an account's settlement is what it is, down to its calls",
-     .about = "Reads the calls of the day again from Kafka, folds them as they were folded then, "
-              "and prints every line "
-              "with the calls behind it. It refuses to print what differs from the settlement that "
-              "is recorded.",
+     .about = "Reads the calls of the day again from Kafka, bills them again as they were billed "
+              "then, and prints every line with the calls behind it. If the result differs from "
+              "the recorded settlement, it names the first difference and prints nothing else.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .operands = "ACCOUNT DAY",
      .min_operands = 2,
@@ -160,48 +157,38 @@ const struct verb verbs[] = {
      .options = explain_options},
     {.name = "audit",
      .run = cmd_audit,
-     .summary =
-         "fold the topics again and compare every table and output topic with what comes out",
+     .summary = "compute everything again from the topics, and compare the tables and output "
+                "topics with it",
      .about = "Reads the three topics from the recorded offsets, with the recorded cutoffs, "
-              "verdicts, decisions and "
-              "parameters, settles each day again, and prints each difference with its account, "
-              "day and field. Of each "
-              "output topic and shard it says how many rows are published, which are lost, "
-              "repeated or out of order, "
-              "and which records are foreign, with topic/partition@offset, number, account and id; "
-              "a row that is "
-              "recorded and whose turn to be published is still to come is pending. It writes "
-              "nothing, needs only the "
-              "role settled_auditor, and runs beside the daemon. Ends with 0 when all is equal, 1 "
-              "when something "
-              "differs, 2 when it could not look.",
+              "verdicts, decisions and parameters, settles each day again, and prints each "
+              "difference with its account, day and field. For each output topic and shard it "
+              "says how many rows are published, which are lost, repeated or out of order, and "
+              "which records are foreign, with topic/partition@offset, number, account and id. A "
+              "recorded row that is still to be published is pending. It writes nothing, needs "
+              "only the role settled_auditor, and runs beside the daemon. Ends with 0 when all is "
+              "equal, 1 when something differs, 2 when it could not look.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = audit_options},
     {.name = "repair",
      .run = cmd_repair,
-     .summary = "bring back what the database lost and the output topics have, and publish again "
-                "what they lost",
+     .summary = "restore what the database lost, and publish again what the output topics lost",
      .about = "For 'Kafka holds rows up to sequence N, PostgreSQL only up to M', with all "
-              "processes of the group stopped. "
-              "Folds the inputs again from where the database stands, in the order in which the "
-              "outputs were published; "
-              "every row that comes out must be the published one, byte by byte, and the last "
-              "one's chain hash that of the "
-              "published position. Only when that is proven for all shards are rows written; else "
-              "it says what differs, "
-              "and changes nothing but the shards' epochs. Then it publishes again what the output "
-              "topics have lost of what "
-              "was published, and settled.outbox still has (8 days): at the ends of their topics, "
-              "so that subscribers read "
-              "them behind later rows. It can be run again after anything.",
+              "processes of the group stopped. Computes the rows again from the inputs, beginning "
+              "where the database stands, in the order in which the outputs were published. "
+              "Every row must equal the published one, byte by byte, and the chain hash of the "
+              "last row must be that of the published position. Rows are written only when that "
+              "is proven for all shards; otherwise it says what differs, and changes nothing but "
+              "the shards' epochs. Then it publishes again those published rows that the output "
+              "topics have lost and settled.outbox still has (8 days): at the ends of their "
+              "topics, so that subscribers read them behind later rows. It can be run again at "
+              "any time.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED},
     {.name = "schemas",
      .run = cmd_schemas,
      .summary = "register the schemas of the seven topics",
      .about = "Registers the texts that are part of this program under TOPIC-value, sets "
-              "FULL_TRANSITIVE on the "
-              "outputs, and "
-              "prints the ids. What is registered already is found again.",
+              "FULL_TRANSITIVE on the outputs, and prints the ids. A schema that is already "
+              "registered keeps its id.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .actions = "register",
      .min_operands = 1,
@@ -210,15 +197,12 @@ const struct verb verbs[] = {
      .run = cmd_rejects,
      .summary = "list what could not be billed, and decide about it",
      .about = "list prints the open rejects. requeue sends the original record again, once, after "
-              "its cause was mended: it "
-              "gets the reject's bytes, key and headers, and headers settled_requeued_topic, "
-              "_partition, _offset and "
-              "_request. accept records that nobody will be billed for it. pass lets a record be "
-              "judged whose timestamp is "
-              "impossible and before which its shard waits.\nWhat is asked for is applied by the "
-              "process that owns the "
-              "shard, and named in the next day close. Asking again changes "
-              "nothing.\nReasons:" REJECT_PARAGRAPHS,
+              "its cause was mended: with the bytes, key and headers of the reject, and with the "
+              "headers settled_requeued_topic, _partition, _offset and _request. accept records "
+              "that nobody will be billed for it. pass is for a record with an impossible "
+              "timestamp, before which its log waits: it lets the record be judged.\nThe process "
+              "that owns the shard applies a decision, and the next day close names it. Making "
+              "the same decision again changes nothing.\nReasons:" REJECT_PARAGRAPHS,
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .actions = "list|requeue|accept|pass",
      .operands = "[TOPIC/PARTITION/OFFSET...]",
@@ -229,13 +213,10 @@ const struct verb verbs[] = {
      .run = cmd_generate,
      .summary = "send a seeded workload and print its totals",
      .about = "Sends calls, purchases and credits of made-up accounts to the three input topics, "
-              "and prints what must "
-              "become of them: calls and units to bill, duplicates, rejects by reason. With "
-              "billing.timestamps: create "
-              "the records are stamped with simulated times, so that a month is sent in seconds; "
-              "with log-append they "
-              "are made now. For tests, demonstrations and benchmarks: never point it at a "
-              "deployment that bills.",
+              "and prints what must become of them: calls and units to bill, duplicates, rejects "
+              "by reason. With billing.timestamps: create the records are stamped with simulated "
+              "times, so that a month is sent in seconds; with log-append their time is now. For "
+              "tests, demonstrations and benchmarks: never point it at a deployment that bills.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = generate_options},
     {.name = "version",

@@ -35,12 +35,11 @@ void config_print_example(FILE *out)
 {
     fputs("# Configuration of settled: every key with its default; keys without one are commented "
           "out. Any key may be\n"
-          "# left away. The environment wins: SETTLED_KAFKA_BROKERS is kafka.brokers, and "
+          "# left out. The environment wins: SETTLED_KAFKA_BROKERS is kafka.brokers, and "
           "SETTLED_POSTGRES_DSN_FILE\n"
           "# names a file that holds postgres.dsn. 'settled help --config-example' prints this "
-          "file, 'settled check' "
-          "proves "
-          "one.\n",
+          "file, and 'settled\n"
+          "# check' checks a configuration.\n",
           out);
     const char *section = "";
     for (const struct config_key *k = config_keys; k->name; k++) {

@@ -15,12 +15,12 @@ const struct config_key config_keys[] = {
      .help = "Consumer group. Transactional ids and ce_source are made of it; one database serves "
              "one group."},
     {"kafka", "properties", VALUE_PROPERTIES, 0, "{}",
-     .help = "librdkafka properties for every client, as -X has them. Secrets: "
+     .help = "librdkafka properties for every client, as option -X takes them. Secrets: "
              "SETTLED_KAFKA_PROPERTIES_SASL_PASSWORD_FILE."},
 
     {"topics", "calls", VALUE_TOPIC, FIELD(input_topics[INPUT_CALLS]), "call-records",
-     .help = "Input topics, one partition count for all three: calls. 'settled topics apply' "
-             "creates what is missing."},
+     .help = "Input topics, all three with the same number of partitions: calls. 'settled topics "
+             "apply' creates what is missing."},
     {"topics", "purchases", VALUE_TOPIC, FIELD(input_topics[INPUT_PURCHASES]), "package-purchases",
      .help = "Packages bought; never expires."},
     {"topics", "credits", VALUE_TOPIC, FIELD(input_topics[INPUT_CREDITS]), "account-credits",
@@ -30,7 +30,7 @@ const struct config_key config_keys[] = {
     {"topics", "status", VALUE_TOPIC, FIELD(output_topics[OUTPUT_STATUS]), "account-status",
      .help = "Suspensions and resumptions."},
     {"topics", "day_closes", VALUE_TOPIC, FIELD(output_topics[OUTPUT_DAY_CLOSES]), "day-closes",
-     .help = "One record a shard and day."},
+     .help = "One record for each shard and day."},
     {"topics", "rejects", VALUE_TOPIC, FIELD(output_topics[OUTPUT_REJECTS]), "rejects",
      .help = "What cannot be billed, with the reason."},
     {"topics", "partitioner", VALUE_CHOICE, FIELD(partitioner), "murmur2",
@@ -46,7 +46,7 @@ const struct config_key config_keys[] = {
     {"schemas", "user", VALUE_TEXT, FIELD(registry.user), NULL, "settled",
      .help = "Basic authentication."},
     {"schemas", "password", VALUE_TEXT, FIELD(registry.password), NULL, "SECRET", .secret = true,
-     .help = "Better given by SETTLED_SCHEMAS_PASSWORD_FILE."},
+     .help = "Better: give it by SETTLED_SCHEMAS_PASSWORD_FILE."},
     {"schemas", "ca_file", VALUE_PATH, FIELD(registry.ca_file), NULL,
      "/etc/ssl/certs/ca-certificates.crt",
      .help = "Certificates to trust instead of the system's."},
@@ -70,14 +70,14 @@ const struct config_key config_keys[] = {
              "below 24 h."},
     {"billing", "late_days", VALUE_INT32, FIELD(parameters.late_days), "7", .min = 0,
      .max = LATE_DAYS_MAX,
-     .help = "A call of up to so many days ago is billed late; an older one is rejected."},
+     .help = "A call that is up to this many days late is still billed; an older one is rejected."},
     {"billing", "future_tolerance", VALUE_DURATION, FIELD(parameters.future_tolerance_ms), "5m",
      .min = 0, .max = 24 * HOUR_MS - 1,
      .help = "How far a record's own time may lie ahead of the broker's."},
     {"billing", "max_reject_share", VALUE_SHARE, FIELD(parameters.max_reject_share_ppm), "1%",
      .min = 0, .max = 1000000,
-     .help = "A day of which more call records than this (and at least 100) are broken is held for "
-             "an operator."},
+     .help = "A day is held for an operator if more than this share of its call records, and at "
+             "least 100 of them, are broken."},
     {"billing", "timestamps", VALUE_CHOICE, FIELD(timestamps), "log-append",
      .choices = TIMESTAMPS_CHOICES,
      .help = "Whose clock stamps the inputs: the brokers' (log-append), or the producers' (create: "
@@ -85,7 +85,7 @@ const struct config_key config_keys[] = {
              "tests).\nFixed once recorded."},
 
     {"run", "workers", VALUE_INT, FIELD(workers), "0", .min = 0, .max = 256,
-     .help = "Threads, each with its own consumer and shards. 0: one a core."},
+     .help = "Threads, each with its own consumer and shards. 0: one for each core."},
     {"run", "max_calls_held", VALUE_COUNT, FIELD(max_calls_held), "50000000", .min = 1000,
      .max = INT64_C(4000000000),
      .help = "Calls of open and retained days in memory (about " CALL_BYTES_HELD_TEXT

@@ -44,7 +44,7 @@ static const struct {
     const char *name, *type, *labels, *help;
 } table[METRIC_COUNT] = {
     [BUILD_INFO] = {"settled_build_info", "gauge", "version, commit, librdkafka",
-                    "Always 1; what is running."},
+                    "Always 1; the labels say what is running."},
     [SHARD_STATE] = {"settled_shard_state", "gauge", "shard, state",
                      "1 for the state the shard is in within this process."},
     [RECORDS] = {"settled_records_total", "counter", "topic, result",
@@ -55,7 +55,7 @@ static const struct {
     [LAG_RECORDS] = {"settled_log_lag_records", "gauge", "topic, partition",
                      "Offsets between the position and the end of the log."},
     [LAG_SECONDS] = {"settled_log_lag_seconds", "gauge", "topic, partition",
-                     "Age of the last record judged, while there are more; else 0."},
+                     "Age of the last record judged, while more records wait; otherwise 0."},
     [POSITION] = {"settled_log_position", "gauge", "topic, partition", "Next offset to be judged."},
     [LOG_WAITING] =
         {"settled_log_waiting", "gauge", "topic, partition, for",
@@ -78,15 +78,16 @@ static const struct {
     [RELAY_BACKLOG] =
         {"settled_relay_backlog_rows", "gauge", "shard",
          "Output rows committed in PostgreSQL and not yet read back from their topics."},
-    [RELAY_TROUBLE] = {"settled_relay_trouble", "gauge", "shard",
-                       "1 while nothing can be published, or what was is not seen; the log and "
-                       "readiness say why."},
+    [RELAY_TROUBLE] =
+        {"settled_relay_trouble", "gauge", "shard",
+         "1 while nothing can be published, or published rows are not seen; the log and "
+         "readiness say why."},
     [RELAY_LOST_ROWS] = {"settled_relay_lost_rows_total", "counter", "shard",
                          "Rows that output topics had acknowledged and then did not have; they "
                          "were published again."},
-    [RELAY_SPENT] =
-        {"settled_relay_producers_replaced_total", "counter", "shard",
-         "Producers that were replaced since a copy of one of their requests could be under way."},
+    [RELAY_SPENT] = {"settled_relay_producers_replaced_total", "counter", "shard",
+                     "Producers that were replaced because a copy of one of their requests could "
+                     "be under way."},
     [RELAY_STRANGE] = {"settled_relay_strange_records_total", "counter", "shard, kind",
                        "Records found in the output topics that should not be there: repeated, "
                        "disordered or foreign."},
