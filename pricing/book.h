@@ -1,6 +1,6 @@
-// The price book: one YAML file is one version, identified by the SHA-256 of its bytes. Which
-// version is in force is decided by local date: the first version has no `effective_from` and is
-// always in force, a later one starts at 00:00 of its `effective_from`. A shelf is the set of
+// The price book: one YAML file is one version, identified by the SHA-256 of its bytes. The local
+// date decides which version is in force: the first version has no `effective_from` and is in force
+// from the beginning, a later one starts at 00:00 of its `effective_from`. A shelf is the set of
 // versions a deployment has recorded.
 #pragma once
 
@@ -32,7 +32,7 @@ struct tier {
     fen_t unit_price;
 };
 
-// A package for sale: so many units for such a price.
+// A package for sale: its size in units, and its price.
 struct offer {
     int64_t units;
     fen_t price;
@@ -67,11 +67,11 @@ struct book {
 };
 
 // Parses and validates a file's bytes; pricing/README.md describes the format. Errors
-// (ERROR_CONFIG) read "FILE:LINE:COLUMN: reason; remedy", columns counted in characters, for: not
-// YAML, unknown or repeated key, missing key, wrong type, tiers with a gap, overlap or disorder, a
-// price that is not a whole number of fen, units out of bounds, unknown zone, currency or service,
-// a bad date, a file too large. The first one found is reported. `file` only names the source in
-// messages. Returns 0, or -1 with *e and *out undefined.
+// (ERROR_CONFIG) read "FILE:LINE:COLUMN: reason; remedy", with columns counted in characters. What
+// is refused: not YAML, unknown or repeated key, missing key, wrong type, tiers with a gap, overlap
+// or disorder, a price that is not a whole number of fen, units out of bounds, unknown zone,
+// currency or service, a bad date, a file too large. The first one found is reported. `file` only
+// names the source in messages. Returns 0, or -1 with *e and *out undefined.
 int book_parse(const char *file, const char *bytes, size_t size, struct book *out, struct error *e);
 
 // SHA-256 of bytes in lower-case hex, as in `price_book`.

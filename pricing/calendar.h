@@ -13,14 +13,15 @@ enum { DAY_TEXT_SIZE = 16, INSTANT_TEXT_SIZE = 40 };
 
 #define DAY_MS INT64_C(86400000)
 #define DAY_NONE INT32_MIN
-// Instants outside 1970-01-01T00:00Z .. 9999-12-31T23:59:59.999Z are no valid time of a record.
+// Instants outside 1970-01-01T00:00Z .. 9999-12-31T23:59:59.999Z are not valid as the time of a
+// record.
 #define INSTANT_MIN INT64_C(0)
 #define INSTANT_MAX INT64_C(253402300799999)
 
 // Offset of a supported zone in ms east of UTC; false when the zone is not supported.
 bool calendar_zone_offset(const char *zone, int32_t *offset_ms);
 
-// The day that holds an instant: [00:00, 24:00) local time. Floors, also before 1970.
+// The day that holds an instant: [00:00, 24:00) local time. Rounds down, before 1970 too.
 day_t calendar_day(int64_t instant_ms, int32_t offset_ms);
 // The instant of local 00:00 of a day. The end of day D (24:00) is the start of D + 1.
 int64_t calendar_day_start(day_t day, int32_t offset_ms);

@@ -36,7 +36,8 @@ int error_exit_status(enum error_kind kind);
 const char *error_exit_text(enum error_kind kind);
 
 #ifdef __clang_analyzer__
-// It reads one file at a time, and would follow paths on which a failure reports success.
+// The analyser reads one file at a time. Without this it would follow paths on which error_set
+// returns 0.
 #define error_set(...) (error_set(__VA_ARGS__), -1)
 #define error_context(...) (error_context(__VA_ARGS__), -1)
 #endif

@@ -1,4 +1,5 @@
-// The price calculator: what a need would cost by each way of paying, and which is the least.
+// The price calculator: what so many calls would cost with each way of paying, and which way is the
+// cheapest.
 #pragma once
 
 #include "pricing/rate.h"
@@ -32,7 +33,7 @@ struct quote_option {
     int64_t left_units; // in the package after the need, valid for a year
 };
 
-// What a group is priced by.
+// The prices that apply to a group.
 struct quote_group {
     int64_t calls, units; // of one call
     int64_t tier_from; // -1: the service has no tiers

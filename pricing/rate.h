@@ -9,5 +9,5 @@
 int64_t rate_units(const struct book *book, enum service service, int64_t lead_count);
 // The tier that prices a call of `units` (>= 0).
 const struct tier *rate_tier(const struct book *book, enum service service, int64_t units);
-// Whether a package of so many units is on offer at all, and its price. False: not for sale.
+// Whether a package of this many units is for sale, and its price. False: not for sale.
 bool rate_offer_price(const struct book *book, enum service service, int64_t units, fen_t *price);

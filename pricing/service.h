@@ -1,15 +1,15 @@
-// The services that are billed. All that the program knows of one stands in one row here; its name
-// for people and its prices stand in the price book.
+// The services that are billed. One row here has all that the program knows of a service; its name
+// for people and its prices are in the price book.
 #pragma once
 
 #include <stdbool.h>
 
-// What one call is counted in: itself, or the leads it has.
+// What is counted when a call is billed: the call itself, or its leads.
 enum billed_unit { UNIT_CALL, UNIT_LEAD };
 
 // One X(symbol, unit) a service, in the order of the symbols in schemas/avro:
 //   symbol   as schemas, tables, options and the sections of price books have it
-//   unit     of UNIT_CALL each call has one, whatever its lead_count; of UNIT_LEAD it must be given
+// unit     UNIT_CALL: a call is one unit, whatever its lead_count; UNIT_LEAD: lead_count units
 #define SERVICE_ROWS(X)                                                                            \
     X(AUDIENCE_INSIGHT, UNIT_CALL)                                                                 \
     X(PURCHASE_INTENT, UNIT_LEAD)

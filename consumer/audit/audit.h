@@ -1,7 +1,7 @@
 // The same fold again, in a process of its own: the topics are replayed from the recorded offsets
 // with recorded cutoffs, verdicts, decisions, parameters and writers' schemas, and every table and
-// output topic is compared with what comes out (all but `sequence`, which is the order of
-// publication). Reads only, beside a running daemon.
+// output topic is compared with the result (except for `sequence`, which is the order of
+// publication). It only reads, and may run beside a daemon.
 //
 //   a shard, in one snapshot:
 //     opening state ─► (day: rejects' rows ─► three logs ─► close ─► rows, messages) … ─► open day
@@ -19,6 +19,6 @@ struct audit_options {
     const char *account_id; // NULL: all
 };
 
-// Differences go to the report. -1 with *e: it could not look (to the end).
+// Differences go to the report. -1 with *e: it could not look, or not to the end.
 int audit(const struct config *config, const struct audit_options *options, struct report *report,
           struct error *e);

@@ -1,4 +1,4 @@
-// The rows that the inputs give, to be found again in the outbox and in the output topics.
+// The rows that the inputs give, which must be found in the outbox and in the output topics.
 #pragma once
 
 #include "consumer/output/outbox.h"
@@ -17,7 +17,7 @@ struct expected {
     bool queued; // found in the outbox
 };
 
-// In the order in which they were added; none of an output has the id of another.
+// In the order in which they were added; within an output each id occurs once.
 struct expected_set;
 
 struct expected_set *expected_create(void); // NULL when memory is short
@@ -31,5 +31,5 @@ struct expected *expected_at(struct expected_set *set, size_t number); // valid 
 // NULL: none
 struct expected *expected_find(struct expected_set *set, enum output output, struct slice ce_id);
 size_t expected_memory(const struct expected_set *set); // bytes of what the rows point to
-// By output, then by number, for people; afterwards none is found.
+// Sorts by output, then by number, for people. After that no row can be looked up.
 void expected_sort(struct expected_set *set);

@@ -1,7 +1,8 @@
 // The rows that a shard must have published, against what its output topics hold and its outbox
-// still keeps. Window after window, as the rows of the tables: what a window expects is in memory,
-// the topics are streamed. A row that is not found in its turn is carried on to the end of its
-// topic, for it may stand further back; only there it is pending or lost.
+// still keeps. It goes window after window, like the comparison of tables: the rows that a window
+// expects are in memory, and the topics are streamed. A row that is not found in its window is
+// looked for up to the end of its topic, because it may stand further back. Only there is it known
+// to be pending or lost.
 #pragma once
 
 #include "consumer/audit/audit_report.h"
@@ -26,20 +27,20 @@ struct messages_options {
 int messages_create(const struct messages_options *options, struct messages **out, struct error *e);
 void messages_destroy(struct messages *messages);
 
-// How many this window expects so far.
+// How many rows this window expects so far.
 size_t messages_count(const struct messages *messages);
 void messages_expect(struct messages *messages, const struct outbox *outbox);
-// The sequence that the table tells of an expected message.
+// The sequence that the table has for an expected message.
 void messages_number(struct messages *messages, size_t message, int64_t sequence);
 // Reads on, to the last message of the window, and ends the window. The rows are those of the
-// snapshot. ERROR_CONFIG: a topic does not reach back to a message any more.
+// snapshot. ERROR_CONFIG: a topic no longer reaches back to one of the messages.
 int messages_compare(struct messages *messages, struct audit_rows *rows, day_t day,
                      struct error *e);
 int64_t messages_base(const struct messages *messages); // the sequence up to which was compared
 
-// After the last window, when it was up to the snapshot's own sequence: the outbox ends as the
-// shard's row has it.
+// After the last window, if it went up to the snapshot's own sequence: checks that the outbox ends
+// as the shard's row says.
 int messages_outbox_end(struct messages *messages, struct audit_rows *rows, struct error *e);
-// After the last window: reads the topics to their ends, and tells what is pending and what is
+// After the last window: reads the topics to their ends, and reports what is pending and what is
 // lost.
 int messages_end(struct messages *messages, struct error *e);

@@ -1,6 +1,6 @@
-// Which rows of a shard one partition of an output topic has shown so far, and whether each came in
-// its turn. Pure: an audit feeds it what it reads. It keeps two bits a row, whatever numbers
-// foreign records claim.
+// Which rows of a shard have been read so far in one partition of an output topic, and whether each
+// came in its turn. Pure: an audit feeds it what it reads. It keeps two bits for each row, whatever
+// numbers foreign records claim.
 #pragma once
 
 #include <stdbool.h>
@@ -20,14 +20,14 @@ enum order_turn {
 // What a row with this number would be if it came now.
 enum order_turn order_turn(const struct order *order, int64_t sequence);
 void order_take(struct order *order, int64_t sequence, int64_t offset);
-// Of a row that stands already: an offset at or somewhat before its own.
+// For a row that was read before: its offset, or one somewhat before it.
 int64_t order_near(const struct order *order, int64_t sequence);
 
 // The highest row so far; 0: none.
 int64_t order_highest(const struct order *order);
 int64_t order_highest_offset(const struct order *order);
 
-// What is known of a row that its topic does not show.
+// What is known of a row that is not in its topic.
 struct order_absence {
     bool queued; // the outbox has it
     bool behind; // a later row stands in its topic
@@ -37,6 +37,6 @@ struct order_absence {
     bool goes_on;
 };
 
-// Rows go out in the order of their numbers, in transactions that end on all topics at once. So a
-// row is still to come only where nothing says that its turn is over; else it is lost.
+// Rows are sent in the order of their numbers, in transactions that end on all topics at once. So a
+// row is still to come only if nothing says that its turn is over; otherwise it is lost.
 bool order_is_pending(const struct order_absence *absence);

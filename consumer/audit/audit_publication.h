@@ -1,5 +1,5 @@
-// What an audit says of the output topics: of each topic and shard how many rows are published and
-// what is wrong with them, then each kind of wrong in plain words, with examples.
+// What an audit says of the output topics: for each topic and shard how many rows are published and
+// how many are wrong; then each kind of fault in plain words, with examples.
 #pragma once
 
 #include "consumer/output/encode.h"
@@ -48,7 +48,7 @@ struct publications {
 };
 
 void publications_release(struct publications *publications);
-// Returns the new one's number.
+// Returns the number of the new topic.
 size_t publications_add(struct publications *publications, const char *topic, int32_t shard);
 void publications_count(struct publications *publications, size_t number,
                         const struct publication_anomaly *anomaly);

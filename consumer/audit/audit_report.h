@@ -1,5 +1,5 @@
-// What an audit found, as it finds it: one line a difference, or JSON; at the end the output
-// topics, and a summary.
+// Prints what an audit finds, while it finds it: one line for each difference, or JSON; at the end
+// the output topics, and a summary.
 #pragma once
 
 #include "consumer/audit/audit_publication.h"
@@ -14,15 +14,15 @@ struct audit_totals {
 
 struct report {
     bool json;
-    struct slice account_id; // data NULL: all; else what concerns others is not told
+    struct slice account_id; // data NULL: all; otherwise only what concerns this one
     struct audit_totals totals;
     struct publications publications;
 };
 
 void report_begin(struct report *report);
 void report_difference(struct report *report, const struct difference *difference);
-// A difference of its own kind, of the publication with this number; JSON names each, a table the
-// first ones at the end.
+// A fault of publication, in the topic with this number; JSON names each, a table names the first
+// ones at the end.
 void report_anomaly(struct report *report, size_t publication,
                     const struct publication_anomaly *anomaly);
 void report_published(struct report *report, size_t publication, struct slice account_id);

@@ -1,4 +1,4 @@
-// An audit on its way through one shard. Shared by audit.c and audit_logs.c.
+// The state of an audit of one shard, for audit.c and audit_logs.c.
 #pragma once
 
 #include "consumer/audit/audit.h"
@@ -37,10 +37,10 @@ struct window {
     struct cutoff cutoffs[INPUT_COUNT]; // to_offset and cut_by
 };
 
-// Feeds the fold what lies below the window's end on each log, and cuts the logs there.
+// Gives the fold the records below the window's end on each log, and cuts the logs there.
 int audit_shard_logs(struct audit_shard *walk, const struct window *window, struct error *e);
-// The calls log up to the fold's opening. A contradiction is told, and *stop set: the shard cannot
-// be folded further.
+// Replays the calls log up to the fold's opening. A contradiction is reported, and *stop is set:
+// the shard cannot be folded further.
 int audit_shard_replay(struct audit_shard *walk, bool *stop, struct error *e);
-// Gives what the fold's step holds to the comparison.
+// Gives the contents of the fold's step to the comparison.
 int audit_shard_flush(struct audit_shard *walk, struct error *e);

@@ -1,5 +1,5 @@
-// A message or outbox row beside the row that the inputs give: number, key, headers, schema and
-// body, field by field.
+// Compares a message or outbox row with the row that the inputs give: number, key, headers, schema
+// and body, field by field.
 #pragma once
 
 #include "consumer/audit/audit_expected.h"
@@ -7,7 +7,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-// A message or outbox row on the scales.
+// The message or outbox row to compare.
 struct weighed {
     bool published; // a message
     const char *where; // "outbox", or TOPIC/PARTITION/OFFSET
@@ -32,20 +32,20 @@ void scales_destroy(struct scales *scales);
 
 // Closes of days concern no account.
 struct slice scales_account(enum output output, struct slice key);
-// Reads number and shard from a body without framing. -1: *why says what it is instead.
+// Reads number and shard from a body without framing. -1: it has none, and *why says what is wrong.
 int scales_read(const struct scales *scales, enum output output, struct slice body,
                 struct output_number *out, struct error *why);
 // The header of this name; data NULL: there is none.
 struct slice scales_header(const rd_kafka_message_t *message, const char *name);
 
-// What differs is told to the report. The message must have Confluent's framing.
+// Differences go to the report. The message must have Confluent's framing.
 void scales_weigh(const struct scales *scales, const struct weighed *w, const struct expected *x);
 void scales_weigh_message(const struct scales *scales, const struct weighed *w,
                           const struct expected *x, const rd_kafka_message_t *message);
 
-// One difference of it. `field` NULL: the whole of it.
+// Reports one difference. `field` NULL: the whole row.
 void scales_tell(const struct scales *scales, const struct weighed *w, const char *key,
                  const char *field, const char *recorded, const char *folded);
-// The row's number in the body, or in the outbox, against that of its row in the table.
+// Compares the row's number in the body, or in the outbox, with that of its row in the table.
 void scales_tell_sequence(const struct scales *scales, const struct weighed *w, const char *key,
                           int64_t found, int64_t by_row);

@@ -1,14 +1,14 @@
-// A window of the comparison of messages: what is expected in it, and who has its numbers. Shared
-// by audit_messages.c, which goes from window to window, and audit_records.c, which reads the
-// topics.
+// A window of the comparison of messages: the rows that are expected in it, and which row has which
+// number. Shared by audit_messages.c, which goes from window to window, and audit_records.c, which
+// reads the topics.
 #pragma once
 
 #include "consumer/audit/audit_messages.h"
 #include "consumer/audit/audit_order.h"
 #include "consumer/audit/audit_weigh.h"
 
-// A record that stands before its turn: its number is beyond the window, but that of the record
-// behind it is not. Kept until the window of its number tells whether it is a row.
+// A record that stands before its turn: its number is beyond the window, but the number of the next
+// record is not. It is kept until the window of its number shows whether it is a row.
 struct early_record {
     rd_kafka_message_t *message;
     int64_t sequence;
@@ -21,14 +21,14 @@ struct messages_topic {
     size_t publication; // its number in the report
     int64_t first; // number of the first record of ours; 0: none
     bool later; // the next record is of a later window
-    bool forgotten; // rows were told that might still stand further back
+    bool forgotten; // rows were reported that might still stand further back
     size_t early_count, early_capacity;
     struct early_record *early;
 };
 
-// Who has a number of the window: an expected row + 1, or
+// The owner of a number of the window: an expected row + 1, or
 enum { NUMBER_FREE = 0 };
-#define NUMBER_TAKEN UINT32_MAX // nobody knows who
+#define NUMBER_TAKEN UINT32_MAX // a row that is not known
 
 struct messages {
     struct messages_options options;
@@ -45,6 +45,6 @@ struct messages {
     uint32_t *numbers; // by sequence - base - 1
 };
 
-// The row with this id, of this window or carried on to it. NULL: there is none.
+// The row with this id, of this window or carried over from an earlier one. NULL: there is none.
 struct expected *messages_find(struct messages *messages, enum output output, struct slice ce_id);
 void messages_take_number(struct messages *messages, int64_t sequence, uint32_t who);

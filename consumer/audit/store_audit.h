@@ -1,7 +1,7 @@
-// One shard as it is recorded, in one snapshot, for an audit: what rules (cutoffs, verdicts,
-// decisions), the state in which a day opened, and every row to be compared. Nothing is written: a
-// user with settled_auditor is enough. The snapshot holds the store's connection until
-// store_audit_end; nothing else may be asked of the store meanwhile.
+// One shard as it is recorded, in one snapshot, for an audit: the recorded cutoffs, verdicts and
+// decisions, which rule, the state in which a day opened, and every row to be compared. Nothing is
+// written: a user with settled_auditor is enough. The snapshot holds the store's connection until
+// store_audit_end; the store may not be used for anything else meanwhile.
 #pragma once
 
 #include "consumer/postgres/store.h"
@@ -20,7 +20,7 @@ struct audit_day {
 struct audit_decision {
     struct decision decision;
     enum reject_reason reason; // of the recorded reject it is about; REJECT_NONE: there is none
-    int64_t named; // the decision that this reject names; 0: none
+    int64_t named; // the decision that the reject names; 0: none
     bool asked; // its request says the same: kind, record, operator, content, time
 };
 
@@ -32,7 +32,7 @@ struct audit_snapshot {
     struct audit_decision *decisions; // rising numbers
 };
 
-// Begins the snapshot and loads what rules.
+// Begins the snapshot, and loads cutoffs, verdicts and decisions.
 enum store_result store_audit_begin(struct store *store, int32_t shard, struct audit_snapshot *out,
                                     struct error *e);
 void store_audit_end(struct store *store);
@@ -45,7 +45,7 @@ struct audit_point {
     int64_t sequence; // of the day before's DayClosed
     int64_t calls_from;
 };
-// Brings a fresh fold there from the rows of before; the calls log is then to be replayed from
+// Brings a fresh fold there from the earlier rows; the caller then replays the calls log from
 // fold_replay_position() to at[INPUT_CALLS].
 enum store_result store_audit_opening(struct store *store, int32_t shard,
                                       const struct audit_snapshot *snapshot,

@@ -1,7 +1,7 @@
-// Rows against rows: what the daemon would have written from a step, in the very encoding in which
-// it writes, beside what is there. Tables with a direction (a day, an offset, a sequence) are
-// compared window after window through ordered cursors; accounts, packages and logs once, at the
-// end.
+// Compares rows with rows: what the daemon would have written from a step, in the same encoding in
+// which it writes, with what is in the tables. Tables with a direction (a day, an offset, a
+// sequence) are compared window after window through ordered cursors; accounts, packages and logs
+// once, at the end.
 #pragma once
 
 #include "consumer/audit/store_audit.h"
@@ -20,23 +20,23 @@ enum audit_table {
     AUDIT_WINDOWED,
 };
 
-// A place where what is recorded, or published, and what the inputs give differ.
+// A difference between what is recorded or published, and what the inputs give.
 struct difference {
     const char *where; // a table, or a message as TOPIC/PARTITION/OFFSET
     const char *key; // of the row or message
     struct slice account_id; // data NULL: none
     day_t day; // DAY_NONE: none
     const char *field; // NULL: the whole of it
-    const char *recorded, *folded; // what is there, and what the inputs give; NULL: is not there
+    const char *recorded, *folded; // what is there, and what the inputs give; NULL: nothing
     bool published; // it is a message: what is there is published
-    bool by_row; // not the inputs give `folded`, but the row of the table that tells of the same
-    bool halts; // what is behind it could not be compared
+    bool by_row; // `folded` is not what the inputs give, but what the row of the table says
+    bool halts; // what comes after it could not be compared
 };
 typedef void difference_visit(void *context, const struct difference *difference);
 
-// Tells rows of shards that have not begun, or that there are none of, rejects of topics that are
-// no inputs, and rejects that name a decision which is none of theirs: their number, by table and
-// shard. In a snapshot of its own.
+// Reports, by table and shard, how many rows belong to shards that have not begun or do not exist,
+// how many rejects are of topics that are not inputs, and how many rejects name a decision that is
+// not about them. Uses a snapshot of its own.
 enum store_result store_audit_strays(struct store *store, int32_t shards, difference_visit *visit,
                                      void *context, struct error *e);
 
@@ -62,19 +62,18 @@ enum store_result audit_rows_load(struct audit_rows *rows, const int64_t to[AUDI
 // among the rejects. *detail is valid until the window is compared.
 enum reject_reason audit_rows_verdict(struct audit_rows *rows, enum input input, int64_t offset,
                                       const char **detail);
-// Takes the rows of a step. `first`: the number that its first emission has among the expected
-// messages.
+// Takes the rows of a step. `first`: the number of its first emission among the expected messages.
 void audit_rows_expect(struct audit_rows *rows, const struct fold *fold, const struct chain *before,
                        const struct outbox *outbox, size_t first);
-// Compares the window and empties it. `number` is told the recorded sequence of each expected
-// message that has a row.
+// Compares the window and empties it. `number` is called with the recorded sequence of each
+// expected message that has a row.
 typedef void audit_number(void *context, size_t message, int64_t sequence);
 void audit_rows_compare(struct audit_rows *rows, day_t day, difference_visit *visit,
                         audit_number *number, void *context);
 size_t audit_rows_compared(const struct audit_rows *rows); // rows so far
 
-// Accounts, packages and (with `then` NULL) logs of the fold against what is there now, or what was
-// there then.
+// Compares accounts, packages and (with `then` NULL) logs of the fold with what is recorded now, or
+// with what was recorded at `then`.
 enum store_result audit_rows_state(struct audit_rows *rows, const struct fold *fold,
                                    const struct audit_point *then, difference_visit *visit,
                                    void *context, struct error *e);

@@ -1,13 +1,13 @@
-// What the audit's two files of the store share: the state between two days, as tables would have
-// held it then.
+// Shared by the two files that read the store for the audit: the state between two days, as the
+// tables would have held it then.
 #pragma once
 
 #include "consumer/audit/store_audit.h"
 #include "consumer/postgres/store_sql.h"
 
 // Parameters: $1 the shard, $2 the day that opened, $3 the cutoff of the credits or purchases of
-// the day before, $4 the sequence of its DayClosed. Each begins a statement; a list of columns and
-// the matching FROM follow.
+// the day before, $4 the sequence of its DayClosed. Each of these begins a statement; a list of
+// columns and the matching FROM follow.
 #define ACCOUNTS_THEN                                                                              \
     "with s as (select distinct on (account_id) account_id, closing_balance as opening, position"  \
     " from settled.settlements where shard = $1 and business_day < $2 order by account_id, "       \
@@ -39,8 +39,8 @@
     " from settled.packages left join d using (account_id, package_id)"                            \
     " where shard = $1 and kafka_offset < $3 and $4::int8 is not null)"
 
-// Begins a snapshot, for as long as it takes.
+// Begins a snapshot, without a limit of time.
 enum store_result audit_begin(struct store *store, struct error *e);
-// Rows of the comparison (store_audit_rows.c) bind the same.
+// The comparison (store_audit_rows.c) binds the same parameters.
 void audit_point_parameters(struct row *row, int32_t shard, const struct audit_point *point,
                             enum input input);

@@ -1,6 +1,5 @@
 // An Avro schema, parsed from its JSON into flat tables: types refer to each other by number.
-// Bounded in size, depth and number of types, so that a schema of anybody's making may be given to
-// it.
+// Bounded in size, depth and number of types, so a schema from any source may be given to it.
 #pragma once
 
 #include "consumer/avro/skip.h"
@@ -34,7 +33,8 @@ enum avsc_kind {
     AVSC_PRIMITIVES = AVSC_RECORD, // as many; each is the type of its own number
 };
 
-// Those that the specification lets a reader convert; any other logical type is its plain type.
+// The logical types that the specification lets a reader convert; any other is read as its plain
+// type.
 enum avsc_logical { AVSC_PLAIN, AVSC_TIMESTAMP_MILLIS, AVSC_TIMESTAMP_MICROS };
 
 struct avsc_type {
@@ -68,8 +68,8 @@ struct avsc {
 };
 
 // Parses `size` bytes of JSON. Returns 0, or -1 with *e (ERROR_CONFIG): not JSON, no Avro schema,
-// or beyond the bounds. Strings and JSON nodes live as long as the schema. Characters of names are
-// not restricted: names only tie things together.
+// or beyond the bounds. Strings and JSON nodes live as long as the schema. Names may have any
+// characters, since they are only compared.
 int avsc_parse(const char *text, size_t size, struct avsc **out, struct error *e);
 void avsc_free(struct avsc *schema);
 

@@ -15,8 +15,8 @@ enum plan_result {
 };
 
 // The reader's schema is the embedded .avsc of `input`. `writer_json` need not be terminated.
-// Returns 0; or -1 with *e (ERROR_CONFIG) saying why the schema does not resolve (or is no Avro
-// schema, or beyond our bounds): a reason for INCOMPATIBLE_SCHEMA.
+// Returns 0; or -1 with *e (ERROR_CONFIG) saying why the schema does not resolve (or is not an Avro
+// schema, or is beyond our bounds): a reason for INCOMPATIBLE_SCHEMA.
 int plan_compile(enum input input, const char *writer_json, size_t size, struct plan **out,
                  struct error *e);
 void plan_destroy(struct plan *plan);

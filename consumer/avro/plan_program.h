@@ -40,8 +40,8 @@ struct plan {
     struct shapes shapes;
 };
 
-// As plan_compile, with any reader's schema: a record of string, long, timestamp-millis and enum
-// fields and their unions with null. For tests of rules that our own readers do not need (aliases,
-// defaults of enums).
+// Like plan_compile, but for any reader's schema: a record of string, long, timestamp-millis and
+// enum fields and their unions with null. For tests of rules that our own readers do not need
+// (aliases, defaults of enums).
 int plan_compile_schemas(const char *reader_json, size_t reader_size, const char *writer_json,
                          size_t writer_size, struct plan **out, struct error *e);

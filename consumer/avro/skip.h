@@ -1,10 +1,10 @@
-// Skipping a value of any Avro type. A shape says no more of a type than how far its value reaches;
-// types refer to each other by number, so that recursive ones are finite.
+// Skips a value of any Avro type. A shape says only how far a value of the type reaches. Types
+// refer to each other by number, so a recursive type has a finite shape.
 //
 // The work is linear in the bytes skipped, whatever the schema: every shape but SHAPE_EMPTY takes
 // at least one byte, a SHAPE_RECORD lists no empty field and is only used for two fields or more
-// (with one it has that field's shape), and a block of empty items is passed at once. avsc.c builds
-// them so.
+// (a record with one such field has that field's shape), and a block of empty items is passed at
+// once. avsc.c builds shapes in this way.
 #pragma once
 
 #include "consumer/avro/wire.h"
@@ -30,7 +30,7 @@ struct shapes {
     const uint32_t *link; // numbers of shapes
 };
 
-// Records, arrays and maps within each other, in a value that is skipped.
+// How deep records, arrays and maps may be nested in a value that is skipped.
 enum { SKIP_DEPTH_MAX = 128 };
 
 // False with w->fault for what is truncated, malformed or nested deeper than SKIP_DEPTH_MAX.

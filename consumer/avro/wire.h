@@ -1,5 +1,5 @@
-// Avro's binary encoding, as much of it as a reader needs: a cursor over bytes that somebody else
-// owns, which never leaves them, and says what it met where it stopped.
+// The part of Avro's binary encoding that a reader needs: a cursor over bytes that somebody else
+// owns. It never leaves these bytes, and where it stops it says why.
 #pragma once
 
 #include <stdbool.h>
@@ -29,8 +29,8 @@ static inline int64_t wire_unzigzag(uint64_t n)
     return (int64_t)(n >> 1) ^ -(int64_t)(n & 1);
 }
 
-// A number of more than one byte, at most 64 bits in 10 bytes; padded ones are taken, as the
-// specification is silent.
+// A number of more than one byte, at most 64 bits in 10 bytes; a padded number is accepted, since
+// the specification does not forbid it.
 static inline bool wire_long_tail(struct wire *w, int64_t *out)
 {
     const uint8_t *p = w->at;

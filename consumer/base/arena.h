@@ -1,5 +1,5 @@
-// A growing region for what lives as long as one step. Allocation is a pointer bump; everything
-// goes at once.
+// A growing region for what lives as long as one step. Allocation is a pointer bump; everything is
+// freed at once.
 #pragma once
 
 #include <stddef.h>

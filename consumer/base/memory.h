@@ -1,5 +1,5 @@
-// Arrays that grow. The core cannot go on without memory, and a fold can be loaded again: it
-// aborts.
+// Arrays that grow. When memory is short these functions abort: the core cannot go on without it,
+// and a fold can be loaded again.
 #pragma once
 
 #include <stddef.h>

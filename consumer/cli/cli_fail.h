@@ -1,4 +1,4 @@
-// How a verb ends that could not do what it was asked for.
+// How a verb ends when it could not do its work.
 #pragma once
 
 #include "pricing/error.h"

@@ -1,4 +1,4 @@
-// What the table of verbs says for people: help, the manual page, the completion for bash.
+// The texts that derive from the table of verbs: help, the manual page, the completion for bash.
 #pragma once
 
 #include "consumer/cli/verb.h"

@@ -19,7 +19,7 @@ struct option_spec {
     const char *help; // one sentence, without a full stop
 };
 
-// Which of the options that several verbs share a verb takes.
+// Which of the shared options a verb takes.
 enum { TAKES_CONFIG = 1, CONFIG_REQUIRED = 2 };
 
 struct verb {

@@ -1,5 +1,5 @@
-// The verbs: one file each, which reads arguments, calls what does the work, and prints. Each
-// returns the exit status.
+// The verbs, each in a file of its own, which reads the arguments, calls the module that does the
+// work, and prints. Each returns the exit status.
 #pragma once
 
 #include "consumer/cli/args.h"

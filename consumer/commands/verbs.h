@@ -1,4 +1,4 @@
-// The table behind the command line. Everything a user can type stands in it once.
+// The table behind the command line. Everything that a user can type is in it, once.
 #pragma once
 
 #include "consumer/cli/verb.h"

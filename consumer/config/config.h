@@ -39,15 +39,16 @@ struct config {
 
 // Reads, overlays the environment, validates. Every mistake is an ERROR_CONFIG with
 // "FILE:LINE:COLUMN: KEY: reason" and the nearest known key for an unknown one; all mistakes are
-// told at once, one a line. `overrides`: "key=value" of -X. Unsafe librdkafka properties are
-// refused with the reason. Paths that are relative count from the config file's folder if the file
-// is there, else from the working directory. Free with config_free, also after an error.
+// reported at once, each on a line of its own. `overrides`: "key=value" of -X. Unsafe librdkafka
+// properties are refused with the reason. Paths that are relative count from the config file's
+// folder if the file is there, else from the working directory. Free with config_free, also after
+// an error.
 int config_load(const char *file, size_t override_count, const char *const *overrides,
                 struct config *out, struct error *e);
 void config_free(struct config *config);
 
-// Reads and parses the configured price book. *text (malloc'ed, *size bytes) is what is recorded of
-// it; `text` may be NULL. parameters.book_sha256 of the config is not touched.
+// Reads and parses the configured price book. *text (malloc'ed, *size bytes) is the form in which
+// it is recorded; `text` may be NULL. Does not change parameters.book_sha256 of the config.
 int config_read_book(const struct config *config, struct book *out, char **text, size_t *size,
                      struct error *e);
 

@@ -36,7 +36,8 @@ struct config_key {
 
 extern const struct config_key config_keys[]; // grouped by section; ends with a NULL name
 extern const size_t config_key_count;
-// What the other functions rely on in the table: a mistake in a row is found by the first command.
+// Asserts what the other functions rely on in the table, so the first command finds a mistake in a
+// row.
 void config_table_check(void);
 
 // Parses a text into the field of the key. Returns NULL, or why not (static or in `why`, without

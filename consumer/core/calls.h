@@ -1,6 +1,6 @@
 // The accepted calls of open and retained usage days, column-wise: CALL_BYTES a call and one slot
-// of the identity index. An entry is told by its usage day and its ordinal in it: 0 is the first
-// accepted.
+// of the identity index. An entry is identified by its usage day and its ordinal in that day: 0 is
+// the call accepted first.
 #pragma once
 
 #include "consumer/base/index.h"
@@ -29,7 +29,7 @@ struct call_block {
 struct usage_day {
     day_t day;
     uint32_t count; // accepted calls
-    uint32_t settled; // the first so many are on a settlement
+    uint32_t settled; // of these, the first `settled` ones are on a settlement
     int64_t first_offset; // of the first accepted call; a replay must reach back to it
     size_t block_count, block_capacity;
     uint32_t *blocks; // numbers

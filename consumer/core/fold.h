@@ -87,13 +87,13 @@ int fold_restore_credit(struct fold *fold, const struct restored_credit *credit,
 // The calls log's recorded cutoff (exclusive) of a settled day, rising days.
 int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct error *e);
 // What the close of the day just given had counted in the calls log from `from_offset` on: accepted
-// calls and duplicates. The replay counts them again where it reads all of them; without this it
-// does not.
+// calls and duplicates. The replay counts them again where it reads all of them. Without this call
+// it does not count.
 void fold_restore_count(struct fold *fold, int64_t from_offset, int64_t judged);
 // A recorded reject of the calls log at or after calls_from, rising offsets.
 int fold_restore_reject(struct fold *fold, int64_t offset, struct error *e);
-// A recorded decision: PASS ones at offsets still to be judged (others are left), and those since
-// the last close, which are named in the next.
+// A recorded decision. Needed are PASS decisions about offsets that are still to be judged (others
+// are ignored), and all decisions since the last close, because the next close names them.
 int fold_restore_decision(struct fold *fold, const struct decision *decision, bool since_last_close,
                           struct error *e);
 // Rebuilds the calls of open and retained days: events of the calls log from calls_from up to the
@@ -135,9 +135,9 @@ enum fold_stop fold_records(struct fold *fold, enum input input, struct event_ba
 // is void.
 enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset);
 // The log's end, answered to a query sent when the clock was already at or past the open day's end
-// + grace. When the position is there, or gets there, with no record that cuts, the log is cut by
-// the clock. Ignored when stale. In a drain the end taken at its start serves, and an impossible
-// record's own offset.
+// + grace. When the position reaches it and no record has cut the log, the clock cuts it. A stale
+// answer is ignored. In a drain the caller gives the end that was taken at its start, or the offset
+// of an impossible record.
 void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t asked_at_ms);
 // Whether a log is open, due by the clock and has no end on record: then query its end and call
 // fold_clock_end.
@@ -169,7 +169,7 @@ void fold_step_done(struct fold *fold);
 
 // ---- audit ----
 //
-// A day again by what is recorded of it: no clock is asked, each log takes what lies below its
+// A day is folded again as it was recorded: no clock is asked, each log takes what lies below its
 // recorded cutoff and is cut there, and a recorded verdict stands. The fold is a fresh one
 // (fold_begin), or restored and replayed to where a day opened; then, day after day:
 // fold_audit_decision, fold_audit_record and fold_audit_cut of each log, fold_close. Nothing that
@@ -182,7 +182,7 @@ struct audit_verdict {
     // no clock could have judged it (its timestamp is missing or of another type), and nobody
     // decided so
     bool unpassed;
-    bool beyond_due; // stamped at or past the open day's end + grace: only a held day takes it
+    bool beyond_due; // its timestamp is at or past end + grace: only a held day takes it
 };
 
 // A recorded decision of the open day, in the order of their numbers; `reason` as in fold_decide.

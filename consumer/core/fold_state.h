@@ -106,8 +106,8 @@ struct verdict;
 void fold_count(struct log_state *log, const struct verdict *verdict); // the record at log->next
 void fold_check_log(const struct log_state *log); // asserts that its counts are those of offsets
 void fold_remember(struct log_state *log, const struct event *event); // as the last one delivered
-// Takes a decided reject off the open day's shares; false: it is an earlier day's, which weighs on
-// no open day.
+// No longer counts a decided reject in the open day's shares. False: it belongs to an earlier day,
+// and no open day counts it.
 bool fold_resolve(struct log_state *log, int64_t offset, enum reject_reason reason);
 
 // ---- judge.c ----

@@ -56,8 +56,8 @@ struct policy {
 const struct parameters *policy_at(const struct policy *policy, day_t day);
 
 // The oldest usage day that may still be billed while `open_day` is open: max(first_day, open day -
-// late_days), never falling when late_days is raised: a day whose identities were once forgotten
-// stays closed, or a call would be billed twice.
+// late_days), and it never goes back when late_days is raised. A day whose identities were once
+// forgotten stays closed; otherwise a call could be billed twice.
 day_t policy_floor(const struct policy *policy, day_t open_day);
 
 // The canonical text of the parameters in force on a day (JSON, sorted keys, no blanks;
@@ -69,6 +69,7 @@ void policy_sha256(const struct policy *policy, day_t day, char out[65]);
 // The partition of a key, as Java's murmur2 or librdkafka's crc32 (consistent) partitioner has it.
 // An absent key (NULL, 0) is taken as the empty one, as librdkafka's `murmur2` and `consistent` do:
 // 0x106e08d9 % partitions and 0. Java and the `_random` partitioners of librdkafka spread absent
-// keys (the latter empty ones too), so they are no evidence of anything.
+// keys over the partitions (and the latter spread empty keys too), so the partition of such a
+// record proves nothing.
 int32_t partition_of(enum partitioner partitioner, const void *key, size_t size,
                      int32_t partitions);

@@ -1,13 +1,14 @@
-// Why a record is rejected. All that the program knows of a reason stands in one row here.
+// Why a record is rejected. One row here has all that the program knows of a reason.
 #pragma once
 
 #include <stdbool.h>
 
 // One X(symbol, broken, since, means) a reason, in the order in which they are checked (R40):
 //   symbol   as topics, tables, metrics and options have it
-//   broken   whether it counts towards a held day (R50): too many such calls, and the day is not
-//   closed since    the version of settled that has it first means    for people; schemas/README.md
-//   has the same words
+//   broken   whether it counts towards a held day (R50): with too many such calls the day is not
+//            closed
+//   since    the first version of settled that has it
+//   means    for people; schemas/README.md has the same words
 #define REJECT_ROWS(X)                                                                             \
     X(UNDECODABLE, true, "0.1.0",                                                                  \
       "no value, another framing, bytes that do not decode or are left over")                      \

@@ -8,8 +8,9 @@
 #include "consumer/core/policy.h"
 #include "consumer/core/record.h"
 
-// Each text that an enum here is recorded by has one table in step.c. _parse is false for a text
-// that this program does not know: whoever reads it refuses it, as no other value may stand for it.
+// The texts by which the values of an enum are recorded stand once, in a table in step.c. _parse is
+// false for a text that this program does not know: the reader must then refuse it, and must not
+// take another value instead.
 enum cut_by { CUT_NONE, CUT_RECORD, CUT_CLOCK, CUT_RELEASE };
 const char *cut_symbol(enum cut_by cut); // "RECORD"
 bool cut_parse(const char *symbol, enum cut_by *out); // never CUT_NONE
@@ -185,8 +186,8 @@ struct step {
     struct arena *arena;
 };
 
-// Whether a step is to be committed before it takes more: it has more than so many rows of a kind,
-// or too many bytes.
+// Whether a step must be committed before it takes more: it has too many rows of one kind, or too
+// many bytes.
 enum { STEP_BYTES_MAX = 8 << 20, STEP_ROWS_MAX = 50000 };
 static inline bool step_is_full(const struct step *step, size_t rows)
 {

@@ -1,5 +1,5 @@
-// What `settled run` is made of: set up in order of need, torn down in reverse. cmd_run.c keeps it
-// going.
+// The parts of `settled run`: set up in the order in which they need each other, and torn down in
+// reverse. cmd_run.c keeps them going.
 #pragma once
 
 #include "consumer/cli/args.h"
@@ -20,9 +20,9 @@ struct run {
 };
 
 // Reads the arguments, asks Kafka, PostgreSQL and the registry, starts the workers. Errors by kind;
-// run_close frees what there is in every case.
+// Call run_close in every case: it frees what there is.
 int run_open(struct run *run, const struct args *args, struct error *e);
-// Stops the workers and frees all. False: something hung and was left behind.
+// Stops the workers and frees everything. False: a part hung and was left behind.
 bool run_close(struct run *run);
 
 // Records what the configuration says about the deployment; used at start and on SIGHUP.

@@ -1,6 +1,6 @@
 // One member of the consumer group and the shards that are assigned to it: an intake with its poll
-// thread, a fold thread that runs the shards, a database connection, a relay. Scaling up is more
-// workers, scaling out more processes.
+// thread, a fold thread that runs the shards, a database connection, a relay. To scale up, use more
+// workers; to scale out, use more processes.
 #pragma once
 
 #include "consumer/config/config.h"
@@ -10,12 +10,12 @@
 
 struct worker;
 
-// The clock of the process: the system's, or one set to an instant (--clock), where it stands or
-// from where it runs at a speed of its own (--speed).
+// The clock of the process: the system's, or one that is set to an instant (--clock). Such a clock
+// stands still, or runs on from there with a speed of its own (--speed).
 struct run_clock {
     bool set;
     int64_t at_ms;
-    int64_t speed; // ms of it in a real one; 0: it stands
+    int64_t speed; // its ms in one real ms; 0: it stands still
     int64_t since_ms; // monotonic: when it was at_ms
 };
 int64_t run_clock_ms(void *clock);
@@ -42,7 +42,7 @@ struct worker_shared {
 int worker_create(struct worker_shared *shared, int number, struct worker **out, struct error *e);
 // Asks it to stop; returns at once.
 void worker_stop(struct worker *worker);
-// Waits for that, within a bound, and frees. False: something hangs and is left behind.
+// Waits until it has stopped, within a bound, and frees it. False: it hangs and is left behind.
 bool worker_destroy(struct worker *worker);
 
 struct worker_status {
@@ -55,5 +55,5 @@ struct worker_status {
     bool held; // of a drained shard: it waits for an operator
     int64_t heartbeat; // monotonic ms at which both threads last went round
 };
-// shards[p] of each partition is set where the worker owns it; others are left alone.
+// Sets shards[p] for each partition that the worker owns, and leaves the others unchanged.
 void worker_status(struct worker *worker, struct worker_status *out, bool *shards);

@@ -21,7 +21,7 @@ struct coordinates {
     int64_t offset;
 };
 
-// A result of the store that is not STORE_OK as -1.
+// Returns -1 for a result of the store that is not STORE_OK.
 static inline int rejects_stored(enum store_result result)
 {
     return result == STORE_OK ? 0 : -1;

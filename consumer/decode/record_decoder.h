@@ -15,7 +15,7 @@ struct decoder_scratch {
     char details[DECODER_BATCH][REJECT_DETAIL_SIZE];
 };
 
-// Where a record decoder gets the schemas of writers from, and where it puts what it decodes.
+// Where a record decoder gets writers' schemas from, and where it puts decoded records.
 struct decoder_source {
     void *context;
     struct writer (*find_writer)(void *context, enum input input, int32_t id);
@@ -35,8 +35,8 @@ struct record_decoder {
 
 // The next entry, NULL at the block's end.
 const struct raw *record_decoder_peek(const struct record_decoder *reader);
-// Decodes entries from reader->at into the scratch: at most DECODER_BATCH, up to the next end mark,
-// to `limit` (an offset, exclusive) or to a record whose schema is pending, which is the last then.
-// Does not move the reader: scratch->after[i] is where it stands once event i was taken.
+// Decodes entries from reader->at into the scratch, at most DECODER_BATCH. It stops at the next end
+// mark, at `limit` (an offset, exclusive), or after a record whose schema is pending. Does not move
+// the reader: scratch->after[i] is its place after event i was taken.
 size_t record_decoder_decode(struct record_decoder *reader, const struct decoder_source *source,
                              int64_t limit);

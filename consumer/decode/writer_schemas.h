@@ -1,12 +1,13 @@
 // Writer schemas of the three inputs, compiled: id -> plan. A lookup never blocks; a side thread
-// asks PostgreSQL (where every schema once used is kept for replays), then the registry, and stores
-// what it found before anybody decodes by it.
+// asks PostgreSQL (which keeps every schema that was ever used, for replays), then the registry,
+// and stores what it found before any record is decoded with it.
 //
 //   (first use) ─► PENDING ─► READY | INCOMPATIBLE            for ever
 //                     └─────► UNKNOWN (every URL says "no such id", again after 10 s)
 //                                └─► PENDING when asked for after 10 s
 //
-// While the registry cannot be asked an id stays PENDING: the partition waits, nothing is rejected.
+// While the registry does not answer, an id stays PENDING: the partition waits, and nothing is
+// rejected.
 #pragma once
 
 #include "consumer/avro/plan.h"
@@ -46,8 +47,9 @@ uint64_t writer_schemas_generation(const struct writer_schemas *writers);
 // "" when all is well.
 void writer_schemas_trouble(struct writer_schemas *writers, char *out, size_t size);
 
-// What a text means to each input, by the text alone: a replay comes to the same in the same words.
-// A plan that is NULL has its reason in `why` (malloc'ed); each entry must be NULL before.
+// What a schema text means for each input. It depends on the text alone, so a replay gets the same
+// result with the same words. Where a plan is NULL, `why` has the reason (malloc'ed); each entry
+// must be NULL before the call.
 void writer_schemas_compile(const char *text, struct plan *plans[INPUT_COUNT],
                             char *why[INPUT_COUNT]);
 extern const char writer_schemas_unknown[]; // the detail of UNKNOWN_SCHEMA

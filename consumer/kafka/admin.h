@@ -53,8 +53,8 @@ struct admin_broker {
     struct admin_settings settings; // as they hold on this broker, defaults among them
 };
 
-// Asks each broker of the cluster for its own settings, all at once. One that does not tell is no
-// error: its `trouble` says why. Release with admin_release_brokers.
+// Asks each broker of the cluster for its own settings, all at once. It is no error when a broker
+// does not answer: its `trouble` says why. Release with admin_release_brokers.
 int admin_describe_brokers(struct admin *admin, struct admin_broker **out, size_t *count,
                            struct error *e);
 void admin_release_brokers(struct admin_broker *brokers, size_t count);
@@ -62,6 +62,6 @@ void admin_release_brokers(struct admin_broker *brokers, size_t count);
 // Creates a topic with settings of its own. `replicas` -1: the cluster's default.
 int admin_create_topic(struct admin *admin, const char *name, int32_t partitions, int replicas,
                        const struct client_properties *settings, struct error *e);
-// Changes settings of a topic that was described; the others it has of its own are kept.
+// Changes settings of a topic that was described; its other own settings are kept.
 int admin_alter_topic(struct admin *admin, const struct admin_topic *topic,
                       const struct client_properties *settings, struct error *e);

@@ -1,5 +1,5 @@
-// Kafka clients as everything here wants them: properties in order, later ones win; librdkafka's
-// own log lines and errors come out of our log.
+// Kafka clients as all parts of the program use them. Properties apply in order, and later ones
+// win. librdkafka's own log lines and errors go to our log.
 #pragma once
 
 #include "pricing/error.h"
@@ -20,15 +20,17 @@ rd_kafka_conf_t *client_conf(const struct client_properties *ours,
 // Takes the configuration, also on error. NULL with *e.
 rd_kafka_t *client_create(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *e);
 // A consumer that joins nothing, commits nothing, logs nothing, and is told where partitions end;
-// `ours` are its own properties on top. No property of theirs can make it wander. NULL with *e.
+// `ours` are its own properties on top. No property of `theirs` can change where it reads. NULL
+// with *e.
 rd_kafka_t *client_create_reader(const struct client_properties *theirs, const char *group,
                                  const struct client_properties *ours, struct error *e);
-// Of a consumer that joined nothing: there is nothing to leave, and closing can hang.
+// Destroys a consumer that joined nothing without closing it: there is nothing to leave, and
+// closing can hang.
 void client_destroy_reader(rd_kafka_t *reader);
 
-// Whether what a consumer is given instead of a record passes by itself: the leader moves, its disk
-// or the remote tier does not answer. librdkafka goes on asking for the same offset; it says
-// nothing of what the log has.
+// Whether an error that a consumer is given instead of a record is temporary: the leader moves, its
+// disk or the remote tier does not answer. librdkafka goes on asking for the same offset. Such an
+// error says nothing about what the log holds.
 bool client_error_passes(rd_kafka_resp_err_t code);
 
 // Partitions of a topic. Errors: ERROR_UNAVAILABLE, or ERROR_CONFIG for a topic that does not
@@ -36,9 +38,9 @@ bool client_error_passes(rd_kafka_resp_err_t code);
 int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out,
                       struct error *e);
 
-// One end of a partition of each of `count` topics. Unlike librdkafka's
-// query of watermarks this ends when its time is over. A leader that is not known, or moves
-// meanwhile, is looked for and asked again. ERROR_UNAVAILABLE: names the topic.
+// One end of a partition of each of `count` topics. Unlike librdkafka's query of watermarks, this
+// ends when its time is over. If the leader is not known or moves meanwhile, the new leader is
+// found and asked. ERROR_UNAVAILABLE: names the topic.
 struct ends_query {
     size_t count;
     const char *const *topics;

@@ -1,5 +1,5 @@
-// Single records read back from a topic, outside any group's work: with bounded time, nothing
-// committed.
+// Reads single records of a topic, outside any group: it waits only for a bounded time and commits
+// nothing.
 #pragma once
 
 #include "consumer/kafka/client.h"
@@ -32,7 +32,7 @@ int fetch_record_at(struct record_fetcher *peek, struct record_coordinates at, i
                     rd_kafka_message_t **out, struct error *e);
 
 // Every committed record of the range, in order. `visit` returns 0, or -1 with *e to stop;
-// `message` is NULL for what was never delivered at the end: nothing more comes below `to`. Errors:
+// In the end `message` is NULL if the last offsets below `to` are never delivered. Errors:
 // ERROR_CONFIG when the log no longer has `from`, ERROR_UNAVAILABLE when nothing arrives for
 // `patience_ms`.
 typedef int fetch_record_visit(void *context, const rd_kafka_message_t *message, struct error *e);

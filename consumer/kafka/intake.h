@@ -5,8 +5,9 @@
 //   librdkafka queue of a partition ──poll thread──► lane (bounded list of blocks)
 //      ──► intake_next ─► intake_release
 //
-// Each partition keeps a librdkafka queue of its own and back-pressure is not to serve it: nothing
-// is ever paused, so nothing is fetched twice and no resume can rewind.
+// Each partition keeps a librdkafka queue of its own. For back-pressure the queue is simply not
+// served. Nothing is ever paused, so nothing is fetched twice, and no resume can rewind a
+// partition.
 //
 // Lane:
 //   IDLE ──intake_start──► WANTED ──(poll thread)──► ASSIGNED ──(librdkafka has it)──► READING
@@ -27,7 +28,7 @@ struct intake_options {
     int32_t partitions; // of each topic
     struct client_properties properties; // brokers and the operator's own
     size_t memory; // bytes of blocks beyond which a log gets no more than two
-    int still_ms; // a log that goes on and of which nothing comes for so long is told of, as often
+    int still_ms; // a log that has more, but gave nothing for so long, is reported, as often
     // from the poll thread: blocks, an assignment or a failure are there
     void (*ring)(void *context);
     void *context;
@@ -40,22 +41,22 @@ int intake_create(const struct intake_options *options, struct intake **out, str
 bool intake_destroy(struct intake *intake, int timeout_ms);
 
 // What is assigned now: shards[p] for each partition. Returns a number that changes with every
-// assignment; 0 before the first. *confirmed: polls since then have shown no loss, so that an epoch
-// may be raised on the strength of it.
+// assignment; 0 before the first. *confirmed: polls since then have shown no loss of the
+// assignment, so it is safe to raise an epoch.
 uint64_t intake_assignment(struct intake *intake, bool *shards, bool *confirmed);
 
 // Starts a shard's logs (or starts them again) at these offsets, if `assignment` is still the
-// current one. Blocks of before are dropped; those that the caller holds it must release itself.
+// current one. Earlier blocks are dropped; the caller must release those that it holds.
 void intake_start(struct intake *intake, uint64_t assignment, int32_t shard,
                   const int64_t offsets[INPUT_COUNT]);
 // The log's next block, to be released in turn; NULL when there is none.
 struct block *intake_next(struct intake *intake, int32_t shard, enum input input);
 void intake_release(struct intake *intake, int32_t shard, enum input input, struct block *block);
 
-// End of the log as the last fetch told it, for figures only; -1: not known.
+// The end of the log that the last fetch reported, only for metrics; -1: not known.
 int64_t intake_end(struct intake *intake, int32_t shard, enum input input);
-// Tells the group the positions, for lag tools only: nothing of ours ever reads them back. Does not
-// wait.
+// Commits the positions to the group, only for tools that show lag: this program never reads them
+// back. Does not wait.
 struct intake_position {
     int32_t shard;
     int64_t offsets[INPUT_COUNT];

@@ -1,13 +1,13 @@
-// Puts records back into an input topic, each exactly once, also when the program is killed in
+// Puts records back into an input topic, each exactly once, even when the program is killed in
 // between.
 //
 // One Kafka transaction holds the record and, as the offset of the pseudo group GROUP-requeue, the
-// id of the request it answers; the offset's metadata says where the record went. Whoever comes
-// next fences the one before (init_transactions: after it, that one can commit nothing), reads the
-// offset, and so knows of a request found half-way whether it was sent: it was exactly if the
-// offset is its id. That holds because each program first settles all requests it finds half-way,
-// and only then sends new ones. Fencing also makes a lock unnecessary: of two at once, the later
-// one wins.
+// id of the request it answers; the offset's metadata says where the record went. The next program
+// fences the one before it: after init_transactions the earlier program can commit nothing. Then it
+// reads the offset. If it finds a request half-way, the offset tells whether its record was sent:
+// it was sent exactly if the offset is the request's id. This is true because each program first
+// completes all requests that it finds half-way, and only then sends new ones. Fencing also makes a
+// lock unnecessary: if two programs run at once, the later one wins.
 #pragma once
 
 #include "consumer/kafka/client.h"
@@ -23,7 +23,7 @@ struct requeue_options {
 };
 
 struct requeue_position {
-    int64_t request; // the last one sent; 0: none, or so long ago that Kafka forgot it
+    int64_t request; // the last one sent; 0: none, or Kafka has forgotten it since
     int32_t partition; // where it went
     int64_t offset;
 };

@@ -1,5 +1,5 @@
 // Several partitions read side by side, each at its own pace and from its own offset, outside any
-// group: for who compares logs with each other. Nothing is committed; memory is bounded by
+// group, for comparing logs with each other. Nothing is committed; memory is bounded by
 // librdkafka's queues, one a partition.
 #pragma once
 
@@ -20,9 +20,9 @@ struct scan_log {
 struct scan_options {
     const struct client_properties *properties;
     const char *group; // only names the client to brokers with access lists; it is never joined
-    const char *cluster_id; // that the brokers must be of; "" is any
+    const char *cluster_id; // of the cluster that is expected; "": any
     int32_t partitions; // that each topic must have
-    int32_t partition; // that is read of each
+    int32_t partition; // to read, of each topic
     size_t count;
     const struct scan_log *logs;
     // told every few hundred records how many offsets lie behind it
@@ -41,18 +41,18 @@ int64_t scan_first(const struct scan *scan, size_t log);
 int64_t scan_last(const struct scan *scan, size_t log);
 
 // The next committed record of a log, or with `ahead` 1 the one after it, without taking it; valid
-// until it is taken. NULL in *out: the log ends before it; scan_end then tells where. Records that
-// come later are not looked for. Errors: ERROR_CONFIG when the log no longer has `from`,
-// ERROR_UNAVAILABLE when nothing arrives for SCAN_PATIENCE_MS.
+// until it is taken. NULL in *out: the log has no such record; scan_end then says where it ends.
+// Records that are written later are not read. Errors: ERROR_CONFIG when the log no longer has
+// `from`, ERROR_UNAVAILABLE when nothing arrives for SCAN_PATIENCE_MS.
 int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t **out,
               struct error *e);
 // Takes the record that scan_look showed.
 void scan_take(struct scan *scan, size_t log);
-// The same, but the caller has the record then, and destroys it before the scan is closed.
+// The same, but the caller then owns the record, and destroys it before the scan is closed.
 rd_kafka_message_t *scan_keep(struct scan *scan, size_t log);
-// Where the log ended when it did: the offset after its last one, whatever that was. -1: not there
-// yet.
+// Where the log ended: the offset after its last one, even if no record stands there. -1: the end
+// was not reached yet.
 int64_t scan_end(const struct scan *scan, size_t log);
-// Whether more was written behind that end: by a transaction that was open, or since.
+// Whether more was written behind that end, by a transaction that was open, or since then.
 bool scan_goes_on(const struct scan *scan, size_t log);
 int64_t scan_passed(const struct scan *scan); // offsets, of all logs

@@ -1,5 +1,5 @@
-// Where the logs begin and end, asked of the brokers on a thread and a client of their own: the
-// call can hang, and must not hold up reading. Ends are last stable offsets (read_committed).
+// Asks the brokers where the logs begin and end, on a thread and with a client of its own: the call
+// can hang, and must not delay reading. Ends are last stable offsets (read_committed).
 #pragma once
 
 #include "consumer/core/record.h"
@@ -27,16 +27,16 @@ int watermarks_create(const struct watermarks_options *options, struct watermark
 // Waits for a query under way for at most `timeout_ms`. False: it hangs, and is left behind.
 bool watermarks_destroy(struct watermarks *ends, int timeout_ms);
 
-// Asks for a log's ends; asking again while a question is open asks once. The answer replaces an
-// older one.
+// Asks for a log's ends. While a question is open, asking again has no effect. The answer replaces
+// an older one.
 void watermarks_ask(struct watermarks *ends, int32_t shard, enum input input);
-// The answer to the last question, once: false while there is none. A failed query is sent again by
-// itself.
+// Takes the answer to the last question; false while there is none. A failed query is repeated
+// automatically.
 bool watermarks_take(struct watermarks *ends, int32_t shard, enum input input,
                      struct log_watermarks *out);
 // Whether the last query was answered, and why not. "" when all is well.
 void watermarks_trouble(struct watermarks *ends, char *out, size_t size);
 
-// The same at once, for the caller who can wait (a drain's start). Errors: ERROR_UNAVAILABLE.
+// The same, but waits for the answer (for the start of a drain). Errors: ERROR_UNAVAILABLE.
 int watermarks_query(struct watermarks *ends, int32_t shard, enum input input, int timeout_ms,
                      struct log_watermarks *out, struct error *e);

@@ -18,7 +18,7 @@ struct encoder;
 int encoder_create(struct encoder **out, struct error *e);
 void encoder_destroy(struct encoder *encoder);
 
-// Topic names and shard facts that stand in the bodies.
+// Topic names and facts about the shard that go into the bodies.
 struct encode_context {
     int32_t shard, shards;
     const char *input_topics[INPUT_COUNT];
@@ -37,12 +37,12 @@ enum { OUTPUT_ID_SIZE = 160 };
 char *settlement_id(struct slice account_id, day_t day, char out[OUTPUT_ID_SIZE]);
 char *status_event_id(struct slice account_id, int64_t account_sequence, char out[OUTPUT_ID_SIZE]);
 
-// What must not make a Reject unpublishable: a value or key beyond this is left out (null), its
-// length and SHA-256 stand in the detail. The message's key and the record's copy of it count with
-// the value, for a message has one bound.
+// Bounds so that every Reject can be published: a value or key beyond them is left out (null), and
+// the detail has its length and SHA-256. The key of the message and its copy in the record count
+// together with the value, because one bound holds for the whole message.
 enum { REJECT_BYTES_MAX = 900000, REJECT_MESSAGE_MAX = 950000 };
 
-// What the bodies of one step are made from.
+// The sources for the bodies of one step.
 struct encode_source {
     const struct encode_context *context;
     const struct fold *fold;

@@ -1,5 +1,6 @@
-// An output record's Avro body, read by our schema of it: where its number stands, and its fields
-// as texts. For bytes of anybody's making: bounded, and never beyond their end.
+// Reads the Avro body of an output record with our schema: where its sequence stands, and its
+// fields as texts. The bytes may come from anybody: reading is bounded, and never goes beyond their
+// end.
 #pragma once
 
 #include "consumer/output/encode.h"
@@ -14,18 +15,18 @@ struct output_number {
     int64_t sequence;
     size_t at, size; // where the sequence's bytes are in the body
 };
-// Reads a body without framing, whole. ERROR_CONFIG: it is none of this record; says why and at
-// which byte.
+// Reads a whole body without framing. ERROR_CONFIG: it is not a body of this record; *e says why
+// and at which byte.
 int output_reader_number(const struct output_reader *form, struct slice body,
                          struct output_number *out, struct error *e);
 
-// The same of a body that may go on behind the sequence: a newer program's may have further fields
-// there.
+// The same for a body that may go on behind the sequence: the body of a newer program may have more
+// fields there.
 int output_reader_sequence(const struct output_reader *form, struct slice body,
                            struct output_number *out, struct error *e);
 
-// Every field of a body that output_number takes, in order: "lines[1].amount" and its value as
-// people write it.
+// Every field of a body that output_number takes, in order: "lines[1].amount" and its value in the
+// form that people write.
 typedef void output_reader_visit(void *context, const char *path, const char *text);
 void output_reader_fields(const struct output_reader *form, struct slice body,
                           output_reader_visit *visit, void *context);

@@ -38,9 +38,11 @@ void store_close(struct store *store);
 // whether the server answers or not. Safe from any thread while the store is open.
 void store_interrupt(struct store *store);
 
-// ---- migrations (schemas/postgres, embedded) ---- Applies what is missing under an advisory lock,
-// then sets owner and grants (roles that are missing and may not be created are logged as
-// warnings). *applied: how many. Refuses a database that is newer than this binary.
+// ---- migrations (schemas/postgres, embedded) ----
+
+// Applies what is missing under an advisory lock, then sets owner and grants (roles that are
+// missing and may not be created are logged as warnings). *applied: how many. Refuses a database
+// that is newer than this binary.
 int store_migrate(struct store *store, int *applied, struct error *e);
 // ERROR_CONFIG when migrations are missing ("run settled migrate") or the database is newer
 // ("upgrade settled").
@@ -57,14 +59,15 @@ struct deployment {
 // Loads what is recorded; *recorded false when nothing is yet.
 enum store_result store_load_deployment(struct store *store, struct deployment *out, bool *recorded,
                                         struct error *e);
-// Records what is wanted: the fixed values at first (later a difference is ERROR_CONFIG, named with
-// both values; so are group, topic names, and the cluster's id once it is known), the book when it
-// is new, a parameter row when anything of policy.rows[0] differs from the last row or the book is
-// new. A row starts at DAY_NONE at first, else on the smallest day above every shard's open day and
-// horizon and above the last row; a new book's effective_from must lie above them too. A book that
-// is recorded already changes nothing, even if a later one is in force. Idempotent; races between
-// processes are decided by the database (a commit that reaches a day of a row its fold does not
-// know is refused, below). Loads the result into *wanted, whose shelf it clears first; the caller
+// Records what is wanted. The fixed values are recorded the first time; later a difference in them
+// is an ERROR_CONFIG that names both values. The same holds for group, topic names, and the
+// cluster's id once it is known. The book is recorded when it is new, and a parameter row when
+// anything of policy.rows[0] differs from the last row or the book is new. The first row starts at
+// DAY_NONE; a later one starts on the first day that is after every shard's open day and horizon
+// and after the last row. A new book's effective_from must be after these, too. A book that is
+// recorded already changes nothing, even if a later one is in force. Idempotent; the database
+// decides races between processes (below: a commit is refused if it reaches a day of a row that its
+// fold does not know). Loads the result into *wanted, whose shelf it clears first; the caller
 // clears it in the end.
 enum store_result store_record_deployment(struct store *store, struct deployment *wanted,
                                           const char *book_text, size_t book_size, struct error *e);
@@ -102,20 +105,20 @@ struct commit_request {
 };
 // Writes a step and its outbox rows in one transaction and advances row->step, state, chain.
 // Resolves an unknown COMMIT by reading the row under its lock. After STORE_UNAVAILABLE repeat the
-// same call with the same step: should the COMMIT have got through and its answer not, the call
-// finds the step there and returns STORE_OK; it is never written twice. Checks that the row is what
-// `row` says and, first on each connection, that the last outbox row is the chain's (STORE_DIVERGED
-// otherwise). STORE_FAILED with ERROR_RESTART: the step reaches a day for which parameters were
-// recorded that fold_policy(fold) does not have; nothing is written, load the deployment and the
-// shard anew. Key and value of a reject are kept in the outbox row and the rejects topic only:
-// `settled rejects requeue` reads the originals at their coordinates from the input, which lasts
-// longer than a requeue makes sense.
+// same call with the same step. If the COMMIT had reached the database and only its answer was
+// lost, the call finds the step there and returns STORE_OK; it is never written twice. Checks that
+// the row is what `row` says and, first on each connection, that the last outbox row is the chain's
+// (STORE_DIVERGED otherwise). STORE_FAILED with ERROR_RESTART: parameters were recorded for a day
+// that the step reaches, and fold_policy(fold) does not have them; nothing is written, load the
+// deployment and the shard anew. Only the outbox row and the rejects topic keep the key and value
+// of a reject: `settled rejects requeue` reads the original record from the input topic, which
+// keeps it for longer than a requeue makes sense.
 enum store_result store_commit(struct store *store, int32_t shard, struct shard_row *row,
                                const struct commit_request *request, struct error *e);
 
 // ---- the past ----
 
-// A settlement as it is recorded, with strings valid until store_past_release.
+// A settlement as it is recorded. Its strings are valid until store_past_release.
 struct recorded_line {
     day_t usage_day;
     enum service service;
@@ -136,9 +139,9 @@ struct past {
     struct cutoff cutoffs[INPUT_COUNT]; // of the day; cut_by is not set
     char price_book[65];
 };
-// Loads one account's settlement of a day and brings a fresh fold to where the shard stood when
-// that day was about to be settled, as far as this account is concerned: its money, state,
-// suspensions and packages come from the rows of before; the calls log is to be replayed from
+// Loads one account's settlement of a day, and brings a fresh fold to where the shard stood just
+// before that day was settled, as far as this account is concerned. Its money, state, suspensions
+// and packages come from the earlier rows; the caller then replays the calls log from
 // fold_replay_position() to the day's cutoff. ERROR_CONFIG when the shard has not settled the day.
 struct past_question {
     int32_t shard;
@@ -174,7 +177,7 @@ enum store_result store_load_requests(struct store *store, int32_t shard, struct
 enum store_result store_refuse_request(struct store *store, int64_t id, const char *why,
                                        struct error *e);
 
-// What an operator asks for, about the record at input/shard/offset.
+// What an operator asks for: a decision about the record at input/shard/offset.
 struct ask {
     enum decision_kind kind;
     enum input input;
@@ -183,12 +186,13 @@ struct ask {
     const char *operator_name;
     int64_t now_ms; // a PASS judges the record by it
 };
-// Asks, once: when the same was asked for before, *id and *state are those of that request (a
-// requeue that is SENDING was left half-way: send the record, a second copy is a duplicate).
-// ERROR_CONFIG: no such open reject, or something else was asked for about it.
+// Records the request once. If the same was requested before, *id and *state are those of the
+// earlier request (a requeue that is SENDING was left half-way: send the record, a second copy is a
+// duplicate). ERROR_CONFIG: there is no such open reject, or another decision was requested about
+// it.
 enum store_result store_add_request(struct store *store, const struct ask *ask, int64_t *id,
                                     enum request_state *state, struct error *e);
-// The requeued record is in the log, there.
+// The requeued record is now in the log, at this place.
 enum store_result store_request_sent(struct store *store, int64_t id, int32_t partition,
                                      int64_t offset, struct error *e);
 struct request_answer {
@@ -243,7 +247,7 @@ enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t 
 // Raises the shard's `relayed` mark under the epoch check. Rows stay.
 enum store_result store_raise_mark(struct store *store, int32_t shard, int64_t epoch, int64_t n,
                                    int64_t now_ms, struct error *e);
-// Does so, and drops rows published more than 8 days ago (row n stays).
+// The same, and drops rows that were published more than 8 days ago (row n stays).
 enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t epoch, int64_t n,
                                      int64_t now_ms, struct error *e);
 // Checks the epoch under the row's lock; *sequence (of the last outbox row) and *relayed (the mark)

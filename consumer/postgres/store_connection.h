@@ -1,5 +1,5 @@
-// The connection of a store: opened with its time-outs, waited for, given up. Not for users of the
-// store: above it store_sql.c runs statements, and a file a theme uses both.
+// The connection of a store: it is opened with its time-outs, waited for, and given up. Not for
+// users of the store. store_sql.c runs statements on it, and the other files of the store use both.
 #pragma once
 
 #include "consumer/postgres/store.h"
@@ -39,23 +39,22 @@ struct store {
 // Every public function starts with this: releases the last answer, connects when there is no
 // connection.
 enum store_result store_ready(struct store *store, struct error *e);
-// Gives the connection up; what it was doing is the server's to undo.
+// Gives the connection up; the server undoes what was not committed.
 void store_drop(struct store *store);
-// Ends a transaction after an error; gives the connection up when that is not clean. Returns
-// `result`.
+// Ends a transaction after an error; if that fails, gives the connection up. Returns `result`.
 enum store_result store_undo(struct store *store, enum store_result result);
 // The next result, waiting within the store's patience; *out NULL at the end of a statement's
 // results.
 enum store_result store_next(struct store *store, PGresult **out, struct error *e);
 // Hands everything queued to the kernel, within the store's patience.
 enum store_result store_flush(struct store *store, struct error *e);
-// Turns a failed result (NULL: the connection's own trouble) into a result and *e.
+// Turns a failed PGresult (NULL: the connection itself failed) into a store_result and *e.
 enum store_result store_fail(struct store *store, const PGresult *result, struct error *e);
-// error_set, behind the location.
+// error_set, with the location before the text.
 enum store_result store_say(struct store *store, enum store_result result, enum error_kind kind,
                             struct error *e, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
-// A text that this program has no name for: ERROR_CONFIG, upgrade.
+// A text in a table that this program does not know: ERROR_CONFIG, upgrade settled.
 int store_unknown(const struct store *store, const char *what, const char *text, struct error *e);
 
 // Reads all results of what was sent outside a pipeline. The last one is kept in *out (PQclear it),
@@ -65,5 +64,5 @@ enum store_result store_finish(struct store *store, PGresult **out, struct error
 enum store_result store_script(struct store *store, const char *sql, struct error *e);
 // Whether a result says that its statement went well.
 bool store_is_good(const PGresult *result);
-// The statements that were prepared are forgotten: the connection is another, or lost some of them.
+// Forgets the prepared statements: it is another connection, or it has lost some of them.
 void store_forget_prepared(struct store *store);

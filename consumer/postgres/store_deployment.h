@@ -1,4 +1,4 @@
-// What the deployment tells every other file of the store. Not for users of the store.
+// What the other files of the store need to know of the deployment. Not for users of the store.
 #pragma once
 
 #include "consumer/postgres/store_connection.h"

@@ -1,4 +1,4 @@
-// Rows of the tables into a fold: shared by restore, past and audit. Not for users of the store.
+// Loads rows of the tables into a fold, for restore, past and audit. Not for users of the store.
 #pragma once
 
 #include "consumer/postgres/store_connection.h"

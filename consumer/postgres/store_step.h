@@ -17,12 +17,12 @@ struct commit {
     uint32_t *line_owners; // which settlement a line belongs to
 };
 
-// Looks up which outbox row tells of what; step_rows_release frees it.
+// Finds the outbox row that belongs to each row; step_rows_release frees the result.
 void step_rows_number(struct commit *commit);
 void step_rows_release(struct commit *commit);
 
-// store_step_check.c: what a step must be, whoever takes its rows, and what it must be on top of
-// the row before it is committed.
+// store_step_check.c: what must hold of every step whose rows are written or compared, and what
+// must hold of a step against the shard's row before it is committed.
 void step_check_sums(const struct commit *commit);
 void step_check_progress(const struct commit *commit);
 
@@ -46,7 +46,8 @@ const struct table *step_table(enum step_load load);
 // context is the commit.
 void step_rows(const struct commit *commit, struct load loads[STEP_LOADS]);
 
-// The rows of what a step only touches, for who compares all of them.
+// The rows of accounts, packages and logs, which a step only touches, for the audit, which compares
+// all of them.
 void step_put_account(struct row *row, int32_t shard, const struct account *account);
 void step_put_package(struct row *row, int32_t shard, const struct fold *fold,
                       const struct package *package);

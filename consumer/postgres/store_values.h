@@ -36,8 +36,8 @@ void put_int8(struct row *row, int64_t value);
 void put_bytes(struct row *row, const void *data, size_t size);
 void put_slice(struct row *row, struct slice slice); // the same; null when its data is NULL
 void put_string(struct row *row, const char *text);
-// Text of unknown making: what is not UTF-8, and U+0000, becomes U+FFFD; cut to at most `max` bytes
-// of whole characters.
+// Text from an unknown source: what is not UTF-8, and U+0000, becomes U+FFFD. The text is cut to
+// whole characters of at most `max` bytes.
 void put_clean(struct row *row, struct slice slice, size_t max);
 void put_day(struct row *row, day_t day); // date; DAY_NONE is -infinity
 void put_time(struct row *row, int64_t ms); // timestamptz; beyond what PostgreSQL holds: infinity
@@ -50,5 +50,5 @@ int64_t get_time(const PGresult *result, int row, int column);
 bool get_null(const PGresult *result, int row, int column);
 const char *get_string(const PGresult *result, int row, int column); // terminated; "" for null
 struct slice get_slice(const PGresult *result, int row, int column); // data NULL for null
-// The text into a buffer, cut to fit.
+// Copies the text into a buffer, cut to fit.
 void get_copy(const PGresult *result, int row, int column, char *out, size_t size);

@@ -1,8 +1,8 @@
-// Which brokers refuse every request of an older producer epoch. What the relay publishes exactly
-// once rests on it: a fresh producer raises the epoch, and whatever the network still holds of the
-// one before must not be applied any more (ARCHITECTURE.md, "Which brokers refuse old requests").
-// librdkafka does not tell an application a broker's version, so it is read off the settings that
-// the broker has.
+// Which brokers refuse every request of an older producer epoch. Publishing exactly once depends on
+// this: a fresh producer raises the epoch, and requests of the earlier producer that the network
+// still holds must not be applied any more (ARCHITECTURE.md, "Which brokers refuse old requests").
+// librdkafka does not tell an application the version of a broker, so it is inferred from the
+// settings that the broker has.
 #pragma once
 
 #include "consumer/kafka/admin.h"
@@ -21,8 +21,8 @@ enum broker_fencing {
 
 enum broker_fencing broker_fencing(const struct admin_broker *broker);
 
-// What is said of brokers that do not fence, or may not: reason and remedy. `refused`: nothing may
-// be published there.
+// Reason and remedy for brokers that do not fence, or of which it is not known. `refused`: nothing
+// may be published there.
 struct broker_verdict {
     bool refused;
     const char *text;

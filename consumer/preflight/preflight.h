@@ -15,14 +15,14 @@ struct finding {
 enum { FINDINGS_MAX = 64 };
 struct findings {
     size_t count, errors;
-    struct finding list[FINDINGS_MAX]; // beyond it the last says so
+    struct finding list[FINDINGS_MAX]; // if there are more, the last one says so
 };
 
-// Looks at everything that can be looked at: what is unreachable is one finding and hides only what
-// stands behind it. Each call to the outside has a bound of a few seconds. `now_ms`: the clock; -1:
-// it is a simulated one, and is not compared with the brokers'.
+// Looks at everything that can be reached. An unreachable service is one finding, and hides only
+// what must be asked of it. Each call to a service is bounded by a few seconds. `now_ms`: the
+// clock; -1: it is simulated, and is not compared with the brokers' clocks.
 void preflight_check(const struct config *config, int64_t now_ms, struct findings *out);
 
 // 0 without errors; else -1 and *e, which names the first and how many there are. A configuration
-// error outweighs one that waiting may cure.
+// error comes before one that may pass by waiting.
 int preflight_verdict(const struct findings *findings, struct error *e);

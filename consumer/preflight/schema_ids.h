@@ -1,4 +1,5 @@
-// The registry's ids of the schemas of the outputs, which stand before each message's body.
+// The ids that the registry has for the schemas of the outputs. They stand before the body of each
+// message.
 #pragma once
 
 #include "consumer/config/config.h"

@@ -1,5 +1,5 @@
-// The declaration of topics (deploy/topics.yaml): what 'settled topics apply' wants each topic to
-// be.
+// The declaration of topics (deploy/topics.yaml): the settings that 'settled topics apply' gives
+// each topic.
 #pragma once
 
 #include "consumer/config/config.h"
@@ -13,7 +13,7 @@ struct topic_wish {
     size_t count;
     struct topic_setting {
         char name[64], value[64];
-        bool optional; // left away where the broker does not know it
+        bool optional; // left out where the broker does not know it
     } settings[TOPIC_SETTINGS_MAX];
 };
 

@@ -37,8 +37,8 @@ void registry_destroy(struct registry *registry);
 void registry_interrupt(struct registry *registry);
 
 // The schema text of an id. *text is malloc'ed, for the caller to free. On REGISTRY_UNAVAILABLE *e
-// says which URL and why. What is no self-contained Avro schema (another schemaType, references)
-// comes as an object that registry_foreign knows.
+// says which URL and why. A text that is not a self-contained Avro schema (another schemaType,
+// references) comes as an object that registry_foreign recognises.
 enum registry_result registry_fetch(struct registry *registry, int32_t id, char **text,
                                     struct error *e);
 // The id under which exactly this text is registered in a subject (or the directory's file that

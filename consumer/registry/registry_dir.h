@@ -1,5 +1,5 @@
-// A directory that serves as schema registry: ID.avsc holds the schema of an id. Managed by hand,
-// never written.
+// A directory that serves as schema registry: ID.avsc holds the schema of an id. People manage it
+// by hand; the program never writes there.
 #pragma once
 
 #include "consumer/registry/registry.h"

@@ -1,6 +1,6 @@
-// How far a shard is published, as Kafka tells it: the pseudo group's committed offset. To be asked
-// only after init_transactions: then nothing of the shard is under way. published_log.h reads what
-// stands in the topics.
+// How far a shard is published according to Kafka: the committed offset of the group GROUP-relay.
+// Ask only after init_transactions: then no request of the shard is under way. published_log.h
+// reads the topics themselves.
 #pragma once
 
 #include "consumer/output/output_reader.h"
@@ -19,13 +19,13 @@ struct published_at {
     bool has_hash;
     uint8_t hash[32];
 };
-// Reads stable offsets only: one of a transaction that is not ended yet is waited for.
+// Reads only stable offsets: if a transaction with an offset is still open, it waits for its end.
 enum published_result published_position(const struct publisher_options *options, int32_t shard,
                                          const atomic_bool *stop, struct published_at *out,
                                          struct error *e);
 
-// Reads `shard` and `sequence` from a framed message of an output topic, whose form is given.
-// Fields may be added behind them, so a newer or older writer's record reads as well. Errors
-// (ERROR_CONFIG): it is none that settled wrote.
+// Reads `shard` and `sequence` from a framed message of an output topic, whose form is given. New
+// fields are only added behind these two, so records of newer and older writers can be read, too.
+// Errors (ERROR_CONFIG): settled did not write this message.
 int published_sequence(const struct output_reader *form, const void *value, size_t size,
                        int32_t *shard, int64_t *sequence, struct error *e);

@@ -1,9 +1,8 @@
-// Which rows of one shard stand in its output topics, as a read_committed reader comes upon them.
-// Pure.
+// Which rows of one shard a read_committed reader has found in its output topics. Pure.
 //
-// The sequences of the four topics together have no gap. Within a topic they rise; between topics,
-// one may be read ahead of another. So every row up to `whole` has been read, and above it a window
-// of bits tells those that were.
+// The sequences of the four topics together have no gap. Within a topic they rise, but one topic
+// may be read ahead of another. So every row up to `whole` has been read, and a window of bits says
+// which rows above it were read.
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +10,7 @@
 
 enum {
     PUBLISHED_TOPICS = 4,
-    // Rows above `whole` that can be told apart: more than may be sent and not be read back
+    // How many rows above `whole` the window covers: more than may be sent without being read back
     // (RELAY_UNREAD_ROWS and a batch).
     PUBLISHED_WINDOW = 1 << 17,
 };
@@ -38,5 +37,5 @@ void published_rows_start(struct published_rows *rows, int64_t from);
 enum published_sight published_rows_see(struct published_rows *rows, int topic, int64_t sequence);
 // Whether a row above `whole` was read.
 bool published_rows_has(const struct published_rows *rows, int64_t sequence);
-// Rows up to n count as read: retention took them, and the position proves that they were there.
+// Rows up to n count as read: retention removed them, and the position proves that they were there.
 void published_rows_take_as_read(struct published_rows *rows, int64_t n);

@@ -1,5 +1,5 @@
-// One transactional producer of one shard: rows of the outbox go out in Kafka transactions that
-// carry "published up to n" with them. Blocking; used by one thread. Everything waits in short
+// One transactional producer of one shard: it sends rows of the outbox in Kafka transactions, each
+// of which also carries "published up to n". Blocking; used by one thread. All waiting is in short
 // slices, so that `stop` ends it soon.
 #pragma once
 
@@ -31,8 +31,8 @@ enum publish_result {
 // properties that librdkafka refuses.
 int publisher_create(const struct publisher_options *options, int32_t shard, bool alone,
                      const atomic_bool *stop, struct publisher **out, struct error *e);
-// After PUBLISH_BROKEN a call of librdkafka's may still hang: then this returns, and the producer
-// goes once it comes back.
+// After PUBLISH_BROKEN a call of librdkafka may still hang: then this returns all the same, and the
+// producer is destroyed once that call returns.
 void publisher_destroy(struct publisher *publisher);
 // init_transactions: fences every earlier producer of the shard, and ends what it had under way.
 enum publish_result publisher_init(struct publisher *publisher, struct error *e);
@@ -40,16 +40,16 @@ enum publish_result publisher_init(struct publisher *publisher, struct error *e)
 enum publish_result publisher_begin(struct publisher *publisher,
                                     const struct outbox_row *const *rows, size_t count,
                                     struct error *e);
-// Until the partitions have acknowledged every row of it. The position is to go out only then:
-// should somebody end the transaction before its time, it has no position that claims rows it
-// lacks.
+// Waits until the partitions have acknowledged every row of the transaction. The position may be
+// sent only after that. Then, if somebody ends the transaction early, it has no position that
+// claims rows that it lacks.
 enum publish_result publisher_flush(struct publisher *publisher, struct error *e);
 // Sends the position and commits; `last` and `hash` are the sequence and chain hash of the last row
 // that is published then.
 enum publish_result publisher_commit(struct publisher *publisher, int64_t last,
                                      const uint8_t hash[32], struct error *e);
-// After a transaction: whether a copy of one of its requests may still be under way, so that
-// another one must not be begun.
+// After a transaction: whether a copy of one of its requests may still be under way, so that no
+// other transaction may be begun with this producer.
 bool publisher_is_spent(const struct publisher *publisher);
 // Lets librdkafka report; call it now and then while nothing is published.
 void publisher_poll(struct publisher *publisher);

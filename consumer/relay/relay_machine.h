@@ -1,6 +1,6 @@
-// What the relay of one shard does next. Pure: no I/O, no clock, no allocation; the daemon drives
-// it against librdkafka and PostgreSQL, a simulator against models of both. One action is under way
-// at a time, and answered by one event.
+// What the relay of one shard does next. Pure: no I/O, no clock, no allocation. The daemon drives
+// it against librdkafka and PostgreSQL, the simulator against models of both. One action is under
+// way at a time, and one event answers it.
 //
 //        ┌───── committed by a spent producer; aborted; outcome unknown; not read back in time ◄─┐
 //        ▼                                                                                       │
@@ -15,19 +15,19 @@
 // The adversary. A client whose connection breaks sends its requests again, and tells nobody. A
 // copy that the network still holds may arrive later, and Kafka applies it to whatever transaction
 // the same producer epoch has open then: a late EndTxn ends a transaction that has only half of its
-// rows, a late TxnOffsetCommit puts the position back. Three rules stand against it, and each of
-// them holds without the other two:
+// rows, a late TxnOffsetCommit puts the position back. Three rules protect against this, and each
+// of them holds without the other two:
 //
 //   1. No request of one transaction can touch another. A transaction begins only in an epoch all
 //      of whose requests were sent once and answered well, so that no copy of one can be under way.
-//      A producer of which that is not known is spent: a fresh one is made at once, also when
-//      nothing waits, and its init_transactions raises the epoch, by which every copy is refused
-//      from then on. An abort spends its producer always, since what led to it is seldom known.
-//   2. Rows go first, and are acknowledged before the position is sent. A transaction that somebody
-//      ends early has a position only if it has all of its rows.
-//   3. The topics are the truth. What is published is what a read_committed reader finds there:
-//      after each init_transactions the topics are read from the mark to their ends, and rows go
-//      out from the first that is missing. The mark in PostgreSQL follows only what was read back.
+// Where that is not certain, the producer is spent: a fresh one is made at once, even when no row
+// waits. Its init_transactions raises the epoch, so every copy is refused from then on. An abort
+// always spends its producer, since its cause is seldom known.
+// 2. Rows go first, and are acknowledged before the position is sent. So a transaction that
+// somebody ends early has a position only if it has all of its rows.
+// 3. The topics are the truth. Published is what a read_committed reader finds there. After each
+// init_transactions the topics are read from the mark to their ends, and rows are sent from the
+// first missing one on. The mark in PostgreSQL follows only what was read back.
 #pragma once
 
 #include "pricing/error.h"
@@ -44,8 +44,8 @@ enum relay_state {
     RELAY_IDLE, // nothing is to be sent, or too much of what was sent is not read back yet
     RELAY_PUBLISH, // rows above n are to go out
     RELAY_MARK, // PostgreSQL is to be told what was read back
-    RELAY_EPOCH, // fenced: whose is the shard?
-    RELAY_LOST, // another's: for good
+    RELAY_EPOCH, // fenced: who owns the shard?
+    RELAY_LOST, // another process owns it: for good
     RELAY_HALTED, // an operator must mend what `trouble` says: for good
     RELAY_STATES
 };
@@ -116,7 +116,7 @@ struct relay_machine {
     uint8_t hash[RELAY_HASH_SIZE];
     int64_t position; // that the pseudo group had when the producer was made; -1: unknown
     uint8_t position_hash[RELAY_HASH_SIZE];
-    int64_t highest; // that stood in the topics then
+    int64_t highest; // in the topics at that time
     bool whole_logs; // which reached back to the mark
     int64_t claimed; // Kafka has ever said that rows up to here are committed
     // Rows up to here were read in the topics, or have expired there: after VERIFIED they, and no

@@ -1,13 +1,13 @@
-// Whether a copy of a producer's transactional request can still be under way. librdkafka sends a
-// request again, by itself and without a word, when its connection broke or its answer did not come
-// in time; the first copy may arrive later all the same, and Kafka then applies it to whatever
-// transaction is open.
+// Whether a copy of a producer's transactional request can still be under way. When a connection
+// broke or an answer did not come in time, librdkafka sends the request again and does not say so.
+// The first copy may still arrive later, and Kafka then applies it to whatever transaction is open.
 //
-// A request is told when its last byte was handed to the socket; what was written in part cannot be
-// applied. An answer is told in the broker's thread, once for each sending (a second time
-// elsewhere, and with an error where none came). So as long as every sending has a good answer of
-// its own, each was sent once and nothing of it is left on the way. What failed leaves the two
-// apart for good: a failure is no answer, and the resent request adds one to both.
+// A request is counted when its last byte was handed to the socket; a request that was written only
+// in part cannot be applied. An answer is counted in the broker's thread, once for each sending
+// (librdkafka also reports it elsewhere, and reports an error where no answer came). So as long as
+// every sending has a good answer of its own, each request was sent once, and no copy is on its
+// way. After a failure the two counts differ for good: a failure is not an answer, and sending the
+// request again adds one to both.
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -21,9 +21,9 @@ struct sent_requests {
     _Atomic int64_t sent[SENT_REQUEST_KINDS], answered[SENT_REQUEST_KINDS];
 };
 
-// Lets a producer that is made of `conf` count into `requests`, which must outlive it. Once a
-// configuration.
+// Makes a producer that is created from `conf` count into `requests`, which must outlive it. Call
+// it once for each configuration.
 void sent_requests_watch(rd_kafka_conf_t *conf, struct sent_requests *requests);
-// False also when none was sent. Exact once the call that sent them has returned well: its answers
-// came before.
+// Also false when none was sent. The result is exact once the call that sent the requests has
+// returned without an error: their answers came before.
 bool sent_requests_all_answered(const struct sent_requests *requests);

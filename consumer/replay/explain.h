@@ -1,5 +1,5 @@
-// Why a settlement is what it is: the day is folded again from the calls log, with the account's
-// money and packages as they were before, and every line is traced down to the calls behind it.
+// Explains a settlement: the day is folded again from the calls log, with the account's money and
+// packages as they were before, and every line is traced down to its calls.
 #pragma once
 
 #include "consumer/config/config.h"
@@ -28,9 +28,9 @@ struct explanation {
     int64_t from_offset, to_offset; // of the calls that were read
 };
 
-// 0, also when the account has no settlement of that day (recorded.settled is false). ERROR_CONFIG
-// when the day is not settled, the log no longer reaches back, or the fold contradicts what is
-// recorded. Free with explanation_release.
+// Returns 0 even when the account has no settlement of that day (recorded.settled is false).
+// ERROR_CONFIG when the day is not settled, the log no longer reaches back, or the fold contradicts
+// what is recorded. Free with explanation_release.
 int explain(const struct config *config, const char *account_id, day_t day, struct explanation *out,
             struct error *e);
 void explanation_release(struct explanation *explanation);

@@ -1,5 +1,5 @@
-// Messages of the output topics as a repair reads them: what they are, and what they tell of the
-// order in which a shard went on.
+// Messages of the output topics as a repair reads them: what they are, and what they say about the
+// order in which a shard read its logs.
 #pragma once
 
 #include "consumer/output/outbox.h"
@@ -23,12 +23,12 @@ void message_read(struct message_reader *reader, enum output output,
                   const rd_kafka_message_t *message, struct published_row *out);
 // A copy that lives as long as the arena.
 struct published_row message_keep(const struct published_row *row, struct arena *arena);
-// ERROR_CONFIG: the row is not the published one; says in which field.
+// ERROR_CONFIG: the row is not the published one; *e says in which field.
 int message_compare(const struct message_reader *reader, const struct published_row *published,
                     const struct outbox_row *row, struct error *e);
 
-// What a message tells. ERROR_CONFIG: it has a symbol that this program does not know, or is about
-// a topic that is no input; says which.
+// What a message says. ERROR_CONFIG: it has a symbol that this program does not know, or is about a
+// topic that is not an input; *e says which.
 
 struct published_reject {
     enum input input;
@@ -40,7 +40,7 @@ int message_reject(const struct message_reader *reader, const struct published_r
                    const char *const topics[INPUT_COUNT], struct published_reject *out,
                    struct error *e);
 
-// What a change of status comes from: a day's close (CAUSE_ARREARS), or a credit.
+// What caused a change of status: a day's close (CAUSE_ARREARS), or a credit.
 int message_cause(const struct message_reader *reader, const struct published_row *row,
                   enum cause *out, struct error *e);
 

@@ -1,6 +1,6 @@
 // Figures of the process: threads add to them without locks, /metrics renders them for Prometheus.
-// One table (metrics.c) has name, type and help of each, from which the text and the docs derive.
-// Never an account in a label.
+// One table (metrics.c) has name, type and help of each metric; the text and the documentation
+// derive from it. No label ever names an account.
 #pragma once
 
 #include "consumer/core/fold.h"
@@ -20,7 +20,8 @@ enum strange_kind { STRANGE_REPEATED, STRANGE_DISORDERED, STRANGE_FOREIGN, STRAN
 
 // Of one shard; written by the thread that owns it.
 struct shard_metrics {
-    // whose figures these are: each worker may hold the shard, parked or not revoked yet
+    // whose figures these are: several workers may hold the shard, if it is parked or not revoked
+    // yet
     _Atomic(const void *) shown;
     _Atomic int owned; // 1: this process works on it
     _Atomic int state; // enum shard_state

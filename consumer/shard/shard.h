@@ -1,6 +1,6 @@
 // The life of one shard in this process: claim it, bring the fold to its recorded state, read on,
-// commit steps, close days, drain. All it needs from the world comes through shard_host, so that a
-// simulator can drive it as the daemon's worker does. A shard belongs to one thread.
+// commit steps, close days, drain. Everything that it needs from outside comes through shard_host,
+// so that a simulator can drive it as the daemon's worker does. A shard belongs to one thread.
 //
 //   (none) ─assign─► LOCATING ─ends known, epoch raised─► REPLAYING ─committed position─► RUNNING
 //                       ▲  ▲                                                             │  │  │
@@ -93,8 +93,8 @@ const struct error *shard_error(const struct shard *shard); // HALTED: why
 // is known to come.
 void shard_say_full(const struct metrics *metrics, int64_t held, int64_t most, struct error *e);
 struct fold *shard_fold(struct shard *shard); // NULL while there is none
-// NULL when the shard does all of its work: reads, commits and publishes. Else `out`, which says
-// what it does not, or what an operator has to look at before the process is started again.
+// NULL when the shard does all of its work: it reads, commits and publishes. Otherwise `out`, which
+// says what it does not do, or what an operator must look at before the process is started again.
 enum { SHARD_UNREADY_SIZE = ERROR_TEXT_SIZE + 64 };
 const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE]);
 // In a drain: all that is due is settled and published. *held: an operator has to decide before it

@@ -1,5 +1,5 @@
-// What the files of a shard share: its state, and what one of them does for the others. Not for
-// anybody else.
+// What the files of a shard share: its state, and the functions that one of them provides for the
+// others. Not for other modules.
 //
 //   shard.c         its life: whose it is, turns
 //   shard_locate.c  LOCATING: the logs' ends, the epoch, what is recorded
@@ -60,9 +60,9 @@ struct shard {
 
 // ---- shard_parts.c ----
 
-// What adds up in this process, whichever of its workers had the shard.
+// Counts of this process, whichever of its workers had the shard.
 struct shard_metrics *shard_totals(const struct shard *shard);
-// Where the shard's state shows: only of the worker that got it last.
+// The figures that show the shard's state: only the worker that got it last shows them.
 struct shard_metrics *shard_figures(struct shard *shard);
 void shard_become(struct shard *shard, enum shard_state state);
 void shard_halt(struct shard *shard, const struct error *e);
@@ -70,13 +70,13 @@ void shard_drop_blocks(struct shard *shard);
 void shard_drop_fold(struct shard *shard);
 void shard_reset_logs(struct shard *shard);
 void shard_count_log(struct shard *shard, enum input input);
-// Another process owns the shard: what is held is dropped, and nothing is done for a session.
+// Another process owns the shard: drops what is held, and does nothing for one session time-out.
 void shard_give_way(struct shard *shard, int64_t mono_ms);
 // The shard waits no longer for the database.
 void shard_store_answers(struct shard *shard);
-// What holds between two turns, whatever happened in them.
+// Asserts what must hold between two turns, whatever happened in them.
 void shard_check(const struct shard *shard);
-// True when the call went well. Otherwise the shard waits, gives way, or halts.
+// True when the call succeeded. Otherwise the shard waits, gives way, or halts.
 bool shard_answered(struct shard *shard, enum store_result result, int64_t mono_ms,
                     const char *what, const struct error *e);
 
@@ -86,7 +86,8 @@ void shard_locate(struct shard *shard, int64_t mono_ms);
 
 // ---- shard_read.c ----
 
-// Before anything is judged: are these the logs that were read? False: not known yet, or halted.
+// Before anything is judged: checks that these are the logs that were read before. False: not known
+// yet, or halted.
 bool shard_prove_logs(struct shard *shard);
 // One log's turn. True when it stopped only because its turn was over.
 bool shard_read_log(struct shard *shard, enum input input, int64_t mono_ms, int64_t now_ms);
@@ -101,9 +102,9 @@ void shard_end_log(struct shard *shard, enum input input, int64_t end, int64_t n
 
 void shard_ask_for_ends(struct shard *shard, int64_t now_ms);
 void shard_end_drained_logs(struct shard *shard, int64_t now_ms);
-// Parameters that are recorded now are taken over between two steps: what a step holds was judged
-// by those of before, and its commit checks that these were enough. False: the step has to be
-// committed first.
+// Takes over parameters that were recorded meanwhile. That happens only between two steps: the
+// records of a step were judged by the earlier parameters, and its commit checks that these were
+// the right ones. False: the step has to be committed first.
 bool shard_follow_policy(struct shard *shard);
 void shard_close_when_due(struct shard *shard, int64_t mono_ms);
 void shard_serve_requests(struct shard *shard, int64_t mono_ms);

@@ -14,13 +14,13 @@ static inline int64_t clock_read_ms(clockid_t clock)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-// Rises always: for waiting and measuring.
+// Never goes back: for waiting and measuring.
 static inline int64_t clock_monotonic_ms(void)
 {
     return clock_read_ms(CLOCK_MONOTONIC);
 }
 
-// The same, finer.
+// The same in microseconds.
 static inline int64_t clock_monotonic_us(void)
 {
     struct timespec now;

@@ -1,13 +1,13 @@
 // Faults that a test injects into a build made for it (-DSETTLED_FAULT_POINTS=ON): at a named place
-// the process is killed, stopped or held up, and its wall clock shows what the test says. In any
-// other build nothing of it remains.
+// the process is killed, stopped or delayed, and its wall clock shows what the test says. Any other
+// build contains nothing of this.
 //
-//   SETTLED_FAULT=NAME:N[:ACTION][,…]   at the Nth time that NAME is passed: kill (SIGKILL, unless
-//   said otherwise),
-//                                       stop (SIGSTOP), abort, or a number of milliseconds to wait
-//   SETTLED_FAULT_CLOCK=FILE            its first eight bytes, in the machine's order, are the wall
-//   clock: milliseconds
-//                                       since 1970, or 0 for the machine's own
+//   SETTLED_FAULT=NAME:N[:ACTION][,…]
+//       What to do at the Nth time that NAME is passed: kill (SIGKILL; the default), stop
+//       (SIGSTOP), abort, or a number of milliseconds to wait.
+//   SETTLED_FAULT_CLOCK=FILE
+//       The first eight bytes of the file, in the machine's order, are the wall clock: milliseconds
+//       since 1970, or 0 for the machine's own.
 #pragma once
 
 #include <stdint.h>

@@ -11,8 +11,8 @@ enum log_format { LOG_LOGFMT, LOG_JSON };
 // Process-wide; safe to call again (SIGHUP). Default: info, logfmt.
 void log_configure(enum log_level level, enum log_format format);
 
-// What an event tells besides its message: a key and a number or a text. A text that is not there
-// (NULL) is written as an empty one.
+// What an event says besides its message: a key with a number or a text. NULL as a text is written
+// as an empty one.
 struct log_field {
     const char *key;
     enum log_field_kind { LOG_FIELD_INT, LOG_FIELD_TEXT } kind;

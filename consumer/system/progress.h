@@ -1,5 +1,5 @@
-// How far long work is, on stderr: a bar that is drawn over itself on a terminal, else a line every
-// few seconds.
+// Shows on stderr how far a long command is: on a terminal as a bar that is drawn over itself,
+// otherwise as a line every few seconds.
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +13,8 @@ struct progress {
 };
 
 void progress_start(struct progress *progress, const char *what, int64_t total);
-// Cheap enough to be called for every few hundred items; shows itself when it is time.
+// Cheap enough to be called for every few hundred items; it decides by itself when to show
+// something.
 void progress_at(struct progress *progress, int64_t done);
 // Shows the end where anything was shown before, and leaves the line.
 void progress_end(struct progress *progress, int64_t done);

@@ -1,6 +1,5 @@
-// Input records as bytes, for whoever produces them here: the workload generator, an operator's
-// adjustment, tests. Written by hand for the schemas in schemas/avro (flat, fixed field order): a
-// generator must outrun the daemon.
+// Writes input records as bytes, for the workload generator and for tests. Written by hand for the
+// schemas in schemas/avro (flat, fixed field order): a generator must outrun the daemon.
 #pragma once
 
 #include "consumer/core/step.h"

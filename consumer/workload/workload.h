@@ -1,6 +1,6 @@
-// A seeded stream of input records, with what must become of each of them: the same options give
-// the same bytes. It does no I/O and reads no clock; `settled generate` sends it, tests feed it to
-// a fold.
+// A stream of input records made from a seed, with the expected verdict of each: the same options
+// give the same bytes. It does no I/O and reads no clock; `settled generate` sends it, tests feed
+// it to a fold.
 #pragma once
 
 #include "consumer/core/step.h"
@@ -26,7 +26,7 @@ struct workload_options {
     int32_t schema_ids[INPUT_COUNT];
 };
 
-// What was made so far, by what must become of it.
+// What was made so far, by the expected verdict.
 struct workload_tally {
     int64_t records[INPUT_COUNT];
     int64_t calls[SERVICE_COUNT], units[SERVICE_COUNT]; // unique and valid, late ones included
@@ -47,8 +47,8 @@ struct workload_message {
 
 struct workload;
 
-// 0, or -1 with ERROR_USAGE for options that make no valid workload. Partitions and schema ids are
-// not looked at.
+// 0, or -1 with ERROR_USAGE for options that make no valid workload. Does not check partitions and
+// schema ids.
 int workload_check(const struct workload_options *options, struct error *e);
 // The same errors.
 int workload_create(const struct workload_options *options, struct workload **out, struct error *e);
