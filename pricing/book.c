@@ -1,5 +1,5 @@
-// Reads a price book through libyaml's document API, whose nodes carry their place, so that every
-// complaint can.
+// Reads a price book through libyaml's document API: its nodes know their place, so every error can
+// name it.
 #include "pricing/book.h"
 
 #include "pricing/nearest.h"
@@ -38,7 +38,7 @@ static int complain_at(struct book_reader *r, yaml_mark_t mark, const char *form
                      text);
 }
 
-// Always a failure, which clang's analyzer does not see in a variadic function.
+// Always returns -1, which clang's analyser does not see in a variadic function.
 #define complain_at(...) (complain_at(__VA_ARGS__), -1)
 #define complain(r, node, ...) complain_at((r), (node)->start_mark, __VA_ARGS__)
 
@@ -370,7 +370,7 @@ static const struct key custom_keys[CUSTOM_KEYS] = {
     [CUSTOM_PRICE] = {"price_per_step", true},
 };
 
-// R57: a size must have one price only, so the custom offer begins above the largest package.
+// R57: each size must have only one price, so the custom offer begins above the largest package.
 static int read_custom(struct book_reader *r, const yaml_node_t *node, struct service_prices *out)
 {
     const yaml_node_t *at[CUSTOM_KEYS];
@@ -519,7 +519,7 @@ static int read_book(struct book_reader *r, const yaml_node_t *root, struct book
     return 0;
 }
 
-// libyaml gives a bare byte offset for bytes that are no text at all; its marks stop before them.
+// For bytes that are not text, libyaml gives only a byte offset; its marks stop before them.
 static yaml_mark_t mark_of_offset(const char *bytes, size_t size, size_t offset)
 {
     yaml_mark_t mark = {0};

@@ -16,7 +16,7 @@ static const struct {
     const char *name;
     int32_t offset_ms;
 } zones[] = {
-    // R22: UTC+8 at every instant, also in the summers of 1986 to 1991.
+    // R22: UTC+8 at every instant, even in the summers of 1986 to 1991.
     {"Asia/Shanghai", 8 * 3600000},
     {"Etc/UTC", 0},
     {"UTC", 0},

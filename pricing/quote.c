@@ -23,7 +23,7 @@ static int price_group(const struct book *book, enum service service,
     return 0;
 }
 
-// R16: lets the calls draw the option's package one after the other and bills the rest; false on
+// R16: the calls draw on the option's package one after the other, and the rest is billed; false on
 // overflow.
 static bool draw(const struct quote *quote, struct quote_option *option)
 {
@@ -69,7 +69,7 @@ static bool custom_option(const struct custom_offer *custom, int64_t need, struc
            out->package_price <= AMOUNT_MAX;
 }
 
-// R58: of the cheapest ways the one that leaves more units.
+// R58: of equally cheap ways, the one that leaves more units.
 static size_t least_option(const struct quote *quote)
 {
     size_t least = 0;

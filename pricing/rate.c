@@ -4,7 +4,8 @@
 
 int64_t rate_units(const struct book *book, enum service service, int64_t lead_count)
 {
-    // R2, R3: a call of AUDIENCE_INSIGHT is one unit, one of PURCHASE_INTENT its leads.
+    // R2, R3: a call of AUDIENCE_INSIGHT is one unit, a call of PURCHASE_INTENT has its leads as
+    // units.
     return book->services[service].unit == UNIT_CALL ? 1 : lead_count;
 }
 
@@ -19,7 +20,7 @@ const struct tier *rate_tier(const struct book *book, enum service service, int6
     return &prices->tiers[i];
 }
 
-// R9: a size that is no offer of the book is not for sale.
+// R9: a size that the book does not offer is not for sale.
 bool rate_offer_price(const struct book *book, enum service service, int64_t units, fen_t *price)
 {
     const struct service_prices *prices = &book->services[service];
@@ -30,7 +31,7 @@ bool rate_offer_price(const struct book *book, enum service service, int64_t uni
         return true;
     }
     const struct custom_offer *custom = &prices->custom;
-    // R10: a custom package has any multiple of the step from the minimum on.
+    // R10: a custom package has at least the minimum, in multiples of the step.
     if (custom->step == 0 || units < custom->minimum || units % custom->step != 0)
         return false;
     return money_times(units / custom->step, custom->price_per_step, price);

@@ -11,7 +11,7 @@ static bool on_shelf(const struct shelf *shelf, const struct book *book)
     return false;
 }
 
-// R55: a version begins after every one that is recorded.
+// R55: a version begins after all recorded ones.
 static int check_order(const struct shelf *shelf, const struct book *book, struct error *e)
 {
     char last[DAY_TEXT_SIZE], day[DAY_TEXT_SIZE];

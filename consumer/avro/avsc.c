@@ -104,8 +104,8 @@ static void set_member_shape(struct avsc *s, uint32_t number, enum shape_kind ki
     s->shapes[number] = (struct shape){.kind = kind, .first = type->first, .count = type->count};
 }
 
-// A type is complete: what its value takes follows from its parts. A part that is not complete is a
-// record around this one; it holds more than nothing.
+// When a type is complete, the shape of its value follows from its parts. A part that is not
+// complete yet is a record around this type; that record is not empty.
 static void complete(struct avsc *s, uint32_t number)
 {
     struct shape *shape = &s->shapes[number];
@@ -151,7 +151,7 @@ static void complete(struct avsc *s, uint32_t number)
 
 // ---- names ----
 
-// NULL for what is no text, or one with U+0000 in it (allowed in a doc, in no name).
+// NULL if it is not a text, or a text with U+0000 in it (allowed in a doc, but not in a name).
 static const char *text_of(const json_t *json)
 {
     const char *text = json_string_value(json);
@@ -205,8 +205,8 @@ static int define(struct avsc *s, uint32_t number, const char **space, struct er
     return 0;
 }
 
-// A type by its name: as it stands when it has a dot, else in the namespace around it, else in
-// none.
+// Finds a type by its name: as it is if the name has a dot; otherwise in the surrounding namespace,
+// and then without a namespace.
 static int refer(struct avsc *s, const char *name, const char *space, uint32_t *out,
                  struct error *e)
 {
@@ -267,8 +267,8 @@ static int parse_fields(struct avsc *s, uint32_t number, struct scope scope, str
     return 0;
 }
 
-// Whether texts (of an array's elements, or of their member `key`) repeat. Hashed: a schema may
-// have thousands.
+// Whether a text occurs twice among an array's elements, or among their members `key`. Uses a hash,
+// because a schema may have thousands.
 static int check_distinct(const json_t *array, const char *key, const char *what, struct error *e)
 {
     json_t *seen = json_object();
@@ -440,8 +440,8 @@ static int parse_type(struct avsc *s, const json_t *json, struct scope scope, ui
 
 static int parse_document(struct avsc *s, const char *text, size_t size, struct error *e)
 {
-    // A number only counts as the size of a fixed; one of more than 64 bits in a property of
-    // somebody's is no mistake.
+    // A number only matters as the size of a fixed; a number of more than 64 bits in some other
+    // property is not a mistake.
     size_t flags =
         JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL;
     json_error_t trouble;
@@ -515,7 +515,7 @@ int avsc_parse(const char *text, size_t size, struct avsc **out, struct error *e
     *s = (struct avsc){.arena = arena, .names = json_object()};
     if (!s->names)
         abort();
-    // No type or member is said in less than two bytes.
+    // No type or member takes less than two bytes of text.
     size_t room = AVSC_PRIMITIVES + size / 2;
     s->room = room < AVSC_TYPES_MAX ? (uint32_t)room : AVSC_TYPES_MAX;
     s->types = arena_alloc(arena, s->room * sizeof *s->types);

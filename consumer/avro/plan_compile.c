@@ -1,5 +1,5 @@
-// Schema resolution, as the Avro specification has it ("Schema Resolution"), for the readers we
-// have: each field of the writer's record becomes a step that stores a reader's field, or one that
+// Schema resolution for our readers, as the Avro specification describes it ("Schema Resolution"):
+// each field of the writer's record becomes a step that stores a reader's field, or a step that
 // skips.
 #include "consumer/avro/avsc.h"
 #include "consumer/avro/plan_program.h"
@@ -31,8 +31,8 @@ struct compiler {
     struct program *programs;
     struct plan_step *steps, *branches;
     int32_t *symbols;
-    // By the writer's type and the reader's field: where in `symbols` that enum's begin, + 1. The
-    // records of a union may have one enum; what is read of it is the same.
+    // By the writer's type and the reader's field: where in `symbols` the numbers of that enum
+    // begin, + 1. Several records of a union may share one enum, and then they share its numbers.
     uint32_t *known_symbols;
     uint32_t program_count, step_count, branch_count, symbol_count;
 };
@@ -148,7 +148,7 @@ static int resolve_enum(struct compiler *c, const struct avsc_type *writer, cons
     return 0;
 }
 
-// Any type but a union. Logical types do not matter but for the two timestamps; -1 when it does not
+// Any type except a union. Of the logical types only the two timestamps matter. -1: it does not
 // resolve.
 static int resolve_plain(struct compiler *c, const struct avsc_type *writer, const struct target *t,
                          struct plan_step *step, struct error *e)
@@ -174,9 +174,9 @@ static int resolve_plain(struct compiler *c, const struct avsc_type *writer, con
     return 0;
 }
 
-// The branches are told apart when one is met: those that do not resolve are refused there, and a
-// null where the reader has none is noted in the record. A union resolves when any other branch of
-// it does.
+// The branch is known only when a value is read. Then a branch that does not resolve is refused,
+// and a null where the reader has none is noted in the record. A union resolves when any branch
+// except null does.
 static int resolve_union(struct compiler *c, const struct avsc_type *writer, const struct target *t,
                          struct plan_step *step, struct error *e)
 {
@@ -267,8 +267,8 @@ static const struct avsc_member *find_field(const struct avsc *s, const struct a
     return NULL;
 }
 
-// The writer's field of a target: by its name, else by the first alias that is there and no other
-// reader field's name.
+// The writer's field for a target: the one with its name; otherwise that of the first alias that
+// exists and is not the name of another field of the reader.
 static const struct avsc_member *find_source(const struct compiler *c,
                                              const struct avsc_type *record, const struct target *t)
 {
@@ -321,7 +321,8 @@ static int add_record(struct compiler *c, const struct avsc_type *record, struct
     return 0;
 }
 
-// A union of records: a branch that does not resolve is refused when it is met, unless none does.
+// A union of records: a branch that does not resolve is refused when a value has it. If no branch
+// resolves, the schema is refused.
 static int add_union(struct compiler *c, const struct avsc_type *root, struct error *e)
 {
     bool any = false;
@@ -372,7 +373,7 @@ static void *copy_array(struct arena *arena, const void *from, size_t count, siz
     return to;
 }
 
-// What the decoder relies on: it looks at no bound but those of the body.
+// Asserts what the decoder relies on, because the decoder checks only the bounds of the body.
 static void check_step(const struct compiler *c, const struct plan_step *step)
 {
     assert(step->name);

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-// A timestamp of ours is in milliseconds: floored, also before 1970.
+// Our timestamps are in milliseconds: rounded down, before 1970 too.
 static inline int64_t floor_millis(int64_t micros)
 {
     return micros / 1000 - (micros % 1000 < 0);

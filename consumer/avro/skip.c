@@ -3,8 +3,8 @@
 #include <assert.h>
 
 // A block says how many items follow; a negative number is followed by their size in bytes, so that
-// they need not be looked at. Sets *items to what is left to skip one by one, *end when this was
-// the terminating block.
+// they need not be read. Sets *items to the number that must be skipped one by one, *end when this
+// was the terminating block.
 static bool skip_block_head(struct wire *w, int64_t *items, bool *end)
 {
     const uint8_t *start = w->at;

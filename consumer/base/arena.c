@@ -40,7 +40,7 @@ void arena_destroy(struct arena *arena)
     free(arena);
 }
 
-// What the blocks hold together; none is fuller than it is large.
+// The bytes that all blocks hold together; no block holds more than its size.
 static size_t sum_used(const struct arena_block *block)
 {
     size_t sum = 0;

@@ -68,8 +68,8 @@ void index_insert(struct index *ix, uint64_t hash, uint32_t id)
     }
 }
 
-// Into a new table in the order of ids: entries are then read one after the other, not all over the
-// memory.
+// Moves the ids into a new table in their order: so the caller's entries are read one after the
+// other, not at random places in memory.
 static void move(struct index *ix, size_t groups, index_hash *hash, const void *context)
 {
     check_invariants(ix);
@@ -87,8 +87,8 @@ static void move(struct index *ix, size_t groups, index_hash *hash, const void *
             present[old.ids[slot] / 64] |= UINT64_C(1) << old.ids[slot] % 64;
     index_free(&old);
     create(ix, groups);
-    // The places in the new table are random: their memory is loaded while earlier ids are put into
-    // theirs.
+    // The places in the new table are random, so their memory is prefetched while earlier ids are
+    // stored.
     struct index_move {
         uint64_t hash;
         uint32_t id;
@@ -118,8 +118,8 @@ void index_reserve(struct index *ix, size_t extra, index_hash *hash, const void 
     size_t groups = ix->groups ? ix->groups : 8;
     while (ix->used + extra > limit(groups))
         groups *= 2;
-    // Half of it deleted: the same size again is enough once the deleted slots are gone. Else
-    // double.
+    // If half of the table is deleted slots, a table of the same size is enough. Otherwise it
+    // doubles.
     if (ix->groups > 0 && ix->used + extra > limit(groups) / 2 && groups == ix->groups)
         groups *= 2;
     move(ix, groups, hash, context);

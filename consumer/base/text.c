@@ -17,7 +17,7 @@ int text_sequence(const char *at, const char *end)
     if (s[0] < 0xc2 || s[0] > 0xf4)
         return -1;
     int length = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    // Overlong forms, surrogates and what lies beyond U+10FFFF are ruled out by the second byte.
+    // Overlong forms, surrogates and what lies beyond U+10FFFF are recognised by the second byte.
     unsigned char low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
     unsigned char high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
     for (int i = 1; i < length; i++) {
@@ -37,7 +37,7 @@ static bool is_control(const char *at)
     return first < 0x20 || first == 0x7f;
 }
 
-// Eight bytes at a time, while they are printable ASCII: what nearly every id is.
+// Eight bytes at a time, while they are printable ASCII, as nearly all ids are.
 static const char *skip_printable(const char *at, const char *end)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
@@ -88,7 +88,7 @@ size_t text_repair(struct slice text, char *out)
         }
         at += length < 0 ? -length : length;
     }
-    assert(size <= 3 * text.size); // so much room the caller has
+    assert(size <= 3 * text.size); // the caller has this much room
     return size;
 }
 

@@ -13,8 +13,8 @@ struct admin {
     char trouble[256]; // last error of the client: why no broker answers
 };
 
-// A verb prints one error, so the client's own log lines stay silent and the last trouble goes into
-// that error.
+// A verb prints one error, so the client's own log lines are dropped, and the last trouble becomes
+// part of that error.
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
 {
     struct admin *admin = opaque;
@@ -236,7 +236,7 @@ const struct admin_setting *admin_setting(const struct admin_settings *settings,
 
 // ---- brokers ----
 
-// librdkafka asks the broker itself, and takes one broker a request.
+// librdkafka asks the broker itself, and a request can name only one broker.
 static void ask_broker(struct admin *admin, struct admin_broker *broker, rd_kafka_queue_t *answers)
 {
     char id[12];
@@ -277,7 +277,7 @@ int admin_describe_brokers(struct admin *admin, struct admin_broker **out, size_
     *out = calloc(*count ? *count : 1, sizeof **out);
     if (!*out)
         abort(); // out of memory
-    // Of its own: an answer that comes too late is not taken for that to another question.
+    // A queue of its own, so that a late answer is not taken for the answer to another question.
     rd_kafka_queue_t *answers = rd_kafka_queue_new(admin->client);
     for (size_t i = 0; i < *count; i++) {
         (*out)[i].id = metadata->brokers[i].id;
@@ -310,7 +310,7 @@ static int check_created(rd_kafka_event_t *event, const char *name, struct error
         rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
     rd_kafka_resp_err_t code =
         count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
-    // Somebody else was as fast: what stands there is judged like any topic that was there before.
+    // Somebody else created it at the same time: it is checked like any topic that existed before.
     if (!code || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
         return 0;
     const char *why = count == 1 ? rd_kafka_topic_result_error_string(results[0]) : NULL;
@@ -365,8 +365,8 @@ static int check_altered(rd_kafka_event_t *event, const char *name, struct error
                      why ? why : rd_kafka_err2str(code));
 }
 
-// The request of this librdkafka replaces all of a topic's own settings, so those that stay are
-// sent along.
+// The request of this librdkafka replaces all of a topic's own settings, so the unchanged ones are
+// sent, too.
 int admin_alter_topic(struct admin *admin, const struct admin_topic *topic,
                       const struct client_properties *settings, struct error *e)
 {

@@ -12,9 +12,9 @@ enum { RETRY_MS = 100 };
 
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
-    // librdkafka's levels are syslog's: 3 error, 4 warning, 6 information. No news: that a producer
-    // has no use for a consumer's property (all clients are given all), and every few milliseconds
-    // that a transaction coordinator is not there yet.
+    // librdkafka's levels are syslog's: 3 error, 4 warning, 6 information. Not worth a line: that a
+    // producer has no use for a consumer's property (all clients are given all properties), and,
+    // every few milliseconds, that a transaction coordinator is not there yet.
     if (strcmp(facility, "CONFWARN") == 0 ||
         (strcmp(facility, "GETPID") == 0 && strstr(text, "retrying")))
         level = 7;
@@ -27,7 +27,8 @@ static void on_log(const rd_kafka_t *client, int level, const char *facility, co
                          log_text("facility", facility), log_text("text", text)));
 }
 
-// A single broker's trouble is in the log lines already; only the loss of all of them is a state.
+// Trouble with a single broker is in the log lines already; only the loss of all brokers is a
+// state.
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
 {
     (void)opaque;
@@ -158,7 +159,7 @@ int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int
     return failed;
 }
 
-// NULL: all are known; else the topic of which that is not so, and why.
+// NULL: all are known. Otherwise the topic that is not known, and why.
 static const char *ask_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out,
                             rd_kafka_resp_err_t *why)
 {

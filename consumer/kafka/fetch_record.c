@@ -62,7 +62,7 @@ static const char *trouble_of(const struct record_fetcher *peek, char out[TROUBL
     return out;
 }
 
-// Whether what a poll gave ends the search for one record. Takes the message.
+// Whether the message that a poll returned ends the search for one record. Takes the message.
 static bool settle_record(struct record_fetcher *peek, rd_kafka_message_t *message,
                           struct record_coordinates at, rd_kafka_message_t **out, int *status,
                           struct error *e)
@@ -117,7 +117,7 @@ int fetch_record_at(struct record_fetcher *peek, struct record_coordinates at, i
                      trouble_of(peek, trouble));
 }
 
-// What a poll gave, for a range: 0 go on, 1 the end is reached, -1 with *e.
+// Handles the message that a poll returned, for a range: 0 go on, 1 the end is reached, -1 with *e.
 static int visit_one(struct record_fetcher *peek, const rd_kafka_message_t *message, int64_t to,
                      fetch_record_visit *visit, void *context, struct error *e)
 {

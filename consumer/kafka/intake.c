@@ -22,7 +22,7 @@ enum {
     GATHER_MS = 50, // shards that start within it start with one assignment
     IDLE_MS = 100,
     FIGURES_MS = 1000,
-    TELL_MS = 10000, // a log's trouble is told so often; librdkafka tells of it many times a second
+    TELL_MS = 10000, // how often trouble is reported; librdkafka does it many times a second
 };
 
 enum lane_state { LANE_IDLE, LANE_WANTED, LANE_ASSIGNED, LANE_READING };
@@ -65,7 +65,7 @@ struct intake {
     bool started;
     atomic_bool stopping;
     _Atomic int64_t heartbeat;
-    // the poll thread's: trouble that is no log's was told, and logs that stand still
+    // the poll thread's: when trouble of no single log was reported, and when logs that stand still
     int64_t told_at, still_at;
     struct intake_lane *lanes; // partitions * INPUT_COUNT
     pthread_mutex_t lock;
@@ -92,7 +92,7 @@ static const char *topic_of(const struct intake_lane *lane)
     return lane->intake->options.topics[lane->input];
 }
 
-// What belongs to the poll thread needs no lock as long as nobody else touches it.
+// The poll thread's own fields need no lock, since no other thread touches them.
 static void check_poller(const struct intake *intake)
 {
     assert(pthread_equal(pthread_self(), intake->poller));
@@ -118,7 +118,7 @@ static void ring(struct intake *intake)
     intake->options.ring(intake->options.context);
 }
 
-// The first failure is the one that is told. Caller holds the lock.
+// Only the first failure is reported. Caller holds the lock.
 static void fail_locked(struct intake *intake, const struct error *e)
 {
     if (!intake->failed)
@@ -208,8 +208,8 @@ static void lane_flush(struct intake_lane *lane)
     ring(intake);
 }
 
-// A trickle does not take a block a record: the last one goes on being filled as long as nobody has
-// taken it.
+// When records come slowly, each does not get a block of its own: the last block is filled further
+// as long as nobody has taken it.
 static void lane_reopen(struct intake_lane *lane)
 {
     pthread_mutex_lock(&lane->intake->lock);
@@ -286,8 +286,8 @@ static void take_end(struct intake_lane *lane, int64_t offset)
         lane->expected = offset;
 }
 
-// After these librdkafka goes on behind what it could not read, or not at all: money would be lost
-// in silence.
+// After these errors librdkafka goes on behind what it could not read, or does not go on at all:
+// money would be lost, and nobody would notice.
 static bool is_loss(rd_kafka_resp_err_t code)
 {
     switch (code) {
@@ -305,7 +305,7 @@ static bool is_loss(rd_kafka_resp_err_t code)
     }
 }
 
-// It is tried again by librdkafka, from the same offset, as often as it takes.
+// librdkafka tries again from the same offset, until it succeeds.
 static void tell_trouble(struct intake *intake, struct intake_lane *lane, const char *reason)
 {
     int64_t now = clock_monotonic_ms(), *told_at = lane ? &lane->told_at : &intake->told_at;
@@ -440,8 +440,8 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
     ring(intake);
 }
 
-// Splits the partition's queue off the group's, before it is assigned, so that every record comes
-// through it.
+// Separates the partition's queue from the group's before the partition is assigned, so that every
+// record comes through it.
 static void lane_open(struct intake_lane *lane)
 {
     static const uint64_t one = 1;
@@ -486,8 +486,7 @@ static void assign_wanted(struct intake *intake)
         error_set(&e, ERROR_RESTART, "assigning partitions: %s", rd_kafka_err2str(code));
         fail_locked(intake, &e);
     }
-    // The barrier of the new assignment lies behind us: nothing of the old one is delivered any
-    // more.
+    // The barrier of the new assignment has passed: nothing of the old one is delivered any more.
     for (size_t i = 0; i < count; i++) {
         struct intake_lane *lane = &intake->lanes[i];
         if (lane->state != LANE_ASSIGNED)
@@ -498,8 +497,8 @@ static void assign_wanted(struct intake *intake)
     pthread_mutex_unlock(&intake->lock);
 }
 
-// Serves rebalances and errors. A record that comes this way was fetched before its queue was split
-// off: it is the restart's to fetch again.
+// Serves rebalances and errors. A record that comes this way was fetched before its queue was
+// separated. It is dropped here, and the restart fetches it again.
 static void serve_group(struct intake *intake)
 {
     rd_kafka_message_t *message;
@@ -530,8 +529,8 @@ static void refresh_ends(struct intake *intake)
     }
 }
 
-// Some errors of a fetch librdkafka keeps to itself and tries again, and an open transaction holds
-// a log up as well.
+// librdkafka does not report some errors of a fetch and tries again. An open transaction also stops
+// a log.
 static bool stands_still(struct intake_lane *lane, int64_t now)
 {
     bool done = lane->end >= 0 && lane->expected >= lane->end;
@@ -630,10 +629,11 @@ static const char *(member_properties[])[2] = {
     {"partition.assignment.strategy", "range"},
     {"check.crcs", "true"},
     {"session.timeout.ms", "10000"},
-    {"heartbeat.interval.ms", "1000"}, // a member learns by it that another one joins
+    {"heartbeat.interval.ms", "1000"}, // by a heartbeat a member learns that another one joins
     {"max.poll.interval.ms", "30000"},
-    // A full queue is looked at again when the fetch under way comes back. That may be one of idle
-    // partitions only, which waits for so long: no longer than what is queued lasts.
+    // A full queue is looked at again when the fetch under way comes back. That fetch may be one of
+    // idle partitions only, which waits for this long. It must not wait longer than the queued
+    // records last.
     {"fetch.wait.max.ms", "50"},
     {"fetch.error.backoff.ms", "1"},
     {"queued.max.messages.kbytes", "32768"},
@@ -645,7 +645,8 @@ static rd_kafka_t *member_create(struct intake *intake, struct error *e)
     char queued[16];
     const char *pairs[COUNT + 2][2];
     memcpy(pairs, member_properties, sizeof member_properties);
-    // A bound for each partition's queue: enough for a few, little where there are many.
+    // A bound for each partition's queue: large if there are few partitions, small if there are
+    // many.
     int32_t most = 1000000 / (intake->options.partitions * INPUT_COUNT);
     snprintf(queued, sizeof queued, "%" PRId32,
              most > 300000  ? 300000

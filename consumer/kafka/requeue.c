@@ -77,7 +77,7 @@ static int read_position(struct requeue *r, const struct client_properties *prop
 {
     const char *fixed[][2] = {
         {"group.id", r->group},
-        // asks for stable offsets: a transaction that ends now is waited for
+        // asks for stable offsets: waits for a transaction that is just ending
         {"isolation.level", "read_committed"},
         {"enable.auto.commit", "false"},
         {"allow.auto.create.topics", "false"},
@@ -269,7 +269,7 @@ int requeue_send(struct requeue *r, const struct requeue_order *order,
         r->last = *sent;
         return 0;
     }
-    // What an abort cannot undo now, the next init_transactions does; so its failure changes
+    // If the abort fails, the next init_transactions undoes the transaction; so the failure changes
     // nothing.
     error = rd_kafka_abort_transaction(r->producer, CALL_MS);
     if (error)

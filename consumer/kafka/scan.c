@@ -67,8 +67,8 @@ static int check_cluster(const struct scan *scan, const char *expected, struct e
     return failed;
 }
 
-// The client learns the leaders by the same question; else it would find them by itself half a
-// second later.
+// This question also tells the client the leaders; otherwise it would find them half a second
+// later.
 static int check_partitions(const struct scan *scan, int32_t expected, struct error *e)
 {
     int32_t found = 0;
@@ -109,7 +109,7 @@ static int find_ends(struct scan *scan, const struct scan_log *logs, struct erro
     return 0;
 }
 
-// Each queue is split off before its partition is assigned, so that every record comes through it.
+// Each queue is separated before its partition is assigned, so that every record comes through it.
 static int assign(struct scan *scan, struct error *e)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)scan->count);
@@ -213,8 +213,8 @@ static int take_in(struct scan *scan, struct scan_lane *lane, int at, rd_kafka_m
     return failed;
 }
 
-// The consumer's own queue carries errors that are no partition's, which the partitions' silence
-// tells as well.
+// The consumer's own queue carries errors of no single partition. They need no handling: then the
+// partitions give nothing, and that is noticed.
 static void serve(struct scan *scan)
 {
     rd_kafka_message_t *event = rd_kafka_consumer_poll(scan->consumer, 0);

@@ -31,9 +31,9 @@ struct question {
 struct watermarks {
     struct watermarks_options options;
     rd_kafka_t *client;
-    // Held so that librdkafka counts the topics among those it knows: only of these it asks for the
-    // leaders again when one has moved. Otherwise a query goes to the old one until the cache
-    // expires, a quarter of an hour.
+    // Handles of the topics. librdkafka looks for new leaders only of topics that it has a handle
+    // of. Without them, a query goes to the old leader until the cache expires after a quarter of
+    // an hour.
     rd_kafka_topic_t *topics[INPUT_COUNT];
     pthread_t thread;
     pthread_mutex_t lock;
@@ -108,8 +108,8 @@ static bool answer(struct watermarks *ends, int32_t shard, enum input input)
     return true;
 }
 
-// Every open question once: a log whose leader is gone does not keep the others from being
-// answered. Caller holds the lock.
+// Asks every open question once, so that a log without a leader does not delay the answers for the
+// others. Caller holds the lock.
 static bool answer_all(struct watermarks *ends)
 {
     bool good = true;

@@ -166,8 +166,8 @@ void encoder_destroy(struct encoder *en)
 
 // ---- filling a record, field after field in the schema's order ----
 
-// Every field is put by name, and the name must be the next one of the schema: code and .avsc
-// cannot drift apart. The first failure sticks.
+// Every field is set by name, and the name must be the next one of the schema, so code and .avsc
+// always agree. The first failure is kept.
 struct fill {
     avro_value_t *record;
     size_t next;
@@ -203,8 +203,8 @@ static void check(struct fill *f, const char *name, int status)
         fail_encoding(f, name, avro_strerror());
 }
 
-// avro-c counts a terminator in a string's size but never reads it here: the bytes are lent, not
-// copied.
+// avro-c counts a terminator in a string's size, but never reads it here: it borrows the bytes and
+// does not copy them.
 static int give_string(avro_value_t *value, struct slice text)
 {
     avro_wrapped_buffer_t lent;
@@ -496,7 +496,7 @@ int encode_day_close(struct encoder *en, const struct encode_context *cx, const 
     return finish_encoding(en, &f, OUTPUT_DAY_CLOSES, body, e);
 }
 
-// ---- rejects: what an input held may be anything ----
+// ---- rejects: an input may have held anything ----
 
 struct detail {
     char text[DETAIL_SIZE];
@@ -536,8 +536,8 @@ int encode_reject(struct encoder *en, const struct encode_context *cx, const str
         leave_out(&detail, "key", &key);
     assert(2 * key.size + value.size <= REJECT_MESSAGE_MAX); // a message can carry it
     assert(value.size <= REJECT_BYTES_MAX);
-    // Times beyond these are INVALID, and readers that make dates of them would fail on the whole
-    // record.
+    // Times outside these bounds are INVALID. A reader that makes a date of one would fail on the
+    // whole record.
     bool dated =
         r->has_occurred_at && r->occurred_at >= INSTANT_MIN && r->occurred_at <= INSTANT_MAX;
     struct fill f = begin(en, OUTPUT_REJECTS);

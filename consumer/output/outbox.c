@@ -33,8 +33,8 @@ static void hex(const uint8_t digest[SHA256_SIZE], char out[65])
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
 
-// libcrypto fails here only when memory is short or the library is broken: no row may be made from
-// that.
+// libcrypto fails here only when memory is short or the library is broken. No row may be made from
+// such a result.
 static void must(int ok)
 {
     if (!ok)
@@ -233,7 +233,7 @@ static int make_room(struct outbox *out, size_t count, struct error *e)
     return 0;
 }
 
-// I3: the rows follow those of before, and the chain ends with the last of them.
+// I3: the rows follow the earlier rows, and the chain ends with the last of them.
 static void check_chain(const struct outbox *out, const struct step *step,
                         const struct chain *before)
 {

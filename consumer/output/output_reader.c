@@ -190,8 +190,9 @@ static bool walk_type(struct field_walk *w, uint32_t number, const char *path)
     }
 }
 
-// Whether the fields, one after the other, are the whole body. To skip a value trusts the size that
-// a block of an array may carry; whoever is told the fields must not be led astray by a wrong one.
+// Whether the fields, one after the other, are the whole body. Skipping a value trusts the size
+// that a block of an array may carry; but a visitor of the fields must not be misled by a wrong
+// size.
 static bool walk_body(const struct output_reader *form, struct slice body,
                       output_reader_visit *visit, void *context)
 {

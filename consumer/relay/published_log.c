@@ -30,7 +30,7 @@ struct published_reader {
 struct output_log {
     const char *topic;
     rd_kafka_topic_t *handle;
-    // while it is read; each start has a queue of its own, so that nothing of before is in it
+    // while it is read; each start has a new queue, so that it holds nothing from before
     rd_kafka_queue_t *queue;
     int64_t low, end; // first offset kept; the one after the last stable one, as asked last
     int64_t from, window; // where reading began, so many offsets before the end
@@ -64,8 +64,8 @@ int published_reader_create(const struct publisher_options *options, struct publ
         {"enable.auto.commit", "false"},
         {"enable.auto.offset.store", "false"},
         {"allow.auto.create.topics", "false"},
-        // A partition that is added waits for the fetch under way; more often than this, idle logs
-        // would cost.
+        // A partition that is added waits for the fetch under way. Shorter fetches would make idle
+        // logs expensive.
         {"fetch.wait.max.ms", "100"},
         {"fetch.error.backoff.ms", "10"},
         {"queued.min.messages", "10000"},
@@ -195,7 +195,7 @@ static void tell_strange(struct published_log *log, const rd_kafka_message_t *me
                          log_text("remedy", "settled audit names all of it")));
 }
 
-// What the row at the cursor is to the set. False: it has to wait for the other logs.
+// Adds the row at the cursor to the set. False: it has to wait for the other logs.
 static bool see_row(struct published_log *log, struct output_log *t,
                     const rd_kafka_message_t *message, int64_t sequence)
 {
@@ -261,7 +261,7 @@ static enum taken take_record(struct published_log *log, struct output_log *t,
 
 static enum taken take_end(const struct published_log *log, struct output_log *t, int64_t offset)
 {
-    // all of it was aborted, or is no record
+    // all of it was aborted, or is not a record
     if (!t->found_start && !find_start(log, t, 0))
         return TAKEN_EARLIER;
     if (offset > t->next)
@@ -319,7 +319,7 @@ bool published_log_take(struct published_log *log, struct error *e)
 
 // ---- to the ends ----
 
-// The leaders first: the client knows them only of topics that it has asked for.
+// Asks for the leaders first: the client knows them only of topics that it has asked for.
 static int learn_leaders(struct published_log *log, struct error *e)
 {
     int32_t partitions;
@@ -421,8 +421,8 @@ static const struct output_log *find_open_transaction(const struct published_log
     return NULL;
 }
 
-// Rows that are said to be published, or lie below one that is, were not found. That they are lost
-// is said only of logs that have nothing behind what was read.
+// Rows that should be published, or lie below a published one, were not found. They are reported as
+// lost only if the logs have nothing behind what was read.
 static enum published_result make_sure(struct published_log *log, int64_t expected,
                                        const atomic_bool *stop, struct error *e)
 {

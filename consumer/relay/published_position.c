@@ -8,8 +8,8 @@
 
 enum {
     PATIENCE_MS = 10000,
-    SLICE_MS = 250, // how long a wait may not notice `stop`
-    // the same, for a call that starts anew each time and so must outlast a round trip
+    SLICE_MS = 250, // the longest time for which a wait does not notice `stop`
+    // the same, for a call that starts anew each time, so it must be longer than a round trip
     COMMITTED_MS = 1000,
     PAUSE_MS = 50, // between two questions for an offset that is not stable yet
 };
@@ -19,7 +19,7 @@ static bool may_wait(const atomic_bool *stop, int64_t since_ms)
     return !atomic_load(stop) && clock_monotonic_ms() - since_ms < PATIENCE_MS;
 }
 
-// A member of no group: it only asks for an offset.
+// It joins no group; it only asks for an offset.
 static rd_kafka_t *open_reader(const struct publisher_options *options, struct error *e)
 {
     char group[RELAY_GROUP_SIZE], why[512];

@@ -16,7 +16,7 @@
 #include <time.h>
 
 enum {
-    SLICE_MS = 250, // how long a call of librdkafka may not notice `stop`
+    SLICE_MS = 250, // the longest time for which a call of librdkafka does not notice `stop`
     PATIENCE_MS = 30000, // for a commit or an abort; its outcome is unknown afterwards
     INIT_MS = 2000, // then it says why; init_transactions goes on in the background and is resumed
     OFFSETS_MS = 10000, // for send_offsets_to_transaction, which cannot be resumed
@@ -43,7 +43,7 @@ struct publisher {
     rd_kafka_error_t *outcome;
     char *frame; // a row's value with its framing
     size_t frame_size;
-    // The first delivery that failed for its own sake since publisher_begin.
+    // The first delivery since publisher_begin that failed for a reason of its own.
     rd_kafka_resp_err_t refusal;
     int64_t refused_sequence;
     size_t refused_size;
@@ -81,7 +81,7 @@ bool position_parse(const char *text, size_t size, int64_t *n, uint8_t hash[32])
         const char pair[3] = {end[1 + 2 * i], end[2 + 2 * i], '\0'};
         hash[i] = (uint8_t)strtoul(pair, NULL, 16);
     }
-    position_format(*n, hash, again); // whatever reads otherwise than it was written is not ours
+    position_format(*n, hash, again); // a text that we would not have written is not ours
     return strcmp(copy, again) == 0;
 }
 
@@ -90,7 +90,7 @@ static bool may_wait(const struct publisher *p, int64_t until_ms)
     return !atomic_load(p->stop) && clock_monotonic_ms() < until_ms;
 }
 
-// Only failures are reported. What an abort purges is no refusal, it follows from one.
+// Only failures are reported. A message that an abort purged was not refused itself.
 static void on_delivery(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
 {
     struct publisher *p = opaque;
@@ -115,7 +115,7 @@ static int open_producer(struct publisher *p, struct error *e)
         {"linger.ms", "5"},
         // below the topics' default of max.message.bytes, which counts whole batches
         {"batch.size", "900000"},
-        // a single row: the topic is to say what is too large, not the client
+        // a single row: the topic decides what is too large, not the client
         {"message.max.bytes", "16000000"},
     };
     char id[RELAY_GROUP_SIZE + 16], group[RELAY_GROUP_SIZE];
@@ -205,7 +205,7 @@ void publisher_destroy(struct publisher *p)
     if (!p)
         return;
     pthread_mutex_lock(&p->lock);
-    // then the call's thread releases it, whenever that returns
+    // then the thread of the call releases it, once the call returns
     bool orphaned = p->orphaned = p->calling;
     pthread_mutex_unlock(&p->lock);
     if (!orphaned)
@@ -217,7 +217,7 @@ void publisher_poll(struct publisher *p)
     rd_kafka_poll(p->producer, 0);
 }
 
-// Takes the error. What the text is about: "what: librdkafka's words".
+// Takes the error. The text becomes "WHAT: librdkafka's words".
 static enum publish_result take_error(struct publisher *p, rd_kafka_error_t *error,
                                       const char *what, enum publish_result otherwise,
                                       struct error *e)
@@ -283,8 +283,8 @@ static enum publish_result refused(const struct publisher *p, struct error *e)
     return PUBLISH_IMPOSSIBLE;
 }
 
-// Ends the transaction so that nothing of it is ever seen. *e keeps why; a delivery that was
-// refused says it better.
+// Ends the transaction so that nothing of it is ever seen. *e keeps the reason; if a delivery was
+// refused, its reason is taken instead, as it says more.
 static enum publish_result give_up(struct publisher *p, struct error *e)
 {
     struct error why;
@@ -292,8 +292,8 @@ static enum publish_result give_up(struct publisher *p, struct error *e)
     if (error) {
         enum publish_result result =
             take_error(p, error, "cannot abort a transaction", PUBLISH_BROKEN, &why);
-        // Whatever becomes of the producer: what a new one would meet again is to be said, and ends
-        // it.
+        // Whatever happens to the producer: a reason that a new producer would meet again must be
+        // reported, and ends the attempt.
         enum publish_result refusal = p->refusal ? refused(p, e) : PUBLISH_OK;
         if (refusal == PUBLISH_IMPOSSIBLE || refusal == PUBLISH_SPLIT)
             return refusal;
@@ -463,7 +463,7 @@ static struct position_call *position_call(struct publisher *p, int64_t last,
 
 // False: the call still hangs. librdkafka 2.0.2 sends the requests of send_offsets_to_transaction
 // again and again while the broker does not answer, whatever time-out it is given, and offers no
-// way to end that but its own thread's.
+// way to end that from another thread.
 static bool send_position(struct publisher *p, int64_t last, const uint8_t hash[32],
                           rd_kafka_error_t **error)
 {

@@ -16,7 +16,7 @@ enum {
     BATCH_ROWS = 20000,
     BATCH_BYTES = 16 << 20,
     CONNECTIONS = 2, // a worker
-    IDLE_MS = 1000, // librdkafka is let report this often
+    IDLE_MS = 1000, // how often librdkafka is polled for reports
     ALONE_ROWS_MAX = 1 << 20,
 };
 
@@ -44,8 +44,9 @@ struct relay_shard {
     // The thread's own
     struct relay_machine machine;
     struct publisher *publisher;
-    struct published_log *log; // NULL: the topics are to be read anew, from the mark
-    // A batch was too large for a topic: rows up to here go by themselves; how many at once.
+    struct published_log *log; // NULL: the topics must be read anew, from the mark
+    // A batch was too large for a topic: rows up to alone_to are sent one by one. They are
+    // alone_rows, which doubles each time that it happens again.
     int64_t alone_to, alone_rows;
     int64_t lost_rows, spent_producers;
     int64_t lost_now; // of the transaction under way
@@ -202,7 +203,7 @@ static void close_log(struct relay_shard *s)
     s->log = NULL;
 }
 
-// The log stays open from one producer to the next: what was read stands there for good.
+// The log stays open when the producer is replaced: what was read stays published.
 static enum relay_event_kind read_topics(struct relay_shard *s, struct relay_event *event,
                                          struct error *e)
 {
@@ -252,8 +253,8 @@ static enum relay_event_kind check_epoch(struct relay_shard *s, struct relay_con
                           RELAY_ON_KEPT);
 }
 
-// Whether the rows are those that follow row n: a gap, a changed row, or a fail-over to a server
-// that has other rows breaks the chain, on whichever connection they came.
+// Whether the rows are those that follow row n. A gap, a changed row, or a fail-over to a server
+// that has other rows breaks the chain, whichever connection was used.
 static bool check_chain(const struct relay_shard *s, const struct outbox_row *rows, size_t count,
                         struct error *e)
 {
@@ -278,8 +279,8 @@ static bool check_chain(const struct relay_shard *s, const struct outbox_row *ro
     return true;
 }
 
-// Those of the rows that do not stand in the topics. A row may go out behind the others of its
-// topic, and nowhere else: subscribers are promised that sequences rise there. False with *e.
+// Selects the rows that are not in the topics. A row may be sent only if no later row is in its
+// topic: subscribers are promised that sequences rise there. False with *e.
 static bool choose_rows(struct relay_shard *s, struct relay_connection *lane, size_t count,
                         size_t *chosen, struct error *e)
 {
@@ -328,9 +329,9 @@ static int64_t tell_lost(const struct relay_shard *s, const struct relay_connect
     return (int64_t)lost;
 }
 
-// The broker holds max.message.bytes against a whole batch: only a row that goes alone shows
-// whether it is too large. The fresh producer sends each by itself until it is through with these
-// rows, and with more each time that it happens again.
+// The broker compares max.message.bytes with a whole batch, so only a row that is sent alone shows
+// whether it is too large. The fresh producer sends these rows one by one, and more of them each
+// time that this happens again.
 static enum relay_event_kind split(struct relay_shard *s, int64_t last)
 {
     s->alone_rows = s->alone_rows == 0               ? 1
@@ -394,7 +395,7 @@ static enum relay_event_kind commit_batch(struct relay_shard *s, struct relay_ev
         s->alone_rows = 0; // batches fit
     } else if (event->n >= s->alone_to) {
         s->alone_to = 0;
-        event->spent = true; // it goes on with one that fills its batches
+        event->spent = true; // the next producer fills its batches again
         log_event(LOG_INFO, "rows go in batches again", LOG_FIELDS(log_int("shard", s->number)));
     }
     return RELAY_ON_COMMITTED;
@@ -456,7 +457,8 @@ static enum relay_event_kind perform(struct relay_shard *s, enum relay_action ac
 
 // ---- a shard's thread ----
 
-// A log that is opened anew finds what it had found before, so the most that any has found is told.
+// A log that is opened anew finds the same records again, so the largest number that any has found
+// is reported.
 static void keep_strange(struct published_strange *kept, const struct published_strange *found)
 {
     if (found->repeated > kept->repeated)
@@ -527,7 +529,8 @@ static void take_wake(struct relay_shard *s)
         relay_machine_on(&s->machine, &(struct relay_event){.kind = RELAY_ON_ROWS, .n = woken});
 }
 
-// What stands in the topics by now. Before each action, so that rows go out by what was read last.
+// Reads what is in the topics by now. It runs before each action, so that rows are sent according
+// to the latest state.
 static void read_back(struct relay_shard *s)
 {
     struct relay_machine *m = &s->machine;
@@ -549,7 +552,7 @@ static void read_back(struct relay_shard *s)
     if (news)
         report(s);
     if (m->state == RELAY_CREATE)
-        close_log(s); // in doubt: the topics are read anew, from the mark
+        close_log(s); // not certain: the topics are read anew, from the mark
 }
 
 static void act(struct relay_shard *s, enum relay_action action)
@@ -624,7 +627,7 @@ int relay_create(const struct relay_options *options, struct relay **out, struct
         if (!r->lanes[i])
             short_of_memory = true;
     }
-    // What librdkafka makes of the properties together shows only when a producer is made.
+    // librdkafka checks how the properties fit together only when a producer is made.
     atomic_bool stop = false;
     struct publisher *trial = NULL;
     if (short_of_memory ? error_set(e, ERROR_UNAVAILABLE, "memory is short")
@@ -714,7 +717,7 @@ void relay_add(struct relay *r, int32_t number, int64_t epoch, int64_t mark)
     relay_machine_start(&s->machine, number, mark);
     pthread_mutex_init(&s->lock, NULL);
     init_monotonic(&s->changed);
-    // as malloc: the machine is at its end
+    // as when malloc fails: the machine has nothing left
     if (pthread_create(&s->thread, NULL, serve, s) != 0)
         abort();
     pthread_mutex_lock(&r->lock);

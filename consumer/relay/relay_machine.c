@@ -110,8 +110,8 @@ static bool is_full(const struct relay_machine *m)
 
 static void check_publishing(const struct relay_machine *m)
 {
-    // Nothing goes out by a producer that has not fenced its forerunners, nor from an n read before
-    // it did.
+    // A producer sends nothing before it has fenced the earlier ones, and nothing from an n that
+    // was read before that.
     assert(m->initialised);
     assert(m->known);
     assert(m->n >= m->read_back);
@@ -135,7 +135,7 @@ static void check_invariants(const struct relay_machine *m)
     assert(m->marked >= 0);
     assert(m->position >= -1);
     assert(!m->known || m->initialised);
-    // What waits has failed before.
+    // Only a state that has failed waits.
     assert(m->pausing == RELAY_STATES || m->failures > 0);
     if (publishing)
         check_publishing(m);
@@ -211,7 +211,7 @@ static enum relay_state take_topics(struct relay_machine *m, const struct relay_
         m->claimed = m->position;
     if (event->whole_logs)
         m->n = event->n;
-    // what retention has taken from a log was published if the position says so
+    // rows that retention removed from a log were published if the position says so
     else if (m->position >= 0)
         m->n = m->position > event->n ? m->position : event->n;
     else
@@ -220,14 +220,14 @@ static enum relay_state take_topics(struct relay_machine *m, const struct relay_
     return RELAY_VERIFY;
 }
 
-// What one of the two has lost, if anything: then `trouble` says it and nothing may be sent.
+// Whether one of the two has lost something: then `trouble` says what, and nothing may be sent.
 static bool disagree(struct relay_machine *m, const struct relay_event *event)
 {
     int64_t held = m->highest > m->position ? m->highest : m->position; // by Kafka
     if (m->n > held)
         held = m->n; // committed since those two were read
-    // Below the mark every row was read back once. Where retention took them, the position still
-    // has them.
+    // Every row up to the mark was read back once. If retention removed rows, the position still
+    // covers them.
     if (m->highest < m->marked && (m->whole_logs || m->position < m->marked)) {
         error_set(&m->trouble, ERROR_CONFIG,
                   "shard %" PRId32 ": the output topics hold nothing above sequence %" PRId64
@@ -339,8 +339,8 @@ static enum relay_state take_read_back(struct relay_machine *m, const struct rel
 
 static void take_position(struct relay_machine *m, const struct relay_event *event)
 {
-    // The relay stores each with a hash. Another's, as of a tool that resets offsets, tells
-    // nothing.
+    // The relay stores each position with a hash. A position without one, for example from a tool
+    // that resets offsets, proves nothing.
     bool ours = event->kind == RELAY_ON_POSITION && event->has_hash;
     assert(!ours || event->n >= 0);
     m->position = ours ? event->n : -1;
@@ -393,7 +393,7 @@ static enum relay_state decide(struct relay_machine *m, const struct relay_event
         return take_read_back(m, event);
     case RELAY_ON_COMMITTED:
         return commit_done(m, event);
-    // rows that were committed are not there: a fail-over took them, so look where we stand
+    // rows that were committed are not there: a fail-over lost them, so compare again
     case RELAY_ON_NOTHING:
         m->known = false;
         pause_in(m, RELAY_VERIFY, event);
@@ -402,7 +402,7 @@ static enum relay_state decide(struct relay_machine *m, const struct relay_event
         m->marked = m->read_back;
         succeed(m);
         return publish_or_idle(m);
-    case RELAY_ON_KEPT: // two that take turns in fencing each other must slow down
+    case RELAY_ON_KEPT: // two relays that keep fencing each other must slow down
         pause_in(m, RELAY_CREATE, event);
         return RELAY_CREATE;
     case RELAY_ON_LOST:

@@ -1,7 +1,7 @@
 #include "consumer/relay/sent_requests.h"
 
-// The keys of Kafka's protocol. A late InitProducerId raises the epoch: that fences us, and harms
-// nobody.
+// The keys of Kafka's protocol. InitProducerId is not counted: a late one raises the epoch, which
+// fences us and does no harm.
 static const int16_t api_keys[SENT_REQUEST_KINDS] = {
     0, // Produce
     24, // AddPartitionsToTxn
@@ -10,8 +10,8 @@ static const int16_t api_keys[SENT_REQUEST_KINDS] = {
     28, // TxnOffsetCommit
 };
 
-// librdkafka tells each answer in the thread of its broker, and of some requests again in its main
-// thread.
+// librdkafka reports each answer in the thread of its broker, and for some requests again in its
+// main thread.
 static _Thread_local bool is_broker_thread;
 
 static int kind_of(int16_t api_key)
@@ -101,5 +101,5 @@ bool sent_requests_all_answered(const struct sent_requests *requests)
             return false;
         answers += answered;
     }
-    return answers > 0; // else nothing is counted, and nothing known
+    return answers > 0; // otherwise nothing was counted, and nothing is known
 }

@@ -28,7 +28,8 @@ static struct {
     const _Atomic int64_t *clock; // NULL: the machine's
 } armed = {.once = PTHREAD_ONCE_INIT};
 
-// A test that says what cannot be understood must not pass for one in which nothing happened.
+// If the test's text cannot be understood, the process must end; otherwise the test would pass
+// without its fault.
 static void refuse(const char *variable, const char *text)
 {
     dprintf(STDERR_FILENO, "%s=%s is not understood\n", variable, text);

@@ -43,8 +43,8 @@ static void put_text(struct line *line, const char *text)
     put(line, text, strlen(text));
 }
 
-// Both formats quote as JSON does; a cut line is closed properly by the room that is kept for the
-// last quote.
+// Both formats quote as JSON does. Room is kept for the last quote, so that a line that is cut
+// still ends properly.
 static void put_quoted(struct line *line, const char *text)
 {
     put_text(line, "\"");
@@ -126,7 +126,7 @@ void log_event(enum log_level level, const char *message, struct log_fields fiel
         line.text[line.used++] = '}';
     assert(line.used < sizeof line.text);
     line.text[line.used++] = '\n';
-    // One write a line keeps lines of several threads whole.
+    // Each line is one write, so lines of several threads do not mix.
     if (write(STDERR_FILENO, line.text, line.used) < 0)
         return;
 }
