@@ -25,7 +25,7 @@ static void tell_shard(struct audit_shard *w, day_t day, const char *where, cons
                                                       .folded = folded});
 }
 
-// Without it nothing behind it can be folded.
+// Without this, nothing after it can be folded.
 static void tell_halt(struct audit_shard *w, day_t day, const char *where, const char *missing)
 {
     char key[16];
@@ -60,8 +60,8 @@ static bool is_cut(const struct audit_day *day)
     return day && day->cut == (1u << INPUT_COUNT) - 1;
 }
 
-// The days asked for, of this shard: [*first, *last] are settled ones, and *open tells whether the
-// open day is looked at.
+// The requested days of this shard: [*first, *last] are settled days, and *open says whether the
+// open day is compared, too.
 static int choose_days(const struct audit_shard *w, day_t *first, day_t *last, bool *open,
                        struct error *e)
 {
@@ -151,7 +151,7 @@ static bool is_kept(const struct audit_shard *w, const int64_t starts[INPUT_COUN
     return true;
 }
 
-// Refuses logs that no longer reach back far enough, and names the day from which they do.
+// Refuses logs that no longer reach back far enough, and names the first day for which they do.
 static int check_kept(const struct audit_shard *w, day_t first, const int64_t starts[INPUT_COUNT],
                       struct error *e)
 {
@@ -221,8 +221,8 @@ static int open_scan(struct audit_shard *w, const int64_t starts[INPUT_COUNT], s
     return scan_open(&options, &w->scan, e);
 }
 
-// What is published is never ahead of what is recorded: no message that the scan has found until
-// now, when it is open, may be numbered beyond what is recorded now.
+// Nothing is published before it is recorded. So no message that the scan could read when it was
+// opened may have a higher number than the last recorded one now.
 static int open_messages(struct audit_shard *w, int64_t base, struct error *e)
 {
     int64_t newest;
@@ -279,7 +279,7 @@ static struct window settled_window(const struct audit_shard *w, const struct au
                                *committed = &w->snapshot.row.state.log[i];
         struct cutoff *cut = &window.cutoffs[i];
         *cut = day->cutoffs[i];
-        // A row that was changed may say anything; the comparison of rows tells that it was.
+        // A row that was changed may say anything; the comparison of rows reports the change.
         if (cut->to_offset < log->next)
             cut->to_offset = log->next;
         if (cut->to_offset > committed->next)
@@ -312,8 +312,8 @@ static void tell_decision(struct audit_shard *w, const struct decision *decision
                                                       .folded = folded});
 }
 
-// What a decision is about must be there, and it must have been applied in its turn and within its
-// day.
+// The reject or record that a decision is about must exist, and the decision must have been applied
+// in its turn and within its day.
 static void check_decision(struct audit_shard *w, const struct audit_decision *d,
                            const struct window *window)
 {
@@ -348,8 +348,8 @@ static void apply_decisions(struct audit_shard *w, const struct window *window)
     }
 }
 
-// How far the rows of a window reach. Its last sequence follows from what it emits, as every number
-// is taken once.
+// How far the rows of a window reach. Its last sequence follows from the number of rows that it
+// emits, as every number is used once.
 static void find_limits(const struct audit_shard *w, const struct window *window,
                         int64_t to[AUDIT_WINDOWED])
 {
@@ -427,7 +427,7 @@ static void compare_shard(struct audit_shard *w, bool whole)
     if (w->snapshot.decision_count > 0)
         tell_number(w, "decisions", row->state.decisions,
                     w->snapshot.decisions[w->snapshot.decision_count - 1].decision.number);
-    // Records of before the first day that is folded count as well.
+    // Records from before the first folded day count as well.
     if (whole)
         tell_number(w, "horizon", row->state.horizon, state->horizon);
     if (strcmp(row->chain.previous_digest, w->chain.previous_digest) != 0)
@@ -499,8 +499,8 @@ static int walk_days(struct audit_shard *w, day_t first, day_t last, bool open, 
     return failed;
 }
 
-// A shard that no process has taken yet has published nothing; rows of it are looked for with those
-// of no shard at all.
+// A shard that no process has claimed yet has published nothing. Its rows, if any, are counted
+// together with those that belong to no shard.
 static int walk_unbegun(struct audit_shard *w, struct error *e)
 {
     static const int64_t starts[INPUT_COUNT] = {SCAN_BEGINNING, SCAN_BEGINNING, SCAN_BEGINNING};
@@ -515,13 +515,14 @@ static int walk_shard(struct audit_shard *w, struct error *e)
 {
     bool recorded, open;
     day_t first, last;
-    // Nothing of the shard before is left.
+    // Nothing of the previous shard is left.
     assert(w->fold == NULL);
     assert(w->scan == NULL);
     assert(w->messages == NULL);
     if (store_audit_begin(w->store, w->shard, &w->snapshot, e) != STORE_OK)
         return -1;
-    // After the snapshot: parameters that came since begin on days that it has not opened.
+    // Loaded after the snapshot: parameters that were recorded since then begin on days that the
+    // shard had not opened.
     if (store_load_deployment(w->other, w->deployment, &recorded, e) != STORE_OK)
         return -1;
     w->report->totals.shards++;

@@ -1,4 +1,4 @@
-// The three logs of a day, one after the other: within a day nothing depends on how they
+// Reads the three logs of a day, one after the other: within a day nothing depends on how they
 // interleave.
 #include "consumer/audit/audit_shard.h"
 
@@ -48,7 +48,7 @@ static int take_record(struct audit_shard *w, enum input input, const rd_kafka_m
     w->report->totals.records++;
     if (verdict.beyond_due && *first_due < 0)
         *first_due = message->offset;
-    // Other contradictions are rows of `rejects` that are too many, too few or otherwise.
+    // Other contradictions show as rows of `rejects` that are extra, missing or different.
     if (recorded != REJECT_NONE && verdict.reason == REJECT_NONE)
         tell_record(w, input, event, "verdict", reject_symbol(recorded),
                     verdict.duplicate ? "a duplicate" : "an accepted record");
@@ -139,7 +139,7 @@ int audit_shard_logs(struct audit_shard *w, const struct window *window, struct 
 
 // ---- up to the opening ----
 
-// Rows and records contradict each other: nothing behind can be folded.
+// Rows and records contradict each other: nothing after this can be folded.
 static void tell_replay(struct audit_shard *w, int64_t offset, struct slice account_id,
                         const char *why)
 {

@@ -141,7 +141,7 @@ static void weigh_outbox_row(struct messages *m, struct weighed *w, const struct
     scales_weigh(m->scales, w, x);
     messages_take_number(m, w->number.sequence, NUMBER_TAKEN);
     x->queued = true;
-    x->sequence = row->sequence; // what is to be published rules, not the row that tells of it
+    x->sequence = row->sequence; // the outbox decides what is published, not the table's row
     if (x->ce_time == row->ce_time)
         return;
     char a[INSTANT_TEXT_SIZE], b[INSTANT_TEXT_SIZE];
@@ -209,7 +209,7 @@ static struct order_absence absence_of(const struct messages *m, const struct ex
     };
 }
 
-// What says that its turn is over, and where the row still is.
+// Why the turn of the row is over, and where the row still is.
 static void describe_lost(const struct messages *m, const struct expected *x, char *out,
                           size_t size)
 {
@@ -269,7 +269,7 @@ static int refuse_log(const struct messages *m, const struct expected *x, struct
         calendar_format_day(m->day, day));
 }
 
-// Where too many are missing to be held in memory, what is known until then decides.
+// If more rows are missing than memory can hold, they are judged by what is known so far.
 static int carry(struct messages *m, const struct expected *x, struct error *e)
 {
     struct messages_topic *topic = &m->topics[x->output];

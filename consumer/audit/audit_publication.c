@@ -70,8 +70,8 @@ static const char *publication_row(const struct publication_anomaly *anomaly,
     bool has_account = anomaly->account_id.data, has_id = anomaly->ce_id.data,
          has_day = anomaly->day != DAY_NONE;
     name_number(anomaly, number, sizeof number);
-    // Accounts and ids have 128 bytes at most where settled wrote them, so that what is cut is a
-    // foreign record's.
+    // Accounts and ids that settled wrote have at most 128 bytes, so only those of foreign records
+    // are cut.
     snprintf(out, PUBLICATION_TEXT_SIZE, "%s, %s%s, %s%s%s%s", number,
              has_account ? "account " : "of no account",
              has_account ? text_show(anomaly->account_id, account, sizeof account) : "",
@@ -168,7 +168,7 @@ static void print_kind(const struct publications *p, enum publication_kind kind)
                format_count(found - shown, number));
 }
 
-// What the topics have of a kind is what there is of it.
+// The counts of the topics add up to the total of each kind.
 static void check_sums(const struct publications *p)
 {
     for (int kind = 0; kind < PUBLICATION_KINDS; kind++) {

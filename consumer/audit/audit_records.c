@@ -1,5 +1,5 @@
-// The records of an output topic, one after the other: what each is, and whether it stands there
-// once and in its turn.
+// Judges the records of an output topic, one after the other: what each is, and whether it stands
+// there once and in its turn.
 #include "consumer/audit/audit_records.h"
 
 #include "consumer/base/memory.h"
@@ -14,7 +14,7 @@
 
 enum { WHERE_SIZE = 512, DETAIL_SIZE = 512, EARLY_MAX = 1000 };
 
-// One on its way.
+// A record that is being judged.
 struct topic_record {
     const rd_kafka_message_t *message;
     const struct early_record *early; // NULL: it comes in the order of the topic
@@ -29,7 +29,7 @@ static const char *output_topic(const struct messages *m, enum output output)
 
 // ---- reading ----
 
-// -1: it is none of this shard's rows, *why says so.
+// -1: it is not a row of this shard; *why says why.
 static int read_record(const struct messages *m, enum output output,
                        const rd_kafka_message_t *message, struct topic_record *r, struct error *why)
 {
@@ -77,8 +77,8 @@ static void tell_anomaly(struct messages *m, const struct topic_record *r,
                                                  .detail = detail});
 }
 
-// Where the row stands already is known only as long as its day is in memory; later, only about
-// where.
+// The exact place of the first copy is known only while its day is in memory; later only an
+// approximate place is known.
 static void tell_repeated(struct messages *m, const struct topic_record *r,
                           const struct expected *first)
 {
@@ -114,7 +114,8 @@ static void take_turn(struct messages *m, const struct topic_record *r, int64_t 
         tell_out_of_order(m, r);
     order_take(topic->order, sequence, r->message->offset);
     report_published(m->options.report, topic->publication, r->weighed.account_id);
-    // What came behind the ends of before must not make what other topics had until then look late.
+    // A record that was written after the scan was opened must not make rows of other topics look
+    // late.
     bool before =
         r->message->offset < scan_last(m->options.scan, m->options.first_log + r->weighed.output);
     if (before && sequence > m->published)
@@ -139,7 +140,7 @@ static void take_expected(struct messages *m, const struct topic_record *r, stru
 
 // ---- one with an id that no row in hand has ----
 
-// Whose number it has, which this window tells.
+// Says which row has its number, as far as this window knows.
 static void tell_owner(struct messages *m, const struct topic_record *r)
 {
     int64_t sequence = r->weighed.number.sequence;
@@ -172,7 +173,8 @@ static void tell_beyond(struct messages *m, const struct topic_record *r)
     tell_anomaly(m, r, PUBLICATION_FOREIGN, detail);
 }
 
-// Rows of days that are not compared have no ids here: they count as what their numbers say.
+// The ids of rows of days that are not compared are not known here: such records are judged by
+// their numbers alone.
 static void judge_unknown(struct messages *m, const struct topic_record *r)
 {
     int64_t sequence = r->weighed.number.sequence;
@@ -266,8 +268,8 @@ void records_release(struct messages_topic *topic)
 
 enum place { PLACE_HERE, PLACE_EARLY, PLACE_LATER };
 
-// A number beyond the window is of a later one, unless the record behind it comes in its turn: then
-// this one does not.
+// A number beyond the window belongs to a later window, unless the number of the next record is in
+// its turn: then this record is out of turn.
 static int place_record(struct messages *m, const struct topic_record *r, int64_t limit,
                         struct early_record *early, enum place *out, struct error *e)
 {

@@ -47,7 +47,7 @@ static json_t *json_of(struct slice text)
     json_t *json = json_stringn(text.data, text.size);
     if (json)
         return json;
-    // it is no UTF-8, or cut within a character
+    // it is not UTF-8, or is cut within a character
     char *repaired = memory_grow(NULL, text.size + 1, 3);
     json = json_stringn(repaired, text_repair(text, repaired));
     free(repaired);
@@ -101,7 +101,7 @@ static json_t *json_of_number(int64_t number, bool known)
     return known ? json_integer(number) : json_null();
 }
 
-// It has the members of the other differences as well: nothing is compared, so its values are null.
+// It also has the members that other differences have; nothing was compared, so these are null.
 static void print_anomaly(const struct report *report, const struct publication_anomaly *a)
 {
     char day[DAY_TEXT_SIZE], where[PUBLICATION_TEXT_SIZE];
@@ -180,7 +180,7 @@ static void end_json(const struct report *report, const struct error *trouble)
                   (json_int_t)t->messages, "pending", (json_int_t)t->pending, "difference_count",
                   (json_int_t)t->differences);
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    // The object goes on after its list.
+    // The JSON object goes on after its list.
     if (text)
         printf("%s], %s\n", t->differences > 0 ? "\n" : "", text + 1);
     free(text);

@@ -131,7 +131,7 @@ struct field_list {
     size_t count;
     struct {
         const char *path, *text;
-    } fields[FIELDS_MAX]; // of a settlement with more lines the rest is told by its bytes
+    } fields[FIELDS_MAX]; // if a settlement has more, the rest is compared as bytes
 };
 
 static void take_field(void *context, const char *path, const char *text)
@@ -150,7 +150,8 @@ static size_t find_path(const struct field_list *list, size_t from, const char *
     return from;
 }
 
-// Both lists come in the schema's order, so a field that one lacks is passed over in the other.
+// Both lists have the schema's order, so a field that is missing in one list is skipped in the
+// other.
 static size_t tell_fields(const struct scales *s, const struct weighed *w, const char *key,
                           const struct field_list *a, const struct field_list *b)
 {
@@ -179,7 +180,7 @@ static size_t tell_fields(const struct scales *s, const struct weighed *w, const
     return told;
 }
 
-// Equal, but for the sequence.
+// Equal, except for the sequence.
 static bool same_body(const struct weighed *w, const struct expected *x)
 {
     const struct output_number *a = &w->number, *b = &x->number;

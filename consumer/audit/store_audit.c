@@ -1,4 +1,5 @@
-// The snapshot of a shard: what rules, and a fold as it was when a day opened.
+// The snapshot of a shard: recorded cutoffs, verdicts and decisions, and a fold as it was when a
+// day opened.
 #include "consumer/audit/store_audit_sql.h"
 #include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_restore.h"
@@ -246,7 +247,7 @@ static enum store_result restore_tables(struct restore *r, int32_t shard,
     return result;
 }
 
-// What was decided before the day opened: only what may still let a record through matters.
+// Of the decisions before the day opened, only those matter that may still let a record pass.
 static int restore_rules(struct restore *r, const struct audit_snapshot *snapshot,
                          const struct audit_point *point, struct error *e)
 {

@@ -1,5 +1,5 @@
-// Rows that no shard would come upon: of shards that there are none of, of other topics, of
-// decisions that nobody made.
+// Rows that no comparison of a shard would find: rows of shards that do not exist, rows of other
+// topics, and rejects that name decisions that nobody made.
 #include "consumer/audit/store_audit_rows.h"
 #include "consumer/audit/store_audit_sql.h"
 

@@ -26,11 +26,11 @@ enum {
 // PostgreSQL's numbers of the types that the tables have; they never change.
 enum { OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_DATE = 1082, OID_TIMESTAMPTZ = 1184 };
 
-// A row's values, each behind its length: as struct row has them.
+// A row's values, each after its length, as in struct row.
 struct cells {
     const unsigned char *data;
     size_t size, key_size;
-    size_t message; // expected: of the message that tells of it; SIZE_MAX: none
+    size_t message; // expected: the number of its message; SIZE_MAX: none
 };
 
 struct cells_list {
@@ -71,7 +71,7 @@ static const struct {
     enum step_load load;
     int keys;
     const char *at, *from, *order;
-    const char *ignored; // columns that no fold can tell
+    const char *ignored; // columns that a fold cannot give
 } origins[AUDIT_WINDOWED] = {
     [AUDIT_CALL_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
                             "settled.rejects where partition = $1 and topic = $4", "kafka_offset",
@@ -86,8 +86,8 @@ static const struct {
                        "kafka_offset", ""},
     [AUDIT_SETTLEMENTS] = {STEP_SETTLEMENTS, 2, "(business_day - date '1970-01-01')",
                            "settled.settlements where shard = $1", "business_day, account_id", ""},
-    // A line has no shard of its own: it is its settlement's, else its account's. One of neither
-    // falls to shard 0.
+    // A line has no shard of its own: it belongs to the shard of its settlement, or else of its
+    // account. A line with neither counts to shard 0.
     [AUDIT_LINES] =
         {STEP_LINES, 3, "(business_day - date '1970-01-01')",
          "settled.settlement_lines left join (select account_id as a, business_day as d, shard as s"
@@ -234,7 +234,7 @@ static void add_recorded(struct audit_rows *rows, struct side *side, const PGres
     row_clear(&rows->scratch);
     for (int c = 0; c < side->column_count; c++)
         put_slice(&rows->scratch, get_slice(result, i, first + c));
-    // The verdicts of all accounts rule, whichever is compared.
+    // The recorded verdicts of all accounts are needed, whichever account is compared.
     if (side->verdicts || is_wanted(rows, side, rows->scratch.bytes.data))
         add(side, &side->recorded, &rows->scratch, SIZE_MAX);
 }
@@ -299,7 +299,8 @@ static enum store_result fetch(struct audit_rows *rows, enum audit_table table, 
     return STORE_OK;
 }
 
-// Of a row of open_cursor: a verdict rules the fold, so one that nobody knows cannot be folded.
+// For a row of open_cursor: the fold follows the recorded verdict, so a row with an unknown verdict
+// cannot be folded.
 static int check_verdict(const struct store *store, const PGresult *result, int i, struct error *e)
 {
     enum { TOPIC = 1, PARTITION, OFFSET, REASON };
@@ -336,7 +337,7 @@ enum store_result audit_rows_load(struct audit_rows *rows, const int64_t to[AUDI
 {
     enum store_result result = STORE_OK;
     for (enum audit_table t = 0; t < AUDIT_WINDOWED && result == STORE_OK; t++) {
-        // Of one account alone nothing is told by tables that know of none.
+        // When only one account is compared, tables without accounts are left out.
         if (rows->range.account_id.data && rows->windowed[t].account < 0)
             continue;
         result = load_table(rows, t, to[t], e);
@@ -363,7 +364,7 @@ enum reject_reason audit_rows_verdict(struct audit_rows *rows, enum input input,
     struct slice text = cell(found, DETAIL);
     *detail = arena_copy(side->arena, text.data, text.size);
     text_show(cell(found, REASON), symbol, sizeof symbol);
-    bool known = reject_parse(symbol, &reason); // check_verdict has seen to it
+    bool known = reject_parse(symbol, &reason); // check_verdict has made sure
     assert(known);
     return known ? reason : REJECT_NONE;
 }
@@ -555,7 +556,7 @@ static void expect_packages(struct audit_rows *rows, struct side *side, const st
     }
 }
 
-// A log of which nothing was read has no last record to tell of: then what is recorded stands.
+// If nothing was read of a log, its last record is not known: then the recorded one is taken.
 static void expect_logs(struct audit_rows *rows, struct side *side, const struct fold *fold)
 {
     bool unread = false;

@@ -245,7 +245,7 @@ static int dispatch(const struct verb *verbs, int argc, char **argv)
 
 // ---- the table ----
 //
-// What parsing and help rely on: a mistake in a row is found by the first command.
+// Asserts what parsing and help rely on, so the first command finds a mistake in a row.
 
 static void check_option(const struct verb *verb, const struct option_spec *option)
 {
@@ -284,7 +284,7 @@ int cli_main(const struct verb *verbs, int argc, char **argv)
 {
     check_table(verbs);
     int status = dispatch(verbs, argc, argv);
-    // A report that did not reach its file is not a success.
+    // If the output could not be written completely, the verb has not succeeded.
     if ((fflush(stdout) || ferror(stdout)) && status == 0) {
         fprintf(stderr, "settled: standard output: %s\n", strerror(errno));
         return 1;

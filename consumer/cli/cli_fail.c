@@ -5,7 +5,7 @@
 
 int cli_fail(const char *verb, const struct error *e)
 {
-    assert(e->kind != ERROR_NONE); // or it would end as a success
+    assert(e->kind != ERROR_NONE); // otherwise the exit status would be 0
     fflush(stdout);
     fprintf(stderr, "settled %s: %s\n", verb, e->text);
     if (e->kind == ERROR_USAGE)

@@ -33,7 +33,7 @@ int cmd_audit(const struct args *args)
     int failed = args_load_config(args, &config, &e) || audit(&config, &options, &report, &e);
     report_end(&report, failed ? &e : NULL);
     config_free(&config);
-    // What was found before it could not go on stands, but is not all there may be.
+    // The differences found until then are valid, but there may be more.
     if (failed)
         cli_fail("audit", &e);
     if (failed)

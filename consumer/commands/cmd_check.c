@@ -36,7 +36,7 @@ static void print_findings_json(const struct findings *findings)
     json_decref(list);
 }
 
-// A configuration that cannot be read is the first finding, and nothing else can be looked at.
+// If the configuration cannot be read, that is the only finding: nothing else can be checked.
 static void check(const struct args *args, struct findings *findings)
 {
     struct config config;

@@ -80,7 +80,7 @@ static int read_sizes(struct generate *g, const struct args *args, struct error 
     return 0;
 }
 
-// A broker that stamps records itself stamps them now: there are no simulated days then.
+// A broker that stamps records itself uses the present time, so there are no simulated days then.
 static int read_days(struct generate *g, const struct args *args, struct error *e)
 {
     struct workload_options *o = &g->options;
@@ -279,7 +279,7 @@ static int send_all(struct generate *g, struct progress *progress, struct error 
         rd_kafka_flush(g->producer, 200);
         progress_at(progress, g->delivered);
     }
-    assert(g->delivered + g->failed == g->sent); // each record was told of, once
+    assert(g->delivered + g->failed == g->sent); // each record was reported once
     return g->failed > 0 || g->delivered != g->sent ? failure(g, e) : 0;
 }
 

@@ -1,5 +1,5 @@
-// The price calculator. It needs neither Kafka nor PostgreSQL: a need, a price book, and what each
-// way of paying costs.
+// The price calculator. It needs neither Kafka nor PostgreSQL, only a price book and the number of
+// calls or leads.
 #include "consumer/base/format.h"
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"

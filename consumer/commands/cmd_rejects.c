@@ -23,7 +23,7 @@ static int filter_topic(struct rejects *r, struct error *e)
                      r->recorded->topics[0], r->recorded->topics[1], r->recorded->topics[2]);
 }
 
-// Days are business days of the time of arrival.
+// A day here is the business day on which the record arrived.
 static int filter_days(struct rejects *r, struct error *e)
 {
     day_t from, to;

@@ -18,9 +18,9 @@
 
 enum {
     TICK_MS = 100,
-    ALIVE_MS = 120000, // threads that did not go round for so long are stuck
+    ALIVE_MS = 120000, // a thread that did not go round for this long is stuck
     PROGRESS_MS = 5000,
-    // beyond a session time-out: shards that did not come by then are another process's
+    // longer than a session time-out: shards that have not come by then belong to another process
     GROUP_MS = 5000,
     REASON_SIZE = SHARD_UNREADY_SIZE + 32,
 };
@@ -282,7 +282,7 @@ static int start_loop(struct run *run, const struct args *args, const sigset_t *
 
 int cmd_run(const struct args *args)
 {
-    // Blocked before the first thread starts, so that only this one takes them.
+    // The signals are blocked before the first thread starts, so that only this thread takes them.
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -304,7 +304,8 @@ int cmd_run(const struct args *args)
     }
     run->stopping = true;
     sd_notify(0, "STOPPING=1");
-    // A thread that hangs keeps its memory; leaving at once keeps it from using what is gone.
+    // A thread that hangs still uses its memory. The process exits at once, so that it cannot use
+    // freed memory.
     if (!run_close(run))
         _exit(status);
     free(run);

@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-// Subject as TopicNameStrategy has it. The level comes first, so that no schema gets in that is not
-// held to it.
+// The subject follows TopicNameStrategy. The compatibility level is set first, so that it applies
+// to every schema.
 static int register_schema(struct registry *registry, const char *topic, const char *text,
                            const char *level, struct error *e)
 {

@@ -26,7 +26,7 @@ static int look(struct applying *a, struct error *e)
     return admin_describe(a->admin, names, TOPIC_COUNT, a->found, e);
 }
 
-// All topics that stand in the way, before anything is changed.
+// Names all topics with another partition count, before anything is changed.
 static int check_partitions(const struct applying *a, struct error *e)
 {
     char wrong[ERROR_TEXT_SIZE] = "";
@@ -69,9 +69,9 @@ static int create_missing(struct applying *a, struct error *e)
     return 0;
 }
 
-// Whether the broker has said that the setting is as declared, and is the topic's own: a default of
-// the broker's may change. A setting that this broker does not know cannot be set, where the
-// declaration allows for that.
+// Whether the broker reports the setting as declared and as the topic's own; a default of the
+// broker may change. A setting that the broker does not know counts as set if the declaration marks
+// it as optional.
 static bool is_set(const struct admin_topic *found, const struct topic_setting *wanted)
 {
     const struct admin_setting *now = admin_setting(&found->settings, wanted->name);
@@ -116,7 +116,8 @@ static int set_settings(struct applying *a, const struct topic_wish *topic,
     return 0;
 }
 
-// What the brokers do not show yet of what was asked of them; true: they show all of it.
+// Whether the brokers already show all that they were asked to do; if not, *what says what is
+// missing.
 typedef bool shown_fn(const struct applying *a, char what[ERROR_TEXT_SIZE]);
 
 static bool shows_topics(const struct applying *a, char what[ERROR_TEXT_SIZE])
@@ -145,8 +146,8 @@ static bool shows_settings(const struct applying *a, char what[ERROR_TEXT_SIZE])
     return true;
 }
 
-// A broker may answer before it has heard itself of what the controller did. Whoever runs `settled
-// check` next would be told of what is mended.
+// A broker may answer before it knows what the controller did. Then `settled check`, run right
+// after this, would still report what is already corrected.
 static int await_shown(struct applying *a, shown_fn *is_shown, struct error *e)
 {
     for (int waited_ms = 0;; waited_ms += LOOK_AGAIN_MS) {

@@ -32,7 +32,7 @@ struct origin {
 struct loader {
     struct config *config;
     struct error *e;
-    bool unread; // the file says nothing that could be checked further
+    bool unread; // the file could not be understood, so nothing else is checked
     struct origin origins[KEYS_MAX];
 };
 
@@ -165,7 +165,7 @@ static const char *check_scalar(const yaml_node_t *node)
     return NULL;
 }
 
-// Whether a mapping's key is a scalar that stands there for the first time; complains otherwise.
+// Whether a mapping's key is a scalar and occurs for the first time; reports it otherwise.
 static bool check_map_key(struct config_source *s, const yaml_node_t *map,
                           const yaml_node_pair_t *pair, const char *prefix)
 {
@@ -496,7 +496,7 @@ static void read_override(struct loader *l, const char *text)
         complain(l, where, NULL, refused);
 }
 
-// ---- what keys owe each other ----
+// ---- conditions between keys ----
 
 static const struct config_key *key_of(const char *section, const char *name)
 {

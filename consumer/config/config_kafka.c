@@ -1,5 +1,5 @@
-// librdkafka properties: which are refused because a guarantee rests on ours, and which hold
-// secrets.
+// librdkafka properties: which ones are refused because a guarantee depends on our value, and which
+// ones hold secrets.
 #include "consumer/config/config_table.h"
 
 #include <assert.h>
@@ -53,9 +53,9 @@ static const struct {
     {"queue.buffering.backpressure.threshold", "1",
      "librdkafka refuses it of an idempotent producer"},
     {"check.crcs", "true", "damaged records would be billed"},
-    // What follows keeps a transactional request from travelling on unseen. librdkafka resends by
-    // itself, and the relay knows a copy that may be under way by a request that was sent and not
-    // answered.
+    // The properties below make sure that no copy of a transactional request is under way
+    // unnoticed. librdkafka resends by itself; the relay recognises such a copy by a request that
+    // was sent and not answered.
     {"socket.max.fails", "1",
      "a connection on which a request has timed out must be closed: its answer would come late, "
      "and belong to nobody"},
@@ -180,8 +180,8 @@ static const char *check_safe(const char *name, const char *value, char why[WHY_
     return refused ? refused : check_bounds(name, value, why);
 }
 
-// librdkafka says itself what it knows; its message repeats the value, which for a secret must not
-// be seen.
+// librdkafka checks the property itself, but its message repeats the value, and a secret must not
+// be shown.
 static const char *check_known(const char *name, const char *value, char why[WHY_SIZE])
 {
     char text[200] = "";

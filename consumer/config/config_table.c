@@ -140,7 +140,7 @@ void config_table_check(void)
         check_row(key);
         for (size_t k = 0; k < i; k++) {
             bool same = strcmp(config_keys[k].section, key->section) == 0;
-            // A section stands in one piece, and each of its keys once.
+            // The rows of a section stand together, and each key occurs once.
             assert(!same || strcmp(config_keys[i - 1].section, key->section) == 0);
             assert(!same || strcmp(config_keys[k].name, key->name) != 0);
         }

@@ -26,8 +26,8 @@ static int read_clock(struct run *run, const struct args *args, struct error *e)
         return error_set(
             e, ERROR_USAGE,
             "option --speed: it needs --clock, and no --drain, in which the clock stands");
-    // In a drain, what is due is decided once, or a day that becomes due meanwhile would be cut at
-    // an end asked for before.
+    // In a drain, it is decided only once which days are due. Otherwise a day that becomes due
+    // later would be cut at an end that was asked for too early.
     if (run->drain)
         clock->at_ms = clock_wall_ms();
     clock->set = instant || run->drain;
@@ -112,8 +112,8 @@ static int ask_cluster(struct run *run, struct error *e)
     return failed;
 }
 
-// The book itself is for the store to shelve, among those that are recorded: a later version cannot
-// stand alone.
+// The store puts the book on the shelf with the recorded ones: a later version cannot be alone on a
+// shelf.
 static void fill_deployment(const struct run *run, const struct config *config,
                             const struct book *book, struct deployment *out)
 {
@@ -194,7 +194,7 @@ static int ask_end(struct run *run, int32_t shard, enum input input, struct log_
 // Where a drain stops, for every shard: taken once, before anything is read.
 static int take_drain_ends(struct run *run, struct error *e)
 {
-    assert(run->clock.set); // what is due in a drain is decided once
+    assert(run->clock.set); // a drain decides only once which days are due
     run->shared.drain = calloc((size_t)run->shared.partitions, sizeof *run->shared.drain);
     if (!run->shared.drain)
         return error_set(e, ERROR_RESTART, "memory is short");
@@ -212,7 +212,7 @@ static int start_workers(struct run *run, struct error *e)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int wanted = run->config.workers > 0 ? run->config.workers : (int)(cores > 0 ? cores : 1);
-    // A member of the group without a shard would only take part in rebalances.
+    // A worker without a shard would only make rebalances slower.
     if (wanted > run->shared.partitions)
         wanted = run->shared.partitions;
     assert(wanted >= 1);
@@ -261,7 +261,8 @@ bool run_close(struct run *run)
         worker_stop(run->workers[i]);
     for (size_t i = 0; i < run->worker_count; i++)
         all = worker_destroy(run->workers[i]) && all;
-    // What hangs still uses what the workers share: the process ends, and that frees it.
+    // A part that hangs still uses what the workers share, so that is not freed here: the process
+    // ends.
     if (!all)
         return false;
     all = watermarks_destroy(run->shared.ends, HANG_MS);

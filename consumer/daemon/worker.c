@@ -12,9 +12,9 @@
 
 enum {
     INTAKE_BYTES = 16 << 20, // of blocks, a worker: few enough to stay in a cache while they wait
-    STILL_MS = 60000, // a log that goes on without a record
+    STILL_MS = 60000, // when a log that has more, but gives no record, is reported
     FIGURES_MS = 1000,
-    // nobody rings when an assignment is confirmed, or the last worker has joined
+    // there is no signal when an assignment is confirmed, or when the last worker has joined
     UNCONFIRMED_MS = 20,
     SLOW_FIGURES_MS = 5000,
     // for the fold thread to finish its step, and again after its statement was interrupted
@@ -30,7 +30,8 @@ struct worker {
     struct relay *relay;
     struct encoder *encoder;
     size_t deployment_count;
-    // as they were loaded; the last is in force, folds may still use the others
+    // in the order in which they were loaded; the last is in force, and folds may still use the
+    // others
     struct deployment **deployments;
     struct decoder_scratch *scratch;
     struct shard_host host;
@@ -290,8 +291,8 @@ static void host_init(struct worker *worker)
 
 // ---- the fold thread ----
 
-// The workers of a process join one after the other, and each join deals all shards anew: what the
-// first one began would be for nothing. False: wait for the others, for a bounded time.
+// The workers of a process join one after the other, and each join deals out all shards anew. Work
+// that the first worker began would be wasted. False: wait for the others, for a bounded time.
 static bool all_joined(struct worker *worker, int64_t mono_ms)
 {
     if (!worker->joined_at) {
@@ -362,7 +363,7 @@ static void check_calls_held(struct worker *worker)
                   worker->calls_held;
     worker->calls_held = held;
     assert(held >= 0);
-    assert(all >= held); // the shares of the others are none below zero
+    assert(all >= held); // no other share is below zero
     if (all <= most)
         return;
     struct error e;
@@ -386,12 +387,12 @@ static void refresh_figures(struct worker *worker, int64_t mono_ms)
         return;
     worker->slow_figures_at = mono_ms;
     commit_to_group(worker);
-    // New parameters are known well before the day from which they hold; a close makes sure.
+    // New parameters are noticed long before their first day; the close of a day checks that.
     struct error e;
     (void)host_refresh_policy(worker, &e);
 }
 
-// A shard that this worker does not have does nothing here.
+// Does nothing for a shard that this worker does not have.
 static void check_unassigned(const struct shard *shard)
 {
     enum shard_state state = shard_state(shard);
@@ -617,7 +618,7 @@ bool worker_destroy(struct worker *worker)
         if (!join_within(worker->thread, STOP_MS))
             return false;
     }
-    // Blocks go back before the intake goes.
+    // Blocks are given back before the intake is destroyed.
     for (int32_t p = 0; p < worker->shared->partitions; p++) {
         shard_destroy(worker->shards[p]);
         worker->shards[p] = NULL;

@@ -17,7 +17,7 @@
 
 enum { READ_TIMEOUT_MS = 10000, LOOK_AGAIN_MS = 200 };
 
-// A request that stands, or will.
+// A request that is recorded, or will be.
 struct item {
     struct coordinates at;
     int64_t request; // 0: not asked yet
@@ -160,7 +160,7 @@ static void tell(const struct deciding *d, const struct item *item, enum request
                                     : request_state_symbol(state));
 }
 
-// A record that cannot be decided does not keep the others from it; trouble of a service does.
+// If one record cannot be decided, the others still are; if a service fails, everything stops.
 static int refuse(struct deciding *d, const struct error *e)
 {
     assert(e->kind != ERROR_NONE);
@@ -229,8 +229,8 @@ static int record_sent(struct deciding *d, const struct item *item,
     return 0;
 }
 
-// The request is recorded as being sent; the original is read again each time, as it may have gone
-// meanwhile.
+// The request is recorded as being sent. The original record is read again each time, since the
+// topic may have lost it meanwhile.
 static int send_item(struct deciding *d, const struct item *item,
                      const rd_kafka_message_t *original, struct error *e)
 {
@@ -240,7 +240,8 @@ static int send_item(struct deciding *d, const struct item *item,
         partition_of(fixed->partitioner, original->key, original->key_len, fixed->partitions);
     assert(partition >= 0);
     assert(partition < fixed->partitions);
-    // With the producers' timestamps a record keeps its own: what it is judged by must not change.
+    // If the topic has the producers' timestamps, the record keeps its own: the time by which it is
+    // judged must not change.
     int64_t timestamp =
         fixed->timestamps == TIMESTAMPS_CREATE ? rd_kafka_message_timestamp(original, NULL) : 0;
     const struct requeue_order order = {item->request, original, partition, timestamp};
@@ -249,8 +250,8 @@ static int send_item(struct deciding *d, const struct item *item,
     return record_sent(d, item, &sent, e);
 }
 
-// Requests that a program before left half-way: sent exactly if Kafka's position is theirs
-// (requeue.h).
+// Requests that an earlier program left half-way: their record was sent exactly if Kafka's position
+// names them (requeue.h).
 static int settle_half_way(struct deciding *d, struct error *e)
 {
     const struct reject_filter all = {.open_only = true};
@@ -286,7 +287,7 @@ static int requeue_item(struct deciding *d, struct item *item, struct error *e)
 {
     enum request_state state;
     rd_kafka_message_t *original;
-    // Read first: what cannot be sent must not be asked for.
+    // The record is read first: a requeue that cannot be sent must not be recorded.
     if (read_original(d, item->at, &original, e))
         return -1;
     int status = ask(d, item, &state, e);

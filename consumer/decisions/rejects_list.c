@@ -67,7 +67,8 @@ static void print_reject_json(const struct reject_row *row, const char *time, co
     json_decref(object);
 }
 
-// A terminal shows what a stranger's record says: nothing in it may move the cursor.
+// The text comes from somebody else's record and is shown on a terminal: nothing in it may move the
+// cursor.
 static void print_safe(const char *text)
 {
     for (; *text; text++)

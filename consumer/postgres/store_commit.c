@@ -103,8 +103,8 @@ static enum store_result check_last_row(const struct commit *c, const PGresult *
                      PQntuples(hash) ? "has another hash" : "is missing");
 }
 
-// store_deployment.c has the rule. Rows only follow one another, so equally many are the same ones.
-// Fewer are recorded when a fail-over has lost what the fold had read.
+// store_deployment.c has the rule. Rows are only added at the end, so equal counts mean equal rows.
+// Fewer are recorded when a fail-over has lost rows that the fold had read.
 static enum store_result check_parameters(const struct commit *c, const PGresult *count,
                                           struct error *e)
 {

@@ -260,8 +260,8 @@ void store_drop(struct store *store)
     store_forget_prepared(store);
 }
 
-// Every text leaves and comes as UTF-8: the byte order of ids is theirs, and another encoding could
-// not hold them all.
+// Every text is sent and received as UTF-8: ids are ordered by their bytes, and another encoding
+// could not hold all of them.
 static enum store_result check_server(struct store *store, struct error *e)
 {
     const char *encoding = PQparameterStatus(store->conn, "server_encoding");
@@ -308,8 +308,8 @@ struct login {
     const char *names[10], *values[10];
 };
 
-// What stands before dbname the connection string may overrule; what stands behind it, not. Who
-// writes looks through all hosts for a server that takes writes.
+// The connection string may overrule what stands before dbname, but not what stands after it. A store
+// that writes looks through all hosts for a server that takes writes.
 static struct login login_of(const struct store *store)
 {
     return (struct login){

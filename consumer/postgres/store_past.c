@@ -1,4 +1,5 @@
-// A settled day again: what is recorded of one account's settlement, and a fold as it was before.
+// Loads the recorded settlement of one account and day, and a fold as it was before that day was
+// settled.
 #include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_sql.h"

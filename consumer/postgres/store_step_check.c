@@ -1,5 +1,5 @@
-// What a step must be before any of it is written, or laid beside what is recorded. All of it is
-// this program's own arithmetic: no row and no record that comes from outside can break it.
+// What must hold of a step before any of it is written, or compared with what is recorded. All of
+// it is this program's own arithmetic: no row or record from outside can break it.
 #include "consumer/postgres/store_step.h"
 
 #include <assert.h>

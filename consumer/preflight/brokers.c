@@ -35,7 +35,7 @@ const struct broker_verdict broker_verdicts[BROKER_FENCINGS] = {
                         "to this user (kafka-acls --add --cluster --operation DescribeConfigs)"},
 };
 
-// Absent is not empty: a setting that a version does not know is left away.
+// A setting that a version does not know is absent from the answer, not empty.
 static bool says(const struct admin_broker *broker, const char *name, const char *value)
 {
     const struct admin_setting *found = admin_setting(&broker->settings, name);
@@ -77,7 +77,7 @@ enum broker_fencing broker_fencing(const struct admin_broker *broker)
         return BROKER_UNVERIFIED;
     if (!has(broker, "telemetry.max.bytes"))
         return BROKER_BEFORE_3_7;
-    // The group coordinator that 3.8 made a preview, and 4.0 the only one, verifies since 3.8
+    // The new group coordinator (a preview in 3.8, the only one since 4.0) verifies since 3.8
     // (KAFKA-14505).
     bool early = lists(broker, REBALANCE_PROTOCOLS, "consumer") ||
                  says(broker, "group.coordinator.new.enable", "true");

@@ -106,7 +106,8 @@ static void load_recorded(struct gates *g, struct store *store)
     g->recorded = NULL;
 }
 
-// Held are the calls of the open day, of late_days before it, and of the next that come early.
+// In memory are the calls of the open day, of late_days days before it, and early calls of the next
+// day.
 static void check_calls_held(struct gates *g, struct store *store)
 {
     struct error e = {0};
@@ -356,7 +357,7 @@ static bool elects_uncleanly(const struct admin_topic *t)
     return strcmp(setting(t, "unclean.leader.election.enable"), "true") == 0;
 }
 
-// One warning for all topics of which something holds: it usually holds of all.
+// One warning for all topics with the same fault, since usually all of them have it.
 static void warn_of(struct gates *g, bool holds(const struct admin_topic *t), const char *what)
 {
     char names[ERROR_TEXT_SIZE / 2] = "";
@@ -400,7 +401,7 @@ static void check_topics(struct gates *g)
 
 // ---- brokers ----
 
-// One finding for all brokers of which the same is to be said: it usually holds of all.
+// One finding for all brokers with the same fault, since usually all of them have it.
 static void check_fencing(struct gates *g, const struct admin_broker *brokers, size_t count,
                           enum broker_fencing what)
 {
@@ -432,9 +433,9 @@ static void check_brokers(struct gates *g, struct admin *admin)
     admin_release_brokers(brokers, count);
 }
 
-// Brokers do not tell the time, but their stamps do: a last record from the future is a clock that
-// is wrong. No error: only its log waits, a clock may be right again by then, and a record can only
-// be passed while the daemon runs.
+// A broker cannot be asked for its time, but timestamps show it: if the last record is from the
+// future, a clock is wrong. That is not an error: only this log waits, the clock may be right again
+// by then, and a record can be passed only while the daemon runs.
 static void check_clock(struct gates *g, const struct client_properties *properties)
 {
     struct record_fetcher *peek = NULL;

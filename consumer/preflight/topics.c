@@ -170,8 +170,9 @@ static int parse(struct declaring *d, const char *text, size_t size)
     return status;
 }
 
-// What the configuration decides. Producers' own timestamps may lie anywhere, so neither the
-// broker's bounds nor retention, which counts from them, may take such records away.
+// Settings that follow from the configuration. Producers' own timestamps may have any value, so
+// neither the broker's bounds nor retention, which counts from the timestamps, may remove such
+// records.
 static void wish_timestamps(struct topic_wish *topic, enum timestamps timestamps)
 {
     bool create = timestamps == TIMESTAMPS_CREATE;

@@ -86,8 +86,8 @@ static int compare_places(const void *a, const void *b)
     return (x->ordinal > y->ordinal) - (x->ordinal < y->ordinal);
 }
 
-// The close asks for each call once or more, day by day and within a day by time; the calls came in
-// order of offset.
+// The close traces each call once or more, ordered by day and then by time, but the calls were read
+// in the order of their offsets. So they are sorted by day and ordinal, to be found again.
 static void sort_places(struct explain_job *job)
 {
     if (job->place_count > 0)
@@ -147,7 +147,8 @@ static void take_piece(void *context, const struct settlement_line *piece, int64
                                                               .units = units};
 }
 
-// The traced pieces in the order of the settlement's lines, with the sums of those.
+// Puts the traced pieces in the order of the settlement's lines, and compares their sums with those
+// of the lines.
 static int arrange_lines(struct explain_job *job, const struct step *step, struct error *e)
 {
     struct explanation *out = job->out;
@@ -183,7 +184,7 @@ static int settle(struct explain_job *job, struct error *e)
     int64_t due = fold_due_at(job->fold);
     for (enum input i = 0; i < INPUT_COUNT; i++)
         fold_clock_end(job->fold, i, fold_state(job->fold)->log[i].next, due);
-    assert(fold_close_due(job->fold)); // nothing is rejected here that could hold the day
+    assert(fold_close_due(job->fold)); // no reject is counted here, so the day cannot be held
     sort_places(job);
     fold_set_trace(job->fold, job->account_id, take_piece, job);
     if (fold_close(job->fold, e))

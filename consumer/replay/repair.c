@@ -18,8 +18,8 @@
 
 enum {
     LOGS = INPUT_COUNT + OUTPUT_COUNT, // of the scan: the inputs, then the outputs
-    ROWS_MAX = 20000, // of a step: less than a daemon's, as what is expected of it is held as well
-    TRIES = 20, // of a broker that does not answer
+    ROWS_MAX = 20000, // of a step: less than in a daemon, as the expected rows are held as well
+    TRIES = 20, // while a broker does not answer
     RETRY_MS = 500,
 };
 
@@ -68,7 +68,7 @@ static int64_t next_sequence(const struct repair_job *j)
 
 // ---- the published rows, in their order ----
 
-// Shows row `sequence` without taking it. What lies before it in its topic is passed over.
+// Shows row `sequence` without taking it. Passes over the rows before it in its topic.
 static int look_at(struct repair_job *j, int64_t sequence, struct published_row *out,
                    struct error *e)
 {
@@ -94,7 +94,7 @@ static int look_at(struct repair_job *j, int64_t sequence, struct published_row 
         sequence, j->deployment->group);
 }
 
-// So many rows more than before come out of the step: takes them from the topics.
+// Takes from the topics as many published rows as the step has gained.
 static int expect_rows(struct repair_job *j, struct error *e)
 {
     const struct step *step = fold_step(j->fold);
@@ -126,7 +126,7 @@ static void count_rows(struct repaired *r, const struct step *step)
     r->rejects += (int64_t)step->reject_count;
 }
 
-// Holds what the step gives against what is published, and commits it.
+// Compares the rows of the step with the published ones, and commits it.
 static int flush(struct repair_job *j, struct error *e)
 {
     const struct step *step = fold_step(j->fold);
@@ -465,7 +465,7 @@ static void wait_a_little(void)
               NULL);
 }
 
-// No relay that hangs somewhere may publish another row once this is done.
+// After this, no relay that still hangs somewhere can publish a row.
 static int fence_relay(struct repair_job *j, int32_t shard, struct error *e)
 {
     const atomic_bool stop = false;
@@ -500,7 +500,7 @@ static enum published_result read_topics(struct repair_job *j, int32_t shard, in
     return result;
 }
 
-// *known: with the hash of row n, which proves what is folded again.
+// *known: together with the hash of row n, which proves the rows that are folded again.
 static int find_published(struct repair_job *j, int32_t shard, struct plan_of_shard *plan,
                           bool *known, struct error *e)
 {
@@ -520,7 +520,7 @@ static int find_published(struct repair_job *j, int32_t shard, struct plan_of_sh
     return result == PUBLISHED_FOUND ? 0 : -1;
 }
 
-// What the database has of row n is what was published.
+// Checks that row n in the database is the one that was published.
 static int check_row(struct repair_job *j, int32_t shard, const struct plan_of_shard *plan,
                      struct error *e)
 {
@@ -545,8 +545,8 @@ static int plan_shard(struct repair_job *j, int32_t shard, struct error *e)
 {
     struct plan_of_shard *plan = &j->shards[shard];
     bool known = false;
-    // The epoch first: who comes after it is told by the database, who published before it stands
-    // in the position.
+    // The epoch is raised first. After that the database stops any earlier owner, and what one
+    // published before is in the position, which is read now.
     if (store_claim(j->store, shard, &plan->row, e) != STORE_OK || fence_relay(j, shard, e) ||
         find_published(j, shard, plan, &known, e))
         return -1;

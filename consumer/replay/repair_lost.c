@@ -11,9 +11,9 @@
 #include <time.h>
 
 enum {
-    CHUNK_ROWS = 5000, // of the outbox, looked at and published at once
+    CHUNK_ROWS = 5000, // of the outbox, checked and published at once
     CHUNK_BYTES = 16 << 20,
-    TRIES = 20, // of a broker that does not answer
+    TRIES = 20, // while a broker does not answer
     RETRY_MS = 500,
 };
 
@@ -21,7 +21,7 @@ struct search {
     const struct repair_lost_options *options;
     int64_t oldest; // row of the outbox
     uint64_t *present; // a bit a row from `oldest` to `published`
-    // their bytes are the store's, until it is asked for something else
+    // their bytes belong to the store, and are valid until its next call
     struct outbox_row rows[CHUNK_ROWS];
     const struct outbox_row *missing[CHUNK_ROWS];
 };
@@ -51,7 +51,8 @@ static int load_rows(struct search *s, int64_t after, size_t limit, size_t *coun
     return result == STORE_OK ? 0 : -1;
 }
 
-// All of each topic: what was published again stands at its end, whatever its sequence.
+// Reads each topic completely: rows that were published again stand at its end, whatever their
+// sequences.
 static int read_topic(struct search *s, struct scan *scan, enum output output, struct error *e)
 {
     const rd_kafka_message_t *message;
@@ -117,7 +118,7 @@ int repair_make_publisher(const struct publisher_options *options, int32_t shard
     return -1;
 }
 
-// One transaction by a producer of its own, which leaves the position where it is.
+// One transaction, by a producer of its own. It does not change the position.
 static enum publish_result publish(struct search *s, size_t count, bool alone,
                                    const uint8_t hash[32], struct error *e)
 {

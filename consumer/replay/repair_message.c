@@ -255,8 +255,8 @@ struct close_fields {
     struct unknown_field unknown;
 };
 
-// Cutoffs stand in the order of the inputs; what else they say is compared with the body that comes
-// out.
+// Cutoffs stand in the order of the inputs. Their other fields are compared later, with the body
+// that the repair makes.
 static_assert(INPUT_COUNT <= 9, "the place of a cutoff is one digit");
 
 static void take_close(void *context, const char *path, const char *text)

@@ -109,7 +109,7 @@ static struct writer find_writer(void *context, enum input input, int32_t id)
     return (struct writer){.state = WRITER_INCOMPATIBLE, .why = form->why[input]};
 }
 
-// As intake does it, for one record.
+// Does what intake does, for one record.
 static void fill_block(struct replay_decoder *d, const rd_kafka_message_t *message)
 {
     uint32_t key_size = message->key ? (uint32_t)message->key_len : RAW_NULL;

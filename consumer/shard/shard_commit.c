@@ -142,10 +142,9 @@ void shard_commit(struct shard *shard, int64_t mono_ms)
     shard_resume_logs(shard);
 }
 
-// The relay has compared what Kafka holds with the database. Rows that were written before, on top
-// of a database that a fail-over took published ones from, could not be told from these, and
-// "settled repair" could not undo them. True is looked for once: it stays so while the relay has
-// the shard.
+// The relay has compared what Kafka holds with the database. Otherwise rows could be written on top
+// of a database that lost published rows in a fail-over. These could not be told apart later, and
+// "settled repair" could not undo them. Once true, cached until the relay releases the shard.
 bool shard_is_compared(struct shard *shard)
 {
     if (!shard->compared)

@@ -91,8 +91,8 @@ void shard_close_when_due(struct shard *shard, int64_t mono_ms)
 
 // ---- operators ----
 
-// A record that was requeued is judged before the reject it came from is taken off, unless the log
-// waits for just that.
+// A requeued record is judged before its reject no longer counts, unless the log waits for exactly
+// that.
 static bool must_wait(const struct shard *shard, const struct request *request)
 {
     const struct input_log *log = &shard->log[request->decision.input];

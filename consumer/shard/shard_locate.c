@@ -136,8 +136,8 @@ static void start_reading(struct shard *shard, bool replay)
                          log_int("accounts", (int64_t)fold_account_count(shard->fold))));
 }
 
-// Whoever had the shard before may have read on since the ends were asked for. Asked for after its
-// last commit they tell whether the logs are there. True: wait for them.
+// The previous owner may have read further since the ends were asked for. Only ends that are asked
+// for after its last commit show whether the logs are complete. True: wait for them.
 static bool ask_ends_again(struct shard *shard, const struct shard_row *row)
 {
     bool beyond = false;

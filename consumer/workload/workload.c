@@ -21,7 +21,7 @@ struct party {
     int32_t partition;
 };
 
-// A call that can be encoded again.
+// A call that can be sent a second time.
 struct made_call {
     char id[UUID_SIZE];
     const struct party *account;
@@ -149,7 +149,7 @@ static enum service draw_service(struct workload *w, enum billed_unit unit)
     return found[count > 1 ? draw_below(w, count) : 0];
 }
 
-// Small calls are more frequent; every tier occurs.
+// Small calls are more frequent, but every tier occurs.
 static int64_t draw_leads(struct workload *w, enum service service)
 {
     const struct service_prices *prices = &w->options.book->services[service];
@@ -187,8 +187,8 @@ static fen_t mean_price(const struct book *book)
     return (3 * (sums[UNIT_LEAD] / counts[UNIT_LEAD]) + sums[UNIT_CALL] / counts[UNIT_CALL]) / 4;
 }
 
-// 10 steps are what the calls of a day cost for each credit of a day, so that accounts drift into
-// arrears and out again.
+// 10 steps are the cost of a day's calls, divided by the number of a day's credits. So accounts
+// drift into arrears and out again.
 static fen_t choose_top_up_step(const struct workload_options *o)
 {
     const fen_t most = AMOUNT_MAX / TOP_UP_STEPS, step = 10000;
@@ -286,7 +286,7 @@ static enum reject_reason break_future(struct workload *w, struct workload_messa
     return REJECT_FROM_FUTURE;
 }
 
-// The day before the record's may be open still, hence one day more than the limit.
+// The day before the record's day may still be open, so it is one day more than the limit.
 static enum reject_reason break_past(struct workload *w, struct workload_message *out)
 {
     struct made_call call = draw_call(w);
@@ -418,10 +418,10 @@ static void begin_day(struct workload *w)
     w->left[INPUT_CREDITS] = w->options.credits;
     w->slots = w->options.calls + w->options.purchases + w->options.credits;
     w->slot = 0;
-    w->recent_count = 0; // of another day a duplicate might be too late to be one
+    w->recent_count = 0; // a duplicate of an earlier day's call might be too late
 }
 
-// Each record has its slice of the day, and stands anywhere in it.
+// Each record has a slice of the day, and a random place in it.
 static void set_time(struct workload *w, int64_t now_ms)
 {
     int32_t offset_ms = w->options.book->offset_ms;
@@ -439,7 +439,7 @@ static void set_time(struct workload *w, int64_t now_ms)
         assert(w->timestamp >= before);
 }
 
-// Of each input so many records are left as the day has places left.
+// The day has as many places left as there are records left of all inputs.
 static void check_day(const struct workload *w)
 {
     int64_t left = 0;
