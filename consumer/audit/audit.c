@@ -171,7 +171,7 @@ static int check_kept(const struct audit_shard *w, day_t first, const int64_t st
         lost++;
     return error_set(e, ERROR_CONFIG,
                      "%s/%" PRId32 " begins at offset %" PRId64
-                     " now, and is needed from offset %" PRId64 " on: retention has passed it; %s",
+                     " now, and is needed from offset %" PRId64 " on: retention has removed it; %s",
                      w->deployment->topics[lost], w->shard, scan_first(w->scan, lost), starts[lost],
                      remedy);
 }
@@ -596,9 +596,10 @@ static int walk_shards(struct audit_shard *w, struct error *e)
                    : -1;
     if (w->report->totals.rows > 0 || w->report->totals.differences > 0)
         return 0;
-    return error_set(e, ERROR_UNAVAILABLE,
-                     "nothing is recorded of account %.*s in these days, nor should be",
-                     (int)account.size, account.data);
+    return error_set(
+        e, ERROR_UNAVAILABLE,
+        "nothing is recorded of account %.*s in these days, and the inputs give nothing for it",
+        (int)account.size, account.data);
 }
 
 int audit(const struct config *config, const struct audit_options *options, struct report *report,

@@ -20,13 +20,11 @@ static const struct {
      "published is over: "
      "subscribers never got it"},
     {"repeated", "repeated", "REPEATED:",
-     "the row stands in its topic more than once: who does not know records by ce_id counts it "
-     "again"},
+     "the row stands in its topic more than once: a subscriber that does not "
+     "identify records by ce_id counts it again"},
     {"out_of_order", "out of order", "OUT OF ORDER:",
-     "the row stands on the wrong side of another row of its topic: who keeps the last record of "
-     "an account may keep "
-     "an "
-     "old one"},
+     "the row stands on the wrong side of another row of its topic: a subscriber that keeps "
+     "the last record of an account may keep an old one"},
     {"foreign", "foreign", "FOREIGN:",
      "settled did not write this record there: another program writes to the topic, or the topic "
      "or the database was "

@@ -169,7 +169,7 @@ static int open_topic(struct generate *g, enum input input, struct error *e)
                          g->config.input_topics[0], g->options.partitions, name, partitions);
     g->options.partitions = partitions;
     g->topics[input] = rd_kafka_topic_new(g->producer, name, NULL);
-    return g->topics[input] ? 0 : error_set(e, ERROR_CONFIG, "%s is no topic name", name);
+    return g->topics[input] ? 0 : error_set(e, ERROR_CONFIG, "%s is not a topic name", name);
 }
 
 static int find_schema(struct generate *g, struct registry *registry, enum input input,

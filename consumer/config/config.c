@@ -181,7 +181,7 @@ static bool check_map_key(struct config_source *s, const yaml_node_t *map,
         if (other->type != YAML_SCALAR_NODE || strcmp(scalar_text(other), scalar_text(key)) != 0)
             continue;
         snprintf(name, sizeof name, "%s%.80s", prefix, scalar_text(key));
-        complain(s->l, where, name, "stands here a second time");
+        complain(s->l, where, name, "is given here a second time");
         return false;
     }
     return true;
@@ -426,8 +426,7 @@ static void complain_unknown_variable(struct loader *l, const char *variable)
     }
     const char *near = nearest(variable, list, config_key_count);
     snprintf(where, sizeof where, "environment %s", variable);
-    snprintf(reason, sizeof reason,
-             near ? "stands for no key; did you mean %s?" : "stands for no key", near);
+    snprintf(reason, sizeof reason, near ? "names no key; did you mean %s?" : "names no key", near);
     complain(l, where, NULL, reason);
 }
 
@@ -535,11 +534,11 @@ static void check_registry(struct loader *l)
     struct registry_options *r = &l->config->registry;
     const struct origin *set = &l->origins[urls - config_keys];
     if (r->directory && (set->file || set->environment))
-        complain_key(l, directory, "stands beside schemas.registry; keep one of them");
+        complain_key(l, directory, "is set together with schemas.registry; keep one of them");
     else if (r->directory)
         config_clear(l->config, urls);
     if (r->password && !r->user)
-        complain_key(l, key_of("schemas", "password"), "stands without schemas.user");
+        complain_key(l, key_of("schemas", "password"), "is set without schemas.user");
 }
 
 static void check_together(struct loader *l)

@@ -95,7 +95,7 @@ static int count_partitions(struct run *run, rd_kafka_t *client, struct error *e
     assert(run->shared.partitions > 0); // a topic without partitions was refused
     char *cluster = rd_kafka_clusterid(client, ASK_MS);
     if (!cluster)
-        return error_set(e, ERROR_UNAVAILABLE, "Kafka does not tell the id of its cluster");
+        return error_set(e, ERROR_UNAVAILABLE, "Kafka does not say the id of its cluster");
     snprintf(run->cluster_id, sizeof run->cluster_id, "%s", cluster);
     rd_kafka_mem_free(client, cluster);
     return 0;

@@ -625,7 +625,7 @@ bool worker_destroy(struct worker *worker)
     }
     bool left = intake_destroy(worker->intake, LEAVE_MS);
     if (!left)
-        log_event(LOG_WARN, "leaving the consumer group hangs, going without",
+        log_event(LOG_WARN, "leaving the consumer group hangs, ending without it",
                   LOG_FIELDS(log_int("worker", worker->number)));
     free_worker(worker);
     return left;

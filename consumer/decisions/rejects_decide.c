@@ -370,7 +370,7 @@ int rejects_decide(struct rejects *r, enum decision_kind kind, int *status, stru
     if (!failed && wait_s > 0)
         failed = await_answers(&d, wait_s * 1000, &left, e);
     if (!failed && d.chosen.count == 0)
-        puts("no open rejects that nothing was asked about");
+        puts("no open rejects without a request");
     if (left > 0)
         fprintf(stderr,
                 "settled rejects: %zu without an answer after %" PRId64 " s; is settled run up?\n",

@@ -136,7 +136,7 @@ int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int
     rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
     const struct rd_kafka_metadata *metadata = NULL;
     if (!handle)
-        return error_set(e, ERROR_CONFIG, "%s is no topic name", topic);
+        return error_set(e, ERROR_CONFIG, "%s is not a topic name", topic);
     rd_kafka_resp_err_t code = rd_kafka_metadata(client, 0, handle, &metadata, timeout_ms);
     rd_kafka_topic_destroy(handle);
     if (code)

@@ -92,7 +92,7 @@ static int read_position(struct requeue *r, const struct client_properties *prop
     rd_kafka_resp_err_t code = ask_position(consumer, list);
     int status;
     if (code)
-        status = error_set(e, ERROR_UNAVAILABLE, "Kafka does not tell the offset of group %s: %s",
+        status = error_set(e, ERROR_UNAVAILABLE, "Kafka does not say the offset of group %s: %s",
                            r->group, rd_kafka_err2str(code));
     else
         status = parse_position(&list->elems[0], &r->last, e);
@@ -213,7 +213,7 @@ static int produce(struct requeue *r, const struct requeue_order *order, struct 
     if (!code)
         return 0;
     return error_set(e, ERROR_UNAVAILABLE,
-                     "Kafka: the record does not get into %s: %s; run it again",
+                     "Kafka: the record cannot be written to %s: %s; run it again",
                      rd_kafka_topic_name(original->rkt), rd_kafka_err2str(code));
 }
 

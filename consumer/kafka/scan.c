@@ -60,9 +60,10 @@ static int check_cluster(const struct scan *scan, const char *expected, struct e
         return error_set(e, ERROR_UNAVAILABLE, "no Kafka broker answers; check kafka.brokers");
     int failed = 0;
     if (expected[0] && strcmp(found, expected) != 0)
-        failed = error_set(e, ERROR_CONFIG,
-                           "the brokers are of cluster %s, but the database belongs to cluster %s",
-                           found, expected);
+        failed =
+            error_set(e, ERROR_CONFIG,
+                      "the brokers belong to cluster %s, but the database belongs to cluster %s",
+                      found, expected);
     rd_kafka_mem_free(scan->consumer, found);
     return failed;
 }

@@ -14,19 +14,17 @@ const struct broker_verdict broker_verdicts[BROKER_FENCINGS] = {
                                         "(kafka-configs --alter, no restart)"},
     [BROKER_BEFORE_3_6] = {true, "older than Apache Kafka 3.6 (no " VERIFICATION "): " LATE
                                  "; update to 3.8 or later"},
-    [BROKER_BEFORE_3_7] =
-        {true,
-         "older than Apache Kafka 3.7 (no telemetry.max.bytes), late offsets are not refused: " LATE
-         "; update to 3.8 or later"},
+    [BROKER_BEFORE_3_7] = {true, "older than Apache Kafka 3.7 (no telemetry.max.bytes), which does "
+                                 "not refuse late offsets: " LATE "; update to 3.8 or later"},
     [BROKER_PREVIEWS] = {true,
-                         "Apache Kafka 3.7 with the early group coordinator, by which late offsets "
-                         "are not refused: " LATE "; take consumer out of " REBALANCE_PROTOCOLS
+                         "Apache Kafka 3.7 with the early group coordinator, which does not refuse "
+                         "late offsets: " LATE "; take consumer out of " REBALANCE_PROTOCOLS
                          ", or update to 3.8 or later"},
     [BROKER_OF_ANOTHER_MAKE] = {false, "not Apache Kafka by the settings that are shown (no "
                                        "transaction.state.log.num.partitions): " NOT_SHOWN
-                                       "; ask its maker for what "
-                                       "KIP-890 verifies, of batches and of offsets"},
-    [BROKER_KEEPS_SILENT] = {false, "no answer to the question for its settings: " NOT_SHOWN
+                                       "; ask its maker whether it "
+                                       "verifies batches and offsets as KIP-890 does"},
+    [BROKER_KEEPS_SILENT] = {false, "it did not answer when asked for its settings: " NOT_SHOWN
                                     "; look at it, and run "
                                     "settled check again"},
     [BROKER_FORBIDS] = {false,

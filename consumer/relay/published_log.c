@@ -158,7 +158,8 @@ int published_log_open(struct published_reader *reader, int32_t shard, int64_t m
         if (t->handle)
             continue;
         published_log_close(log);
-        return error_set(e, ERROR_CONFIG, "%s is no topic name; mend topics in the configuration",
+        return error_set(e, ERROR_CONFIG,
+                         "%s is not a topic name; mend topics in the configuration",
                          reader->options->topics[o]);
     }
     *out = log;
@@ -445,7 +446,7 @@ static enum published_result make_sure(struct published_log *log, int64_t expect
               " is not seen in the output topics, and a transaction stands open on topic "
               "%s partition %" PRId32 " from offset %" PRId64
               " on: what is behind it cannot be read before it ends. "
-              "Find it (kafka-transactions.sh find-hanging), and end whose it is",
+              "Find it (kafka-transactions.sh find-hanging), and stop the program that owns it",
               log->shard, log->rows.whole + 1, open->topic, log->shard, open->next);
     return PUBLISHED_UNAVAILABLE;
 }

@@ -96,7 +96,7 @@ enum published_result published_position(const struct publisher_options *options
     enum published_result result = PUBLISHED_UNAVAILABLE;
     if (code)
         error_set(e, ERROR_UNAVAILABLE,
-                  "shard %" PRId32 ": Kafka does not tell the offset of group %s-relay: %s", shard,
+                  "shard %" PRId32 ": Kafka does not say the offset of group %s-relay: %s", shard,
                   options->group, rd_kafka_err2str(code));
     else
         result = read_position(&list->elems[0], options, out, e);

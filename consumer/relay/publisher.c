@@ -175,7 +175,8 @@ int publisher_create(const struct publisher_options *options, int32_t shard, boo
         if (p->topics[i])
             continue;
         publisher_destroy(p);
-        return error_set(e, ERROR_CONFIG, "%s is no topic name; mend topics in the configuration",
+        return error_set(e, ERROR_CONFIG,
+                         "%s is not a topic name; mend topics in the configuration",
                          options->topics[i]);
     }
     *out = p;
@@ -254,9 +255,10 @@ enum publish_result publisher_init(struct publisher *p, struct error *e)
     bool resumable = rd_kafka_error_is_retriable(error);
     bool unfinished = rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS;
     const char *what =
-        unfinished ? "cannot begin to publish, since the transaction before is not finished by its "
-                     "coordinator (a partition of it may have no leader)"
-                   : "cannot begin to publish";
+        unfinished
+            ? "cannot begin to publish, since the coordinator has not finished the transaction "
+              "before (one of its partitions may have no leader)"
+            : "cannot begin to publish";
     return take_error(p, error, what, resumable ? PUBLISH_WAITING : PUBLISH_BROKEN, e);
 }
 
@@ -277,7 +279,7 @@ static enum publish_result refused(const struct publisher *p, struct error *e)
               "max.message.bytes of %s to at least %zu (kafka-configs --alter --entity-type topics "
               "--entity-name %s "
               "--add-config max.message.bytes=%zu), and restart; nothing of the shard is published "
-              "before",
+              "until then",
               p->refused_topic, p->shard, p->refused_sequence, p->refused_size, p->refused_topic,
               limit, p->refused_topic, limit);
     return PUBLISH_IMPOSSIBLE;

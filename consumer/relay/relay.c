@@ -272,7 +272,7 @@ static bool check_chain(const struct relay_shard *s, const struct outbox_row *ro
                   " of settled.outbox does not follow row %" PRId64
                   " (its chain hash differs, or a row is missing): rows were lost or changed in "
                   "PostgreSQL. Bring it back "
-                  "to the state that was published, and restart; nothing is published before",
+                  "to the state that was published, and restart; nothing is published until then",
                   s->number, rows[i].sequence, due - 1);
         return false;
     }
@@ -302,7 +302,7 @@ static bool choose_rows(struct relay_shard *s, struct relay_connection *lane, si
                   " already: the topic has lost data, and to publish it now would break the order. "
                   "settled audit names "
                   "all that is missing; settled repair publishes it again. Nothing of the shard is "
-                  "published before",
+                  "published until then",
                   s->number, row->sequence, row->ce_id, s->relay->options.topics[row->output],
                   published->last[row->output]);
         return false;
@@ -493,7 +493,7 @@ static void report(struct relay_shard *s)
         log_event(LOG_ERROR, "publishing is halted",
                   LOG_FIELDS(log_int("shard", s->number), log_text("reason", m->trouble.text)));
     else if (m->state == RELAY_LOST)
-        log_event(LOG_INFO, "publishing ends: the shard is another's",
+        log_event(LOG_INFO, "publishing ends: another process owns the shard",
                   LOG_FIELDS(log_int("shard", s->number), log_int("epoch", s->epoch)));
     else if (trouble && !s->complained)
         log_event(LOG_WARN, "publishing is in trouble, and goes on trying",

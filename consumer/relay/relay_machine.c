@@ -245,7 +245,7 @@ static bool disagree(struct relay_machine *m, const struct relay_event *event)
                   ": it lost commits (a fail-over or a restore). "
                   "Bring PostgreSQL back to a state with row %" PRId64
                   " (the old primary, or recovery to a later point), "
-                  "and restart; if there is none, settled repair. Nothing is published before",
+                  "and restart; if there is none, settled repair. Nothing is published until then",
                   m->shard, held, event->n, held);
         return true;
     }
@@ -260,13 +260,14 @@ static bool disagree(struct relay_machine *m, const struct relay_event *event)
     }
     if (m->position > 0 && event->has_position_hash &&
         memcmp(m->position_hash, event->position_hash, sizeof m->position_hash) != 0) {
-        error_set(&m->trouble, ERROR_CONFIG,
-                  "shard %" PRId32 ": row %" PRId64
-                  " in PostgreSQL is not the one that was published under this sequence: "
-                  "a fail-over or a restore lost commits and others took their place. Bring "
-                  "PostgreSQL back to the state "
-                  "that was published (the old primary), and restart; nothing is published before",
-                  m->shard, m->position);
+        error_set(
+            &m->trouble, ERROR_CONFIG,
+            "shard %" PRId32 ": row %" PRId64
+            " in PostgreSQL is not the one that was published under this sequence: "
+            "a fail-over or a restore lost commits and others took their place. Bring "
+            "PostgreSQL back to the state "
+            "that was published (the old primary), and restart; nothing is published until then",
+            m->shard, m->position);
         return true;
     }
     return false;

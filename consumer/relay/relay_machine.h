@@ -9,7 +9,7 @@
 //        │                                     └── there ┘            ▼            ▼
 //        └───────────────────────────── kept ◄───────────────────── MARK         EPOCH
 //
-//  VERIFY, MARK, EPOCH ──► LOST: the shard is another's.
+//  VERIFY, MARK, EPOCH ──► LOST: another process owns the shard.
 //  Any but IDLE ──► HALTED: an operator must mend it.
 //
 // The adversary. A client whose connection breaks sends its requests again, and tells nobody. A

@@ -537,7 +537,7 @@ static int check_row(struct repair_job *j, int32_t shard, const struct plan_of_s
         e, ERROR_CONFIG,
         "row %" PRId64
         " of the database is not the one that was published: other rows were written since, "
-        "and are not to be told from published ones",
+        "and cannot be told from published ones",
         n);
 }
 

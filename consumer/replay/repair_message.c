@@ -224,7 +224,8 @@ int message_reject(const struct message_reader *reader, const struct published_r
     if (out->input != INPUT_COUNT)
         return 0;
     return error_set(e, ERROR_CONFIG,
-                     "row %" PRId64 ", %s, rejects a record of \"%s\", which is no input topic of "
+                     "row %" PRId64
+                     ", %s, rejects a record of \"%s\", which is not an input topic of "
                      "this deployment",
                      row->sequence, row->where, fields.topic);
 }

@@ -294,7 +294,7 @@ def test_a_wrong_deployment_holds_the_day_until_requeued(deploy):
     d.run("rejects", "requeue", "--all", "--operator", "bob", "--wait", "60")
     d.until(lambda: len(billed(d)) == 2, process)
     assert process.stop() == 0
-    assert d.run("rejects", "requeue", "--all", "--operator", "bob") == "no open rejects that nothing was asked about\n"
+    assert d.run("rejects", "requeue", "--all", "--operator", "bob") == "no open rejects without a request\n"
     assert d.sql("select distinct cut_by from settled.day_cutoffs where business_day = %s", NEXT) == [("RELEASE",)]
     d.drain("2026-11-04T00:10:00+08:00")
     assert billed(d)["good", DAY] == (1, INSIGHT)

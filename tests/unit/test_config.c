@@ -153,8 +153,8 @@ static const struct {
     {"kafka: {zzz: x}\n" MINIMAL,
      ":1:9: kafka.zzz: unknown key; known are brokers, group, properties"},
     {"kafak: {}\n" MINIMAL, ":1:1: kafak: unknown section; did you mean kafka?"},
-    {"kafka: {group: a, group: b}\n" MINIMAL, ":1:19: kafka.group: stands here a second time"},
-    {MINIMAL "billing: {}\n", ":2:1: billing: stands here a second time"},
+    {"kafka: {group: a, group: b}\n" MINIMAL, ":1:19: kafka.group: is given here a second time"},
+    {MINIMAL "billing: {}\n", ":2:1: billing: is given here a second time"},
     {"kafka: {group: }\n" MINIMAL, ":1:16: kafka.group: has no value"},
     {"kafka: {group: ''}\n" MINIMAL, ":1:16: kafka.group: is empty"},
     {"kafka: {group: [a]}\n" MINIMAL, ":1:16: kafka.group: is not a single value"},
@@ -206,8 +206,8 @@ static const struct {
      "schemas.password"},
     {"schemas: {registry: []}\n" MINIMAL, ":1:21: schemas.registry: is an empty list"},
     {"schemas: {registry: http://a, directory: d}\n" MINIMAL,
-     ":1:42: schemas.directory: stands beside schemas.registry; keep one of them"},
-    {"schemas: {password: x}\n" MINIMAL, ":1:21: schemas.password: stands without schemas.user"},
+     ":1:42: schemas.directory: is set together with schemas.registry; keep one of them"},
+    {"schemas: {password: x}\n" MINIMAL, ":1:21: schemas.password: is set without schemas.user"},
     {"schemas: {timeout: 1h}\n" MINIMAL, ":1:20: schemas.timeout: is not within 100ms to 1m"},
     {"postgres: {dsn: 'host=h password=se cret'}\n" MINIMAL,
      ":1:17: postgres.dsn: is not a libpq connection string; write "
@@ -469,7 +469,7 @@ static void unknown_variables_are_told(void **state)
     assert_int_equal(status, -1);
     assert_string_equal(
         f->e.text,
-        "environment SETTLED_KAFKA_BROKER: stands for no key; did you mean SETTLED_KAFKA_BROKERS?");
+        "environment SETTLED_KAFKA_BROKER: names no key; did you mean SETTLED_KAFKA_BROKERS?");
 }
 
 static void paths_count_from_the_file(void **state)

@@ -94,7 +94,7 @@ static void a_reject_tells_record_and_reason(void **state)
     publish(w, 0);
     replace(w, "account-credits", "account-credats", 15);
     assert_int_equal(message_reject(w->reader, &w->row, topics, &reject, &w->e), -1);
-    refused(w, "\"account-credats\", which is no input topic");
+    refused(w, "\"account-credats\", which is not an input topic");
 }
 
 static void a_status_tells_its_cause(void **state)

@@ -95,7 +95,7 @@ def test_a_commit_that_is_not_finished_is_told_and_not_repeated(world):
         process.process.send_signal(signal.SIGCONT)
         process.await_line("publishing is in trouble", seconds=60)
         # The next producer has to wait for the transaction's end, and says so.
-        unfinished = "since the transaction before is not finished by its coordinator"
+        unfinished = "since the coordinator has not finished the transaction before"
         d.until(lambda: unfinished in process.get("/healthz/ready")[1], process, seconds=60)
         assert process.get("/healthz/ready")[0] == 503
         assert process.metric("settled_relay_trouble") == 1
