@@ -115,15 +115,15 @@ static const char decisions_query[] =
     "   on r.topic = d.topic and r.partition = d.shard and r.kafka_offset = d.kafka_offset"
     " left join settled.requests q on q.id = d.request where d.shard = $1 order by d.number";
 
-static enum store_result load_row(struct store *store, const struct row *parameters,
+static enum store_result load_row(struct store *store, struct sql_params params,
                                   struct audit_snapshot *out, struct error *e)
 {
     char query[256];
     PGresult *row = NULL, *logs = NULL;
     snprintf(query, sizeof query, "select %s from settled.shards where shard = $1", shard_columns);
-    enum store_result result = sql_run(store, query, parameters, &row, e);
+    enum store_result result = sql_run(store, query, params, &row, e);
     if (result == STORE_OK)
-        result = sql_run(store, shard_logs_query, parameters, &logs, e);
+        result = sql_run(store, shard_logs_query, params, &logs, e);
     if (result == STORE_OK && PQntuples(row) == 1) {
         shard_read(store, row, logs, &out->row);
         out->found = out->row.begun;
@@ -155,16 +155,14 @@ enum store_result store_audit_begin(struct store *store, int32_t shard, struct a
 {
     *out = (struct audit_snapshot){0};
     struct load_rules l = {.store = store, .out = out};
-    struct row parameters = {0};
-    put_int4(&parameters, shard);
+    struct sql_params params = SQL_PARAMS(sql_int4(shard));
     enum store_result result = audit_begin(store, e);
     if (result == STORE_OK)
-        result = load_row(store, &parameters, out, e);
+        result = load_row(store, params, out, e);
     if (result == STORE_OK)
-        result = sql_each(store, days_query, &parameters, read_day, &l, e);
+        result = sql_each(store, days_query, params, read_day, &l, e);
     if (result == STORE_OK)
-        result = sql_each(store, decisions_query, &parameters, read_decision, &l, e);
-    bytes_release(&parameters.bytes);
+        result = sql_each(store, decisions_query, params, read_decision, &l, e);
     return result == STORE_OK ? result : store_undo(store, result);
 }
 
@@ -186,17 +184,14 @@ void audit_snapshot_release(struct audit_snapshot *snapshot)
 
 // ---- a day's opening ----
 
-void audit_point_parameters(struct row *row, int32_t shard, const struct audit_point *point,
+void audit_point_parameters(struct sql_row *row, int32_t shard, const struct audit_point *point,
                             enum input input)
 {
-    row_clear(row);
-    put_int4(row, shard);
-    put_day(row, point->day);
-    put_int8(row, point->at[input]);
-    put_int8(row, point->sequence);
+    sql_row_set(row, SQL_PARAMS(sql_int4(shard), sql_day(point->day), sql_int8(point->at[input]),
+                                sql_int8(point->sequence)));
 }
 
-// All bind $1 the shard, $2 the day, $3 the input's cutoff, $4 the sequence.
+// Parameters: $1 the shard, $2 the day, $3 the input's cutoff, $4 the sequence.
 static const struct {
     enum input input;
     const char *query;
@@ -207,9 +202,7 @@ static const struct {
      "select account_id, opening, credits, adjustments, status, account_sequence, position from a",
      restore_account_row},
     {INPUT_CREDITS,
-     SUSPENSIONS(
-         "s.shard = $1 and s.sequence <= $4 and $2::date is not null and $3::int8 is not null",
-         " and r.sequence <= $4") " order by 1, 2",
+     SUSPENSIONS("s.shard = $1 and s.sequence <= $4", " and r.sequence <= $4") " order by 1, 2",
      restore_span_row},
     {INPUT_PURCHASES,
      PACKAGES_THEN "select account_id, package_id, service, units, used, remaining, amount, "
@@ -218,32 +211,27 @@ static const struct {
      restore_package_row},
     {INPUT_CREDITS,
      "select account_id, credit_id, kind, amount, credited_at from settled.credits"
-     " where shard = $1 and kafka_offset < $3 and $2::date is not null and $4::int8 is not null",
+     " where shard = $1 and kafka_offset < $3",
      restore_credit_row},
 };
 
 static enum store_result restore_tables(struct restore *r, int32_t shard,
                                         const struct audit_point *point, struct error *e)
 {
-    struct row parameters = {0};
     enum store_result result = STORE_OK;
     for (size_t i = 0; i < sizeof sources / sizeof *sources && result == STORE_OK; i++) {
-        audit_point_parameters(&parameters, shard, point, sources[i].input);
-        result = sql_each(r->store, sources[i].query, &parameters, sources[i].visit, r, e);
+        struct sql_row row;
+        audit_point_parameters(&row, shard, point, sources[i].input);
+        result = sql_each(r->store, sources[i].query, sql_row_params(&row), sources[i].visit, r, e);
     }
-    if (result == STORE_OK) {
-        row_clear(&parameters);
-        put_int4(&parameters, shard);
-        put_string(&parameters, r->store->topics[INPUT_CALLS]);
-        put_int8(&parameters, point->calls_from);
-        put_int8(&parameters, point->at[INPUT_CALLS]);
+    if (result == STORE_OK)
         result =
             sql_each(r->store,
                      "select kafka_offset from settled.rejects where partition = $1 and topic = $2"
                      " and kafka_offset >= $3 and kafka_offset < $4 order by kafka_offset",
-                     &parameters, restore_reject_row, r, e);
-    }
-    bytes_release(&parameters.bytes);
+                     SQL_PARAMS(sql_int4(shard), sql_text(r->store->topics[INPUT_CALLS]),
+                                sql_int8(point->calls_from), sql_int8(point->at[INPUT_CALLS])),
+                     restore_reject_row, r, e);
     return result;
 }
 
@@ -296,16 +284,13 @@ enum store_result store_audit_sequence(struct store *store, int32_t shard, int64
                                        struct error *e)
 {
     PGresult *row = NULL;
-    struct row parameters = {0};
-    put_int4(&parameters, shard);
     *sequence = 0;
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
-        result = sql_run(store, "select sequence from settled.shards where shard = $1", &parameters,
-                         &row, e);
+        result = sql_run(store, "select sequence from settled.shards where shard = $1",
+                         SQL_PARAMS(sql_int4(shard)), &row, e);
     if (result == STORE_OK && PQntuples(row) == 1)
         *sequence = get_int8(row, 0, 0);
     PQclear(row);
-    bytes_release(&parameters.bytes);
     return store_undo(store, result);
 }

@@ -54,18 +54,17 @@ enum store_result store_audit_strays(struct store *store, int32_t shards, differ
                                      void *context, struct error *e)
 {
     struct strays strays = {visit, context};
-    struct row parameters = {0};
     PGresult *found = NULL;
     enum store_result result = audit_begin(store, e);
-    put_int4(&parameters, shards);
-    for (int i = 0; i < INPUT_COUNT && result == STORE_OK; i++)
-        put_string(&parameters, store->topics[i]);
     if (result == STORE_OK)
-        result = sql_run(store, orphans_query, &parameters, &found, e);
+        result = sql_run(store, orphans_query,
+                         SQL_PARAMS(sql_int4(shards), sql_text(store->topics[INPUT_CALLS]),
+                                    sql_text(store->topics[INPUT_PURCHASES]),
+                                    sql_text(store->topics[INPUT_CREDITS])),
+                         &found, e);
     int count = result == STORE_OK ? PQntuples(found) : 0;
     for (int i = 0; i < count; i++)
         tell_stray(&strays, found, i);
     PQclear(found);
-    bytes_release(&parameters.bytes);
     return store_undo(store, result);
 }

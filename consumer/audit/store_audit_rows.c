@@ -23,10 +23,7 @@ enum {
     NAME_SIZE = 64
 };
 
-// PostgreSQL's numbers of the types that the tables have; they never change.
-enum { OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_DATE = 1082, OID_TIMESTAMPTZ = 1184 };
-
-// A row's values, each after its length, as in struct row.
+// A row's values, each after its length, as bytes_values writes them.
 struct cells {
     const unsigned char *data;
     size_t size, key_size;
@@ -61,12 +58,13 @@ struct audit_rows {
     struct audit_range range;
     struct side windowed[AUDIT_WINDOWED];
     size_t compared;
-    struct row scratch;
+    struct bytes scratch;
 };
 
 // ---- where each table's rows come from ----
 
-// $1 the shard, $2 and $3 the bounds of `at`, $4 the input's topic.
+// $1 the shard, $2 and $3 the bounds of `at`, $4 the input's topic, $5 the account when it is
+// one's.
 static const struct {
     enum step_load load;
     int keys;
@@ -181,16 +179,16 @@ static const char *show(const struct side *side, const struct cells *cells, int 
     if (!value.data)
         return "null";
     switch (side->types[column]) {
-    case OID_INT2:
-    case OID_INT4:
-    case OID_INT8:
+    case SQL_INT2:
+    case SQL_INT4:
+    case SQL_INT8:
         snprintf(out, VALUE_SIZE, "%" PRId64, number);
         break;
-    case OID_DATE:
+    case SQL_DATE:
         snprintf(out, VALUE_SIZE, "%s",
                  calendar_format_day((day_t)number + STORE_EPOCH_DAYS, text));
         break;
-    case OID_TIMESTAMPTZ:
+    case SQL_TIMESTAMPTZ:
         number = number / STORE_MICROS + STORE_EPOCH_DAYS * DAY_MS;
         snprintf(out, VALUE_SIZE, "%s", calendar_format_instant(number, zone_ms, text));
         break;
@@ -209,14 +207,12 @@ static size_t key_size(const struct side *side, const unsigned char *data)
     return (size_t)((const unsigned char *)last.data - data) + last.size;
 }
 
-static void add(struct side *side, struct cells_list *list, const struct row *row, size_t message)
+static void add(struct side *side, struct cells_list *list, const struct bytes *row, size_t message)
 {
-    assert(row->count == side->column_count);
-    unsigned char *data = arena_alloc(side->arena, row->bytes.used);
-    memcpy(data, row->bytes.data, row->bytes.used);
+    unsigned char *data = arena_alloc(side->arena, row->used);
+    memcpy(data, row->data, row->used);
     list->list = memory_reserve(list->list, list->count, &list->capacity, sizeof *list->list);
-    list->list[list->count++] =
-        (struct cells){data, row->bytes.used, key_size(side, data), message};
+    list->list[list->count++] = (struct cells){data, row->used, key_size(side, data), message};
 }
 
 static bool is_wanted(const struct audit_rows *rows, const struct side *side,
@@ -231,12 +227,22 @@ static bool is_wanted(const struct audit_rows *rows, const struct side *side,
 static void add_recorded(struct audit_rows *rows, struct side *side, const PGresult *result, int i,
                          int first)
 {
-    row_clear(&rows->scratch);
+    rows->scratch.used = 0;
     for (int c = 0; c < side->column_count; c++)
-        put_slice(&rows->scratch, get_slice(result, i, first + c));
+        bytes_field(&rows->scratch, get_slice(result, i, first + c));
     // The recorded verdicts of all accounts are needed, whichever account is compared.
-    if (side->verdicts || is_wanted(rows, side, rows->scratch.bytes.data))
+    if (side->verdicts || is_wanted(rows, side, rows->scratch.data))
         add(side, &side->recorded, &rows->scratch, SIZE_MAX);
+}
+
+static void add_expected(struct audit_rows *rows, struct side *side, const struct sql_row *row,
+                         size_t message)
+{
+    assert(row->count == side->column_count);
+    rows->scratch.used = 0;
+    bytes_values(&rows->scratch, sql_row_params(row));
+    if (is_wanted(rows, side, rows->scratch.data))
+        add(side, &side->expected, &rows->scratch, message);
 }
 
 static void empty(struct side *side)
@@ -247,37 +253,29 @@ static void empty(struct side *side)
 
 // ---- cursors ----
 
-static void put_bounds(struct audit_rows *rows, enum audit_table table, struct row *row)
-{
-    row_clear(row);
-    put_int4(row, rows->range.shard);
-    put_int8(row, rows->range.from[table]);
-    put_int8(row, rows->range.to[table]);
-    if (table <= AUDIT_CREDIT_REJECTS)
-        put_string(row, rows->store->topics[table - AUDIT_CALL_REJECTS]);
-}
-
 static enum store_result open_cursor(struct audit_rows *rows, enum audit_table table,
                                      struct error *e)
 {
-    char query[QUERY_SIZE], account[64] = "";
+    char query[QUERY_SIZE];
     struct side *side = &rows->windowed[table];
-    struct row bounds = {0};
+    const struct audit_range *range = &rows->range;
+    const char *topic =
+        table <= AUDIT_CREDIT_REJECTS ? rows->store->topics[table - AUDIT_CALL_REJECTS] : "";
+    bool one_account = range->account_id.data && side->account >= 0 && !side->verdicts;
     assert(PQtransactionStatus(rows->store->conn) == PQTRANS_INTRANS); // the snapshot
-    put_bounds(rows, table, &bounds);
-    if (rows->range.account_id.data && side->account >= 0 && !side->verdicts) {
-        put_slice(&bounds, rows->range.account_id);
-        snprintf(account, sizeof account, " and account_id = $%d", bounds.count);
-    }
     int size = snprintf(query, sizeof query,
                         "declare audit_%d no scroll cursor for select %s::int8, %s from %s and %s "
-                        ">= $2::int8 and %s < $3::int8%s"
+                        ">= $2 and %s < $3%s"
                         " order by %s",
                         (int)table, origins[table].at, side->table->columns, origins[table].from,
-                        origins[table].at, origins[table].at, account, origins[table].order);
+                        origins[table].at, origins[table].at,
+                        one_account ? " and account_id = $5" : "", origins[table].order);
     assert(size > 0 && (size_t)size < sizeof query);
-    enum store_result result = sql_run(rows->store, query, &bounds, NULL, e);
-    bytes_release(&bounds.bytes);
+    enum store_result result = sql_run(
+        rows->store, query,
+        SQL_PARAMS(sql_int4(range->shard), sql_int8(range->from[table]), sql_int8(range->to[table]),
+                   sql_text(topic), sql_slice(range->account_id)),
+        NULL, e);
     side->open = result == STORE_OK;
     return result;
 }
@@ -290,7 +288,7 @@ static enum store_result fetch(struct audit_rows *rows, enum audit_table table, 
     side->rows = NULL;
     side->at = 0;
     snprintf(text, sizeof text, "fetch forward %d from audit_%d", FETCH_ROWS, (int)table);
-    enum store_result result = sql_run(rows->store, text, NULL, &side->rows, e);
+    enum store_result result = sql_run(rows->store, text, SQL_NO_PARAMS, &side->rows, e);
     if (result != STORE_OK)
         return result;
     side->ended = PQntuples(side->rows) == 0;
@@ -395,10 +393,9 @@ static void expect(struct audit_rows *rows, enum audit_table table, const struct
         if (table <= AUDIT_CREDIT_REJECTS &&
             c->step->rejects[i].input != (enum input)(table - AUDIT_CALL_REJECTS))
             continue;
-        row_clear(&rows->scratch);
-        if (!load->encode(c, i, &rows->scratch) || !is_wanted(rows, side, rows->scratch.bytes.data))
-            continue;
-        add(side, &side->expected, &rows->scratch, message_of(c, table, i, first));
+        struct sql_row row;
+        if (load->encode(c, i, &row))
+            add_expected(rows, side, &row, message_of(c, table, i, first));
     }
 }
 
@@ -539,20 +536,18 @@ static void expect_accounts(struct audit_rows *rows, struct side *side, const st
     for (uint32_t a = 0; a < fold_account_count(fold); a++) {
         if (fold_account(fold, a)->position == 0)
             continue; // it has calls or packages only: no row
-        row_clear(&rows->scratch);
-        step_put_account(&rows->scratch, rows->range.shard, fold_account(fold, a));
-        if (is_wanted(rows, side, rows->scratch.bytes.data))
-            add(side, &side->expected, &rows->scratch, SIZE_MAX);
+        struct sql_row row;
+        step_set_account(&row, rows->range.shard, fold_account(fold, a));
+        add_expected(rows, side, &row, SIZE_MAX);
     }
 }
 
 static void expect_packages(struct audit_rows *rows, struct side *side, const struct fold *fold)
 {
     for (uint32_t p = 0; p < fold_package_count(fold); p++) {
-        row_clear(&rows->scratch);
-        step_put_package(&rows->scratch, rows->range.shard, fold, fold_package(fold, p));
-        if (is_wanted(rows, side, rows->scratch.bytes.data))
-            add(side, &side->expected, &rows->scratch, SIZE_MAX);
+        struct sql_row row;
+        step_set_package(&row, rows->range.shard, fold, fold_package(fold, p));
+        add_expected(rows, side, &row, SIZE_MAX);
     }
 }
 
@@ -563,10 +558,9 @@ static void expect_logs(struct audit_rows *rows, struct side *side, const struct
     for (int i = 0; i < INPUT_COUNT; i++) {
         const struct log_state *log = &fold_state(fold)->log[i];
         unread = unread || log->last_offset < 0;
-        row_clear(&rows->scratch);
-        step_put_log(&rows->scratch, rows->range.shard, rows->store->topics[i], log);
-        if (is_wanted(rows, side, rows->scratch.bytes.data))
-            add(side, &side->expected, &rows->scratch, SIZE_MAX);
+        struct sql_row row;
+        step_set_log(&row, rows->range.shard, rows->store->topics[i], log);
+        add_expected(rows, side, &row, SIZE_MAX);
     }
     for (int c = 0; unread && c < side->column_count; c++)
         if (strncmp(side->names[c], "last_", 5) == 0)
@@ -599,24 +593,24 @@ static enum store_result compare_state(struct audit_rows *rows, size_t i, const 
 {
     char query[QUERY_SIZE];
     struct side side;
-    struct row parameters = {0};
+    struct sql_row params;
     side_create(&side, states[i].load, states[i].keys, "");
     if (then) {
-        audit_point_parameters(&parameters, rows->range.shard, then, states[i].input);
+        audit_point_parameters(&params, rows->range.shard, then, states[i].input);
         snprintf(query, sizeof query, "%s select %s", states[i].then_with, states[i].then_columns);
     } else {
-        put_int4(&parameters, rows->range.shard);
+        sql_row_set(&params, SQL_PARAMS(sql_int4(rows->range.shard)));
         snprintf(query, sizeof query, "select %s from %s", side.table->columns, states[i].now);
     }
     struct state_load load = {rows, &side};
-    enum store_result result = sql_each(rows->store, query, &parameters, take_row, &load, e);
+    enum store_result result =
+        sql_each(rows->store, query, sql_row_params(&params), take_row, &load, e);
     if (result == STORE_OK) {
         states[i].expect(rows, &side, fold);
         struct comparison c = *how;
         c.side = &side;
         compare_side(&c);
     }
-    bytes_release(&parameters.bytes);
     side_release(&side);
     return result;
 }
@@ -661,15 +655,11 @@ enum store_result audit_rows_outbox(struct audit_rows *rows, int64_t from, int64
     enum store_result result = STORE_OK;
     for (bool more = true; more && result == STORE_OK;) {
         PGresult *found = NULL;
-        row_clear(&rows->scratch);
-        put_int4(&rows->scratch, rows->range.shard);
-        put_int8(&rows->scratch, from);
-        put_int8(&rows->scratch, to);
         result = sql_run(
             rows->store,
             "select sequence, output, key, ce_id, ce_time_ms, body, hash from settled.outbox"
             " where shard = $1 and sequence > $2 and sequence <= $3 order by sequence limit 100",
-            &rows->scratch, &found, e);
+            SQL_PARAMS(sql_int4(rows->range.shard), sql_int8(from), sql_int8(to)), &found, e);
         int count = result == STORE_OK ? PQntuples(found) : 0;
         for (int i = 0; i < count && result == STORE_OK; i++) {
             struct outbox_row row;
@@ -710,6 +700,6 @@ void audit_rows_close(struct audit_rows *rows)
         return;
     for (enum audit_table t = 0; t < AUDIT_WINDOWED; t++)
         side_release(&rows->windowed[t]);
-    bytes_release(&rows->scratch.bytes);
+    bytes_release(&rows->scratch);
     free(rows);
 }

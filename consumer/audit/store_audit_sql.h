@@ -37,10 +37,10 @@
     " (units - used - coalesce(drawn, 0))::int8 as remaining, amount, valid_from, valid_until, "   \
     "kafka_offset, shard"                                                                          \
     " from settled.packages left join d using (account_id, package_id)"                            \
-    " where shard = $1 and kafka_offset < $3 and $4::int8 is not null)"
+    " where shard = $1 and kafka_offset < $3)"
 
 // Begins a snapshot, without a limit of time.
 enum store_result audit_begin(struct store *store, struct error *e);
 // The comparison (store_audit_rows.c) binds the same parameters.
-void audit_point_parameters(struct row *row, int32_t shard, const struct audit_point *point,
+void audit_point_parameters(struct sql_row *row, int32_t shard, const struct audit_point *point,
                             enum input input);

@@ -131,25 +131,21 @@ static enum store_result send_lock(const struct commit *c, bool new_day, struct 
     snprintf(text, sizeof text,
              "select %s, pg_backend_pid() from settled.shards where shard = $1 for update",
              shard_columns);
-    row_clear(&store->row);
-    put_int4(&store->row, c->shard);
-    enum store_result result = pipe_send(store, "begin", NULL, e);
+    struct sql_params shard = SQL_PARAMS(sql_int4(c->shard));
+    enum store_result result = pipe_send(store, "begin", SQL_NO_PARAMS, e);
     if (result == STORE_OK)
-        result = pipe_send(store, text, &store->row, e);
+        result = pipe_send(store, text, shard, e);
     if (result == STORE_OK)
-        result = pipe_send(store, shard_logs_query, &store->row, e);
-    put_int8(&store->row, c->row->chain.sequence);
+        result = pipe_send(store, shard_logs_query, shard, e);
     if (result == STORE_OK && !was_seen(store, c->shard) && c->row->chain.sequence > 0)
         result =
             pipe_send(store, "select hash from settled.outbox where shard = $1 and sequence = $2",
-                      &store->row, e);
-    row_clear(&store->row);
-    put_day(&store->row, shard_reached(fold_state(c->fold)));
+                      SQL_PARAMS(sql_int4(c->shard), sql_int8(c->row->chain.sequence)), e);
     if (result == STORE_OK && new_day)
-        result = pipe_send(store, "select 1 from settled.deployment for share", NULL, e);
+        result = pipe_send(store, "select 1 from settled.deployment for share", SQL_NO_PARAMS, e);
     if (result == STORE_OK && new_day)
         result = pipe_send(store, "select count(*) from settled.parameters where from_day <= $1",
-                           &store->row, e);
+                           SQL_PARAMS(sql_day(shard_reached(fold_state(c->fold)))), e);
     return result;
 }
 
@@ -203,52 +199,36 @@ static enum store_result send_shard(const struct commit *c, struct error *e)
 {
     const struct fold_state *state = fold_state(c->fold);
     const struct chain *after = &c->outbox->after;
-    struct row *row = &c->store->row;
-    row_clear(row);
-    put_int4(row, c->shard);
-    put_int8(row, c->row->step + 1);
-    put_day(row, state->day);
-    put_time(row, c->now_ms);
-    put_int4(row, state->held);
-    put_int8(row, state->calls_from);
-    put_day(row, state->horizon);
-    put_int8(row, state->decisions);
-    put_int8(row, after->sequence);
-    put_bytes(row, after->hash, sizeof after->hash);
-    put_string(row, after->previous_digest);
     return pipe_send(
         c->store,
         "update settled.shards set step = $2, open_day = $3, committed_at = $4,"
-        " held_since = case when $5::int4 = 1 then coalesce(held_since, $4) end, calls_from = $6,"
+        " held_since = case when $5 then coalesce(held_since, $4) end, calls_from = $6,"
         " horizon = $7, decisions = $8, sequence = $9, chain_hash = $10, previous_digest = $11"
         " where shard = $1",
-        row, e);
+        SQL_PARAMS(sql_int4(c->shard), sql_int8(c->row->step + 1), sql_day(state->day),
+                   sql_time(c->now_ms), sql_bool(state->held), sql_int8(state->calls_from),
+                   sql_day(state->horizon), sql_int8(state->decisions), sql_int8(after->sequence),
+                   sql_bytea(after->hash, sizeof after->hash), sql_text(after->previous_digest)),
+        e);
 }
 
 // A decision answers its request, and settles what becomes of the reject.
 static enum store_result send_answers(const struct commit *c, struct error *e)
 {
     enum store_result result = STORE_OK;
-    struct row *row = &c->store->row;
     for (size_t i = 0; i < c->step->decision_count && result == STORE_OK; i++) {
         const struct decision *d = &c->step->decisions[i];
-        row_clear(row);
-        put_int8(row, d->number);
-        put_int8(row, d->request);
         result = pipe_send(
             c->store, "update settled.requests set state = 'DONE', decision = $1 where id = $2",
-            row, e);
+            SQL_PARAMS(sql_int8(d->number), sql_int8(d->request)), e);
         if (d->kind == DECISION_PASS || result != STORE_OK)
             continue;
-        row_clear(row);
-        put_int8(row, d->number);
-        put_string(row, c->store->topics[d->input]);
-        put_int4(row, c->shard);
-        put_int8(row, d->offset);
         result = pipe_send(c->store,
                            "update settled.rejects set decision = $1 where topic = $2 and "
                            "partition = $3 and kafka_offset = $4",
-                           row, e);
+                           SQL_PARAMS(sql_int8(d->number), sql_text(c->store->topics[d->input]),
+                                      sql_int4(c->shard), sql_int8(d->offset)),
+                           e);
     }
     return result;
 }
@@ -277,7 +257,7 @@ static enum store_result write_step(struct commit *c, bool *committing, struct e
         result = send_shard(c, e);
     fault_point(commit_before);
     if (result == STORE_OK)
-        result = pipe_send(c->store, "commit", NULL, e);
+        result = pipe_send(c->store, "commit", SQL_NO_PARAMS, e);
     *committing = result == STORE_OK;
     enum store_result ended = pipe_end(c->store, NULL, 0, result == STORE_OK ? e : NULL);
     fault_point(commit_after);

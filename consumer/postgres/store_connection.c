@@ -308,8 +308,8 @@ struct login {
     const char *names[10], *values[10];
 };
 
-// The connection string may overrule what stands before dbname, but not what stands after it. A store
-// that writes looks through all hosts for a server that takes writes.
+// The connection string may overrule what stands before dbname, but not what stands after it. A
+// store that writes looks through all hosts for a server that takes writes.
 static struct login login_of(const struct store *store)
 {
     return (struct login){
@@ -482,7 +482,7 @@ void store_close(struct store *store)
         return;
     PQclear(store->held);
     store_drop(store);
-    bytes_release(&store->row.bytes);
+    bytes_release(&store->copying);
     bytes_release(&store->queued);
     if (store->stop_fd >= 0)
         close(store->stop_fd);

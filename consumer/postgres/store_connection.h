@@ -23,12 +23,14 @@ struct store {
     int stop_fd; // becomes readable when interrupted, for good
     atomic_bool stopped;
     PGresult *held; // behind the strings of the last answer
-    struct row row; // the row or the parameters being put together
+    struct bytes copying; // rows on their way into a COPY
     struct bytes queued; // what was sent in the pipeline, a byte each: STATEMENT or PREPARATION
     int named; // prepared statements so far, for their names
     size_t prepared_count;
     char *prepared[STORE_PREPARED_MAX]; // texts; the name of i is in prepared_names[i]
     int prepared_names[STORE_PREPARED_MAX];
+    // the types of its parameters, in their order; 0 behind the last
+    Oid prepared_types[STORE_PREPARED_MAX][SQL_PARAMS_MAX];
     bool topics_known;
     char topics[INPUT_COUNT][STORE_TOPIC_SIZE];
     // shards whose row and last outbox row were checked on this connection

@@ -50,7 +50,7 @@ static enum store_result load_parameters(struct store *store, struct policy *pol
         sql_run(store,
                 "select from_day, grace_ms, late_days, future_tolerance_ms,"
                 " max_reject_share_ppm, book_sha256 from settled.parameters order by from_day",
-                NULL, &rows, e);
+                SQL_NO_PARAMS, &rows, e);
     if (result != STORE_OK)
         return result;
     int count = PQntuples(rows);
@@ -79,8 +79,8 @@ static enum store_result load_books(struct store *store, struct shelf *shelf, st
 {
     PGresult *rows;
     enum store_result result =
-        sql_run(store, "select name, file from settled.price_books order by effective_from", NULL,
-                &rows, e);
+        sql_run(store, "select name, file from settled.price_books order by effective_from",
+                SQL_NO_PARAMS, &rows, e);
     struct book *book = result == STORE_OK ? malloc(sizeof *book) : NULL;
     if (!book) {
         if (result != STORE_OK)
@@ -106,7 +106,7 @@ static enum store_result load_all(struct store *store, struct deployment *out, b
 {
     PGresult *row;
     memset(out, 0, sizeof *out);
-    enum store_result result = sql_run(store, fixed_query, NULL, &row, e);
+    enum store_result result = sql_run(store, fixed_query, SQL_NO_PARAMS, &row, e);
     if (result != STORE_OK)
         return result;
     *recorded = PQntuples(row) == 1;
@@ -147,7 +147,7 @@ enum store_result store_topics(struct store *store, struct error *e)
         return STORE_OK;
     enum store_result result =
         sql_run(store, "select calls_topic, purchases_topic, credits_topic from settled.deployment",
-                NULL, &row, e);
+                SQL_NO_PARAMS, &row, e);
     if (result != STORE_OK)
         return result;
     if (PQntuples(row) == 1) {
@@ -174,16 +174,14 @@ enum input store_input_of(const struct store *store, const char *topic)
 enum store_result store_busiest_day(struct store *store, int days, int64_t *calls, struct error *e)
 {
     PGresult *row;
-    row_clear(&store->row);
-    put_int4(&store->row, days);
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
         result =
             sql_run(store,
                     "select coalesce(max(calls), 0)::bigint from (select sum(accepted) as calls"
                     " from settled.day_cutoffs join settled.deployment on topic = calls_topic"
-                    " group by business_day order by business_day desc limit $1::integer) as days",
-                    &store->row, &row, e);
+                    " group by business_day order by business_day desc limit $1) as days",
+                    SQL_PARAMS(sql_int4(days)), &row, e);
     if (result != STORE_OK)
         return result;
     *calls = get_int8(row, 0, 0);
@@ -200,24 +198,19 @@ static enum store_result insert_fixed(struct store *store, const struct deployme
     if (RAND_bytes(id_key, sizeof id_key) != 1)
         return store_say(store, STORE_FAILED, ERROR_BUG, e, "libcrypto gave no random bytes");
     const struct fixed_parameters *fixed = &wanted->policy.fixed;
-    struct row *row = &store->row;
-    row_clear(row);
-    put_day(row, fixed->first_day);
-    put_string(row, timestamps_symbol(fixed->timestamps));
-    put_string(row, partitioner_symbol(fixed->partitioner));
-    put_int4(row, fixed->partitions);
-    put_string(row, fixed->time_zone);
-    put_bytes(row, id_key, sizeof id_key);
-    put_string(row, wanted->group);
-    put_string(row, wanted->cluster_id);
-    for (int i = 0; i < INPUT_COUNT; i++)
-        put_string(row, wanted->topics[i]);
-    return sql_run(store,
-                   "insert into settled.deployment (first_day, timestamps, partitioner, "
-                   "partitions, time_zone, id_key,"
-                   " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic)"
-                   " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing",
-                   row, NULL, e);
+    return sql_run(
+        store,
+        "insert into settled.deployment (first_day, timestamps, partitioner, "
+        "partitions, time_zone, id_key,"
+        " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing",
+        SQL_PARAMS(sql_day(fixed->first_day), sql_text(timestamps_symbol(fixed->timestamps)),
+                   sql_text(partitioner_symbol(fixed->partitioner)), sql_int4(fixed->partitions),
+                   sql_text(fixed->time_zone), sql_bytea(id_key, sizeof id_key),
+                   sql_text(wanted->group), sql_text(wanted->cluster_id),
+                   sql_text(wanted->topics[INPUT_CALLS]), sql_text(wanted->topics[INPUT_PURCHASES]),
+                   sql_text(wanted->topics[INPUT_CREDITS])),
+        NULL, e);
 }
 
 static enum store_result differs(struct store *store, const char *what, const char *recorded,
@@ -274,9 +267,8 @@ static enum store_result record_cluster(struct store *store, const struct deploy
 {
     if (recorded->cluster_id[0] || !wanted->cluster_id[0])
         return STORE_OK;
-    row_clear(&store->row);
-    put_string(&store->row, wanted->cluster_id);
-    return sql_run(store, "update settled.deployment set cluster_id = $1", &store->row, NULL, e);
+    return sql_run(store, "update settled.deployment set cluster_id = $1",
+                   SQL_PARAMS(sql_text(wanted->cluster_id)), NULL, e);
 }
 
 // The latest day that any shard has opened or holds a record of; DAY_NONE when none has begun.
@@ -287,7 +279,7 @@ static enum store_result latest_day(struct store *store, day_t *day, struct erro
         sql_run(store,
                 "select coalesce(max(greatest(open_day, horizon)), '-infinity')"
                 " from settled.shards where open_day is not null",
-                NULL, &row, e);
+                SQL_NO_PARAMS, &row, e);
     if (result != STORE_OK)
         return result;
     *day = get_day(row, 0, 0);
@@ -318,15 +310,12 @@ static enum store_result record_book(struct store *store, struct policy *policy,
     }
     if (shelf_add(&policy->shelf, book, e) < 0)
         return STORE_FAILED;
-    row_clear(&store->row);
-    put_string(&store->row, book->sha256);
-    put_string(&store->row, book->name);
-    put_day(&store->row, book->effective_from);
-    put_bytes(&store->row, source->text, source->size);
     return sql_run(store,
                    "insert into settled.price_books (sha256, name, effective_from, file) values "
                    "($1, $2, $3, $4)",
-                   &store->row, NULL, e);
+                   SQL_PARAMS(sql_text(book->sha256), sql_text(book->name),
+                              sql_day(book->effective_from), sql_bytea(source->text, source->size)),
+                   NULL, e);
 }
 
 static bool same_parameters(const struct parameters *a, const struct parameters *b)
@@ -359,18 +348,14 @@ static enum store_result record_parameters(struct store *store, const struct pol
         assert(start > latest); // no day that is open changes its parameters
         assert(start > recorded->rows[recorded->count - 1].from_day);
     }
-    row_clear(&store->row);
-    put_day(&store->row, start);
-    put_int8(&store->row, wanted->grace_ms);
-    put_int4(&store->row, wanted->late_days);
-    put_int8(&store->row, wanted->future_tolerance_ms);
-    put_int4(&store->row, wanted->max_reject_share_ppm);
-    put_string(&store->row, sha256);
     return sql_run(
         store,
         "insert into settled.parameters (from_day, grace_ms, late_days, future_tolerance_ms,"
         " max_reject_share_ppm, book_sha256) values ($1, $2, $3, $4, $5, $6)",
-        &store->row, NULL, e);
+        SQL_PARAMS(sql_day(start), sql_int8(wanted->grace_ms), sql_int4(wanted->late_days),
+                   sql_int8(wanted->future_tolerance_ms), sql_int4(wanted->max_reject_share_ppm),
+                   sql_text(sha256)),
+        NULL, e);
 }
 
 static bool on_shelf(const struct shelf *shelf, const char *sha256)
@@ -462,10 +447,8 @@ enum store_result store_load_schema(struct store *store, int32_t id, char **text
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
-    row_clear(&store->row);
-    put_int4(&store->row, id);
-    result = sql_run(store, "select schema from settled.writer_schemas where id = $1", &store->row,
-                     &row, e);
+    result = sql_run(store, "select schema from settled.writer_schemas where id = $1",
+                     SQL_PARAMS(sql_int4(id)), &row, e);
     if (result != STORE_OK)
         return store_undo(store, result);
     if (PQntuples(row) == 1 && !(*text = strdup(get_string(row, 0, 0))))
@@ -481,17 +464,15 @@ enum store_result store_save_schema(struct store *store, int32_t id, const char 
     if (result != STORE_OK)
         return result;
     PGresult *rows = NULL;
-    row_clear(&store->row);
-    put_int4(&store->row, id);
-    put_string(&store->row, text);
+    struct sql_params params = SQL_PARAMS(sql_int4(id), sql_text(text));
     result = sql_run(
         store,
         "insert into settled.writer_schemas (id, schema) values ($1, $2) on conflict do nothing",
-        &store->row, NULL, e);
+        params, NULL, e);
     if (result == STORE_OK)
         result =
             sql_run(store, "select 1 from settled.writer_schemas where id = $1 and schema = $2",
-                    &store->row, &rows, e);
+                    params, &rows, e);
     if (result == STORE_OK && PQntuples(rows) == 0)
         result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
                            "schema id %" PRId32

@@ -36,8 +36,9 @@ static enum store_result count_applied(struct store *store, int *count, bool *ne
     PGresult *rows;
     *count = 0;
     *newer = false;
-    enum store_result result = sql_run(
-        store, "select to_regclass('settled.schema_migrations') is not null", NULL, &rows, e);
+    enum store_result result =
+        sql_run(store, "select to_regclass('settled.schema_migrations') is not null", SQL_NO_PARAMS,
+                &rows, e);
     if (result != STORE_OK)
         return result;
     bool present = *PQgetvalue(rows, 0, 0) == 1;
@@ -45,7 +46,7 @@ static enum store_result count_applied(struct store *store, int *count, bool *ne
     if (!present)
         return STORE_OK;
     result = sql_run(store, "select number, sha256 from settled.schema_migrations order by number",
-                     NULL, &rows, e);
+                     SQL_NO_PARAMS, &rows, e);
     if (result != STORE_OK)
         return result;
     int known = count_embedded();
@@ -82,13 +83,10 @@ static enum store_result record_migration(struct store *store, const struct embe
 {
     char sha256[65];
     book_sha256(migration->text, migration->size, sha256);
-    row_clear(&store->row);
-    put_int4(&store->row, number_of(migration));
-    put_string(&store->row, migration->name);
-    put_string(&store->row, sha256);
     return sql_run(
         store, "insert into settled.schema_migrations (number, name, sha256) values ($1, $2, $3)",
-        &store->row, NULL, e);
+        SQL_PARAMS(sql_int4(number_of(migration)), sql_text(migration->name), sql_text(sha256)),
+        NULL, e);
 }
 
 // Applies the first migration that is missing. *done: there was none.

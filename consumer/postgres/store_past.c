@@ -141,122 +141,70 @@ static int restore_reject(void *context, const PGresult *row, int i, struct erro
     return fold_restore_reject(p->fold, get_int8(row, i, 0), e);
 }
 
-// One query and what its parameters are: s the shard, d the day, a the account, q the settlement's
-// sequence, p the purchases' cutoff, c the calls topic, f where the replay starts, e the calls'
-// cutoff.
 struct past_query {
-    const char *parameters, *query;
+    const char *query;
     sql_visit *visit;
 };
 
-// Where the day's replay starts and ends, and the settlement.
+// Where the day's replay starts and ends, and the settlement. Parameters: $1 the shard, $2 the day,
+// $3 the account, $4 the calls topic.
 static const struct past_query recorded[] = {
     // The day's own close tells its price book, the close before it where its calls begin; the
     // first day begins with its log.
-    {"sdc",
-     "select coalesce(before.calls_from, k.from_offset), b.price_book"
+    {"select coalesce(before.calls_from, k.from_offset), b.price_book"
      " from settled.day_closes b join settled.day_cutoffs k"
-     "   on k.shard = b.shard and k.business_day = b.business_day and k.topic = $3"
+     "   on k.shard = b.shard and k.business_day = b.business_day and k.topic = $4"
      " left join settled.day_closes before on before.shard = b.shard and before.business_day = "
      "b.business_day - 1"
      " where b.shard = $1 and b.business_day = $2",
      read_close},
-    {"sd",
-     "select topic, from_offset, to_offset, accepted, duplicates, rejected, void from "
+    {"select topic, from_offset, to_offset, accepted, duplicates, rejected, void from "
      "settled.day_cutoffs"
      " where shard = $1 and business_day = $2",
      read_cutoff},
-    {"ad",
-     "select calls, calls_while_suspended, amount, opening_balance, credits, adjustments, "
+    {"select calls, calls_while_suspended, amount, opening_balance, credits, adjustments, "
      "closing_balance, status,"
-     " sequence, position from settled.settlements where account_id = $1 and business_day = $2",
+     " sequence, position from settled.settlements where account_id = $3 and business_day = $2",
      read_settlement},
-    {"ad",
-     "select usage_day, service, charge, package_id, tier_from, calls, units, unit_price, amount"
-     " from settled.settlement_lines where account_id = $1 and business_day = $2 order by line_no",
+    {"select usage_day, service, charge, package_id, tier_from, calls, units, unit_price, amount"
+     " from settled.settlement_lines where account_id = $3 and business_day = $2 order by line_no",
      read_line},
 };
 
+// What the fold is brought to. Parameters as above, and what was read by then: $5 the settlement's
+// sequence, $6 the purchases' cutoff, $7 where the replay starts, $8 the calls' cutoff.
 static const struct past_query before[] = {
-    {"aq",
-     "select account_sequence, status from settled.status_changes"
-     " where account_id = $1 and sequence < $2 order by account_sequence",
+    {"select account_sequence, status from settled.status_changes"
+     " where account_id = $3 and sequence < $5 order by account_sequence",
      read_status},
 };
 
 static const struct past_query to_fold[] = {
-    {"aq",
-     SUSPENSIONS("s.account_id = $1 and s.sequence < $2", " and r.sequence < $2") " order by 1, 2",
+    {SUSPENSIONS("s.account_id = $3 and s.sequence < $5", " and r.sequence < $5") " order by 1, 2",
      restore_span},
-    {"apd",
-     "select package_id, service, units, used,"
+    {"select package_id, service, units, used,"
      " units - used - coalesce((select sum(l.units) from settled.settlement_lines l where "
      "l.account_id = p.account_id"
-     "   and l.package_id = p.package_id and l.business_day < $3), 0)::int8,"
+     "   and l.package_id = p.package_id and l.business_day < $2), 0)::int8,"
      " amount, valid_from, valid_until, kafka_offset"
-     " from settled.packages p where account_id = $1 and kafka_offset < $2",
+     " from settled.packages p where account_id = $3 and kafka_offset < $6",
      restore_package},
-    {"sdcf",
-     "select business_day, to_offset from settled.day_cutoffs"
-     " where shard = $1 and business_day < $2 and topic = $3 and to_offset >= $4 order by "
+    {"select business_day, to_offset from settled.day_cutoffs"
+     " where shard = $1 and business_day < $2 and topic = $4 and to_offset >= $7 order by "
      "business_day",
      restore_cutoff},
-    {"scfe",
-     "select kafka_offset from settled.rejects"
-     " where partition = $1 and topic = $2 and kafka_offset >= $3 and kafka_offset < $4 order by "
+    {"select kafka_offset from settled.rejects"
+     " where partition = $1 and topic = $4 and kafka_offset >= $7 and kafka_offset < $8 order by "
      "kafka_offset",
      restore_reject},
 };
 
-static void put_parameters(struct row *row, const struct past_read *p, int32_t shard, day_t day,
-                           const char *names)
-{
-    row_clear(row);
-    for (; *names; names++) {
-        switch (*names) {
-        case 's':
-            put_int4(row, shard);
-            break;
-        case 'd':
-            put_day(row, day);
-            break;
-        case 'a':
-            put_slice(row, p->account_id);
-            break;
-        case 'q':
-            assert(p->past->settled); // read before
-            put_int8(row, p->past->sequence);
-            break;
-        case 'p':
-            assert(p->past->price_book[0] != '\0'); // read before
-            put_int8(row, p->past->cutoffs[INPUT_PURCHASES].to_offset);
-            break;
-        case 'c':
-            assert(p->store->topics_known);
-            put_string(row, p->store->topics[INPUT_CALLS]);
-            break;
-        case 'f':
-            put_int8(row, p->state.calls_from);
-            break;
-        case 'e':
-            put_int8(row, p->past->cutoffs[INPUT_CALLS].to_offset);
-            break;
-        default:
-            assert(false); // a parameter that the list above does not have
-        }
-    }
-}
-
-static enum store_result read_all(struct past_read *p, int32_t shard, day_t day,
+static enum store_result read_all(struct past_read *p, struct sql_params params,
                                   const struct past_query *sources, size_t count, struct error *e)
 {
-    struct row parameters = {0};
     enum store_result result = STORE_OK;
-    for (size_t i = 0; i < count && result == STORE_OK; i++) {
-        put_parameters(&parameters, p, shard, day, sources[i].parameters);
-        result = sql_each(p->store, sources[i].query, &parameters, sources[i].visit, p, e);
-    }
-    bytes_release(&parameters.bytes);
+    for (size_t i = 0; i < count && result == STORE_OK; i++)
+        result = sql_each(p->store, sources[i].query, params, sources[i].visit, p, e);
     return result;
 }
 
@@ -271,24 +219,38 @@ static enum store_result not_settled(const struct past_read *p, int32_t shard, d
                      shard, calendar_format_day(day, text));
 }
 
-static enum store_result restore_past(struct past_read *p, int32_t shard, day_t day,
-                                      struct error *e)
+// The fold as it was before the settlement.
+static enum store_result restore_before(struct past_read *p, const struct past_question *q,
+                                        struct error *e)
 {
-    enum store_result result =
-        read_all(p, shard, day, recorded, sizeof recorded / sizeof *recorded, e);
-    if (result != STORE_OK)
-        return result;
-    if (p->past->price_book[0] == '\0')
-        return not_settled(p, shard, day, e);
-    if (!p->past->settled)
-        return STORE_OK;
-    result = read_all(p, shard, day, before, sizeof before / sizeof *before, e);
+    const struct past *past = p->past;
+    assert(past->settled && past->price_book[0] != '\0'); // the list below was read
+    struct sql_params params =
+        SQL_PARAMS(sql_int4(q->shard), sql_day(q->day), sql_slice(q->account_id),
+                   sql_text(p->store->topics[INPUT_CALLS]), sql_int8(past->sequence),
+                   sql_int8(past->cutoffs[INPUT_PURCHASES].to_offset),
+                   sql_int8(p->state.calls_from), sql_int8(past->cutoffs[INPUT_CALLS].to_offset));
+    enum store_result result = read_all(p, params, before, sizeof before / sizeof *before, e);
     if (result != STORE_OK)
         return result;
     if (fold_restore_state(p->fold, &p->state, e) ||
         fold_restore_account(p->fold, &p->account, NULL, e))
         return STORE_FAILED;
-    return read_all(p, shard, day, to_fold, sizeof to_fold / sizeof *to_fold, e);
+    return read_all(p, params, to_fold, sizeof to_fold / sizeof *to_fold, e);
+}
+
+static enum store_result restore_past(struct past_read *p, const struct past_question *q,
+                                      struct error *e)
+{
+    struct sql_params params =
+        SQL_PARAMS(sql_int4(q->shard), sql_day(q->day), sql_slice(q->account_id),
+                   sql_text(p->store->topics[INPUT_CALLS]));
+    enum store_result result = read_all(p, params, recorded, sizeof recorded / sizeof *recorded, e);
+    if (result != STORE_OK)
+        return result;
+    if (p->past->price_book[0] == '\0')
+        return not_settled(p, q->shard, q->day, e);
+    return p->past->settled ? restore_before(p, q, e) : STORE_OK;
 }
 
 enum store_result store_restore_past(struct store *store, const struct past_question *question,
@@ -308,7 +270,7 @@ enum store_result store_restore_past(struct store *store, const struct past_ques
     if (result == STORE_OK)
         result = store_script(store, "begin isolation level repeatable read read only", e);
     if (result == STORE_OK)
-        result = restore_past(&p, question->shard, question->day, e);
+        result = restore_past(&p, question, e);
     if (result == STORE_OK)
         result = store_script(store, "commit", e);
     return store_undo(store, result);

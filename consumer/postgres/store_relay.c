@@ -50,22 +50,20 @@ enum store_result store_load_outbox(struct store *store, int32_t shard,
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
-    row_clear(&store->row);
-    put_int4(&store->row, shard);
-    put_int8(&store->row, window->after);
-    put_int8(&store->row, (int64_t)window->limit);
-    put_int8(&store->row, (int64_t)window->max_bytes);
     // The sizes are added up where the rows are: a burst of large rejects never crosses the wire at
     // once.
-    result = sql_run(store,
-                     "select sequence, output, key, ce_id, ce_time_ms, body, hash from ("
-                     "  select *, sum(octet_length(body) + coalesce(octet_length(key), 0))"
-                     "              over (order by sequence rows between unbounded preceding and 1 "
-                     "preceding) as before"
-                     "    from (select * from settled.outbox where shard = $1 and sequence > $2"
-                     "           order by sequence limit $3::int8) as first) as sized"
-                     " where coalesce(before, 0) < $4::int8 order by sequence",
-                     &store->row, &store->held, e);
+    result =
+        sql_run(store,
+                "select sequence, output, key, ce_id, ce_time_ms, body, hash from ("
+                "  select *, sum(octet_length(body) + coalesce(octet_length(key), 0))"
+                "              over (order by sequence rows between unbounded preceding and 1 "
+                "preceding) as before"
+                "    from (select * from settled.outbox where shard = $1 and sequence > $2"
+                "           order by sequence limit $3) as first) as sized"
+                " where coalesce(before, 0) < $4 order by sequence",
+                SQL_PARAMS(sql_int4(shard), sql_int8(window->after),
+                           sql_int8((int64_t)window->limit), sql_int8((int64_t)window->max_bytes)),
+                &store->held, e);
     if (result != STORE_OK)
         return store_undo(store, result);
     for (int i = 0; i < PQntuples(store->held); i++)
@@ -83,11 +81,8 @@ enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t 
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
-    row_clear(&store->row);
-    put_int4(&store->row, shard);
-    put_int8(&store->row, n);
     result = sql_run(store, "select hash from settled.outbox where shard = $1 and sequence = $2",
-                     &store->row, &row, e);
+                     SQL_PARAMS(sql_int4(shard), sql_int8(n)), &row, e);
     if (result != STORE_OK)
         return store_undo(store, result);
     *found = PQntuples(row) == 1;
@@ -104,21 +99,18 @@ static enum store_result raise_mark(struct store *store, int32_t shard, int64_t 
                                     struct error *e)
 {
     assert(PQtransactionStatus(store->conn) == PQTRANS_INTRANS); // the epoch was checked in it
-    row_clear(&store->row);
-    put_int4(&store->row, shard);
-    put_int8(&store->row, n);
     enum store_result result =
         sql_run(store, "update settled.shards set relayed = greatest(relayed, $2) where shard = $1",
-                &store->row, NULL, e);
-    put_time(&store->row, now_ms);
-    put_time(&store->row, now_ms - MARK_EVERY_MS);
+                SQL_PARAMS(sql_int4(shard), sql_int8(n)), NULL, e);
     if (result == STORE_OK)
         result = sql_run(
             store,
             "insert into settled.relay_marks (shard, sequence, published_at) select $1, $2, $3"
             " where not exists (select from settled.relay_marks where shard = $1 and published_at "
             "> $4)",
-            &store->row, NULL, e);
+            SQL_PARAMS(sql_int4(shard), sql_int8(n), sql_time(now_ms),
+                       sql_time(now_ms - MARK_EVERY_MS)),
+            NULL, e);
     return result;
 }
 
@@ -127,31 +119,24 @@ static enum store_result raise_mark(struct store *store, int32_t shard, int64_t 
 static enum store_result drop_old(struct store *store, int32_t shard, int64_t n, int64_t now_ms,
                                   struct error *e)
 {
-    row_clear(&store->row);
-    put_int4(&store->row, shard);
-    put_time(&store->row, now_ms - KEEP_MS);
-    put_int8(&store->row, n);
-    put_int8(&store->row, DROP_ROWS);
     PGresult *dropped;
-    enum store_result result =
-        sql_run(store,
-                "delete from settled.outbox where shard = $1 and sequence in ("
-                "  select sequence from settled.outbox where shard = $1 and sequence < $3"
-                "     and sequence <= (select max(sequence) from settled.relay_marks"
-                "                       where shard = $1 and published_at < $2)"
-                "   order by sequence limit $4::int8)",
-                &store->row, &dropped, e);
+    enum store_result result = sql_run(
+        store,
+        "delete from settled.outbox where shard = $1 and sequence in ("
+        "  select sequence from settled.outbox where shard = $1 and sequence < $3"
+        "     and sequence <= (select max(sequence) from settled.relay_marks"
+        "                       where shard = $1 and published_at < $2)"
+        "   order by sequence limit $4)",
+        SQL_PARAMS(sql_int4(shard), sql_time(now_ms - KEEP_MS), sql_int8(n), sql_int8(DROP_ROWS)),
+        &dropped, e);
     if (result != STORE_OK)
         return result;
     bool all = strtol(PQcmdTuples(dropped), NULL, 10) < DROP_ROWS;
     PQclear(dropped);
     if (!all)
         return STORE_OK;
-    row_clear(&store->row);
-    put_int4(&store->row, shard);
-    put_time(&store->row, now_ms - KEEP_MS);
     return sql_run(store, "delete from settled.relay_marks where shard = $1 and published_at < $2",
-                   &store->row, NULL, e);
+                   SQL_PARAMS(sql_int4(shard), sql_time(now_ms - KEEP_MS)), NULL, e);
 }
 
 enum store_result store_raise_mark(struct store *store, int32_t shard, int64_t epoch, int64_t n,

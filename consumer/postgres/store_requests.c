@@ -80,9 +80,6 @@ enum store_result store_load_requests(struct store *store, int32_t shard, struct
         result = store_topics(store, e);
     if (result != STORE_OK)
         return store_undo(store, result);
-    row_clear(&store->row);
-    put_int4(&store->row, shard);
-    put_int8(&store->row, (int64_t)capacity);
     result = sql_run(
         store,
         "select q.id, q.kind, q.topic, q.kafka_offset, q.operator, q.content, q.requested_at,"
@@ -90,8 +87,8 @@ enum store_result store_load_requests(struct store *store, int32_t shard, struct
         " from settled.requests q left join settled.rejects r"
         "   on r.topic = q.topic and r.partition = q.shard and r.kafka_offset = q.kafka_offset"
         "  and r.decision is null"
-        " where q.shard = $1 and q.state = 'WAITING' order by q.id limit $2::int8",
-        &store->row, &store->held, e);
+        " where q.shard = $1 and q.state = 'WAITING' order by q.id limit $2",
+        SQL_PARAMS(sql_int4(shard), sql_int8((int64_t)capacity)), &store->held, e);
     if (result != STORE_OK)
         return store_undo(store, result);
     for (int i = 0; i < PQntuples(store->held); i++)
@@ -107,40 +104,29 @@ enum store_result store_refuse_request(struct store *store, int64_t id, const ch
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
-    row_clear(&store->row);
-    put_int8(&store->row, id);
-    put_clean(&store->row, (struct slice){why, strlen(why)}, ERROR_TEXT_SIZE);
-    return store_undo(store, sql_run(store,
-                                     "update settled.requests set state = 'REFUSED', answer = $2"
-                                     " where id = $1 and state = 'WAITING'",
-                                     &store->row, NULL, e));
+    char answer[ERROR_TEXT_SIZE];
+    return store_undo(
+        store, sql_run(store,
+                       "update settled.requests set state = 'REFUSED', answer = $2"
+                       " where id = $1 and state = 'WAITING'",
+                       SQL_PARAMS(sql_int8(id), sql_clean(why, answer, sizeof answer)), NULL, e));
 }
 
 // ---- the operator's side ----
-
-static void put_coordinates(struct row *row, const struct store *store, const struct ask *ask)
-{
-    assert(ask->input < INPUT_COUNT);
-    assert(ask->offset >= 0);
-    row_clear(row);
-    put_string(row, store->topics[ask->input]);
-    put_int4(row, ask->shard);
-    put_int8(row, ask->offset);
-}
 
 // The request about the same record that stands already. *id 0: none.
 static enum store_result find_request(struct store *store, const struct ask *ask, int64_t *id,
                                       enum request_state *state, struct error *e)
 {
     PGresult *row;
-    put_coordinates(&store->row, store, ask);
-    put_string(&store->row, decision_symbol(ask->kind));
     enum store_result result =
         sql_run(store,
                 "select id, state, kind from settled.requests where topic = $1 and shard = $2"
-                " and kafka_offset = $3 and (kind = 'PASS') = ($4::text = 'PASS')"
+                " and kafka_offset = $3 and (kind = 'PASS') = ($4 = 'PASS')"
                 " and state <> 'REFUSED'",
-                &store->row, &row, e);
+                SQL_PARAMS(sql_text(store->topics[ask->input]), sql_int4(ask->shard),
+                           sql_int8(ask->offset), sql_text(decision_symbol(ask->kind))),
+                &row, e);
     if (result != STORE_OK)
         return result;
     *id = 0;
@@ -167,11 +153,12 @@ static enum store_result check_open_reject(struct store *store, const struct ask
     PGresult *row;
     if (ask->kind == DECISION_PASS)
         return STORE_OK;
-    put_coordinates(&store->row, store, ask);
     enum store_result result = sql_run(store,
                                        "select decision from settled.rejects where topic = $1 and "
                                        "partition = $2 and kafka_offset = $3",
-                                       &store->row, &row, e);
+                                       SQL_PARAMS(sql_text(store->topics[ask->input]),
+                                                  sql_int4(ask->shard), sql_int8(ask->offset)),
+                                       &row, e);
     if (result != STORE_OK)
         return result;
     const char *trouble = PQntuples(row) == 0    ? "is not among the rejects"
@@ -187,27 +174,26 @@ static enum store_result check_open_reject(struct store *store, const struct ask
 
 static enum store_result insert_request(struct store *store, const struct ask *ask, struct error *e)
 {
-    char content[STORE_TOPIC_SIZE + 48];
+    char content[STORE_TOPIC_SIZE + 48], operator_name[OPERATOR_MAX];
     snprintf(content, sizeof content, "%s/%" PRId32 "/%" PRId64, store->topics[ask->input],
              ask->shard, ask->offset);
-    put_coordinates(&store->row, store, ask);
-    put_string(&store->row, decision_symbol(ask->kind));
-    put_clean(&store->row, (struct slice){ask->operator_name, strlen(ask->operator_name)},
-              OPERATOR_MAX);
-    put_string(&store->row, content);
-    put_time(&store->row, ask->now_ms);
-    put_string(&store->row,
-               states[ask->kind == DECISION_REQUEUE ? REQUEST_SENDING : REQUEST_WAITING]);
+    enum request_state state = ask->kind == DECISION_REQUEUE ? REQUEST_SENDING : REQUEST_WAITING;
     return sql_run(store,
                    "insert into settled.requests"
                    " (topic, shard, kafka_offset, kind, operator, content, requested_at, state)"
                    " values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
-                   &store->row, NULL, e);
+                   SQL_PARAMS(sql_text(store->topics[ask->input]), sql_int4(ask->shard),
+                              sql_int8(ask->offset), sql_text(decision_symbol(ask->kind)),
+                              sql_clean(ask->operator_name, operator_name, sizeof operator_name),
+                              sql_text(content), sql_time(ask->now_ms), sql_text(states[state])),
+                   NULL, e);
 }
 
 enum store_result store_add_request(struct store *store, const struct ask *ask, int64_t *id,
                                     enum request_state *state, struct error *e)
 {
+    assert(ask->input < INPUT_COUNT);
+    assert(ask->offset >= 0);
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
         result = store_topics(store, e);
@@ -231,15 +217,11 @@ enum store_result store_request_sent(struct store *store, int64_t id, int32_t pa
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
-    row_clear(&store->row);
-    put_int8(&store->row, id);
-    put_int4(&store->row, partition);
-    put_int8(&store->row, offset);
     result =
         sql_run(store,
                 "update settled.requests set state = 'WAITING', new_partition = $2, new_offset = $3"
                 " where id = $1 and state = 'SENDING'",
-                &store->row, &done, e);
+                SQL_PARAMS(sql_int8(id), sql_int4(partition), sql_int8(offset)), &done, e);
     if (result == STORE_OK && strcmp(PQcmdTuples(done), "1") != 0)
         result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
                            "request %" PRId64
@@ -255,10 +237,8 @@ enum store_result store_load_answer(struct store *store, int64_t id, struct requ
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
-    row_clear(&store->row);
-    put_int8(&store->row, id);
     result = sql_run(store, "select state, decision, answer from settled.requests where id = $1",
-                     &store->row, &store->held, e);
+                     SQL_PARAMS(sql_int8(id)), &store->held, e);
     if (result != STORE_OK)
         return store_undo(store, result);
     if (PQntuples(store->held) == 0)
@@ -303,56 +283,22 @@ static int list_one(void *context, const PGresult *rows, int i, struct error *e)
     return listing->visit(listing->context, &reject, e);
 }
 
-static void put_optional(struct row *row, bool given, int64_t value)
+static enum store_result read_rejects(struct store *store, const struct reject_filter *filter,
+                                      struct reject_listing *listing, struct error *e)
 {
-    if (given)
-        put_int8(row, value);
-    else
-        put_null(row);
-}
-
-static void put_filter(struct row *row, const struct store *store,
-                       const struct reject_filter *filter)
-{
-    row_clear(row);
-    put_slice(row, filter->by_input ? (struct slice){store->topics[filter->input],
-                                                     strlen(store->topics[filter->input])}
-                                    : (struct slice){0});
-    put_optional(row, filter->by_shard, filter->shard);
-    put_slice(row, filter->reason == REJECT_NONE
-                       ? (struct slice){0}
-                       : (struct slice){reject_symbol(filter->reason),
-                                        strlen(reject_symbol(filter->reason))});
-    put_clean(row,
-              filter->account_id ? (struct slice){filter->account_id, strlen(filter->account_id)}
-                                 : (struct slice){0},
-              ERROR_TEXT_SIZE);
-    if (filter->received_from)
-        put_time(row, filter->received_from);
-    else
-        put_null(row);
-    if (filter->received_to)
-        put_time(row, filter->received_to);
-    else
-        put_null(row);
-    put_int4(row, filter->open_only);
-    put_optional(row, filter->limit > 0, (int64_t)filter->limit);
-    put_optional(row, filter->by_offset, filter->offset);
-}
-
-enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter,
-                                     store_reject_visit *visit, void *context, struct error *e)
-{
-    struct row parameters = {0};
-    enum store_result result = store_ready(store, e);
-    if (result == STORE_OK)
-        result = store_topics(store, e);
-    if (result == STORE_OK)
-        result = store_script(store, "begin isolation level repeatable read read only", e);
-    if (result != STORE_OK)
-        return store_undo(store, result);
-    put_filter(&parameters, store, filter);
-    result = sql_each(
+    char account[ERROR_TEXT_SIZE];
+    const char *account_id = filter->account_id ? filter->account_id : "";
+    assert(filter->input < INPUT_COUNT);
+    struct sql_params params = SQL_PARAMS(
+        sql_given(filter->by_input, sql_text(store->topics[filter->input])),
+        sql_given(filter->by_shard, sql_int4(filter->shard)),
+        sql_given(filter->reason != REJECT_NONE, sql_text(reject_symbol(filter->reason))),
+        sql_given(filter->account_id != NULL, sql_clean(account_id, account, sizeof account)),
+        sql_given(filter->received_from != 0, sql_time(filter->received_from)),
+        sql_given(filter->received_to != 0, sql_time(filter->received_to)),
+        sql_bool(filter->open_only), sql_given(filter->limit > 0, sql_int8((int64_t)filter->limit)),
+        sql_given(filter->by_offset, sql_int8(filter->offset)));
+    return sql_each(
         store,
         "select r.topic, r.partition, r.kafka_offset, r.reason, r.detail, r.account_id, "
         "r.record_id,"
@@ -360,15 +306,25 @@ enum store_result store_list_rejects(struct store *store, const struct reject_fi
         " from settled.rejects r left join settled.requests q"
         "   on q.topic = r.topic and q.shard = r.partition and q.kafka_offset = r.kafka_offset"
         "  and q.kind <> 'PASS' and q.state <> 'REFUSED'"
-        " where ($1::text is null or r.topic = $1) and ($2::int8 is null or r.partition = $2)"
-        "   and ($3::text is null or r.reason = $3) and ($4::text is null or r.account_id = $4)"
-        "   and ($5::timestamptz is null or r.received_at >= $5)"
-        "   and ($6::timestamptz is null or r.received_at < $6)"
-        "   and ($7::int4 = 0 or r.decision is null)"
-        "   and ($9::int8 is null or r.kafka_offset = $9)"
-        " order by r.topic, r.partition, r.kafka_offset limit $8::int8",
-        &parameters, list_one, &(struct reject_listing){store, visit, context}, e);
-    bytes_release(&parameters.bytes);
+        " where ($1 is null or r.topic = $1) and ($2 is null or r.partition = $2)"
+        "   and ($3 is null or r.reason = $3) and ($4 is null or r.account_id = $4)"
+        "   and ($5 is null or r.received_at >= $5) and ($6 is null or r.received_at < $6)"
+        "   and (not $7 or r.decision is null) and ($9 is null or r.kafka_offset = $9)"
+        " order by r.topic, r.partition, r.kafka_offset limit $8",
+        params, list_one, listing, e);
+}
+
+enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter,
+                                     store_reject_visit *visit, void *context, struct error *e)
+{
+    struct reject_listing listing = {store, visit, context};
+    enum store_result result = store_ready(store, e);
+    if (result == STORE_OK)
+        result = store_topics(store, e);
+    if (result == STORE_OK)
+        result = store_script(store, "begin isolation level repeatable read read only", e);
+    if (result == STORE_OK)
+        result = read_rejects(store, filter, &listing, e);
     if (result == STORE_OK)
         result = store_script(store, "commit", e);
     return store_undo(store, result);

@@ -111,49 +111,47 @@ static int restore_decision(void *context, const PGresult *row, int i, struct er
 }
 
 // The tables in the order that fold.h asks for. Parameters: $1 the shard, $2 the open day, $3 the
-// calls topic, $4 calls_from; a query names all it is given, as PostgreSQL must know the type of
-// each.
+// calls topic, $4 calls_from.
 static const struct {
     const char *query;
-    int parameters;
     sql_visit *visit;
 } sources[] = {
     {"select account_id, opening, credits, adjustments, status, account_sequence, position"
      " from settled.accounts where shard = $1",
-     1, restore_account_row},
+     restore_account_row},
     // One that ended before the oldest usage day that may still be billed concerns nobody any more.
     // So what has ended is looked up by its end, and what goes on by the account: the changes of a
     // shard grow for ever.
     {SUSPENSIONS(
-         "r.shard = $1 and r.effective_at >= ($2::date - 2 -"
+         "r.shard = $1 and r.effective_at >= ($2 - 2 -"
          "  (select max(late_days) from settled.parameters))::timestamp at time zone 'UTC'",
          "") " union all " SUSPENSIONS("(s.account_id, s.account_sequence) in (select account_id,"
                                        "  account_sequence from settled.accounts"
                                        "  where shard = $1 and status = 'SUSPENDED')",
                                        "") " order by 1, 2",
-     2, restore_span_row},
+     restore_span_row},
     {"select account_id, package_id, service, units, used, remaining, amount, valid_from, "
      "valid_until, kafka_offset"
      " from settled.packages where shard = $1",
-     1, restore_package_row},
+     restore_package_row},
     {"select account_id, credit_id, kind, amount, credited_at from settled.credits where shard = "
      "$1",
-     1, restore_credit_row},
+     restore_credit_row},
     {"select business_day, to_offset, from_offset, accepted + duplicates from settled.day_cutoffs"
      " where shard = $1 and business_day < $2 and topic = $3 and to_offset >= $4 order by "
      "business_day",
-     4, restore_cutoff},
+     restore_cutoff},
     {"select kafka_offset from settled.rejects"
-     " where partition = $1 and $2::date is not null and topic = $3 and kafka_offset >= $4 order "
+     " where partition = $1 and topic = $3 and kafka_offset >= $4 order "
      "by kafka_offset",
-     4, restore_reject_row},
+     restore_reject_row},
     // Of the days before, what may still let a record through: a pass, or what nobody knows here.
     {"select number, request, kind, topic, kafka_offset, as_of, operator, content, business_day, "
      "calls_at,"
      " purchases_at, credits_at from settled.decisions"
      " where shard = $1 and (business_day >= $2 or kind not in ('ACCEPT', 'REQUEUE')) order by "
      "number",
-     2, restore_decision},
+     restore_decision},
 };
 
 // Nobody else writes under our epoch; a row that moved means that it is not ours any more.
@@ -161,10 +159,9 @@ static enum store_result check_snapshot(struct store *store, int32_t shard,
                                         const struct shard_row *row, struct error *e)
 {
     PGresult *found;
-    row_clear(&store->row);
-    put_int4(&store->row, shard);
-    enum store_result result = sql_run(
-        store, "select epoch, step from settled.shards where shard = $1", &store->row, &found, e);
+    enum store_result result =
+        sql_run(store, "select epoch, step from settled.shards where shard = $1",
+                SQL_PARAMS(sql_int4(shard)), &found, e);
     if (result != STORE_OK)
         return result;
     bool same = PQntuples(found) == 1 && get_int8(found, 0, 0) == row->epoch &&
@@ -180,20 +177,12 @@ static enum store_result check_snapshot(struct store *store, int32_t shard,
 static enum store_result restore_tables(struct restore *r, int32_t shard,
                                         const struct shard_row *row, struct error *e)
 {
-    struct row parameters = {0};
+    struct sql_params params =
+        SQL_PARAMS(sql_int4(shard), sql_day(row->state.day),
+                   sql_text(r->store->topics[INPUT_CALLS]), sql_int8(row->state.calls_from));
     enum store_result result = STORE_OK;
-    for (size_t i = 0; i < sizeof sources / sizeof *sources && result == STORE_OK; i++) {
-        row_clear(&parameters);
-        put_int4(&parameters, shard);
-        if (sources[i].parameters > 1)
-            put_day(&parameters, row->state.day);
-        if (sources[i].parameters > 2)
-            put_string(&parameters, r->store->topics[INPUT_CALLS]);
-        if (sources[i].parameters > 3)
-            put_int8(&parameters, row->state.calls_from);
-        result = sql_each(r->store, sources[i].query, &parameters, sources[i].visit, r, e);
-    }
-    bytes_release(&parameters.bytes);
+    for (size_t i = 0; i < sizeof sources / sizeof *sources && result == STORE_OK; i++)
+        result = sql_each(r->store, sources[i].query, params, sources[i].visit, r, e);
     return result;
 }
 

@@ -74,9 +74,8 @@ enum store_result store_claim(struct store *store, int32_t shard, struct shard_r
         result = pipe_begin(store, e);
     if (result != STORE_OK)
         return store_undo(store, result);
-    row_clear(&store->row);
-    put_int4(&store->row, shard);
-    result = pipe_send(store, "begin", NULL, e);
+    struct sql_params params = SQL_PARAMS(sql_int4(shard));
+    result = pipe_send(store, "begin", SQL_NO_PARAMS, e);
     if (result == STORE_OK)
         result =
             pipe_send(store,
@@ -85,12 +84,12 @@ enum store_result store_claim(struct store *store, int32_t shard, struct shard_r
                       " returning epoch, step, open_day, held_since is not null, calls_from, "
                       "horizon, decisions,"
                       " sequence, chain_hash, previous_digest, relayed",
-                      &store->row, e);
+                      params, e);
     if (result == STORE_OK)
-        result = pipe_send(store, shard_logs_query, &store->row, e);
+        result = pipe_send(store, shard_logs_query, params, e);
     fault_point(claim_commit);
     if (result == STORE_OK)
-        result = pipe_send(store, "commit", NULL, e);
+        result = pipe_send(store, "commit", SQL_NO_PARAMS, e);
     enum store_result ended = pipe_end(store, results, 3, result == STORE_OK ? e : NULL);
     if (result == STORE_OK)
         result = ended;
@@ -105,11 +104,9 @@ enum store_result store_lock_epoch(struct store *store, int32_t shard, int64_t e
                                    int64_t *sequence, int64_t *relayed, struct error *e)
 {
     PGresult *row;
-    row_clear(&store->row);
-    put_int4(&store->row, shard);
     enum store_result result = sql_run(
         store, "select epoch, sequence, relayed from settled.shards where shard = $1 for update",
-        &store->row, &row, e);
+        SQL_PARAMS(sql_int4(shard)), &row, e);
     if (result != STORE_OK)
         return result;
     int64_t found = PQntuples(row) == 1 ? get_int8(row, 0, 0) : 0;

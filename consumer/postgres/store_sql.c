@@ -8,47 +8,41 @@
 #include <string.h>
 
 enum {
-    PARAMETERS_MAX = 32,
     FETCH_ROWS = 4096,
     BULK_ROWS = 64, // from here on a COPY's two round trips cost less than so many statements
     COPY_CHUNK = 1 << 18, // bytes
     STATEMENT_SIZE = 1024,
 };
 
-// The values of a row, where each lies behind its length, as libpq wants them.
-struct values {
+// Parameters as libpq wants them; types, 0 behind the last.
+struct arguments {
     int count;
-    const char *at[PARAMETERS_MAX];
-    int lengths[PARAMETERS_MAX], formats[PARAMETERS_MAX];
+    Oid types[SQL_PARAMS_MAX];
+    const char *at[SQL_PARAMS_MAX];
+    int lengths[SQL_PARAMS_MAX], formats[SQL_PARAMS_MAX];
 };
 
-static struct values values_of(const struct row *params)
+static struct arguments arguments_of(struct sql_params params)
 {
-    struct values values = {.count = params ? params->count : 0};
-    const unsigned char *at = params ? params->bytes.data : NULL;
-    assert(values.count <= PARAMETERS_MAX);
-    for (int i = 0; i < values.count; i++) {
-        uint32_t wire;
-        memcpy(&wire, at, sizeof wire);
-        int32_t length = (int32_t)be32toh(wire);
-        at += sizeof wire;
-        values.at[i] = length < 0 ? NULL : (const char *)at;
-        values.lengths[i] = length < 0 ? 0 : length;
-        values.formats[i] = 1;
-        at += values.lengths[i];
+    assert(params.count <= SQL_PARAMS_MAX);
+    struct arguments arguments = {.count = params.count};
+    for (int i = 0; i < params.count; i++) {
+        struct slice wire = sql_wire(&params.list[i]);
+        arguments.types[i] = (Oid)params.list[i].type;
+        arguments.at[i] = wire.data;
+        arguments.lengths[i] = (int)wire.size;
+        arguments.formats[i] = 1;
     }
-    if (values.count > 0)
-        assert(at == params->bytes.data + params->bytes.used); // each value has its length
-    return values;
+    return arguments;
 }
 
-enum store_result sql_run(struct store *store, const char *sql, const struct row *params,
+enum store_result sql_run(struct store *store, const char *sql, struct sql_params params,
                           PGresult **out, struct error *e)
 {
     if (out)
         *out = NULL;
-    struct values v = values_of(params);
-    if (!PQsendQueryParams(store->conn, sql, v.count, NULL, v.at, v.lengths, v.formats, 1))
+    struct arguments a = arguments_of(params);
+    if (!PQsendQueryParams(store->conn, sql, a.count, a.types, a.at, a.lengths, a.formats, 1))
         return store_fail(store, NULL, e);
     return store_finish(store, out, e);
 }
@@ -70,7 +64,7 @@ static void enqueue(struct store *store, unsigned char what)
 
 // The name under which this text is prepared; prepares it, in the pipeline, when it is new. False
 // when libpq refuses.
-static bool prepare(struct store *store, const char *sql, char name[16])
+static bool prepare(struct store *store, const char *sql, const struct arguments *a, char name[16])
 {
     size_t i = 0;
     while (i < store->prepared_count && strcmp(store->prepared[i], sql) != 0)
@@ -78,26 +72,30 @@ static bool prepare(struct store *store, const char *sql, char name[16])
     assert(i < STORE_PREPARED_MAX);
     bool known = i < store->prepared_count;
     snprintf(name, 16, "s%d", known ? store->prepared_names[i] : store->named);
-    if (known)
+    if (known) {
+        // else the values would be read as what they are not
+        assert(memcmp(store->prepared_types[i], a->types, sizeof a->types) == 0);
         return true;
-    if (!PQsendPrepare(store->conn, name, sql, 0, NULL))
+    }
+    if (!PQsendPrepare(store->conn, name, sql, a->count, a->types))
         return false;
     enqueue(store, PREPARATION);
     if (!(store->prepared[i] = strdup(sql)))
         abort();
     store->prepared_names[i] = store->named++;
+    memcpy(store->prepared_types[i], a->types, sizeof a->types);
     store->prepared_count++;
     assert(store->named >= (int)store->prepared_count); // no name is used again
     return true;
 }
 
-enum store_result pipe_send(struct store *store, const char *sql, const struct row *params,
+enum store_result pipe_send(struct store *store, const char *sql, struct sql_params params,
                             struct error *e)
 {
     char name[16];
-    struct values v = values_of(params);
-    if (!prepare(store, sql, name) ||
-        !PQsendQueryPrepared(store->conn, name, v.count, v.at, v.lengths, v.formats, 1))
+    struct arguments a = arguments_of(params);
+    if (!prepare(store, sql, &a, name) ||
+        !PQsendQueryPrepared(store->conn, name, a.count, a.at, a.lengths, a.formats, 1))
         return store_fail(store, NULL, e);
     enqueue(store, STATEMENT);
     return STORE_OK;
@@ -184,7 +182,7 @@ enum store_result pipe_end(struct store *store, PGresult **results, int keep, st
 
 // ---- cursors ----
 
-enum store_result sql_each(struct store *store, const char *query, const struct row *params,
+enum store_result sql_each(struct store *store, const char *query, struct sql_params params,
                            sql_visit *visit, void *context, struct error *e)
 {
     char text[2 * STATEMENT_SIZE];
@@ -195,7 +193,7 @@ enum store_result sql_each(struct store *store, const char *query, const struct 
     bool more = true;
     while (result == STORE_OK && more) {
         PGresult *rows;
-        result = sql_run(store, text, NULL, &rows, e);
+        result = sql_run(store, text, SQL_NO_PARAMS, &rows, e);
         int count = result == STORE_OK ? PQntuples(rows) : 0;
         for (int i = 0; i < count && result == STORE_OK; i++)
             if (visit(context, rows, i, e) < 0)
@@ -226,23 +224,24 @@ enum store_result load_send(struct store *store, const struct load *load, void *
                      table->conflict ? table->conflict : "");
     assert((size_t)size < sizeof text);
     for (size_t i = 0; i < load->count; i++) {
-        row_clear(&store->row);
-        if (!load->encode(context, i, &store->row))
+        struct sql_row row;
+        if (!load->encode(context, i, &row))
             continue;
-        assert(store->row.count == table->column_count);
-        enum store_result result = pipe_send(store, text, &store->row, e);
+        assert(row.count == table->column_count);
+        enum store_result result = pipe_send(store, text, sql_row_params(&row), e);
         if (result != STORE_OK)
             return result;
     }
     return STORE_OK;
 }
 
-static enum store_result copy_chunk(struct store *store, struct row *row, struct error *e)
+static enum store_result copy_chunk(struct store *store, struct error *e)
 {
-    assert(row->bytes.used <= INT32_MAX);
-    if (PQputCopyData(store->conn, (const char *)row->bytes.data, (int)row->bytes.used) < 0)
+    struct bytes *chunk = &store->copying;
+    assert(chunk->used <= INT32_MAX);
+    if (PQputCopyData(store->conn, (const char *)chunk->data, (int)chunk->used) < 0)
         return store_fail(store, NULL, e);
-    row_clear(row);
+    chunk->used = 0;
     return store_flush(store, e);
 }
 
@@ -254,23 +253,22 @@ static enum store_result copy_rows(struct store *store, const struct load *load,
     static const unsigned char trailer[2] = {0xff, 0xff};
     const uint16_t columns = htobe16((uint16_t)load->table->column_count);
     enum store_result result = STORE_OK;
-    struct row *row = &store->row;
+    struct bytes *chunk = &store->copying;
     assert(PQtransactionStatus(store->conn) == PQTRANS_ACTIVE); // the COPY is open
-    row_clear(row);
-    bytes_append(&row->bytes, header, sizeof header);
+    chunk->used = 0;
+    bytes_append(chunk, header, sizeof header);
     for (size_t i = 0; i < load->count && result == STORE_OK; i++) {
-        size_t before = row->bytes.used;
-        row->count = 0;
-        bytes_append(&row->bytes, &columns, sizeof columns);
-        if (load->encode(context, i, row))
-            assert(row->count == load->table->column_count);
-        else
-            row->bytes.used = before;
-        if (row->bytes.used >= COPY_CHUNK)
-            result = copy_chunk(store, row, e);
+        struct sql_row row;
+        if (!load->encode(context, i, &row))
+            continue;
+        assert(row.count == load->table->column_count);
+        bytes_append(chunk, &columns, sizeof columns);
+        bytes_values(chunk, sql_row_params(&row));
+        if (chunk->used >= COPY_CHUNK)
+            result = copy_chunk(store, e);
     }
-    bytes_append(&row->bytes, trailer, sizeof trailer);
-    return result == STORE_OK ? copy_chunk(store, row, e) : result;
+    bytes_append(chunk, trailer, sizeof trailer);
+    return result == STORE_OK ? copy_chunk(store, e) : result;
 }
 
 static enum store_result copy_into(struct store *store, const char *target, const struct load *load,

@@ -2,25 +2,19 @@
 // COPY or as statements is not decided here.
 #include "consumer/postgres/store_step.h"
 
+#include "consumer/output/encode.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SETTLEMENT_ID_SIZE = 192 };
+static_assert(SQL_ROW_TEXT_SIZE >= (int)OUTPUT_ID_SIZE, "a settlement_id fits");
+static_assert(SQL_ROW_TEXT_SIZE >= (int)REJECT_DETAIL_SIZE, "the detail of a reject fits");
 
 static struct slice account_id(const struct commit *c, uint32_t account)
 {
     return fold_account(c->fold, account)->id;
-}
-
-static void put_settlement_id(struct row *row, struct slice account, day_t day)
-{
-    char text[SETTLEMENT_ID_SIZE], date[DAY_TEXT_SIZE];
-    int size = snprintf(text, sizeof text, "%.*s/%s", (int)account.size, account.data,
-                        calendar_format_day(day, date));
-    assert(size > 0 && (size_t)size < sizeof text); // an account_id has at most 128 bytes
-    put_bytes(row, text, (size_t)size);
 }
 
 static const struct table rejects_table = {
@@ -28,20 +22,16 @@ static const struct table rejects_table = {
     "topic, partition, kafka_offset, reason, detail, account_id, record_id, received_at, sequence",
     9, NULL};
 
-static bool encode_rejects(void *context, size_t i, struct row *row)
+static bool encode_rejects(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
     const struct step_reject *r = &c->step->rejects[i];
-    put_string(row, c->store->topics[r->input]);
-    put_int4(row, c->shard);
-    put_int8(row, r->offset);
-    put_string(row, reject_symbol(r->reason));
     // Cut at a size, it may end within a character.
-    put_clean(row, (struct slice){r->detail, strlen(r->detail)}, REJECT_DETAIL_SIZE);
-    put_slice(row, r->account_id);
-    put_slice(row, r->record_id);
-    put_time(row, r->timestamp);
-    put_int8(row, c->sequences[EMIT_REJECT][i]);
+    struct sql_value detail = sql_clean(r->detail, row->text, REJECT_DETAIL_SIZE);
+    sql_row_set(row, SQL_PARAMS(sql_text(c->store->topics[r->input]), sql_int4(c->shard),
+                                sql_int8(r->offset), sql_text(reject_symbol(r->reason)), detail,
+                                sql_slice(r->account_id), sql_slice(r->record_id),
+                                sql_time(r->timestamp), sql_int8(c->sequences[EMIT_REJECT][i])));
     return true;
 }
 
@@ -51,22 +41,17 @@ static const struct table credits_table = {
     " reference, kafka_offset, shard, position, balance",
     12, NULL};
 
-static bool encode_credits(void *context, size_t i, struct row *row)
+static bool encode_credits(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
     const struct step_credit *credit = &c->step->credits[i];
-    put_slice(row, account_id(c, credit->account));
-    put_slice(row, credit->credit_id);
-    put_string(row, credit_kind_symbol(credit->kind));
-    put_int8(row, credit->amount);
-    put_time(row, credit->credited_at);
-    put_time(row, credit->received_at);
-    put_slice(row, credit->reason);
-    put_slice(row, credit->reference);
-    put_int8(row, credit->offset);
-    put_int4(row, c->shard);
-    put_int8(row, credit->position);
-    put_int8(row, credit->balance);
+    sql_row_set(row,
+                SQL_PARAMS(sql_slice(account_id(c, credit->account)), sql_slice(credit->credit_id),
+                           sql_text(credit_kind_symbol(credit->kind)), sql_int8(credit->amount),
+                           sql_time(credit->credited_at), sql_time(credit->received_at),
+                           sql_slice(credit->reason), sql_slice(credit->reference),
+                           sql_int8(credit->offset), sql_int4(c->shard), sql_int8(credit->position),
+                           sql_int8(credit->balance)));
     return true;
 }
 
@@ -76,26 +61,21 @@ static const struct table statuses_table = {
     " balance, effective_at, shard, sequence",
     10, NULL};
 
-static bool encode_statuses(void *context, size_t i, struct row *row)
+static bool encode_statuses(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
     const struct step_status *status = &c->step->statuses[i];
     struct slice account = account_id(c, status->account);
-    put_slice(row, account);
-    put_int8(row, status->account_sequence);
-    put_string(row, account_state_symbol(status->state));
-    put_string(row, cause_symbol(status->cause));
-    if (status->cause == CAUSE_ARREARS) {
-        put_settlement_id(row, account, status->settlement_day);
-        put_null(row);
-    } else {
-        put_null(row);
-        put_slice(row, status->credit_id);
-    }
-    put_int8(row, status->balance);
-    put_time(row, status->effective_at);
-    put_int4(row, c->shard);
-    put_int8(row, c->sequences[EMIT_STATUS][i]);
+    bool arrears = status->cause == CAUSE_ARREARS;
+    sql_row_set(
+        row,
+        SQL_PARAMS(
+            sql_slice(account), sql_int8(status->account_sequence),
+            sql_text(account_state_symbol(status->state)), sql_text(cause_symbol(status->cause)),
+            sql_given(arrears, sql_text(settlement_id(account, status->settlement_day, row->text))),
+            sql_given(!arrears, sql_slice(status->credit_id)), sql_int8(status->balance),
+            sql_time(status->effective_at), sql_int4(c->shard),
+            sql_int8(c->sequences[EMIT_STATUS][i])));
     return true;
 }
 
@@ -106,25 +86,19 @@ static const struct table settlements_table = {
     " adjustments, closing_balance, status, shard, sequence, position",
     14, NULL};
 
-static bool encode_settlements(void *context, size_t i, struct row *row)
+static bool encode_settlements(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
     const struct settlement *s = &c->step->settlements[i];
     struct slice account = account_id(c, s->account);
-    put_slice(row, account);
-    put_day(row, s->day);
-    put_settlement_id(row, account, s->day);
-    put_int8(row, s->calls);
-    put_int8(row, s->calls_while_suspended);
-    put_int8(row, s->amount);
-    put_int8(row, s->opening_balance);
-    put_int8(row, s->credits);
-    put_int8(row, s->adjustments);
-    put_int8(row, s->closing_balance);
-    put_string(row, account_state_symbol(s->state));
-    put_int4(row, c->shard);
-    put_int8(row, c->sequences[EMIT_SETTLEMENT][i]);
-    put_int8(row, s->position);
+    sql_row_set(row,
+                SQL_PARAMS(sql_slice(account), sql_day(s->day),
+                           sql_text(settlement_id(account, s->day, row->text)), sql_int8(s->calls),
+                           sql_int8(s->calls_while_suspended), sql_int8(s->amount),
+                           sql_int8(s->opening_balance), sql_int8(s->credits),
+                           sql_int8(s->adjustments), sql_int8(s->closing_balance),
+                           sql_text(account_state_symbol(s->state)), sql_int4(c->shard),
+                           sql_int8(c->sequences[EMIT_SETTLEMENT][i]), sql_int8(s->position)));
     return true;
 }
 
@@ -134,28 +108,22 @@ static const struct table lines_table = {
     " tier_from, calls, units, unit_price, amount",
     12, NULL};
 
-static bool encode_lines(void *context, size_t i, struct row *row)
+static bool encode_lines(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
     const struct settlement_line *line = &c->step->lines[i];
     const struct settlement *s = &c->step->settlements[c->line_owners[i]];
     assert(i - s->first_line < s->line_count);
-    put_slice(row, account_id(c, s->account));
-    put_day(row, s->day);
-    put_int4(row, (int32_t)(i - s->first_line + 1));
-    put_day(row, line->usage_day);
-    put_string(row, service_symbol(line->service));
-    put_string(row, charge_symbol(line->charge));
-    put_slice(row, line->charge == CHARGE_PACKAGE ? fold_package(c->fold, line->package)->id
-                                                  : (struct slice){0});
-    if (line->tier_from < 0)
-        put_null(row);
-    else
-        put_int8(row, line->tier_from);
-    put_int8(row, line->calls);
-    put_int8(row, line->units);
-    put_int8(row, line->unit_price);
-    put_int8(row, line->amount);
+    struct slice package = {0};
+    if (line->charge == CHARGE_PACKAGE)
+        package = fold_package(c->fold, line->package)->id;
+    sql_row_set(row, SQL_PARAMS(sql_slice(account_id(c, s->account)), sql_day(s->day),
+                                sql_int4((int32_t)(i - s->first_line + 1)),
+                                sql_day(line->usage_day), sql_text(service_symbol(line->service)),
+                                sql_text(charge_symbol(line->charge)), sql_slice(package),
+                                sql_given(line->tier_from >= 0, sql_int8(line->tier_from)),
+                                sql_int8(line->calls), sql_int8(line->units),
+                                sql_int8(line->unit_price), sql_int8(line->amount)));
     return true;
 }
 
@@ -168,23 +136,19 @@ static const struct table accounts_table = {
     "excluded.credits,"
     " adjustments = excluded.adjustments, position = excluded.position"};
 
-void step_put_account(struct row *row, int32_t shard, const struct account *a)
+void step_set_account(struct sql_row *row, int32_t shard, const struct account *a)
 {
-    put_slice(row, a->id);
-    put_int4(row, shard);
-    put_int8(row, account_balance(a));
-    put_string(row, account_state_symbol(a->state));
-    put_int8(row, a->account_sequence);
-    put_int8(row, a->opening);
-    put_int8(row, a->credits);
-    put_int8(row, a->adjustments);
-    put_int8(row, a->position);
+    sql_row_set(row,
+                SQL_PARAMS(sql_slice(a->id), sql_int4(shard), sql_int8(account_balance(a)),
+                           sql_text(account_state_symbol(a->state)), sql_int8(a->account_sequence),
+                           sql_int8(a->opening), sql_int8(a->credits), sql_int8(a->adjustments),
+                           sql_int8(a->position)));
 }
 
-static bool encode_accounts(void *context, size_t i, struct row *row)
+static bool encode_accounts(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
-    step_put_account(row, c->shard, fold_account(c->fold, c->step->touched_accounts[i]));
+    step_set_account(row, c->shard, fold_account(c->fold, c->step->touched_accounts[i]));
     return true;
 }
 
@@ -194,44 +158,35 @@ static const struct table packages_table = {
     "kafka_offset, shard, used",
     11, "on conflict (account_id, package_id) do update set remaining = excluded.remaining"};
 
-void step_put_package(struct row *row, int32_t shard, const struct fold *fold,
+void step_set_package(struct sql_row *row, int32_t shard, const struct fold *fold,
                       const struct package *p)
 {
-    put_slice(row, fold_account(fold, p->account)->id);
-    put_slice(row, p->id);
-    put_string(row, service_symbol(p->service));
-    put_int8(row, p->units);
-    put_int8(row, p->remaining);
-    put_int8(row, p->amount);
-    put_time(row, p->valid_from);
-    put_time(row, p->valid_until);
-    put_int8(row, p->offset);
-    put_int4(row, shard);
-    put_int8(row, p->used);
+    sql_row_set(row, SQL_PARAMS(sql_slice(fold_account(fold, p->account)->id), sql_slice(p->id),
+                                sql_text(service_symbol(p->service)), sql_int8(p->units),
+                                sql_int8(p->remaining), sql_int8(p->amount),
+                                sql_time(p->valid_from), sql_time(p->valid_until),
+                                sql_int8(p->offset), sql_int4(shard), sql_int8(p->used)));
 }
 
-static bool encode_packages(void *context, size_t i, struct row *row)
+static bool encode_packages(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
-    step_put_package(row, c->shard, c->fold, fold_package(c->fold, c->step->touched_packages[i]));
+    step_set_package(row, c->shard, c->fold, fold_package(c->fold, c->step->touched_packages[i]));
     return true;
 }
 
 static const struct table outbox_table = {
     "settled.outbox", "shard, sequence, output, key, ce_id, ce_time_ms, body, hash", 8, NULL};
 
-static bool encode_outbox(void *context, size_t i, struct row *row)
+static bool encode_outbox(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
     const struct outbox_row *out = &c->outbox->rows[i];
-    put_int4(row, c->shard);
-    put_int8(row, out->sequence);
-    put_int2(row, (int16_t)out->output);
-    put_slice(row, out->key);
-    put_string(row, out->ce_id);
-    put_int8(row, out->ce_time);
-    put_bytes(row, out->body.data, out->body.size);
-    put_bytes(row, out->hash, sizeof out->hash);
+    sql_row_set(row, SQL_PARAMS(sql_int4(c->shard), sql_int8(out->sequence),
+                                sql_int2((int16_t)out->output),
+                                sql_bytea(out->key.data, out->key.size), sql_text(out->ce_id),
+                                sql_int8(out->ce_time), sql_bytea(out->body.data, out->body.size),
+                                sql_bytea(out->hash, sizeof out->hash)));
     return true;
 }
 
@@ -242,24 +197,18 @@ static const struct table closes_table = {
     " previous_digest, digest, sequence, calls_from, closed_at",
     14, NULL};
 
-static bool encode_closes(void *context, size_t i, struct row *row)
+static bool encode_closes(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
     const struct day_close *close = &c->step->close;
-    put_int4(row, c->shard);
-    put_day(row, close->day);
-    put_int8(row, close->late);
-    put_int8(row, close->zero_unit_calls);
-    put_int8(row, close->settlements);
-    put_int8(row, close->amount);
-    put_string(row, close->price_book);
-    put_string(row, close->parameters);
-    put_string(row, c->outbox->content_digest);
-    put_string(row, c->row->chain.previous_digest);
-    put_string(row, c->outbox->digest);
-    put_int8(row, c->sequences[EMIT_DAY_CLOSE][i]);
-    put_int8(row, fold_state(c->fold)->calls_from);
-    put_time(row, c->now_ms);
+    sql_row_set(row,
+                SQL_PARAMS(sql_int4(c->shard), sql_day(close->day), sql_int8(close->late),
+                           sql_int8(close->zero_unit_calls), sql_int8(close->settlements),
+                           sql_int8(close->amount), sql_text(close->price_book),
+                           sql_text(close->parameters), sql_text(c->outbox->content_digest),
+                           sql_text(c->row->chain.previous_digest), sql_text(c->outbox->digest),
+                           sql_int8(c->sequences[EMIT_DAY_CLOSE][i]),
+                           sql_int8(fold_state(c->fold)->calls_from), sql_time(c->now_ms)));
     return true;
 }
 
@@ -268,20 +217,15 @@ static const struct table cutoffs_table = {"settled.day_cutoffs",
                                            "cut_by, accepted, duplicates, rejected, void",
                                            10, NULL};
 
-static bool encode_cutoffs(void *context, size_t i, struct row *row)
+static bool encode_cutoffs(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
     const struct cutoff *cut = &c->step->close.cutoffs[i];
-    put_int4(row, c->shard);
-    put_day(row, c->step->close.day);
-    put_string(row, c->store->topics[i]);
-    put_int8(row, cut->from_offset);
-    put_int8(row, cut->to_offset);
-    put_string(row, cut_symbol(cut->cut_by));
-    put_int8(row, cut->accepted);
-    put_int8(row, cut->duplicates);
-    put_int8(row, cut->rejected);
-    put_int8(row, cut->voids);
+    sql_row_set(row, SQL_PARAMS(sql_int4(c->shard), sql_day(c->step->close.day),
+                                sql_text(c->store->topics[i]), sql_int8(cut->from_offset),
+                                sql_int8(cut->to_offset), sql_text(cut_symbol(cut->cut_by)),
+                                sql_int8(cut->accepted), sql_int8(cut->duplicates),
+                                sql_int8(cut->rejected), sql_int8(cut->voids)));
     return true;
 }
 
@@ -291,23 +235,16 @@ static const struct table decisions_table = {
     " business_day, calls_at, purchases_at, credits_at, request, decided_at",
     14, NULL};
 
-static bool encode_decisions(void *context, size_t i, struct row *row)
+static bool encode_decisions(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
     const struct decision *d = &c->step->decisions[i];
-    put_int4(row, c->shard);
-    put_int8(row, d->number);
-    put_string(row, d->operator_name);
-    put_string(row, decision_symbol(d->kind));
-    put_string(row, d->content);
-    put_string(row, c->store->topics[d->input]);
-    put_int8(row, d->offset);
-    put_time(row, d->as_of);
-    put_day(row, d->day);
-    for (int input = 0; input < INPUT_COUNT; input++)
-        put_int8(row, d->at[input]);
-    put_int8(row, d->request);
-    put_time(row, c->now_ms);
+    sql_row_set(row, SQL_PARAMS(sql_int4(c->shard), sql_int8(d->number), sql_text(d->operator_name),
+                                sql_text(decision_symbol(d->kind)), sql_text(d->content),
+                                sql_text(c->store->topics[d->input]), sql_int8(d->offset),
+                                sql_time(d->as_of), sql_day(d->day), sql_int8(d->at[INPUT_CALLS]),
+                                sql_int8(d->at[INPUT_PURCHASES]), sql_int8(d->at[INPUT_CREDITS]),
+                                sql_int8(d->request), sql_time(c->now_ms)));
     return true;
 }
 
@@ -334,30 +271,24 @@ static bool same_log(const struct log_state *a, const struct log_state *b)
            a->last_hash == b->last_hash;
 }
 
-void step_put_log(struct row *row, int32_t shard, const char *topic, const struct log_state *log)
+void step_set_log(struct sql_row *row, int32_t shard, const char *topic,
+                  const struct log_state *log)
 {
-    put_int4(row, shard);
-    put_string(row, topic);
-    put_int8(row, log->next);
-    put_int8(row, log->from);
-    put_int8(row, log->accepted);
-    put_int8(row, log->duplicates);
-    put_int8(row, log->rejected);
-    put_int8(row, log->voids);
-    put_int8(row, log->unresolved);
-    put_int8(row, log->unresolved_broken);
-    put_int8(row, log->last_offset);
-    put_int8(row, log->last_timestamp);
-    put_int8(row, (int64_t)log->last_hash);
+    sql_row_set(row,
+                SQL_PARAMS(sql_int4(shard), sql_text(topic), sql_int8(log->next),
+                           sql_int8(log->from), sql_int8(log->accepted), sql_int8(log->duplicates),
+                           sql_int8(log->rejected), sql_int8(log->voids), sql_int8(log->unresolved),
+                           sql_int8(log->unresolved_broken), sql_int8(log->last_offset),
+                           sql_int8(log->last_timestamp), sql_int8((int64_t)log->last_hash)));
 }
 
-static bool encode_logs(void *context, size_t i, struct row *row)
+static bool encode_logs(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
     const struct log_state *log = &fold_state(c->fold)->log[i];
     if (c->row->begun && same_log(log, &c->row->state.log[i]))
         return false;
-    step_put_log(row, c->shard, c->store->topics[i], log);
+    step_set_log(row, c->shard, c->store->topics[i], log);
     return true;
 }
 

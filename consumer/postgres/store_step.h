@@ -48,7 +48,8 @@ void step_rows(const struct commit *commit, struct load loads[STEP_LOADS]);
 
 // The rows of accounts, packages and logs, which a step only touches, for the audit, which compares
 // all of them.
-void step_put_account(struct row *row, int32_t shard, const struct account *account);
-void step_put_package(struct row *row, int32_t shard, const struct fold *fold,
+void step_set_account(struct sql_row *row, int32_t shard, const struct account *account);
+void step_set_package(struct sql_row *row, int32_t shard, const struct fold *fold,
                       const struct package *package);
-void step_put_log(struct row *row, int32_t shard, const char *topic, const struct log_state *log);
+void step_set_log(struct sql_row *row, int32_t shard, const char *topic,
+                  const struct log_state *log);

@@ -9,11 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EPOCH_MS (STORE_EPOCH_DAYS * DAY_MS)
-// What a timestamptz holds, in ms since 1970: 4714-11-24 BC to 294276-12-31.
-#define TIME_MIN_MS INT64_C(-210866803200000)
-#define TIME_MAX_MS INT64_C(9224318015999999)
-
 static void bytes_reserve(struct bytes *bytes, size_t more)
 {
     if (bytes->capacity - bytes->used >= more)
@@ -42,103 +37,141 @@ void bytes_release(struct bytes *bytes)
     *bytes = (struct bytes){0};
 }
 
-void row_clear(struct row *row)
+// ---- on their way in ----
+
+static struct sql_value fixed_value(enum sql_type type, const void *wire, size_t size)
 {
-    row->bytes.used = 0;
-    row->count = 0;
+    struct sql_value value = {.type = type, .size = (int32_t)size};
+    assert(size <= sizeof value.fixed);
+    memcpy(value.fixed, wire, size);
+    return value;
 }
 
-static void put_field(struct row *row, const void *data, size_t size)
+static struct sql_value long_value(enum sql_type type, const void *data, size_t size)
 {
     assert(size <= INT32_MAX);
-    uint32_t length = htobe32((uint32_t)size);
-    bytes_append(&row->bytes, &length, sizeof length);
-    bytes_append(&row->bytes, data, size);
-    row->count++;
+    if (!data)
+        return (struct sql_value){.type = type, .size = SQL_NULL};
+    return (struct sql_value){.type = type, .size = (int32_t)size, .data = data};
 }
 
-void put_null(struct row *row)
+struct sql_value sql_bool(bool value)
 {
-    uint32_t length = UINT32_MAX;
-    bytes_append(&row->bytes, &length, sizeof length);
-    row->count++;
+    const unsigned char wire = value;
+    return fixed_value(SQL_BOOL, &wire, sizeof wire);
 }
 
-void put_int2(struct row *row, int16_t value)
+struct sql_value sql_int2(int16_t value)
 {
     uint16_t wire = htobe16((uint16_t)value);
-    put_field(row, &wire, sizeof wire);
+    return fixed_value(SQL_INT2, &wire, sizeof wire);
 }
 
-void put_int4(struct row *row, int32_t value)
+struct sql_value sql_int4(int32_t value)
 {
     uint32_t wire = htobe32((uint32_t)value);
-    put_field(row, &wire, sizeof wire);
+    return fixed_value(SQL_INT4, &wire, sizeof wire);
 }
 
-void put_int8(struct row *row, int64_t value)
+struct sql_value sql_int8(int64_t value)
 {
     uint64_t wire = htobe64((uint64_t)value);
-    put_field(row, &wire, sizeof wire);
+    return fixed_value(SQL_INT8, &wire, sizeof wire);
 }
 
-void put_bytes(struct row *row, const void *data, size_t size)
+struct sql_value sql_day(day_t day)
 {
-    put_field(row, data, size);
+    struct sql_value value = sql_int4(day == DAY_NONE ? INT32_MIN : day - STORE_EPOCH_DAYS);
+    value.type = SQL_DATE;
+    return value;
 }
 
-void put_slice(struct row *row, struct slice slice)
+struct sql_value sql_time(int64_t ms)
 {
-    if (slice.data)
-        put_field(row, slice.data, slice.size);
-    else
-        put_null(row);
+    int64_t micros = INT64_MAX;
+    if (ms < STORE_TIME_MIN_MS)
+        micros = INT64_MIN;
+    else if (ms <= STORE_TIME_MAX_MS)
+        micros = (ms - STORE_EPOCH_MS) * STORE_MICROS;
+    struct sql_value value = sql_int8(micros);
+    value.type = SQL_TIMESTAMPTZ;
+    return value;
 }
 
-void put_string(struct row *row, const char *text)
+struct sql_value sql_bytea(const void *data, size_t size)
 {
-    put_field(row, text, strlen(text));
+    return long_value(SQL_BYTEA, data, size);
 }
 
-void put_clean(struct row *row, struct slice slice, size_t max)
+struct sql_value sql_text(const char *text)
+{
+    return long_value(SQL_TEXT, text, text ? strlen(text) : 0);
+}
+
+struct sql_value sql_slice(struct slice text)
+{
+    return long_value(SQL_TEXT, text.data, text.size);
+}
+
+struct sql_value sql_clean(const char *text, char *out, size_t size)
 {
     static const char replacement[] = "\xef\xbf\xbd";
-    if (!slice.data) {
-        put_null(row);
-        return;
-    }
-    size_t start = row->bytes.used, written = 0;
-    put_field(row, NULL, 0);
-    for (const char *at = slice.data, *end = at + slice.size; at < end;) {
+    size_t used = 0;
+    for (const char *at = text, *end = at + strlen(text); at < end;) {
         int length = text_sequence(at, end);
-        bool good = length > 0 && *at != '\0';
-        size_t size = good ? (size_t)length : sizeof replacement - 1;
-        if (written + size > max)
+        size_t wanted = length > 0 ? (size_t)length : sizeof replacement - 1;
+        if (used + wanted > size)
             break;
-        bytes_append(&row->bytes, good ? at : replacement, size);
-        written += size;
+        memcpy(out + used, length > 0 ? at : replacement, wanted);
+        used += wanted;
         at += length < 0 ? -length : length;
     }
-    assert(written <= max);
-    assert(row->bytes.used == start + sizeof(uint32_t) + written);
-    uint32_t wire = htobe32((uint32_t)written);
-    memcpy(row->bytes.data + start, &wire, sizeof wire);
+    assert(used <= size);
+    return long_value(SQL_TEXT, out, used);
 }
 
-void put_day(struct row *row, day_t day)
+struct sql_value sql_given(bool given, struct sql_value value)
 {
-    put_int4(row, day == DAY_NONE ? INT32_MIN : day - STORE_EPOCH_DAYS);
+    return given ? value : (struct sql_value){.type = value.type, .size = SQL_NULL};
 }
 
-void put_time(struct row *row, int64_t ms)
+struct slice sql_wire(const struct sql_value *value)
 {
-    if (ms < TIME_MIN_MS)
-        put_int8(row, INT64_MIN);
-    else if (ms > TIME_MAX_MS)
-        put_int8(row, INT64_MAX);
-    else
-        put_int8(row, (ms - EPOCH_MS) * STORE_MICROS);
+    if (value->size == SQL_NULL)
+        return (struct slice){0};
+    bool is_long = value->type == SQL_BYTEA || value->type == SQL_TEXT;
+    const void *data = is_long ? value->data : value->fixed;
+    assert(data && value->size >= 0);
+    return (struct slice){data, (size_t)value->size};
 }
+
+void sql_row_set(struct sql_row *row, struct sql_params values)
+{
+    assert(values.count <= SQL_PARAMS_MAX);
+    memcpy(row->values, values.list, (size_t)values.count * sizeof *values.list);
+    row->count = values.count;
+}
+
+struct sql_params sql_row_params(const struct sql_row *row)
+{
+    return (struct sql_params){row->values, row->count};
+}
+
+void bytes_field(struct bytes *bytes, struct slice wire)
+{
+    assert(wire.size <= INT32_MAX);
+    uint32_t length = wire.data ? htobe32((uint32_t)wire.size) : UINT32_MAX;
+    bytes_append(bytes, &length, sizeof length);
+    bytes_append(bytes, wire.data, wire.data ? wire.size : 0);
+}
+
+void bytes_values(struct bytes *bytes, struct sql_params values)
+{
+    for (int i = 0; i < values.count; i++)
+        bytes_field(bytes, sql_wire(&values.list[i]));
+}
+
+// ---- as they come out ----
 
 static const char *get_fixed(const PGresult *result, int row, int column, int size)
 {
@@ -181,7 +214,7 @@ int64_t get_time(const PGresult *result, int row, int column)
     int64_t ms = micros / STORE_MICROS;
     if (micros % STORE_MICROS < 0)
         ms--;
-    return ms + EPOCH_MS;
+    return ms + STORE_EPOCH_MS;
 }
 
 bool get_null(const PGresult *result, int row, int column)

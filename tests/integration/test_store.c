@@ -73,7 +73,7 @@ static void assert_setting(struct world *w, struct store *store, const char *que
                            const char *value)
 {
     PGresult *row;
-    assert_ok(w, sql_run(store, query, NULL, &row, &w->e));
+    assert_ok(w, sql_run(store, query, SQL_NO_PARAMS, &row, &w->e));
     assert_string_equal(PQgetvalue(row, 0, 0), value);
     PQclear(row);
 }
