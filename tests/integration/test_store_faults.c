@@ -249,7 +249,17 @@ static void a_read_only_database_is_unavailable(void **state)
     snprintf(text, sizeof text, "alter database %s set default_transaction_read_only = on",
              w->database);
     run_sql(w, text);
-    reopen(w, NULL, NULL, NULL);
+    // Who writes does not take it for a server.
+    struct store *other = NULL;
+    char dsn[DSN_SIZE];
+    dsn_with(dsn, w->database, NULL, NULL, NULL);
+    assert_int_equal(store_open(dsn, STORE_WRITES, &other, &w->e), -1);
+    assert_int_equal(w->e.kind, ERROR_UNAVAILABLE);
+    assert_non_null(strstr(w->e.text, "read-only"));
+    assert_ok(w, store_open(dsn, STORE_READS, &other, &w->e));
+    store_close(other);
+    // A connection that takes any, and one whose server is turned read-only while it is open.
+    reopen(w, NULL, NULL, "target_session_attrs=any");
     top_up(w, "c1", 5);
     assert_int_equal(try_commit(w), STORE_UNAVAILABLE);
     assert_non_null(strstr(w->e.text, "25006"));

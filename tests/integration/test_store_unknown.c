@@ -167,7 +167,7 @@ static const struct {
      "the reject of call-records/0/2: PostgreSQL"},
     {"rejects", "reason", "kafka_offset = 1", "'ODD'", audit, "\"ODD\" is no reject reason"},
     {"rejects", "topic", "kafka_offset = 2", "'other'", list_rejects,
-     "\"other\" is not an input topic"},
+     "\"other\" is no input topic"},
     {"day_cutoffs", "cut_by", "topic = 'call-records'", "'FATE'", audit,
      "\"FATE\" is no kind of cutoff"},
     {"deployment", "partitioner", "true", "'random'", load_deployment,
