@@ -14,6 +14,5 @@ int cmd_generate(const struct args *args);
 int cmd_explain(const struct args *args);
 int cmd_audit(const struct args *args);
 int cmd_repair(const struct args *args);
-int cmd_rejects(const struct args *args); // operands: list | requeue | accept | pass
 int cmd_version(const struct args *args);
 int cmd_help(const struct args *args);

@@ -2,6 +2,7 @@
 
 #include "consumer/commands/commands.h"
 #include "consumer/core/reject_reason.h"
+#include "consumer/decisions/decisions.h"
 #include "pricing/service.h"
 
 static const struct option_spec help_options[] = {
@@ -51,6 +52,18 @@ static const struct option_spec rejects_options[] = {
     {"format", 0, "table|json|csv", "how to list (table)"},
     {"operator", 0, "NAME", "the name to record for this decision (the user who runs it)"},
     {"wait", 0, "SECONDS", "wait this long for the owners of the shards to answer (0)"},
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct option_spec adjust_options[] = {
+    {"amount", 0, "YUAN", "by how much, with up to two decimals; negative takes from the account"},
+    {"reason", 0, "TEXT", "why; statements show it"},
+    {"reference", 0, "TEXT", "a number in another system, such as a debit note's"},
+    {"date", 0, "DATE", "its date, at 00:00 (today)"},
+    {"id", 0, "ID", "its credit_id (made of date, account, amount, reason and reference)"},
+    {"new-account", 0, NULL, "begin an account that is not known yet"},
+    {"dry-run", 0, NULL, "check and print it, and send nothing"},
+    {"wait", 0, "SECONDS", "wait this long for the owner of the shard to judge it (0)"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -209,6 +222,22 @@ const struct verb verbs[] = {
      .min_operands = 1,
      .max_operands = ARGS_OPERANDS_MAX,
      .options = rejects_options},
+    {.name = "adjust",
+     .run = cmd_adjust,
+     .summary = "credit or debit an account by an adjustment",
+     .about =
+         "Sends an ADJUSTMENT to the topic of credits: a credit note, a debit note, an opening "
+         "balance. It counts once the owner of the account's shard has judged it; a negative "
+         "one suspends nobody before the next settlement.\nThe same command, run again, sends "
+         "the same record, and one of them is booked: after a failure simply repeat it on the "
+         "same date, or with the same --date. For a second equal adjustment of one date give "
+         "an --id.\nIt needs Write on the topic of credits, and reads the tables by the role "
+         "settled_auditor.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .operands = "ACCOUNT",
+     .min_operands = 1,
+     .max_operands = 1,
+     .options = adjust_options},
     {.name = "generate",
      .run = cmd_generate,
      .summary = "send a seeded workload and print its totals",

@@ -230,6 +230,17 @@ typedef int store_reject_visit(void *context, const struct reject_row *reject, s
 enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter,
                                      store_reject_visit *visit, void *context, struct error *e);
 
+// What is known of a credit of an account, and of the account.
+struct found_credit {
+    bool known; // the account has been seen
+    bool accepted; // the credit is; only then the rest is set
+    enum credit_kind kind;
+    fen_t amount;
+};
+enum store_result store_find_credit(struct store *store, const char *account_id,
+                                    const char *credit_id, struct found_credit *out,
+                                    struct error *e);
+
 // ---- relay ----
 
 struct outbox_window {

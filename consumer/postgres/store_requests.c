@@ -329,3 +329,39 @@ enum store_result store_list_rejects(struct store *store, const struct reject_fi
         result = store_script(store, "commit", e);
     return store_undo(store, result);
 }
+
+// ---- a credit ----
+
+// An account that has bought packages but was neither credited nor settled yet has no row of its
+// own.
+static const char credit_query[] =
+    "select c.kind, c.amount, a.account_id is not null or exists"
+    " (select 1 from settled.packages p where p.account_id = $1)"
+    " from (select 1) as one left join settled.accounts a on a.account_id = $1"
+    " left join settled.credits c on c.account_id = $1 and c.credit_id = $2";
+
+enum store_result store_find_credit(struct store *store, const char *account_id,
+                                    const char *credit_id, struct found_credit *out,
+                                    struct error *e)
+{
+    PGresult *row = NULL;
+    *out = (struct found_credit){0};
+    enum store_result result = store_ready(store, e);
+    if (result == STORE_OK)
+        result = sql_run(store, credit_query, SQL_PARAMS(sql_text(account_id), sql_text(credit_id)),
+                         &row, e);
+    if (result == STORE_OK) {
+        assert(PQntuples(row) == 1); // both are keys
+        out->known = *PQgetvalue(row, 0, 2) == 1;
+        out->accepted = !get_null(row, 0, 0);
+    }
+    if (result == STORE_OK && out->accepted) {
+        out->amount = get_int8(row, 0, 1);
+        if (!credit_kind_parse(get_string(row, 0, 0), &out->kind)) {
+            store_unknown(store, "kind of credit", get_string(row, 0, 0), e);
+            result = STORE_FAILED;
+        }
+    }
+    PQclear(row);
+    return store_undo(store, result);
+}

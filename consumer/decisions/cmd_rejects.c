@@ -1,6 +1,6 @@
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
-#include "consumer/commands/commands.h"
+#include "consumer/decisions/decisions.h"
 #include "consumer/decisions/rejects.h"
 
 #include <stdlib.h>
