@@ -1,5 +1,5 @@
-// What the fold costs: memory and time a call, and a day's settlement. `bench_fold [CALLS]
-// [ACCOUNTS]`
+// What the fold costs: memory and time for each call, and for a day's settlement. `bench_fold
+// [CALLS] [ACCOUNTS]`
 #include "consumer/core/fold.h"
 
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 // Records a second of the compiled plan and of avro-c's resolving readers, over the same call
-// records in the reader's own schema, one after the other in one process. Prints, asserts nothing
-// about speed.
+// records in the reader's own schema, one after the other in one process. It only prints; it
+// asserts nothing about speed.
 //   bench_plan [RECORDS]
 #include "consumer/avro/plan.h"
 #include "schemas/embedded.h"

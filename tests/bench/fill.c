@@ -1,7 +1,8 @@
 // Fills a topic with CallRecords as fast as a broker takes them, and says how fast that was.
 //   fill BROKERS TOPIC RECORDS ACCOUNTS SCHEMA_ID [SEED]
 // Confluent framing, random UUIDs, each record on the partition its account hashes to (murmur2),
-// about 85 bytes of key and value. The same arguments give the same records, but for their times.
+// about 85 bytes of key and value. The same arguments give the same records, except for their
+// times.
 #include <librdkafka/rdkafka.h>
 
 #include <inttypes.h>
@@ -17,7 +18,7 @@ struct slot {
     char key[KEY_SIZE + 1], value[VALUE_MAX];
 };
 
-// What waits to be handed over for one partition.
+// The records of one partition that are not handed over yet.
 struct batch {
     int count;
     rd_kafka_message_t messages[BATCH];

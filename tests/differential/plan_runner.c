@@ -1,9 +1,9 @@
-// Runs the plan over cases that somebody else made and knows the outcome of (fastavro_plan.py).
-// Reads lines
+// Runs the plan over the cases of fastavro_plan.py, which knows the outcome of each. Reads lines
 //   READER JSON <tab> WRITER JSON <tab> BODY in hex
-// and prints, for each,
-//   INCOMPATIBLE <tab> reason | UNDECODABLE <tab> detail | OK <tab> nulls <tab> unknown {<tab>
-//   number[:text in hex]}
+// and prints, for each, one of
+//   INCOMPATIBLE <tab> reason
+//   UNDECODABLE <tab> detail
+//   OK <tab> nulls <tab> unknown {<tab> number[:text in hex]}
 #include "consumer/avro/plan_program.h"
 
 #include <inttypes.h>

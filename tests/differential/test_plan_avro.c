@@ -1,14 +1,14 @@
 // The plan against avro-c: thousands of seeded writer schemas and bodies, decoded by the plan and
 // by avro-c's resolved writer, and compared field by field.
 //
-// Where avro-c 1.11 departs from the specification, so that no case has it:
+// Here avro-c 1.11 differs from the specification, so no case contains these:
 // - a reader's field that the writer lacks is an error, whatever its default;
 // - bytes are not read as string;
 // - an enum goes by position, not by symbol;
 // - aliases are unknown to it;
 // - logical types are unknown to it: timestamp-micros are not floored;
 // - a null where the reader has none is an error.
-// Leaks of its decoder on truncated strings: bodies here are whole (test_plan.c and the fuzzer
+// Its decoder leaks on truncated strings, so bodies here are complete (test_plan.c and the fuzzer
 // truncate).
 #include "consumer/avro/plan.h"
 #include "schemas/embedded.h"

@@ -1,5 +1,5 @@
-// Any bytes as a price book: refused with a place and a reason, or a book that can price every
-// call.
+// Any bytes as a price book: they are refused with a place and a reason, or give a book that can
+// price every call.
 #include "pricing/rate.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
-// Any bytes as a configuration file, up to a zero byte, and what is behind it as an override (-X):
-// refused with reasons, or a configuration within its bounds.
+// Any bytes up to a zero byte as a configuration file, and the bytes after it as an override (-X):
+// they are refused with reasons, or give a configuration within its bounds.
 #include "consumer/config/config.h"
 #include "text_of.h"
 

@@ -1,5 +1,6 @@
-// Any bytes as the body of an output record, of the kind that the first byte names: refused with a
-// reason and a place, or a number that stands where it is said to, and fields that can all be told.
+// Any bytes as the body of an output record, of the kind that the first byte names: they are
+// refused with a reason and a place, or give a number at the reported place, and fields that can
+// all be read.
 #include "consumer/output/output_reader.h"
 
 #include <assert.h>

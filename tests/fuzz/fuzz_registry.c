@@ -1,5 +1,5 @@
-// Any bytes as a registry's answer, taken as an answer to each question; what it gives as a schema
-// goes the way of a writer's schema.
+// Any bytes as the registry's answer to each question; if they give a schema, it is handled like a
+// writer's schema.
 #include "consumer/avro/plan.h"
 #include "consumer/registry/registry.h"
 #include "consumer/registry/registry_answer.h"
@@ -18,7 +18,7 @@ static void check_schema(const char *text, const json_t *answer)
         assert(why[0] && memchr(why, 0, sizeof why));
         return;
     }
-    assert(as_given); // what is put into an object of ours is always known again
+    assert(as_given); // a text that we wrap in an object is always recognised
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         struct plan *plan = NULL;
         if (plan_compile(i, text, strlen(text), &plan, &e) != 0)

@@ -1,5 +1,5 @@
-// Any bytes as an id and as a text: against a decoder of UTF-8 and a reader of UUIDs that only want
-// to be right.
+// Any bytes as an id and as a text: compared with a simple decoder of UTF-8 and a simple reader of
+// UUIDs.
 #include "consumer/base/text.h"
 #include "consumer/core/identity.h"
 

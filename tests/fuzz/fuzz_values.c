@@ -1,5 +1,5 @@
 // Single values as people write them: dates, instants, every key of the configuration, librdkafka
-// properties, the position in Kafka. Up to a zero byte, the first byte says as what.
+// properties, the position in Kafka. The first byte says which kind; the value ends at a zero byte.
 #include "consumer/config/config_table.h"
 #include "consumer/relay/publisher.h"
 #include "text_of.h"

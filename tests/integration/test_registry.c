@@ -1,5 +1,5 @@
-// The registry's client against a real registry: ids, texts, levels, and that our outputs may
-// evolve as promised.
+// The registry's client with a real registry: ids, texts, levels, and that our outputs may evolve
+// as promised.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

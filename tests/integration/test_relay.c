@@ -1,5 +1,5 @@
-// The relay on a real broker and a real PostgreSQL: each row once, whoever dies and whatever was
-// lost; and the halts.
+// The relay with a real broker and a real PostgreSQL: each row is published once, whichever process
+// dies and whatever is lost; and the halts.
 #include "tests/integration/relay_fixture.h"
 
 #include <setjmp.h>
@@ -204,7 +204,7 @@ static void test_reads_the_tails_when_the_offset_is_gone(void **state)
     struct relay *relay = start_relay(f);
     assert_int_equal(await(relay, 45).published, 45);
     relay_destroy(relay);
-    // Behind the last record stand more aborted ones than the first look reaches back.
+    // After the last record there are more aborted ones than the first look reaches back.
     assert_int_equal(load_rows(f, rows, 40), 40);
     publisher_destroy(begin_by_hand(f, &stop, rows, 40));
     delete_group(f);
@@ -260,7 +260,7 @@ static void test_other_rows_under_published_sequences_halt(void **state)
     struct fixture *f = *state;
     add_rows(f, 9, 0);
     publish_all(f);
-    // A fail-over lost rows 6 to 9, and the owner wrote others before anybody looked.
+    // A fail-over lost rows 6 to 9, and the owner wrote others before anybody noticed.
     must_sql(f->pg, "delete from settled.outbox where sequence > 5");
     must_sql(f->pg, "update settled.shards set sequence = 5, relayed = 5");
     f->last = 5;
@@ -326,7 +326,7 @@ static void split_and_go_on(struct fixture *f)
     relay_destroy(relay);
 }
 
-// Row by row is slow: it is over once the rows of the batch that was refused are through.
+// Sending row by row is slow: it ends once the rows of the refused batch are sent.
 static void test_rows_go_in_batches_again(void **state)
 {
     static char text[65536];

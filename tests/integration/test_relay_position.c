@@ -1,4 +1,4 @@
-// Where the position of a shard stands: in the transaction that publishes its rows, and nowhere
+// The position of a shard is committed in the transaction that publishes its rows, and nowhere
 // else.
 #include "tests/integration/relay_fixture.h"
 
@@ -29,7 +29,7 @@ static void test_the_position_is_committed_with_the_rows(void **state)
     assert_memory_equal(at.hash, f->hash, sizeof at.hash);
 }
 
-// The worst case of a lost offset: nothing in PostgreSQL says either that rows were published.
+// The worst case of a lost offset: PostgreSQL does not say that rows were published, either.
 static void test_an_offset_that_is_gone_is_not_zero(void **state)
 {
     struct fixture *f = *state;

@@ -1,5 +1,5 @@
-// The topics are the truth: what the relay does when they, the position and PostgreSQL say
-// different things of what is published, on a real broker.
+// The topics are the truth: what the relay does, on a real broker, when the topics, the position
+// and PostgreSQL disagree on what is published.
 #include "tests/integration/relay_fixture.h"
 
 #include <setjmp.h>
@@ -97,7 +97,7 @@ static void delete_records(struct fixture *f, enum output output, int64_t before
     finish_admin(client, queue);
 }
 
-// A producer of somebody's; with `transaction` it leaves one open.
+// A foreign producer; with `transaction` it leaves a transaction open.
 static rd_kafka_t *write_record(struct fixture *f, enum output output, const char *transaction,
                                 const void *value, size_t size)
 {
@@ -132,7 +132,7 @@ static void write_row_again(struct fixture *f, int64_t sequence)
     rd_kafka_destroy(write_record(f, OUTPUT_STATUS, NULL, framed, body.size + 5));
 }
 
-// The position as a tool, or an older answer of the group's, has it: with the hash of that row.
+// Sets the position as a tool or an older answer of the group could: with the hash of that row.
 static void set_position(struct fixture *f, int64_t n)
 {
     char sql[96], group[RELAY_GROUP_SIZE], why[512];
@@ -175,7 +175,8 @@ static struct relay_status await_that(struct relay *relay,
 
 // ---- tests ----
 
-// An answer of before a fail-over, or a late TxnOffsetCommit: rows behind it would go out twice.
+// An answer from before a fail-over, or a late TxnOffsetCommit: rows after it would be published
+// twice.
 static void test_a_position_behind_the_topics_repeats_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -291,7 +292,7 @@ static bool is_in_trouble(const struct relay_status *status)
     return status->error.kind != ERROR_NONE;
 }
 
-// Rows that a transaction of somebody's hides are not lost, and are not published a second time.
+// Rows that a foreign transaction hides are not lost, and are not published a second time.
 static void test_rows_behind_an_open_transaction_are_waited_for(void **state)
 {
     struct fixture *f = *state;
@@ -320,7 +321,7 @@ static void test_rows_behind_an_open_transaction_are_waited_for(void **state)
     assert_times(f, 8, 0, 0);
 }
 
-// Where retention has taken the beginning of a log, a row that is not there may well have been.
+// If retention has removed the beginning of a log, a missing row may have been there before.
 static void test_what_retention_took_is_not_published_again(void **state)
 {
     struct fixture *f = *state;

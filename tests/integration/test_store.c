@@ -1,5 +1,5 @@
-// PostgreSQL as the fold sees it: migrations, what is recorded once, commits, restores, requests,
-// the outbox.
+// PostgreSQL as the fold sees it: migrations, values that are recorded once, commits, restores,
+// requests, the outbox.
 #include "consumer/postgres/store_sql.h"
 #include "store_fixture.h"
 
@@ -415,7 +415,7 @@ static void a_restored_fold_goes_on_the_same(void **state)
     struct fold *fold = restored(w, &row), *old = w->bench->fold;
     assert_true(same_accounts(fold, old));
     assert_memory_equal(fold_state(fold), fold_state(old), sizeof(struct fold_state));
-    // Both see the same from now on: identities, packages and balances weigh alike.
+    // From now on both must give the same: identities, packages and balances are equal.
     int64_t offsets[INPUT_COUNT];
     memcpy(offsets, w->bench->offsets, sizeof offsets);
     int64_t amounts[2];

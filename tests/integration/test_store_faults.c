@@ -1,5 +1,5 @@
-// PostgreSQL at its worst: answers that are lost, backends that die, commits that are lost, races,
-// and large steps.
+// PostgreSQL in the worst cases: lost answers, backends that die, lost commits, races, and large
+// steps.
 #include "store_proxy.h"
 
 static void top_up(struct world *w, const char *id, fen_t amount)

@@ -1,5 +1,5 @@
-// What the lock on the shard's row is for: an owner that is replaced while it commits, and a step
-// that is whole or is not there.
+// Why the shard's row is locked: an owner may be replaced while it commits, and a step must be
+// written completely or not at all.
 #include "store_fixture.h"
 
 #include <pthread.h>

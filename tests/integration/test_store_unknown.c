@@ -1,5 +1,5 @@
-// Texts and numbers in the tables that this program has no name for, as a later one may write them:
-// whoever reads them refuses them by name, and takes none of them for something else.
+// Texts and numbers in the tables that this program does not know, as a later version may write
+// them. Each reader must refuse them and name them, and must not take them for another value.
 #include "consumer/audit/store_audit_rows.h"
 #include "store_fixture.h"
 
@@ -118,7 +118,7 @@ static int take_row(void *context, const struct outbox_row *row, struct error *e
     return 0;
 }
 
-// What rules, the verdicts and the outbox, in the snapshot of an audit.
+// Cutoffs, decisions, verdicts and the outbox, in the snapshot of an audit.
 static int audit(struct world *w)
 {
     struct audit_snapshot snapshot;
@@ -178,8 +178,8 @@ static const struct {
     {"outbox", "output", "sequence = 2", "7", audit, "\"7\" is no output"},
 };
 
-// The constraints of a database keep such values out only as long as no later program has put
-// others in their place.
+// The constraints of a database keep such values out only until a later program replaces the
+// constraints.
 static void without_constraints(struct world *w)
 {
     run_sql(w, "do $$ declare c record; begin for c in select conname, conrelid::regclass as t"

@@ -1,5 +1,5 @@
-// Two brokers that librdkafka plays in memory: for answers that a real one gives only at an unlucky
-// moment.
+// Two mock brokers of librdkafka, in memory: for answers that a real broker gives only at an
+// unlucky moment.
 #pragma once
 
 #include <librdkafka/rdkafka_mock.h>

@@ -1,7 +1,7 @@
 // librdkafka runs on the C library's <threads.h>, which ThreadSanitizer does not intercept: a
-// thread that it did not see begin crashes in its allocator, and what mutexes order looks like a
-// race. Linked into programs under that sanitizer, these take the library's place and say the same
-// with POSIX threads; glibc's types are laid out for that.
+// thread whose start it did not see crashes in its allocator, and accesses that mutexes order look
+// like races. The functions here replace the library's in programs under that sanitizer, and do the
+// same with POSIX threads; glibc's types have a layout that allows this.
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>

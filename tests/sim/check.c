@@ -131,8 +131,8 @@ static void check_outbox(struct world *w, int32_t shard, const struct rows *befo
                        (int)after->outbox.at[i].sequence);
 }
 
-// Of the first `count` rows of the outbox: they lack the highest row that subscribers have seen.
-// Its hash says all of those below it.
+// Whether the first `count` rows of the outbox lack the highest row that subscribers have seen. Its
+// hash covers all rows below it.
 static bool contradicts(const struct world *w, int32_t shard, size_t count)
 {
     size_t n = w->seen[shard].count;
@@ -193,8 +193,8 @@ static struct seen_row *seen_row(struct world *w, int32_t shard, int64_t sequenc
     return &w->seen[shard].at[sequence - 1];
 }
 
-// What is published is one chain of rows, whatever became of the database meanwhile. Topics are
-// read apart, so the chain is looked at up to the first row that is not seen yet.
+// Published rows are one chain, whatever happened to the database meanwhile. Topics are read
+// independently, so the chain is checked up to the first row that is not seen yet.
 static void follow_chain(struct world *w, int32_t shard)
 {
     uint8_t *hash = w->published_hash[shard];
@@ -232,7 +232,7 @@ void check_message(void *context, int32_t shard, const struct message *message)
     w->came_again += row->lost;
     *row = (struct seen_row){.seen = true, .message = *message};
     follow_chain(w, shard);
-    // It may have left before commits were lost, and arrive after.
+    // It may have been sent before commits were lost, and arrive afterwards.
     if (!w->lost_commits && check_contradicts(w, shard))
         world_fail(w, "I2: shard %d: PostgreSQL does not hold what is published up to %d", shard,
                    (int)w->seen[shard].count);
@@ -247,8 +247,8 @@ static const struct message *find_staged(const struct coordinator *c, int64_t se
     return NULL;
 }
 
-// Whoever ends a transaction, and when: it has a position only if all rows up to it are published
-// with it or before.
+// Whoever ends a transaction, and whenever: it has a position only if all rows up to that position
+// are published with it or before it.
 void check_position(void *context, int32_t shard, const struct coordinator *c)
 {
     struct world *w = context;
@@ -314,8 +314,8 @@ void check_failed_over(struct world *w)
         w->epochs[s] = w->postgres.rows[s].epoch;
 }
 
-// Each process's clock comes to a day's end in its own time; what is in the logs then belongs to
-// the day.
+// Each process's clock reaches the end of a day at its own time; what is in the logs then belongs
+// to the day.
 static void note_due(struct world *w, const struct process *p, int32_t shard)
 {
     const struct policy *policy = w->postgres.policy;

@@ -1,5 +1,5 @@
-// The invariants of consumer/ARCHITECTURE.md, looked at as things happen. I6 and the content of I1
-// and I2 are the oracle's, at the end.
+// Checks the invariants of consumer/ARCHITECTURE.md after each event. The oracle checks I6 and the
+// content of I1 and I2 at the end.
 #pragma once
 
 #include "tests/sim/world.h"
@@ -14,14 +14,15 @@ void check_step(struct world *world); // after every step
 // A process has committed a close: the logs that the clock cut were read to where they ended when
 // the day was due.
 void check_close(struct process *process, int32_t shard, const struct day_close *close);
-// Kafka has what PostgreSQL has not: after commits were lost, nothing may be published any more.
+// Kafka has rows that PostgreSQL does not have: after commits were lost, nothing may be published
+// any more.
 bool check_contradicts(const struct world *world, int32_t shard);
-// A broker has lost a message: it may come again, once, and must unless others of its topic came
-// meanwhile.
+// A broker has lost a message. It may be published again, once; and it must be, unless later
+// messages of its topic were published meanwhile.
 void check_lost(struct world *world, int32_t shard, const struct message *message);
 int64_t check_missing(const struct world *world,
                       int32_t shard); // the first that is lost, and did not come again; 0: none
-// One of them can only go out behind a later one of its topic: the shard must halt.
+// One of them could only be published behind a later message of its topic: the shard must halt.
 bool check_cannot_mend(const struct world *world, int32_t shard);
-// What was remembered of a database that is no more.
+// Forgets what was remembered of a database that no longer exists.
 void check_failed_over(struct world *world);

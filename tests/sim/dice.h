@@ -1,4 +1,4 @@
-// The only chance there is in the simulator: everything follows from the seed.
+// All random numbers of the simulator: everything follows from the seed.
 #pragma once
 
 #include <stdbool.h>
@@ -15,7 +15,7 @@ struct dice {
     uint64_t state;
 };
 
-// A stream of its own for each purpose: what one draws does not move the others.
+// Each purpose has its own stream, so drawing from one does not change the others.
 static inline struct dice dice_of(uint64_t seed, uint64_t purpose, uint64_t number)
 {
     return (struct dice){

@@ -1,4 +1,4 @@
-// What goes wrong: one function a kind, and what comes right again by itself.
+// What goes wrong, with one function for each kind, and what recovers by itself.
 #include "tests/sim/check.h"
 
 #include <assert.h>
@@ -46,7 +46,7 @@ const struct fault_fact fault_facts[FAULT_KINDS] = {
 
 // ---- the schedule ----
 
-// What few worlds have, for it ends them.
+// Faults that few worlds have, because they end a world.
 struct luck {
     bool loses_commits, loses_records, loses_outputs;
 };
@@ -86,7 +86,7 @@ void schedule_draw(struct schedule *schedule, uint64_t seed)
     for (size_t i = 0; i < schedule->count; i++) {
         struct fault *f = &schedule->faults[i];
         *f = (struct fault){.step = 1 + dice_below(&d, steps), .kind = draw_kind(&d, &luck)};
-        // Trouble comes in company.
+        // Faults come in groups.
         if (i > 0 && dice_hit(&d, 35))
             f->step = schedule->faults[i - 1].step + dice_below(&d, 60);
         f->chance = dice_next(&d);
@@ -172,7 +172,7 @@ void world_cure(struct world *w)
 
 // ---- faults ----
 
-// Mostly short, so that what waits for it is under way when it ends; now and then long.
+// Mostly short, so that whatever waits for the end is still under way then; sometimes long.
 static int64_t a_while(struct dice *d)
 {
     switch (dice_below(d, 10)) {
@@ -276,8 +276,8 @@ static void record(struct world *w, bool with_book, struct dice *d)
     world_say(w, "parameters %s", recorded ? "recorded" : "not recorded");
 }
 
-// The hash beside the offset of the last row is the only witness that PostgreSQL lost what was
-// published and wrote other rows instead. So no world loses both.
+// Only the hash beside the offset of the last row shows that PostgreSQL lost published rows and
+// wrote others instead. So no world loses both.
 static bool has_witnesses(const struct world *w)
 {
     for (int32_t s = 0; s < w->kafka.shards; s++) {

@@ -1,5 +1,4 @@
-// What goes wrong with what the relays have published: their offsets, their topics, their
-// transactional ids.
+// Faults of what the relays have published: their offsets, their topics, their transactional ids.
 #include "tests/sim/check.h"
 
 static void lose_offset(struct world *w, int32_t shard, bool back, struct dice *d)
@@ -51,7 +50,7 @@ static int64_t read_back_to(const struct world *w, int32_t shard)
     return to;
 }
 
-// All topics lose what is above some row below the mark.
+// All topics lose the rows above some row that is below the mark.
 static void lose_rows_below_mark(struct world *w, int32_t shard, struct dice *d)
 {
     int64_t from = dice_below(d, w->postgres.rows[shard].relayed);
@@ -65,8 +64,8 @@ static void lose_rows_below_mark(struct world *w, int32_t shard, struct dice *d)
     w->lost_outputs = true;
 }
 
-// Of one topic, above the mark. Where rows have expired, it could not be told which were lost. A
-// shard that has to halt for some of them must have that cause until it does.
+// One topic loses rows above the mark. Where rows have expired, it would not be clear which ones
+// were lost. If the shard must halt because of them, that cause must last until it halts.
 static void lose_rows(struct world *w, int32_t shard, bool below, struct dice *d)
 {
     const struct output_topic_log *logs = w->kafka.outputs[shard];
@@ -94,7 +93,7 @@ static void lose_rows(struct world *w, int32_t shard, bool below, struct dice *d
     }
 }
 
-// The last row that is marked stays: topics that have nothing of what was published halt the shard.
+// The last marked row stays: a shard halts when the topics have no published row at all.
 static void expire_rows(struct world *w, int32_t shard, struct dice *d)
 {
     int64_t marked = w->postgres.rows[shard].relayed;
@@ -108,7 +107,7 @@ static void expire_rows(struct world *w, int32_t shard, struct dice *d)
     }
 }
 
-// Where PostgreSQL was not told either that anything was published, nobody could know it.
+// If PostgreSQL was not told that anything was published, either, nobody could know it.
 static void lose_outputs(struct world *w, int32_t shard)
 {
     if (w->postgres.rows[shard].relayed == 0 || w->lost_commits || w->postgres.lags)

@@ -63,8 +63,8 @@ void kafka_end_transaction(struct kafka *kafka, int transaction, bool commit, in
 
 // ---- the relays' transactions ----
 
-// Few enough that worlds come to the last one. As Kafka has it, that one is never given to a
-// client: it is what the time-out of the last but one leaves behind.
+// Few enough that worlds reach the last epoch. As in Kafka, the last epoch is never given to a
+// client: the time-out of a transaction of the epoch before uses it.
 enum { LAST_EPOCH = 12 };
 
 static void drop_staged(struct coordinator *c)
@@ -172,7 +172,7 @@ static enum txn_answer add_partitions(struct kafka *kafka, const struct txn_requ
     return TXN_DONE;
 }
 
-// A batch that was appended already is answered well, and one behind a gap is refused.
+// A batch that was appended already gets a good answer, and one behind a gap is refused.
 static enum txn_answer take_number(struct output_topic_log *log, const struct txn_request *request)
 {
     if (log->producer_id != request->producer_id || log->producer_epoch != request->epoch) {

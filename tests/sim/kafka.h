@@ -1,5 +1,6 @@
-// Kafka, as far as settled can tell: input logs with transactions and a last stable offset, output
-// partitions, the transaction coordinator of each shard's producer, and the pseudo consumer group.
+// A model of Kafka, with all that settled can observe: input logs with transactions and a last
+// stable offset, output partitions, the transaction coordinator of each shard's producer, and the
+// pseudo consumer group.
 #pragma once
 
 #include "consumer/output/encode.h"
@@ -31,8 +32,8 @@ struct message {
     uint8_t hash[32]; // of the row, in the chain
 };
 
-// An output partition: what read_committed subscribers find there, in order, and what it knows of
-// the producer that wrote last.
+// An output partition: the messages that read_committed subscribers find, in order, and what the
+// partition knows of the producer that wrote last.
 enum { RECENT_BATCHES = 5 };
 struct output_topic_log {
     LIST(struct message) messages;
@@ -124,8 +125,9 @@ struct kafka {
     int last_transaction; // that a client began
     LIST(struct txn_request) travelling; // copies that will arrive
     int64_t late, refused; // copies that arrived; of them, those that were not answered well
-    // Told of each message that subscribers come to see; of each transaction with a position whose
-    // commit is decided; of each request that changed another transaction than its own.
+    // Called for each message that becomes visible to subscribers; for each transaction with a
+    // position whose commit is decided; for each request that changed another transaction than its
+    // own.
     void (*on_message)(void *context, int32_t shard, const struct message *message);
     void (*on_commit)(void *context, int32_t shard, const struct coordinator *coordinator);
     void (*on_touch)(void *context, const struct txn_request *request);
@@ -140,7 +142,7 @@ void kafka_end_transaction(struct kafka *kafka, int transaction, bool commit, in
 
 // ---- the relays' transactions ----
 enum txn_answer kafka_answer(struct kafka *kafka, struct txn_request *request);
-// Some of the markers that are to be written, all of them mostly.
+// Writes some of the outstanding markers, usually all of them.
 void kafka_write_markers(struct kafka *kafka, int32_t shard, struct dice *dice);
 void kafka_deliver_travelling(struct kafka *kafka, int64_t step);
 void kafka_time_out(struct kafka *kafka, int32_t shard); // the coordinator ends what stands open

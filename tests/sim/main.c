@@ -1,5 +1,5 @@
-// The simulator's command line. Each seed is a world of its own; one that fails is run again and
-// again with fewer faults and fewer records, until nothing can be left out.
+// The simulator's command line. Each seed makes one world. A world that fails is run again with
+// fewer faults and fewer records, until none can be left out.
 //
 //     sim [--seeds N] [--seed S] [--verbose] [--faults LIST] [--records N] [--breakage NAME]
 #include "consumer/system/log.h"
@@ -175,7 +175,7 @@ static void explain(struct world *world, const struct command *c, struct schedul
 
 // ---- all of them ----
 
-// An assertion of the program's own is a finding as well, and the seed is all that is left to tell.
+// A failed assertion of the program is a finding, too; only the seed can be reported then.
 static volatile sig_atomic_t seed_that_runs;
 
 static void tell_seed(int signal)
@@ -245,7 +245,7 @@ static bool run_seed(const struct command *c, uint64_t seed, struct world *world
 
 int main(int count, char **words)
 {
-    enum { FAILURES_MAX = 5 }; // more of them tell no more
+    enum { FAILURES_MAX = 5 }; // more failures would not help
     struct command c;
     struct totals totals = {0};
     struct timespec from, to;

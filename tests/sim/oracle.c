@@ -88,7 +88,8 @@ static void check_cutoff(struct oracle *o, enum input input, const struct cutoff
         if (!entry->marker && entry->fate == FATE_COMMITTED && oracle_time(o, input, at) >= due)
             oracle_fail(o, "input %d: offset %d belongs to the next day", input, (int)at);
     }
-    // By the broker's time, even if it was passed by an earlier one when its own day had come.
+    // By the broker's time, even if an operator passed the record with an earlier time when its own
+    // day had come.
     bool cuts = cut->to_offset < log->stable && (log->entries.at[cut->to_offset].timestamp >= due ||
                                                  oracle_time(o, input, cut->to_offset) >= due);
     if (cut->cut_by == CUT_RECORD && !cuts)
@@ -102,8 +103,8 @@ static void check_cutoff(struct oracle *o, enum input input, const struct cutoff
                     (int)counts->rejected, (int)counts->voids);
 }
 
-// Not more broken calls than may be, less those that an operator decided on while the day was open.
-// And no day was held that had not as many.
+// A closed day has no more broken calls than allowed, without those that an operator decided on
+// while it was open. And a held day had too many.
 static void check_hold(struct oracle *o, const struct day_close *close)
 {
     enum { HELD_FROM = 100, MILLION = 1000000 };

@@ -1,6 +1,6 @@
-// The rules once more, told from scratch: lists that are searched from end to end, no fold, no
-// step, no restore. What the logs hold below the recorded positions, judged one record after the
-// other, must give the rows in PostgreSQL, and those must be what the topics say.
+// The rules a second time, written from scratch: lists that are searched from end to end, without
+// fold, step or restore. The records of the logs below the recorded positions, judged one after the
+// other, must give the rows in PostgreSQL, and these must agree with the topics.
 #pragma once
 
 #include "tests/sim/check.h"
@@ -73,5 +73,5 @@ void oracle_judge(struct oracle *o, enum input input, int64_t offset);
 int64_t oracle_time(const struct oracle *o, enum input input, int64_t offset);
 // Settles o->day, and compares.
 void oracle_settle(struct oracle *o);
-// What stands in the outbox, and so in the topics, against the rows.
+// Compares the outbox, and so the topics, with the rows.
 void oracle_check_topics(struct oracle *o);

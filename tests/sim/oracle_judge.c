@@ -23,7 +23,7 @@ static bool is_id(struct slice text)
     return text.size > 0;
 }
 
-// Once a day was too late it stays so.
+// A day that was once too late stays too late.
 static day_t oldest_day(const struct oracle *o)
 {
     day_t oldest = o->policy->fixed.first_day;
@@ -163,7 +163,7 @@ static void take_purchase(struct oracle *o, const struct fact *f, int64_t offset
                                .until = calendar_add_year(f->time, world_book()->offset_ms)};
 }
 
-// The only bytes of the script's that are no UTF-8.
+// The only bytes of the script that are not UTF-8.
 static bool is_repaired(struct slice found, struct slice sent)
 {
     char text[64];

@@ -3,7 +3,7 @@
 
 enum { USE_MAX = 64 };
 
-// A line to be: calls and units that go to one package, or to one tier of a service.
+// A line of the settlement: calls and units that go to one package, or to one tier of a service.
 struct use {
     enum service service;
     const struct known_package *package; // NULL: postpaid

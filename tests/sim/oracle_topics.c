@@ -1,5 +1,5 @@
-// The topics against the rows: bodies are written here once more, by hand, for the schemas in
-// schemas/avro.
+// Compares the topics with the rows: this file writes the bodies a second time, by hand, for the
+// schemas in schemas/avro.
 #include "tests/sim/oracle.h"
 
 #include <stdio.h>
@@ -163,8 +163,8 @@ static void check_rejects(struct oracle *o)
     }
 }
 
-// The content's digest is over the day's settlements without their sequences, and a close names the
-// one before it.
+// content_digest is over the day's settlements without their sequences, and a close names the
+// previous one.
 static void check_closes(struct oracle *o)
 {
     static struct text content, body;

@@ -195,7 +195,7 @@ static void write_close(const struct writing *w, int64_t sequence)
     *list_add(&w->rows->closes) = row;
 }
 
-// What goes out, with the sequences that the outbox gave it.
+// The rows that are published, with the sequences that the outbox gave them.
 static void write_emissions(const struct writing *w)
 {
     for (size_t i = 0; i < w->step->emission_count; i++) {
@@ -364,7 +364,7 @@ enum store_result postgres_claim(struct postgres *pg, struct session *session, i
 
 // ---- restore ----
 
-// As store_restore.c asks for them: those that ended long ago are left out.
+// Those that store_restore.c asks for: suspensions that ended long ago are left out.
 static int restore_spans(const struct postgres *pg, const struct rows *rows, struct fold *fold,
                          struct error *e)
 {
@@ -593,7 +593,7 @@ static enum store_result lost(struct session *session, int64_t now, int64_t for_
     return STORE_UNAVAILABLE;
 }
 
-// With the row locked and found to be ours.
+// The row is locked and was found to be ours.
 static enum store_result try_commit(struct postgres *pg, struct session *session, int64_t now,
                                     int32_t shard, const struct commit_of *c, struct error *e)
 {
@@ -667,7 +667,7 @@ enum store_result postgres_check_epoch(struct postgres *pg, struct session *sess
     return found->epoch > epoch ? fenced(shard, e) : diverged(shard, "the epoch", e);
 }
 
-// Rows that were published more than 8 days ago go, but for row n.
+// Drops rows that were published more than 8 days ago, except row n.
 static void drop_old(struct rows *rows, int64_t n, int64_t now_ms)
 {
     for (size_t i = 0; i < rows->marks.count; i++) {

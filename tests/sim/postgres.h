@@ -1,11 +1,12 @@
-// PostgreSQL, as store.h promises it: a shard's rows change in one transaction under the lock of
-// the shard's row, which compares epoch, step and position first (store_commit.c).
+// A model of PostgreSQL that behaves as store.h promises: a shard's rows change in one transaction
+// under the lock of the shard's row, which compares epoch, step and position first
+// (store_commit.c).
 #pragma once
 
 #include "consumer/postgres/store.h"
 #include "tests/sim/kafka.h"
 
-// What follows is a row of the table of that name; texts live as long as the world.
+// Each struct below is a row of the table of that name; texts live as long as the world.
 struct account_row {
     struct slice id;
     fen_t opening, credits, adjustments;
@@ -82,7 +83,7 @@ struct zombie {
     struct rows after;
 };
 
-// Ways in which a database is wrong, to see that the checks can fail.
+// Ways in which a database can be wrong, to see that the checks can fail.
 enum breakage {
     BREAK_NOTHING,
     BREAK_EPOCH, // the epoch and the position are not compared
@@ -111,18 +112,18 @@ struct postgres {
     struct rows rows[SHARDS_MAX];
     struct zombie zombies[SHARDS_MAX];
     bool down;
-    // Parameters as recorded one after the other: what has been recorded is `policy`. Earlier ones
-    // stay for those who hold them.
+    // Parameters in the order in which they were recorded; `policy` is the present one. Earlier
+    // ones stay for processes that still use them.
     LIST(struct recorded { struct policy *policy; }) policies;
     LIST(struct added { struct book *book; }) books;
     const struct policy *policy;
     int64_t last_ask;
-    // A replica that stands still, to become the primary.
+    // A replica that no longer follows; it may become the primary.
     bool lags;
     struct rows replica[SHARDS_MAX];
     const struct policy *replica_policy;
-    // Told of each step once it is committed, by a client that claimed the shard with `epoch`. Of
-    // `before` only the counts are good.
+    // Called for each step once it is committed, by a client that claimed the shard with `epoch`.
+    // Only the counts of `before` are valid.
     void (*on_commit)(void *context, int32_t shard, int64_t epoch, const struct rows *before);
     void *context;
 };

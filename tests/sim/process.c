@@ -122,7 +122,7 @@ static enum store_result host_refresh_policy(void *context, struct error *e)
         return STORE_UNAVAILABLE;
     enum store_result result = postgres_ready(&w->postgres, &p->session, w->now, e);
     const struct policy *fresh = w->postgres.policy;
-    // Rows and books are only ever added, as worker.c has it.
+    // Rows and books are only added, as in worker.c.
     if (result == STORE_OK &&
         (fresh->count != p->policy->count || fresh->shelf.count != p->policy->shelf.count))
         p->policy = fresh;
@@ -273,7 +273,7 @@ static void host_release_block(void *context, int32_t shard, enum input input, s
     free(block);
 }
 
-// As librdkafka, which is told to fail where a log no longer holds what is wanted.
+// Like librdkafka, which is configured to fail if a log no longer holds the wanted offset.
 static void check_ranges(struct process *p)
 {
     for (int32_t s = 0; s < p->world->kafka.shards; s++)

@@ -10,7 +10,7 @@
 
 struct world;
 
-// What kafka/intake.c is for a log.
+// In place of kafka/intake.c, for one log.
 struct lane {
     bool reading;
     int64_t start, next; // first offset wanted; next to deliver
@@ -24,8 +24,7 @@ struct question {
     struct log_watermarks answer;
 };
 
-// A shard's output topics, as a process reads them back: what relay/published_log.c
-// is.
+// A shard's output topics, as a process reads them back, in place of relay/published_log.c.
 struct reading {
     bool open, whole_logs;
     struct published_rows rows;
@@ -33,8 +32,8 @@ struct reading {
     int cuts[OUTPUT_COUNT]; // of its log, when that was read last
 };
 
-// A transaction under way, as its client sees it. Each turn of the relay is a request of it or
-// several.
+// A transaction under way, as its client sees it. Each turn of the relay sends one of its requests,
+// or several.
 enum phase { PHASE_NONE, PHASE_ROWS, PHASE_OFFSETS, PHASE_POSITION, PHASE_END, PHASE_ABORT };
 struct sending {
     enum phase phase;
@@ -47,7 +46,7 @@ struct sending {
     struct published_to position;
 };
 
-// What relay/relay.c is for a shard.
+// In place of relay/relay.c, for one shard.
 struct publishing {
     bool added;
     int64_t epoch, woken;
@@ -59,7 +58,7 @@ struct publishing {
     struct sending sending;
     struct reading reading;
 };
-// What becomes of the end of a relay's next transaction.
+// What happens to the end of a relay's next transaction.
 enum batch_fate {
     BATCH_WELL,
     BATCH_ABORTED,
@@ -115,7 +114,7 @@ void process_ask(struct process *process, int32_t shard, enum input input); // t
 void process_redeliver(struct process *process, struct dice *dice);
 // In a drain: all that is due is settled and published.
 bool process_drained(const struct process *process);
-// Whether it is still there for a call, or for its answer: it may be killed between any two.
+// Whether it is still alive before a call, or after it: it may be killed between any two calls.
 bool process_is_gone(struct process *process, struct error *e);
 
 // ---- the relay ----

@@ -1,5 +1,5 @@
-// The relay of a process: relay/relay_machine.c, answered as relay.c, publisher.c and
-// published_log.c beside it answer it.
+// The relay of a process: relay/relay_machine.c, with the answers that relay.c, publisher.c and
+// published_log.c would give.
 #include "tests/sim/check.h"
 
 #include <assert.h>
@@ -70,7 +70,7 @@ static void open_reading(struct world *w, struct reading *reading, int32_t shard
     }
 }
 
-// Up to `most` more messages of one log. False: a broker lost some of those that were read.
+// Reads up to `most` more messages of one log. False: a broker lost some of those that were read.
 static bool read_log(struct world *w, struct reading *reading, int32_t shard, int output,
                      size_t most)
 {
@@ -160,14 +160,14 @@ static void keep_travelling(struct world *w, const struct txn_request *request)
     *list_add(&w->kafka.travelling) = copy;
 }
 
-// The client sends it again when its connection breaks, and hears of one copy. Or of none, and
-// gives up.
+// The client sends it again when its connection breaks, and gets the answer to one copy; or it gets
+// none, and gives up.
 static enum txn_answer ask_kafka(struct process *p, struct publishing *r, int32_t shard,
                                  struct txn_request *request)
 {
     struct world *w = p->world;
     address(r, shard, request);
-    bool counts = request->kind != TXN_INIT; // another init fences, and is fenced by none
+    bool counts = request->kind != TXN_INIT; // a late init fences, and nothing fences it
     if (w->kafka.down) {
         r->spent = r->spent || counts;
         return TXN_SILENT;
@@ -198,7 +198,7 @@ static enum relay_event_kind initialise(struct process *p, struct publishing *r,
 
 // ---- a transaction ----
 
-// Whatever is no answer to rely on.
+// Any answer that cannot be relied on.
 static enum relay_event_kind give_up(struct world *w, struct sending *sending,
                                      enum txn_answer answer)
 {
@@ -219,7 +219,7 @@ static enum relay_event_kind give_up(struct world *w, struct sending *sending,
         break;
     }
     sending->phase = PHASE_ABORT;
-    // librdkafka tells nobody of a transaction that it believes not to be open.
+    // librdkafka sends nothing about a transaction that it believes not to be open.
     return !sending->opened && dice_hit(&w->dice, 50) ? RELAY_ON_ABORTED : RELAY_EVENTS;
 }
 
@@ -329,8 +329,8 @@ static bool follows(const struct outbox_row *row, int64_t due, const uint8_t *pr
     return row->sequence == due && memcmp(hash, row->hash, sizeof hash) == 0;
 }
 
-// Those that do not stand in the topics. False: one could only go out behind a later one of its
-// topic.
+// The rows that are not in the topics. False: one of them could only be published behind a later
+// row of its topic.
 static bool choose_rows(const struct world *w, struct publishing *r, int32_t shard, int64_t from,
                         int64_t to, struct error *e)
 {
@@ -412,7 +412,7 @@ static enum relay_event_kind publish(struct process *p, struct publishing *r, in
     return abort_transaction(p, r, shard);
 }
 
-// Some requests, mostly not all: between two turns everything else may happen.
+// Sends some requests, mostly not all: between two turns everything else may happen.
 static enum relay_event_kind publish_some(struct process *p, struct publishing *r, int32_t shard,
                                           struct relay_event *event, struct error *e)
 {

@@ -41,7 +41,7 @@ static void name_accounts(struct writer_of_script *w)
     }
 }
 
-// Most of what goes wrong goes wrong where a day ends: records crowd there.
+// Most defects show at the end of a day, so many records are sent then.
 static int64_t draw_time(struct writer_of_script *w)
 {
     int64_t day = script_day_start(w->policy, (int)dice_below(&w->dice, w->script->days));
@@ -75,8 +75,8 @@ static struct slice draw_id(struct writer_of_script *w, const char *kind)
     return text(w, id);
 }
 
-// The instant at which a package expires that was bought before, or at which a credit may have
-// resumed its account.
+// The instant at which an earlier package expires, or at which a credit may have resumed its
+// account.
 static int64_t draw_instant(struct writer_of_script *w, int64_t at)
 {
     if (w->script->sends.count == 0)
@@ -155,8 +155,7 @@ static void fill_purchase(struct writer_of_script *w, struct fact *f, int64_t at
     f->time = draw_own_time(w, at);
     if (dice_hit(&w->dice, 10))
         f->time -= year - dice_below(&w->dice, 3 * DAY_MS);
-    // Most of a package is used up, so that calls are covered in part and packages come to their
-    // ends.
+    // Most of a package is used already, so that calls are covered in part and packages run out.
     if (dice_hit(&w->dice, 60))
         f->used = f->units - dice_below(&w->dice, 12);
     if (dice_hit(&w->dice, 3))
@@ -182,7 +181,7 @@ static void fill_credit(struct writer_of_script *w, struct fact *f, int64_t at)
         f->reference = text(w, "ref");
 }
 
-// The same id again: a copy, or one that differs in something.
+// The same id again: a copy, or a record with a difference.
 static bool repeat_one(struct writer_of_script *w, struct fact *f)
 {
     const struct script *s = w->script;
@@ -310,14 +309,14 @@ static void add_sends(struct writer_of_script *w, int64_t count)
     if (times.count > 0)
         qsort(times.at, times.count, sizeof *times.at, by_time);
     for (size_t i = 0; i < times.count; i++) {
-        struct send send = draw_send(w, times.at[i]); // looks at those of before
+        struct send send = draw_send(w, times.at[i]); // depends on the earlier ones
         *list_add(&w->script->sends) = send;
     }
     list_free(&times);
 }
 
-// Somebody deploys a broken producer, enough of it to hold a day; or one that sends calls of long
-// ago, which hold none.
+// Somebody deploys a broken producer with enough records to hold a day; or one that sends very old
+// calls, which hold no day.
 static void add_flood(struct writer_of_script *w)
 {
     struct script *s = w->script;

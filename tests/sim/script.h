@@ -1,5 +1,5 @@
-// What producers will send, drawn from the seed beforehand: records with all that an oracle may
-// know of them, so that it need not decode anything.
+// What producers will send, drawn from the seed in advance: records with everything that the oracle
+// needs, so that it does not have to decode anything.
 #pragma once
 
 #include "consumer/base/arena.h"

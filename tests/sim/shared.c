@@ -1,5 +1,5 @@
-// What is expensive to make, once for all worlds. Worlds run one after the other, so they may share
-// it.
+// What is expensive to make is made once for all worlds. They run one after the other, so they can
+// share it.
 #include "tests/sim/world.h"
 #include "tests/unit/books.h"
 

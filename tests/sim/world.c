@@ -13,7 +13,7 @@ enum {
     PURPOSE_POLICY = 5,
     SESSION_MS = 6000, // after which the group gives up on a member
     HALTS_MAX = 6, // of processes that are started again, before it counts as halted for good
-    SETTLING_STEPS = 60000, // I10: within so many all is settled once nothing goes wrong any more
+    SETTLING_STEPS = 60000, // I10: within so many steps all is settled once the faults are over
 };
 
 // ---- what is said ----
@@ -93,7 +93,7 @@ static void start_again(struct world *w)
     }
 }
 
-// It ended by itself. That it may, when it says why, and has a cause.
+// It ended by itself. It may do so if it says why and has a cause.
 static void take_end(struct world *w, struct process *p)
 {
     bool excused = w->lost_commits || w->moved_retention || w->lost_outputs;
@@ -191,7 +191,7 @@ static void requeue(struct world *w, int32_t shard, enum input input, int64_t of
     ask(w, shard, DECISION_REQUEUE, input, offset, again.partition == shard ? at : -1);
 }
 
-// Rejects that hold a day, or any one now and then.
+// Decides about rejects that hold a day, and sometimes about any reject.
 static void judge_rejects(struct world *w, int32_t shard)
 {
     const struct rows *rows = &w->postgres.rows[shard];
@@ -208,7 +208,7 @@ static void judge_rejects(struct world *w, int32_t shard)
     }
 }
 
-// The record that a log stands at, when its stamp is impossible.
+// The record before which a log waits, if its timestamp is impossible.
 static void pass_stuck(struct world *w, int32_t shard, enum input input)
 {
     const struct rows *rows = &w->postgres.rows[shard];
@@ -271,13 +271,13 @@ static int64_t next_event(const struct world *w)
     return next;
 }
 
-// Mostly a little, so that what happens does so among what is under way; now and then up to what
-// comes next.
+// Mostly a small step, so that new events meet others that are under way; sometimes up to the next
+// event.
 static void advance(struct world *w)
 {
     int64_t by;
     int chance = (int)dice_below(&w->dice, 100);
-    // An owner that is idle learns of lost commits only at its next one, when the next day is due.
+    // An idle owner notices lost commits only at its next commit, when the next day is due.
     bool far = !w->healed || w->lost_commits;
     if (chance < 5)
         by = far ? next_event(w) - w->now : dice_below(&w->dice, 10 * SECOND);
@@ -403,7 +403,7 @@ static bool is_settled(const struct world *w, int32_t s)
                    rows->state.day >= w->first_policy.fixed.first_day + w->script.days &&
                    w->published[s] == rows->chain.sequence && !rows->state.held &&
                    (w->lost_outputs || check_missing(w, s) == 0);
-    // A mark may be low for ever when it was lost.
+    // If a mark was lost, it may stay low for ever.
     settled = settled && (w->lost_commits || rows->relayed == w->published[s]);
     for (int i = 0; i < INPUT_COUNT; i++)
         settled = settled && rows->state.log[i].next == w->kafka.logs[s][i].stable;
@@ -418,8 +418,8 @@ static bool all_settled(const struct world *w)
     return true;
 }
 
-// As `settled run --drain`, beside others that stop in order: it ends by itself once what is due is
-// settled and published.
+// Like `settled run --drain`, while the other processes stop properly: it ends by itself once what
+// is due is settled and published.
 static void drain(struct world *w)
 {
     enum { DRAINING_STEPS = 20000 };
@@ -440,7 +440,7 @@ static void drain(struct world *w)
     process_stop(p);
 }
 
-// I10: nothing goes wrong any more, so it settles, or halts for a cause that no restart can mend.
+// I10: the faults are over, so it settles, or halts for a cause that no restart can mend.
 static void settle(struct world *w)
 {
     world_heal(w);

@@ -56,7 +56,7 @@ struct schedule {
     struct fault faults[FAULTS_MAX];
 };
 
-// A wrong thing that comes right by itself.
+// A fault that ends by itself.
 struct cure {
     int64_t at;
     enum fault_kind kind;
@@ -78,8 +78,8 @@ struct seen_row {
     struct message message;
 };
 
-// Where each log ended when a process's clock first was past a day's end and grace, by day since
-// the first.
+// Where each log ended when a process's clock first passed a day's end and grace; by day, from the
+// first one.
 enum { DUE_DAYS = DAYS_MAX + 8 };
 struct due_seen {
     int days;
@@ -137,7 +137,7 @@ __attribute__((format(printf, 2, 3))) void world_fail(struct world *world, const
 __attribute__((format(printf, 2, 3))) void world_say(const struct world *world, const char *format,
                                                      ...);
 void world_inject(struct world *world, const struct fault *fault);
-// Its part for what the relays have published; false: the fault is of another kind.
+// The part for faults of published rows and offsets; false: the fault is of another kind.
 bool world_inject_topics(struct world *world, enum fault_kind kind, int32_t shard,
                          struct dice *dice);
 void world_heal(struct world *world);

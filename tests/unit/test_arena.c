@@ -1,4 +1,4 @@
-// The arena: what it gives is aligned, apart and kept until the reset, of whatever size.
+// The arena: memory of any size is aligned, does not overlap, and stays valid until the reset.
 #include "consumer/base/arena.h"
 
 #include <setjmp.h>

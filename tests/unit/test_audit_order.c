@@ -1,4 +1,4 @@
-// The order in which an audit finds a shard's rows in a topic, and what it makes of one that it
+// The order in which an audit finds a shard's rows in a topic, and its verdict on a row that it
 // does not find.
 #include "consumer/audit/audit_order.h"
 
@@ -38,7 +38,7 @@ static void rising_numbers_are_in_turn(void **state)
     assert_int_equal(order_highest_offset(order), 39998);
 }
 
-// Other topics have the numbers between, so that a gap says nothing.
+// Other topics have the numbers between, so a gap means nothing.
 static void a_lower_one_is_late_and_the_same_one_again(void **state)
 {
     struct order *order = *state;
@@ -67,8 +67,8 @@ static void where_about_a_row_stands_is_known(void **state)
     assert_int_equal(order_near(order, 9100), 7);
 }
 
-// A number from outside may be any: it must neither cost memory nor be mistaken for one that is far
-// from it.
+// A number from outside may have any value: it must not cost memory, and must not be mistaken for a
+// distant one.
 static void numbers_far_apart_are_told_apart(void **state)
 {
     struct order *order = *state;
@@ -114,7 +114,7 @@ static void a_row_whose_turn_is_over_is_lost(void **state)
     // one in the middle, which the mark has not passed
     assert_false(pending(true, true, false, false));
     assert_false(pending(true, true, true, false));
-    // A transaction that is open behind a later row brings no earlier one.
+    // A transaction that is open behind a later row cannot contain an earlier row.
     assert_false(pending(true, true, true, true));
     assert_false(pending(true, true, false, true));
 }

@@ -588,7 +588,7 @@ static void a_name_of_the_longest_kind(void **state)
     free(text);
 }
 
-// A book without any one of its bytes, or cut anywhere, parses or is refused with a place; nothing
+// A book that lacks one byte, or is cut anywhere, is either parsed or refused with a place; nothing
 // else may happen.
 static void damaged_books_are_refused_with_a_place(void **state)
 {

@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-// Of each version what tells it apart; the rest of some three hundred settings is left away.
+// For each version the settings that identify it; the rest of some three hundred settings is left
+// out.
 #define ANY                                                                                        \
     {"log.dirs", "/data"},                                                                         \
     {                                                                                              \
@@ -112,8 +113,8 @@ static void test_a_broker_is_judged_by_its_settings(void **state)
     }
 }
 
-// What lets late requests in is refused; what only cannot be seen is a warning, or a cluster that
-// does not show its brokers' settings could not be used at all.
+// A broker that lets late requests in is refused. If its settings cannot be seen, that is only a
+// warning; otherwise a cluster that does not show its brokers' settings could not be used at all.
 static void test_each_verdict_says_what_to_do(void **state)
 {
     (void)state;

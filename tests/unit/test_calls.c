@@ -1,5 +1,5 @@
-// The accepted calls against a plain list: identity, content, days, forgetting, and memory that is
-// used again.
+// Compares the accepted calls with a plain list: identity, content, days, forgetting, and memory
+// that is used again.
 #include "consumer/core/calls.h"
 
 #include <setjmp.h>
@@ -18,7 +18,8 @@ static uint64_t pick(uint64_t below)
     return (seed_state >> 33) % below;
 }
 
-// Keyed hashes are the fold's; here equal identities meet, and some others do.
+// The fold makes keyed hashes. These hashes are equal for equal identities, and for some others,
+// too.
 static uint64_t hash_of(const struct call *call)
 {
     return (call->identity.half[0] * UINT64_C(0x9e3779b97f4a7c15)) >> 7 ^ call->account;
@@ -80,7 +81,8 @@ static void what_is_billed_makes_the_content(void **state)
     calls_free(&calls);
 }
 
-// Also of services that come later: a call's word has room for them beside time and form of its id.
+// This must hold for later services, too: the word of a call has room for them beside the time and
+// the form of its id.
 static void each_service_keeps_to_its_bits(void **state)
 {
     (void)state;
@@ -206,7 +208,7 @@ static void blocks_of_forgotten_days_are_used_again(void **state)
             assert_int_equal(match(&calls, day - 4, &gone), CALL_NEW);
     }
     assert_int_equal(calls.day_count, 4);
-    assert_int_equal(calls.block_count, 10); // numbers: of five days at the most
+    assert_int_equal(calls.block_count, 10); // numbers: those of at most five days
     assert_int_equal(calls_memory(&calls), most);
     calls_free(&calls);
     assert_int_equal(calls_memory(&calls), 0);

@@ -1,5 +1,4 @@
-// What `settled generate` refuses before it asks anybody; the sending itself is tested with a
-// broker.
+// What `settled generate` refuses before it connects to a service; sending is tested with a broker.
 #include "consumer/cli/cli.h"
 #include "consumer/commands/verbs.h"
 

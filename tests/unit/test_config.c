@@ -307,7 +307,7 @@ static void refuses_unsafe_properties(void **state)
         f->e.text, ":1:22: kafka.properties.isolation.level: refused: aborted records would be"));
 }
 
-// Numbers between which nothing is lost, hidden or given up too early.
+// The bounds of numbers within which nothing is lost, hidden or given up too early.
 static void holds_numbers_within_bounds(void **state)
 {
     static const struct {
@@ -345,7 +345,7 @@ static void holds_numbers_within_bounds(void **state)
         "slow answer for a lost one, and a longer one outlives the transaction");
 }
 
-// Interceptors are set by programs only; a plugin is the way in, and is refused.
+// Only programs can set interceptors. A plugin could set them, so plugins are refused.
 static void interceptors_are_no_configuration(void **state)
 {
     assert_int_equal(load_with(*state, "interceptors=x"), -1);

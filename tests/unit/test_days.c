@@ -1,5 +1,5 @@
-// Days and their cutoffs: what belongs to which, what an end of a log proves, and parameters that
-// change between days.
+// Days and their cutoffs: what belongs to which day, what the end of a log proves, and parameters
+// that change between days.
 #include "fold_fixture.h"
 
 static int setup(void **state)
@@ -202,9 +202,8 @@ static void a_credit_beyond_the_cutoff_resumes_after_the_settlement(void **state
     assert_int_equal(fold_step(b->fold)->statuses[0].effective_at, at(b, 1, 5 * MINUTE));
 }
 
-// Resumed within the grace after 24:00, suspended again from that 24:00: the instants step back,
-// the calls count once.
-// R38
+// The account is resumed within the grace after 24:00, and suspended again from that 24:00: the
+// instants go back, but the calls count once. R38
 static void spans_that_overlap_by_the_grace(void **state)
 {
     struct bench *b = *state;
@@ -378,7 +377,7 @@ static void the_horizon_is_the_latest_own_day(void **state)
     ev.timestamp = at(b, 0, 23 * HOUR + 58 * MINUTE);
     accept(b, INPUT_PURCHASES, ev);
     assert_int_equal(fold_state(b->fold)->horizon, b->first_day + 1);
-    // One that is not for sale was judged by the book of its day as well.
+    // A purchase that is not for sale was judged by the book of its day, too.
     settle(b);
     fold_step_done(b->fold);
     ev = purchase(b, "a", "q", SERVICE_AUDIENCE_INSIGHT, 50, 1, at(b, 2, 0));

@@ -1,4 +1,5 @@
-// The bodies, read back by avro-c's generic reader with the embedded schemas and compared as JSON.
+// Reads the bodies back with avro-c's generic reader and the embedded schemas, and compares them as
+// JSON.
 #include "tests/unit/outputs_fixture.h"
 
 #include <avro.h>
@@ -223,7 +224,7 @@ static void reject_tells_null_from_empty(void **state)
     json_decref(got);
 }
 
-// Strict readers must get through everything that an input may have held.
+// Strict readers must be able to read a reject, whatever its input record held.
 static void reject_holds_only_what_every_reader_can_read(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-// What stands once in the program is told by schemas and documents too: they agree, and who adds a
-// row to a table of the program is told what is missing elsewhere.
+// Some facts stand once in the program and are repeated in schemas and documents. These tests check
+// that they agree: whoever adds a row to a table of the program is told what is missing elsewhere.
 #include "consumer/core/calls.h"
 #include "consumer/core/reject_reason.h"
 #include "pricing/error.h"
@@ -17,8 +17,8 @@
 
 enum { DOCUMENT_SIZE = 1 << 18, SENTENCE_SIZE = 2048 };
 
-// A file of the source with each run of blanks and newlines as one blank, and without the marks of
-// code, as neither changes what is said.
+// A file of the source. Each run of blanks and newlines becomes one blank, and the marks of code
+// are removed, since neither changes the meaning.
 static const char *document(const char *path)
 {
     static char text[DOCUMENT_SIZE];
@@ -195,8 +195,8 @@ static void units_are_told_by_the_schemas(void **state)
     says("schemas/avro/CallRecord.avsc", sentence);
 }
 
-// The rules name each service with its unit, and the price book that comes with the program sells
-// it by that unit.
+// The page of rules names each service with its unit, and the price book that comes with the
+// program sells it by that unit.
 static void services_are_explained_and_have_prices(void **state)
 {
     (void)state;

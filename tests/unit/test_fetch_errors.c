@@ -1,6 +1,6 @@
-// Fetches that fail for a while, as reads from the remote tier do: every record is read all the
-// same, once and in order, the trouble is told with its coordinates, and nobody takes it for "the
-// log does not have it".
+// Fetches fail for a while, as reads from the remote tier do. Every record must still be read, once
+// and in order; the trouble is reported with its coordinates, and is never taken for "the log does
+// not have it".
 #include "consumer/kafka/fetch_record.h"
 #include "consumer/kafka/intake.h"
 #include "consumer/kafka/scan.h"
@@ -66,7 +66,7 @@ static void fail_for_a_while(struct fixture *f)
     rd_kafka_mock_push_request_errors_array(f->cluster, FETCH, PASSING, passing);
 }
 
-// As good as for ever: a fetch that failed is tried again after a millisecond.
+// Practically for ever, since a failed fetch is tried again after a millisecond.
 static void fail_on(struct fixture *f, rd_kafka_resp_err_t code)
 {
     rd_kafka_resp_err_t *errors = calloc(LASTING, sizeof *errors);
@@ -244,7 +244,7 @@ struct reading {
     int stderr_before;
 };
 
-// `still_ms`: when logs that do not move are told.
+// `still_ms`: after which time logs that do not move are reported.
 static struct reading begin_reading(struct fixture *f, int still_ms)
 {
     struct reading r = {.file = tmpfile(), .stderr_before = dup(STDERR_FILENO)};

@@ -137,8 +137,8 @@ static void a_package_covers_no_call_before_its_purchase(void **state)
 static void packages_are_drawn_by_expiry_then_purchase_then_id(void **state)
 {
     struct bench *b = *state;
-    // 28 and 29 February 2028 end on the same day; the first of three bought together by id is
-    // drawn first.
+    // Packages of 28 and 29 February 2028 end on the same day; of three that were bought together,
+    // the one with the lowest id is drawn first.
     accept(b, INPUT_PURCHASES,
            purchase(b, "a", "z", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, HOUR)));
     accept(b, INPUT_PURCHASES,
@@ -358,7 +358,7 @@ static void only_an_end_asked_for_when_due_cuts(void **state)
     fold_reached(b->fold, INPUT_CALLS, 3);
     assert_int_equal(fold_cut(b->fold, INPUT_CALLS), CUT_NONE);
     assert_int_equal(fold_reached(b->fold, INPUT_CALLS, 9), FOLD_CUT);
-    // the day ends at the end that was told
+    // the day ends at the end that was reported
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].next, 5);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].voids, 5);
 }

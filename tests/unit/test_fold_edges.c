@@ -1,4 +1,4 @@
-// The fold at its edges: what it refuses, where it stops, what it tells of itself.
+// The fold at its limits: what it refuses, where it stops, what it reports about itself.
 #include "fold_fixture.h"
 
 static int setup(void **state)
@@ -21,8 +21,8 @@ static void says(const struct error *e, const char *words)
 
 // ---- symbols ----
 
-// Every value of an enum from `first` on has a text of its own that reads back, and `unknown` is no
-// text of any.
+// Every value of an enum from `first` on has its own text, from which it can be read back;
+// `unknown` is not the text of any value.
 #define ASSERT_SYMBOLS(type, symbol_of, parse, first, last, unknown)                               \
     do {                                                                                           \
         type read;                                                                                 \
@@ -61,7 +61,7 @@ static void symbols_are_read_back(void **state)
     assert_string_equal(timestamps_symbol(TIMESTAMPS_CREATE), "create");
 }
 
-// ---- what it tells of itself ----
+// ---- what it reports about itself ----
 
 static void the_day_has_phases(void **state)
 {
@@ -235,7 +235,8 @@ static void feed_batches(struct bench *b, struct fold *fold, const struct event 
     }
 }
 
-// Records are looked up ahead of being judged; what is judged in between changes nothing.
+// Records are looked up before they are judged; records that are judged in between must not change
+// the result.
 static void batches_of_any_size_are_judged_alike(void **state)
 {
     struct bench *b = *state;

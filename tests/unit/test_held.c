@@ -1,4 +1,4 @@
-// A held day: how it comes to be held, what goes on meanwhile, how it ends.
+// A held day: why it is held, what goes on meanwhile, how it ends.
 #include "fold_fixture.h"
 
 static int setup(void **state)

@@ -1,4 +1,4 @@
-// The index against a naive set: inserting, growing, taking out, and what a probe may return.
+// Compares the index with a naive set: inserting, growing, removing, and what a probe may return.
 #include "consumer/base/index.h"
 
 #include <setjmp.h>
@@ -97,7 +97,8 @@ static void remove_some(struct set *set, uint64_t one_in)
     }
 }
 
-// Hashes of full width, of few groups, of few tags: what is probed for long and what looks alike.
+// Hashes of full width, hashes of few groups, hashes of few tags: long probes, and ids that look
+// alike.
 static uint64_t random_hash(uint64_t kind)
 {
     uint64_t hash = pick(UINT64_C(1) << 31) << 31 ^ pick(UINT64_C(1) << 31);
@@ -163,8 +164,8 @@ static void room_is_made_at_once_for_many(void **state)
     free(set);
 }
 
-// As a window of days has it: as much comes as goes. Deleted slots are cleared, and the table does
-// not grow for ever.
+// Like a window of days: as many ids are added as are removed. Deleted slots are cleared, and the
+// table does not grow for ever.
 static void what_comes_and_goes_does_not_grow_it(void **state)
 {
     (void)state;

@@ -54,7 +54,7 @@ static struct event with_key(struct event ev, const char *key)
     return ev;
 }
 
-// ---- order: of two faults the first is told ----
+// ---- order: of two faults the first is reported ----
 
 // R40
 static void of_two_faults_of_a_call_the_first_is_told(void **state)
@@ -182,7 +182,7 @@ static void no_required_field_may_be_null(void **state)
             continue;
         reject(b, INPUT_CREDITS, with_null(top_up(b, "k", 5), field), REJECT_INVALID);
     }
-    // Without an account there is nothing that the key could be.
+    // Without an account the key cannot be compared with anything.
     reject(b, INPUT_CALLS, with_null(call(b, "a", "c", 5, b->now), CALL_ACCOUNT_ID),
            REJECT_MISROUTED);
     reject(b, INPUT_CALLS, with_null(with_key(call(b, "a", "c", 5, b->now), ""), CALL_ACCOUNT_ID),
@@ -262,7 +262,7 @@ static void times_have_bounds(void **state)
 {
     struct bench *b = *state;
     b->now = at(b, 0, HOUR);
-    // A purchase may be as old as 1970, where it is what was for sale.
+    // A purchase may be as old as 1970, if it was for sale then.
     accept(b, INPUT_PURCHASES, with(package_of_50(b, "p1"), PURCHASE_PURCHASED_AT, 0));
     assert_int_equal(fold_package(b->fold, 0)->valid_until, 365 * DAY_MS);
     reject(b, INPUT_PURCHASES, with(package_of_50(b, "p3"), PURCHASE_PURCHASED_AT, -1),

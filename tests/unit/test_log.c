@@ -1,4 +1,4 @@
-// The lines that log_event writes on stderr, in both forms: byte by byte, but for the time.
+// The lines that log_event writes on stderr, in both formats: byte by byte, except for the time.
 #include "consumer/system/log.h"
 
 #include <setjmp.h>
@@ -29,7 +29,7 @@ static void write_event(enum log_level level, const char *message, struct log_fi
     fclose(file);
 }
 
-// The line behind its time, which is 2026-11-28T23:10:00.123Z or another one of that shape.
+// The line after its time. The time has the form of 2026-11-28T23:10:00.123Z.
 static const char *behind_time(const char *before)
 {
     enum { TIME_LENGTH = 24 };
@@ -80,7 +80,7 @@ static void below_the_level(void **state)
     assert_string_equal(output, "");
 }
 
-// A value that is longer than a line cuts the line, which is closed as it should be all the same.
+// A value that is longer than a line cuts the line, but the line is still closed properly.
 static void cut(void **state)
 {
     (void)state;

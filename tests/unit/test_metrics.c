@@ -57,7 +57,7 @@ static void test_render(void **state)
     expect(text, "settled_commit_duration_seconds_bucket{le=\"+Inf\"} 3");
     expect(text, "settled_commit_duration_seconds_sum 20.001900");
     expect(text, "settled_commit_duration_seconds_count 3");
-    // Of what is not known, or not ours, nothing is said.
+    // Values that are not known, or belong to other processes, are left out.
     assert_null(
         strstr(text, "settled_log_lag_records{topic=\"package-purchases\",partition=\"0\"}"));
     assert_null(strstr(text, "partition=\"1\""));
@@ -65,7 +65,7 @@ static void test_render(void **state)
     metrics_destroy(m);
 }
 
-// deploy/METRICS.md is what the table gives; after a change: settled help --metrics
+// deploy/METRICS.md must be the printed table. After a change: settled help --metrics
 // >deploy/METRICS.md
 static void test_reference_is_the_checked_in_page(void **state)
 {

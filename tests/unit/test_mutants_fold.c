@@ -1,5 +1,5 @@
-// Instants and orders of the fold that only a small slip would get wrong; tests/mutants makes these
-// slips.
+// Instants and orders of the fold in which a small mistake is easily made; tests/mutants makes
+// these mistakes.
 #include "fold_fixture.h"
 
 static int setup(void **state)
@@ -103,9 +103,8 @@ static void a_credit_is_known_after_a_restart(void **state)
            REJECT_CONFLICT);
 }
 
-// A call that arrived behind the day's end by the clock, with a timestamp from before: the offset
-// decides.
-// R24, R49
+// A call arrived after the clock had ended the day, but its timestamp is earlier: the offset
+// decides. R24, R49
 static void a_recorded_cutoff_rules_after_a_restart(void **state)
 {
     struct bench *b = *state;

@@ -1,4 +1,4 @@
-// Numbers, keys, ids, times, chain and digests of outbox rows; and the test vector that stands in
+// Numbers, keys, ids, times, chain and digests of outbox rows; and the test vector in
 // schemas/README.md.
 #include "tests/unit/outputs_fixture.h"
 
@@ -76,8 +76,8 @@ static void each_body_carries_its_sequence(void **state)
     before.sequence = INT64_C(1) << 40;
     build();
     for (size_t i = 0; i < box.count; i++) {
-        // The varint of the zigzag of a number near 2^40 has six bytes; its text in the body is
-        // looked for as such.
+        // The varint of the zigzag of a number near 2^40 has six bytes; the test looks for these
+        // bytes in the body.
         uint64_t zigzag = (uint64_t)box.rows[i].sequence << 1;
         char varint[10];
         size_t size = 0;

@@ -1,4 +1,4 @@
-// Bodies of the outputs read back: the number, the fields, and what is none of them.
+// Reads bodies of the outputs back: the number, the fields, and bodies that are not valid.
 #include "tests/unit/outputs_fixture.h"
 
 #include "consumer/output/output_reader.h"
@@ -125,8 +125,8 @@ static void fields_are_told_as_people_write_them(void **state)
                   (const char *const[]){"cause=CREDIT\n", "settlement_id=null\n", NULL});
 }
 
-// Any single byte changed: either it is refused, or its fields can be told; never more than the
-// body is read.
+// Changes any single byte: either the body is refused, or its fields can be read; nothing beyond
+// the body is read.
 static void a_changed_byte_breaks_nothing(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-// Each rule of schema resolution by name, on readers small enough to see, then on the three of
-// ours; and what is broken, at every byte and bit.
+// Each rule of schema resolution has a test with its name, first on small readers, then on our
+// three. Then bodies are broken at every byte and bit.
 #include "consumer/avro/avsc.h"
 #include "consumer/avro/plan_program.h"
 #include "schemas/embedded.h"
@@ -373,7 +373,7 @@ static void test_enum_default_of_the_reader(void **state)
              WRITES(ENUM("E", "'A','X'")));
     assert_true(read_number(f, 1) == 1);
     assert_int_equal(f->record.unknown, 0);
-    // The writer's is for readers of its own.
+    // The writer's default is for the writer's own readers.
     resolves(f, READS(ENUM("E", "'A'")),
              WRITES("{'type':'enum','name':'E','symbols':['X','A'],'default':'A'}"));
     assert_true(read_number(f, 0) == -1);
@@ -508,7 +508,7 @@ static void test_writer_of_a_union_of_records(void **state)
     refuses(f, READS("'long'"), "[]", "an empty union");
 }
 
-// Both records have the one enum: each program reads it by itself.
+// Both records have the same enum: each program reads it independently.
 static void test_enum_of_two_records_of_a_union(void **state)
 {
     struct fixture *f = *state;
@@ -678,8 +678,8 @@ static void test_skip_bad_blocks(void **state)
 static void test_skip_nested_records_and_named_types(void **state)
 {
     struct fixture *f = *state;
-    // Q stands in namespace n, is used again unqualified and qualified, and holds a type of another
-    // namespace.
+    // Q is defined in namespace n, is used again by its short and its full name, and holds a type
+    // of another namespace.
     struct avro_bytes *b = skip_in(
         f, AROUND("{'type':'record','name':'Q','fields':["
                   "{'name':'i','type':{'type':'fixed','name':'other.F','size':2}},"
@@ -798,7 +798,7 @@ static void test_bytes_left_over(void **state)
     assert_string_equal(f->detail, "f: the body ends within a number at byte 0 of 0");
 }
 
-// ---- schemas that are none, or too much ----
+// ---- texts that are not schemas, or are too large ----
 
 static void test_what_is_no_schema(void **state)
 {
@@ -843,7 +843,8 @@ static void test_what_is_no_schema(void **state)
 static void test_what_is_a_schema(void **state)
 {
     struct fixture *f = *state;
-    // Somebody's own properties, whatever they hold, and types said in more words than needed.
+    // Additional properties with any contents, and types that are written in a longer form than
+    // needed.
     resolves(
         f, READS("'long'"),
         "{'type':{'type':'record','name':'R','doc':'\\u0000','max':18446744073709551615,'fields':["
@@ -1021,7 +1022,7 @@ static void test_errors_name_field_and_reason(void **state)
                    "reader's name");
 }
 
-// Field numbers are the order of the .avsc; what follows from them stands in record.h.
+// Field numbers are the order of the .avsc; record.h relies on them.
 static void test_field_numbers_are_those_of_the_schemas(void **state)
 {
     (void)state;
@@ -1129,7 +1130,7 @@ static void test_grown_call_record(void **state)
     assert_null_value(f, CALL_REQUEST_ID);
 }
 
-// A record that decoded holds nothing that is not the body's or a number in range.
+// A decoded record holds only bytes of the body and numbers in range.
 static void assert_sane(const struct fixture *f, const uint8_t *bytes, size_t size)
 {
     for (unsigned i = 0; i < CALL_FIELDS; i++) {

@@ -118,8 +118,7 @@ static void lowering_late_days_closes_at_once(void **state)
     assert_int_equal(policy_floor(policy, 1167), 1107);
 }
 
-// The definition, day by day: the highest floor that any day so far had.
-// R26, R27
+// The definition, computed day by day: the highest floor of all days so far. R26, R27
 static void the_floor_is_the_running_maximum(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-// What the relay writes beside its offset, and reads back from it and from the records of the
-// output topics.
+// The metadata that the relay writes beside its offset, how it reads that back, and what it reads
+// from the records of the output topics.
 #include "consumer/relay/published_position.h"
 #include "tests/lib/avro_bytes.h"
 

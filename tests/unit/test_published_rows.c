@@ -1,5 +1,5 @@
-// The set of rows that a reader of the output topics has come upon: what is whole, what stands
-// above a gap, what is strange.
+// The set of rows that a reader of the output topics has found: up to where it is complete, which
+// rows are above a gap, which are strange.
 #include "consumer/relay/published_rows.h"
 
 #include <setjmp.h>
@@ -44,8 +44,7 @@ static void test_rows_are_whole_up_to_the_first_gap(void **state)
     assert_int_equal(rows.last[3], 0);
 }
 
-// Reading begins a little earlier than where it has to: those rows say only how far each topic
-// goes.
+// Reading begins a little earlier than necessary: the first rows only say how far each topic goes.
 static void test_rows_from_before_are_known(void **state)
 {
     (void)state;
@@ -93,7 +92,7 @@ static void test_the_window_ends_where_rows_cannot_be_told_apart(void **state)
     const int64_t from = 1000;
     published_rows_start(&rows, from);
     see(0, from + PUBLISHED_WINDOW + 1, PUBLISHED_AHEAD);
-    assert_int_equal(rows.highest, 0); // it is to be shown again
+    assert_int_equal(rows.highest, 0); // it must be shown again
     assert_int_equal(rows.last[0], 0);
     see(0, from + PUBLISHED_WINDOW, PUBLISHED_NEW);
     assert_true(published_rows_has(&rows, from + PUBLISHED_WINDOW));

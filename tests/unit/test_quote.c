@@ -248,7 +248,7 @@ static void units_beyond_64_bits_are_refused(void **state)
     assert_string_equal(e.text, "the units add up to more than can be counted; ask for less");
 }
 
-// Groups whose amounts fit one by one, but not together; and a package that tips the total over.
+// Each group's amount fits, but not their sum; and a package makes the total overflow.
 static void totals_beyond_64_bits_are_refused(void **state)
 {
     (void)state;

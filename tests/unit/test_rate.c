@@ -1,4 +1,4 @@
-// Every row of the billing page's four tables, and its worked example, is a test by name.
+// Every row of the billing page's four tables, and its worked example, has a test with its name.
 #include "pricing/rate.h"
 
 #include "tests/unit/books.h"

@@ -1,5 +1,5 @@
-// A fold by what is recorded gives what the fold gave that judged: random worlds are folded once by
-// the clock, then again by their cutoffs, verdicts and decisions, log after log.
+// A fold that follows recorded verdicts must give the same as the fold that judged: random worlds
+// are folded once by the clock, then again by their cutoffs, verdicts and decisions, log after log.
 #include "fold_fixture.h"
 
 enum { EVENTS = 1200, ACCOUNTS = 5, IDS = 60, SEEDS = 30, DAYS_MAX = 64 };
@@ -228,7 +228,7 @@ static void a_recorded_reject_stays_one(void **state)
     assert_int_equal(v.reason, REJECT_NONE);
     v = give_one(b, INPUT_CALLS, call(b, "acme", "k-1", -1, at(b, 0, HOUR)), REJECT_CONFLICT);
     assert_int_equal(v.reason, REJECT_NONE);
-    // Nothing of them was applied; the step tells of them as is recorded.
+    // None of them was applied; the step contains them as they are recorded.
     const struct step *step = fold_step(b->fold);
     assert_int_equal(fold_account_count(b->fold), 0);
     assert_int_equal(fold_package_count(b->fold), 0);
@@ -238,7 +238,7 @@ static void a_recorded_reject_stays_one(void **state)
     assert_int_equal(step->rejects[0].reason, REJECT_REFUND);
     assert_string_equal(step->rejects[0].detail, "as recorded");
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].rejected, 1);
-    // The same again, not rejected now: it is the first.
+    // The same record again, but now without a reject: it is the first.
     v = give_one(b, INPUT_CALLS, call(b, "acme", "k-1", -1, at(b, 0, HOUR)), REJECT_NONE);
     assert_int_equal(v.reason, REJECT_NONE);
     assert_false(v.duplicate);

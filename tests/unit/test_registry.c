@@ -1,5 +1,4 @@
-// The registry's client against a scripted server: what a registry, a proxy or a network may do to
-// it.
+// The registry's client with a scripted server: what a registry, a proxy or a network may do to it.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

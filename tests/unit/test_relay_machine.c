@@ -1,6 +1,6 @@
-// The relay's decisions, one by one, and then several relays of one shard against a model of
-// Kafka's transactions and of PostgreSQL's rows, in which requests arrive late, in whatever
-// transaction is open then: what a subscriber reads is each row once, in order.
+// The relay's decisions, one by one. Then several relays of one shard run against a model of
+// Kafka's transactions and of PostgreSQL's rows. In the model requests arrive late, in whatever
+// transaction is open then, and yet a subscriber must read each row once, in order.
 #include "consumer/relay/published_rows.h"
 #include "consumer/relay/relay_machine.h"
 
@@ -45,7 +45,7 @@ static void topics(struct relay_machine *m, int64_t n, int64_t highest, bool who
     relay_machine_on(m, &event);
 }
 
-// PostgreSQL has rows up to `last`, of which `first` is the first that is kept.
+// PostgreSQL has rows up to `last`; `first` is the oldest row that it still keeps.
 static struct relay_event verification(const struct relay_machine *m, int64_t first, int64_t last,
                                        int64_t mark)
 {
@@ -72,7 +72,7 @@ static enum relay_action next(const struct relay_machine *m, int64_t now_ms)
     return relay_machine_next(m, now_ms, &until);
 }
 
-// A fresh producer, also after another.
+// A fresh producer, the first one or after another.
 static void initialise(struct relay_machine *m)
 {
     assert_int_equal(next(m, INT64_MAX), RELAY_DO_CREATE);
@@ -91,7 +91,7 @@ static struct relay_machine at_position(int64_t mark)
     return m;
 }
 
-// At VERIFY: what the position says, -1: nothing, and what whole logs hold.
+// At VERIFY: what the position says (-1: nothing), and what complete logs hold.
 static struct relay_machine at_verify(int64_t mark, int64_t position, int64_t n, int64_t highest)
 {
     struct relay_machine m = at_position(mark);
@@ -163,8 +163,8 @@ static void test_nothing_is_marked_before_it_is_read_back(void **state)
     assert_int_equal(next(&m, 1000), RELAY_DO_MARK); // also while rows wait
 }
 
-// Rows of a transaction that somebody ended half-way stand above a gap: they are read back with
-// what fills it.
+// If somebody ends a transaction half-way, some of its rows stand above a gap: they are read back
+// together with the rows that fill it.
 static void test_rows_above_n_are_not_read_back_before_n(void **state)
 {
     (void)state;
@@ -322,7 +322,7 @@ static void test_an_unknown_position_is_found_in_the_topics(void **state)
     assert_int_equal(m.n, 6);
 }
 
-// A late TxnOffsetCommit, or an older answer: rows that stand there are not sent again.
+// After a late TxnOffsetCommit, or an older answer, rows that are in the topics are not sent again.
 static void test_a_position_behind_the_topics_is_not_believed(void **state)
 {
     (void)state;
@@ -333,7 +333,7 @@ static void test_a_position_behind_the_topics_is_not_believed(void **state)
     assert_int_equal(m.read_back, 22);
 }
 
-// A late EndTxn, or a broker that lost rows: what is missing is sent again.
+// After a late EndTxn, or when a broker lost rows, the missing rows are sent again.
 static void test_a_position_ahead_of_the_topics_is_not_believed(void **state)
 {
     (void)state;
@@ -364,8 +364,8 @@ static void test_a_commit_of_ours_that_vanishes_is_published_again(void **state)
     assert_int_equal(m.claimed, 14);
 }
 
-// Retention took the rows below some offset: then the position says what was published, and without
-// one the highest row.
+// Retention removed the rows below some offset: then the position says what was published, and
+// without a position the highest row does.
 static void test_where_rows_have_expired_the_position_counts(void **state)
 {
     (void)state;
@@ -384,7 +384,7 @@ static void test_where_rows_have_expired_the_position_counts(void **state)
     }
 }
 
-// Somebody reset the offset: it tells nothing, also where rows have expired.
+// Somebody reset the offset: it proves nothing, even if rows have expired.
 static void test_a_position_that_is_not_its_own_tells_nothing(void **state)
 {
     (void)state;
@@ -466,8 +466,8 @@ static void test_a_missing_row_n_halts(void **state)
     assert_halted(&m, "row 50", "missing");
 }
 
-// A row of the position that PostgreSQL has dropped since, long after it was published, is nothing
-// to halt for.
+// If PostgreSQL has dropped the row of the position, long after it was published, that is no reason
+// to halt.
 static void test_an_old_position_without_its_row_is_well(void **state)
 {
     (void)state;
@@ -490,7 +490,7 @@ static void test_rows_that_vanish_are_looked_into(void **state)
     assert_halted(&m, "up to sequence 12", "only up to 11");
 }
 
-// What was read back and marked since the producer was made stands in the topics as well.
+// Rows that were read back and marked since the producer was made are in the topics, too.
 static void test_rows_that_vanish_unpublished_are_well(void **state)
 {
     (void)state;
@@ -737,7 +737,8 @@ static void deliver_a_copy(struct world *w)
     (void)ask_broker(w, &copy);
 }
 
-// The client sends a request again when its connection breaks, and hears of one copy, or of none.
+// The client sends a request again when its connection breaks, and gets an answer to one copy, or
+// to none.
 static enum answer send_request(struct world *w, struct client *c, struct request *request,
                                 bool calm)
 {
@@ -955,7 +956,7 @@ static void claim(struct world *w, int r)
     relay_machine_start(&c->machine, 7, w->mark);
 }
 
-// Each topic rises, so each row stands there once; what is marked stands there.
+// Sequences rise in each topic, so each row is there once; and the marked rows are there.
 static bool in_order_and_once(struct world *w)
 {
     for (int t = 0; t < TOPICS; t++)
@@ -966,7 +967,7 @@ static bool in_order_and_once(struct world *w)
             if (topic->checked > 0 && n <= topic->rows[topic->checked - 1])
                 return false;
         }
-    // As long as rows rise and none is missing, row n of a topic is the n-th of it.
+    // As long as sequences rise and none is missing, row n of a topic is its n-th row.
     for (int64_t n = w->mark; n > 0 && n > w->mark - TOPICS; n--) {
         int at = (int)((n + 1) / TOPICS) - 1;
         if (n % TOPICS == 0)
@@ -1036,7 +1037,7 @@ static void test_worlds_publish_each_row_once(void **state)
             fail_msg("seed %llu: not each row once, or not all of them", (unsigned long long)seed);
 }
 
-// Each of the promises that publishing rests on is missed when it is broken.
+// Each promise on which publishing depends is broken once, and each time the test must notice it.
 static void test_worlds_that_break_a_promise_are_caught(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-// What messages of the output topics tell a repair, and what of it this program must not guess.
+// What messages of the output topics tell a repair, and which texts the program must not guess.
 #include "consumer/replay/repair_message.h"
 #include "tests/unit/outputs_fixture.h"
 
@@ -63,7 +63,7 @@ static void replace(struct world *w, const char *from, const char *to, size_t si
     memcpy(at, to, size);
 }
 
-// An enum is one byte here: the zigzag of its number. It is found by what stands before it.
+// An enum is one byte here: the zigzag of its number. The test finds it by the bytes before it.
 static void set_symbol(struct world *w, const char *before, size_t size, char symbol)
 {
     char *at = memmem(w->body, w->row.body.size, before, size);

@@ -1,5 +1,5 @@
-// A fold that is stopped anywhere and restored from its rows and the calls log goes on as if
-// nothing had happened: random worlds are folded twice, once through and once with restarts, and
+// A fold that is stopped anywhere and restored from its rows and the calls log must go on as if
+// nothing had happened. Random worlds are folded twice, once without and once with restarts, and
 // every step must be the same.
 #include "fold_fixture.h"
 
@@ -369,7 +369,7 @@ static void feed_both(struct world *w, enum input input, struct event ev)
     commit_both(w);
 }
 
-// A call of before once more; broken ones too.
+// An earlier call once more; broken ones too.
 static struct event repeated(struct world *w)
 {
     struct event ev = w->calls[pick((int64_t)w->call_count)];
@@ -594,7 +594,7 @@ static void a_committed_record_of_a_settled_day_that_is_gone_is_noticed(void **s
                          "are gone)");
 }
 
-// The day's calls from before are forgotten and not read again: what is left of it cannot be
+// The day's earlier calls are forgotten and not read again, so the rest of the day cannot be
 // counted.
 static void a_settled_day_of_which_a_part_is_read_again_is_not_counted(void **state)
 {

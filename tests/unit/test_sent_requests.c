@@ -1,6 +1,6 @@
-// Whether a producer knows that a copy of one of its requests may be under way: librdkafka against
-// brokers that it plays in memory, which take a request and close the connection, so that it is
-// sent again.
+// Whether a producer knows that a copy of one of its requests may be under way. librdkafka runs
+// with its mock brokers in memory. These take a request and close the connection, so that the
+// request is sent again.
 #include "consumer/relay/sent_requests.h"
 #include "tests/lib/mock_brokers.h"
 
@@ -111,8 +111,8 @@ static void test_a_request_whose_connection_broke_is_not_forgotten(void **state)
     }
 }
 
-// The answer came, whatever it says: nothing is left on its way. As brokers answer while they write
-// markers.
+// An answer came, so no copy is under way, whatever the answer says. Brokers give such answers
+// while they write markers.
 static void test_an_answer_that_says_error_is_an_answer(void **state)
 {
     struct fixture *f = *state;

@@ -1,5 +1,5 @@
-// Settling, held against the billing rules written down a second time: no columns, no counting
-// sort, no linked lists, but every call looks through every package. Random worlds; the two must
+// Compares the settlement with the billing rules written a second time, without columns, counting
+// sort or linked lists: here every call looks through every package. In random worlds both must
 // agree on every line.
 #include "fold_fixture.h"
 
@@ -109,7 +109,7 @@ static struct model_line *model_line(struct model *m, day_t day, enum service se
     return &m->lines[m->line_count++];
 }
 
-// The package that the rules want next for this call, or NULL.
+// The package that the rules choose next for this call, or NULL.
 static struct model_package *next_package(struct model *m, const struct model_call *c)
 {
     struct model_package *best = NULL;
@@ -212,7 +212,7 @@ static void add_purchase(struct model *m)
     p->service = pick(2) ? SERVICE_AUDIENCE_INSIGHT : SERVICE_PURCHASE_INTENT;
     int64_t units = p->service == SERVICE_AUDIENCE_INSIGHT ? 50 : 10000;
     p->remaining = pick(p->service == SERVICE_AUDIENCE_INSIGHT ? 8 : 8000);
-    // Now, or so long ago that it ends these days; often several at one instant.
+    // Now, or so long ago that the package ends in these days; often several at one instant.
     p->from = b->now - pick(2) * 365 * DAY_MS + pick(3) * DAY_MS - 2 * DAY_MS;
     if (pick(2))
         p->from -= p->from % HOUR;
@@ -320,7 +320,7 @@ static void compare_settlement(struct model *m, int account, const struct settle
     assert_int_equal(fold_account(m->b->fold, s->account)->account_sequence, a->sequence);
 }
 
-// Bills what the account used and compares. Whether there was anything.
+// Bills what the account used, and compares. Returns whether it used anything.
 static bool settle_account(struct model *m, int account, day_t day, const struct settlement *s)
 {
     struct model_call *order[CALLS];

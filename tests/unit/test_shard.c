@@ -22,8 +22,8 @@ struct world {
     struct decoder_scratch scratch;
     struct block *block; // not handed out yet
     int64_t end[INPUT_COUNT];
-    // the row is one that has read the calls log up to `next`, and on to `next_end` until it is
-    // claimed
+    // the row has read the calls log up to `next`, and its owner reads on to `next_end` until the
+    // claim
     bool begun;
     int64_t next, next_end;
     int64_t sequence, claims; // of the row; how often it was claimed
@@ -289,8 +289,8 @@ static void expect_shown(const struct world *w, enum shard_state state, int owne
     assert_int_equal(w->metrics->shards[0].owned, owned);
 }
 
-// Revocations are taken in by each worker's own thread: they may come after the partition has its
-// next owner.
+// Each worker's own thread handles its revocations, so one may come after the partition already has
+// its next owner.
 static void a_late_revocation_does_not_hide_the_next_owner(void **state)
 {
     struct world *w = *state;
@@ -320,7 +320,7 @@ static void a_shard_that_comes_back_shows_again(void **state)
 
 // ---- where the logs end ----
 
-// The ends were asked for before the shard was claimed, and its owner of then went on reading.
+// The ends were asked for before the shard was claimed, and the previous owner went on reading.
 static void an_owner_that_read_on_does_not_halt_the_next(void **state)
 {
     struct world *w = *state;
@@ -358,8 +358,8 @@ static void park_and_take_back(struct world *w)
     assert_int_equal(shard_state(w->worker[0]), SHARD_RUNNING);
 }
 
-// A row of the same step that does not have our last output is not the one that we wrote: a
-// database that was put back and written to again.
+// A row of the same step with another last output is not the one that we wrote: the database was
+// restored and written to again.
 static void what_is_in_memory_is_kept_only_for_the_row_it_belongs_to(void **state)
 {
     struct world *w = *state;
@@ -379,8 +379,8 @@ static void what_is_in_memory_is_kept_only_for_the_row_it_belongs_to(void **stat
 
 // ---- drains ----
 
-// What an operator asked for while the last records were read is decided, however soon the reading
-// is done.
+// A request that an operator makes while the last records are read is decided, however early the
+// reading ends.
 static void a_drain_ends_only_when_the_requests_are_decided(void **state)
 {
     struct world *w = *state;
@@ -402,8 +402,7 @@ static void a_drain_ends_only_when_the_requests_are_decided(void **state)
 
 // ---- a record stamped ahead of the clock ----
 
-// Runs the first worker's shard until `until_ms`; returns how often stderr got a line with the
-// text.
+// Runs the first worker's shard until `until_ms`; returns how many lines on stderr have the text.
 static int run_counting(struct world *w, int64_t from_ms, int64_t until_ms, const char *text)
 {
     char line[1024];
@@ -451,8 +450,8 @@ static void a_record_ahead_of_the_clock_is_judged_once_the_clock_is_there(void *
 
 // ---- what Kafka holds ----
 
-// A fail-over may have lost rows that were published: what is written on top of that cannot be
-// repaired.
+// A fail-over may have lost published rows. If rows are written on top of that, no repair is
+// possible.
 static void nothing_is_committed_before_the_published_position_is_compared(void **state)
 {
     struct world *w = *state;
@@ -518,7 +517,7 @@ static void a_shard_that_goes_takes_its_trouble_with_it(void **state)
 
 // ---- the host's clocks ----
 
-// Neither clock of the machine: a simulated host's figures are those of its own time.
+// Neither clock of the machine may be used: the figures of a simulated host follow its own time.
 static void a_commit_is_measured_by_the_clock_of_the_host(void **state)
 {
     struct world *w = *state;

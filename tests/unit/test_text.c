@@ -1,6 +1,6 @@
-// UTF-8, what may be an id, and the repair of what may not: against a decoder of code points and
-// outputs known from elsewhere (Python's errors="replace", which follows the Unicode standard's
-// practice).
+// UTF-8, which texts may be ids, and the repair of other texts. Compared with a decoder of code
+// points, and with outputs of Python (errors="replace", which follows the practice of the Unicode
+// standard).
 #include "consumer/base/text.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-// The workload keeps its word: a fold that reads it finds what the tally says, no more and no less.
+// A fold that reads the workload must find exactly what the workload's tally says.
 #include "consumer/workload/workload.h"
 
 #include "consumer/avro/plan.h"
@@ -254,7 +254,7 @@ static void live_records_are_made_at_the_clock(void **state)
     workload_destroy(load);
 }
 
-// Top-ups keep about even with what calls cost, so that accounts are suspended and resumed.
+// Top-ups are about equal to the cost of the calls, so that accounts are suspended and resumed.
 static void top_ups_are_of_the_size_of_the_bills(void **state)
 {
     struct workload_options options = options_of(*state);

@@ -1,5 +1,5 @@
-// Writer schemas: what is waited for, what is final, and what is never decided from an old or a
-// missing answer. The registry is a directory; the database is a double that can be down.
+// Writer schemas: when the program waits, what is final, and that nothing is decided from an old or
+// a missing answer. The registry is a directory; the database is a double that can be down.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -171,7 +171,7 @@ static void sleep_ms(int ms)
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
 }
 
-// Looks, as a shard does, again whenever there was an answer; until the id is no longer PENDING.
+// Looks again after each answer, as a shard does, until the id is no longer PENDING.
 static struct writer wait_for(enum input input, int32_t id)
 {
     for (int64_t end = now_ms() + PATIENCE_MS; now_ms() < end;) {
