@@ -1,4 +1,4 @@
-"""What the tests here stand on: services that tests/run.sh (or tests/lib/services.py run) has started, and a build.
+"""What all tests here use: services that tests/run.sh (or tests/lib/services.py run) has started, and a build.
 
 A missing service is a failure, not a skip."""
 
@@ -56,7 +56,7 @@ def dsn():
 
 @pytest.fixture
 def place(tmp_path):
-    """Where PostgreSQL's user can get in: pytest's folders are closed to others."""
+    """A folder that PostgreSQL's user may enter: pytest's own folders are closed to other users."""
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == os.geteuid() and folder != pathlib.Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
@@ -67,7 +67,8 @@ def place(tmp_path):
 
 @pytest.fixture
 def deploy(settled, brokers, dsn, tmp_path):
-    """Makes deployments, on this test's database unless told otherwise; whatever still runs at its end is killed."""
+    """Makes deployments, on this test's database unless another is given; processes that still run at the end are
+    killed."""
     made = []
 
     def make(**options):

@@ -1,4 +1,4 @@
-"""The operator's verbs against a real broker, registry and database: migrate, topics, schemas, check, rejects."""
+"""The operator's verbs with a real broker, registry and database: migrate, topics, schemas, check, rejects."""
 
 import json
 import signal
@@ -21,7 +21,7 @@ KEYS = ["calls", "purchases", "credits", "settlements", "status", "day_closes", 
 
 
 class World:
-    """A deployment of its own: topics, group and database are named apart, the services are shared."""
+    """A deployment of its own: topics, group and database have names of their own, the services are shared."""
 
     def __init__(self, settled, brokers, registry, dsn, folder):
         self.settled, self.brokers, self.registry, self.dsn = settled, brokers, registry, dsn
@@ -52,7 +52,7 @@ class World:
         self.run("schemas", "register")
 
     def check(self, status=0):
-        """Findings by level; what every single-broker cluster is warned of is left away."""
+        """Findings by level, without the warnings that every single-broker cluster gets."""
         found = json.loads(self.run("check", "--format", "json", status=status).stdout)
         return {level: [f["text"] for f in found if f["level"] == level and ": one replica: " not in f["text"]]
                 for level in ("error", "warning")}
@@ -97,7 +97,7 @@ class World:
             return cursor.fetchall() if cursor.description else None
 
     def record(self, first_day="2026-11-01", partitions=PARTITIONS, timestamps="log-append", group=None):
-        """What the first start of the daemon records."""
+        """Records what the first start of the daemon would record."""
         self.sql("INSERT INTO settled.deployment (first_day, timestamps, partitioner, partitions, time_zone, id_key,"
                  " consumer_group, calls_topic, purchases_topic, credits_topic)"
                  " VALUES (%s, %s, 'murmur2', %s, 'Asia/Shanghai', decode(repeat('00', 32), 'hex'), %s, %s, %s, %s)",
@@ -332,7 +332,8 @@ def test_a_broker_that_may_not_be_looked_at_is_warned_of(on_lenient):
 
 @pytest.fixture
 def rejected(ready):
-    """Three rejects; the first two stand in the log with key and headers, in a partition that is not their key's."""
+    """Three rejects; the first two are in the log with key and headers, in a partition that their keys do not belong
+    to."""
     ready.record()
     ready.offsets = [ready.produce("calls", 0, b"account-%d" % n, b"value-%d" % n, [("trace", b"t%d" % n)])
                      for n in range(2)]
@@ -405,7 +406,7 @@ def test_a_requeue_killed_after_its_transaction_is_not_sent_again(rejected):
                  " AND pid <> pg_backend_pid()")
     rejected.sql("DROP FUNCTION hang() CASCADE")
     assert rejected.sql("SELECT state FROM settled.requests") == [("SENDING",)]
-    # Another record is asked for: the one left half-way is settled first.
+    # Another record is requested: the request that was left half-way is completed first.
     rejected.run("rejects", "requeue", rejected.where("calls", 0, rejected.offsets[1]))
     sent = requeued(rejected)
     assert sorted(m.key() for m in sent) == [b"account-0", b"account-1"]
@@ -462,7 +463,7 @@ def test_a_decision_is_waited_for_within_a_bound(rejected):
     late = rejected.run("rejects", "accept", where, "--wait", "1", status=75)
     assert "1 without an answer after 1 s" in late.stderr
     rejected.sql("UPDATE settled.requests SET state = 'REFUSED', answer = 'no'")
-    # A refused request leaves the reject open to another, which is then answered.
+    # After a refused request, another one about the same reject is possible, and is answered.
     rejected.sql("CREATE FUNCTION done() RETURNS trigger LANGUAGE plpgsql AS"
                  " 'BEGIN NEW.state = ''DONE''; NEW.decision = 9; RETURN NEW; END'")
     rejected.sql("CREATE TRIGGER done BEFORE INSERT ON settled.requests FOR EACH ROW EXECUTE FUNCTION done()")

@@ -1,4 +1,4 @@
-"""audit: the topics folded again and compared with every table and output topic; each tampering is found and named."""
+"""audit: it folds the topics again and compares every table and output topic; each tampering is found and named."""
 
 import contextlib
 import datetime
@@ -42,7 +42,7 @@ def database(superuser):
 
 
 def generated(settled, brokers, dsn, folder):
-    """Days of a generated workload with everything in it, and what arrived in the open day after them."""
+    """Days of a generated workload with all kinds of records, and records of the open day after them."""
     d = Deployment(settled, brokers, dsn, folder, partitions=2, workers=1)
     d.run("generate", "--seed", "7", "--accounts", "25", "--calls-per-day", "250", "--days", str(DAYS),
           "--duplicates", "4", "--late", "4", "--broken", "4", "--purchases", "6", "--credits", "12")
@@ -71,7 +71,7 @@ def world(settled, brokers, tmp_path_factory):
 
 @contextlib.contextmanager
 def tampered(d, table, statement):
-    """The table as it was, again, when it is over. Gives what the statement returned."""
+    """Runs a statement, and restores the table at the end. Gives what the statement returned."""
     with psycopg.connect(d.dsn, autocommit=True) as connection:
         connection.execute(f"create table public.kept_{table} as table settled.{table}")
         connection.execute("set session_replication_role = replica")  # other tables refer to some
@@ -86,7 +86,7 @@ def tampered(d, table, statement):
 
 
 def drop_constraints(d):
-    """What the tables themselves would refuse is looked for as well."""
+    """The audit must also find values that the tables themselves would refuse."""
     with psycopg.connect(d.dsn, autocommit=True) as connection:
         for table, name in connection.execute("select conrelid::regclass::text, conname from pg_constraint"
                                               " where connamespace = 'settled'::regnamespace and contype = 'c'").fetchall():
@@ -148,7 +148,7 @@ def test_the_auditors_role_is_enough(world):
 
 
 def test_what_is_not_published_yet_is_pending(world):
-    """Nothing stands in these topics, and as far as is recorded nothing was published."""
+    """These topics are empty, and PostgreSQL records nothing as published."""
     empty = {key: f"{world.topics[key]}-empty" for key in ("settlements", "status", "day_closes", "rejects")}
     admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": world.brokers})
     for each in admin.create_topics([confluent_kafka.admin.NewTopic(name, 2, 1) for name in empty.values()]).values():
@@ -202,7 +202,7 @@ def test_beside_a_running_daemon(deploy):
 
 KEYS = {"settlements": 2, "settlement_lines": 3, "accounts": 1, "packages": 2, "credits": 2, "status_changes": 2,
         "rejects": 3, "day_closes": 2, "day_cutoffs": 3, "shard_logs": 2}
-# Not compared: when it was written. Not here, as they rule how a day is folded: see below.
+# Times of writing are not compared. Cutoffs are tested below, because the fold of a day depends on them.
 LEFT_OUT = {"day_closes": ["closed_at"], "day_cutoffs": ["to_offset", "cut_by"], "rejects": ["reason", "decision"],
             "shard_logs": ["next_offset"]}
 ANOTHER = {"bigint": "coalesce({0}, 0) + 1", "integer": "coalesce({0}, 0) + 1", "date": "{0} + 1",
@@ -216,7 +216,7 @@ def columns_of(d, table):
 
 @pytest.mark.parametrize("table", KEYS)
 def test_every_column_is_compared(world, table):
-    """One row gets another value in each of its columns; each is named, with both values."""
+    """Each column of a row gets another value; the audit names each, with both values."""
     key = [row[0] for row in world.sql(
         "select a.attname from pg_index i cross join unnest(i.indkey) with ordinality k (number, place)"
         " join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number"
@@ -234,7 +234,7 @@ def test_every_column_is_compared(world, table):
         found = findings(world, status=1)
     told = {d["field"]: d for d in found["differences"] if d["where"] == table}
     assert {name for name in changed if name != "sequence"} <= set(told), found["differences"][:3]
-    if "sequence" in changed:  # held against the message's own
+    if "sequence" in changed:  # compared with the message's own
         assert any(d["field"] == "sequence" for d in found["differences"])
     for name, old, new in zip(changed, before, after):
         if isinstance(new, int) and name in told:
@@ -277,7 +277,7 @@ def test_a_changed_value_is_found(world, table, change, where, field):
 
 
 COMPARED = [*KEYS, "outbox"]
-# Rows before a shard's last one may go once they are published.
+# Rows before a shard's last one may be dropped once they are published.
 LOST = {"outbox": "shard = 0 and sequence = (select max(sequence) from settled.outbox where shard = 0)"}
 
 
@@ -289,7 +289,7 @@ def test_a_missing_row_is_found(world, table):
     assert any(d["where"] == table and d["recorded"] is None for d in found["differences"]), found["differences"][:5]
 
 
-EXTRA = {  # what becomes another in a copy of a row
+EXTRA = {  # what must differ in a copy of a row
     "settlements": {"business_day": "date '2026-10-31'"}, "settlement_lines": {"line_no": "99"},
     "accounts": {"account_id": "'nobody'"}, "packages": {"package_id": "'nothing'"}, "credits": {"credit_id": "'no'"},
     "status_changes": {"account_sequence": "99", "sequence": "99999"}, "rejects": {"kafka_offset": "99999"},
@@ -320,7 +320,7 @@ def test_rows_of_no_shard_are_found(world, table):
 
 
 def test_a_shard_without_its_row_is_found(world):
-    """What it recorded and published is there all the same."""
+    """The other rows and messages of the shard are still there."""
     with tampered(world, "shards", "update settled.shards set open_day = null, sequence = 0, relayed = 0 where shard = 0"):
         found = findings(world, status=1)
         places = {d["where"].split("/")[0] for d in found["differences"]}
@@ -387,7 +387,7 @@ def identity(headers):
 
 @pytest.fixture(scope="module")
 def shard(world):
-    """One with two messages at least in each output."""
+    """A shard with at least two messages in each output."""
     return world.sql("select shard from settled.status_changes group by 1 having count(*) > 1 limit 1")[0][0]
 
 
@@ -439,14 +439,14 @@ def sequence_of(d, key, value):
 
 
 def named(d, key, shard, message):
-    """What an audit must say of a record, wherever it stands."""
+    """What an audit must say of a record, wherever its place is."""
     record_key, value, headers = message
     return {"account_id": None if key == "day_closes" else record_key.decode(), "key": identity(headers), "shard": shard,
             "partition": shard, "sequence": sequence_of(d, key, value)}
 
 
 class Told:
-    """What an audit says of a copied topic, in JSON and to people."""
+    """What an audit says of a copied topic, in JSON and as text."""
 
     def __init__(self, d, key, change, *arguments, status=1):
         with copied(d, key, change) as (self.topic, config):
@@ -458,7 +458,7 @@ class Told:
         self.others = [each for each in self.json["differences"] if "kind" not in each]
 
     def check(self, shard, **counts):
-        """The counts of this topic and shard, and none elsewhere; the line that tells people so."""
+        """Checks the counts of this topic and shard, that there are none elsewhere, and the line of text about it."""
         for topic in self.json["topics"]:
             wrong = counts if (topic["topic"], topic["shard"]) == (self.topic, shard) else {}
             assert {kind: topic[kind] for kind in KINDS} == {kind: wrong.get(kind, 0) for kind in KINDS}, topic
@@ -471,7 +471,7 @@ class Told:
         assert self.lines[-1] == ("different" if counts else "equal")
 
     def check_one(self, kind, expected, offset, detail):
-        """That this anomaly was told, in JSON and as a line; returns it."""
+        """Checks that this anomaly was reported, in JSON and as a line; returns it."""
         wanted = {**expected, "kind": kind, "topic": self.topic, "offset": offset}
         found = [each for each in self.anomalies if {name: each[name] for name in wanted} == wanted]
         assert len(found) == 1, self.anomalies
@@ -506,7 +506,7 @@ def test_each_topic_is_said_to_be_whole(world):
 
 @pytest.mark.parametrize("key", OUTPUTS)
 def test_a_lost_row_in_the_middle(world, shard, key):
-    """A later row of its topic stands behind it: whatever PostgreSQL believes to be published."""
+    """A later row of its topic stands behind it, so it is lost, whatever PostgreSQL believes to be published."""
     messages = messages_of(world, key, shard)
     with tampered(world, "shards", "update settled.shards set relayed = 0"):
         told = Told(world, key, of_shard(shard, lambda m: m[:1] + m[2:]))
@@ -544,7 +544,7 @@ def test_a_lost_topic(world, shard, key):
 
 
 def test_a_tail_is_lost_where_another_topic_says_so_and_pending_where_nothing_does(world, shard):
-    """The relay is killed between its commit and its mark: rows below what any topic shows were published."""
+    """The relay is killed between its commit and its mark: rows below the highest one in any topic were published."""
     messages = messages_of(world, "settlements", shard)
     sequences = [sequence_of(world, "settlements", m[1]) for m in messages]
     others = max(sequence_of(world, key, messages_of(world, key, shard)[-1][1]) for key in OUTPUTS if key != "settlements")
@@ -565,7 +565,7 @@ def test_a_tail_is_lost_where_another_topic_says_so_and_pending_where_nothing_do
 
 
 def test_a_row_that_the_outbox_no_longer_has_is_lost_as_well(world, shard):
-    """Its table and the inputs know it, however long ago it went out."""
+    """Its table and the inputs still give it, however long ago it was published."""
     messages = messages_of(world, "settlements", shard)
     with tampered(world, "outbox", "delete from settled.outbox o where sequence <"
                                    " (select max(sequence) from settled.outbox where shard = o.shard)"):
@@ -592,7 +592,7 @@ def test_a_row_that_nothing_has_but_the_inputs_is_lost(world, shard):
 @pytest.mark.parametrize("key", OUTPUTS)
 @pytest.mark.parametrize("far", [False, True])
 def test_a_repeated_row(world, shard, key, far):
-    """Once more at once, or days later at the end of its topic."""
+    """It is repeated at once, or days later at the end of its topic."""
     messages = messages_of(world, key, shard)
     told = Told(world, key, of_shard(shard, lambda m: m + m[:1] if far else m[:1] + m))
     told.check(shard, repeated=1)
@@ -612,7 +612,7 @@ def test_a_topic_that_was_restored_twice(world, shard):
 @pytest.mark.parametrize("key", OUTPUTS)
 @pytest.mark.parametrize("far", [False, True])
 def test_a_row_out_of_order(world, shard, key, far):
-    """It changed places with the row behind it, or stands days later at the end of its topic; nothing is lost then."""
+    """It changed places with the next row, or stands days later at the end of its topic; nothing is lost then."""
     messages = messages_of(world, key, shard)
     told = Told(world, key, of_shard(shard, lambda m: m[1:] + m[:1] if far else [m[1], m[0], *m[2:]]))
     told.check(shard, out_of_order=1)
@@ -656,7 +656,8 @@ def called(name, headers):
 
 
 def foreign_records(d, key, shard, messages):
-    """Records that settled did not write: each with the shard and number that it says, and what must be said of it."""
+    """Records that settled did not write: each with the shard and number that it claims, and what the audit must say of
+    it."""
     record_key, value, headers = messages[0]
     own, newest = sequence_of(d, key, value), d.sql("select sequence from settled.shards where shard = %s", shard)[0][0]
     strange = called(b"stranger", headers)
@@ -679,7 +680,7 @@ def foreign_records(d, key, shard, messages):
 
 @pytest.mark.parametrize("key", OUTPUTS)
 def test_foreign_records(world, shard, key):
-    """They cannot be read, are of another shard, or have a number that is another row's or nobody's."""
+    """They cannot be read, claim another shard, or have a number of another row or of no row."""
     messages = messages_of(world, key, shard)
     records = foreign_records(world, key, shard, messages)
     change = of_shard(shard, lambda m: [m[0], *(record for record, *_ in records), *m[1:]])
@@ -702,7 +703,7 @@ def test_foreign_records(world, shard, key):
 
 @pytest.mark.parametrize("key", OUTPUTS)
 def test_a_row_of_another_topic_is_foreign(world, shard, key):
-    """A record in this topic has the number, and the id, of a row that went to another one, of the same day."""
+    """A record in this topic has the number and the id of a row of the same day that belongs to another topic."""
     messages = messages_of(world, key, shard)
     other = next(other for other in OUTPUTS if other != key)
     stranger = messages_of(world, other, shard)[0]
@@ -755,7 +756,7 @@ def test_what_concerns_another_account_is_not_told(world, shard):
 
 
 def test_days_that_are_not_asked_for_keep_their_order(world, shard):
-    """Their rows are not compared, but a row must not stand twice, nor out of its turn."""
+    """Their rows are not compared, but no row may stand twice or out of its turn."""
     messages = messages_of(world, "settlements", shard)
     told = Told(world, "settlements", of_shard(shard, lambda m: [m[0], m[0], m[2], m[1], *m[3:]]), "--from", "2026-11-04")
     told.check(shard, repeated=1, out_of_order=1)
@@ -793,7 +794,7 @@ def refused(d, *arguments, words, config=None):
 
 
 def test_records_that_are_not_kept_any_more(small):
-    """The day from which on they are is named, and can be compared."""
+    """The audit names the first day whose records are kept, and that day can be compared."""
     cut_off(small, "calls", 2)
     done = refused(small, words=f"{small.topics['calls']}/0 begins at offset 2 now, and is needed from offset 0 on:"
                                 " retention has removed it; begin with --from ")
@@ -863,7 +864,7 @@ def test_days_that_cannot_be_compared(world, arguments, status, words):
 
 
 def test_recorded_verdicts_and_decisions_rule(deploy):
-    """A schema that nobody had then is there now; a record ahead of the clock was passed; a reject was sent again."""
+    """A schema that was unknown then is known now; a record ahead of the clock was passed; a reject was sent again."""
     d = deploy(partitions=1, workers=1)
     noon = at("2026-11-01", "12:00:00")
     d.call("acme", "call-1", noon, leads=5)
@@ -891,7 +892,7 @@ def test_recorded_verdicts_and_decisions_rule(deploy):
     kinds = [kind for kind, in d.sql("select kind from settled.decisions order by number")]
     assert sorted(kinds) == ["PASS", "REQUEUE"]
     assert findings(d, status=0)["days"] >= 1
-    # What decided is compared, too.
+    # The decisions are compared, too.
     for change in ("update settled.decisions set as_of = as_of + interval '9 days' where kind = 'PASS'",
                    "update settled.decisions set calls_at = calls_at + 100 where kind = 'PASS'",
                    "update settled.decisions set content = content || '!' where kind = 'REQUEUE'",

@@ -1,4 +1,5 @@
-"""What is wrong with a record, a schema, a topic, a configuration or a price book: told, and nothing lost over it."""
+"""Faults of a record, a schema, a topic, a configuration or a price book: each is reported, and nothing is lost because
+of it."""
 
 import datetime
 import hashlib
@@ -81,7 +82,7 @@ def rejects(d):
 
 
 def counted(d, topic=None):
-    """Accepted, duplicates, rejected and void over all closed days; they add up to the offsets passed."""
+    """Accepted, duplicates, rejected and void over all closed days; they add up to the number of offsets read."""
     sums = d.sql("select sum(accepted)::int, sum(duplicates)::int, sum(rejected)::int, sum(void)::int, "
                  "sum(to_offset - from_offset)::int from settled.day_cutoffs where topic = %s",
                  topic or d.topics["calls"])[0]
@@ -96,7 +97,7 @@ def billed(d):
 
 
 def no_call_is_lost(d, calls, rejected=0):
-    """So many different calls are billed, once each."""
+    """Checks that this many different calls are billed, each once."""
     assert d.sql("select coalesce(sum(calls), 0)::int from settled.settlements") == [(calls,)]
     assert counted(d)[0] == calls and counted(d)[2] == rejected
     d.check_published()
@@ -147,7 +148,7 @@ def test_every_broken_record_is_rejected_with_its_reason_and_the_rest_is_billed(
         where = place(d, key, value, **options)
         expected[where] = (reason, detail)
         values[where] = (options.get("account", b"good"), value)
-    place(d, "calls", good)  # the same once more is a duplicate, no reject
+    place(d, "calls", good)  # the same once more is a duplicate, not a reject
     place(d, "calls", value_of(d, "calls", call("last")))
     d.drain(AFTER)
 
@@ -212,7 +213,7 @@ def test_a_record_stamped_years_ahead_waits_for_an_operator(deploy):
     ahead = place(d, "calls", value_of(d, "calls", call("ahead", occurred_at=ten)), timestamp=at("2040-01-01"))
     place(d, "credits", value_of(d, "credits", credit(5, credited_at=ten)), timestamp=ten)
 
-    # It stands at the end of its log, and the daemon starts nevertheless: else nobody could ever pass it.
+    # It is at the end of its log, and the daemon starts nevertheless: otherwise nobody could ever pass it.
     process = d.start()
     assert name(ahead[:2]) in process.await_line("finding=.*ahead of this clock").group(0)
     d.until(lambda: process.metric("settled_log_waiting", topic=d.topics["calls"], **{"for": "future_record"}) == 1,
@@ -223,7 +224,7 @@ def test_a_record_stamped_years_ahead_waits_for_an_operator(deploy):
     d.until(lambda: process.metric("settled_log_lag_records", topic=d.topics["calls"]) == 2, process)
     assert rejects(d) == {} and billed(d) == {}
 
-    # A drain ends there, and says so at once; what is due is settled.
+    # A drain ends at this record, and says so at once; days that are due are settled.
     assert process.stop() == 0
     log = d.drain(datetime.datetime.now(ZONE).isoformat(timespec="seconds")).log
     assert re.search(rf"level=warn .*ahead of the clock.*rejects pass.* topic={ahead[0]} offset={ahead[2]}", log), log
@@ -253,7 +254,7 @@ def spoil(d, count, make):
 
 
 def in_arrears(d):
-    """Day one leaves the account suspended."""
+    """After day one the account is suspended."""
     d.call("good", "first", NOON)
     d.flush()
     d.drain(AFTER)
@@ -287,10 +288,10 @@ def test_a_wrong_deployment_holds_the_day_until_requeued(deploy):
     assert [body["status"] for _, _, _, body in d.read("status")] == ["SUSPENDED", "ACTIVE"]
     assert billed(d) == {("good", DAY): (1, INSIGHT)}
 
-    # The schema comes, the records are put back. So many of them as bring the rest below the share are judged in the
-    # day, which is released there and settled; those behind are late, and billed with the next one.
+    # The schema is registered, and the records are requeued. When enough of them are judged to bring the rest below the
+    # share, the day is released there and settled; the records after that are late, and are billed with the next day.
     add_schema(d, UNKNOWN, (ROOT / "schemas" / "avro" / "CallRecord.avsc").read_text())
-    time.sleep(10)  # "nobody has it" is asked again after so long
+    time.sleep(10)  # after this time the registry is asked again for an unknown id
     d.run("rejects", "requeue", "--all", "--operator", "bob", "--wait", "60")
     d.until(lambda: len(billed(d)) == 2, process)
     assert process.stop() == 0
@@ -298,7 +299,7 @@ def test_a_wrong_deployment_holds_the_day_until_requeued(deploy):
     assert d.sql("select distinct cut_by from settled.day_cutoffs where business_day = %s", NEXT) == [("RELEASE",)]
     d.drain("2026-11-04T00:10:00+08:00")
     assert billed(d)["good", DAY] == (1, INSIGHT)
-    assert 50 < billed(d)["good", NEXT][0] <= 160  # how many come before the release is not settled by the rules
+    assert 50 < billed(d)["good", NEXT][0] <= 160  # the rules do not say how many come before the release
     assert d.sql("select usage_day::text, sum(calls)::int, sum(amount)::bigint from settled.settlement_lines "
                  "group by 1 order by 1") == [(DAY, 1, INSIGHT), (NEXT, 160, 160 * INSIGHT)]
     no_call_is_lost(d, 161, rejected=110)
@@ -332,7 +333,7 @@ def test_a_few_broken_records_hold_nothing(deploy):
 # ---- configuration, book, topics, database ----
 
 def failing(d, *arguments, status, config=None):
-    """Runs `settled run --drain` that must refuse at once; returns what it says."""
+    """Runs `settled run --drain`, which must refuse at once; returns what it says."""
     done = subprocess.run([d.settled, "run", "-c", config or d.config, "--drain", *arguments], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status, f"{done.returncode}, not {status}:\n{done.stderr}"
@@ -340,7 +341,7 @@ def failing(d, *arguments, status, config=None):
 
 
 def settles_after_all(d):
-    """The repaired deployment bills what was there all along."""
+    """The repaired deployment bills the records that were there before."""
     d.call("good", "c", NOON)
     d.flush()
     d.drain(AFTER)
@@ -420,7 +421,8 @@ def test_a_topic_that_would_lose_records(deploy, key, settings, message):
 
 
 def test_more_calls_than_may_be_held(deploy):
-    """It halts with what would be enough, and goes on with that; afterwards `check` knows what late_days needs."""
+    """It halts and says what would be enough, and goes on with that value; afterwards `check` knows what late_days
+    needs."""
     d = deploy(partitions=1, workers=1)
     for n in range(1500):
         d.call("good", f"c{n}", NOON)

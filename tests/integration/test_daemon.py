@@ -1,4 +1,5 @@
-"""`settled run` against a real broker and a real PostgreSQL: days settle, and nothing that happens on the way shows."""
+"""`settled run` with a real broker and a real PostgreSQL: days settle, and nothing that happens meanwhile changes the
+result."""
 
 import collections
 import datetime
@@ -22,7 +23,8 @@ def postpaid(leads):
 
 
 def fill(deployment, days=DAYS, accounts=40, seed=1, per_day=15):
-    """Sends seeded calls and credits, some of them twice; returns what each account owes for each day, and its top-ups."""
+    """Sends calls and credits drawn from a seed, some of them twice; returns what each account owes for each day, and
+    its top-ups."""
     rng = random.Random(seed)
     owed = collections.defaultdict(int)
     paid = collections.defaultdict(int)
@@ -77,7 +79,7 @@ def test_drain_settles_every_due_day(deploy):
     check_closed(d, DAYS)
     assert d.check_published() == len(owed)
     assert "drained" in process.log
-    # Again: nothing is left to do, and nothing is done twice.
+    # Once more: nothing is left to do, and nothing is done twice.
     before = d.outcome()
     d.drain(AFTER)
     assert d.outcome() == before
@@ -241,7 +243,7 @@ def test_a_topic_made_again_is_refused(deploy):
 
 
 def test_a_record_that_shows_where_none_was_is_refused(deploy):
-    """As a broker gives it that takes an aborted record for a committed one: the close had counted one less."""
+    """A broker takes an aborted record for a committed one: the close had counted one less."""
     d = deploy(partitions=1)
     fill(d)
     d.drain(AFTER)

@@ -1,4 +1,4 @@
-"""The demo tells its story, the README shows what it prints, and nothing is left of it."""
+"""The demo prints all its chapters, the README shows what it prints, and it leaves nothing behind."""
 
 import os
 import re
@@ -57,7 +57,7 @@ def assert_the_story(told):
 
 
 def assert_the_readme_shows(output):
-    """What stands between two lines of "…" stands in the output without a gap."""
+    """The lines between two lines of "…" must be in the output without a gap."""
     shown = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     printed = [line.rstrip() for line in output.splitlines()]
     at = 0

@@ -1,5 +1,5 @@
-"""What the relay's exactly once stands on, shown on a real broker with requests by hand: once a producer's epoch is raised,
-or its id has expired, no request of before is applied, whatever it is and whenever it arrives."""
+"""The relay's exactly-once depends on this, shown on a real broker with requests made by hand: once a producer's epoch
+is raised, or its id has expired, no earlier request is applied, of whatever kind and whenever it arrives."""
 
 import time
 import uuid
@@ -87,14 +87,15 @@ def transact(producer, value, offset, between=lambda moment: None):
 
 
 def late_requests(old):
-    """Each kind, as the network may still hold it of the producer's last transaction. The batch was never appended."""
+    """Each kind of request that the network may still hold from the producer's last transaction. The batch was never
+    appended."""
     return {"AddPartitionsToTxn": old.add_partitions, "Produce": lambda: old.produce(b"late", old.sequence),
             "AddOffsetsToTxn": old.add_offsets, "TxnOffsetCommit": lambda: old.commit_offset(1),
             "EndTxn abort": lambda: old.end(False), "EndTxn commit": lambda: old.end(True)}
 
 
 def old_producer(place):
-    """Its first transaction is committed; of its second nothing but its beginning and its end has arrived."""
+    """Its first transaction is committed; of its second one only the beginning and the end have arrived."""
     old = place.producer()
     transact(old, "first", 100)
     assert (old.add_partitions(), old.add_offsets(), old.end(False)) == (OK, OK, OK)
@@ -135,12 +136,12 @@ def test_without_the_verification_an_old_batch_and_position_are_applied(place):
 def test_a_zombie_whose_id_has_expired_can_do_nothing(place):
     old = old_producer(place)
     deadline = time.monotonic() + 60
-    while old.end(False) == OK:  # says again how the last one ended, and keeps nothing alive
+    while old.end(False) == OK:  # repeats how the last one ended, and does not keep the id alive
         assert time.monotonic() < deadline
         time.sleep(0.2)
     all_are_refused(old, "while nobody else has the id")
     new = place.producer()
-    assert new.producer_id != old.producer_id and new.epoch == 0  # not above the old epoch: the producer id tells
+    assert new.producer_id != old.producer_id and new.epoch == 0  # not above the old epoch: the producer id shows it
     all_are_refused(old, "before the new producer id has reached the partition")
     transact(new, "second", 200, between=lambda moment: all_are_refused(old, moment))
     assert place.seen() == ["first", "second"]
@@ -149,7 +150,8 @@ def test_a_zombie_whose_id_has_expired_can_do_nothing(place):
 
 @pytest.mark.parametrize("place", ["forgetful"], indirect=True)
 def test_a_transaction_over_time_is_told_as_fenced_and_nothing_of_it_shows(place):
-    """So the relay may not take "fenced" for "another owner": it asks PostgreSQL, and reads again what is published."""
+    """So the relay must not take "fenced" for "another owner": it asks PostgreSQL, and reads again what is
+    published."""
     slow = place.producer(timeout_ms=1000)
     assert (slow.add_partitions(), slow.produce(b"too late"), slow.add_offsets(), slow.commit_offset(100)) == (OK,) * 4
     time.sleep(3)  # the coordinator aborts it, and raises the epoch so that nothing more of it is taken
@@ -161,7 +163,7 @@ def test_a_transaction_over_time_is_told_as_fenced_and_nothing_of_it_shows(place
 
 
 def test_epochs_that_are_used_up_go_on_under_another_producer_id():
-    """And the coordinator falls over just before."""
+    """The coordinator fails just before that."""
     with Services() as services:
         place = Place(services.kafka())
         old = old_producer(place)

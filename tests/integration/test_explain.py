@@ -1,4 +1,4 @@
-"""explain: a settled day folded again, every line down to the calls behind it."""
+"""explain: a settled day is folded again, and every line is traced down to its calls."""
 
 import json
 import subprocess

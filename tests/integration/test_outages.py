@@ -1,5 +1,5 @@
-"""Services that fall over, answer nonsense or are not there, processes that are killed: the daemon says so, waits, and
-bills everything once when they are back."""
+"""Services fail, answer nonsense or are not there, and processes are killed: the daemon says so, waits, and bills
+everything once when they are back."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def fragile(own, deploy, tmp_path):
 
 
 def send_calls(d, prefix, count=10):
-    """So many calls for each account."""
+    """Sends this many calls for each account."""
     for n in range(count):
         for account in ACCOUNTS:
             d.call(account, f"{prefix}-{n}", at(DAY, "10:00:00") + n)
@@ -103,7 +103,7 @@ def test_a_registry_that_fails_while_running_rejects_nothing(deploy, registry):
         line = process.await_line(rf"level=warn .*a writer's schema is not to be had for now.* schema_id={number} .*").group(0)
         assert registry.url in line
         calls += send_calls(d, mode, 1)
-        # Behind it its log waits; the others go on.
+        # Its log waits behind it; the others go on.
         d.until(lambda: judged(process) + process.metric("settled_log_lag_records") == calls + 1, process)
         assert judged(process, "rejected") == 0
         if mode == "down":

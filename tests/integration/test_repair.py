@@ -1,4 +1,5 @@
-"""repair: a database that lost commits which were published. The topics are the truth, and come back into it."""
+"""repair: a database lost commits that were published. The topics are the truth, and the database is restored from
+them."""
 
 import contextlib
 import os
@@ -19,7 +20,7 @@ DAY_ENDS = [f"2026-11-{day:02}T00:05:00+08:00" for day in range(2, 7)]
 
 
 class Failed:
-    """A deployment whose database goes back to what it was: what a replica that lagged is."""
+    """A deployment whose database is set back to an earlier state, like that of a replica that lagged."""
 
     def __init__(self, deployment, superuser):
         self.deployment, self.superuser, self.made = deployment, superuser, []
@@ -204,7 +205,8 @@ def sequences(d, key):
 
 @pytest.mark.parametrize("key", ["status", "settlements", "rejects"])
 def test_what_a_topic_lost_is_published_again(lived, key):
-    """In the middle, and at the end, where the relay would do it by itself; each once, however often it is run."""
+    """In the middle, and at the end, where the relay would do it by itself; each row once, however often repair is
+    run."""
     d = lived.deployment
     before = sequences(d, key)
     shard = next(each for each, rows in before.items() if len(rows) > 3)
@@ -232,7 +234,7 @@ def test_what_a_topic_lost_is_published_again(lived, key):
 
 
 def test_nothing_is_published_again_that_stands_there(lived):
-    """Also what somebody else copied behind it."""
+    """This includes rows that somebody else copied to the end."""
     d = lived.deployment
     messages = len(messages_of(d, "status", 0))
     with lived.on(lived.copy()):

@@ -1,4 +1,4 @@
-"""The runner's own promise: what failed, was skipped or vanished is never counted as passed."""
+"""The promise of the test runner: a test that failed, was skipped or vanished is never counted as passed."""
 
 import argparse
 

@@ -9,7 +9,7 @@ RUNBOOK = (ROOT / "deploy" / "RUNBOOK.md").read_text()
 
 
 def said():
-    """All string literals, neighbours joined; what is formatted in becomes "…"."""
+    """All string literals, with adjacent ones joined; each format specification becomes "…"."""
     texts = []
     for source in sorted((ROOT / "consumer").rglob("*.c")):
         code = re.sub(r'\s*PRI[a-z0-9]+\s*', '""', source.read_text())

@@ -1,4 +1,4 @@
-"""The services' own promise: they leave nothing behind, however their command ends."""
+"""The promise of the services: they leave nothing behind, however their command ends."""
 
 import os
 import pathlib
@@ -31,7 +31,7 @@ def processes_under(folder):
 
 
 def alive(pid):
-    """A zombie whose parent has not looked yet has ended all the same."""
+    """A zombie that its parent has not reaped yet counts as ended."""
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

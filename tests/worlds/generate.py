@@ -1,4 +1,5 @@
-"""A seeded hostile world: what is sent to the topics between one drain and the next, and with which schemas."""
+"""A hostile world made from a seed: what is sent to the topics between one drain and the next, and with which
+schemas."""
 
 import copy
 import datetime
@@ -74,7 +75,7 @@ class Variant:
 
 
 def variants(log):
-    """Writers that resolve: each exercises other rules of schema resolution."""
+    """Writers whose schemas resolve: each exercises other rules of schema resolution."""
     record = rules.RECORDS[log]
     schema = base(record)
     found = [Variant(schema)]
@@ -106,7 +107,7 @@ def variants(log):
 
 
 def lean(log):
-    """A writer that leaves away what has a default."""
+    """A writer that leaves out the fields that have a default."""
     schema = base(rules.RECORDS[log])
     schema["fields"] = [f for f in schema["fields"] if "default" not in f]
     return Variant(schema)
@@ -231,7 +232,7 @@ class Generator:
     def credit(self, timestamp):
         kind = self.random.choice(["TOP_UP", "TOP_UP", "TOP_UP", "ADJUSTMENT"])
         account = self.random.choice(self.accounts)
-        owed = -self.balances.get(account, 0)  # zero, and one fen beside it, are where accounts are resumed or not
+        owed = -self.balances.get(account, 0)  # at zero, and one fen beside it, resumption is decided
         amount = self.random.choice([1, 220_000, 10_000_000, 10**11, 10**13, 10**13 + 1, -1, -5_000_000, 0,
                                      owed, owed, owed + 1, owed - 1])
         return {"credit_id": self.random.choice(self.ids), "account_id": account,
@@ -258,7 +259,7 @@ class Generator:
         return Message(log, record["account_id"].encode(), value, timestamp)
 
     def again(self, log, timestamp):
-        """A record sent before: the same, or with other content."""
+        """An earlier record again: the same, or with other content."""
         record = dict(self.random.choice(self.kept[log][-40:]))
         change = self.random.random()
         if change < 0.35:
@@ -271,7 +272,7 @@ class Generator:
         return self.framed(log, record, timestamp)
 
     def broken(self, log, timestamp):
-        """A record that is rejected for one reason or another, or is only odd."""
+        """A record that is rejected for some reason, or is only unusual."""
         record = self.fresh(log, timestamp)
         good = self.framed(log, record, timestamp)
         key, value = good.key, good.value
@@ -327,7 +328,7 @@ class Generator:
         return self.framed(log, {**record, field: "OF_TOMORROW"}, timestamp, self.strange[log])
 
     def leaned(self, log, record, timestamp):
-        """What is left away takes the default: a lead_count that is null, a kind that is TOP_UP."""
+        """Fields that are left out take the default: a lead_count that is null, a kind that is TOP_UP."""
         return self.framed(log, record, timestamp, self.lean[log])
 
     def out_of_bounds(self, log, record, timestamp):
@@ -358,7 +359,7 @@ class Generator:
         return messages
 
     def jittered(self, messages):
-        """Neighbours change places now and then: timestamps of producers do not rise strictly."""
+        """Sometimes neighbours change places, because timestamps of producers do not rise strictly."""
         for at in range(1, len(messages)):
             if self.random.random() < 0.05:
                 messages[at - 1], messages[at] = messages[at], messages[at - 1]

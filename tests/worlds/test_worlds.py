@@ -1,4 +1,5 @@
-"""Seeded hostile worlds against the oracle: 20 seeds, or 200 with SETTLED_LONG. By hand: tests/worlds/world.py."""
+"""Hostile worlds made from seeds, compared with the oracle: 20 seeds, or 200 with SETTLED_LONG. By hand:
+tests/worlds/world.py."""
 
 import copy
 import os
@@ -48,7 +49,7 @@ def one(tmp_path_factory):
 
 @pytest.fixture
 def tables(one):
-    """Runs a statement on a copy of the world's database, which is then the one that is looked at."""
+    """Runs a statement on a copy of the world's database; from then on the copy is compared."""
     each, _ = one
     database, dsn = f"{each.database}_changed", each.dsn
     each.dsn = dsn.rpartition("/")[0] + "/" + database
@@ -106,7 +107,7 @@ def test_a_changed_row_is_told(one, tables, tampering, words):
     ("status", "cause", "UNKNOWN"), ("status", "effective_at", 0), ("day_closes", "late", -1),
     ("day_closes", "content_digest", ""), ("day_closes", "decisions", ["1 PASS x"])])
 def test_another_message_is_told(one, kind, field, value):
-    """The message is what it was; something else is expected of it."""
+    """The message is unchanged, but something else is expected."""
     each, oracle = one
     oracle = copy.deepcopy(oracle)
     body = next(body for shard in oracle.shards for output, body in shard.outputs if output == kind)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Hostile worlds on a real broker, registry and PostgreSQL, held against the oracle: every table, every topic.
+"""Hostile worlds on a real broker, registry and PostgreSQL; every table and every topic is compared with the oracle.
 
     world.py [--seed N] [--seeds K] [--jobs J] [--bin PATH] [--keep]
 
@@ -38,7 +38,7 @@ KEYS = (*rules.LOGS, *OUTPUTS)
 BOOK = ROOT / "pricing" / "pricebooks" / "apcas.yaml"
 UNHELD = 75
 STAMPS = {"create": confluent_kafka.TIMESTAMP_CREATE_TIME, "log-append": confluent_kafka.TIMESTAMP_LOG_APPEND_TIME}
-KEYLESS = 78  # `rejects requeue` could not send all again: one without a key belongs nowhere
+KEYLESS = 78  # `rejects requeue` cannot send all of them: one without a key belongs to no partition
 
 
 def rfc3339(instant):
@@ -126,7 +126,8 @@ class World:
         clocks = self.generator.clocks()
         self.draw_events(len(clocks))
         for number, clock in enumerate(clocks):
-            # A later drain's records begin a little before the clock of the one before: the broker's time is not ours.
+            # The records of a later drain begin a little before the clock of the previous one: the broker's time is not
+            # ours.
             self.send(self.generator.batch(start, max(clock + self.random.choice([0, 2 * generate.MINUTE]), start + 1)))
             happens = {event for event, when in self.events.items() if when == number}
             astray = self.send_from_the_future(clock) if "astray" in happens else None
@@ -145,13 +146,13 @@ class World:
             self.change_something(number, clock)
 
     def draw_events(self, drains):
-        """Before or after which drain what happens; most things happen in some worlds only."""
+        """Draws which event happens before or after which drain; most events happen only in some worlds."""
         shares = {"astray": 0 if self.generator.live else .4, "open": .3, "accept": .3}
         self.events = {event: self.random.randrange(drains) if self.random.random() < share else None
                        for event, share in shares.items()}
 
     def change_something(self, number, clock):
-        """Parameters and price books that come into force on a day that no shard has opened."""
+        """Records parameters or price books that come into force on a day that no shard has opened."""
         if number > 0:
             return
         if self.seed % 4 == 0:
@@ -222,7 +223,7 @@ class World:
         producer.poll(0)
 
     def send_from_the_future(self, clock):
-        """A record that no clock can have stamped ends its log in a drain. Returns where it stands."""
+        """Sends a record that no clock can have stamped; a drain ends its log there. Returns its place."""
         log = self.random.choice(rules.LOGS)
         ahead = self.generator.tolerance + self.random.choice([1, 400 * rules.DAY])
         message = self.generator.framed(log, self.generator.fresh(log, clock), clock + ahead)
@@ -245,14 +246,14 @@ class World:
                 (partition, topic, offset, f"{topic}/{partition}/{offset}", as_of))
 
     def accept_some(self):
-        """Rejects that an operator takes the loss of; too few of them to decide whether a day is held."""
+        """An operator accepts the loss of some rejects, too few to decide whether a day is held."""
         rows = self.sql("select topic, partition, kafka_offset from settled.rejects where decision is null"
                         " order by random() limit 3")
         if rows:
             self.settled("rejects", "accept", *("/".join(map(str, row)) for row in rows), "--operator", "oracle")
 
     def leave_open(self, clock):
-        """A transaction that is open while a drain runs: what stands behind its records is not stable yet."""
+        """Leaves a transaction open while a drain runs: what is behind its records is not stable yet."""
         self.ends()  # what was sent before is stable
         self.open_transaction = self.producer({"transactional.id": f"{self.name}-open"})
         self.open_transaction.init_transactions(30)
@@ -296,7 +297,7 @@ class World:
             self.killed(command)
         if self.drain_once(clock, ends, command) == 0:
             return
-        # Held: what was sent astray is sent again, of the rest an operator takes the loss, and the day is released.
+        # The day is held: misrouted records are requeued, the loss of the rest is accepted, and the day is released.
         broken = ["--topic", "calls", "--operator", "oracle"]
         self.settled("rejects", "requeue", "--reason", "MISROUTED", *broken, status=(0, KEYLESS))
         self.settled("rejects", "accept", *broken)
@@ -309,7 +310,7 @@ class World:
         return done.returncode
 
     def killed(self, command):
-        """The same drain, killed somewhere: it must change nothing."""
+        """The same drain, killed somewhere: the result must not change."""
         process = subprocess.Popen([self.binary, *command, "-c", self.config], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -493,7 +494,7 @@ def compare_shards(world, oracle, out):
         out.same(f"rejects {topic}/{partition}/{offset}: decision", decided.get((topic, partition, offset)), number)
     for content, where in world.sql("select content, topic || '/' || shard || '/' || kafka_offset from settled.decisions"):
         out.same("decisions: content", where, content)
-    # A requeued record that stands behind a transaction still open at the last drain is judged by none.
+    # A requeued record behind a transaction that is still open at the last drain is never judged.
     read_to = world.drains[-1][1][rules.CALLS]
     for request in world.sql("select content, kind, state, shard, new_partition, new_offset from settled.requests "
                              "where state <> 'DONE'"):
@@ -536,7 +537,7 @@ def compare_sequences(world, messages, out):
 
 
 def compare_details(world, messages, out):
-    """A reject says what is wrong; of a value that it leaves out, the length and the SHA-256 as well."""
+    """A reject says what is wrong; if it leaves a value out, it also gives the length and the SHA-256."""
     for _, key, message, body in messages:
         if key != "rejects":
             continue
@@ -624,7 +625,8 @@ def compare_headers(world, shard, key, message, body, out):
 
 
 def compare_audit(world, oracle, out):
-    """The program's own audit finds nothing either: of all, and of days within, which it opens from recorded rows."""
+    """The program's own audit finds nothing, either: neither in all days, nor in days in the middle, which it opens
+    from recorded rows."""
     days = sorted({str(rules.date_of(close["business_day"])) for shard in oracle.shards for close in shard.closes})
     # A day that every shard has settled.
     both = [day for day in days if all(any(str(rules.date_of(close["business_day"])) == day for close in shard.closes)

@@ -1,4 +1,4 @@
-"""Writers' schemas of every kind the contract names, and encoding by them, of hostile values too."""
+"""Writers' schemas of every kind that the contract names, and encoding with them, also of hostile values."""
 
 import copy
 import json
@@ -146,8 +146,8 @@ def zigzag(number):
 
 
 class Encoder:
-    """Bytes by a writer's schema. Fields come from a dictionary (texts as bytes, times in milliseconds, None for a null);
-    what is not in it is drawn."""
+    """Encodes with a writer's schema. Fields come from a dictionary (texts as bytes, times in milliseconds, None for a
+    null); missing ones are drawn at random."""
 
     def __init__(self, schema, rng):
         self.schema, self.rng, self.named = schema, rng, {}
@@ -224,7 +224,7 @@ class Writer:
 
 
 def draw(record, rng, count):
-    """Our own writer, and some others of those that resolve; and one that does not."""
+    """Our own writer, some others whose schemas resolve, and one whose schema does not."""
     own = Writer(load(record), rng, (avro.SCHEMAS / f"{record}.avsc").read_text())
     others = [Writer(change(load(record), rng), rng) for change in rng.sample(RESOLVE, count)]
     foreign = Writer(rng.choice(DO_NOT)(load(record), rng), rng)

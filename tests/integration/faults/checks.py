@@ -1,4 +1,5 @@
-"""What must hold after any fault: invariants by SQL, the topics, a faultless run over the same input, the oracle."""
+"""What must hold after any fault: invariants by SQL, the topics, a run without faults over the same input, the
+oracle."""
 
 import collections
 import subprocess
@@ -69,7 +70,7 @@ TABLES = ("accounts", "credits", "packages", "settlements", "settlement_lines", 
 
 
 class Watch:
-    """What must never go back or change, from one look to the next."""
+    """Values that must never go back or change between two checks."""
 
     def __init__(self):
         self.epochs, self.cutoffs = {}, {}
@@ -102,7 +103,7 @@ def check_invariants(deployment):
 
 
 def check_tally(deployment, tally, last_closed):
-    """I1, from the sender's side: what was sent and is to be billed is billed, and nothing else."""
+    """I1, from the sender's side: exactly what was sent to be billed is billed."""
     cut_by = {row[0] for row in deployment.sql("select distinct cut_by from settled.day_cutoffs")}
     if cut_by != {"RECORD"}:
         return []  # a wrong clock cut a day early: what is late then is not what the sender expected
@@ -136,7 +137,7 @@ def bodies_of(deployment, key):
 
 
 def compare_runs(calm, rough):
-    """Every table and every topic of a run that nothing happened to, and of one that something did."""
+    """Compares every table and every topic of a run without faults and of one with faults."""
     found = []
     for table in TABLES:
         columns, want = rows_of(calm, table)
@@ -169,12 +170,12 @@ class Facts(worlds.World):
         self.drains = self.drains_of_cutoffs()
 
     def drains_of_cutoffs(self):
-        """Each day by its recorded ends when a clock cut any of them; the oracle finds out by itself otherwise."""
+        """The recorded ends of each day, if a clock cut any of them; otherwise the oracle finds the ends by itself."""
         rows = self.sql("select shard, business_day, topic, to_offset, cut_by from settled.day_cutoffs order by 2")
         names = {topic: key for key, topic in self.topics.items()}
         days = collections.defaultdict(lambda: {log: [0] * self.partitions for log in rules.LOGS})
         for shard, day, topic, to_offset, cut_by in rows:
-            # The record that cut it is looked at; where a clock did, nothing behind the end is.
+            # The record that cut the log is looked at; where a clock cut it, nothing behind the end is.
             days[worlds.day_number(day)][names[topic]][shard] = to_offset + (cut_by == "RECORD")
         decided = self.decided()
         last = (self.clock, self.ends(), decided)
@@ -193,7 +194,7 @@ def compare_with_oracle(deployment, clock, schemas):
 
 
 def audit(deployment):
-    """The program's own: the same fold over the recorded cutoffs, against every table and topic."""
+    """The audit of the program: the same fold over the recorded cutoffs, compared with every table and topic."""
     done = subprocess.run([deployment.settled, "audit", "-c", deployment.config], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=120, check=False)
     return [] if done.returncode == 0 else [f"audit ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}"]

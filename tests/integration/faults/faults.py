@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Injects the faults of the table (table.py) and checks what came of each; see tests/RELIABILITY.md.
+"""Injects the faults of the table (table.py) and checks the result of each; see tests/RELIABILITY.md.
 
     faults.py [--long] [--only NAMES] [--first N] [--times K] [--bin PATH] [--state FILE] [--jobs J]
 
@@ -88,7 +88,7 @@ class Batch:
             subject.problems += table.check_requeued(subject)
 
     def hurt(self, subject, numbers):
-        """So many faults, a day or more, and all of it settled."""
+        """Injects this many faults, lets a day or more pass, and waits until all of it is settled."""
         begun = subject.stream.now
         subject.stream.go_on()
         what = {}
@@ -99,7 +99,7 @@ class Batch:
                                            **self.row.options.get(self.form, {}), **more)
 
         if self.row.each_process and len(numbers) > 1:
-            # The processes are hurt beside one another, each by its share.
+            # Both processes get their share of the faults at the same time.
             slots = subject.slots
             with concurrent.futures.ThreadPoolExecutor(len(slots)) as pool:
                 list(pool.map(lambda slot: [inject(number, slot=slot) for number in numbers[slot.number::len(slots)]], slots))
@@ -120,8 +120,8 @@ def batches_of(row, form, first=0, times=None):
 
 
 def rounds_of(batches):
-    """A few worlds of each row, then a few more: a long form that is ended early has seen every row. The last one that has
-    any left has them beside one another."""
+    """A few worlds of each row, then a few more, so that a long form that is ended early has seen every row. When only
+    one row has worlds left, they run side by side."""
     rows = {}
     for batch in batches:
         rows.setdefault(batch.row.name, []).append(batch)
@@ -132,8 +132,8 @@ def rounds_of(batches):
 
 
 def run_all(batches, settled, jobs, finished):
-    """Worlds live beside one another; before them, alone, those that hurt the cluster: while it has few topics to restart
-    with."""
+    """Worlds run side by side. Those that hurt the whole cluster run before that, alone, while the cluster has few
+    topics and restarts quickly."""
     cluster = Cluster()
     lock = threading.Lock()
 

@@ -2,8 +2,8 @@
 connection, so that the client sends the request again on another, and deliver the kept one late, on the connection it was
 written to: as a load balancer, a stalled buffer or a slow route would.
 
-Who wants to do so is a Tap: it is shown each request and each answer of one client, by the threads that carry them, and
-what takes its time there is what holds them up."""
+To do this, derive from Tap: the threads that carry the requests and answers of one client show each of them to the Tap.
+While the Tap works, they wait."""
 
 import contextlib
 import socket
@@ -50,7 +50,7 @@ class Fields:
         return self.frame[self.at - size:self.at].decode("utf-8", "replace")
 
     def tags(self):
-        """Nobody sends any, so that there is no more of them than their number."""
+        """Nobody sends any, so only their number (0) is there."""
         if self.flexible:
             self.take("B")
 
@@ -68,7 +68,7 @@ class Request:
 
     @property
     def committing(self):
-        """Of an EndTxn: whether it is to commit, not to abort."""
+        """Of an EndTxn: whether it commits (otherwise it aborts)."""
         fields = Fields(self.frame, self.body, self.flexible)
         fields.string()
         fields.take("q")
@@ -97,12 +97,12 @@ class Request:
         return "NONE" if code == 0 else confluent_kafka.KafkaError(code).name()
 
     def refuse(self, code):
-        """The client is told another error than the broker's."""
+        """The client gets another error than the broker's."""
         at = self.error_place()
         self.answer = self.answer[:at] + struct.pack(">h", code) + self.answer[at + 2:]
 
     def deliver(self):
-        """Late, where it was once written to. What the broker says to it."""
+        """Delivers it late, on the connection to which it was written. Returns what the broker answers."""
         try:
             self.connection.send(self)
         except OSError as error:
@@ -118,7 +118,7 @@ class Request:
 
 
 class Tap:
-    """Of one client: what it sends and is answered, of the requests of a transactional producer."""
+    """Sees the requests of one client that is a transactional producer, and their answers."""
 
     def __init__(self, client):
         self.client = client
@@ -128,7 +128,7 @@ class Tap:
         return False
 
     def on_answer(self, request):
-        """Before the client has it; request.refuse changes it."""
+        """Called before the client gets the answer; request.refuse changes it."""
 
 
 class KafkaConnection(Connection):
@@ -196,7 +196,7 @@ class KafkaConnection(Connection):
         self.held = []
 
     def release(self):
-        """What was held arrives."""
+        """Lets what was held arrive."""
         held, self.held = self.held, None
         for request in held:
             self.send(request)

@@ -1,9 +1,9 @@
 """Requests of a relay's producer that arrive late, in a later transaction of the same producer or of the next one.
 
-One request is kept on its way and its connection is cut. librdkafka sends it again on another, all is well, and nobody is
-told. Then the kept one arrives where it was once written to, at a chosen moment of the next transaction. Kafka tells
-producers apart by their epochs, and transactions of one epoch not at all. Afterwards every row must stand in its topic
-once, in order, and what is written must be published soon."""
+One request is kept on its way, and its connection is cut. librdkafka sends it again on another connection, succeeds,
+and reports nothing. Then the kept request arrives on its old connection, at a chosen moment of the next transaction.
+Kafka distinguishes producers by their epochs, but not transactions of one epoch. Afterwards every row must be in its
+topic once, in order, and what is written must be published soon."""
 
 import collections
 import dataclasses
@@ -25,8 +25,8 @@ from oracle import rules
 PATIENCE_SECONDS = 60  # for a request to come by, and for what is written to be published
 MARKERS_SECONDS = 0.05  # behind the answer to an EndTxn its markers are still written
 FEED_SECONDS = 0.05
-SPLIT_SECONDS = 6  # within which a batch is too large, once its topic takes less
-DEBTORS = 250  # of a shard: each can be resumed once
+SPLIT_SECONDS = 6  # within which a batch must be too large, once its topic's limit is smaller
+DEBTORS = 250  # for each shard: each account can be resumed once
 PADDING, SMALL, USUAL = 500, 1500, 1048588  # bytes: of a reject, and what its topic takes: one of them, not three
 GROUP_AUTHORIZATION_FAILED, INVALID_PRODUCER_EPOCH = 30, 47
 
@@ -60,10 +60,11 @@ class Case:
                 ("" if self.others else ", other shards idle") + (", row by row" if self.alone else ""))
 
 
-# Nothing is known of the protocol: everything that is sent stalls, the clients' sides are cut, and later all of it arrives.
+# The blind form knows nothing of the protocol: everything that is sent stalls, the connections to the clients are cut,
+# and later all of it arrives.
 BLIND = "blind"
 
-# Every kind, and what is known to lose or repeat rows where one epoch serves two transactions.
+# Every kind, and the cases that are known to lose or repeat rows if one epoch serves two transactions.
 FIRST = [
     Case("commit", "produce 1"),
     Case("commit", "produce 2", others=False),
@@ -89,7 +90,8 @@ FIRST = [
 
 
 def all_cases():
-    """In an order that is always the same: the first ones, then the others at random, a blind one now and then."""
+    """All cases in an order that is always the same: first those listed below, then the others at random, with some
+    blind ones."""
     others = [Case(*each) for each in itertools.product(KINDS, MOMENTS, KILLS, (True, False), (False, True))]
     others = [case for case in others if case not in FIRST]
     random.Random("late").shuffle(others)
@@ -99,7 +101,7 @@ def all_cases():
 
 
 class Attempt(kafka_proxy.Tap):
-    """Keeps one request of a relay and delivers it late. Its stages, each behind the one before:"""
+    """Keeps one request of a relay and delivers it late. Its stages, in this order:"""
     AWAITING, KEPT, OVER, DELIVERING, DELIVERED, KILLED = range(6)
 
     def __init__(self, client, case, rng, kill):
@@ -154,7 +156,7 @@ class Attempt(kafka_proxy.Tap):
         return request.api != END or request.committing == (self.case.kind == "commit")
 
     def killed_before(self):
-        """The producer is gone, so that nobody sends it again: its epoch ends with the next one's."""
+        """The producer is gone, so nobody sends the request again: its epoch ends with that of the next producer."""
         self.kill()
         if self.go_on(self.KEPT, self.OVER) and self.case.moment == "answered":
             self.deliver_between()
@@ -167,13 +169,13 @@ class Attempt(kafka_proxy.Tap):
             self.deliver_between()
         elif MOMENTS[moment] == (request.api, self.sent[request.api]):
             slowly = moment.endswith("slowly")
-            if not slowly or self.answered[ADD_PARTITIONS]:  # what is behind this one on its connection is held up as well
+            if not slowly or self.answered[ADD_PARTITIONS]:  # later requests of its connection wait, too
                 self.wait_for_answers(request, slowly)
                 self.deliver()
 
     def wait_for_answers(self, request, rows, seconds=1):
-        """Until nothing but this one is under way (a coordinator that still writes turns others away) and, if asked for,
-        rows are acknowledged."""
+        """Waits until only this request is under way (a coordinator that is still writing refuses others) and, if
+        wanted, until rows are acknowledged."""
         deadline, quiet = time.monotonic() + seconds, 0
         while quiet < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -211,7 +213,7 @@ class Attempt(kafka_proxy.Tap):
                 self.deliver_between()
 
     def provoke(self, request):
-        """What would not happen by itself: an abort, since an ACL is missing for once; a new producer."""
+        """Makes happen what would not happen by itself: an abort, by removing an ACL for a moment; a new producer."""
         if self.stage != self.AWAITING or self.denied or request.error != "NONE":
             return
         if self.case.kind == "abort" and not self.splits and request.api == OFFSET_COMMIT:
@@ -223,8 +225,8 @@ class Attempt(kafka_proxy.Tap):
 
 
 class Feeder:
-    """Records that become rows of one shard: rejects, and resumptions of accounts that owe, so that a transaction has rows of
-    two topics. The records are credits: calls that are broken would hold their day."""
+    """Sends records that become rows of one shard: rejects, and resumptions of accounts in arrears, so that a
+    transaction has rows of two topics. The rejected records are credits, because broken calls would hold their day."""
 
     def __init__(self, subject, shard, rejects=1):
         self.subject, self.shard, self.rejects = subject, shard, rejects
@@ -258,7 +260,7 @@ class Feeder:
 
 
 def lend(subject):
-    """Accounts in every shard that use something once and are suspended for it."""
+    """Makes accounts in every shard that use something once and are suspended for it."""
     stream, partitions = subject.stream, subject.deployment.partitions
     subject.debtors = {shard: [] for shard in range(partitions)}
     number = 0
@@ -279,13 +281,13 @@ def lend(subject):
 
 
 class Published:
-    """The rows of the output topics as a subscriber sees them, read on from case to case."""
+    """The rows of the output topics as a subscriber sees them; each case reads further."""
 
     def __init__(self, subject):
         self.deployment = subject.deployment
         self.seen = collections.defaultdict(dict)  # by shard: sequence -> topic
         self.last = collections.Counter()  # by topic and shard
-        self.complete = collections.Counter()  # by shard: nothing is missing up to here, or it was told
+        self.complete = collections.Counter()  # by shard: no row up to here is missing, or it was reported
         self.topics = {self.deployment.topics[key]: key for key in OUTPUTS}
         self.consumer = confluent_kafka.Consumer({
             "bootstrap.servers": self.deployment.brokers, "group.id": f"reader-{uuid.uuid4().hex}",
@@ -294,7 +296,8 @@ class Published:
                               for topic in self.topics for partition in range(self.deployment.partitions)])
 
     def check(self, seconds=10):
-        """What is wrong up to the marks, that was not before. A marker may come a little later than the mark."""
+        """Returns new faults in the rows up to the marks. A transaction's marker may come a little later than the
+        mark."""
         marks = dict(self.deployment.sql("select shard, relayed from settled.shards"))
         found, deadline = [], time.monotonic() + seconds
         while True:
@@ -310,7 +313,7 @@ class Published:
         return found
 
     def read_on(self):
-        """Until nothing comes for a moment."""
+        """Reads until nothing comes for a moment."""
         found = []
         while messages := self.consumer.consume(1000, timeout=0.3):
             for message in messages:
@@ -398,7 +401,8 @@ class Trial:
         return f"{self.case} (shard {self.shard}): {attempt.outcome}"
 
     def provoke(self):
-        """Row by row it goes when a batch was too large, which ends with an abort: the one to be kept, or one before."""
+        """Rows are sent one by one after a batch was too large. That batch ends with an abort: the one to be kept, or
+        an earlier one."""
         of_this = self.case.kind == "abort" or not self.case.alone
         if of_this:
             self.attempt.arm()
@@ -409,7 +413,7 @@ class Trial:
             self.attempt.arm()
 
     def split_seen(self):
-        """False: batches would be too large and none was, so that rows go one by one already."""
+        """False: batches should have been too large, but none was, because rows are sent one by one already."""
         deadline = time.monotonic() + SPLIT_SECONDS
         while time.monotonic() < deadline:
             if self.attempt.split or self.attempt.kept:
@@ -439,7 +443,8 @@ class Trial:
             self.limit(USUAL)
 
     def kill(self):
-        """Whichever has the shard; now and then all. It does not start with a topic that takes too little."""
+        """Kills the process that has the shard; sometimes all. A process does not start while a topic's limit is too
+        small."""
         self.restore_limit()
         owners = [slot for slot in self.subject.slots if self.owns(slot)]
         victims = self.subject.slots if self.rng.random() < 0.3 or not owners else owners
@@ -454,7 +459,7 @@ class Trial:
 
 
 def arrive_blindly(subject, rng):
-    """Some stalls of all relays' connections; what was sent up to the cut arrives behind it."""
+    """Stalls all relays' connections some times; what was sent before a cut arrives after it."""
     feeders = [Feeder(subject, shard) for shard in range(subject.deployment.partitions)]
     subject.stream.go_on()
     for feeder in feeders:
@@ -471,7 +476,7 @@ def arrive_blindly(subject, rng):
 
 
 def stall(subject, rng):
-    """Counts what arrived behind the cut, with its answer."""
+    """Counts what arrived after the cut, with its answer."""
     clients = [relay_client(subject, shard) for shard in range(subject.deployment.partitions)]
     connections = [each for client in clients for each in subject.cluster.proxied_connections(client)]
     for connection in connections:

@@ -1,5 +1,5 @@
-"""TCP proxies on 127.0.0.1 that a test cuts: one way or both, for a while or for good; PostgreSQL's also at a moment of its
-protocol. Kafka's is in kafka_proxy.py."""
+"""TCP proxies on 127.0.0.1 that a test cuts: in one direction or both, for a while or for good. The one for PostgreSQL
+can also cut at a certain moment of the protocol. The one for Kafka is in kafka_proxy.py."""
 
 import contextlib
 import re
@@ -33,7 +33,7 @@ class Connection:
             self.ended(way)
 
     def pass_on(self, way, data, target):
-        """False: nothing more is to be carried this way."""
+        """False: nothing more will be carried in this direction."""
         target.sendall(data)
         return True
 
@@ -77,13 +77,13 @@ class Proxy:
             connection.start()
 
     def cut(self, ways=(UP, DOWN)):
-        """Nothing passes these ways any more; nobody is told. New connections hang."""
+        """Nothing passes in these directions any more, and neither side is told. New connections hang."""
         self.accepting.clear()
         for way in ways:
             self.gates[way].clear()
 
     def heal(self, reset=False):
-        """What was held back passes, or (as after an outage that TCP did not survive) the connections are gone."""
+        """What was held back passes; or the connections are gone, as after an outage that TCP did not survive."""
         if reset:
             for connection in list(self.connections):
                 connection.close()

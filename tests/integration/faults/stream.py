@@ -1,8 +1,8 @@
 """An endless stream of input in simulated days, and the clock that follows it.
 
-The clock is moved only when everything stamped before it stands in the topics, and every log has a record behind the end
-of a day before the clock gets there: so each day is cut by a record, at one offset, whatever happens to the readers, and
-whoever reads the topics later must come to the same rows.
+The clock is moved only when all records with earlier timestamps are in the topics, and every log has a record after the
+end of a day before the clock gets there. So each day is cut by a record, at one offset, whatever happens to the
+readers, and everybody who reads the topics later must get the same rows.
 """
 
 import collections
@@ -23,7 +23,8 @@ PURCHASES = [("AUDIENCE_INSIGHT", 50, 10_000_000), ("AUDIENCE_INSIGHT", 100, 15_
 
 
 class Stream:
-    """Produces an hour a tick. `tally` has the units of the calls that are to be billed, by (account, service, day)."""
+    """Produces one hour in each tick. `tally` has the units of the calls that must be billed, by (account, service,
+    day)."""
 
     def __init__(self, deployment, clocks, seed, pause=0.08):
         self.deployment, self.clocks, self.pause = deployment, clocks, pause
@@ -60,7 +61,7 @@ class Stream:
         self._thread.start()
 
     def hold(self, seconds=120):
-        """Stands still once the tick under way is in the topics and the clock has followed."""
+        """Stops once the tick under way is in the topics and the clock has followed."""
         self._run.clear()
         deadline = time.monotonic() + seconds
         while not self._idle.wait(0.2):
@@ -76,7 +77,8 @@ class Stream:
         self._run.set()
 
     def pass_days(self, since, days, seconds=120):
-        """Until so many days have passed since an instant: some end while a fault lasts or is recovered from."""
+        """Waits until this many days have passed since an instant, so that some end while a fault lasts or is recovered
+        from."""
         deadline = time.monotonic() + seconds
         while self.now < since + days * rules.DAY and not self.error:
             if time.monotonic() > deadline:
@@ -154,7 +156,7 @@ class Stream:
             raise AssertionError(f"{left} records are not delivered within {seconds} s")
 
     def mark_day(self, records, due):
-        """A record in every log at the instant the day before is due."""
+        """Writes a record into every log at the instant at which the previous day is due."""
         for accounts in self.accounts.values():
             account = accounts[0]
             self.add(records, due, lambda t, a=account: self.call(a, t, t - 1, None))
@@ -184,7 +186,7 @@ class Stream:
             account, call_id, occurred_at, _ = self.random.choice(self.recent)
             self.deployment.call(account, call_id, occurred_at, 77_777, timestamp)  # a conflict
         elif kind < 0.13:
-            # Not framed: an unknown schema id is asked for during ten seconds, which tests/worlds has.
+            # The value has no framing. (An unknown schema id would take ten seconds; tests/worlds has those.)
             self.deployment.send_bytes("calls", b"\1" + self.random.randbytes(self.random.randrange(11)), timestamp, account)
         elif kind < 0.14:
             self.deployment.call(account, "", timestamp, leads, timestamp)  # invalid: no id

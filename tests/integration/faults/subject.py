@@ -23,7 +23,7 @@ TRANSIENT = {69, 75}  # what it needs is not there yet; it asks to be started ag
 
 
 class Slot:
-    """A place for a process. What ends in it is started again, unless it is held."""
+    """A place for a process. A process that ends is started again, unless the slot is held."""
 
     def __init__(self, subject, number, config):
         self.subject, self.number, self.config = subject, number, config
@@ -100,7 +100,7 @@ class Subject:
             connection.execute(f"create database {name}")
 
     def dsn_of(self, database, port=None):
-        # A process that is stopped in a transaction is not to hold the shard's row for longer than a test waits.
+        # A process that is stopped in a transaction must not hold the shard's row for longer than a test waits.
         return (f"postgresql://postgres@127.0.0.1:{port or self.postgres.port}/{database}"
                 f"?options=-cidle_in_transaction_session_timeout%3D{IDLE_MS}")
 
@@ -173,7 +173,7 @@ class Subject:
         return worlds.World.ends(facts)
 
     def converge(self, seconds=CONVERGE_SECONDS):
-        """Lets the stream rest, waits until all of it is settled and published, and looks at the invariants."""
+        """Stops the stream, waits until all of it is settled and published, and checks the invariants."""
         self.stream.hold()
         begun, ends = time.monotonic(), self.ends()
         while True:
@@ -193,7 +193,8 @@ class Subject:
         return time.monotonic() - begun
 
     def judge(self, calm=True):
-        """Everything, held against the topics, the oracle, the audit and (calm) a faultless run over the same input."""
+        """Compares everything with the topics, the oracle, the audit and (calm) a run without faults over the same
+        input."""
         self.converge()
         deployment, clock = self.deployment, self.stream.now
         self.problems += checks.check_tally(deployment, self.stream.tally, self.stream.open_day - 1)

@@ -16,7 +16,7 @@ from subject import SESSION_MS, TRANSACTION_MS, Subject
 
 SOURCES = ROOT / "consumer"
 POINT = re.compile(r"\bfault_point\((\w+)\)")
-# Passed often, so that which passage it is matters.
+# Points that are passed often, so it matters which passage is taken.
 BUSY = {"step_built", "step_committed", "step_done", "commit_locked", "commit_before", "commit_after", "rows_loaded",
         "produce_before", "row_produced", "produce_after", "offsets_before", "transaction_end_before",
         "transaction_end_after", "mark_before", "mark_after", "log_cut", "close_before", "close_after"}
@@ -24,7 +24,7 @@ OPERATOR = {"requeue_asked", "requeue_produced", "requeue_positioned", "requeue_
 
 
 def points():
-    """The names in the source, but for the macro's own definition."""
+    """The names in the source, without the macro's own definition."""
     found = set()
     for path in SOURCES.rglob("*.c"):
         found |= set(POINT.findall(path.read_text()))
@@ -71,7 +71,7 @@ def provoke(subject, slot, point):
         if "shard claimed" in slot.process.log:
             slot.process.process.send_signal(signal.SIGTERM)
     elif point in ("schema_before", "schema_after"):
-        # One to each partition: of two processes that look for the same only the first gets past these points.
+        # One for each partition: if two processes look for the same id, only the first passes these points.
         for accounts in subject.stream.accounts.values():
             number = 100 + len(subject.schemas)
             subject.add_schema(number)
@@ -196,7 +196,7 @@ def fill_disk(subject, rng, _):
     time.sleep(seconds)
     filler.unlink()
     died = not subject.postgres.running
-    if died:  # it does not go on without room for its log, and is started again
+    if died:  # it cannot go on without room for its log, and must be started again
         subject.cluster.do(subject.postgres.start)
     return f"full for {seconds:.1f} s{', PostgreSQL gave up' if died else ''}"
 
@@ -220,7 +220,7 @@ def kill_requeue(subject, rng, point):
     count = rng.randrange(1, 4)
 
     def astray(timestamp, account, partition, number):
-        """Into the wrong partition: rejected there, and to be billed once it was requeued."""
+        """Sends a call into the wrong partition: it is rejected there, and must be billed once it was requeued."""
         deployment.send("calls", {
             "call_id": f"astray-{timestamp}-{number}", "account_id": account, "service": "AUDIENCE_INSIGHT",
             "lead_count": None, "occurred_at": timestamp, "request_id": None}, timestamp, partition=partition)
@@ -272,8 +272,8 @@ def check_requeued(subject):
 # --- a fail-over that loses commits ---
 
 def fail_over(cluster, settled, rng, number, say):
-    """Kafka has seen what the promoted standby never got: it halts and says so. Then either `repair` brings it back from the
-    topics, also when it is killed on its way, or the old primary returns."""
+    """Kafka has rows that the promoted standby never got: the processes halt and say so. Then either `repair` restores
+    them from the topics, even if it is killed on the way, or the old primary returns."""
     primary = cluster.postgres()
     subject = Subject(settled, cluster, primary, number, processes=1)
     standby = None
@@ -317,7 +317,8 @@ def lag_behind(cluster, subject, primary, rng):
 
 
 def halt_twice(cluster, subject, primary, standby):
-    """The process that lived through the fail-over, at its next commit; and a new one, before it writes anything."""
+    """First the process that was running during the fail-over halts, at its next commit; then a new one does, before it
+    writes anything."""
     slot = subject.slots[0]
     slot.held = True
     slot.config = subject.deployment.write_config("failover.yaml", kafka={
@@ -340,7 +341,7 @@ def halt_twice(cluster, subject, primary, standby):
 
 
 def bring_back(subject, standby, rng):
-    """Killed at a commit, run again, run once more with nothing left to do."""
+    """`repair` is killed at a commit, run again, and run once more with nothing left to do."""
     deployment = subject.deployment
     subject.postgres = standby
     subject.watch.epochs = {}  # it lacks epochs that the primary had, and comes there in other steps

@@ -53,11 +53,13 @@ def test_late_requests_of_every_kind_are_in_the_short_form():
 
 
 def test_nothing_of_it_is_in_a_release():
-    """Neither a symbol nor a string; and both are where they belong, so that looking for them means something."""
+    """Neither a symbol nor a string is there; and both are in the build that must have them, so the search can find
+    them."""
     def traces(program):
         strings = set(subprocess.run(["strings", "-n", "4", program], capture_output=True, text=True, check=True)
                       .stdout.splitlines())
-        # What it was linked of as well: linking may take a function in where it is called, and its name is gone.
+        # The objects from which it was linked are searched, too: the linker may inline a function, and then its name is
+        # gone.
         parts = [program, *program.parent.glob("consumer/*.a")]
         symbols = subprocess.run(["nm", *parts], capture_output=True, text=True, check=True).stdout
         assert len(parts) > 1

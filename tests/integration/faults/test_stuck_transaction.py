@@ -1,6 +1,6 @@
-"""A transaction that its coordinator has committed and cannot finish, since the leader of one of its partitions stands
-still: what it holds is not seen by anybody. settled says so, is not ready, publishes nothing a second time, and goes on
-when the leader is back."""
+"""A coordinator has committed a transaction and cannot finish it, because the leader of one of its partitions is
+stopped: nobody sees the rows of the transaction. settled says so, is not ready, publishes nothing a second time, and
+goes on when the leader is back."""
 
 import datetime
 import os
@@ -29,7 +29,7 @@ def leader_of(admin, topic, partition):
 
 
 def insist(call, seconds=60):
-    """A cluster that has just started answers that coordinators are not there yet, or have moved."""
+    """Repeats a request: a cluster that has just started answers that coordinators are not there yet, or have moved."""
     deadline = time.monotonic() + seconds
     while True:
         try:
