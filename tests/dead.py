@@ -3,9 +3,9 @@
 
     dead.py BUILD_DIR      e.g. build/release
 
-A function that only its own tests call is kept alive by them for nobody. It is read off the symbols: what an object
-defines for all must be undefined in another object of the program; those of tests do not count. A function that only
-its own file calls has to be static, unless it is on the list below.
+A function that only its own tests call is of no use. This is checked from the symbols: what an object defines for all
+must be undefined in another object of the program; objects of tests do not count. A function that only its own file
+calls has to be static, unless it is on the list below.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ ARCHIVES = ("pricing/libsettled_pricing.a", "consumer/libsettled_core.a", "consu
             "consumer/libsettled_program.a")
 MAIN = "consumer/CMakeFiles/settled.dir/main.c.o"
 
-# What may stand all the same, and why.
+# Functions that are allowed all the same, and why.
 ALLOWED = {
     "main": "the C library calls it",
     # Each of these is called in its own file, and tests call it where the way through its callers is longer or costly.
@@ -56,7 +56,7 @@ def dead(paths):
 
 
 def differences(found):
-    """What is dead and may not be, and what is on the list for nothing."""
+    """Dead functions that are not on the list, and entries of the list that are not needed."""
     return [f"{found[symbol]}: no other file of the program refers to {symbol}: delete it, or make it static if its own "
             "file calls it" for symbol in sorted(found.keys() - ALLOWED.keys())] + \
            [f"{symbol} is not dead: take it off the list in tests/dead.py"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the tree to the table of folders in consumer/ARCHITECTURE.md.
+"""Checks the tree against the table of folders in consumer/ARCHITECTURE.md.
 
     layout.py BUILD_DIR      e.g. build/release
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Holds the C sources to what a reader relies on: names that mean one thing, functions that fit a screen, plain statements.
+"""Checks what a reader of the C sources relies on: names that mean one thing, functions that fit a screen, plain
+statements.
 
     names.py [FOLDER]      the root of the sources; without it, of this repository
 
-In pricing, consumer and schemas a tag, a type or a function that others see has one definition, a static function's name
-stands in at most three files, and a function has at most six parameters. There and in tests a function has at most 60
-lines, a line at most 100 columns, what an `if` or a loop does stands on a line of its own, and a comma ends no statement.
+In pricing, consumer and schemas, a tag, a type or a function that others see has one definition, the name of a static
+function occurs in at most three files, and a function has at most six parameters. There and in tests, a function has at
+most 60 lines, a line has at most 100 columns, the body of an `if` or a loop begins on a new line, and no comma operator
+joins two statements.
 """
 
 import collections
@@ -43,13 +45,13 @@ def blank(match):
 
 
 def hollow(match):
-    """A comment goes; of a text its quotes stay."""
+    """Removes a comment; of a text it keeps the quotes."""
     text = match[0]
     return blank(match) if text.startswith("/") else text[0] + "_" * (len(text) - 2) + text[-1]
 
 
 class Source:
-    """A file without comments, texts and preprocessor lines; each character stands where it stood."""
+    """A file without comments, texts and preprocessor lines; all other characters keep their places."""
 
     def __init__(self, path, text):
         self.path = path
@@ -59,7 +61,7 @@ class Source:
         self.pairs = self.find_pairs()
 
     def find_pairs(self):
-        """Where what opens here closes."""
+        """For each opening bracket, where it closes."""
         stack, pairs = [], {}
         for match in re.finditer(r"[()\[\]{}]", self.text):
             if match[0] in OPENING:
@@ -73,7 +75,7 @@ class Source:
 
 
 def is_block(text, brace):
-    """Whether a brace opens statements, and no initialiser, no list of enumerators, no members."""
+    """Whether a brace opens statements, and not an initialiser, a list of enumerators or members."""
     before = text[:brace]
     kept = before.rstrip()
     if not kept or kept.endswith((";", "}", "else", "do", ":")):
@@ -195,7 +197,7 @@ def functions(source, program):
 
 
 def one_line_bodies(source):
-    """What an `if`, an `else` or a loop does stands on the line of its condition."""
+    """Finds each `if`, `else` and loop whose body stands on the line of its condition."""
     for match in CONTROL.finditer(source.text):
         end = match.end()
         if match[1] != "else":
@@ -241,7 +243,7 @@ def faults(root):
 
 
 def stale(root):
-    """What is on the list for nothing."""
+    """Entries of the list that are not needed."""
     many = {name for folder in PROGRAM for path in (root / folder).rglob("*.c")
             for source in [Source(path.relative_to(root), path.read_text())] for _, _, head in top_level(source)
             for name, parameters in [parameters_of(head) or ("", 0)] if parameters > PARAMETERS}
@@ -265,7 +267,7 @@ static const int list[] = {1, 2}, more = 3;
 """ + go("int c = 1, *d = &c;", "struct p q = {1, 2}, r;", "const char *s = \"a, b\", t = ',';", "r = (struct p){a, 2};",
          "for (int i = 0, j = 1; i < j; i++, j--)", "    f((struct p[]){{1, 2}, {3, 4}}, 1);", "return b;")
 
-# What the files hold, and what must be said of them; None for what may be.
+# What the files hold, and what must be reported; None if nothing.
 CASES = (
     ({"consumer/a.h": TAG, "consumer/b.c": TAG}, "a is defined in"),
     ({"consumer/a.h": "typedef int day(void *context, int n);\n", "pricing/b.h": "typedef long day;\n"}, "day is defined in"),

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Holds what is pure to its word: no I/O, no clock, no randomness, no environment, no state of its own.
+"""Checks that pure code is pure: no I/O, no clock, no randomness, no environment, no state of its own.
 
     purity.py BUILD_DIR      e.g. build/release
 
-The fold must give the same bytes in the daemon, in the simulator and in an audit, so what pricing, consumer/base and
-consumer/core can reach is checked from their symbols: anything undefined that is not on the list below is refused by
-name. So is a variable that outlives a call. The relay's machine and the rows that it has read back are held to the same
-list: the simulator drives them as the daemon does.
+The fold must give the same bytes in the daemon, in the simulator and in an audit. So the symbols of pricing,
+consumer/base and consumer/core are checked: an undefined symbol that is not on the list below is refused by name, and
+so is a variable that outlives a call. The same list holds for the relay's machine and for the rows that it has read
+back, since the simulator drives them as the daemon does.
 
-A shard has all of the world but its log lines through struct shard_host, for the same reason: its objects, and the
-decoder that they call, are held to the same list, and to the few pieces that only work in memory.
+For the same reason a shard reaches the outside world only through struct shard_host, except for its log lines. Its
+objects, and the decoder that they call, may use only the same list, and the few modules that only work in memory.
 """
 
 import pathlib
@@ -40,14 +40,14 @@ ALLOWED_IN_PRICING = {
     "YAML from memory": r"yaml_parser_(initialize|delete|set_input_string|set_encoding|load|parse|scan)"
                         r"|yaml_(document|event|token)_\w+",
 }
-# What a shard may call itself; everything else of the world it gets through struct shard_host.
+# What a shard may call directly; everything else comes through struct shard_host.
 ALLOWED_IN_A_SHARD = {
     "its log": r"log_event",
     "decoding from memory": r"plan_decode",
     "rows for the outbox, in memory": r"encode_context_of|outbox_(build|release)",
     "figures in memory": r"metrics_(calls_waiting|commit)",
 }
-# Folders of object files below consumer/CMakeFiles, and what of them is looked at.
+# Folders of object files below consumer/CMakeFiles, and which of their files are checked.
 SHARD_OBJECTS = {"settled_program.dir": ("shard/shard.c.o", "shard/shard_*.c.o"),
                  "settled_io.dir": ("decode/record_decoder.c.o",)}
 FROZEN_SECTIONS = (".rodata", ".data.rel.ro")
@@ -67,7 +67,7 @@ def symbols(archive):
 
 
 def impure(files, inner, groups):
-    """What the archives or objects reach beyond the allowed, given the archives `inner` that they may use."""
+    """The symbols that the archives or objects use although they may not; they may use the archives `inner`."""
     allowed = re.compile("|".join(groups.values()))
     defined = {name for each in (*files, *inner) for name, kind, _ in symbols(each) if kind != "U"}
     found = []

@@ -6,8 +6,8 @@
 
 A rule begins with its number in bold (`**R7 A boundary belongs to the upper tier.**`). A comment of pricing/ or consumer/
 that has the number stands at the line that implements the rule; one in a file tests/**/test_* stands at a test that fails
-when the rule is broken. A rule without either is told, and so is a number that is no rule. That each comment stands where
-it should, no script can tell: whoever moves such a line moves the number with it.
+when the rule is broken. A rule without either is reported, and so is a number that is not a rule. No script can check
+that each comment is at the right line: whoever moves such a line must move the number with it.
 """
 
 import collections
@@ -30,7 +30,7 @@ Place = collections.namedtuple("Place", "file line text")
 
 
 def rules(root):
-    """The rules as {number: title}, and what is wrong with the page itself."""
+    """The rules as {number: title}, and the faults of the page itself."""
     text = (root / README).read_text()
     found, wrong = {}, []
     for number, title in DEFINED.findall(text):
@@ -51,7 +51,7 @@ def places(root, folders):
         lines = path.read_text(errors="replace").splitlines()
         for at, line in enumerate(lines):
             before, mark, comment = line.partition(COMMENT[path.suffix])
-            # A comment of numbers alone says nothing: the code before or below it does.
+            # A comment with numbers alone says nothing, so the code before or below it is printed.
             said = comment if re.sub(r"R[0-9]+|[, ]", "", comment) else before.strip() or " ".join(lines[at + 1:at + 2])
             for number in NUMBER.findall(comment) if mark else ():
                 found[number].append(Place(path.relative_to(root).as_posix(), at + 1, said.strip()))
@@ -80,7 +80,7 @@ def differences(root):
 
 
 def self_test():
-    """The check can fail: in a tree of two rules each mistake is told, and without mistakes nothing is."""
+    """The check can fail: in a tree of two rules each mistake is reported, and without mistakes nothing is."""
     good = {README: "* **R1 One.** See R2.\n* **R2 Two\n  lines.**\n", "pricing/a.c": "// R1: so.\nint a;\n",
             "consumer/core/b.c": "int b; // R2\n", "tests/unit/test_a.c": "// R1, R2\nint c;\n"}
     cases = [

@@ -5,7 +5,7 @@ one database.
     build/venv/bin/python tests/bench/explain.py PROGRAM... [--calls N] [--rounds N]
 
 A program is the path of a built settled; the first settles the day. Each explains it in every round, and the fastest
-counts. A second line for twice the calls tells a search that grows with them from one that does not: twice the calls
+counts. A second line has twice the calls. It shows whether a search becomes slower with their number: twice the calls
 should take about twice the time. It exits with 1 when two programs do not print the same.
 """
 
@@ -25,7 +25,7 @@ ACCOUNT, DAY, NEXT_DAY = "acme", "2026-11-01", "2026-11-02T00:05:00+08:00"
 
 
 def settle(deployment, calls):
-    """A day of so many calls that do not come in their order of time, so that no search is lucky."""
+    """Settles a day of so many calls, which do not come in the order of their times, so that no search is lucky."""
     midnight = at(DAY)
     for number in range(calls):
         deployment.call(ACCOUNT, f"call-{number:08}", midnight + number * 7919 % 80_000_000, leads=number % 100,

@@ -9,8 +9,9 @@ settled take turns on it, so that a slow moment of the machine hits both. settle
 commits; the bare consumer drops what it gets. The table shows each number of workers' median.
 
 Both are timed from the first record to the last: the bare consumer by itself, settled by the line it logs at the end of
-`run --drain` (records=N seconds=S). The column "whole s" holds that line to account from outside: the process from start to
-end, with joining the group, committing and publishing. CPU time is less that of a drain of empty topics.
+`run --drain` (records=N seconds=S). The column "whole s" checks that line from outside: it is the time of the process
+from start to end, with joining the group, committing and publishing. The CPU time is without that of a drain of empty
+topics.
 """
 
 import argparse
@@ -93,7 +94,7 @@ class Bench:
         config.write_text(CONFIG.format(
             brokers=self.kafka.brokers, name=name, calls=calls, schemas=self.schemas, dsn=self.postgres.dsn_of(name),
             book=ROOT / "pricing" / "pricebooks" / "apcas.yaml", workers=workers,
-            # Today in Asia/Shanghai, so that no day is closed in between: what is measured is reading.
+            # Today in Asia/Shanghai, so that no day is closed in between, because only reading is measured.
             first_day=time.strftime("%Y-%m-%d", time.gmtime(time.time() + 8 * 3600))))
         self.settled("migrate", config)
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()

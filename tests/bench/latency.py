@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""How soon a resumption is out after the credit that caused it, and how many transactions a second a relay makes: several
-programs in turn, on one broker and one PostgreSQL, so that a slow moment of the machine hits all of them.
+"""How soon a resumption is published after the credit that caused it, and how many transactions a second a relay makes:
+several programs in turn, on one broker and one PostgreSQL, so that a slow moment of the machine hits all of them.
 
     build/venv/bin/python tests/bench/latency.py PROGRAM PROGRAM... [--rounds N] [--credits N] [--seconds S] [--partitions N]
 
@@ -10,8 +10,8 @@ started with topics and a database of its own, and then they take turns within t
     calm    from sending a credit until a read_committed consumer has the resumption; nothing else is under way, so
             each is a transaction of its own that begins at once
     busy    the same while rejects come in without a pause, so that the relay is never idle
-    txn/s   the transactions of that time, counted by the markers in the topic of rejects. One relay makes as many as the
-            shard commits steps; with --partitions 8 the machine is what bounds them
+    txn/s   the transactions of that time, counted by the markers in the topic of rejects. One relay makes as many as
+    the shard commits steps; with --partitions 8 the machine limits them
 
 The table has the percentiles over the credits of all rounds, and their ratio to the first program's. It exits with 1 when
 a program did not do its work.
@@ -98,7 +98,7 @@ class Measurement:
         self.until(lambda: len(self.listener.seen) == len(self.accounts), "the suspensions are not seen")
 
     def suspend(self):
-        """Each account owes for a call of yesterday, which is closed as soon as settled runs."""
+        """Makes each account owe for a call of yesterday; that day is closed as soon as settled runs."""
         day_ago = now_ms() - 86_400_000
         for account in self.accounts:
             self.deployment.call(account, f"call-{account}", day_ago, timestamp=day_ago)
@@ -120,7 +120,7 @@ class Measurement:
         self.until(published, f"{table} has not {count} rows that are published")
 
     def pay(self, account):
-        """A credit; how long it takes to become a resumption, in ms."""
+        """Sends a credit; returns how long it takes to become a resumption, in ms."""
         self.listener.seen.pop(account)
         sent = time.monotonic()
         self.deployment.top_up(account, f"credit-{account}", 10**9, now_ms(), now_ms())
@@ -132,7 +132,7 @@ class Measurement:
         self.took["calm"].append(self.pay(self.accounts[number]))
 
     def reject(self, ended):
-        """Records that cannot be decoded, without a pause that the relay would notice."""
+        """Sends records that cannot be decoded, without a pause that the relay would notice."""
         while not ended.is_set():
             self.rejected += 1
             self.deployment.send_bytes("credits", b"\1broken-%d" % self.rejected, now_ms(), self.accounts[self.rejected % 97])

@@ -127,7 +127,8 @@ class Process:
 
 
 def alter_topic(brokers, topic, **settings):
-    """Sets a topic's settings, and waits until every broker answers with them: their copies are a little behind."""
+    """Sets a topic's settings, and waits until every broker answers with them, because the brokers' copies lag a
+    little."""
     admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": brokers})
     wanted = {name.replace("_", "."): value for name, value in settings.items()}
     kind, change = confluent_kafka.admin.ConfigResource.Type.TOPIC, confluent_kafka.admin.AlterConfigOpType.SET
@@ -139,7 +140,7 @@ def alter_topic(brokers, topic, **settings):
 
 
 def await_settings(admin, broker, topic, wanted, seconds=20):
-    """Until the broker of this number, which answers from a copy of its own, has the settings."""
+    """Waits until the broker with this number, which answers from its own copy, has the settings."""
     deadline = time.monotonic() + seconds
     while True:
         asked = confluent_kafka.admin.ConfigResource(confluent_kafka.admin.ConfigResource.Type.TOPIC, topic)
@@ -227,7 +228,7 @@ class Deployment:
 
     @staticmethod
     def until(condition, *processes, seconds=60):
-        """Waits until the condition holds; shows the processes' logs when it does not come to."""
+        """Waits until the condition holds; shows the processes' logs if it never does."""
         deadline = time.monotonic() + seconds
         while not condition():
             ended = [process for process in processes if process.process.poll() is not None]
@@ -310,8 +311,8 @@ class Deployment:
         return found
 
     def check_published(self):
-        """Each output row stands exactly once in the topics, numbered from 1 without a gap, as PostgreSQL has it; and the
-        program's own audit finds no difference."""
+        """Checks that each output row is in the topics exactly once, numbered from 1 without a gap, as in PostgreSQL;
+        and that the program's own audit finds no difference."""
         sequences = collections.defaultdict(list)
         for key in OUTPUTS:
             for partition, _, _, body in self.read(key):
@@ -328,11 +329,12 @@ class Deployment:
         return len(rows)
 
     def audit(self, *arguments, status=0):
-        """What `settled audit` says, on which it ends with the status: 0 equal, 1 different, 2 could not look."""
+        """Runs `settled audit`, which must end with the status: 0 equal, 1 different, 2 could not look. Returns what it
+        says."""
         return self.run("audit", *arguments, status=status)
 
     def outcome(self):
-        """What two runs over the same input must agree on, whatever happened on the way."""
+        """The results in which two runs over the same input must agree, whatever happened meanwhile."""
         return {
             "closes": self.sql("select shard, business_day, content_digest, previous_digest, digest, amount "
                                "from settled.day_closes order by 1, 2"),

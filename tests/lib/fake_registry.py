@@ -1,4 +1,4 @@
-"""A schema registry that misbehaves on demand: the part of Confluent's interface that settled asks, on a free port.
+"""A schema registry that misbehaves on demand: the part of Confluent's interface that settled uses, on a free port.
 
 `mode` is how it answers from now on: "well"; "error" (500); "garbage" (200 with a page); "lost" (404 with a page, as a
 proxy gives it); stop() refuses connections until start().

@@ -1,5 +1,5 @@
-"""A copy of the sources to which patches are applied: small wrong changes (tests/mutants), and what the recipes of
-consumer/HACKING.md say (tests/recipes)."""
+"""A copy of the sources to which patches are applied: small wrong changes (tests/mutants), and the recipes of
+consumer/HACKING.md (tests/recipes)."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ import services
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASE_SECONDS = 60
-# Without optimisation or debug information: most of the time goes into compiling and linking.
+# Without optimisation and debug information, because compiling and linking take most of the time.
 CONFIGURE = ["cmake", "-G", "Ninja", "-B", "build", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_C_FLAGS=-O0"]
 
 
@@ -26,7 +26,7 @@ def files_of(patch):
 
 
 def copy_tree(to):
-    """What git knows and what is new, so that neither builds nor results go along."""
+    """Copies the files that git knows, and new ones, but no builds and no results."""
     listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
                             capture_output=True, check=True).stdout
     for name in filter(None, listed.decode().split("\0")):
@@ -61,7 +61,7 @@ class Bench:
                             *sorted(programs))
 
     def case(self, program, case):
-        """Runs one case; returns "passed", "failed" or what else came of it."""
+        """Runs one case; returns "passed", "failed" or another outcome."""
         if program == "sim":
             status, output = self.command("build/tests/sim/sim", "--seeds", case, seconds=CASE_SECONDS)
         else:
@@ -82,7 +82,7 @@ class Bench:
                 raise Broken(f"the sources do not build:\n{output[-3000:]}")
 
     def apply(self, patch):
-        """Returns what undoes it."""
+        """Returns what is needed to undo it."""
         before = {}
         for name in files_of(patch):
             target = self.folder / name
@@ -102,8 +102,9 @@ class Bench:
 
 
 def supervise(name, work):
-    """Gives work(owner, folder) services of its own, and a folder of this name, and ends what it left behind. It returns how many
-    it has tried and how many of them failed, which the last line tells. Returns the exit status."""
+    """Calls work(owner, folder) with services of its own and a folder of this name, and ends what it left behind. work
+    returns how many patches it tried and how many failed, and the last line prints these numbers. Returns the exit
+    status."""
     services.adopt_orphans()
     services.stop_on_signals()
     try:

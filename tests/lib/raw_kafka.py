@@ -1,5 +1,6 @@
-"""Transactional requests by hand: Kafka's framing and nothing else, so that a request can be sent when no client would,
-with the producer id and epoch of a producer that is gone. One broker, which then coordinates everything itself."""
+"""Transactional requests made by hand, with Kafka's framing and nothing else. So a request can be sent when no client
+would send it, with the producer id and epoch of a producer that is gone. There is one broker, which coordinates
+everything."""
 
 import socket
 import struct
@@ -103,7 +104,7 @@ class Producer:
         return error
 
     def raise_epoch(self, timeout_ms=60000):
-        """What a fresh producer does; this one then goes by what it was given."""
+        """Does what a fresh producer does; afterwards this one uses the new id and epoch."""
         assert self._later(lambda: self._init(timeout_ms)) == OK
 
     def _init(self, timeout_ms):
@@ -118,7 +119,7 @@ class Producer:
         return struct.pack(">i", 1) + text(self.topic) + struct.pack(">ii", 1, 0)
 
     def add_partitions(self):
-        """A client asks again while the markers of the transaction before are written."""
+        """Asks again, as a client does, while the markers of the previous transaction are written."""
         return self._later(lambda: _error_of_one_partition(self.connection.ask(
             ADD_PARTITIONS, 0, text(self.id) + self._ours() + self._partition())[4:]))
 

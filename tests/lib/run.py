@@ -8,8 +8,8 @@
 --list        print the names and run nothing (needs configured builds: it makes them)
 
 Every ctest test under every preset, every pytest test, every build and every check counts as one. A skipped test is
-listed, and fails when CI=true. Logs and JUnit files stay in build/test-results. What runs on Debian 13, in a root of its
-own, only root can run: for others it is skipped.
+listed, and counts as failed when CI=true. Logs and JUnit files stay in build/test-results. Only root can run the part
+on Debian 13, in a root directory of its own: for others it is skipped.
 """
 
 import argparse
@@ -32,16 +32,16 @@ VENV = ROOT / "build" / "venv"
 CI = os.environ.get("CI") == "true"
 JOBS = str(os.cpu_count() or 1)
 
-# Stands where the name of a preset does, for a release of the compiler and the libraries of Debian 13.
+# Used in place of the name of a preset: a release with the compiler and the libraries of Debian 13.
 DEBIAN13 = "debian13"
 
-# Whoever builds a release by hand gets it with warnings; here they are errors, as under every other preset.
+# In a release that is built by hand warnings are only warnings; here they are errors, as under every other preset.
 STRICT = "-DSETTLED_WERROR=ON"
 
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    # The libraries are not instrumented: what only they touch cannot be judged.
+    # The libraries are not instrumented, so accesses by them alone cannot be judged.
     "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:second_deadlock_stack=1",
 }
 
@@ -65,7 +65,7 @@ class Check:
 @dataclasses.dataclass
 class Pytest:
     """Tests in Python: which (as arguments of pytest), the presets they need built, and whether they need the services.
-    What is set in `environment` is theirs alone; `suffix` tells their results from those of the same tests elsewhere."""
+    `environment` is set only for them; `suffix` distinguishes their results from those of the same tests elsewhere."""
     name: str
     paths: list
     presets: list
@@ -212,7 +212,7 @@ class Run:
         return len(cases)
 
     def report(self, name, status, log, path, suffix, least=1):
-        """Adds the results of a command that wrote a JUnit file; its own failure, when they do not tell it."""
+        """Adds the results of a command that wrote a JUnit file; or its own failure, if the file does not show it."""
         before = [each.outcome for each in self.results].count("failed")
         ran = self.junit(path, suffix)
         failed = [each.outcome for each in self.results].count("failed") - before
@@ -220,7 +220,7 @@ class Run:
             self.add(name, "failed", f"{ran} tests ran, at least {least} expected\n{services.tail(log, 60)}")
 
     def refused(self, name, presets):
-        """Whether this user cannot run what is built so; says so."""
+        """Whether this user cannot run what is built in this way; if so, says it."""
         if DEBIAN13 not in presets or os.geteuid() == 0:
             return False
         self.add(name, "skipped", "only root can make a root of Debian 13 and change into it: run tests/run.sh as root")
@@ -276,7 +276,8 @@ class Run:
             self.need_services()
         report = RESULTS / f"{step.name}.xml"
         report.unlink(missing_ok=True)
-        # A file's tests stay in one process, as they share what they set up. More processes than cores: they wait much.
+        # The tests of a file stay in one process, as they share what they set up. There are more processes than cores,
+        # because they wait a lot.
         beside = ["--numprocesses", str(int(JOBS) + 1), "--dist", "loadfile"]
         status, log = self.command(step.name, [*pytest, *beside, "--junitxml", str(report),
                                               *(f"tests/{node}" for node in nodes)],

@@ -1,4 +1,4 @@
-"""Output topics that somebody tampered with: copies in which a test leaves out, repeats or changes what it likes."""
+"""Output topics with which somebody tampered: copies in which a test leaves out, repeats or changes records."""
 
 import contextlib
 import uuid

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""`settled run` takes up a backlog while records keep coming and PostgreSQL and the broker stall: does it stay in bounds?
+"""`settled run` works off a backlog while records keep coming and PostgreSQL and the broker stall: does it stay within
+bounds?
 
     tests/soak/backlog.py [--minutes N] [--rate N] [--stall SECONDS] [--settled PATH]
 
 N minutes' worth of records at that rate wait in the topics when the daemon starts; a producer goes on at the rate.
-PostgreSQL stands still for SECONDS, then the broker; then each works a fifth of the time. What was read ahead must stay
-below its bounds all the while (memory that the fold does not hold on purpose), the lag must go, and in the end every
-call must be billed exactly once. Starts its own broker and PostgreSQL; needs the release build and build/venv.
+PostgreSQL is stopped for SECONDS, then the broker; then each runs only a fifth of the time. Records that are read ahead
+must always stay below their bounds (measured as memory that the fold does not hold), the lag must go away, and in the
+end every call must be billed exactly once. Starts its own broker and PostgreSQL; needs the release build and
+build/venv.
 """
 
 import argparse
@@ -32,7 +34,7 @@ PIECE_SECONDS = 5  # of the load: each is a run of its own
 
 
 class Load(threading.Thread):
-    """`settled generate`, and what must become of what it sent."""
+    """Runs `settled generate`, and knows the expected results of what it sent."""
 
     def __init__(self, deployment, rate):
         super().__init__(daemon=True)
@@ -51,7 +53,7 @@ class Load(threading.Thread):
         self.records += told["records"]
 
     def run(self):
-        """At the rate until told to stop."""
+        """Sends at the rate until told to stop."""
         while not self.stopped:
             try:
                 self.send(int(self.rate * PIECE_SECONDS), self.rate)
@@ -90,7 +92,7 @@ class Watch(threading.Thread):
 
 
 def by_fits(service, seconds):
-    """The service works a fifth of the time."""
+    """The service runs only a fifth of the time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         service.pause()

@@ -3,12 +3,11 @@
 
     tests/soak/days.py [--minutes N] [--rate N] [--day-seconds N] [--settled PATH]
 
-soak.py beside it keeps the machine's clock, by which hardly a day ends. Here the daemon's clock runs fast (--clock,
---speed); a producer keeps in step with it and sends calls, some of them twice, late or broken, top-ups and packages. Once
-every retained day is as full as it gets, memory, file descriptors and threads have to stay as they are: the last third of
-the run is held against the third before. In the end every call is billed exactly once. Starts its own broker and
-PostgreSQL; the release build and the Python packages of tests/requirements.txt are needed (build/venv, which tests/run.sh
-makes).
+soak.py uses the machine's clock, with which hardly any day ends. Here the daemon's clock runs fast (--clock, --speed).
+A producer keeps pace with it and sends calls, some of them twice, late or broken, top-ups and packages. Once all
+retained days are full, memory, file descriptors and threads must no longer grow: the last third of the run is compared
+with the third before. In the end every call is billed exactly once. Starts its own broker and PostgreSQL; the release
+build and the Python packages of tests/requirements.txt are needed (build/venv, which tests/run.sh makes).
 """
 
 import argparse
@@ -30,10 +29,10 @@ DAY_MS = 86_400_000
 LATE_DAYS = 2  # calls come a day late, and up to BEHIND_S more
 ACCOUNTS = 200
 INSIGHT = 220000  # fen a call
-BEHIND_S = 1.0  # the producer's clock behind the daemon's: a record from the future makes its log wait
+BEHIND_S = 1.0  # the producer's clock is behind the daemon's, because a record from the future makes its log wait
 ROWS = 20  # of the table
 RELOAD_S = 20  # between two SIGHUPs
-# What may be added while nothing is there to be added for: an allocator that spreads, a connection made anew.
+# Allowed growth without a cause in the data: a fragmented allocator, a new connection.
 RSS_SHARE, RSS_BYTES, DESCRIPTORS, THREADS = 0.05, 4 << 20, 4, 2
 
 Sample = collections.namedtuple("Sample", "at rss descriptors threads held days judged lag")
@@ -44,7 +43,7 @@ class Grown(AssertionError):
 
 
 class Load:
-    """The producer: what it sent, and what must become of it."""
+    """The producer: what it sent, and the expected results."""
 
     def __init__(self, deployment, rate, speed, began):
         self.d, self.rate, self.speed, self.began = deployment, rate, speed, began

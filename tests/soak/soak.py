@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""`settled run` under a steady load, for as long as asked: does it leak memory, descriptors or threads, or fall behind?
+"""`settled run` under a steady load, for as long as you ask: does it leak memory, descriptors or threads, or fall
+behind?
 
     soak.py [--minutes N] [--rate R] [--bin PATH]
 
-Starts services of its own. What the fold holds on purpose (settled_fold_memory_bytes) is taken off the resident memory; the rest
-must not grow after the first fifth of the time. Ends with the figures, and 1 where a bound was broken.
+Starts services of its own. The memory that the fold holds (settled_fold_memory_bytes) is subtracted from the resident
+memory; the rest must not grow after the first fifth of the time. It ends with the figures, and with status 1 if a bound
+was broken.
 """
 
 import argparse
@@ -25,7 +27,7 @@ sys.path.insert(0, str(ROOT / "tests" / "lib"))
 
 import services
 
-GROWTH = 16 << 20  # bytes of what is not held on purpose, from the first fifth to the last
+GROWTH = 16 << 20  # bytes of growth without the fold's memory, from the first fifth to the last
 LAG_SECONDS = 5
 
 
