@@ -10,8 +10,8 @@ started with topics and a database of its own, and then they take turns within t
     calm    from sending a credit until a read_committed consumer has the resumption; nothing else is under way, so
             each is a transaction of its own that begins at once
     busy    the same while rejects come in without a pause, so that the relay is never idle
-    txn/s   the transactions of that time, counted by the markers in the topic of rejects. One relay makes as many as
-    the shard commits steps; with --partitions 8 the machine limits them
+    txn/s   the transactions of that time, counted by the markers in the topic of rejects. One relay makes as many as the
+            shard commits steps; with --partitions 8 the machine limits them
 
 The table has the percentiles over the credits of all rounds, and their ratio to the first program's. It exits with 1 when
 a program did not do its work.
