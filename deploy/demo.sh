@@ -12,7 +12,7 @@ case "$*" in
     *) echo "demo.sh: '$*' is not understood; there is only --keep" >&2; exit 64 ;;
 esac
 
-# Says what is being done, and shows what came of it only when it failed.
+# Says what is being done, and shows the output only if it failed.
 quietly() {
     local what=$1 output
     shift

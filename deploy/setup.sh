@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Installs the packages of Debian 12 or 13 that settled needs and that are missing. Says nothing when all are there.
+# Installs the missing packages of Debian 12 or 13 that settled needs. Prints nothing if all are there.
 #   deploy/setup.sh [build] [unit] [demo] [test]      what for; each includes `build`, and `test` all. Default: build
 # As root it installs; as an ordinary user it prints the line to run as root, and exits 69.
 set -euo pipefail
 
 build=(build-essential cmake ninja-build pkg-config git ca-certificates librdkafka-dev libavro-dev libpq-dev
        libjansson-dev libyaml-dev libmicrohttpd-dev libcurl4-openssl-dev libxxhash-dev libssl-dev libsystemd-dev)
-# Some packages have a version in their names, another one in each release of Debian.
+# Some packages have a version in their names, which differs between releases of Debian.
 postgresql=15 openjdk=17 clang=14
 if grep -qs '^VERSION_CODENAME=trixie' /etc/os-release; then
     postgresql=17 openjdk=21 clang=19
 fi
 # The throw-away services of tests/lib/services.py.
 demo=("postgresql-$postgresql" "openjdk-$openjdk-jre-headless" maven python3 kcat)
-# The tests that need nothing beside them.
+# For the tests that need no service.
 unit=(libcmocka-dev)
 test=("clang-$clang" "clang-format-$clang" "clang-tidy-$clang" "libclang-rt-$clang-dev" "llvm-$clang"
       shellcheck python3-venv groff-base pgbouncer)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # clang-tidy 14 over every C file that a build compiled: tests/tidy.sh BUILD_DIR [PATTERN]
-# A file is looked at again only when it, a header of ours, or the checks have changed since it was found clean.
+# A file is checked again only if it, one of our headers, or the checks have changed since it was found clean.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath "${1:?tests/tidy.sh BUILD_DIR [PATTERN]}")
@@ -13,7 +13,8 @@ look_at() {
     local file=$1 stamp report
     stamp=$clean/$({ echo "$common"; echo "$file"; cat "$file"; } | sha256sum | cut -c1-32)
     [[ -e $stamp ]] && return
-    # A build by gcc names warnings that clang does not know. Of a finding, the first line says it; the path is noise.
+    # A build by gcc names warnings that clang does not know. The first line of a finding says what is wrong; the lines
+    # that show the path are left out.
     if report=$(clang-tidy-14 --quiet -p "$build" --extra-arg=-Wno-unknown-warning-option "$file" 2>/dev/null); then
         touch "$stamp"
     else

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The decode plan against fastavro: seeded writer schemas and values, read by both under the same reader's schema.
+"""Compares the decode plan with fastavro: writer schemas and values made from a seed are read by both with the same
+reader's schema.
 
     python3 tests/differential/fastavro_plan.py --seed 1 --cases 5000 --runner build/release/tests/differential/plan_runner
 
@@ -31,7 +32,7 @@ UNKNOWN = "SYMBOL_UNKNOWN"
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 TEXTS = ["", "a", "CNY", "acct-17", "人群特征", "0b4f6f0a-3f63-4b1e-9d4e-111111111111", "x" * 200]
-# A reader of what ours have not: aliases, defaults of every kind, an enum with a default.
+# A reader with what ours do not have: aliases, defaults of every kind, an enum with a default.
 EXTRA = {
     "type": "record", "name": "Extra", "namespace": "settled", "aliases": ["other.Former"], "fields": [
         {"name": "text", "aliases": ["old_text"], "type": "string", "default": "none"},

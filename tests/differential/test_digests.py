@@ -1,4 +1,4 @@
-"""schemas/README.md against fastavro: the verifier that stands there, run over the test vector that stands there."""
+"""Runs the verifier of schemas/README.md, with fastavro, over the test vector of the same page."""
 
 import io
 import pathlib

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes every target, one after the other, and says what ran: tests/fuzz/run.sh [--minutes N] [TARGET...]
-# N minutes in all (default 60), shared evenly; TARGET as in fuzz_TARGET.c (default: all). Needs clang-14. What breaks
-# a target is kept in build/fuzz/findings, and what was found on the way in build/fuzz/corpus, where the next run goes
-# on; put an input that found a bug into tests/fuzz/corpus/TARGET, so that it is a test for ever.
+# N minutes in all (default 60), shared evenly; TARGET as in fuzz_TARGET.c (default: all). Needs clang-14. An input that
+# breaks a target is kept in build/fuzz/findings. Other new inputs are kept in build/fuzz/corpus, where the next run
+# goes on. Put an input that found a bug into tests/fuzz/corpus/TARGET, so that it stays a test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

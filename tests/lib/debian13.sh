@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds settled on Debian 13, which has a newer compiler and librdkafka 2.8, in a root of its own. As root; the first time
-# takes some minutes.
+# Builds settled on Debian 13, which has a newer compiler and librdkafka 2.8, in a root directory of its own. Run it as
+# root; the first time takes some minutes.
 #   tests/lib/debian13.sh [PRESET]       builds the program, and prints the path of a command that runs it here by the
 #                                        libraries of that root. Default: release
 #   tests/lib/debian13.sh --ctest REPORT [OPTION...]
@@ -32,7 +32,8 @@ in_root() { # COMMAND...
 [[ $(id -u) == 0 ]] || fail "only root may make a root of Debian 13 and change into it: run it as root"
 mkdir -p "$(dirname "$root")" build/debian13
 
-# One at a time, from the sources to the last test: a second checkout waits, and then builds what differs.
+# Only one checkout at a time uses it, from copying the sources to the last test: a second one waits, and then builds
+# what differs.
 exec 9>"$root.lock"
 if ! flock --nonblock 9; then
     echo "waiting for another debian13.sh, which works in $root" >&2
@@ -47,8 +48,8 @@ if [[ ! -d $root ]]; then
     fi
     echo "making a root of Debian 13 in $root" >&2
     rm -rf "$root.partial"
-    # What debootstrap mounts and starts is seen by itself alone, and is gone with it, however it ends. It would wait for
-    # hours for a mirror that does not answer.
+    # Only debootstrap itself sees what it mounts and starts, and all of that is gone when it ends, in whatever way. It
+    # would wait for hours for a mirror that does not answer.
     if ! timeout --foreground --signal=KILL 900 \
         unshare --mount --propagation private --pid --fork --kill-child \
         debootstrap --variant=minbase trixie "$root.partial" >"$root.log" 2>&1; then
@@ -57,11 +58,11 @@ if [[ ! -d $root ]]; then
     fi
     mv "$root.partial" "$root"
 fi
-# The root is older than what this machine knows of its network.
+# The network settings of this machine may be newer than the root.
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 
-# The working tree as it is. A file that is the same keeps its time, so that what has not changed is not built again; one that
-# differs gets a new time, whatever time it has here: another checkout may have been built before.
+# Copies the working tree as it is. An unchanged file keeps its time, so it is not built again. A changed file gets a
+# new time, whatever time it has here, because another checkout may have been built before.
 fresh=$root$source.fresh
 rm -rf "$fresh"
 mkdir -p "$root$source" "$fresh"
@@ -73,7 +74,7 @@ find "$root$source" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
 find "$fresh" -mindepth 1 -maxdepth 1 -exec mv -t "$root$source" {} +
 rmdir "$fresh"
 
-# An installation that was cut off is taken up again.
+# Completes an installation that was interrupted.
 { in_root dpkg --configure -a && in_root deploy/setup.sh build unit; } >&2 ||
     fail "the packages could not be installed in $root: does the mirror answer? What was said is above"
 targets=(settled)

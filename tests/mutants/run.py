@@ -51,7 +51,7 @@ def read_mutant(path):
 
 
 def read_mutants(folder):
-    """All of a folder, in the order of their numbers. A number that two share would name neither."""
+    """All patches of a folder, in the order of their numbers. No two may share a number."""
     by_number = {}
     for path in sorted(folder.glob("*.patch")):
         number = re.match(r"(\d+)-.", path.name)

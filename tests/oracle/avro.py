@@ -50,7 +50,7 @@ class Body:
 
 
 class Writer:
-    """A writer's schema; raises Incompatible where the text is none."""
+    """A writer's schema; raises Incompatible if the text is not a schema."""
 
     def __init__(self, text):
         self.named = {}
@@ -97,8 +97,8 @@ class Writer:
         return self.read_blocks(schema, body)
 
     def read_blocks(self, schema, body):
-        """The items of an array, or the values of a map. Nothing of ours is in one: a block that tells its size is
-        skipped by it."""
+        """The items of an array, or the values of a map. None of our fields is in one, so a block that gives its size
+        is skipped by that size."""
         items = []
         while True:
             count = body.long()
@@ -189,7 +189,7 @@ def unqualified(name):
 
 
 def type_resolves(wanted, nullable, written):
-    """Whether a written type (no union) may stand for a wanted one."""
+    """Whether a written type (not a union) may be read as a wanted one."""
     have, want = kind_of(written), kind_of(wanted)
     if have == "null":
         return nullable

@@ -1,4 +1,4 @@
-"""The billing rules once more, record by record and day by day, as plainly as they can be said.
+"""The billing rules a second time, record by record and day by day, as plainly as possible.
 
 Input is what the topics delivered, when it was read (drains, each with its clock and the ends of the logs), what
 operators decided, and the parameters and price books that were recorded. Output is every row and every message that
@@ -211,7 +211,7 @@ class Shard:
             self.cut[log] = "CLOCK"  # R47
 
     def instant(self, log, record):
-        """By which the record is judged: its timestamp, unless an operator let it pass as of another."""
+        """The time by which the record is judged: its timestamp, unless an operator let it pass with another time."""
         return self.passed.get((log, record.offset), record.timestamp)  # R44
 
     def stops_before(self, log, record):
@@ -274,7 +274,7 @@ class Shard:
         self.named.append(f"{decision['number']} {decision['kind']} {decision['content']}")
         if decision["kind"] == "PASS":
             self.passed[decision["log"], decision["offset"]] = decision["as_of"]
-            # What the record held up goes on.
+            # The log that waited before the record goes on.
             if self.cut[decision["log"]] == "CLOCK" and self.position[decision["log"]] < ends[decision["log"]]:
                 self.cut[decision["log"]] = None
             return True

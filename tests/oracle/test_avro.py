@@ -1,4 +1,5 @@
-"""The oracle's own reading of Avro against fastavro, on what both accept, and on what only the specification refuses."""
+"""Compares the oracle's own reading of Avro with fastavro: on what both accept, and on what only the specification
+refuses."""
 
 import datetime
 import io
@@ -49,7 +50,7 @@ def test_reads_as_fastavro_does(record, change):
 
 
 def is_odd(reader, writer, body):
-    """Whether it holds a branch, a null or a symbol that the reader has not: fastavro refuses them all."""
+    """Whether it holds a branch, a null or a symbol that the reader does not have: fastavro refuses all of them."""
     try:
         fields = reader.read(writer, body)
     except avro.Undecodable:

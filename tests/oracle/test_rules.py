@@ -1,4 +1,4 @@
-"""The oracle against what the billing page itself says, and against Kafka's vectors."""
+"""Compares the oracle with the examples of the billing page, and with Kafka's vectors."""
 
 import io
 import json
