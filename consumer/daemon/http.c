@@ -48,9 +48,9 @@ static void put_newest(struct http *http, struct http_peer *peer)
     http->open++;
 }
 
-// Whoever holds connections and asks nothing, or asks a byte at a time, must not keep a health
-// probe out: the connection that was answered the longest time ago makes room for a new one. It is
-// only shut down here; the server's loop then sees its end and closes it.
+// Clients that hold connections and ask nothing, or ask a byte at a time, must not keep a health
+// probe out. So the connection that was answered longest ago makes room for a new one. It is only
+// shut down here; the server's loop then sees its end and closes it.
 static void make_room(struct http *http)
 {
     struct http_peer *oldest = http->peers.after;

@@ -23,8 +23,9 @@ struct http_route {
     void *context;
 };
 
-// So many connections are kept. One more ends the one that was answered, or opened, the longest
-// time ago, so idle and slow clients keep nobody out. HTTP_TIMEOUT_S without a byte ends one too.
+// At most HTTP_CONNECTIONS_MAX connections are kept. A further one ends the one that was answered,
+// or opened, longest ago, so idle and slow clients keep nobody out. A connection without a byte for
+// HTTP_TIMEOUT_S ends, too.
 enum { HTTP_CONNECTIONS_MAX = 256, HTTP_TIMEOUT_S = 15 };
 
 // listen: "127.0.0.1:9464" or "[::1]:9464"; port 0 takes a free one. The routes (`count` of them)

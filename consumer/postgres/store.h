@@ -18,8 +18,8 @@ enum store_result {
     STORE_FAILED, // anything else: *e says what
 };
 
-// Who writes asks for a server that takes writes; who only reads is content with any, a standby
-// too. The dsn's own target_session_attrs goes before.
+// A store that writes looks for a server that takes writes; one that only reads accepts any, even a
+// standby. The dsn's own target_session_attrs wins.
 enum store_access { STORE_WRITES, STORE_READS };
 
 // dsn: libpq's, TLS options pass through. Sets application_name, statement, lock and

@@ -1,5 +1,5 @@
-"""How sites put PostgreSQL in front of a program: behind a pooler, as a list of servers of which one takes writes, with
-passwords, restarted now and then. Each works, or is refused at the start with its remedy."""
+"""How sites run PostgreSQL: behind a pooler, as a list of servers of which one takes writes, with passwords, with
+restarts. Each works, or is refused at the start with its remedy."""
 
 import contextlib
 import signal
