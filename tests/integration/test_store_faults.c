@@ -249,7 +249,7 @@ static void a_read_only_database_is_unavailable(void **state)
     snprintf(text, sizeof text, "alter database %s set default_transaction_read_only = on",
              w->database);
     run_sql(w, text);
-    // Who writes does not take it for a server.
+    // A store that writes does not accept this server.
     struct store *other = NULL;
     char dsn[DSN_SIZE];
     dsn_with(dsn, w->database, NULL, NULL, NULL);

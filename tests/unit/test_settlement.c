@@ -260,7 +260,7 @@ static void add_call(struct model *m)
     assert_true(++m->call_count < CALLS);
 }
 
-// One of the calls of before once more.
+// One of the earlier calls once more.
 static void repeat_call(struct model *m)
 {
     if (m->call_count == 0)
