@@ -95,6 +95,9 @@ static json_t *line_json(const struct explained_line *line, int32_t zone_ms)
                      "amount", (json_int_t)l->amount, "pieces", calls);
 }
 
+#define FIGURE_FORMAT(name) "s:I, "
+#define FIGURE_VALUE(name) #name, (json_int_t)s->name,
+
 static int print_explanation_json(const struct explained *a, struct error *e)
 {
     const struct explanation *x = &a->explanation;
@@ -104,15 +107,11 @@ static int print_explanation_json(const struct explained *a, struct error *e)
     for (size_t i = 0; i < x->line_count; i++)
         json_array_append_new(lines, line_json(&x->lines[i], x->zone_ms));
     json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:i, s:I, s:I, s:o}",
+        "{s:s, s:s, s:s, " SETTLEMENT_FIGURES(FIGURE_FORMAT) "s:s, s:s, s:i, s:I, s:I, s:o}",
         "account_id", a->account_id, "business_day", calendar_format_day(a->day, day), "currency",
-        "CNY", "calls", (json_int_t)s->calls, "calls_while_suspended",
-        (json_int_t)s->calls_while_suspended, "amount", (json_int_t)s->amount, "opening_balance",
-        (json_int_t)s->opening_balance, "credits", (json_int_t)s->credits, "adjustments",
-        (json_int_t)s->adjustments, "closing_balance", (json_int_t)s->closing_balance, "status",
-        account_state_symbol(s->state), "price_book", x->recorded.price_book, "shard",
-        (int)x->shard, "from_offset", (json_int_t)x->from_offset, "to_offset",
-        (json_int_t)x->to_offset, "lines", lines);
+        "CNY", SETTLEMENT_FIGURES(FIGURE_VALUE) "status", account_state_symbol(s->state),
+        "price_book", x->recorded.price_book, "shard", (int)x->shard, "from_offset",
+        (json_int_t)x->from_offset, "to_offset", (json_int_t)x->to_offset, "lines", lines);
     bool written = json && json_dumpf(json, stdout, JSON_INDENT(2)) == 0;
     json_decref(json);
     if (!written)

@@ -109,11 +109,27 @@ struct settlement_line {
     fen_t unit_price, amount;
 };
 
+// What a settlement says in numbers, one X(name) each, in the order of the fields in
+// Settlement.avsc. The fields here and in `struct past`, the message, the row of
+// settled.settlements, and what `settled explain` reads back, compares and prints follow from it.
+#define SETTLEMENT_FIGURES(X)                                                                      \
+    X(calls)                                                                                       \
+    X(calls_while_suspended)                                                                       \
+    X(amount)                                                                                      \
+    X(opening_balance)                                                                             \
+    X(credits)                                                                                     \
+    X(adjustments)                                                                                 \
+    X(closing_balance)
+#define SETTLEMENT_FIGURE(name) int64_t name; // calls, or fen
+#define SETTLEMENT_FIGURE_NUMBER(name) SETTLEMENT_FIGURE_##name,
+enum { SETTLEMENT_FIGURES(SETTLEMENT_FIGURE_NUMBER) SETTLEMENT_FIGURE_COUNT };
+#define SETTLEMENT_FIGURE_NAME(name) #name ", "
+#define SETTLEMENT_FIGURE_NAMES SETTLEMENT_FIGURES(SETTLEMENT_FIGURE_NAME) // "calls, amount, "
+
 struct settlement {
     uint32_t account;
     day_t day;
-    int64_t calls, calls_while_suspended;
-    fen_t amount, opening_balance, credits, adjustments, closing_balance;
+    SETTLEMENT_FIGURES(SETTLEMENT_FIGURE)
     enum account_state state; // after it
     int64_t position;
     size_t first_line, line_count; // in step.lines

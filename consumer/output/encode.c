@@ -390,6 +390,8 @@ static void put_lines(struct fill *f, const struct fold *fold, const struct sett
     }
 }
 
+#define PUT_FIGURE(name) put_long(&f, #name, s->name);
+
 int encode_settlement(struct encoder *en, const struct encode_source *from,
                       const struct settlement *s, int64_t sequence, struct slice *body,
                       struct error *e)
@@ -404,13 +406,7 @@ int encode_settlement(struct encoder *en, const struct encode_source *from,
     put_terminated(&f, "account_id", account_id);
     put_int(&f, "business_day", s->day);
     put_text(&f, "currency", cx->currency);
-    put_long(&f, "calls", s->calls);
-    put_long(&f, "calls_while_suspended", s->calls_while_suspended);
-    put_long(&f, "amount", s->amount);
-    put_long(&f, "opening_balance", s->opening_balance);
-    put_long(&f, "credits", s->credits);
-    put_long(&f, "adjustments", s->adjustments);
-    put_long(&f, "closing_balance", s->closing_balance);
+    SETTLEMENT_FIGURES(PUT_FIGURE)
     put_enum(&f, "status", account_state_symbol(s->state));
     put_text(&f, "price_book", cx->price_book);
     put_int(&f, "shard", cx->shard);

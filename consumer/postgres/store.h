@@ -130,8 +130,7 @@ struct recorded_line {
 };
 struct past {
     bool settled; // false: the account has no settlement of that day; the rest is not set
-    int64_t calls, calls_while_suspended;
-    fen_t amount, opening_balance, credits, adjustments, closing_balance;
+    SETTLEMENT_FIGURES(SETTLEMENT_FIGURE)
     enum account_state state; // after it
     int64_t sequence, position;
     size_t line_count;

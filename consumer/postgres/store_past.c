@@ -57,22 +57,24 @@ static int read_cutoff(void *context, const PGresult *row, int i, struct error *
     return 0;
 }
 
+#define READ_FIGURE(name) past->name = get_int8(row, i, column++);
+
 static int read_settlement(void *context, const PGresult *row, int i, struct error *e)
 {
     struct past_read *p = context;
     struct past *past = p->past;
+    int column = 0;
+    assert(PQnfields(row) == SETTLEMENT_FIGURE_COUNT + 3);
     past->settled = true;
-    past->calls = get_int8(row, i, 0);
-    past->calls_while_suspended = get_int8(row, i, 1);
-    past->amount = get_int8(row, i, 2);
-    past->opening_balance = p->account.opening = get_int8(row, i, 3);
-    past->credits = p->account.credits = get_int8(row, i, 4);
-    past->adjustments = p->account.adjustments = get_int8(row, i, 5);
-    past->closing_balance = get_int8(row, i, 6);
-    if (!account_state_parse(get_string(row, i, 7), &past->state))
-        return store_unknown(p->store, "status of an account", get_string(row, i, 7), e);
-    past->sequence = get_int8(row, i, 8);
-    past->position = get_int8(row, i, 9);
+    SETTLEMENT_FIGURES(READ_FIGURE)
+    p->account.opening = past->opening_balance;
+    p->account.credits = past->credits;
+    p->account.adjustments = past->adjustments;
+    const char *state = get_string(row, i, column++);
+    if (!account_state_parse(state, &past->state))
+        return store_unknown(p->store, "status of an account", state, e);
+    past->sequence = get_int8(row, i, column++);
+    past->position = get_int8(row, i, column);
     p->account.position = past->position - 1;
     return 0;
 }
@@ -162,9 +164,8 @@ static const struct past_query recorded[] = {
      "settled.day_cutoffs"
      " where shard = $1 and business_day = $2",
      read_cutoff},
-    {"select calls, calls_while_suspended, amount, opening_balance, credits, adjustments, "
-     "closing_balance, status,"
-     " sequence, position from settled.settlements where account_id = $3 and business_day = $2",
+    {"select " SETTLEMENT_FIGURE_NAMES "status, sequence, position"
+     " from settled.settlements where account_id = $3 and business_day = $2",
      read_settlement},
     {"select usage_day, service, charge, package_id, tier_from, calls, units, unit_price, amount"
      " from settled.settlement_lines where account_id = $3 and business_day = $2 order by line_no",

@@ -81,24 +81,23 @@ static bool encode_statuses(void *context, size_t i, struct sql_row *row)
 
 static const struct table settlements_table = {
     "settled.settlements",
-    "account_id, business_day, settlement_id, calls, calls_while_suspended, amount, "
-    "opening_balance, credits,"
-    " adjustments, closing_balance, status, shard, sequence, position",
-    14, NULL};
+    "account_id, business_day, settlement_id, " SETTLEMENT_FIGURE_NAMES
+    "status, shard, sequence, position",
+    7 + SETTLEMENT_FIGURE_COUNT, NULL};
+
+#define FIGURE_PARAM(name) sql_int8(s->name),
 
 static bool encode_settlements(void *context, size_t i, struct sql_row *row)
 {
     const struct commit *c = context;
     const struct settlement *s = &c->step->settlements[i];
     struct slice account = account_id(c, s->account);
-    sql_row_set(row,
-                SQL_PARAMS(sql_slice(account), sql_day(s->day),
-                           sql_text(settlement_id(account, s->day, row->text)), sql_int8(s->calls),
-                           sql_int8(s->calls_while_suspended), sql_int8(s->amount),
-                           sql_int8(s->opening_balance), sql_int8(s->credits),
-                           sql_int8(s->adjustments), sql_int8(s->closing_balance),
-                           sql_text(account_state_symbol(s->state)), sql_int4(c->shard),
-                           sql_int8(c->sequences[EMIT_SETTLEMENT][i]), sql_int8(s->position)));
+    sql_row_set(row, SQL_PARAMS(sql_slice(account), sql_day(s->day),
+                                sql_text(settlement_id(account, s->day, row->text)),
+                                SETTLEMENT_FIGURES(FIGURE_PARAM)
+                                    sql_text(account_state_symbol(s->state)),
+                                sql_int4(c->shard), sql_int8(c->sequences[EMIT_SETTLEMENT][i]),
+                                sql_int8(s->position)));
     return true;
 }
 

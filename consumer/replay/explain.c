@@ -308,6 +308,8 @@ static bool same_line(const struct recorded_line *a, const struct recorded_line 
            a->units == b->units && a->unit_price == b->unit_price && a->amount == b->amount;
 }
 
+#define COMPARE_FIGURE(name) {#name, p->name, s->name},
+
 bool explain_difference(const struct explanation *explanation, char *out, size_t size)
 {
     const struct past *p = &explanation->recorded;
@@ -316,10 +318,7 @@ bool explain_difference(const struct explanation *explanation, char *out, size_t
         const char *name;
         int64_t recorded, folded;
     } fields[] = {
-        {"calls", p->calls, s->calls},
-        {"calls_while_suspended", p->calls_while_suspended, s->calls_while_suspended},
-        {"amount", p->amount, s->amount},
-        {"closing_balance", p->closing_balance, s->closing_balance},
+        SETTLEMENT_FIGURES(COMPARE_FIGURE) // each of them
         {"status", p->state, s->state},
         {"lines", (int64_t)p->line_count, (int64_t)explanation->line_count},
     };
