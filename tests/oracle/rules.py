@@ -24,7 +24,7 @@ LOGS = (CALLS, PURCHASES, CREDITS)
 RECORDS = {CALLS: "CallRecord", PURCHASES: "PackagePurchase", CREDITS: "AccountCredit"}
 ID = {CALLS: "call_id", PURCHASES: "purchase_id", CREDITS: "credit_id"}
 TIME = {CALLS: "occurred_at", PURCHASES: "purchased_at", CREDITS: "credited_at"}
-SERVICES = ("AUDIENCE_INSIGHT", "PURCHASE_INTENT")
+SERVICES = {"AUDIENCE_INSIGHT": "call", "PURCHASE_INTENT": "lead"}  # what a call is counted in, in the order of the enum
 BROKEN = {"UNDECODABLE", "UNKNOWN_SCHEMA", "INCOMPATIBLE_SCHEMA", "MISROUTED", "INVALID"}
 LAST_INSTANT = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
@@ -346,7 +346,7 @@ class Shard:
             return False
         if log == CALLS:
             leads = r["lead_count"]
-            return r["service"] != "PURCHASE_INTENT" or (leads is not None and 0 <= leads <= 10**9)  # R3
+            return SERVICES[r["service"]] == "call" or (leads is not None and 0 <= leads <= 10**9)  # R3
         if abs(r["amount"]) > 10**13 or r["currency"] != b"CNY":  # R43
             return False
         if log == PURCHASES:
@@ -358,7 +358,7 @@ class Shard:
 
     def call(self, record, r, instant):
         usage_day = day_of(r["occurred_at"])
-        units = 1 if r["service"] == "AUDIENCE_INSIGHT" else r["lead_count"]  # R2, R3
+        units = 1 if SERVICES[r["service"]] == "call" else r["lead_count"]  # R2, R3
         content = (r["service"], units, r["occurred_at"])
         identity = (r["account_id"], r["call_id"])  # R32
         known = self.calls.get(identity)
@@ -529,7 +529,7 @@ class Shard:
     @staticmethod
     def line_order(key):
         usage_day, service, charge, package_id, tier_from = key
-        return usage_day, SERVICES.index(service), charge, package_id or b"", -1 if tier_from is None else tier_from
+        return usage_day, list(SERVICES).index(service), charge, package_id or b"", -1 if tier_from is None else tier_from
 
     def finish(self, bodies, total, late, zero):
         cutoffs = []

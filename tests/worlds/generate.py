@@ -5,6 +5,7 @@ import copy
 import datetime
 import io
 import json
+import pathlib
 import random
 import time
 import uuid
@@ -14,19 +15,32 @@ import fastavro
 from oracle import avro, rules
 from worlds import writers
 
+BOOK = pathlib.Path(__file__).resolve().parents[2] / "pricing" / "pricebooks" / "apcas.yaml"
 MINUTE, HOUR = 60_000, 3_600_000
 FIRST_DAYS = ["2024-02-26", "2024-12-29", "2025-02-26", "2025-06-01", "2025-10-30"]
 LEADS = [0, 1, 9_999, 10_000, 10_001, 19_999, 20_000, 49_999, 50_000, 99_999, 100_000, 499_999, 500_000, 10**9]
-OFFERS = {"AUDIENCE_INSIGHT": [(50, 10_000_000), (100, 15_000_000), (301, 15_050_000)],
-          "PURCHASE_INTENT": [(10_000, 7_000_000), (50_000, 25_000_000), (801_000, 120_150_000)]}
-WRONG_OFFERS = {"AUDIENCE_INSIGHT": [(250, 10_000_000), (50, 10_000_001), (300, 26_999_999)],
-                "PURCHASE_INTENT": [(801_001, 120_150_000), (10, 7_000), (10_000, 0), (-10_000, 7_000_000)]}
+ODD_OFFERS = {"AUDIENCE_INSIGHT": [(250, 10_000_000), (50, 10_000_001), (300, 26_999_999)],
+              "PURCHASE_INTENT": [(801_001, 120_150_000), (10, 7_000), (10_000, 0), (-10_000, 7_000_000)]}
 ACCOUNTS = ["acme", "a" * 128, "账户-一", "😀/é", "0f8fad5b-d9cb-469f-a165-70867728950e", "B2", "x y"]
 BAD_TEXTS = [b"", b"a" * 129, "é".encode() * 65, b"tab\there", b"del\x7f", b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\x80",
              b"cut \xe4\xba", "\x85".encode(), b"nul\0"]
 ODD_IDS = ["号😀", "i" * 128, "é" * 64, "nbsp\xa0", " ", "quote'\"\\;--", "%s%n", "{0b4f6f0a-3f63-4b1e-9d4e-111111111111}"]
 UNKNOWN_IDS = [0, 987_654_321, 2**31 - 1, 2**31, 2**32 - 1]
 JSON_SCHEMA = '{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}'
+
+
+def offers_of(book):
+    """(units, amount) of some of what a price book sells, and of what it does not sell, by service."""
+    sold, wrong = {}, {}
+    for service, prices in book.services.items():
+        packages, minimum = list(prices["packages"].items()), prices["custom"][0]
+        units, amount = packages[0]
+        sold[service] = [*packages[:2], (minimum, book.package_price(service, minimum))]
+        wrong[service] = ODD_OFFERS.get(service, [(units, amount + 1), (units + 1, amount), (-units, amount)])
+    return sold, wrong
+
+
+OFFERS, WRONG_OFFERS = offers_of(rules.Book(BOOK.read_bytes()))
 
 
 def day_number(text):
@@ -213,13 +227,13 @@ class Generator:
     # --- records ---
 
     def call(self, timestamp):
-        service = self.random.choice(rules.SERVICES)
+        service = self.random.choice(list(rules.SERVICES))
         return {"call_id": self.random.choice(self.ids), "account_id": self.random.choice(self.accounts),
-                "service": service, "lead_count": self.random.choice(LEADS) if service == "PURCHASE_INTENT" else None,
+                "service": service, "lead_count": self.random.choice(LEADS) if rules.SERVICES[service] == "lead" else None,
                 "occurred_at": self.own_time(timestamp), "request_id": self.random.choice([None, "r"])}
 
     def purchase(self, timestamp):
-        service = self.random.choice(rules.SERVICES)
+        service = self.random.choice(list(rules.SERVICES))
         good = self.random.random() < 0.8
         units, amount = self.random.choice((OFFERS if good else WRONG_OFFERS)[service])
         when = self.own_time(timestamp)

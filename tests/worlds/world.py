@@ -35,7 +35,7 @@ from oracle import avro, rules
 
 OUTPUTS = {"settlements": "Settlement", "status": "AccountStatusChanged", "day_closes": "DayClosed", "rejects": "Reject"}
 KEYS = (*rules.LOGS, *OUTPUTS)
-BOOK = ROOT / "pricing" / "pricebooks" / "apcas.yaml"
+BOOK = generate.BOOK
 UNHELD = 75
 STAMPS = {"create": confluent_kafka.TIMESTAMP_CREATE_TIME, "log-append": confluent_kafka.TIMESTAMP_LOG_APPEND_TIME}
 KEYLESS = 78  # `rejects requeue` cannot send all of them: one without a key belongs to no partition
@@ -433,8 +433,9 @@ def compare_tables(world, oracle, out):
                        "adjustments", "position"),
           [(a.decode(), s.number, x.balance, x.status, x.changes, x.opening, x.credits, x.adjustments, x.position)
            for s in shards for a, x in s.accounts.items() if x.stored], 1)
-    names = ("account_id", "business_day", "settlement_id", "calls", "calls_while_suspended", "amount",
-             "opening_balance", "credits", "adjustments", "closing_balance", "status", "shard")
+    # Each field of the message has its column, but for the last four; the first two are the key.
+    apart = ("account_id", "business_day", "currency", "price_book", "sequence", "lines")
+    names = [*apart[:2], *(f["name"] for f in generate.base("Settlement")["fields"] if f["name"] not in apart)]
     settlements = [x for s in shards for x in s.settlements]
     table("settlements", names, [tuple(x[n] for n in names) for x in settlements], 2)
     names = ("usage_day", "service", "charge", "package_id", "tier_from", "calls", "units", "unit_price", "amount")
