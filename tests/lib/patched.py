@@ -11,7 +11,8 @@ import tempfile
 import services
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CASE_SECONDS = 60
+PYTHON = ROOT / "build" / "venv" / "bin" / "python"
+CASE_SECONDS, WORLD_SECONDS = 60, 240
 # Without optimisation and debug information, because compiling and linking take most of the time.
 CONFIGURE = ["cmake", "-G", "Ninja", "-B", "build", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_C_FLAGS=-O0"]
 
@@ -23,6 +24,23 @@ class Broken(Exception):
 def files_of(patch):
     """The files that a patch changes or makes, in its order."""
     return re.findall(r"^\+\+\+ b/(\S+)", patch.read_text(), re.MULTILINE)
+
+
+def targets_of(tests):
+    """What has to be built for such (program, case): a world is lived by the program itself."""
+    return {"settled" if program == "world" else program for program, _ in tests}
+
+
+def services_needed(tests):
+    """What start_asked takes, for the services that these tests need and no variable names a running one of."""
+    programs = [program for program, _ in tests]
+
+    def lacks(variable, *prefixes):
+        return any(program.startswith(prefixes) for program in programs) and not os.environ.get(variable)
+
+    return {"kafka": int(lacks("SETTLED_TEST_BROKERS", "integration_relay", "world")),
+            "registry": lacks("SETTLED_TEST_REGISTRY", "world"),
+            "postgres": lacks("SETTLED_TEST_DSN", "integration_relay", "integration_store", "world")}
 
 
 def copy_tree(to):
@@ -40,7 +58,8 @@ class Bench:
     """A copy of the sources, built; patches are applied to it one after the other."""
 
     def __init__(self, folder, environment):
-        self.folder = folder
+        self.folder, self.kept = folder, folder.with_name(f"{folder.name}-kept")
+        self.said = ""  # by the last case
         # No repository above the copy may be mistaken for its own.
         self.environment = {**environment, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
 
@@ -62,24 +81,43 @@ class Bench:
 
     def case(self, program, case):
         """Runs one case; returns "passed", "failed" or another outcome."""
-        if program == "sim":
-            status, output = self.command("build/tests/sim/sim", "--seeds", case, seconds=CASE_SECONDS)
-        else:
-            status, output = self.command(f"build/tests/{program}", seconds=CASE_SECONDS, SETTLED_TEST_CASES=case)
+        if program in ("sim", "world"):
+            return self.seeded(program, case)
+        status, self.said = self.command(f"build/tests/{program}", seconds=CASE_SECONDS, SETTLED_TEST_CASES=case)
         if status == 124:
             return f"did not end within {CASE_SECONDS} s"
-        if program == "sim":
-            return "passed" if status == 0 else "failed"
+        name = "" if case == "*" else f"{case}\n"
         if status == 0:
-            return "passed" if f"[       OK ] {case}\n" in output else "did not run"
-        started = f"[ RUN      ] {case}\n" in output
+            return "passed" if f"[       OK ] {name}" in self.said else "did not run"
+        started = f"[ RUN      ] {name}" in self.said
         return "failed" if started else f"did not run: status {status}"
+
+    def seeded(self, program, number):
+        """So many seeds of the simulator, or the world of one."""
+        if program == "sim":
+            command, seconds = ["build/tests/sim/sim", "--seeds", number], CASE_SECONDS
+        else:
+            command = [str(PYTHON), "tests/worlds/world.py", "--bin", str(self.folder / "build" / "settled"), "--seed", number]
+            seconds = WORLD_SECONDS
+        status, self.said = self.command(*command, seconds=seconds)
+        if status == 124:
+            return f"did not end within {seconds} s"
+        return "passed" if status == 0 else "failed"
 
     def prepare(self, programs):
         copy_tree(self.folder)
         for status, output in (self.command(*CONFIGURE), self.build(programs)):
             if status != 0:
                 raise Broken(f"the sources do not build:\n{output[-3000:]}")
+
+    def keep(self):
+        """A copy of sources and build as they stand now, for `fresh`."""
+        subprocess.run(["cp", "-a", self.folder, self.kept], check=True)
+
+    def fresh(self):
+        """As it was at `keep`, with the times of the files, so that nothing is built twice."""
+        shutil.rmtree(self.folder)
+        subprocess.run(["cp", "-a", self.kept, self.folder], check=True)
 
     def apply(self, patch):
         """Returns what is needed to undo it."""

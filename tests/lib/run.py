@@ -56,10 +56,11 @@ class Ctest:
 
 @dataclasses.dataclass
 class Check:
-    """A command that passes or fails as one; it needs its preset built first."""
+    """A command that passes or fails as one; it needs its preset built first, and the virtual environment where it says so."""
     name: str
     command: list
     preset: str = None
+    venv: bool = False
 
 
 @dataclasses.dataclass
@@ -100,9 +101,9 @@ PLAN = [
     Check("soak, one minute", ["tests/soak/soak.py", "--minutes", "1"], "release"),
     # On the services that the tests above have started.
     Check("mutants", ["tests/mutants/run.py"]),
-    Check("recipes", ["tests/recipes/run.py"]),
+    Check("recipes", ["tests/recipes/run.py"], venv=True),
     Check("clang-tidy", ["tests/tidy.sh", "build/clang"], "clang"),
-    Check("coverage", ["tests/coverage.sh", str(VENV / "bin" / "gcovr")]),
+    Check("coverage", ["tests/coverage.sh", str(VENV / "bin" / "gcovr")], venv=True),
 ]
 
 
@@ -310,7 +311,7 @@ class Run:
             print(step.name)
         elif step.preset and not self.build(step.preset):
             self.add(step.name, "failed", "not run: the build failed")
-        elif step.name == "coverage" and not self.make_venv():
+        elif step.venv and not self.make_venv():
             self.add(step.name, "failed", "not run: there is no virtual environment")
         else:
             self.check(step.name, step.command)

@@ -9,8 +9,9 @@ SETTLED_LONG=1 all run. A patch opens with lines that say what is wrong, and one
 
     # tests: PROGRAM:CASE ...
 
-PROGRAM is a test of tests/CMakeLists.txt, CASE one of its cmocka cases; of `sim` it is a number of seeds. Those of integration_* need the services; the
-variables SETTLED_TEST_* tell of running ones, else they are started here.
+PROGRAM is a test of tests/CMakeLists.txt, CASE one of its cmocka cases, or * for all of them; of `sim` it is a number of
+seeds, of `world` a seed (tests/worlds). Those of integration_* and worlds need services; the variables SETTLED_TEST_* tell of
+running ones, else they are started here.
 """
 
 import argparse
@@ -27,7 +28,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 import services  # noqa: E402 (the path is set above)
-from patched import Bench, Broken, supervise  # noqa: E402
+from patched import Bench, Broken, services_needed, supervise  # noqa: E402
 
 @dataclasses.dataclass
 class Mutant:
@@ -94,15 +95,6 @@ def judge(bench, mutant):
         bench.undo(before)
 
 
-def services_needed(mutants):
-    """What start_asked takes, for the integration programs that the variables name no running services for."""
-    programs = {program for mutant in mutants for program, _ in mutant.tests}
-    have = os.environ.get
-    relay = any(program.startswith("integration_relay") for program in programs)
-    store = relay or any(program.startswith("integration_store") for program in programs)
-    return {"kafka": int(relay and not have("SETTLED_TEST_BROKERS")), "postgres": store and not have("SETTLED_TEST_DSN")}
-
-
 def run(bench, mutants):
     """Prints a line for each; returns how many failed."""
     start = time.monotonic()
@@ -139,7 +131,7 @@ def main():
         mutants = chosen(read_mutants(HERE), options)
         if not mutants:
             raise Broken("no mutant is chosen")
-        variables = services.start_asked(owner, **services_needed(mutants))
+        variables = services.start_asked(owner, **services_needed([each for mutant in mutants for each in mutant.tests]))
         return len(mutants), run(Bench(folder, {**os.environ, **variables}), mutants)
 
     if not options.list:

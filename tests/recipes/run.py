@@ -11,8 +11,8 @@ A patch opens with lines of this form:
     # tests: PROGRAM:CASE ...
 
 The recipe of that name in HACKING.md begins "**A metric** (3 files)." It says how many files the patch touches, and names
-each of them, or their folder. PROGRAM:CASE is as in tests/mutants; without the patch the case must pass too, so that what
-fails is the recipe.
+each of them, or their folder. PROGRAM:CASE is as in tests/mutants: services that it needs are started here, unless
+SETTLED_TEST_* tells of running ones. The sources are built once; each patch begins with a copy of that build.
 """
 
 import argparse
@@ -25,7 +25,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
-from patched import Bench, Broken, files_of, supervise  # noqa: E402 (the path is set above)
+import services  # noqa: E402 (the path is set above)
+from patched import Bench, Broken, files_of, services_needed, supervise, targets_of  # noqa: E402
 
 
 def head_of(patch):
@@ -62,24 +63,28 @@ def check_text(patch, name, recipes):
 def prove(bench, patch):
     name, tests = head_of(patch)
     check_text(patch, name, recipes_of((ROOT / "consumer" / "HACKING.md").read_text()))
-    before = bench.apply(patch)
-    try:
-        for status, output in (bench.command("cmake", "build"), bench.build({"settled", *(p for p, _ in tests)})):
-            if status != 0:
-                raise Broken(f"who follows it gets a tree that does not build:\n{output[-3000:]}")
-        for program, case in tests:
-            outcome = bench.case(program, case)
-            if outcome != "passed":
-                raise Broken(f"{program}:{case} {outcome} with it: the recipe leaves something out")
-        return f"{len(before)} files"
-    finally:
-        bench.undo(before)
+    bench.fresh()
+    files = bench.apply(patch)
+    for status, output in (bench.command("cmake", "build"), bench.build({"settled", *targets_of(tests)})):
+        if status != 0:
+            raise Broken(f"who follows it gets a tree that does not build:\n{output[-3000:]}")
+    for program, case in tests:
+        outcome = bench.case(program, case)
+        if outcome != "passed":
+            raise Broken(f"{program}:{case} {outcome} with it: the recipe leaves something out\n{bench.said[-3000:]}")
+    return f"{len(files)} files"
+
+
+def tests_of(patches):
+    return [each for patch in patches for each in head_of(patch)[1]]
 
 
 def run(bench, patches):
     """Prints a line for each; returns how many failed."""
-    tests = sorted({each for patch in patches for each in head_of(patch)[1]})
-    bench.prepare({"settled", *(program for program, _ in tests)})
+    start = time.monotonic()
+    bench.prepare({"settled", *targets_of(tests_of(patches))})
+    bench.keep()
+    print(f"built ({time.monotonic() - start:.1f} s)", flush=True)
     failed = 0
     for patch in patches:
         start = time.monotonic()
@@ -97,11 +102,12 @@ def main():
     parser.add_argument("--only", metavar="REGEX", default="")
     options = parser.parse_args()
 
-    def work(_, folder):
+    def work(owner, folder):
         patches = [each for each in sorted(HERE.glob("*.patch")) if re.search(options.only, each.stem)]
         if not patches:
             raise Broken("no recipe is chosen")
-        return len(patches), run(Bench(folder, dict(os.environ)), patches)
+        variables = services.start_asked(owner, **services_needed(tests_of(patches)))
+        return len(patches), run(Bench(folder, {**os.environ, **variables}), patches)
 
     return supervise("recipes", work)
 
