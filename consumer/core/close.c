@@ -12,11 +12,12 @@
 
 // A call that is on no settlement yet, with all that its price needs: the columns are read once, in
 // their order.
+enum { PENDING_DAY_BITS = 32 - CALL_SERVICE_BITS };
 struct pending {
     int64_t occurred_at;
     uint32_t ordinal, units;
-    uint32_t day : 31; // number of its usage day in calls.days
-    uint32_t service : 1;
+    uint32_t day : PENDING_DAY_BITS; // number of its usage day in calls.days
+    uint32_t service : CALL_SERVICE_BITS;
 };
 
 // Units drawn from one package, on one usage day.
@@ -85,11 +86,14 @@ static void gather(struct closing *c)
         for (; day->settled < day->count; day->settled++) {
             const struct call_block *block = calls_block(&fold->calls, day, day->settled);
             uint32_t at = c->starts[block->account[day->settled % CALL_BLOCK] + 1]++;
+            enum service service = call_service(block, day->settled);
             c->pending[at] = (struct pending){.occurred_at = start + call_ms(block, day->settled),
                                               .ordinal = day->settled,
                                               .units = block->units[day->settled % CALL_BLOCK],
-                                              .day = (uint32_t)d & INT32_MAX,
-                                              .service = call_service(block, day->settled) & 1};
+                                              .day = (uint32_t)d & ((1u << PENDING_DAY_BITS) - 1),
+                                              .service = service & ((1u << CALL_SERVICE_BITS) - 1)};
+            assert(c->pending[at].service == service); // I1: another one has another price
+            assert(c->pending[at].day == d);
         }
     }
     // I1: each call that was counted has found its place

@@ -51,7 +51,7 @@ static void put_line(struct text *t, const struct line_row *row)
 {
     const struct settlement_line *l = &row->line;
     put_long(t, l->usage_day);
-    put_long(t, l->service == SERVICE_AUDIENCE_INSIGHT ? 1 : 2);
+    put_long(t, 1 + (int)l->service); // 0 is UNKNOWN
     put_long(t, l->charge == CHARGE_PACKAGE ? 1 : 2);
     put_maybe(t, row->package);
     put_long(t, l->tier_from >= 0);
