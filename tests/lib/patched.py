@@ -11,8 +11,9 @@ import tempfile
 import services
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PYTHON = ROOT / "build" / "venv" / "bin" / "python"
-CASE_SECONDS, WORLD_SECONDS = 60, 240
+PYTHON = str(ROOT / "build" / "venv" / "bin" / "python")
+CASE_SECONDS, LONG_CASE_SECONDS = 60, 240
+ON_THE_PROGRAM = ("world", "pytest")  # no programs of their own
 # Without optimisation and debug information, because compiling and linking take most of the time.
 CONFIGURE = ["cmake", "-G", "Ninja", "-B", "build", "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_C_FLAGS=-O0"]
 
@@ -26,9 +27,15 @@ def files_of(patch):
     return re.findall(r"^\+\+\+ b/(\S+)", patch.read_text(), re.MULTILINE)
 
 
+def tests_in(line):
+    """[(program, case)] of a line "PROGRAM:CASE ..."; None where it is no such line."""
+    tests = [tuple(each.split(":", 1)) for each in line.split()]
+    return tests if all(len(each) == 2 for each in tests) else None
+
+
 def targets_of(tests):
-    """What has to be built for such (program, case): a world is lived by the program itself."""
-    return {"settled" if program == "world" else program for program, _ in tests}
+    """What has to be built for them."""
+    return {"settled" if program in ON_THE_PROGRAM else program for program, _ in tests}
 
 
 def services_needed(tests):
@@ -36,11 +43,12 @@ def services_needed(tests):
     programs = [program for program, _ in tests]
 
     def lacks(variable, *prefixes):
-        return any(program.startswith(prefixes) for program in programs) and not os.environ.get(variable)
+        needed = any(program.startswith(prefixes) or program in ON_THE_PROGRAM for program in programs)
+        return needed and not os.environ.get(variable)
 
-    return {"kafka": int(lacks("SETTLED_TEST_BROKERS", "integration_relay", "world")),
-            "registry": lacks("SETTLED_TEST_REGISTRY", "world"),
-            "postgres": lacks("SETTLED_TEST_DSN", "integration_relay", "integration_store", "world")}
+    return {"kafka": int(lacks("SETTLED_TEST_BROKERS", "integration_relay")),
+            "registry": lacks("SETTLED_TEST_REGISTRY"),
+            "postgres": lacks("SETTLED_TEST_DSN", "integration_relay", "integration_store")}
 
 
 def copy_tree(to):
@@ -80,29 +88,31 @@ class Bench:
                             *sorted(programs))
 
     def case(self, program, case):
-        """Runs one case; returns "passed", "failed" or another outcome."""
-        if program in ("sim", "world"):
-            return self.seeded(program, case)
-        status, self.said = self.command(f"build/tests/{program}", seconds=CASE_SECONDS, SETTLED_TEST_CASES=case)
+        """Runs one case; returns "passed", "failed" or another outcome. `said` is what it printed."""
+        command, seconds, variables = self.command_of(program, case)
+        status, self.said = self.command(*command, seconds=seconds, **variables)
         if status == 124:
-            return f"did not end within {CASE_SECONDS} s"
+            return f"did not end within {seconds} s"
+        if not variables.get("SETTLED_TEST_CASES"):
+            return "passed" if status == 0 else "failed"
         name = "" if case == "*" else f"{case}\n"
         if status == 0:
             return "passed" if f"[       OK ] {name}" in self.said else "did not run"
-        started = f"[ RUN      ] {name}" in self.said
-        return "failed" if started else f"did not run: status {status}"
+        return "failed" if f"[ RUN      ] {name}" in self.said else f"did not run: status {status}"
 
-    def seeded(self, program, number):
-        """So many seeds of the simulator, or the world of one."""
+    def command_of(self, program, case):
+        """(command, how long it may take, variables)."""
+        settled = str(self.folder / "build" / "settled")
+        if program in ON_THE_PROGRAM and not os.path.exists(PYTHON):
+            raise Broken(f"{PYTHON} is missing, by which {program}:{case} runs: `tests/run.sh --only recipes` makes it")
         if program == "sim":
-            command, seconds = ["build/tests/sim/sim", "--seeds", number], CASE_SECONDS
-        else:
-            command = [str(PYTHON), "tests/worlds/world.py", "--bin", str(self.folder / "build" / "settled"), "--seed", number]
-            seconds = WORLD_SECONDS
-        status, self.said = self.command(*command, seconds=seconds)
-        if status == 124:
-            return f"did not end within {seconds} s"
-        return "passed" if status == 0 else "failed"
+            return ["build/tests/sim/sim", "--seeds", case], CASE_SECONDS, {}
+        if program == "world":
+            return [PYTHON, "tests/worlds/world.py", "--bin", settled, "--seed", case], LONG_CASE_SECONDS, {}
+        if program == "pytest":
+            return ([PYTHON, "-m", "pytest", "-q", "-c", "tests/pytest.ini", "--rootdir", "tests", f"tests/{case}"],
+                    LONG_CASE_SECONDS, {"SETTLED_BINARY": settled, "PYTHONDONTWRITEBYTECODE": "1"})
+        return [f"build/tests/{program}"], CASE_SECONDS, {"SETTLED_TEST_CASES": case}
 
     def prepare(self, programs):
         copy_tree(self.folder)

@@ -10,8 +10,8 @@ SETTLED_LONG=1 all run. A patch opens with lines that say what is wrong, and one
     # tests: PROGRAM:CASE ...
 
 PROGRAM is a test of tests/CMakeLists.txt, CASE one of its cmocka cases, or * for all of them; of `sim` it is a number of
-seeds, of `world` a seed (tests/worlds). Those of integration_* and worlds need services; the variables SETTLED_TEST_* tell of
-running ones, else they are started here.
+seeds, of `world` a seed (tests/worlds), of `pytest` a test below tests/. Those of integration_*, world and pytest need services;
+the variables SETTLED_TEST_* tell of running ones, else they are started here.
 """
 
 import argparse
@@ -28,7 +28,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 import services  # noqa: E402 (the path is set above)
-from patched import Bench, Broken, services_needed, supervise  # noqa: E402
+from patched import Bench, Broken, services_needed, supervise, tests_in  # noqa: E402
 
 @dataclasses.dataclass
 class Mutant:
@@ -45,8 +45,8 @@ def read_mutant(path):
             break
         head.append(line[2:])
     named = [line for line in head if line.startswith("tests: ")]
-    tests = [tuple(each.split(":")) for line in named for each in line.split()[1:]]
-    if not tests or any(len(each) != 2 for each in tests):
+    tests = tests_in(" ".join(line.removeprefix("tests: ") for line in named))
+    if not tests:
         raise Broken(f"{path.name} has no line of the form '# tests: PROGRAM:CASE ...'")
     return Mutant(path.stem, path, " ".join(line for line in head if line not in named), tests)
 

@@ -26,15 +26,15 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 import services  # noqa: E402 (the path is set above)
-from patched import Bench, Broken, files_of, services_needed, supervise, targets_of  # noqa: E402
+from patched import Bench, Broken, files_of, services_needed, supervise, targets_of, tests_in  # noqa: E402
 
 
 def head_of(patch):
     """(the recipe's name, [(program, case)])."""
     head = [line[2:] for line in patch.read_text().splitlines() if line.startswith("# ")]
     names = [line.removeprefix("recipe: ") for line in head if line.startswith("recipe: ")]
-    tests = [tuple(each.split(":")) for line in head if line.startswith("tests: ") for each in line.split()[1:]]
-    if len(names) != 1 or not tests or any(len(each) != 2 for each in tests):
+    tests = tests_in(" ".join(line.removeprefix("tests: ") for line in head if line.startswith("tests: ")))
+    if len(names) != 1 or not tests:
         raise Broken(f"{patch.name} has to open with '# recipe: NAME' and '# tests: PROGRAM:CASE ...'")
     return names[0], tests
 
