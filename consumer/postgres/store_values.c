@@ -157,18 +157,35 @@ struct sql_params sql_row_params(const struct sql_row *row)
     return (struct sql_params){row->values, row->count};
 }
 
-void bytes_field(struct bytes *bytes, struct slice wire)
+static unsigned char *write_field(unsigned char *at, struct slice wire)
 {
     assert(wire.size <= INT32_MAX);
     uint32_t length = wire.data ? htobe32((uint32_t)wire.size) : UINT32_MAX;
-    bytes_append(bytes, &length, sizeof length);
-    bytes_append(bytes, wire.data, wire.data ? wire.size : 0);
+    memcpy(at, &length, sizeof length);
+    at += sizeof length;
+    if (!wire.data)
+        return at;
+    memcpy(at, wire.data, wire.size);
+    return at + wire.size;
+}
+
+void bytes_field(struct bytes *bytes, struct slice wire)
+{
+    bytes_reserve(bytes, sizeof(uint32_t) + wire.size);
+    bytes->used = (size_t)(write_field(bytes->data + bytes->used, wire) - bytes->data);
 }
 
 void bytes_values(struct bytes *bytes, struct sql_params values)
 {
+    size_t size = 0;
     for (int i = 0; i < values.count; i++)
-        bytes_field(bytes, sql_wire(&values.list[i]));
+        size += sizeof(uint32_t) + sql_wire(&values.list[i]).size;
+    bytes_reserve(bytes, size);
+    unsigned char *at = bytes->data + bytes->used;
+    for (int i = 0; i < values.count; i++)
+        at = write_field(at, sql_wire(&values.list[i]));
+    bytes->used += size;
+    assert(at == bytes->data + bytes->used);
 }
 
 // ---- as they come out ----
