@@ -29,7 +29,7 @@ struct config {
     enum timestamps timestamps;
     int workers; // run.workers; 0: one a core
     int64_t max_calls_held; // run.max_calls_held, a process
-    char *http_listen; // "127.0.0.1:9464"; "": off
+    char *http_listen; // HOST:PORT; "": off
     enum log_level log_level;
     enum log_format log_format;
     // Files that a secret was read from: the configuration itself, those that _FILE variables name.

@@ -19,8 +19,6 @@
 
 enum {
     AHEAD = 16, // events whose memory loads are started before one is judged; a power of two
-    HOLD_MIN = 100, // R50: rejects that hold a day at the least
-    PAUSE_MIN = 10000, // R45: a log stops beyond so many rejects
     PPM = 1000000,
 };
 
@@ -176,14 +174,14 @@ static bool beyond_share(const struct fold *fold, const struct log_state *log, i
 bool fold_must_hold(const struct fold *fold)
 {
     const struct log_state *calls = &fold->state.log[INPUT_CALLS];
-    return beyond_share(fold, calls, calls->unresolved_broken, HOLD_MIN);
+    return beyond_share(fold, calls, calls->unresolved_broken, FOLD_HOLD_MIN);
 }
 
 // R45: too many rejects: it reads no further until an operator has decided.
 static bool is_stopped(const struct fold *fold, enum input input)
 {
     const struct log_state *log = &fold->state.log[input];
-    return beyond_share(fold, log, log->unresolved, PAUSE_MIN + 1);
+    return beyond_share(fold, log, log->unresolved, FOLD_PAUSE_MIN + 1);
 }
 
 // ---- cutoffs ----

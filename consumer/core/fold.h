@@ -16,6 +16,11 @@
 
 struct fold;
 
+enum {
+    FOLD_HOLD_MIN = 100, // R50: rejects that hold a day at the least
+    FOLD_PAUSE_MIN = 10000, // R45: a log stops beyond so many rejects
+};
+
 struct fold_options {
     int32_t shard;
     uint8_t id_key[32]; // of the deployment; no output depends on it

@@ -1,6 +1,8 @@
 // Some facts stand once in the program and are repeated in schemas and documents. These tests check
 // that they agree: whoever adds a row to a table of the program is told what is missing elsewhere.
+#include "consumer/config/config_table.h"
 #include "consumer/core/calls.h"
+#include "consumer/core/fold.h"
 #include "consumer/core/reject_reason.h"
 #include "pricing/error.h"
 #include "pricing/service.h"
@@ -252,6 +254,73 @@ static void the_cost_of_a_call_is_told(void **state)
     says("deploy/settled.yaml", "(about " CALL_BYTES_HELD_TEXT " bytes each)");
 }
 
+// ---- defaults and limits ----
+
+static const char *default_of(const char *section, const char *name)
+{
+    for (const struct config_key *key = config_keys; key->name; key++)
+        if (strcmp(key->section, section) == 0 && strcmp(key->name, name) == 0)
+            return key->text;
+    fail_msg("there is no key %s.%s", section, name);
+    return NULL;
+}
+
+static void defaults_are_told(void **state)
+{
+    (void)state;
+    char sentence[SENTENCE_SIZE];
+    snprintf(sentence, sizeof sentence, "http://%s/healthz/live", default_of("http", "listen"));
+    says("README.md", sentence);
+    snprintf(sentence, sizeof sentence, "http://%s/metrics", default_of("http", "listen"));
+    says("deploy/RUNBOOK.md", sentence);
+    for (const struct config_key *key = config_keys; key->name; key++) {
+        if (key->kind != VALUE_TOPIC)
+            continue;
+        says("README.md", key->text);
+        bool output = key->offset >= offsetof(struct config, output_topics);
+        snprintf(sentence, sizeof sentence, "| %s |", key->text);
+        if (output)
+            says("schemas/README.md", sentence);
+    }
+}
+
+// "10,000", as the documents have it.
+static const char *grouped(int number, char out[16])
+{
+    if (number < 1000)
+        snprintf(out, 16, "%d", number);
+    else
+        snprintf(out, 16, "%d,%03d", number / 1000, number % 1000);
+    return out;
+}
+
+static void limits_of_rejects_are_told(void **state)
+{
+    (void)state;
+    char sentence[SENTENCE_SIZE], number[16];
+    snprintf(sentence, sizeof sentence, "at least %s of", grouped(FOLD_HOLD_MIN, number));
+    says("deploy/settled.yaml", sentence);
+    says("deploy/RUNBOOK.md", sentence);
+    says("consumer/ARCHITECTURE.md", sentence);
+    snprintf(sentence, sizeof sentence, "ore than %s records since the last cutoff, and more than",
+             grouped(FOLD_PAUSE_MIN, number));
+    says("deploy/RUNBOOK.md", sentence);
+    says("pricing/README.md", sentence);
+}
+
+// What has expired cannot be replayed: a call may be billed late, and its day be held.
+static void calls_stay_longer_than_they_are_billed_late(void **state)
+{
+    (void)state;
+    const char *declared = strstr(document("deploy/topics.yaml"), "calls: #");
+    assert_non_null(declared);
+    declared = strstr(declared, "retention.ms: ");
+    assert_non_null(declared);
+    int64_t retention = strtoll(declared + strlen("retention.ms: "), NULL, 10);
+    int64_t late_days = strtoll(default_of("billing", "late_days"), NULL, 10);
+    assert_true(retention > (late_days + 2) * DAY_MS);
+}
+
 // ---- exit status ----
 
 static void exit_statuses_are_told(void **state)
@@ -276,6 +345,9 @@ int main(void)
         cmocka_unit_test(services_are_explained_and_have_prices),
         cmocka_unit_test(each_service_is_read_back),
         cmocka_unit_test(the_cost_of_a_call_is_told),
+        cmocka_unit_test(defaults_are_told),
+        cmocka_unit_test(limits_of_rejects_are_told),
+        cmocka_unit_test(calls_stay_longer_than_they_are_billed_late),
         cmocka_unit_test(exit_statuses_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
