@@ -4,7 +4,8 @@ statements.
 
     names.py [FOLDER]      the root of the sources; without it, of this repository
 
-In pricing, consumer and schemas, a tag, a type or a function that others see has one definition, the name of a static
+In pricing, consumer and schemas, a tag, a type or a function that others see has one definition and none of the names
+that have misled readers before, the name of a static
 function occurs in at most three files, and a function has at most six parameters. There and in tests, a function has at
 most 60 lines, a line has at most 100 columns, the body of an `if` or a loop begins on a new line, and no comma operator
 joins two statements.
@@ -32,6 +33,14 @@ ALLOWED_PARAMETERS = {
     "on_sent": "librdkafka calls it (rd_kafka_interceptor_f_on_request_sent_t)",
     "on_answer": "librdkafka calls it (rd_kafka_interceptor_f_on_response_received_t)",
 }
+
+# Words that mislead in a tag or a function's name, and what to say instead. What the contract calls so (the verb
+# `rejects pass`, DECISION_PASS, run.max_calls_held, settled_calls_held) is none of these.
+MISLEADING = (
+    (r"(^|_)trial(_|$)", "the checks of a record are its validation"),
+    (r"^(fold_\w+_)?pass(es)?$", "what an operator decides about a record's time is an override"),
+    (r"(^|_)(calls|bytes)_held$", "a day is held; calls in memory are resident"),
+)
 
 OPENING, CLOSING = "([{", ")]}"
 CONTROL = re.compile(r"\b(if|for|while|switch|else)\b")
@@ -180,6 +189,13 @@ def shared_names(sources):
             yield f"{path}:{line}: {name} {what.format(files=others)}: {mend}"
 
 
+def misleading_names(source):
+    for _, name, at in own_names(source):
+        for word, mend in MISLEADING:
+            if re.search(word, name):
+                yield at, f"{name} misleads: {mend}"
+
+
 # ---- functions and lines ----
 
 def functions(source, program):
@@ -236,7 +252,10 @@ def faults(root):
     program = [source for source in sources if source.path.parts[0] in PROGRAM]
     found = list(shared_names(program))
     for source in sources:
-        for check in (lambda s: functions(s, s in program), one_line_bodies, commas):
+        checks = [lambda s: functions(s, s in program), one_line_bodies, commas]
+        if source in program:
+            checks.append(misleading_names)
+        for check in checks:
             found += [f"{source.path}:{source.line(at)}: {what}" for at, what in check(source)]
         found += [f"{source.path}:{number}: {what}" for number, what in long_lines(source)]
     return sorted(set(found)), len(sources)
@@ -277,6 +296,10 @@ CASES = (
     ({f"consumer/{n}.h": go("return 1;", head="static inline int one(void)") for n in "ab"}, "one is defined in"),
     ({f"consumer/{n}.c": FAIL for n in "abcd"}, "fail names a static function in"),
     ({f"consumer/{n}.c": FAIL for n in "abc"}, None),
+    ({"consumer/a.c": "struct trial { int x; };\n"}, "trial misleads"),
+    ({"consumer/a.h": go("return 1;", head="static inline int fold_find_pass(void)")}, "fold_find_pass misleads"),
+    ({"consumer/a.c": go("return 1;", head="int fold_calls_held(void)")}, "fold_calls_held misleads"),
+    ({"consumer/a.c": go("return 1;", head="void fault_pass(void)")}, None),
     ({"tests/a.c": TAG + FAIL, "tests/b.c": TAG + FAIL, "tests/c.c": FAIL, "tests/d.c": FAIL}, None),
     ({"consumer/a.c": go("return a;", head="int go(int a, int b, int c, int d, int e, int f, int (*g)(int, int))")},
      "go has 7 parameters"),

@@ -124,7 +124,7 @@ static struct audit_point point_after(const struct audit_day *day, int64_t seque
 
 static int create_fold(struct audit_shard *w, struct error *e)
 {
-    struct fold_options options = {.shard = w->shard, .max_calls_held = INT64_MAX};
+    struct fold_options options = {.shard = w->shard, .max_resident_calls = INT64_MAX};
     memcpy(options.id_key, w->deployment->id_key, sizeof options.id_key);
     w->fold = fold_create(&options, &w->deployment->policy);
     return w->fold ? 0 : error_set(e, ERROR_RESTART, "memory is short");

@@ -52,7 +52,7 @@ static int take_record(struct audit_shard *w, enum input input, const rd_kafka_m
     if (recorded != REJECT_NONE && verdict.reason == REJECT_NONE)
         tell_record(w, input, event, "verdict", reject_symbol(recorded),
                     verdict.duplicate ? "a duplicate" : "an accepted record");
-    if (verdict.unpassed)
+    if (verdict.lacks_override)
         tell_record(w, input, event, "timestamp", "a judged record",
                     "none that may be judged without an operator's decision");
     return step_is_full(fold_step(w->fold), STEP_ROWS_MAX) ? audit_shard_flush(w, e) : 0;

@@ -88,7 +88,7 @@ const struct config_key config_keys[] = {
      .help = "Threads, each with its own consumer and shards. 0: one for each core."},
     {"run", "max_calls_held", VALUE_COUNT, FIELD(max_calls_held), "50000000", .min = 1000,
      .max = INT64_C(4000000000),
-     .help = "Calls of open and retained days in memory (about " CALL_BYTES_HELD_TEXT
+     .help = "Calls of open and retained days in memory (about " CALL_BYTES_RESIDENT_TEXT
              " bytes each); beyond it the "
              "process halts."},
 

@@ -9,7 +9,7 @@
 _Static_assert(sizeof(struct call_block) - offsetof(struct call_block, half) ==
                    (size_t)CALL_BLOCK * CALL_BYTES,
                "the columns of a call");
-_Static_assert(CALL_BYTES_HELD == CALL_BYTES + (16 * INDEX_SLOT_BYTES + 6) / 7,
+_Static_assert(CALL_BYTES_RESIDENT == CALL_BYTES + (16 * INDEX_SLOT_BYTES + 6) / 7,
                "the columns of a call and its share of the index, rounded up");
 
 enum { UUID_BIT = CALL_MS_BITS + CALL_SERVICE_BITS };

@@ -10,10 +10,10 @@
 // What a call costs in its columns; and with its share of an index that has just grown, when 7 of
 // 16 slots are taken. The latter stands in messages, so its text is wanted too.
 enum { CALL_BYTES = 28 };
-#define CALL_BYTES_HELD 40
+#define CALL_BYTES_RESIDENT 40
 #define CALL_TEXT_OF(number) #number
 #define CALL_TEXT(number) CALL_TEXT_OF(number)
-#define CALL_BYTES_HELD_TEXT CALL_TEXT(CALL_BYTES_HELD)
+#define CALL_BYTES_RESIDENT_TEXT CALL_TEXT(CALL_BYTES_RESIDENT)
 
 enum { CALL_BLOCK = 4096, CALL_MS_BITS = 27, CALL_SERVICE_BITS = 4 };
 

@@ -53,7 +53,7 @@ void fold_destroy(struct fold *fold)
     ledger_free(&fold->ledger);
     if (fold->step.arena)
         step_release(&fold->step);
-    free(fold->passes);
+    free(fold->overrides);
     for (size_t i = 0; i < fold->named_count; i++)
         free(fold->named[i]);
     free(fold->named);
@@ -125,7 +125,7 @@ size_t fold_package_count(const struct fold *fold)
     return fold->ledger.package_count;
 }
 
-int64_t fold_calls_held(const struct fold *fold)
+int64_t fold_resident_calls(const struct fold *fold)
 {
     return fold->calls.count;
 }
@@ -302,21 +302,22 @@ enum fold_stop fold_reached(struct fold *fold, enum input input, int64_t offset)
     return skip_to(fold, input, offset) ? FOLD_MORE : FOLD_CUT;
 }
 
-const struct pass *fold_find_pass(const struct fold *fold, enum input input, int64_t offset)
+const struct timestamp_override *fold_find_override(const struct fold *fold, enum input input,
+                                                    int64_t offset)
 {
-    for (size_t i = 0; i < fold->pass_count; i++)
-        if (fold->passes[i].input == input && fold->passes[i].offset == offset)
-            return &fold->passes[i];
+    for (size_t i = 0; i < fold->override_count; i++)
+        if (fold->overrides[i].input == input && fold->overrides[i].offset == offset)
+            return &fold->overrides[i];
     return NULL;
 }
 
-// A record is judged once: every later one would be compared with the passes of before.
-void fold_drop_pass(struct fold *fold, enum input input, int64_t offset)
+// A record is judged once: every later one would be compared with the overrides of before.
+void fold_drop_override(struct fold *fold, enum input input, int64_t offset)
 {
-    for (size_t i = 0; i < fold->pass_count; i++) {
-        if (fold->passes[i].input != input || fold->passes[i].offset != offset)
+    for (size_t i = 0; i < fold->override_count; i++) {
+        if (fold->overrides[i].input != input || fold->overrides[i].offset != offset)
             continue;
-        fold->passes[i] = fold->passes[--fold->pass_count];
+        fold->overrides[i] = fold->overrides[--fold->override_count];
         return;
     }
 }
@@ -328,10 +329,10 @@ static enum fold_stop admit(struct fold *fold, enum input input, const struct ev
     // R48: a log that is cut waits for the others.
     if (fold->log[input].cut != CUT_NONE || !skip_to(fold, input, event->offset))
         return FOLD_CUT;
-    const struct pass *pass = fold_find_pass(fold, input, event->offset);
-    *at_ms = pass ? pass->as_of : event->timestamp;
+    const struct timestamp_override *override = fold_find_override(fold, input, event->offset);
+    *at_ms = override ? override->as_of : event->timestamp;
     // R44: what no clock could have stamped waits, unless an operator let it pass.
-    if (!pass && (!event->stamped || *at_ms > now_ms + fold->parameters->future_tolerance_ms))
+    if (!override && (!event->stamped || *at_ms > now_ms + fold->parameters->future_tolerance_ms))
         return FOLD_FUTURE;
     // R46: the first record past the grace cuts the log. R51: in a held day it is read.
     if (!fold->state.held && *at_ms >= fold->due_at) {
@@ -350,7 +351,7 @@ static enum fold_stop admit(struct fold *fold, enum input input, const struct ev
     }
     if (step_is_full(&fold->step, STEP_ROWS_MAX))
         return FOLD_STEP_FULL;
-    if (input == INPUT_CALLS && fold->calls.count >= fold->options.max_calls_held)
+    if (input == INPUT_CALLS && fold->calls.count >= fold->options.max_resident_calls)
         return FOLD_FULL;
     return FOLD_MORE;
 }
@@ -416,7 +417,7 @@ enum fold_stop fold_records(struct fold *fold, enum input input, struct event_ba
             break;
         }
         fold_count(log, &verdict);
-        fold_drop_pass(fold, input, event->offset);
+        fold_drop_override(fold, input, event->offset);
         last = event;
     }
     fold_check_log(log);
@@ -437,11 +438,11 @@ enum fold_stop fold_records(struct fold *fold, enum input input, struct event_ba
 
 // ---- decisions ----
 
-void fold_add_pass(struct fold *fold, enum input input, int64_t offset, int64_t as_of)
+void fold_add_override(struct fold *fold, enum input input, int64_t offset, int64_t as_of)
 {
-    fold->passes =
-        memory_reserve(fold->passes, fold->pass_count, &fold->pass_capacity, sizeof *fold->passes);
-    fold->passes[fold->pass_count++] = (struct pass){input, offset, as_of};
+    fold->overrides = memory_reserve(fold->overrides, fold->override_count,
+                                     &fold->override_capacity, sizeof *fold->overrides);
+    fold->overrides[fold->override_count++] = (struct timestamp_override){input, offset, as_of};
 }
 
 void fold_name_decision(struct fold *fold, const struct decision *decision)
@@ -465,7 +466,8 @@ static int check_decision(const struct fold *fold, const struct decision *decisi
         return error_set(e, ERROR_CONFIG,
                          "%s: the record was judged already; nothing waits before it",
                          decision->content);
-    if (decision->kind == DECISION_PASS && fold_find_pass(fold, decision->input, decision->offset))
+    if (decision->kind == DECISION_PASS &&
+        fold_find_override(fold, decision->input, decision->offset))
         return error_set(e, ERROR_CONFIG, "%s: it was passed already", decision->content);
     if (decision->kind != DECISION_PASS && (!judged || reason == REJECT_NONE))
         return error_set(e, ERROR_CONFIG,
@@ -503,7 +505,7 @@ int fold_decide(struct fold *fold, const struct decision *decision, enum reject_
     fold->step.moved = true;
     struct log_state *log = &fold->state.log[decision->input];
     if (decision->kind == DECISION_PASS) {
-        fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
+        fold_add_override(fold, decision->input, decision->offset, decision->as_of);
     } else if (fold_resolve(log, decision->offset, reason) && fold->state.held &&
                !fold_must_hold(fold)) {
         // R51: decisions have brought the broken calls below the share.

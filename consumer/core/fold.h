@@ -25,7 +25,7 @@ struct fold_options {
     int32_t shard;
     uint8_t id_key[32]; // of the deployment; no output depends on it
     // over all usage days of the shard; beyond it the fold stops with FOLD_FULL
-    int64_t max_calls_held;
+    int64_t max_resident_calls;
 };
 
 // `policy` is borrowed and may be replaced between days by fold_set_policy. Returns NULL when
@@ -64,7 +64,7 @@ const struct account *fold_account(const struct fold *fold, uint32_t index);
 const struct package *fold_package(const struct fold *fold, uint32_t index);
 size_t fold_account_count(const struct fold *fold);
 size_t fold_package_count(const struct fold *fold);
-int64_t fold_calls_held(const struct fold *fold);
+int64_t fold_resident_calls(const struct fold *fold);
 int64_t fold_calls_of_day(const struct fold *fold, day_t usage_day); // accepted so far
 size_t fold_memory(const struct fold *fold); // bytes
 
@@ -123,7 +123,7 @@ enum fold_stop {
     FOLD_SCHEMA, // the next record's schema is not known yet
     FOLD_REJECTS, // too many rejects since the cutoff: an operator must decide
     FOLD_STEP_FULL, // the step must be committed before the fold goes on
-    FOLD_FULL, // max_calls_held is reached: halt, naming the number
+    FOLD_FULL, // max_resident_calls is reached: halt, naming the number
     FOLD_BROKEN, // *e says what: overflow, memory; the state is lost
 };
 
@@ -186,7 +186,7 @@ struct audit_verdict {
     bool duplicate;
     // no clock could have judged it (its timestamp is missing or of another type), and nobody
     // decided so
-    bool unpassed;
+    bool lacks_override;
     bool beyond_due; // its timestamp is at or past end + grace: only a held day takes it
 };
 

@@ -47,7 +47,7 @@ struct recorded_cutoff {
     int64_t from_offset, judged;
 };
 
-struct pass {
+struct timestamp_override {
     enum input input;
     int64_t offset, as_of;
 };
@@ -79,8 +79,8 @@ struct fold {
     struct log_progress log[INPUT_COUNT];
     struct ledger ledger;
     struct calls calls;
-    size_t pass_count, pass_capacity;
-    struct pass *passes;
+    size_t override_count, override_capacity;
+    struct timestamp_override *overrides;
     // Decisions since the last close, "NUMBER KIND CONTENT".
     size_t named_count, named_capacity;
     char **named;
@@ -96,10 +96,12 @@ struct fold {
 // ---- fold.c ----
 void fold_open_day(struct fold *fold, day_t day); // parameters, floor and due time of the open day
 void fold_name_decision(struct fold *fold, const struct decision *decision); // for the next close
-void fold_add_pass(struct fold *fold, enum input input, int64_t offset, int64_t as_of);
+void fold_add_override(struct fold *fold, enum input input, int64_t offset, int64_t as_of);
 // NULL: none
-const struct pass *fold_find_pass(const struct fold *fold, enum input input, int64_t offset);
-void fold_drop_pass(struct fold *fold, enum input input, int64_t offset); // the record is judged
+const struct timestamp_override *fold_find_override(const struct fold *fold, enum input input,
+                                                    int64_t offset);
+void fold_drop_override(struct fold *fold, enum input input,
+                        int64_t offset); // the record is judged
 // nothing was delivered below it
 void fold_void_to(struct fold *fold, enum input input, int64_t offset);
 struct verdict;

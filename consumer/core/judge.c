@@ -55,7 +55,7 @@ static struct slice text_field(const struct record *record, int field)
 }
 
 // A record on its way through the checks.
-struct trial {
+struct validation {
     struct fold *fold;
     enum input input;
     const struct record_shape *shape;
@@ -68,7 +68,7 @@ struct trial {
 };
 
 // R41: the record belongs to the account in its key, and stands in the partition of that key.
-static bool check_route(struct trial *c, struct verdict *v)
+static bool check_route(struct validation *c, struct verdict *v)
 {
     struct slice key = c->event->key, account = c->account_id;
     if (!key.data || !account.data || key.size != account.size ||
@@ -85,7 +85,7 @@ static bool check_route(struct trial *c, struct verdict *v)
                   partition, fixed->partitions);
 }
 
-static bool check_id(const struct trial *c, int field, struct slice text, struct verdict *v)
+static bool check_id(const struct validation *c, int field, struct slice text, struct verdict *v)
 {
     const char *why;
     if (text_is_id(text, &why))
@@ -94,7 +94,7 @@ static bool check_id(const struct trial *c, int field, struct slice text, struct
 }
 
 // R42: nulls, unknown symbols, ids and the time: what INVALID means for all three records.
-static bool check_common(struct trial *c, struct verdict *v)
+static bool check_common(struct validation *c, struct verdict *v)
 {
     uint32_t nulls = c->record->nulls & c->shape->required;
     if (nulls)
@@ -113,7 +113,7 @@ static bool check_common(struct trial *c, struct verdict *v)
 }
 
 // R43: amounts and their currency.
-static bool check_amount(const struct trial *c, int amount_field, int currency_field,
+static bool check_amount(const struct validation *c, int amount_field, int currency_field,
                          struct verdict *v)
 {
     int64_t amount = c->record->field[amount_field].number;
@@ -127,7 +127,7 @@ static bool check_amount(const struct trial *c, int amount_field, int currency_f
 }
 
 // R28: its own time may be ahead of the broker's by the tolerance.
-static bool check_future(const struct trial *c, struct verdict *v)
+static bool check_future(const struct validation *c, struct verdict *v)
 {
     int64_t time = c->record->field[c->shape->time].number;
     if (time <= c->at_ms + c->fold->parameters->future_tolerance_ms)
@@ -140,7 +140,7 @@ static bool check_future(const struct trial *c, struct verdict *v)
 // ---- calls ----
 
 // R2, R3: only where leads are billed a lead_count is looked at, and must lie within its bounds.
-static bool check_call_units(const struct trial *c, struct verdict *v)
+static bool check_call_units(const struct validation *c, struct verdict *v)
 {
     enum service service = (enum service)c->record->field[CALL_SERVICE].number;
     if (service_unit(service) != UNIT_LEAD)
@@ -154,7 +154,7 @@ static bool check_call_units(const struct trial *c, struct verdict *v)
     return refuse(v, REJECT_INVALID, "lead_count %" PRId64 " is outside 0 to 10^9", leads);
 }
 
-static void call_of(const struct trial *c, struct call *call)
+static void call_of(const struct validation *c, struct call *call)
 {
     const struct fold *fold = c->fold;
     int64_t occurred_at = c->record->field[CALL_OCCURRED_AT].number;
@@ -173,7 +173,7 @@ static void call_of(const struct trial *c, struct call *call)
 }
 
 // R26: the floor is the oldest usage day that may be billed.
-static bool check_late(const struct trial *c, day_t day, struct verdict *v)
+static bool check_late(const struct validation *c, day_t day, struct verdict *v)
 {
     if (day >= c->fold->floor)
         return true;
@@ -191,7 +191,7 @@ uint64_t judge_rehash(const void *context, uint32_t entry)
                          fold->ledger.account_hashes[block->account[at]]);
 }
 
-static void judge_call(struct trial *c, struct verdict *v)
+static void judge_call(struct validation *c, struct verdict *v)
 {
     if (!check_call_units(c, v) || !check_future(c, v))
         return;
@@ -219,7 +219,7 @@ static void judge_call(struct trial *c, struct verdict *v)
 
 // ---- purchases ----
 
-static bool check_purchase(const struct trial *c, struct verdict *v)
+static bool check_purchase(const struct validation *c, struct verdict *v)
 {
     int64_t units = c->record->field[PURCHASE_UNITS].number,
             used = c->record->field[PURCHASE_USED].number;
@@ -233,7 +233,7 @@ static bool check_purchase(const struct trial *c, struct verdict *v)
     return check_amount(c, PURCHASE_AMOUNT, PURCHASE_CURRENCY, v);
 }
 
-static bool check_sale(const struct trial *c, day_t day, struct verdict *v)
+static bool check_sale(const struct validation *c, day_t day, struct verdict *v)
 {
     int64_t units = c->record->field[PURCHASE_UNITS].number,
             amount = c->record->field[PURCHASE_AMOUNT].number;
@@ -255,7 +255,7 @@ static bool check_sale(const struct trial *c, day_t day, struct verdict *v)
                   service_symbol(service), units, price, amount);
 }
 
-static void judge_purchase(struct trial *c, struct verdict *v)
+static void judge_purchase(struct validation *c, struct verdict *v)
 {
     if (!check_purchase(c, v) || !check_future(c, v))
         return;
@@ -331,7 +331,7 @@ static bool add_credit(struct account *account, enum credit_kind kind, fen_t amo
     return true;
 }
 
-static void apply_credit(struct trial *c, const struct credit_entry *credit, struct verdict *v)
+static void apply_credit(struct validation *c, const struct credit_entry *credit, struct verdict *v)
 {
     struct fold *fold = c->fold;
     struct account *account = &fold->ledger.accounts[credit->account];
@@ -368,7 +368,7 @@ static void apply_credit(struct trial *c, const struct credit_entry *credit, str
                             DAY_NONE, c->id);
 }
 
-static void judge_credit(struct trial *c, struct verdict *v)
+static void judge_credit(struct validation *c, struct verdict *v)
 {
     if (!check_amount(c, CREDIT_AMOUNT, CREDIT_CURRENCY, v) || !check_future(c, v))
         return;
@@ -422,11 +422,12 @@ static void look_up(const struct fold *fold, const struct event *event, int id_f
         identity_of(&fold->key, id, &out->id);
 }
 
-static struct trial open_trial(struct fold *fold, enum input input, const struct event *event,
-                               const struct lookup *lookup, int64_t at_ms)
+static struct validation open_validation(struct fold *fold, enum input input,
+                                         const struct event *event, const struct lookup *lookup,
+                                         int64_t at_ms)
 {
     const struct record_shape *shape = &shapes[input];
-    return (struct trial){
+    return (struct validation){
         .fold = fold,
         .input = input,
         .shape = shape,
@@ -486,7 +487,7 @@ void judge(struct fold *fold, enum input input, const struct event *event,
             look_up(fold, event, shapes[input].id, &own);
             lookup = &own;
         }
-        struct trial c = open_trial(fold, input, event, lookup, at_ms);
+        struct validation c = open_validation(fold, input, event, lookup, at_ms);
         if (check_route(&c, v) && check_common(&c, v)) {
             if (input == INPUT_CALLS)
                 judge_call(&c, v);
@@ -530,7 +531,7 @@ bool judge_recorded_call(struct fold *fold, const struct event *event, struct ca
     if (event->fault != REJECT_NONE)
         return false;
     look_up(fold, event, CALL_CALL_ID, &lookup);
-    struct trial c = open_trial(fold, INPUT_CALLS, event, &lookup, event->timestamp);
+    struct validation c = open_validation(fold, INPUT_CALLS, event, &lookup, event->timestamp);
     struct verdict v = {0};
     if (!check_route(&c, &v) || !check_common(&c, &v) || !check_call_units(&c, &v))
         return false;

@@ -13,15 +13,15 @@ void fold_audit_decision(struct fold *fold, const struct decision *decision,
     fold->state.decisions = decision->number;
     fold_name_decision(fold, decision);
     if (decision->kind == DECISION_PASS)
-        fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
+        fold_add_override(fold, decision->input, decision->offset, decision->as_of);
     else if (reason != REJECT_NONE)
         fold_resolve(&fold->state.log[decision->input], decision->offset, reason);
 }
 
 int64_t fold_judged_at(const struct fold *fold, enum input input, int64_t offset, int64_t timestamp)
 {
-    const struct pass *pass = fold_find_pass(fold, input, offset);
-    return pass ? pass->as_of : timestamp;
+    const struct timestamp_override *override = fold_find_override(fold, input, offset);
+    return override ? override->as_of : timestamp;
 }
 
 int fold_audit_record(struct fold *fold, enum input input, const struct event *event,
@@ -45,7 +45,7 @@ int fold_audit_record(struct fold *fold, enum input input, const struct event *e
     *out = (struct audit_verdict){
         .reason = verdict.reason,
         .duplicate = verdict.duplicate,
-        .unpassed = !event->stamped && !fold_find_pass(fold, input, event->offset),
+        .lacks_override = !event->stamped && !fold_find_override(fold, input, event->offset),
         .beyond_due = at_ms >= fold->due_at,
     };
     if (recorded.reason != REJECT_NONE && verdict.reason == REJECT_NONE) {
@@ -55,7 +55,7 @@ int fold_audit_record(struct fold *fold, enum input input, const struct event *e
         judge_add_reject(fold, input, event, &verdict);
     }
     fold_count(log, &verdict);
-    fold_drop_pass(fold, input, event->offset);
+    fold_drop_override(fold, input, event->offset);
     fold_check_log(log);
     fold_remember(log, event);
     fold->step.moved = true;

@@ -153,7 +153,7 @@ int fold_restore_decision(struct fold *fold, const struct decision *decision, bo
     // What was judged is not judged again: a replay goes by the recorded verdicts.
     if (decision->kind == DECISION_PASS &&
         decision->offset >= fold->state.log[decision->input].next)
-        fold_add_pass(fold, decision->input, decision->offset, decision->as_of);
+        fold_add_override(fold, decision->input, decision->offset, decision->as_of);
     if (since_last_close)
         fold_name_decision(fold, decision);
     return 0;

@@ -41,7 +41,7 @@ struct worker {
     bool unconfirmed;
     int64_t joined_at, figures_at, slow_figures_at;
     struct intake_position *told; // for commit_to_group
-    int64_t calls_held; // the share in shared->calls_held
+    int64_t resident_calls; // the share in shared->resident_calls
     pthread_t thread;
     pthread_t folder; // the same, set and read by the fold thread itself
     bool started;
@@ -281,7 +281,7 @@ static void host_init(struct worker *worker)
         .source = {.context = worker, .find_writer = host_find_writer, .scratch = worker->scratch},
         .metrics = worker->shared->metrics,
         .partitions = worker->shared->partitions,
-        .max_calls_held = config->max_calls_held,
+        .max_resident_calls = config->max_calls_held,
         .session_ms = worker->shared->session_ms,
     };
     memcpy(worker->host.id_key, current_deployment(worker)->id_key, sizeof worker->host.id_key);
@@ -351,19 +351,19 @@ static void commit_to_group(struct worker *worker)
         intake_commit(worker->intake, worker->told, count);
 }
 
-static void check_calls_held(struct worker *worker)
+static void check_resident_calls(struct worker *worker)
 {
-    int64_t held = 0, most = worker->shared->config->max_calls_held;
+    int64_t own = 0, most = worker->shared->config->max_calls_held;
     for (int32_t p = 0; p < worker->shared->partitions; p++) {
         struct fold *fold = worker->shards[p] ? shard_fold(worker->shards[p]) : NULL;
         if (fold)
-            held += fold_calls_held(fold);
+            own += fold_resident_calls(fold);
     }
-    int64_t all = atomic_fetch_add(&worker->shared->calls_held, held - worker->calls_held) + held -
-                  worker->calls_held;
-    worker->calls_held = held;
-    assert(held >= 0);
-    assert(all >= held); // no other share is below zero
+    int64_t all = atomic_fetch_add(&worker->shared->resident_calls, own - worker->resident_calls) +
+                  own - worker->resident_calls;
+    worker->resident_calls = own;
+    assert(own >= 0);
+    assert(all >= own); // no other share is below zero
     if (all <= most)
         return;
     struct error e;
@@ -376,7 +376,7 @@ static void refresh_figures(struct worker *worker, int64_t mono_ms)
     if (mono_ms - worker->figures_at < FIGURES_MS)
         return;
     worker->figures_at = mono_ms;
-    check_calls_held(worker);
+    check_resident_calls(worker);
     for (int32_t p = 0; p < worker->shared->partitions; p++)
         for (enum input i = 0; worker->assigned[p] && i < INPUT_COUNT; i++) {
             int64_t end = intake_end(worker->intake, p, i);
@@ -524,7 +524,7 @@ static void free_worker(struct worker *worker)
 {
     for (int32_t p = 0; worker->shards && p < worker->shared->partitions; p++)
         shard_destroy(worker->shards[p]);
-    worker->shared->calls_held -= worker->calls_held;
+    worker->shared->resident_calls -= worker->resident_calls;
     relay_destroy(worker->relay);
     store_close(worker->store);
     encoder_destroy(worker->encoder);

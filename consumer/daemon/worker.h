@@ -34,7 +34,7 @@ struct worker_shared {
     int64_t (*drain)[INPUT_COUNT]; // by partition: the ends to read to; NULL: go on for ever
     int workers;
     _Atomic int joined; // workers that have had an assignment
-    _Atomic int64_t calls_held; // by all shards of the process
+    _Atomic int64_t resident_calls; // by all shards of the process
     // monotonic ms of the first and the last block taken; 0: none
     _Atomic int64_t first_read_at, last_read_at;
 };

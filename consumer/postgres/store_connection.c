@@ -387,8 +387,8 @@ static bool is_abandoned(struct store *store)
 enum store_result store_ready(struct store *store, struct error *e)
 {
     assert(!store->conn || PQpipelineStatus(store->conn) == PQ_PIPELINE_OFF);
-    PQclear(store->held);
-    store->held = NULL;
+    PQclear(store->answer);
+    store->answer = NULL;
     if (store->stopped)
         return interrupted(store, e);
     if (store->conn && PQstatus(store->conn) == CONNECTION_OK &&
@@ -480,7 +480,7 @@ void store_close(struct store *store)
 {
     if (!store)
         return;
-    PQclear(store->held);
+    PQclear(store->answer);
     store_drop(store);
     bytes_release(&store->copying);
     bytes_release(&store->queued);

@@ -22,7 +22,7 @@ struct store {
     int32_t backend; // the server's process, as it was when the connection was made
     int stop_fd; // becomes readable when interrupted, for good
     atomic_bool stopped;
-    PGresult *held; // behind the strings of the last answer
+    PGresult *answer; // behind the strings of the last answer
     struct bytes copying; // rows on their way into a COPY
     struct bytes queued; // what was sent in the pipeline, a byte each: STATEMENT or PREPARATION
     int named; // prepared statements so far, for their names

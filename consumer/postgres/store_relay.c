@@ -63,13 +63,13 @@ enum store_result store_load_outbox(struct store *store, int32_t shard,
                 " where coalesce(before, 0) < $4 order by sequence",
                 SQL_PARAMS(sql_int4(shard), sql_int8(window->after),
                            sql_int8((int64_t)window->limit), sql_int8((int64_t)window->max_bytes)),
-                &store->held, e);
+                &store->answer, e);
     if (result != STORE_OK)
         return store_undo(store, result);
-    for (int i = 0; i < PQntuples(store->held); i++)
-        if (read_row(store, store->held, i, &out[i], e))
+    for (int i = 0; i < PQntuples(store->answer); i++)
+        if (read_row(store, store->answer, i, &out[i], e))
             return STORE_FAILED;
-    *count = (size_t)PQntuples(store->held);
+    *count = (size_t)PQntuples(store->answer);
     return STORE_OK;
 }
 

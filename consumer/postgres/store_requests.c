@@ -88,13 +88,13 @@ enum store_result store_load_requests(struct store *store, int32_t shard, struct
         "   on r.topic = q.topic and r.partition = q.shard and r.kafka_offset = q.kafka_offset"
         "  and r.decision is null"
         " where q.shard = $1 and q.state = 'WAITING' order by q.id limit $2",
-        SQL_PARAMS(sql_int4(shard), sql_int8((int64_t)capacity)), &store->held, e);
+        SQL_PARAMS(sql_int4(shard), sql_int8((int64_t)capacity)), &store->answer, e);
     if (result != STORE_OK)
         return store_undo(store, result);
-    for (int i = 0; i < PQntuples(store->held); i++)
-        if (read_request(store, shard, store->held, i, &out[i], e) < 0)
+    for (int i = 0; i < PQntuples(store->answer); i++)
+        if (read_request(store, shard, store->answer, i, &out[i], e) < 0)
             return STORE_FAILED;
-    *count = (size_t)PQntuples(store->held);
+    *count = (size_t)PQntuples(store->answer);
     return STORE_OK;
 }
 
@@ -238,15 +238,15 @@ enum store_result store_load_answer(struct store *store, int64_t id, struct requ
     if (result != STORE_OK)
         return result;
     result = sql_run(store, "select state, decision, answer from settled.requests where id = $1",
-                     SQL_PARAMS(sql_int8(id)), &store->held, e);
+                     SQL_PARAMS(sql_int8(id)), &store->answer, e);
     if (result != STORE_OK)
         return store_undo(store, result);
-    if (PQntuples(store->held) == 0)
+    if (PQntuples(store->answer) == 0)
         return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "there is no request %" PRId64, id);
     *out = (struct request_answer){
-        .decision = get_null(store->held, 0, 1) ? 0 : get_int8(store->held, 0, 1),
-        .text = get_string(store->held, 0, 2)};
-    if (read_state(store, get_string(store->held, 0, 0), &out->state, e))
+        .decision = get_null(store->answer, 0, 1) ? 0 : get_int8(store->answer, 0, 1),
+        .text = get_string(store->answer, 0, 2)};
+    if (read_state(store, get_string(store->answer, 0, 0), &out->state, e))
         return STORE_FAILED;
     return STORE_OK;
 }

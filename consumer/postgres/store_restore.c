@@ -191,7 +191,7 @@ enum store_result store_restore(struct store *store, int32_t shard, const struct
 {
     assert(row->begun);
     assert(fold_account_count(fold) == 0); // a fresh one
-    assert(fold_calls_held(fold) == 0);
+    assert(fold_resident_calls(fold) == 0);
     struct restore r = {store, fold, row->state.day};
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)

@@ -108,7 +108,7 @@ static void load_recorded(struct gates *g, struct store *store)
 
 // In memory are the calls of the open day, of late_days days before it, and early calls of the next
 // day.
-static void check_calls_held(struct gates *g, struct store *store)
+static void check_resident_calls(struct gates *g, struct store *store)
 {
     struct error e = {0};
     int64_t calls = 0, days = g->config->parameters.late_days + 2, most = g->config->max_calls_held;
@@ -134,7 +134,7 @@ static void check_database(struct gates *g)
     else
         load_recorded(g, store);
     if (g->recorded)
-        check_calls_held(g, store);
+        check_resident_calls(g, store);
     store_close(store);
 }
 

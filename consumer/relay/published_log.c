@@ -37,7 +37,7 @@ struct output_log {
     int64_t next; // the offset after what was read last
     bool found_start; // a row at or below the mark, or the log's first record, was read
     bool reaches_mark;
-    rd_kafka_message_t *held; // a row that is too far ahead of the other logs
+    rd_kafka_message_t *ahead; // a row that is too far ahead of the other logs
 };
 
 struct published_log {
@@ -112,9 +112,9 @@ static void on_event(rd_kafka_t *consumer, void *context)
 
 static void stop_log(struct published_log *log, struct output_log *t)
 {
-    if (t->held)
-        rd_kafka_message_destroy(t->held);
-    t->held = NULL;
+    if (t->ahead)
+        rd_kafka_message_destroy(t->ahead);
+    t->ahead = NULL;
     if (!t->queue)
         return;
     rd_kafka_queue_cb_event_enable(t->queue, NULL, NULL);
@@ -291,13 +291,13 @@ static enum taken take_next(struct published_log *log, struct output_log *t, int
                             struct error *e)
 {
     assert(t->queue);
-    rd_kafka_message_t *message = t->held ? t->held : rd_kafka_consume_queue(t->queue, wait_ms);
+    rd_kafka_message_t *message = t->ahead ? t->ahead : rd_kafka_consume_queue(t->queue, wait_ms);
     if (!message)
         return TAKEN_NOTHING;
-    t->held = NULL;
+    t->ahead = NULL;
     enum taken taken = take_message(log, t, message, e);
     if (taken == TAKEN_HELD)
-        t->held = message;
+        t->ahead = message;
     else
         rd_kafka_message_destroy(message);
     if (taken != TAKEN_EARLIER)
@@ -352,7 +352,7 @@ static int ask_ends(struct published_log *log, struct error *e)
 
 static bool is_read(const struct output_log *t)
 {
-    return t->found_start && !t->held && t->next >= t->end;
+    return t->found_start && !t->ahead && t->next >= t->end;
 }
 
 static bool may_wait(const atomic_bool *stop, int64_t since_ms)
@@ -365,8 +365,8 @@ static enum published_result stuck(const struct published_log *log, struct error
     bool ahead = false;
     const char *slow = "";
     for (int o = 0; o < OUTPUT_COUNT; o++) {
-        ahead = ahead || log->logs[o].held;
-        if (!is_read(&log->logs[o]) && !log->logs[o].held)
+        ahead = ahead || log->logs[o].ahead;
+        if (!is_read(&log->logs[o]) && !log->logs[o].ahead)
             slow = log->logs[o].topic;
     }
     if (!ahead || slow[0]) {

@@ -629,15 +629,15 @@ int relay_create(const struct relay_options *options, struct relay **out, struct
     }
     // librdkafka checks how the properties fit together only when a producer is made.
     atomic_bool stop = false;
-    struct publisher *trial = NULL;
+    struct publisher *probe = NULL;
     if (short_of_memory ? error_set(e, ERROR_UNAVAILABLE, "memory is short")
-                        : publisher_create(&r->publisher, 0, false, &stop, &trial, e) ||
+                        : publisher_create(&r->publisher, 0, false, &stop, &probe, e) ||
                               published_reader_create(&r->publisher, &r->reader, e)) {
-        publisher_destroy(trial);
+        publisher_destroy(probe);
         relay_destroy(r);
         return -1;
     }
-    publisher_destroy(trial);
+    publisher_destroy(probe);
     *out = r;
     return 0;
 }

@@ -222,7 +222,7 @@ static int open_job(struct explain_job *job, struct error *e)
     job->out->shard = partition_of(fixed->partitioner, job->account_id.data, job->account_id.size,
                                    fixed->partitions);
     job->out->zone_ms = job->recorded->policy.shelf.books[0]->offset_ms;
-    struct fold_options options = {.shard = job->out->shard, .max_calls_held = INT64_MAX};
+    struct fold_options options = {.shard = job->out->shard, .max_resident_calls = INT64_MAX};
     memcpy(options.id_key, job->recorded->id_key, sizeof options.id_key);
     job->fold = fold_create(&options, &job->recorded->policy);
     if (!job->fold)

@@ -180,7 +180,7 @@ static int take_record(struct repair_job *j, enum input input, const rd_kafka_me
                           &verdict, e))
         return -1;
     scan_take(j->scan, input);
-    if (verdict.unpassed)
+    if (verdict.lacks_override)
         return contradiction(j, input, offset,
                              "it was judged by an operator's decision that the database lost", e);
     if (verdict.beyond_due && !fold_state(j->fold)->held)
@@ -400,7 +400,7 @@ static int replay(struct repair_job *j, struct error *e)
 
 static int open_fold(struct repair_job *j, struct error *e)
 {
-    struct fold_options options = {.shard = j->shard, .max_calls_held = INT64_MAX};
+    struct fold_options options = {.shard = j->shard, .max_resident_calls = INT64_MAX};
     memcpy(options.id_key, j->deployment->id_key, sizeof options.id_key);
     j->fold = fold_create(&options, &j->deployment->policy);
     if (!j->fold)

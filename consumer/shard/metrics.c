@@ -22,7 +22,7 @@ enum metric {
     DAY_STATE,
     DAYS_CLOSED,
     SETTLEMENTS,
-    CALLS_HELD,
+    RESIDENT_CALLS,
     MEMORY,
     OUTBOX_SEQUENCE,
     RELAY_PUBLISHED,
@@ -68,8 +68,8 @@ static const struct {
                      "Days settled by this process since it started."},
     [SETTLEMENTS] = {"settled_settlements_total", "counter", "shard",
                      "Settlements made by this process since it started."},
-    [CALLS_HELD] = {"settled_calls_held", "gauge", "shard",
-                    "Calls of open and retained days in memory."},
+    [RESIDENT_CALLS] = {"settled_calls_held", "gauge", "shard",
+                        "Calls of open and retained days in memory."},
     [MEMORY] = {"settled_fold_memory_bytes", "gauge", "shard", "Memory of the shard's state."},
     [OUTBOX_SEQUENCE] = {"settled_outbox_sequence", "gauge", "shard",
                          "Sequence of the last committed output row."},
@@ -260,10 +260,10 @@ static int64_t shard_value(const struct shard_metrics *s, enum metric metric)
         return s->days_closed;
     case SETTLEMENTS:
         return s->settlements;
-    case CALLS_HELD:
-        return s->calls_held;
+    case RESIDENT_CALLS:
+        return s->resident_calls;
     case MEMORY:
-        return s->bytes_held;
+        return s->resident_bytes;
     case OUTBOX_SEQUENCE:
         return s->sequence;
     case RELAY_PUBLISHED:
@@ -285,7 +285,7 @@ static int64_t shard_value(const struct shard_metrics *s, enum metric metric)
 static void render_figures(const struct metrics *m, FILE *out)
 {
     static const enum metric shown[] = {
-        OPEN_DAY,        DAYS_CLOSED,   SETTLEMENTS,   CALLS_HELD,      MEMORY,     OUTBOX_SEQUENCE,
+        OPEN_DAY,        DAYS_CLOSED,   SETTLEMENTS,   RESIDENT_CALLS,  MEMORY,     OUTBOX_SEQUENCE,
         RELAY_PUBLISHED, RELAY_BACKLOG, RELAY_TROUBLE, RELAY_LOST_ROWS, RELAY_SPENT};
     for (size_t k = 0; k < sizeof shown / sizeof shown[0]; k++) {
         enum metric metric = shown[k];

@@ -32,7 +32,7 @@ struct shard_metrics {
     _Atomic int64_t position[INPUT_COUNT], end[INPUT_COUNT]; // end -1: not known
     _Atomic int64_t last_timestamp[INPUT_COUNT]; // ms, of the last record judged; 0: none
     _Atomic int stop[INPUT_COUNT]; // enum fold_stop
-    _Atomic int64_t calls_held, bytes_held;
+    _Atomic int64_t resident_calls, resident_bytes;
     _Atomic int64_t days_closed, settlements;
     _Atomic int64_t sequence, published; // last outbox row; known to be published, -1: not known
     _Atomic int waits_for_store; // 1: PostgreSQL did not take the last call, which is repeated

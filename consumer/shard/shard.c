@@ -50,8 +50,8 @@ static void count_fold(struct shard *shard, const struct relay_status *relay, in
     struct shard_metrics *m = shard_figures(shard);
     m->open_day = fold_state(shard->fold)->day;
     m->phase = fold_phase(shard->fold, now_ms);
-    m->calls_held = fold_calls_held(shard->fold);
-    m->bytes_held = (int64_t)fold_memory(shard->fold);
+    m->resident_calls = fold_resident_calls(shard->fold);
+    m->resident_bytes = (int64_t)fold_memory(shard->fold);
     m->sequence = shard->row.chain.sequence;
     m->published = relay->published;
     m->relay_trouble = relay->error.kind != ERROR_NONE;

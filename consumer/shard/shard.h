@@ -67,7 +67,7 @@ struct shard_host {
     const char *input_topics[INPUT_COUNT];
     int32_t partitions;
     uint8_t id_key[32];
-    int64_t max_calls_held;
+    int64_t max_resident_calls;
     int64_t session_ms; // of the group: how long a fenced owner waits
 };
 
@@ -91,7 +91,7 @@ enum shard_state shard_state(const struct shard *shard);
 const struct error *shard_error(const struct shard *shard); // HALTED: why
 // run.max_calls_held is reached: says so in *e (ERROR_CONFIG), with what would be enough for what
 // is known to come.
-void shard_say_full(const struct metrics *metrics, int64_t held, int64_t most, struct error *e);
+void shard_say_full(const struct metrics *metrics, int64_t resident, int64_t most, struct error *e);
 struct fold *shard_fold(struct shard *shard); // NULL while there is none
 // NULL when the shard does all of its work: it reads, commits and publishes. Otherwise `out`, which
 // says what it does not do, or what an operator must look at before the process is started again.

@@ -73,7 +73,8 @@ static int find_starts(struct shard *shard, bool replay, int64_t starts[INPUT_CO
 static enum store_result new_fold(struct shard *shard, struct error *e)
 {
     const struct shard_host *host = shard->host;
-    struct fold_options options = {.shard = shard->id, .max_calls_held = host->max_calls_held};
+    struct fold_options options = {.shard = shard->id,
+                                   .max_resident_calls = host->max_resident_calls};
     memcpy(options.id_key, host->id_key, sizeof options.id_key);
     shard->fold = fold_create(&options, host->policy(host->context));
     if (!shard->fold) {

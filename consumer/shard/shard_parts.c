@@ -149,7 +149,7 @@ void shard_drop_fold(struct shard *shard)
     shard->effects_at = shard->moved_at = 0;
     for (int i = 0; i < INPUT_COUNT; i++)
         memset(shard->log[i].pending, 0, sizeof shard->log[i].pending);
-    shard_figures(shard)->calls_held = shard_figures(shard)->bytes_held = 0;
+    shard_figures(shard)->resident_calls = shard_figures(shard)->resident_bytes = 0;
 }
 
 void shard_reset_logs(struct shard *shard)

@@ -173,23 +173,23 @@ static bool may_read(const struct shard *shard, const struct input_log *log, int
     }
 }
 
-void shard_say_full(const struct metrics *metrics, int64_t held, int64_t most, struct error *e)
+void shard_say_full(const struct metrics *metrics, int64_t resident, int64_t most, struct error *e)
 {
     int64_t waiting = metrics_calls_waiting(metrics);
     error_set(e, ERROR_CONFIG,
               "%" PRId64
               " calls of open and retained days are held, run.max_calls_held allows %" PRId64
               ", and %" PRId64 " more records wait in the logs: set it to at least %" PRId64
-              " (about " CALL_BYTES_HELD_TEXT
+              " (about " CALL_BYTES_RESIDENT_TEXT
               " bytes of memory a call), or spread the shards over more processes",
-              held, most, waiting, held + waiting);
+              resident, most, waiting, resident + waiting);
 }
 
 static void broken(struct shard *shard, enum fold_stop stop, struct error *e)
 {
     if (stop == FOLD_FULL)
-        shard_say_full(shard->host->metrics, fold_calls_held(shard->fold),
-                       shard->host->max_calls_held, e);
+        shard_say_full(shard->host->metrics, fold_resident_calls(shard->fold),
+                       shard->host->max_resident_calls, e);
     shard_halt(shard, e);
 }
 
@@ -323,6 +323,6 @@ bool shard_replay(struct shard *shard)
     log_event(LOG_INFO, "calls replayed",
               LOG_FIELDS(log_int("shard", shard->id),
                          log_int("position", fold_state(shard->fold)->log[INPUT_CALLS].next),
-                         log_int("calls_held", fold_calls_held(shard->fold))));
+                         log_int("calls_held", fold_resident_calls(shard->fold))));
     return true;
 }

@@ -105,13 +105,13 @@ int main(int argc, char **argv)
     size_t accounts = argc > 2 ? (size_t)strtoull(argv[2], NULL, 10) : 100000;
     struct error e = {0};
     load_policy(&policy, SOURCE_DIR "/pricing/pricebooks/apcas.yaml");
-    struct fold *fold =
-        fold_create(&(struct fold_options){.id_key = {7}, .max_calls_held = INT64_MAX}, &policy);
+    struct fold *fold = fold_create(
+        &(struct fold_options){.id_key = {7}, .max_resident_calls = INT64_MAX}, &policy);
     fold_begin(fold, (int64_t[INPUT_COUNT]){0, 0, 0});
     int64_t when = calendar_day_start(policy.fixed.first_day, 28800000) + 3600000;
     size_t before = fold_memory(fold);
     double spent = ingest(fold, calls, accounts, when);
-    int64_t held = fold_calls_held(fold), due = fold_due_at(fold);
+    int64_t held = fold_resident_calls(fold), due = fold_due_at(fold);
     printf("calls %" PRId64 ", accounts %zu\n", held, fold_account_count(fold));
     printf("ns a call        %.0f\n", spent * 1e9 / (double)held);
     printf("bytes a call     %.1f (accounts included)\n",

@@ -419,7 +419,7 @@ static void host_init(struct process *p)
         .source = {.context = p, .find_writer = host_find_writer, .scratch = world_scratch()},
         .metrics = p->metrics,
         .partitions = p->world->kafka.shards,
-        .max_calls_held = MAX_CALLS,
+        .max_resident_calls = MAX_CALLS,
         .session_ms = SESSION_MS,
     };
     relay_fill_host(&p->host);

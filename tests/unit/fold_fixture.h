@@ -65,7 +65,7 @@ static inline void bench_policy(struct bench *b)
 static inline struct fold *bench_fold(struct bench *b)
 {
     struct fold *fold = fold_create(
-        &(struct fold_options){.id_key = {1, 2, 3}, .max_calls_held = 1000000}, &b->policy);
+        &(struct fold_options){.id_key = {1, 2, 3}, .max_resident_calls = 1000000}, &b->policy);
     assert_non_null(fold);
     return fold;
 }

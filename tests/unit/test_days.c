@@ -294,7 +294,7 @@ static void lowered_late_days_forget_at_once_and_lose_nothing(void **state)
         assert_int_equal(settlement_of(b, "a")->calls, day + 1);
         fold_step_done(b->fold);
     }
-    assert_int_equal(fold_calls_held(b->fold), 1); // day 3 looks back on day 2 alone
+    assert_int_equal(fold_resident_calls(b->fold), 1); // day 3 looks back on day 2 alone
     b->now = at(b, 3, HOUR);
     struct event late = call(b, "a", "late", -1, at(b, 1, HOUR));
     late.timestamp = b->now;
@@ -316,7 +316,7 @@ static void no_late_days_at_all(void **state)
     settle(b);
     assert_int_equal(settlement_of(b, "a")->calls, 1);
     fold_step_done(b->fold);
-    assert_int_equal(fold_calls_held(b->fold), 1);
+    assert_int_equal(fold_resident_calls(b->fold), 1);
     struct event late = call(b, "a", "c2", -1, at(b, 1, 0) - 1);
     late.timestamp = b->now;
     reject(b, INPUT_CALLS, late, REJECT_TOO_LATE);

@@ -250,8 +250,8 @@ static void the_cost_of_a_call_is_told(void **state)
     snprintf(sentence, sizeof sentence, "costs %d bytes in columns and a slot of %d bytes",
              CALL_BYTES, INDEX_SLOT_BYTES);
     says("consumer/DECISIONS.md", sentence);
-    says("deploy/RUNBOOK.md", "(about " CALL_BYTES_HELD_TEXT " bytes each;");
-    says("deploy/settled.yaml", "(about " CALL_BYTES_HELD_TEXT " bytes each)");
+    says("deploy/RUNBOOK.md", "(about " CALL_BYTES_RESIDENT_TEXT " bytes each;");
+    says("deploy/settled.yaml", "(about " CALL_BYTES_RESIDENT_TEXT " bytes each)");
 }
 
 // ---- defaults and limits ----

@@ -264,10 +264,10 @@ static void an_identity_is_known_over_days_until_the_window_ends(void **state)
         first.timestamp = b->now;
         duplicate(b, INPUT_CALLS, first);
     }
-    assert_int_equal(fold_calls_held(b->fold), 1);
+    assert_int_equal(fold_resident_calls(b->fold), 1);
     settle(b);
     fold_step_done(b->fold);
-    assert_int_equal(fold_calls_held(b->fold), 0);
+    assert_int_equal(fold_resident_calls(b->fold), 0);
     first.offset = b->offsets[INPUT_CALLS]++;
     reject(b, INPUT_CALLS, first, REJECT_TOO_LATE);
 }
@@ -624,7 +624,7 @@ static void the_fold_stops_at_its_bound_of_calls(void **state)
 {
     struct bench *b = *state;
     fold_destroy(b->fold);
-    b->fold = fold_create(&(struct fold_options){.max_calls_held = 1}, &b->policy);
+    b->fold = fold_create(&(struct fold_options){.max_resident_calls = 1}, &b->policy);
     fold_begin(b->fold, (int64_t[INPUT_COUNT]){0, 0, 0});
     accept(b, INPUT_CALLS, call(b, "a", "c1", -1, at(b, 0, 0)));
     assert_int_equal(feed(b, INPUT_CALLS, call(b, "a", "c2", -1, at(b, 0, 0))), FOLD_FULL);

@@ -82,7 +82,7 @@ static void it_counts_what_it_holds(void **state)
         snprintf(account, sizeof account, "account-%d", i % 1000);
         accept(b, INPUT_CALLS, call(b, account, id, -1, at(b, 0, HOUR)));
     }
-    assert_int_equal(fold_calls_held(b->fold), 5000);
+    assert_int_equal(fold_resident_calls(b->fold), 5000);
     assert_int_equal(fold_calls_of_day(b->fold, b->first_day), 5000);
     assert_int_equal(fold_calls_of_day(b->fold, b->first_day + 1), 0);
     assert_int_equal(fold_account_count(b->fold), 1000);

@@ -106,7 +106,7 @@ static void give(struct world *w, struct fold *fold, enum input input, int64_t t
         assert_int_equal(
             fold_audit_record(fold, input, &w->events[input][at], recorded, &verdict, &e), 0);
         assert_int_equal(verdict.reason, w->verdicts[input][at]);
-        assert_false(verdict.unpassed);
+        assert_false(verdict.lacks_override);
         assert_false(verdict.beyond_due);
     }
 }
@@ -232,7 +232,7 @@ static void a_recorded_reject_stays_one(void **state)
     const struct step *step = fold_step(b->fold);
     assert_int_equal(fold_account_count(b->fold), 0);
     assert_int_equal(fold_package_count(b->fold), 0);
-    assert_int_equal(fold_calls_held(b->fold), 0);
+    assert_int_equal(fold_resident_calls(b->fold), 0);
     assert_int_equal(step->credit_count, 0);
     assert_int_equal(step->reject_count, 3);
     assert_int_equal(step->rejects[0].reason, REJECT_REFUND);
@@ -271,7 +271,7 @@ static void times_are_told(void **state)
     assert_true(give_one(b, INPUT_CALLS, ev, REJECT_NONE).beyond_due);
     ev = call(b, "acme", "k-2", -1, at(b, 0, HOUR));
     ev.stamped = false;
-    assert_true(give_one(b, INPUT_CALLS, ev, REJECT_NONE).unpassed);
+    assert_true(give_one(b, INPUT_CALLS, ev, REJECT_NONE).lacks_override);
     // A decision passes one, and judges it by its own time.
     ev = call(b, "acme", "k-3", -1, at(b, 0, HOUR));
     ev.stamped = false;
@@ -284,7 +284,7 @@ static void times_are_told(void **state)
     fold_audit_decision(b->fold, &pass, REJECT_NONE);
     assert_int_equal(fold_judged_at(b->fold, INPUT_CALLS, ev.offset, ev.timestamp), pass.as_of);
     struct audit_verdict v = give_one(b, INPUT_CALLS, ev, REJECT_NONE);
-    assert_false(v.unpassed);
+    assert_false(v.lacks_override);
     assert_false(v.beyond_due);
     assert_int_equal(v.reason, REJECT_NONE);
     bench_destroy(b);

@@ -383,7 +383,7 @@ static void restart(struct world *w)
     fold_destroy(w->restarted);
     w->restarted = restore(w->b, w->rows, w->calls, w->call_count);
     w->restarts++;
-    assert_int_equal(fold_calls_held(w->restarted), fold_calls_held(w->b->fold));
+    assert_int_equal(fold_resident_calls(w->restarted), fold_resident_calls(w->b->fold));
 }
 
 static void free_rows(struct rows *rows)

@@ -258,7 +258,7 @@ static int set_up(void **state)
         .source = {.scratch = &w->scratch},
         .metrics = w->metrics,
         .partitions = 1,
-        .max_calls_held = 1000,
+        .max_resident_calls = 1000,
         .session_ms = 6000,
     };
     memcpy(w->host.input_topics, topics, sizeof topics);
