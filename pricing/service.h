@@ -9,7 +9,7 @@ enum billed_unit { UNIT_CALL, UNIT_LEAD };
 
 // One X(symbol, unit) a service, in the order of the symbols in schemas/avro:
 //   symbol   as schemas, tables, options and the sections of price books have it
-// unit     UNIT_CALL: a call is one unit, whatever its lead_count; UNIT_LEAD: lead_count units
+//   unit     UNIT_CALL: a call is one unit, whatever its lead_count; UNIT_LEAD: lead_count units
 #define SERVICE_ROWS(X)                                                                            \
     X(AUDIENCE_INSIGHT, UNIT_CALL)                                                                 \
     X(PURCHASE_INTENT, UNIT_LEAD)

@@ -20,14 +20,14 @@
 //
 //   1. No request of one transaction can touch another. A transaction begins only in an epoch all
 //      of whose requests were sent once and answered well, so that no copy of one can be under way.
-// Where that is not certain, the producer is spent: a fresh one is made at once, even when no row
-// waits. Its init_transactions raises the epoch, so every copy is refused from then on. An abort
-// always spends its producer, since its cause is seldom known.
-// 2. Rows go first, and are acknowledged before the position is sent. So a transaction that
-// somebody ends early has a position only if it has all of its rows.
-// 3. The topics are the truth. Published is what a read_committed reader finds there. After each
-// init_transactions the topics are read from the mark to their ends, and rows are sent from the
-// first missing one on. The mark in PostgreSQL follows only what was read back.
+//      Where that is not certain, the producer is spent: a fresh one is made at once, even when no
+//      row waits. Its init_transactions raises the epoch, so every copy is refused from then on. An
+//      abort always spends its producer, since its cause is seldom known.
+//   2. Rows go first, and are acknowledged before the position is sent. So a transaction that
+//      somebody ends early has a position only if it has all of its rows.
+//   3. The topics are the truth. Published is what a read_committed reader finds there. After each
+//      init_transactions the topics are read from the mark to their ends, and rows are sent from
+//      the first missing one on. The mark in PostgreSQL follows only what was read back.
 #pragma once
 
 #include "pricing/error.h"
