@@ -4,11 +4,10 @@ statements.
 
     names.py [FOLDER]      the root of the sources; without it, of this repository
 
-In pricing, consumer and schemas, a tag, a type or a function that others see has one definition and none of the names
-that have misled readers before, the name of a static
-function occurs in at most three files, and a function has at most six parameters. There and in tests, a function has at
-most 60 lines, a line has at most 100 columns, the body of an `if` or a loop begins on a new line, and no comma operator
-joins two statements.
+In pricing, consumer and schemas, a tag, a type or a function that others see has one definition and none of the names that
+have misled readers before, the name of a static function occurs in at most three files, and a function has at most six
+parameters. There and in tests, a function has at most 60 lines, a line has at most 100 columns, the body of an `if` or a
+loop begins on a new line, and no comma operator joins two statements.
 """
 
 import collections
