@@ -320,9 +320,10 @@ static int produce(struct adjustment *a, rd_kafka_t *producer, uint8_t *value, s
     int64_t timestamp =
         a->recorded->policy.fixed.timestamps == TIMESTAMPS_CREATE ? a->credited_at : 0;
     const char *topic = a->recorded->topics[INPUT_CREDITS];
+    void *key = (void *)(uintptr_t)a->account; // librdkafka copies it, and takes it without const
     rd_kafka_resp_err_t code = rd_kafka_producev(
         producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(a->partition),
-        RD_KAFKA_V_KEY(a->account, strlen(a->account)), RD_KAFKA_V_VALUE(value, size),
+        RD_KAFKA_V_KEY(key, strlen(a->account)), RD_KAFKA_V_VALUE(value, size),
         RD_KAFKA_V_TIMESTAMP(timestamp), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
     if (!code)
         rd_kafka_flush(producer, SEND_MS);
