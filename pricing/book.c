@@ -313,7 +313,15 @@ static int read_tier(struct book_reader *r, const yaml_node_t *node, struct tier
                             "the tier is empty: below %" PRId64 " is not above from %" PRId64, *end,
                             tier->from);
     }
-    return read_price(r, at[TIER_PRICE], "unit_price", BOOK_PRICE_MAX, &tier->unit_price);
+    if (read_price(r, at[TIER_PRICE], "unit_price", BOOK_PRICE_MAX, &tier->unit_price) != 0)
+        return -1;
+    // R62: neither factor is beyond 10^9.
+    if (tier->from * tier->unit_price > AMOUNT_MAX)
+        return complain(r, at[TIER_PRICE],
+                        "a call of %" PRId64 " units would cost more than 10^13 fen, so that every "
+                        "call of this tier would be rejected; lower the price or remove the tier",
+                        tier->from);
+    return 0;
 }
 
 static int read_tiers(struct book_reader *r, const yaml_node_t *node, struct service_prices *out)
@@ -386,6 +394,12 @@ static int read_custom(struct book_reader *r, const yaml_node_t *node, struct se
                         "minimum %" PRId64 " is not a multiple of step %" PRId64
                         "; choose one that is",
                         custom->minimum, custom->step);
+    // R62: neither factor is beyond 10^9.
+    if (custom->minimum / custom->step * custom->price_per_step > AMOUNT_MAX)
+        return complain(r, at[CUSTOM_PRICE],
+                        "the minimum of %" PRId64 " units would cost more than 10^13 fen, so that "
+                        "no purchase would be taken; lower the price or the minimum",
+                        custom->minimum);
     int64_t largest = out->offer_count ? out->offers[out->offer_count - 1].units : 0;
     if (custom->minimum <= largest)
         return complain(r, at[CUSTOM_MINIMUM],

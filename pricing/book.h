@@ -20,10 +20,17 @@ enum {
     BOOK_FILE_MAX = 1 << 20
 };
 
-// fen, of a unit or a custom step: no call or package can overflow an amount
-#define BOOK_PRICE_MAX INT64_C(1000000000)
+// What sums can reach, in 64 bits (9.2 * 10^18):
+//   a call, a package, a credit   10^13 fen at the most (R43, R61): 922,337 of the largest fit
+//   units of a settlement         10^9 a call, and fewer than 2^32 calls are held: 4.3 * 10^18
+//   amount of a settlement or a day, balance of an account
+//                                 more than 922,337 records of the largest amount would not fit;
+//                                 each addition is checked, and a shard halts before it
+#define BOOK_PRICE_MAX INT64_C(1000000000) // fen, of a unit or a custom step
 #define UNITS_OF_RECORD_MAX INT64_C(1000000000) // R3, R43
-#define AMOUNT_MAX INT64_C(10000000000000) // R43
+#define AMOUNT_MAX INT64_C(10000000000000) // fen; R43, R61
+_Static_assert(UNITS_OF_RECORD_MAX <= INT64_MAX / BOOK_PRICE_MAX, "a call's amount is a product");
+_Static_assert(UNITS_OF_RECORD_MAX <= INT64_MAX / UINT32_MAX, "units of all calls that are held");
 
 // Volume pricing: the tier whose range holds the units of one call prices the whole call. Lower
 // bound inclusive.

@@ -14,6 +14,12 @@ static int price_group(const struct book *book, enum service service,
         return error_set(e, ERROR_USAGE, "%" PRId64 " calls; ask for 1 to %" PRId64, calls->calls,
                          QUOTE_CALLS_MAX);
     const struct tier *tier = rate_tier(book, service, units);
+    // R61: such a call is rejected. Neither factor is beyond 10^9.
+    if (units * tier->unit_price > AMOUNT_MAX)
+        return error_set(e, ERROR_USAGE,
+                         "a call of %" PRId64 " leads would cost more than 10^13 fen and be "
+                         "rejected; ask for less",
+                         units);
     *out = (struct quote_group){
         .calls = calls->calls,
         .units = units,

@@ -71,13 +71,22 @@ const struct config_key config_keys[] = {
     {"billing", "late_days", VALUE_INT32, FIELD(parameters.late_days), "7", .min = 0,
      .max = LATE_DAYS_MAX,
      .help = "A call that is up to this many days late is still billed; an older one is rejected."},
+    {"billing", "credit_days", VALUE_INT32, FIELD(parameters.credit_days), "400", .min = 1,
+     .max = CREDIT_DAYS_MAX,
+     .help =
+         "A purchase or credit whose own day is older than that is rejected, and the ids of older "
+         "ones are forgotten."},
     {"billing", "future_tolerance", VALUE_DURATION, FIELD(parameters.future_tolerance_ms), "5m",
      .min = 0, .max = 24 * HOUR_MS - 1,
      .help = "How far a record's own time may lie ahead of the broker's."},
     {"billing", "max_reject_share", VALUE_SHARE, FIELD(parameters.max_reject_share_ppm), "1%",
      .min = 0, .max = 1000000,
-     .help = "A day is held for an operator if more than this share of its call records, and at "
-             "least 100 of them, are broken."},
+     .help = "A day is held for an operator when more of a log's records than this (and at least "
+             "100 calls, 10 purchases or 10 credits) are broken."},
+    {"billing", "max_refused_share", VALUE_SHARE, FIELD(parameters.max_refused_share_ppm), "20%",
+     .min = 0, .max = 1000000,
+     .help = "The same of records that are refused: conflicts, too late, from the future, not for "
+             "sale. Refunds hold no day."},
     {"billing", "timestamps", VALUE_CHOICE, FIELD(timestamps), "log-append",
      .choices = TIMESTAMPS_CHOICES,
      .help = "Whose clock stamps the inputs: the brokers' (log-append), or the producers' (create: "

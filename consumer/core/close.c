@@ -6,6 +6,7 @@
 #include "pricing/rate.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,9 +231,17 @@ static void sort_draws(struct closing *c)
 static int overflow(struct closing *c, const struct settlement *s)
 {
     const struct account *account = &c->fold->ledger.accounts[s->account];
+    const struct fold_state *state = &c->fold->state;
     char day[DAY_TEXT_SIZE];
-    return error_set(c->e, ERROR_BUG, "account %.*s, day %s: the settled amount overflows 64 bits",
-                     (int)account->id.size, account->id.data, calendar_format_day(s->day, day));
+    return error_set(
+        c->e, ERROR_CONFIG,
+        "account %.*s, day %s: what is to be settled would pass 64 bits (%" PRIu32
+        " calls, all in offsets %" PRId64 "..%" PRId64
+        " of the calls): it would take 922,337 records of the largest amount; find out "
+        "who sends them, nothing of this day is settled",
+        (int)account->id.size, account->id.data, calendar_format_day(s->day, day),
+        c->starts[s->account + 1] - c->starts[s->account], state->calls_from,
+        state->log[INPUT_CALLS].next);
 }
 
 static int emit_postpaid(struct closing *c, const struct book *book, enum service service,
@@ -489,9 +498,12 @@ static void open_next(struct fold *fold)
         struct log_state *log = &fold->state.log[i];
         log->from = log->next;
         log->accepted = log->duplicates = log->rejected = log->voids = 0;
-        log->unresolved = log->unresolved_broken = 0;
+        log->undecided = 0;
+        memset(log->undecided_of, 0, sizeof log->undecided_of);
         fold->log[i] = (struct log_progress){.clock_end = -1};
     }
+    fold->state.released = false;
+    memset(fold->state.holds, 0, sizeof fold->state.holds);
     fold_open_day(fold, fold->state.day + 1);
     // R29: an id is known as long as its day can be billed.
     calls_forget(&fold->calls, fold->floor);

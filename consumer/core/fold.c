@@ -5,8 +5,8 @@
 //         OPEN ── the held day is released ───────────────────────────► CUT (RELEASE)
 //         CUT  ── the day is found to be held ────────────────────────► OPEN
 //         CUT  ── the day is settled ─────────────────────────────────► OPEN (the next day)
-//   day   each log CUT, or stopped by rejects, and too many broken calls ─► HELD
-//         HELD, and a decision brings them below the share ─► released
+//   day   each log CUT, or the calls stopped by rejects, and too many rejects on one ─► HELD
+//         HELD, and a decision brings them below their shares ─► released
 #include "consumer/base/memory.h"
 #include "consumer/core/fold_state.h"
 
@@ -68,6 +68,7 @@ void fold_open_day(struct fold *fold, day_t day)
     // R53: a day has its own parameters.
     fold->parameters = policy_at(fold->policy, day);
     fold->floor = policy_floor(fold->policy, day);
+    fold->credit_floor = policy_credit_floor(fold->policy, day);
     // R46: a day ends at its 24:00 plus the grace.
     fold->due_at = calendar_day_start(day + 1, fold->zone_ms) + fold->parameters->grace_ms;
 }
@@ -163,40 +164,117 @@ enum cut_by fold_cut(const struct fold *fold, enum input input)
 
 // ---- shares of rejects ----
 
-static bool beyond_share(const struct fold *fold, const struct log_state *log, int64_t rejects,
-                         int64_t minimum)
+static const int64_t hold_minimum[INPUT_COUNT] = {[INPUT_CALLS] = FOLD_HOLD_MIN_CALLS,
+                                                  [INPUT_PURCHASES] = FOLD_HOLD_MIN_OTHERS,
+                                                  [INPUT_CREDITS] = FOLD_HOLD_MIN_OTHERS};
+
+static int64_t records_of(const struct log_state *log)
 {
-    int64_t records = log->accepted + log->duplicates + log->rejected;
-    // R45, R50: both the number and the share.
-    return rejects >= minimum && rejects * PPM > records * fold->parameters->max_reject_share_ppm;
+    return log->accepted + log->duplicates + log->rejected;
+}
+
+// R45, R50: each group has its own share.
+static bool is_more_than_share(const struct fold *fold, enum reject_group group, int64_t rejects,
+                               int64_t records)
+{
+    int64_t share_ppm = group == REJECTS_BROKEN ? fold->parameters->max_reject_share_ppm
+                                                : fold->parameters->max_refused_share_ppm;
+    assert(group < REJECT_GROUPS);
+    // A log has less than 2^63 / 10^6 records since a cutoff: at a million a second, for 106 days.
+    assert(rejects <= INT64_MAX / PPM);
+    assert(records <= INT64_MAX / PPM);
+    return rejects * PPM > records * share_ppm;
+}
+
+// R50: both the number and the share.
+bool fold_beyond_share(const struct fold *fold, enum input input, enum reject_group group,
+                       int64_t rejects, int64_t records)
+{
+    return rejects >= hold_minimum[input] && is_more_than_share(fold, group, rejects, records);
+}
+
+static bool is_beyond(const struct fold *fold, enum input input, enum reject_group group)
+{
+    const struct log_state *log = &fold->state.log[input];
+    return fold_beyond_share(fold, input, group, log->undecided_of[group], records_of(log));
 }
 
 bool fold_must_hold(const struct fold *fold)
 {
-    const struct log_state *calls = &fold->state.log[INPUT_CALLS];
-    return beyond_share(fold, calls, calls->unresolved_broken, FOLD_HOLD_MIN);
+    // R50: any of the three logs, either group.
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        for (enum reject_group g = 0; g < REJECT_GROUPS; g++)
+            if (is_beyond(fold, i, g))
+                return true;
+    return false;
 }
 
-// R45: too many rejects: it reads no further until an operator has decided.
+// R45: too many rejects: the calls are read no further until an operator has decided. Purchases and
+// credits always are: no deployment may keep a top-up from its account.
 static bool is_stopped(const struct fold *fold, enum input input)
 {
     const struct log_state *log = &fold->state.log[input];
-    return beyond_share(fold, log, log->unresolved, FOLD_PAUSE_MIN + 1);
+    if (input != INPUT_CALLS)
+        return false;
+    for (enum reject_group g = 0; g < REJECT_GROUPS; g++)
+        if (log->undecided_of[g] > FOLD_PAUSE_MIN &&
+            is_more_than_share(fold, g, log->undecided_of[g], records_of(log)))
+            return true;
+    return false;
 }
 
 // ---- cutoffs ----
 
-static void hold(struct fold *fold)
+// R50: each log and group with too many rejects becomes a reason to hold the day, with its numbers
+// as they are now.
+static void add_holds(struct fold *fold)
+{
+    for (enum input i = 0; i < INPUT_COUNT; i++) {
+        for (enum reject_group g = 0; g < REJECT_GROUPS; g++) {
+            struct hold *hold = &fold->state.holds[i][g];
+            const struct log_state *log = &fold->state.log[i];
+            if (hold->records > 0 || !is_beyond(fold, i, g))
+                continue;
+            *hold = (struct hold){log->undecided_of[g], records_of(log), log->next};
+            assert(hold->records >= hold->rejects);
+            *step_add_hold(&fold->step) = (struct step_hold){.input = i,
+                                                             .group = g,
+                                                             .rejects = hold->rejects,
+                                                             .records = hold->records,
+                                                             .at = hold->at};
+            fold->step.moved = true;
+        }
+    }
+}
+
+static void hold_day(struct fold *fold)
 {
     assert(!fold->state.held);
-    fold->state.held = fold->step.held = fold->step.moved = true;
+    assert(!fold->state.released);
+    add_holds(fold);
+    assert(fold->step.hold_count > 0);
+    fold->state.held = true;
     for (int i = 0; i < INPUT_COUNT; i++)
         fold->log[i] = (struct log_progress){.clock_end = -1};
 }
 
-// R50: judged when the day is due and each log has come to its cutoff, or to a stop: the others
-// must not wait for a calls log that rejects have stopped, or broken calls would stop top-ups.
-static void hold_if_broken(struct fold *fold)
+// R51: records that come after the day was held do not count, or a good afternoon would release a
+// broken morning. Rejects that come later do.
+static bool is_still_held(const struct fold *fold)
+{
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        for (enum reject_group g = 0; g < REJECT_GROUPS; g++) {
+            int64_t records = fold->state.holds[i][g].records;
+            if (records > 0 &&
+                fold_beyond_share(fold, i, g, fold->state.log[i].undecided_of[g], records))
+                return true;
+        }
+    return false;
+}
+
+// R50: judged when the day is due and each log has come to its cutoff, or the calls to a stop: the
+// others must not wait for a log that rejects have stopped, or broken calls would stop top-ups.
+static void hold_if_due(struct fold *fold)
 {
     bool due = false;
     for (enum input i = 0; i < INPUT_COUNT; i++) {
@@ -205,7 +283,7 @@ static void hold_if_broken(struct fold *fold)
         due = due || fold->log[i].cut != CUT_NONE;
     }
     if (due && fold_must_hold(fold))
-        hold(fold);
+        hold_day(fold);
 }
 
 static void cut(struct fold *fold, enum input input, enum cut_by by)
@@ -214,16 +292,26 @@ static void cut(struct fold *fold, enum input input, enum cut_by by)
     assert(by != CUT_NONE);
     assert(!fold->state.held); // a held day reads on
     fold->log[input].cut = by;
-    hold_if_broken(fold);
+    hold_if_due(fold);
 }
 
 // R51: the day is cut where its logs stand.
+void fold_cut_released(struct fold *fold)
+{
+    assert(fold->state.released);
+    for (enum input i = 0; i < INPUT_COUNT; i++) {
+        assert(fold->log[i].cut == CUT_NONE); // I7
+        fold->log[i].cut = CUT_RELEASE;
+    }
+}
+
+// What was below its share of the fewer records of then is so of those of now, too.
 static void release(struct fold *fold)
 {
+    assert(!fold_must_hold(fold));
     fold->state.held = false;
-    for (enum input i = 0; i < INPUT_COUNT; i++)
-        cut(fold, i, CUT_RELEASE);
-    assert(fold_close_due(fold)); // not held again by one of the three
+    fold->state.released = fold->step.released = true;
+    fold_cut_released(fold);
 }
 
 // R48: a day is settled when all three logs are cut.
@@ -346,7 +434,7 @@ static enum fold_stop admit(struct fold *fold, enum input input, const struct ev
     if (event->schema_pending)
         return FOLD_SCHEMA;
     if (is_stopped(fold, input)) {
-        hold_if_broken(fold);
+        hold_if_due(fold);
         return FOLD_REJECTS;
     }
     if (step_is_full(&fold->step, STEP_ROWS_MAX))
@@ -364,9 +452,10 @@ void fold_count(struct log_state *log, const struct verdict *verdict)
         log->accepted++;
     } else {
         log->rejected++;
-        log->unresolved++;
-        if (reject_is_broken(verdict->reason))
-            log->unresolved_broken++;
+        log->undecided++;
+        // R50: refunds are what customers ask for; no number of them is a fault.
+        if (reject_group_of(verdict->reason) != REJECTS_NEVER)
+            log->undecided_of[reject_group_of(verdict->reason)]++;
     }
     log->next++;
 }
@@ -480,9 +569,9 @@ bool fold_resolve(struct log_state *log, int64_t offset, enum reject_reason reas
 {
     if (offset < log->from)
         return false;
-    log->unresolved--;
-    if (reject_is_broken(reason))
-        log->unresolved_broken--;
+    log->undecided--;
+    if (reject_group_of(reason) != REJECTS_NEVER)
+        log->undecided_of[reject_group_of(reason)]--;
     return true;
 }
 
@@ -506,10 +595,11 @@ int fold_decide(struct fold *fold, const struct decision *decision, enum reject_
     struct log_state *log = &fold->state.log[decision->input];
     if (decision->kind == DECISION_PASS) {
         fold_add_override(fold, decision->input, decision->offset, decision->as_of);
-    } else if (fold_resolve(log, decision->offset, reason) && fold->state.held &&
-               !fold_must_hold(fold)) {
-        // R51: decisions have brought the broken calls below the share.
-        release(fold);
+    } else if (fold_resolve(log, decision->offset, reason) && fold->state.held) {
+        // R51: only decisions release, and none while another log or group is beyond its share.
+        add_holds(fold);
+        if (!is_still_held(fold))
+            release(fold);
     }
     return 0;
 }
@@ -536,7 +626,11 @@ void fold_step_done(struct fold *fold)
         assert(package->touched);
         package->touched = false;
     }
+    bool closed = step->closed;
     step_clear(step);
+    // Not at the close itself: its step tells of packages by their numbers.
+    if (closed)
+        ledger_forget(fold);
 }
 
 // ---- explain ----

@@ -17,8 +17,11 @@
 struct fold;
 
 enum {
-    FOLD_HOLD_MIN = 100, // R50: rejects that hold a day at the least
-    FOLD_PAUSE_MIN = 10000, // R45: a log stops beyond so many rejects
+    // R50: rejects that hold a day at the least. Of purchases and credits a day has few, and each is
+    // somebody's money.
+    FOLD_HOLD_MIN_CALLS = 100,
+    FOLD_HOLD_MIN_OTHERS = 10,
+    FOLD_PAUSE_MIN = 10000, // R45: the calls stop beyond so many rejects
 };
 
 struct fold_options {
@@ -41,18 +44,26 @@ struct log_state {
     int64_t next; // position: the next offset to judge
     int64_t from; // previous cutoff: where the open day begins
     int64_t accepted, duplicates, rejected, voids; // since `from`; they add up to next - from
-    int64_t unresolved; // rejects since `from`, neither requeued nor accepted
-    // of these, the reasons that count towards a hold (R50)
-    int64_t unresolved_broken;
+    int64_t undecided; // rejects since `from` that no operator has decided about
+    int64_t undecided_of[REJECT_GROUPS]; // of these, by the group of their reason (R50)
     // The last delivered record: proves after a restart that the log is still the one that was
     // read. -1: none yet.
     int64_t last_offset, last_timestamp;
     uint64_t last_hash; // XXH3 of key and value
 };
 
+// Why the open day is held: too many undecided rejects of one group on one log. The records they
+// are a share of stay those of the moment at which this was found (R51).
+struct hold {
+    int64_t rejects, records; // 0, 0: it is not held for these
+    int64_t at; // the log's position then
+};
+
 struct fold_state {
     day_t day; // D: the oldest day not settled
     bool held;
+    bool released; // it was held, and its cutoffs are the logs' positions: it closes next
+    struct hold holds[INPUT_COUNT][REJECT_GROUPS];
     int64_t calls_from; // replay starts here: no call of a retained usage day lies before it
     day_t horizon; // latest day whose price book judged a record: parameters cannot change up to it
     int64_t decisions; // number of the last one
@@ -121,7 +132,7 @@ enum fold_stop {
     // the next record's timestamp is impossible: beyond clock + tolerance, or of another type
     FOLD_FUTURE,
     FOLD_SCHEMA, // the next record's schema is not known yet
-    FOLD_REJECTS, // too many rejects since the cutoff: an operator must decide
+    FOLD_REJECTS, // too many rejects since the cutoff, of calls: an operator must decide
     FOLD_STEP_FULL, // the step must be committed before the fold goes on
     FOLD_FULL, // max_resident_calls is reached: halt, naming the number
     FOLD_BROKEN, // *e says what: overflow, memory; the state is lost
@@ -208,8 +219,12 @@ void fold_audit_cut(struct fold *fold, enum input input, int64_t offset, enum cu
 // The time by which a record is judged: its own, or that of the decision that passed it.
 int64_t fold_judged_at(const struct fold *fold, enum input input, int64_t offset,
                        int64_t timestamp);
-// Whether the open day's broken calls would hold it, as they are now.
+// Whether the open day's rejects would hold it, as they are now.
 bool fold_must_hold(const struct fold *fold);
+// Whether so many undecided rejects of a log's records are too many (R50), by the parameters of the
+// open day.
+bool fold_beyond_share(const struct fold *fold, enum input input, enum reject_group group,
+                       int64_t rejects, int64_t records);
 
 // ---- explain ----
 

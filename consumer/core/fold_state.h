@@ -15,7 +15,7 @@ struct log_progress {
     int64_t clock_end; // answered by a query sent when the day was due; -1: none
 };
 
-// A credit once accepted, for ever: identity and billed content.
+// A credit once accepted, as long as its id is known: identity and billed content.
 struct credit_entry {
     uint64_t half[2];
     uint32_t account;
@@ -26,7 +26,7 @@ struct credit_entry {
 };
 
 struct ledger {
-    struct arena *texts; // ids
+    struct arena *texts; // ids of accounts
     size_t account_count, account_capacity;
     struct account *accounts;
     struct account_hash *account_hashes; // parallel, of the id
@@ -34,6 +34,8 @@ struct ledger {
     struct index account_index;
     size_t package_count, package_capacity;
     struct package *packages;
+    struct arena *package_texts; // their ids
+    size_t package_ids; // of them, those whose id is known: these are in the index
     struct index package_index;
     size_t credit_count, credit_capacity;
     struct credit_entry *credits;
@@ -74,6 +76,7 @@ struct fold {
     const struct parameters *parameters; // in force on the open day
     int32_t zone_ms; // offset of the price book's time zone
     day_t floor; // oldest usage day that may still be billed
+    day_t credit_floor; // oldest own day of a purchase or credit that is still taken
     int64_t due_at; // end of the open day + grace, ms
     struct fold_state state;
     struct log_progress log[INPUT_COUNT];
@@ -96,6 +99,7 @@ struct fold {
 // ---- fold.c ----
 void fold_open_day(struct fold *fold, day_t day); // parameters, floor and due time of the open day
 void fold_name_decision(struct fold *fold, const struct decision *decision); // for the next close
+void fold_cut_released(struct fold *fold); // a day that was released and is not closed yet
 void fold_add_override(struct fold *fold, enum input input, int64_t offset, int64_t as_of);
 // NULL: none
 const struct timestamp_override *fold_find_override(const struct fold *fold, enum input input,
@@ -160,6 +164,11 @@ const struct credit_entry *ledger_find_credit(const struct fold *fold, struct ac
                                               uint32_t account, struct identity id);
 void ledger_add_credit(struct fold *fold, struct account_hash hash,
                        const struct credit_entry *credit);
+// R60: no retained day can draw on the package any more, and its id is forgotten.
+bool ledger_is_gone(const struct fold *fold, const struct package *package);
+// Forgets the ids of purchases and credits below the floor, and packages that are gone. Packages
+// get other numbers: not while a step tells of any.
+void ledger_forget(struct fold *fold);
 // Opens a span of suspension (to INT64_MAX), or takes one whole.
 void ledger_add_span(struct account *account, struct span span);
 bool ledger_was_suspended(const struct account *account, int64_t instant_ms);

@@ -130,7 +130,9 @@ static bool check_amount(const struct validation *c, int amount_field, int curre
 static bool check_future(const struct validation *c, struct verdict *v)
 {
     int64_t time = c->record->field[c->shape->time].number;
-    if (time <= c->at_ms + c->fold->parameters->future_tolerance_ms)
+    int64_t latest;
+    if (__builtin_add_overflow(c->at_ms, c->fold->parameters->future_tolerance_ms, &latest) ||
+        time <= latest)
         return true;
     // A producer may stamp anything: the difference needs all 64 bits.
     return refuse(v, REJECT_FROM_FUTURE, "%s is %" PRIu64 " ms ahead of the broker's timestamp",
@@ -172,6 +174,38 @@ static void call_of(const struct validation *c, struct call *call)
     };
 }
 
+// The latest day that a record's own time may be of: what lies beyond is from the future.
+static day_t latest_day(const struct validation *c)
+{
+    int64_t latest;
+    if (__builtin_add_overflow(c->at_ms, c->fold->parameters->future_tolerance_ms, &latest) ||
+        latest > INSTANT_MAX)
+        latest = INSTANT_MAX;
+    return calendar_day(latest < INSTANT_MIN ? INSTANT_MIN : latest, c->fold->zone_ms);
+}
+
+// R61: priced whole, at the tier of its units, whatever packages would cover of it, and by the book
+// of its own day. A call from the future is priced by the book of the latest day that would not be:
+// it is rejected in any case, and the book of a day to come may still change.
+static bool check_call_amount(const struct validation *c, const struct call *call, struct verdict *v)
+{
+    struct fold *fold = c->fold;
+    if (call->units <= AMOUNT_MAX / BOOK_PRICE_MAX)
+        return true; // at whatever price
+    day_t latest = latest_day(c), day = call->day < latest ? call->day : latest;
+    // The book of that day judges it, also when it says no: another one must not come in force
+    // behind the verdict.
+    if (day > fold->state.horizon)
+        fold->state.horizon = day;
+    const struct tier *tier =
+        rate_tier(shelf_at(&fold->policy->shelf, day), call->service, call->units);
+    fen_t amount;
+    if (money_times(call->units, tier->unit_price, &amount) && amount <= AMOUNT_MAX)
+        return true;
+    return refuse(v, REJECT_INVALID, "%" PRId64 " units at %" PRId64 " fen are beyond 10^13 fen",
+                  call->units, tier->unit_price);
+}
+
 // R26: the floor is the oldest usage day that may be billed.
 static bool check_late(const struct validation *c, day_t day, struct verdict *v)
 {
@@ -180,6 +214,17 @@ static bool check_late(const struct validation *c, day_t day, struct verdict *v)
     char usage[DAY_TEXT_SIZE], oldest[DAY_TEXT_SIZE];
     return refuse(v, REJECT_TOO_LATE, "usage day %s is before %s", calendar_format_day(day, usage),
                   calendar_format_day(c->fold->floor, oldest));
+}
+
+// R59: the same of purchases and credits, by their own day.
+static bool check_credit_late(const struct validation *c, day_t day, struct verdict *v)
+{
+    if (day >= c->fold->credit_floor)
+        return true;
+    char own[DAY_TEXT_SIZE], oldest[DAY_TEXT_SIZE];
+    return refuse(v, REJECT_TOO_LATE, "%s is of %s, before %s", c->shape->names[c->shape->time],
+                  calendar_format_day(day, own),
+                  calendar_format_day(c->fold->credit_floor, oldest));
 }
 
 uint64_t judge_rehash(const void *context, uint32_t entry)
@@ -193,12 +238,12 @@ uint64_t judge_rehash(const void *context, uint32_t entry)
 
 static void judge_call(struct validation *c, struct verdict *v)
 {
-    if (!check_call_units(c, v) || !check_future(c, v))
+    if (!check_call_units(c, v))
         return;
     struct fold *fold = c->fold;
     struct call call;
     call_of(c, &call);
-    if (!check_late(c, call.day, v))
+    if (!check_call_amount(c, &call, v) || !check_future(c, v) || !check_late(c, call.day, v))
         return;
     uint64_t hash = identity_hash(&fold->key, call.identity.half, c->lookup->account);
     enum call_match match =
@@ -263,6 +308,8 @@ static void judge_purchase(struct validation *c, struct verdict *v)
     const struct value *field = c->record->field;
     int64_t purchased_at = field[PURCHASE_PURCHASED_AT].number;
     day_t day = calendar_day(purchased_at, fold->zone_ms);
+    if (!check_credit_late(c, day, v))
+        return;
     // The book of that day judges it, also when it says no: another one must not come in force
     // behind the verdict.
     if (day > fold->state.horizon)
@@ -282,7 +329,7 @@ static void judge_purchase(struct validation *c, struct verdict *v)
         .valid_until = calendar_add_year(purchased_at, fold->zone_ms),
         .offset = c->event->offset,
     };
-    // R30: known for ever.
+    // R30: known as long as purchases of its day are taken.
     uint32_t known = c->account == ACCOUNT_NONE
                          ? INDEX_NONE
                          : ledger_find_package(fold, c->lookup->account, c->account, c->id);
@@ -338,9 +385,14 @@ static void apply_credit(struct validation *c, const struct credit_entry *credit
     enum credit_kind kind = (enum credit_kind)credit->kind;
     fen_t before = account_balance(account);
     if (!add_credit(account, kind, credit->amount)) {
-        error_set(v->error, ERROR_BUG,
-                  "account %.*s: the balance overflows 64 bits with the credit at offset %" PRId64,
-                  (int)account->id.size, account->id.data, c->event->offset);
+        char day[DAY_TEXT_SIZE];
+        error_set(v->error, ERROR_CONFIG,
+                  "account %.*s, day %s: its balance would pass 64 bits with the credit at offset "
+                  "%" PRId64
+                  " of the credits: it would take 922,337 records of the largest amount; "
+                  "find out who sends them, the shard stays as it was before this record",
+                  (int)account->id.size, account->id.data,
+                  calendar_format_day(fold->state.day, day), c->event->offset);
         v->broken = true;
         return;
     }
@@ -373,6 +425,9 @@ static void judge_credit(struct validation *c, struct verdict *v)
     if (!check_amount(c, CREDIT_AMOUNT, CREDIT_CURRENCY, v) || !check_future(c, v))
         return;
     struct fold *fold = c->fold;
+    int64_t credited_at = c->record->field[CREDIT_CREDITED_AT].number;
+    if (!check_credit_late(c, calendar_day(credited_at, fold->zone_ms), v))
+        return;
     enum credit_kind kind = (enum credit_kind)c->record->field[CREDIT_KIND].number;
     fen_t amount = c->record->field[CREDIT_AMOUNT].number;
     // R17: top-ups are not refunded; an adjustment may be negative.
@@ -392,9 +447,9 @@ static void judge_credit(struct validation *c, struct verdict *v)
         .uuid = id.uuid,
         .kind = (uint8_t)kind,
         .amount = amount,
-        .credited_at = c->record->field[CREDIT_CREDITED_AT].number,
+        .credited_at = credited_at,
     };
-    // R30: known for ever.
+    // R30: known as long as credits of its day are taken.
     if (known) {
         v->duplicate = known->kind == credit.kind && known->amount == amount &&
                        known->credited_at == credit.credited_at;

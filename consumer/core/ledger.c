@@ -8,7 +8,8 @@
 void ledger_create(struct ledger *ledger)
 {
     ledger->texts = arena_create();
-    if (!ledger->texts)
+    ledger->package_texts = arena_create();
+    if (!ledger->texts || !ledger->package_texts)
         abort();
 }
 
@@ -24,11 +25,13 @@ void ledger_free(struct ledger *ledger)
     free(ledger->credits);
     index_free(&ledger->credit_index);
     arena_destroy(ledger->texts);
+    arena_destroy(ledger->package_texts);
 }
 
 size_t ledger_memory(const struct ledger *ledger)
 {
-    return arena_used(ledger->texts) + ledger->account_capacity * sizeof *ledger->accounts +
+    return arena_used(ledger->texts) + arena_used(ledger->package_texts) +
+           ledger->account_capacity * sizeof *ledger->accounts +
            ledger->hash_capacity * sizeof *ledger->account_hashes +
            ledger->package_capacity * sizeof *ledger->packages +
            ledger->credit_capacity * sizeof *ledger->credits +
@@ -48,15 +51,16 @@ void ledger_check(const struct ledger *ledger)
 {
     assert(ledger->account_capacity == ledger->hash_capacity); // parallel arrays
     assert(ledger->account_index.used == ledger->account_count);
-    assert(ledger->package_index.used == ledger->package_count);
+    assert(ledger->package_index.used == ledger->package_ids);
+    assert(ledger->package_ids <= ledger->package_count);
     assert(ledger->credit_index.used == ledger->credit_count);
     for (size_t a = 0; a < ledger->account_count; a++)
         check_account(&ledger->accounts[a]);
 }
 
-static struct slice keep_text(struct ledger *ledger, struct slice text)
+static struct slice keep_text(struct arena *texts, struct slice text)
 {
-    return (struct slice){arena_copy(ledger->texts, text.data, text.size), text.size};
+    return (struct slice){arena_copy(texts, text.data, text.size), text.size};
 }
 
 // ---- accounts ----
@@ -91,7 +95,7 @@ uint32_t ledger_account(struct fold *fold, struct account_hash hash, struct slic
     ledger->account_hashes = memory_reserve(ledger->account_hashes, number, &ledger->hash_capacity,
                                             sizeof *ledger->account_hashes);
     assert(ledger->account_capacity == ledger->hash_capacity);
-    ledger->accounts[number] = (struct account){.id = keep_text(ledger, id)};
+    ledger->accounts[number] = (struct account){.id = keep_text(ledger->texts, id)};
     ledger->account_hashes[number] = hash;
     ledger->account_count++;
     index_reserve(&ledger->account_index, 1, account_hash, ledger);
@@ -218,33 +222,97 @@ void ledger_check_packages(const struct ledger *ledger)
         check_list(ledger, (uint32_t)a);
 }
 
+// R60: the id of a purchase is known until its own day falls below the floor.
+static bool is_known(const struct fold *fold, const struct package *package)
+{
+    return package->valid_from >= calendar_day_start(fold->credit_floor, fold->zone_ms);
+}
+
+// R13: a call of a day that may still be billed lies within its validity.
+static bool is_drawable(const struct fold *fold, const struct package *package)
+{
+    return package->remaining > 0 &&
+           package->valid_until > calendar_day_start(fold->floor, fold->zone_ms);
+}
+
+bool ledger_is_gone(const struct fold *fold, const struct package *package)
+{
+    return !is_known(fold, package) && !is_drawable(fold, package);
+}
+
+static void index_package(struct fold *fold, uint32_t number)
+{
+    struct ledger *ledger = &fold->ledger;
+    index_reserve(&ledger->package_index, 1, package_hash, fold);
+    index_insert(&ledger->package_index, package_hash(fold, number), number);
+    ledger->package_ids++;
+    assert(ledger->package_index.used == ledger->package_ids);
+}
+
+static void list_package(struct ledger *ledger, uint32_t number)
+{
+    struct package *added = &ledger->packages[number];
+    uint32_t *at = &ledger->accounts[added->account].first_package;
+    while (*at && drawn_before(&ledger->packages[*at - 1], added))
+        at = &ledger->packages[*at - 1].next;
+    added->next = *at;
+    *at = number + 1;
+    // strictly: packages of an account that share an id are of different times
+    assert(!added->next || drawn_before(added, &ledger->packages[added->next - 1]));
+}
+
 uint32_t ledger_add_package(struct fold *fold, const struct package *package)
 {
     struct ledger *ledger = &fold->ledger;
     assert(package->account < ledger->account_count);
     assert(ledger->package_count < INDEX_NONE);
+    assert(!ledger_is_gone(fold, package));
     uint32_t number = (uint32_t)ledger->package_count;
     ledger->packages = memory_reserve(ledger->packages, number, &ledger->package_capacity,
                                       sizeof *ledger->packages);
     struct package *added = &ledger->packages[number];
     *added = *package;
-    added->id = keep_text(ledger, package->id);
+    added->id = keep_text(ledger->package_texts, package->id);
     added->touched = false;
     added->next = 0;
     ledger->package_count++;
-    index_reserve(&ledger->package_index, 1, package_hash, fold);
-    index_insert(&ledger->package_index, package_hash(fold, number), number);
-    assert(ledger->package_index.used == ledger->package_count);
-    if (added->remaining == 0)
-        return number; // never drawn: a restart brings many of them
-    uint32_t *at = &ledger->accounts[package->account].first_package;
-    while (*at && drawn_before(&ledger->packages[*at - 1], added))
-        at = &ledger->packages[*at - 1].next;
-    added->next = *at;
-    *at = number + 1;
-    // strictly: no two packages of an account share an id
-    assert(!added->next || drawn_before(added, &ledger->packages[added->next - 1]));
+    if (is_known(fold, added))
+        index_package(fold, number);
+    if (is_drawable(fold, added))
+        list_package(ledger, number); // others are never drawn: a restart brings many of them
     return number;
+}
+
+// Those that stay move down, and lists, index and texts are made anew: once a day, and only when
+// something leaves.
+static void forget_packages(struct fold *fold)
+{
+    struct ledger *ledger = &fold->ledger;
+    struct arena *old_texts = ledger->package_texts;
+    size_t kept = 0;
+    for (size_t i = 0; i < ledger->package_count; i++)
+        if (!ledger_is_gone(fold, &ledger->packages[i]))
+            ledger->packages[kept++] = ledger->packages[i];
+    for (size_t a = 0; a < ledger->account_count; a++)
+        ledger->accounts[a].first_package = 0;
+    index_free(&ledger->package_index);
+    ledger->package_index = (struct index){0};
+    ledger->package_ids = 0;
+    ledger->package_count = kept;
+    ledger->package_texts = arena_create();
+    if (!ledger->package_texts)
+        abort();
+    for (uint32_t i = 0; i < kept; i++) {
+        struct package *package = &ledger->packages[i];
+        assert(!package->touched); // no step tells of it
+        package->id = keep_text(ledger->package_texts, package->id);
+        package->next = 0;
+        if (is_known(fold, package))
+            index_package(fold, i);
+        if (is_drawable(fold, package))
+            list_package(ledger, i);
+    }
+    arena_destroy(old_texts);
 }
 
 // ---- credits ----
@@ -286,4 +354,40 @@ void ledger_add_credit(struct fold *fold, struct account_hash hash,
     index_reserve(&ledger->credit_index, 1, credit_hash, fold);
     index_insert(&ledger->credit_index, identity_hash(&fold->key, credit->half, hash), number);
     assert(ledger->credit_index.used == ledger->credit_count);
+}
+
+static void forget_credits(struct fold *fold)
+{
+    struct ledger *ledger = &fold->ledger;
+    int64_t oldest = calendar_day_start(fold->credit_floor, fold->zone_ms);
+    size_t kept = 0;
+    for (size_t i = 0; i < ledger->credit_count; i++)
+        if (ledger->credits[i].credited_at >= oldest)
+            ledger->credits[kept++] = ledger->credits[i];
+    index_free(&ledger->credit_index);
+    ledger->credit_index = (struct index){0};
+    ledger->credit_count = kept;
+    index_reserve(&ledger->credit_index, kept, credit_hash, fold);
+    for (uint32_t i = 0; i < kept; i++)
+        index_insert(&ledger->credit_index, credit_hash(fold, i), i);
+}
+
+// R60: what this day is the first to forget.
+void ledger_forget(struct fold *fold)
+{
+    struct ledger *ledger = &fold->ledger;
+    int64_t oldest = calendar_day_start(fold->credit_floor, fold->zone_ms);
+    size_t known = 0, gone = 0, credits = 0;
+    for (size_t i = 0; i < ledger->package_count; i++) {
+        known += is_known(fold, &ledger->packages[i]);
+        gone += ledger_is_gone(fold, &ledger->packages[i]);
+    }
+    for (size_t i = 0; i < ledger->credit_count; i++)
+        credits += ledger->credits[i].credited_at < oldest;
+    assert(known <= ledger->package_ids); // what was forgotten stays so
+    if (gone > 0 || known < ledger->package_ids)
+        forget_packages(fold);
+    if (credits > 0)
+        forget_credits(fold);
+    ledger_check(ledger);
 }

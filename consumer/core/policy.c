@@ -19,16 +19,35 @@ const struct parameters *policy_at(const struct policy *policy, day_t day)
     return &policy->rows[i];
 }
 
-// R26, R27: while a row is in force the floor rises with the open day, so each row's highest floor
-// is that of its last day. The highest of all rows stays.
+// The last day up to `open_day` on which a row was in force. R27, R60: while it is in force a floor
+// rises with the open day, so each row's highest floor is that of its last day, and the highest of
+// all rows stays.
+static day_t last_day_of(const struct policy *policy, size_t row, day_t open_day)
+{
+    bool ended = row + 1 < policy->count && policy->rows[row + 1].from_day <= open_day;
+    return ended ? policy->rows[row + 1].from_day - 1 : open_day;
+}
+
+// R26, R27: calls.
 day_t policy_floor(const struct policy *policy, day_t open_day)
 {
     day_t floor = policy->fixed.first_day;
     for (size_t i = 0; i < policy->count && policy->rows[i].from_day <= open_day; i++) {
-        bool ended = i + 1 < policy->count && policy->rows[i + 1].from_day <= open_day;
-        day_t last = ended ? policy->rows[i + 1].from_day - 1 : open_day;
-        if (last - policy->rows[i].late_days > floor)
-            floor = last - policy->rows[i].late_days;
+        day_t oldest = last_day_of(policy, i, open_day) - policy->rows[i].late_days;
+        if (oldest > floor)
+            floor = oldest;
+    }
+    return floor;
+}
+
+// R59, R60: purchases and credits.
+day_t policy_credit_floor(const struct policy *policy, day_t open_day)
+{
+    day_t floor = policy->fixed.first_day - policy->rows[0].credit_days;
+    for (size_t i = 0; i < policy->count && policy->rows[i].from_day <= open_day; i++) {
+        day_t oldest = last_day_of(policy, i, open_day) - policy->rows[i].credit_days;
+        if (oldest > floor)
+            floor = oldest;
     }
     return floor;
 }
@@ -82,14 +101,15 @@ char *policy_text(const struct policy *policy, day_t day, char out[PARAMETERS_TE
         snprintf(from_day, sizeof from_day, "\"%s\"", calendar_format_day(row->from_day, date));
     int length = snprintf(
         out, PARAMETERS_TEXT_SIZE,
-        "{\"book\":\"%s\",\"first_day\":\"%s\",\"from_day\":%s,\"future_tolerance_ms\":%" PRId64
-        ",\"grace_ms\":%" PRId64 ",\"late_days\":%" PRId32 ",\"max_reject_share_ppm\":%" PRId32
-        ",\"partitioner\":\"%s\",\"partitions\":%" PRId32
+        "{\"book\":\"%s\",\"credit_days\":%" PRId32
+        ",\"first_day\":\"%s\",\"from_day\":%s,\"future_tolerance_ms\":%" PRId64
+        ",\"grace_ms\":%" PRId64 ",\"late_days\":%" PRId32 ",\"max_refused_share_ppm\":%" PRId32
+        ",\"max_reject_share_ppm\":%" PRId32 ",\"partitioner\":\"%s\",\"partitions\":%" PRId32
         ",\"time_zone\":\"%s\",\"timestamps\":\"%s\"}",
-        book->sha256, calendar_format_day(fixed->first_day, first_day), from_day,
-        row->future_tolerance_ms, row->grace_ms, row->late_days, row->max_reject_share_ppm,
-        partitioner_symbol(fixed->partitioner), fixed->partitions, fixed->time_zone,
-        timestamps_symbol(fixed->timestamps));
+        book->sha256, row->credit_days, calendar_format_day(fixed->first_day, first_day), from_day,
+        row->future_tolerance_ms, row->grace_ms, row->late_days, row->max_refused_share_ppm,
+        row->max_reject_share_ppm, partitioner_symbol(fixed->partitioner), fixed->partitions,
+        fixed->time_zone, timestamps_symbol(fixed->timestamps));
     assert(length > 0);
     assert(length < PARAMETERS_TEXT_SIZE);
     return out;

@@ -40,11 +40,14 @@ struct parameters {
     int64_t grace_ms;
     int32_t late_days;
     int64_t future_tolerance_ms;
-    int32_t max_reject_share_ppm; // 1% = 10000
+    // Own days of purchases and credits older than that are too late, and their ids are forgotten.
+    int32_t credit_days;
+    int32_t max_reject_share_ppm; // of broken records (R50); 1% = 10000
+    int32_t max_refused_share_ppm; // of refused ones
     char book_sha256[65]; // the version configured when this row was recorded
 };
 
-enum { PARAMETER_ROWS_MAX = 1024, LATE_DAYS_MAX = 366 };
+enum { PARAMETER_ROWS_MAX = 1024, LATE_DAYS_MAX = 366, CREDIT_DAYS_MAX = 36600 };
 
 struct policy {
     struct fixed_parameters fixed;
@@ -59,6 +62,10 @@ const struct parameters *policy_at(const struct policy *policy, day_t day);
 // late_days), and it never goes back when late_days is raised. A day whose identities were once
 // forgotten stays closed; otherwise a call could be billed twice.
 day_t policy_floor(const struct policy *policy, day_t open_day);
+
+// The oldest own day of a purchase or credit that is still taken while `open_day` is open: open day
+// - credit_days, never falling when credit_days is raised, for the ids of older ones are forgotten.
+day_t policy_credit_floor(const struct policy *policy, day_t open_day);
 
 // The canonical text of the parameters in force on a day (JSON, sorted keys, no blanks;
 // pricing/README.md describes each key), and its SHA-256 in hex as `DayClosed.parameters` has it.

@@ -11,6 +11,7 @@ int fold_restore_state(struct fold *fold, const struct fold_state *state, struct
     assert(fold->ledger.account_count == 0); // a fresh one
     assert(fold->calls.count == 0);
     assert(!fold->replay.active);
+    assert(!state->held || !state->released);
     for (int i = 0; i < INPUT_COUNT; i++) {
         const struct log_state *log = &state->log[i];
         if (log->from > log->next ||
@@ -24,6 +25,8 @@ int fold_restore_state(struct fold *fold, const struct fold_state *state, struct
     }
     fold->state = *state;
     fold_open_day(fold, state->day);
+    if (state->released)
+        fold_cut_released(fold);
     fold->replay.active = true;
     fold->replay.next = state->calls_from;
     return 0;
@@ -70,6 +73,8 @@ int fold_restore_package(struct fold *fold, struct slice account_id, const struc
                          struct error *e)
 {
     struct package restored = *package;
+    if (ledger_is_gone(fold, package))
+        return 0;
     restored.account = known_account(fold, account_id);
     struct account_hash hash = fold->ledger.account_hashes[restored.account];
     if (ledger_find_package(fold, hash, restored.account, restored.id) != INDEX_NONE)
@@ -82,6 +87,9 @@ int fold_restore_package(struct fold *fold, struct slice account_id, const struc
 
 int fold_restore_credit(struct fold *fold, const struct restored_credit *credit, struct error *e)
 {
+    // R60: its id is forgotten.
+    if (credit->credited_at < calendar_day_start(fold->credit_floor, fold->zone_ms))
+        return 0;
     uint32_t number = known_account(fold, credit->account_id);
     struct account_hash hash = fold->ledger.account_hashes[number];
     struct identity id;

@@ -164,6 +164,12 @@ struct settlement_line *step_add_line(struct step *step)
     return APPEND(step, line, lines);
 }
 
+struct step_hold *step_add_hold(struct step *step)
+{
+    assert(step->hold_count < INPUT_COUNT * REJECT_GROUPS); // one for each log and group
+    return &step->holds[step->hold_count++];
+}
+
 struct decision *step_add_decision(struct step *step)
 {
     return APPEND(step, decision, decisions);
@@ -213,7 +219,8 @@ void step_clear(struct step *step)
     step->reject_count = step->credit_count = step->status_count = step->settlement_count = 0;
     step->line_count = step->decision_count = step->emission_count = 0;
     step->touched_account_count = step->touched_package_count = 0;
-    step->closed = step->held = step->moved = false;
+    step->hold_count = 0;
+    step->closed = step->released = step->moved = false;
     step->close = (struct day_close){0};
 }
 

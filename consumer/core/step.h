@@ -169,6 +169,15 @@ struct decision {
     int64_t at[INPUT_COUNT]; // positions of the logs when it was applied
 };
 
+// The open day is held: of the log's records since its previous cutoff so many undecided rejects
+// are of this group.
+struct step_hold {
+    enum input input;
+    enum reject_group group;
+    int64_t rejects, records;
+    int64_t at; // the log's position
+};
+
 // What goes out, in order of publication.
 enum emission_kind { EMIT_REJECT, EMIT_STATUS, EMIT_SETTLEMENT, EMIT_DAY_CLOSE };
 struct emission {
@@ -197,7 +206,10 @@ struct step {
     size_t touched_package_count, touched_package_capacity; // new or drawn
     bool closed; // the step settles a day: `close` is set; a step settles at most one
     struct day_close close;
-    bool held; // the step holds the open day
+    // The step holds the open day, or finds one more reason for it.
+    struct step_hold holds[INPUT_COUNT * REJECT_GROUPS];
+    size_t hold_count;
+    bool released; // the step releases the held day
     bool moved; // any position changed
     struct arena *arena;
 };

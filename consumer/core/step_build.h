@@ -16,6 +16,7 @@ struct step_status *step_add_status(struct step *step);
 struct settlement *step_add_settlement(struct step *step);
 struct settlement_line *step_add_line(struct step *step);
 struct decision *step_add_decision(struct step *step);
+struct step_hold *step_add_hold(struct step *step);
 void step_emit_close(struct step *step);
 
 void step_touch_account(struct step *step, struct account *account, uint32_t number);

@@ -265,7 +265,7 @@ static bool same_log(const struct log_state *a, const struct log_state *b)
 {
     return a->next == b->next && a->from == b->from && a->accepted == b->accepted &&
            a->duplicates == b->duplicates && a->rejected == b->rejected && a->voids == b->voids &&
-           a->unresolved == b->unresolved && a->unresolved_broken == b->unresolved_broken &&
+           a->undecided == b->undecided && a->undecided_of[REJECTS_BROKEN] == b->undecided_of[REJECTS_BROKEN] &&
            a->last_offset == b->last_offset && a->last_timestamp == b->last_timestamp &&
            a->last_hash == b->last_hash;
 }
@@ -276,8 +276,8 @@ void step_set_log(struct sql_row *row, int32_t shard, const char *topic,
     sql_row_set(row,
                 SQL_PARAMS(sql_int4(shard), sql_text(topic), sql_int8(log->next),
                            sql_int8(log->from), sql_int8(log->accepted), sql_int8(log->duplicates),
-                           sql_int8(log->rejected), sql_int8(log->voids), sql_int8(log->unresolved),
-                           sql_int8(log->unresolved_broken), sql_int8(log->last_offset),
+                           sql_int8(log->rejected), sql_int8(log->voids), sql_int8(log->undecided),
+                           sql_int8(log->undecided_of[REJECTS_BROKEN]), sql_int8(log->last_offset),
                            sql_int8(log->last_timestamp), sql_int8((int64_t)log->last_hash)));
 }
 

@@ -27,7 +27,7 @@ static void count_step(struct shard *shard, const struct step *step)
 static bool has_effects(const struct step *step)
 {
     return step->reject_count || step->credit_count || step->status_count || step->decision_count ||
-           step->touched_package_count || step->held || step->closed;
+           step->touched_package_count || step->hold_count || step->released || step->closed;
 }
 
 static bool build_outbox(struct shard *shard, const struct step *step)
@@ -55,13 +55,11 @@ static void log_close(const struct shard *shard, const struct step *step)
                              log_int("settlements", step->close.settlements),
                              log_text("amount", money_format_yuan(step->close.amount, amount)),
                              log_text("digest", shard->outbox.digest)));
-    if (step->held)
+    if (step->released)
         log_event(
-            LOG_ERROR, "the day is held: too many broken calls; settled rejects requeue or accept",
-            LOG_FIELDS(
-                log_int("shard", shard->id),
-                log_text("day", calendar_format_day(fold_state(shard->fold)->day, day)),
-                log_int("broken", fold_state(shard->fold)->log[INPUT_CALLS].unresolved_broken)));
+            LOG_INFO, "the day is released",
+            LOG_FIELDS(log_int("shard", shard->id),
+                       log_text("day", calendar_format_day(fold_state(shard->fold)->day, day))));
 }
 
 // What was folded cannot stand (it was judged by parameters that are out of date): begin again from
@@ -161,7 +159,7 @@ void shard_commit_when_due(struct shard *shard, int64_t mono_ms)
         shard->moved_at = mono_ms;
     assert((shard->effects_at != 0) == has_effects(step));
     assert((shard->moved_at != 0) == step->moved);
-    bool due = shard->must_commit || step->closed || step->held ||
+    bool due = shard->must_commit || step->closed || step->hold_count || step->released ||
                (shard_all_ended(shard) && shard->moved_at != 0) ||
                (shard->effects_at != 0 && mono_ms - shard->effects_at >= SHARD_EFFECTS_MS) ||
                (shard->moved_at != 0 && mono_ms - shard->moved_at >= SHARD_POSITIONS_MS);

@@ -140,7 +140,7 @@ static void stop_log(struct shard *shard, enum input input, enum fold_stop stop,
             LOG_ERROR, "too many rejects: the log waits for settled rejects requeue or accept",
             LOG_FIELDS(log_int("shard", shard->id),
                        log_text("topic", shard->host->input_topics[input]), log_int("offset", next),
-                       log_int("rejects", fold_state(shard->fold)->log[input].unresolved)));
+                       log_int("rejects", fold_state(shard->fold)->log[input].undecided)));
         break;
     case FOLD_STEP_FULL:
         assert(fold_step(shard->fold)->moved);

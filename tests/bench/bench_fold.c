@@ -47,7 +47,9 @@ static void load_policy(struct policy *policy, const char *file)
                                           .grace_ms = 300000,
                                           .late_days = 7,
                                           .future_tolerance_ms = 300000,
-                                          .max_reject_share_ppm = 10000};
+                                          .credit_days = 400,
+                                          .max_reject_share_ppm = 10000,
+                                          .max_refused_share_ppm = 200000};
 }
 
 // The texts of a batch of calls: random UUIDs of random accounts.

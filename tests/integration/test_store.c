@@ -470,7 +470,7 @@ static void a_held_day_stays_held(void **state)
         number_of(w, "select extract(epoch from held_since) * 1000 from settled.shards"), since);
     claim(w, w->store, &row);
     assert_true(row.state.held);
-    assert_int_equal(row.state.log[INPUT_CALLS].unresolved_broken, 120);
+    assert_int_equal(row.state.log[INPUT_CALLS].undecided_of[REJECTS_BROKEN], 120);
     struct fold *fold = restored(w, &row);
     assert_true(fold_state(fold)->held);
     fold_destroy(fold);

@@ -58,7 +58,9 @@ static inline void bench_policy(struct bench *b)
                                             .grace_ms = 5 * MINUTE,
                                             .late_days = 7,
                                             .future_tolerance_ms = 5 * MINUTE,
-                                            .max_reject_share_ppm = 10000};
+                                            .credit_days = 400,
+                                            .max_reject_share_ppm = 10000,
+                                            .max_refused_share_ppm = 200000};
     memcpy(b->policy.rows[0].book_sha256, book.sha256, sizeof book.sha256);
 }
 

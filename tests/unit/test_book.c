@@ -370,6 +370,23 @@ static void prices(void **state)
     CHECK_EDITS(edits);
 }
 
+// R62
+static void prices_that_no_record_could_bear(void **state)
+{
+    (void)state;
+    static const struct edit edits[] = {
+        {"unit_price: 2.5}", "unit_price: 5000000.01}",
+         "book.yaml:18:35: a call of 20000 units would cost more than 10^13 fen, so that every "
+         "call "
+         "of this tier would be rejected; lower the price or remove the tier"},
+        {"minimum: 301, step: 1, price_per_step: 500}",
+         "minimum: 10001, step: 1, price_per_step: 10000000}",
+         "book.yaml:11:55: the minimum of 10001 units would cost more than 10^13 fen, so that no "
+         "purchase would be taken; lower the price or the minimum"},
+    };
+    CHECK_EDITS(edits);
+}
+
 // R56
 static void tiers(void **state)
 {
@@ -778,6 +795,7 @@ int main(void)
         cmocka_unit_test(keys),
         cmocka_unit_test(types),
         cmocka_unit_test(prices),
+        cmocka_unit_test(prices_that_no_record_could_bear),
         cmocka_unit_test(tiers),
         cmocka_unit_test(packages_and_custom_offers),
         cmocka_unit_test(heads),

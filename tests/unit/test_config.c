@@ -94,7 +94,9 @@ static void has_defaults(void **state)
     assert_int_equal(c->parameters.grace_ms, 300000);
     assert_int_equal(c->parameters.late_days, 7);
     assert_int_equal(c->parameters.future_tolerance_ms, 300000);
+    assert_int_equal(c->parameters.credit_days, 400);
     assert_int_equal(c->parameters.max_reject_share_ppm, 10000);
+    assert_int_equal(c->parameters.max_refused_share_ppm, 200000);
     assert_int_equal(c->timestamps, TIMESTAMPS_LOG_APPEND);
     assert_int_equal(c->workers, 0);
     assert_int_equal(c->max_calls_held, 50000000);
@@ -117,7 +119,8 @@ static void reads_every_key(void **state)
              "postgres: {dsn: host=db user=u}\n"
              "pricing: {book: /b.yaml}\n"
              "billing: {first_day: 2026-11-02, grace: 90s, late_days: 0, future_tolerance: 2h,\n"
-             "  max_reject_share: 0.25%, timestamps: create}\n"
+             "  credit_days: 31, max_reject_share: 0.25%, max_refused_share: 35%, timestamps: "
+             "create}\n"
              "run: {workers: 3, max_calls_held: 4000000000}\n"
              "http: {listen: ''}\n"
              "log: {level: debug, format: json}\n"),
@@ -136,7 +139,9 @@ static void reads_every_key(void **state)
     assert_int_equal(c->parameters.grace_ms, 90000);
     assert_int_equal(c->parameters.late_days, 0);
     assert_int_equal(c->parameters.future_tolerance_ms, 7200000);
+    assert_int_equal(c->parameters.credit_days, 31);
     assert_int_equal(c->parameters.max_reject_share_ppm, 2500);
+    assert_int_equal(c->parameters.max_refused_share_ppm, 350000);
     assert_int_equal(c->timestamps, TIMESTAMPS_CREATE);
     assert_int_equal(c->workers, 3);
     assert_int_equal(c->max_calls_held, INT64_C(4000000000));

@@ -245,26 +245,6 @@ static void a_debit_note_suspends_nobody_before_the_next_settlement(void **state
     assert_int_equal(fold_step(b->fold)->status_count, 0); // suspended already
 }
 
-// R1
-static void an_amount_that_overflows_stops_the_close(void **state)
-{
-    struct bench *b = *state;
-    struct error e = {0};
-    struct book *book = b->policy.shelf.books[0];
-    // 10^18 fen a call
-    book->services[SERVICE_PURCHASE_INTENT].tiers[5].unit_price = BOOK_PRICE_MAX;
-    for (int i = 0; i < 10; i++) {
-        char id[8];
-        snprintf(id, sizeof id, "c%d", i);
-        accept(b, INPUT_CALLS, call(b, "a", id, UNITS_OF_RECORD_MAX, at(b, 0, HOUR)));
-    }
-    for (enum input i = 0; i < INPUT_COUNT; i++)
-        fold_clock_end(b->fold, i, b->offsets[i], fold_due_at(b->fold));
-    assert_int_equal(fold_close(b->fold, &e), -1);
-    assert_int_equal(e.kind, ERROR_BUG);
-    assert_non_null(strstr(e.text, "account a, day 2026-11-01: the settled amount overflows"));
-}
-
 // ---- parameters and books that change ----
 
 static struct parameters *add_row(struct bench *b, int from)
@@ -425,7 +405,6 @@ int main(void)
         CASE(a_credit_beyond_the_cutoff_resumes_after_the_settlement),
         CASE(spans_that_overlap_by_the_grace),
         CASE(a_debit_note_suspends_nobody_before_the_next_settlement),
-        CASE(an_amount_that_overflows_stops_the_close),
         CASE(lowered_late_days_forget_at_once_and_lose_nothing),
         CASE(no_late_days_at_all),
         CASE(each_day_has_its_own_parameters),

@@ -75,10 +75,10 @@ static const char *join(const struct list *list, const char *between, const char
 
 struct reason_row {
     const char *symbol;
-    bool broken;
+    enum reject_group group;
     const char *since, *means;
 };
-#define REASON_ROW(symbol, broken, since, means) {#symbol, broken, since, means},
+#define REASON_ROW(symbol, group, since, means) {#symbol, group, since, means},
 static const struct reason_row reasons[] = {REJECT_ROWS(REASON_ROW)};
 enum { REASONS = sizeof reasons / sizeof *reasons };
 
@@ -109,7 +109,9 @@ static void reasons_are_explained(void **state)
     char row[SENTENCE_SIZE], rows[2 * SENTENCE_SIZE] = "|---|---|---|---|";
     for (int i = 0; i < REASONS; i++) {
         snprintf(row, sizeof row, " | %s | %s | %s | %s |", reasons[i].symbol,
-                 reasons[i].broken ? "yes" : "no", reasons[i].since, reasons[i].means);
+                 reasons[i].group == REJECTS_NEVER ? "never"
+                                                   : reject_group_symbol(reasons[i].group),
+                 reasons[i].since, reasons[i].means);
         says("schemas/README.md", row + 1);
         append(rows, sizeof rows, row);
     }
@@ -117,15 +119,22 @@ static void reasons_are_explained(void **state)
     says("schemas/README.md", rows);
 }
 
-static void broken_reasons_are_told_by_the_runbook(void **state)
+static void groups_of_reasons_are_told_by_the_runbook(void **state)
 {
     (void)state;
     char names[SENTENCE_SIZE], sentence[SENTENCE_SIZE + 64];
     struct list list = {0};
     for (int i = 0; i < REASONS; i++)
-        if (reasons[i].broken)
+        if (reasons[i].group == REJECTS_BROKEN)
             add(&list, reasons[i].symbol);
     snprintf(sentence, sizeof sentence, "were broken (%s) and nobody has decided",
+             join(&list, ", ", ", ", names));
+    says("deploy/RUNBOOK.md", sentence);
+    list.count = 0;
+    for (int i = 0; i < REASONS; i++)
+        if (reasons[i].group == REJECTS_REFUSED)
+            add(&list, reasons[i].symbol);
+    snprintf(sentence, sizeof sentence, "were refused (%s) and nobody has decided",
              join(&list, ", ", ", ", names));
     says("deploy/RUNBOOK.md", sentence);
 }
@@ -138,11 +147,14 @@ static void each_reason_is_read_back(void **state)
         assert_true(reject_parse(reasons[i].symbol, &reason));
         assert_int_equal(reason, i + 1);
         assert_string_equal(reject_symbol(reason), reasons[i].symbol);
-        assert_int_equal(reject_is_broken(reason), reasons[i].broken);
+        assert_int_equal(reject_group_of(reason), reasons[i].group);
     }
     assert_false(reject_parse("NONE", &reason));
     assert_false(reject_parse("invalid", &reason));
-    assert_false(reject_is_broken(REJECT_NONE));
+    enum reject_group group;
+    assert_true(reject_group_parse("refused", &group));
+    assert_int_equal(group, REJECTS_REFUSED);
+    assert_false(reject_group_parse("never", &group));
 }
 
 // ---- services ----
@@ -298,11 +310,14 @@ static void limits_of_rejects_are_told(void **state)
 {
     (void)state;
     char sentence[SENTENCE_SIZE], number[16];
-    snprintf(sentence, sizeof sentence, "at least %s of", grouped(FOLD_HOLD_MIN, number));
+    snprintf(sentence, sizeof sentence, "%d calls, %d purchases or %d credits", FOLD_HOLD_MIN_CALLS,
+             FOLD_HOLD_MIN_OTHERS, FOLD_HOLD_MIN_OTHERS);
     says("deploy/settled.yaml", sentence);
+    snprintf(sentence, sizeof sentence, "at least %d calls, or %d purchases or credits",
+             FOLD_HOLD_MIN_CALLS, FOLD_HOLD_MIN_OTHERS);
     says("deploy/RUNBOOK.md", sentence);
-    says("consumer/ARCHITECTURE.md", sentence);
-    snprintf(sentence, sizeof sentence, "ore than %s records since the last cutoff, and more than",
+    says("pricing/README.md", sentence);
+    snprintf(sentence, sizeof sentence, "ore than %s calls since the last cutoff, and more than",
              grouped(FOLD_PAUSE_MIN, number));
     says("deploy/RUNBOOK.md", sentence);
     says("pricing/README.md", sentence);
@@ -338,7 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reasons_are_told_by_the_schema),
         cmocka_unit_test(reasons_are_explained),
-        cmocka_unit_test(broken_reasons_are_told_by_the_runbook),
+        cmocka_unit_test(groups_of_reasons_are_told_by_the_runbook),
         cmocka_unit_test(each_reason_is_read_back),
         cmocka_unit_test(services_are_the_symbols_of_the_schemas),
         cmocka_unit_test(units_are_told_by_the_schemas),

@@ -141,8 +141,9 @@ static void a_balance_that_overflows_stops_it(void **state)
     assert_int_equal(
         fold_records(b->fold, INPUT_CREDITS, (struct event_batch){&ev, 1}, b->now, &consumed, &e),
         FOLD_BROKEN);
-    assert_int_equal(e.kind, ERROR_BUG);
-    says(&e, "account a: the balance overflows");
+    assert_int_equal(e.kind, ERROR_CONFIG);
+    says(&e, "account a, day 2026-11-01: its balance would pass 64 bits");
+    says(&e, "offset 1 of the credits");
     assert_int_equal(fold_account(b->fold, 0)->credits, 5);
 }
 
@@ -156,7 +157,7 @@ static void a_debt_that_overflows_stops_the_close(void **state)
     for (enum input i = 0; i < INPUT_COUNT; i++)
         fold_clock_end(b->fold, i, b->offsets[i], fold_due_at(b->fold));
     assert_int_equal(fold_close(b->fold, &e), -1);
-    says(&e, "account a, day 2026-11-01: the settled amount overflows");
+    says(&e, "account a, day 2026-11-01: what is to be settled would pass 64 bits");
 }
 
 static void a_step_that_is_full_waits_for_its_commit(void **state)
@@ -327,7 +328,7 @@ static void a_decision_about_an_earlier_day_weighs_on_no_open_one(void **state)
     fold_step_done(b->fold);
     struct decision decision = decide_about(DECISION_ACCEPT, 0);
     assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, &e), 0);
-    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].unresolved, 0);
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].undecided, 0);
     assert_int_equal(fold_step(b->fold)->decision_count, 1);
     assert_int_equal(fold_step(b->fold)->decisions[0].day, b->first_day + 1);
     fold_step_done(b->fold);
@@ -345,7 +346,7 @@ static void rows_that_contradict_each_other_are_refused(void **state)
     struct bench *b = *state;
     struct error e = {0};
     struct account account = {.id = text("a")};
-    struct package package = {.id = text("p"), .units = 50, .remaining = 50};
+    struct package package = {.id = text("p"), .units = 50, .remaining = 50, .valid_from = b->now};
     assert_int_equal(fold_restore_account(b->fold, &account, NULL, &e), 0);
     assert_int_equal(fold_restore_account(b->fold, &account, NULL, &e), -1);
     says(&e, "account a is restored twice");
@@ -356,8 +357,8 @@ static void rows_that_contradict_each_other_are_refused(void **state)
     assert_int_equal(fold_restore_package(b->fold, text("a"), &package, &e), 0);
     assert_int_equal(fold_restore_package(b->fold, text("a"), &package, &e), -1);
     says(&e, "package p of account a is restored twice");
-    const struct restored_credit of_a = {text("a"), text("k"), CREDIT_TOP_UP, 5, 0};
-    const struct restored_credit of_b = {text("b"), text("k"), CREDIT_TOP_UP, 5, 0};
+    const struct restored_credit of_a = {text("a"), text("k"), CREDIT_TOP_UP, 5, b->now};
+    const struct restored_credit of_b = {text("b"), text("k"), CREDIT_TOP_UP, 5, b->now};
     assert_int_equal(fold_restore_credit(b->fold, &of_a, &e), 0);
     assert_int_equal(fold_restore_credit(b->fold, &of_b, &e), 0);
     assert_int_equal(fold_restore_credit(b->fold, &of_a, &e), -1);

@@ -262,6 +262,8 @@ static void times_have_bounds(void **state)
 {
     struct bench *b = *state;
     b->now = at(b, 0, HOUR);
+    b->policy.rows[0].credit_days = CREDIT_DAYS_MAX;
+    fold_set_policy(b->fold, &b->policy);
     // A purchase may be as old as 1970, if it was for sale then.
     accept(b, INPUT_PURCHASES, with(package_of_50(b, "p1"), PURCHASE_PURCHASED_AT, 0));
     assert_int_equal(fold_package(b->fold, 0)->valid_until, 365 * DAY_MS);

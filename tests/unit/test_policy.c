@@ -24,7 +24,9 @@ static void add_row(day_t from_day, int32_t late_days)
         .grace_ms = 300000,
         .late_days = late_days,
         .future_tolerance_ms = 300000,
+        .credit_days = 400,
         .max_reject_share_ppm = 10000,
+        .max_refused_share_ppm = 200000,
     };
 }
 
@@ -138,6 +140,25 @@ static void the_floor_is_the_running_maximum(void **state)
     }
 }
 
+// R59, R60
+static void the_floor_of_credits_never_falls(void **state)
+{
+    (void)state;
+    policy->fixed.first_day = 1000;
+    add_row(DAY_NONE, 7);
+    add_row(1100, 7);
+    add_row(1200, 7);
+    policy->rows[1].credit_days = 30;
+    policy->rows[2].credit_days = 900;
+    assert_int_equal(policy_credit_floor(policy, 1000), 600); // before first_day, unlike calls
+    assert_int_equal(policy_credit_floor(policy, 1099), 699);
+    assert_int_equal(policy_credit_floor(policy, 1100), 1070);
+    assert_int_equal(policy_credit_floor(policy, 1199), 1169);
+    assert_int_equal(policy_credit_floor(policy, 1200), 1169);
+    assert_int_equal(policy_credit_floor(policy, 2069), 1169);
+    assert_int_equal(policy_credit_floor(policy, 2070), 1170);
+}
+
 #define BOOK_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define BOOK_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
@@ -148,12 +169,14 @@ static void the_canonical_text(void **state)
     char text[PARAMETERS_TEXT_SIZE], hex[65];
     assert_string_equal(
         policy_text(policy, day_of("2026-11-01"), text),
-        "{\"book\":\"" BOOK_A "\",\"first_day\":\"2026-11-01\",\"from_day\":null,"
+        "{\"book\":\"" BOOK_A
+        "\",\"credit_days\":400,\"first_day\":\"2026-11-01\",\"from_day\":null,"
         "\"future_tolerance_ms\":300000,\"grace_ms\":300000,\"late_days\":7,"
+        "\"max_refused_share_ppm\":200000,"
         "\"max_reject_share_ppm\":10000,\"partitioner\":\"murmur2\",\"partitions\":12,"
         "\"time_zone\":\"Asia/Shanghai\",\"timestamps\":\"log-append\"}");
     policy_sha256(policy, day_of("2026-11-01"), hex);
-    assert_string_equal(hex, "fc057005f365d4f9ea3ce889b067d756ac07192874a5d2050e35c3f14c7a043b");
+    assert_string_equal(hex, "e4ba783a842c6a1f031ea2e5fcf3b86f5053ac7780fd9beea526565f10c5236c");
 }
 
 static void the_text_follows_row_and_book(void **state)
@@ -172,8 +195,10 @@ static void the_text_follows_row_and_book(void **state)
     assert_non_null(strstr(policy_text(policy, day_of("2027-01-03"), text), BOOK_B));
     assert_string_equal(
         policy_text(policy, day_of("2027-01-05"), text),
-        "{\"book\":\"" BOOK_B "\",\"first_day\":\"2026-11-01\",\"from_day\":\"2027-01-05\","
+        "{\"book\":\"" BOOK_B
+        "\",\"credit_days\":400,\"first_day\":\"2026-11-01\",\"from_day\":\"2027-01-05\","
         "\"future_tolerance_ms\":300000,\"grace_ms\":300000,\"late_days\":9,"
+        "\"max_refused_share_ppm\":200000,"
         "\"max_reject_share_ppm\":10000,\"partitioner\":\"crc32\",\"partitions\":12,"
         "\"time_zone\":\"Asia/Shanghai\",\"timestamps\":\"create\"}");
     policy_sha256(policy, day_of("2027-01-02"), before);
@@ -274,6 +299,7 @@ int main(void)
         WITH_POLICY(raising_late_days_reopens_nothing),
         WITH_POLICY(lowering_late_days_closes_at_once),
         WITH_POLICY(the_floor_is_the_running_maximum),
+        WITH_POLICY(the_floor_of_credits_never_falls),
         WITH_POLICY(the_canonical_text),
         WITH_POLICY(the_text_follows_row_and_book),
         cmocka_unit_test(murmur2_is_javas),

@@ -207,6 +207,24 @@ static void a_custom_package_beyond_a_record_is_left_out(void **state)
     assert_int_equal(q.options[q.count - 1].way, QUOTE_PACKAGE);
 }
 
+// R61
+static void a_call_that_would_be_rejected_is_not_priced(void **state)
+{
+    (void)state;
+    struct book dear = book;
+    dear.services[P].tiers[5].unit_price = 10001;
+    struct quote_request request = {
+        .service = P, .group_count = 1, .groups = {{1, UNITS_OF_RECORD_MAX}}};
+    struct quote q;
+    struct error e;
+    assert_int_equal(quote_make(&dear, &request, &q, &e), -1);
+    assert_int_equal(e.kind, ERROR_USAGE);
+    assert_string_equal(e.text, "a call of 1000000000 leads would cost more than 10^13 fen and be "
+                                "rejected; ask for less");
+    dear.services[P].tiers[5].unit_price = 10000;
+    assert_int_equal(quote_make(&dear, &request, &q, &e), 0);
+}
+
 static void needs_out_of_bounds_are_refused(void **state)
 {
     (void)state;
@@ -295,6 +313,7 @@ int main(void)
         cmocka_unit_test(calls_of_different_sizes_draw_in_turn),
         cmocka_unit_test(no_leads_cost_nothing),
         cmocka_unit_test(a_custom_package_beyond_a_record_is_left_out),
+        cmocka_unit_test(a_call_that_would_be_rejected_is_not_priced),
         cmocka_unit_test(needs_out_of_bounds_are_refused),
         cmocka_unit_test(units_beyond_64_bits_are_refused),
         cmocka_unit_test(totals_beyond_64_bits_are_refused),

@@ -319,7 +319,7 @@ static bool close_both(struct world *w)
             assert_int_equal(fold_close(folds[f], &e), 0);
     }
     bool held = fold_state(w->b->fold)->held;
-    w->holds += fold_step(w->b->fold)->held;
+    w->holds += fold_step(w->b->fold)->hold_count > 0;
     assert_int_equal(held, !fold_step(w->b->fold)->closed);
     commit_both(w);
     return !held;
