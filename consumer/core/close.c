@@ -214,6 +214,13 @@ static int compare_ids(struct slice a, struct slice b)
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
+// By package id. R60: two packages may share one, when that of the first is forgotten.
+static bool is_named_before(const struct package *a, const struct package *b)
+{
+    int order = compare_ids(a->id, b->id);
+    return order ? order < 0 : a->valid_from < b->valid_from;
+}
+
 static void sort_draws(struct closing *c)
 {
     const struct package *packages = c->fold->ledger.packages;
@@ -221,7 +228,7 @@ static void sort_draws(struct closing *c)
         struct draw moving = c->draws[i];
         size_t at = i;
         for (; at > 0 &&
-               compare_ids(packages[c->draws[at - 1].package].id, packages[moving.package].id) > 0;
+               is_named_before(&packages[moving.package], &packages[c->draws[at - 1].package]);
              at--)
             c->draws[at] = c->draws[at - 1];
         c->draws[at] = moving;

@@ -237,7 +237,8 @@ static void add_holds(struct fold *fold)
                 continue;
             *hold = (struct hold){log->undecided_of[g], records_of(log), log->next};
             assert(hold->records >= hold->rejects);
-            *step_add_hold(&fold->step) = (struct step_hold){.input = i,
+            *step_add_hold(&fold->step) = (struct step_hold){.day = fold->state.day,
+                                                             .input = i,
                                                              .group = g,
                                                              .rejects = hold->rejects,
                                                              .records = hold->records,

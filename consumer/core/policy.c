@@ -43,12 +43,15 @@ day_t policy_floor(const struct policy *policy, day_t open_day)
 // R59, R60: purchases and credits.
 day_t policy_credit_floor(const struct policy *policy, day_t open_day)
 {
-    day_t floor = policy->fixed.first_day - policy->rows[0].credit_days;
+    day_t floor = DAY_NONE;
+    assert(open_day >= policy->fixed.first_day);
     for (size_t i = 0; i < policy->count && policy->rows[i].from_day <= open_day; i++) {
-        day_t oldest = last_day_of(policy, i, open_day) - policy->rows[i].credit_days;
-        if (oldest > floor)
-            floor = oldest;
+        day_t last = last_day_of(policy, i, open_day);
+        // A row that was replaced before the first day was never in force.
+        if (last >= policy->fixed.first_day && last - policy->rows[i].credit_days > floor)
+            floor = last - policy->rows[i].credit_days;
     }
+    assert(floor != DAY_NONE);
     return floor;
 }
 

@@ -172,6 +172,7 @@ struct decision {
 // The open day is held: of the log's records since its previous cutoff so many undecided rejects
 // are of this group.
 struct step_hold {
+    day_t day; // the same step may release and settle it
     enum input input;
     enum reject_group group;
     int64_t rejects, records;

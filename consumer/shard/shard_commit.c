@@ -55,11 +55,11 @@ static void log_close(const struct shard *shard, const struct step *step)
                              log_int("settlements", step->close.settlements),
                              log_text("amount", money_format_yuan(step->close.amount, amount)),
                              log_text("digest", shard->outbox.digest)));
+    day_t open = step->closed ? step->close.day : fold_state(shard->fold)->day;
     if (step->released)
-        log_event(
-            LOG_INFO, "the day is released",
-            LOG_FIELDS(log_int("shard", shard->id),
-                       log_text("day", calendar_format_day(fold_state(shard->fold)->day, day))));
+        log_event(LOG_INFO, "the day is released",
+                  LOG_FIELDS(log_int("shard", shard->id),
+                             log_text("day", calendar_format_day(open, day))));
 }
 
 // What was folded cannot stand (it was judged by parameters that are out of date): begin again from

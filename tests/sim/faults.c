@@ -268,8 +268,12 @@ static void record(struct world *w, bool with_book, struct dice *d)
     struct parameters next = last->rows[last->count - 1];
     next.grace_ms = graces[dice_below(d, 4)];
     next.late_days = (int32_t)dice_between(d, 0, 4);
+    if (dice_hit(d, 30))
+        next.credit_days = (int32_t)dice_between(d, 1, 6);
     next.future_tolerance_ms = dice_between(d, 0, 2) * MINUTE;
-    struct book dearer = dearer_book((int)w->postgres.books.count + 2);
+    // By some of them the largest calls cost more than a call may.
+    struct book dearer =
+        dearer_book(((int)w->postgres.books.count + 2) * (dice_hit(d, 30) ? 25 : 1));
     if (with_book)
         memcpy(next.book_sha256, dearer.sha256, sizeof next.book_sha256);
     bool recorded = postgres_record(&w->postgres, &next, with_book ? &dearer : NULL);

@@ -70,11 +70,31 @@ void oracle_status(struct oracle *o, struct known_account *account, enum cause c
 
 // ---- days ----
 
+static int64_t records_of(const struct log_state *log)
+{
+    return log->accepted + log->duplicates + log->rejected;
+}
+
+// Why a day was held is told with the records that the log had up to there.
+static void check_holds_at(struct oracle *o, enum input input, int64_t offset)
+{
+    for (size_t i = 0; i < o->rows->holds.count; i++) {
+        const struct step_hold *hold = &o->rows->holds.at[i];
+        if (hold->day == o->day && hold->input == input && hold->at == offset &&
+            hold->records != records_of(&o->log[input]))
+            oracle_fail(o, "input %d: held for a share of %d records at offset %d, not of %d",
+                        input, (int)hold->records, (int)offset, (int)records_of(&o->log[input]));
+    }
+}
+
 static void judge_log(struct oracle *o, enum input input, int64_t from, int64_t to)
 {
     o->log[input] = (struct log_state){.from = from, .next = to};
-    for (int64_t offset = from; offset < to && !o->world->failure[0]; offset++)
+    for (int64_t offset = from; offset < to && !o->world->failure[0]; offset++) {
+        check_holds_at(o, input, offset);
         oracle_judge(o, input, offset);
+    }
+    check_holds_at(o, input, to);
 }
 
 // Where it was cut: at the first record of the next day; a day that was held was cut where its
@@ -103,27 +123,89 @@ static void check_cutoff(struct oracle *o, enum input input, const struct cutoff
                     (int)counts->rejected, (int)counts->voids);
 }
 
-// A closed day has no more broken calls than allowed, without those that an operator decided on
-// while it was open. And a held day had too many.
-static void check_hold(struct oracle *o, const struct day_close *close)
+static bool is_broken(enum reject_reason reason)
 {
-    enum { HELD_FROM = 100, MILLION = 1000000 };
-    const struct cutoff *cut = &close->cutoffs[INPUT_CALLS];
-    int64_t broken = 0, open = 0, records = cut->accepted + cut->duplicates + cut->rejected;
+    return reason == REJECT_UNDECODABLE || reason == REJECT_UNKNOWN_SCHEMA ||
+           reason == REJECT_INCOMPATIBLE_SCHEMA || reason == REJECT_MISROUTED ||
+           reason == REJECT_INVALID;
+}
+
+static bool is_of(enum reject_reason reason, enum reject_group group)
+{
+    if (group == REJECTS_BROKEN)
+        return is_broken(reason);
+    return reason != REJECT_REFUND && !is_broken(reason);
+}
+
+static bool holds(const struct oracle *o, day_t day, enum input input, enum reject_group group,
+                  int64_t rejects, int64_t records)
+{
+    enum { MILLION = 1000000 };
+    const struct parameters *row = policy_at(o->policy, day);
+    int64_t share =
+        group == REJECTS_BROKEN ? row->max_reject_share_ppm : row->max_refused_share_ppm;
+    return rejects >= (input == INPUT_CALLS ? 100 : 10) && rejects * MILLION > records * share;
+}
+
+// Of one log and group: what lies between two offsets, less what an operator decided on while the
+// day was open.
+struct tally_of_rejects {
+    int64_t all, open;
+};
+
+static struct tally_of_rejects count_rejects(const struct oracle *o, day_t day, enum input input,
+                                             enum reject_group group, int64_t from, int64_t to)
+{
+    struct tally_of_rejects sum = {0};
     for (size_t i = 0; i < o->rows->rejects.count; i++) {
         const struct reject_row_of *row = &o->rows->rejects.at[i];
         const struct step_reject *r = &row->reject;
-        if (r->input != INPUT_CALLS || r->offset < cut->from_offset ||
-            r->offset >= cut->to_offset || r->reason > REJECT_INVALID)
+        if (r->input != input || r->offset < from || r->offset >= to || !is_of(r->reason, group))
             continue;
-        broken++;
-        open += row->decision == 0 || o->rows->decisions.at[row->decision - 1].day > close->day;
+        sum.all++;
+        sum.open += row->decision == 0 || o->rows->decisions.at[row->decision - 1].day > day;
     }
-    if (open >= HELD_FROM &&
-        open * MILLION > records * policy_at(o->policy, close->day)->max_reject_share_ppm)
-        oracle_fail(o, "settled with %d broken calls of %d", (int)open, (int)records);
-    if (cut->cut_by == CUT_RELEASE && broken < HELD_FROM)
-        oracle_fail(o, "was held for %d broken calls of %d", (int)broken, (int)records);
+    return sum;
+}
+
+static const struct step_hold *find_hold(const struct oracle *o, day_t day, enum input input,
+                                         enum reject_group group)
+{
+    for (size_t i = 0; i < o->rows->holds.count; i++) {
+        const struct step_hold *hold = &o->rows->holds.at[i];
+        if (hold->day == day && hold->input == input && hold->group == group)
+            return hold;
+    }
+    return NULL;
+}
+
+// No day is settled with more undecided rejects than may be, a share of the records that it was
+// held with, or of all where it was not held for these. And none was held that had not as many.
+static void check_hold(struct oracle *o, const struct day_close *close)
+{
+    bool was_held = false;
+    for (enum input in = 0; in < INPUT_COUNT; in++) {
+        for (enum reject_group g = 0; g < REJECT_GROUPS; g++) {
+            const struct cutoff *cut = &close->cutoffs[in];
+            const struct step_hold *hold = find_hold(o, close->day, in, g);
+            int64_t records = cut->accepted + cut->duplicates + cut->rejected;
+            int64_t open =
+                count_rejects(o, close->day, in, g, cut->from_offset, cut->to_offset).open;
+            if (holds(o, close->day, in, g, open, hold ? hold->records : records))
+                oracle_fail(o, "input %d: settled with %d rejects of %d", in, (int)open,
+                            (int)records);
+            if (!hold)
+                continue;
+            was_held = true;
+            if (!holds(o, close->day, in, g, hold->rejects, hold->records) ||
+                hold->rejects > count_rejects(o, close->day, in, g, cut->from_offset, hold->at).all)
+                oracle_fail(o, "input %d: held for %d rejects of %d", in, (int)hold->rejects,
+                            (int)hold->records);
+        }
+    }
+    for (enum input in = 0; in < INPUT_COUNT; in++)
+        if ((close->cutoffs[in].cut_by == CUT_RELEASE) != was_held)
+            oracle_fail(o, "input %d: cut by release, or held, but not both", in);
 }
 
 static void check_close_row(struct oracle *o, const struct day_close *close)

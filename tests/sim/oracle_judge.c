@@ -35,6 +35,19 @@ static day_t oldest_day(const struct oracle *o)
     return oldest;
 }
 
+// And so of purchases and credits, which may be of days before the first.
+static day_t oldest_credit_day(const struct oracle *o)
+{
+    day_t first = o->policy->fixed.first_day,
+          oldest = first - policy_at(o->policy, first)->credit_days;
+    for (day_t open = first; open <= o->day; open++) {
+        day_t limit = open - policy_at(o->policy, open)->credit_days;
+        if (limit > oldest)
+            oldest = limit;
+    }
+    return oldest;
+}
+
 static bool is_for_sale(const struct oracle *o, const struct fact *f)
 {
     day_t day = calendar_day(f->time, world_book()->offset_ms);
@@ -50,6 +63,19 @@ static bool is_for_sale(const struct oracle *o, const struct fact *f)
 static int64_t units_of(const struct fact *f)
 {
     return f->service == SERVICE_PURCHASE_INTENT ? f->leads : 1;
+}
+
+// Whole, whatever packages cover of it; one from the future by the book of the last day it could be
+// of.
+static bool costs_too_much(const struct oracle *o, const struct fact *f, int64_t at)
+{
+    int64_t latest = at + policy_at(o->policy, o->day)->future_tolerance_ms;
+    day_t day = calendar_day(f->time < latest ? f->time : latest, world_book()->offset_ms);
+    const struct service_prices *prices = &shelf_at(&o->policy->shelf, day)->services[f->service];
+    size_t tier = prices->tier_count - 1;
+    while (prices->tiers[tier].from > units_of(f))
+        tier--;
+    return (__int128)units_of(f) * prices->tiers[tier].unit_price > AMOUNT_MAX;
 }
 
 static bool is_invalid(const struct fact *f)
@@ -86,7 +112,8 @@ static int known_purchase(const struct oracle *o, const struct fact *f)
 {
     for (size_t i = 0; i < o->packages.count; i++) {
         const struct known_package *p = &o->packages.at[i];
-        if (!oracle_same(p->account, f->account) || !oracle_same(p->id, f->id))
+        if (!oracle_same(p->account, f->account) || !oracle_same(p->id, f->id) ||
+            calendar_day(p->from, world_book()->offset_ms) < oldest_credit_day(o))
             continue;
         bool same = p->service == f->service && p->units == f->units && p->used == f->used &&
                     p->amount == f->amount && p->from == f->time;
@@ -99,7 +126,8 @@ static int known_credit(const struct oracle *o, const struct fact *f)
 {
     for (size_t i = 0; i < o->credits.count; i++) {
         const struct known_credit *c = &o->credits.at[i];
-        if (!oracle_same(c->account, f->account) || !oracle_same(c->id, f->id))
+        if (!oracle_same(c->account, f->account) || !oracle_same(c->id, f->id) ||
+            calendar_day(c->time, world_book()->offset_ms) < oldest_credit_day(o))
             continue;
         return c->kind == f->kind && c->amount == f->amount && c->time == f->time ? DUPLICATE
                                                                                   : REJECT_CONFLICT;
@@ -117,13 +145,15 @@ static int verdict_on(const struct oracle *o, const struct fact *f, int64_t at)
     if (!f->key.data || !oracle_same(f->key, f->account) ||
         partition_of(fixed->partitioner, f->key.data, f->key.size, fixed->partitions) != o->shard)
         return REJECT_MISROUTED;
-    if (is_invalid(f))
+    if (is_invalid(f) || (f->input == INPUT_CALLS && costs_too_much(o, f, at)))
         return REJECT_INVALID;
     if (f->time > at + policy_at(o->policy, o->day)->future_tolerance_ms)
         return REJECT_FROM_FUTURE;
+    day_t own = calendar_day(f->time, world_book()->offset_ms);
+    if (own < (f->input == INPUT_CALLS ? oldest_day(o) : oldest_credit_day(o)))
+        return REJECT_TOO_LATE;
     if (f->input == INPUT_CALLS)
-        return calendar_day(f->time, world_book()->offset_ms) < oldest_day(o) ? REJECT_TOO_LATE
-                                                                              : known_call(o, f);
+        return known_call(o, f);
     if (f->input == INPUT_PURCHASES) {
         if (f->amount <= 0 || f->units <= 0)
             return REJECT_REFUND;

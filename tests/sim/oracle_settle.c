@@ -90,7 +90,10 @@ static bool is_before(const struct use *a, const struct use *b)
         return a->service < b->service;
     if (!a->package != !b->package)
         return a->package != NULL;
-    return a->package ? oracle_order(a->package->id, b->package->id) < 0 : a->tier < b->tier;
+    if (!a->package)
+        return a->tier < b->tier;
+    int order = oracle_order(a->package->id, b->package->id);
+    return order ? order < 0 : a->package->from < b->package->from;
 }
 
 static void check_line(struct oracle *o, const struct settlement_row *row, size_t number,

@@ -21,6 +21,7 @@ void rows_free(struct rows *rows)
     list_free(&rows->closes);
     list_free(&rows->decisions);
     list_free(&rows->outbox);
+    list_free(&rows->holds);
     list_free(&rows->marks);
     list_free(&rows->asks);
 }
@@ -38,6 +39,7 @@ static void rows_copy(struct rows *to, const struct rows *from)
     list_copy(&to->closes, &from->closes);
     list_copy(&to->decisions, &from->decisions);
     list_copy(&to->outbox, &from->outbox);
+    list_copy(&to->holds, &from->holds);
     list_copy(&to->marks, &from->marks);
     list_copy(&to->asks, &from->asks);
 }
@@ -122,11 +124,13 @@ static void write_accounts(const struct writing *w)
     }
 }
 
-static struct package_row *find_package(struct rows *rows, struct slice account, struct slice id)
+static struct package_row *find_package(struct rows *rows, struct slice account,
+                                        const struct package *package)
 {
     for (size_t i = 0; i < rows->packages.count; i++)
         if (same(rows->packages.at[i].account, account) &&
-            same(rows->packages.at[i].package.id, id))
+            same(rows->packages.at[i].package.id, package->id) &&
+            rows->packages.at[i].package.offset == package->offset)
             return &rows->packages.at[i];
     return NULL;
 }
@@ -136,7 +140,7 @@ static void write_packages(const struct writing *w)
     for (size_t i = 0; i < w->step->touched_package_count; i++) {
         const struct package *p = fold_package(w->fold, w->step->touched_packages[i]);
         struct slice account = fold_account(w->fold, p->account)->id;
-        struct package_row *known = find_package(w->rows, account, p->id);
+        struct package_row *known = find_package(w->rows, account, p);
         if (known) {
             known->package.remaining = p->remaining;
             continue;
@@ -235,6 +239,12 @@ static void write_decisions(const struct writing *w)
     }
 }
 
+static void write_holds(const struct writing *w)
+{
+    for (size_t i = 0; i < w->step->hold_count; i++)
+        *list_add(&w->rows->holds) = w->step->holds[i];
+}
+
 static void write_outbox(const struct writing *w)
 {
     for (size_t i = 0; i < w->outbox->count; i++) {
@@ -256,6 +266,7 @@ static void write_step(struct postgres *pg, struct rows *rows, const struct comm
     write_credits(&w);
     write_emissions(&w);
     write_decisions(&w);
+    write_holds(&w);
     if (with_outbox)
         write_outbox(&w);
     rows->begun = true;

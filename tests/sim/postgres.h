@@ -69,6 +69,7 @@ struct rows {
     LIST(struct decision) decisions;
     LIST(struct outbox_row) outbox; // [i] has sequence i + 1; those below outbox_first are dropped
     int64_t outbox_first;
+    LIST(struct step_hold) holds;
     LIST(struct mark_row) marks;
     LIST(struct ask_row) asks;
 };

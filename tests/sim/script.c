@@ -6,7 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SECOND = 1000, MINUTE = 60 * SECOND, VALUE_MAX = 600, PURPOSE_SCRIPT = 1, PURPOSE_DAYS = 3 };
+enum {
+    SECOND = 1000,
+    MINUTE = 60 * SECOND,
+    HOUR_OF_FLOOD = 60 * MINUTE,
+    VALUE_MAX = 600,
+    PURPOSE_SCRIPT = 1,
+    PURPOSE_DAYS = 3
+};
 
 struct writer_of_script {
     struct script *script;
@@ -315,28 +322,48 @@ static void add_sends(struct writer_of_script *w, int64_t count)
     list_free(&times);
 }
 
-// Somebody deploys a broken producer with enough records to hold a day; or one that sends very old
-// calls, which hold no day.
+// One of many that somebody's broken producer sends: without a schema; of seconds for milliseconds,
+// which are of 1970; or with ids that start over. Or the refunds of a customer who asks often.
+static struct fact draw_flood(struct writer_of_script *w, int64_t at, const struct fact *old)
+{
+    struct script *s = w->script;
+    uint8_t bytes[VALUE_MAX];
+    struct fact f = {.account = s->accounts[0],
+                     .key = s->accounts[0],
+                     .amount = 1000,
+                     .time = at - dice_below(&w->dice, HOUR_OF_FLOOD)};
+    int log = (int)dice_below(&w->dice, 10), kind = (int)dice_below(&w->dice, 10);
+    f.input = log < 5 ? INPUT_CALLS : log < 8 ? INPUT_CREDITS : INPUT_PURCHASES;
+    if (kind < 5) {
+        f.fault = REJECT_UNDECODABLE;
+        f.value = text(w, "{\"json\": true}");
+        return f;
+    }
+    f.id = draw_id(w, "flood");
+    if (kind < 7)
+        f.time = at / 1000;
+    if (kind == 7 && old->fault == REJECT_NONE) {
+        f = *old;
+        f.time += 1;
+    }
+    if (kind > 7)
+        f.amount = -1;
+    size_t size = encode(&f, SCHEMA_KNOWN + 10 * (int32_t)f.input, bytes);
+    f.value = (struct slice){arena_copy(w->options->arena, bytes, size), size};
+    return f;
+}
+
+// Enough of it to hold a day, mostly.
 static void add_flood(struct writer_of_script *w)
 {
     struct script *s = w->script;
-    size_t at = (size_t)dice_below(&w->dice, (int64_t)s->sends.count),
-           count = (size_t)dice_between(&w->dice, 101, 130);
-    struct send one = {.at = s->sends.at[at].at, .partition = s->sends.at[at].partition};
-    one.fact =
-        (struct fact){.input = INPUT_CALLS, .account = s->accounts[0], .key = s->accounts[0]};
-    if (dice_hit(&w->dice, 70)) {
-        one.fact.fault = REJECT_UNDECODABLE;
-        one.fact.value = text(w, "{\"json\": true}");
-    } else {
-        uint8_t bytes[VALUE_MAX];
-        one.fact.id = draw_id(w, "call");
-        one.fact.time = one.at - 100 * DAY_MS;
-        size_t size = encode(&one.fact, SCHEMA_KNOWN, bytes);
-        one.fact.value = (struct slice){arena_copy(w->options->arena, bytes, size), size};
-        one.partition = partition_of(w->policy->fixed.partitioner, one.fact.key.data,
-                                     one.fact.key.size, s->shards);
-    }
+    size_t at = (size_t)dice_below(&w->dice, (int64_t)s->sends.count);
+    struct send one = {.at = s->sends.at[at].at};
+    one.fact = draw_flood(w, one.at, &s->sends.at[at].fact);
+    one.partition = partition_of(w->policy->fixed.partitioner, one.fact.key.data,
+                                 one.fact.key.data ? one.fact.key.size : 0, s->shards);
+    size_t count = (size_t)(one.fact.input == INPUT_CALLS ? dice_between(&w->dice, 101, 130)
+                                                          : dice_between(&w->dice, 9, 25));
     for (size_t i = 0; i < count; i++)
         (void)list_add(&s->sends);
     memmove(s->sends.at + at + count, s->sends.at + at,
@@ -390,7 +417,7 @@ void script_make(struct script *script, const struct script_options *options)
     script->days = script_days(options->seed);
     name_accounts(&w);
     add_sends(&w, dice_between(&w.dice, 30, 60 + 30 * script->days));
-    if (dice_hit(&w.dice, 8))
+    if (dice_hit(&w.dice, 15))
         add_flood(&w);
     if ((int64_t)script->sends.count > options->records_max)
         script->sends.count = (size_t)options->records_max;
