@@ -26,6 +26,10 @@ ID = {CALLS: "call_id", PURCHASES: "purchase_id", CREDITS: "credit_id"}
 TIME = {CALLS: "occurred_at", PURCHASES: "purchased_at", CREDITS: "credited_at"}
 SERVICES = {"AUDIENCE_INSIGHT": "call", "PURCHASE_INTENT": "lead"}  # what a call is counted in, in the order of the enum
 BROKEN = {"UNDECODABLE", "UNKNOWN_SCHEMA", "INCOMPATIBLE_SCHEMA", "MISROUTED", "INVALID"}
+REFUSED = {"FROM_FUTURE", "TOO_LATE", "NOT_FOR_SALE", "CONFLICT"}
+GROUPS = {"broken": (BROKEN, "share"), "refused": (REFUSED, "refused_share")}  # R50
+HOLD_MINIMUM = {CALLS: 100, PURCHASES: 10, CREDITS: 10}
+DEAREST = 10**13  # fen
 LAST_INSTANT = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 
@@ -149,7 +153,10 @@ class Shard:
         self.unresolved = {}  # (log, offset) of rejects since the last cutoff: reason
         self.cut = {log: None for log in LOGS}
         self.held = False
-        self.accounts, self.calls, self.packages, self.credits = {}, {}, {}, {}
+        self.holds = {}  # (log, group): records of the moment at which the day was held for these
+        self.hold_rows = []
+        self.accounts, self.calls = {}, {}
+        self.packages, self.credits = [], []  # all that were ever accepted
         self.passed = {}
         self.pending_decisions = [d for d in world.decisions if d["shard"] == number]
         self.named = []
@@ -176,7 +183,7 @@ class Shard:
                 continue
             if not all(self.cut.values()):  # R48
                 return
-            if self.must_hold():  # R50
+            if "RELEASE" not in self.cut.values() and self.find_holds():  # R50
                 self.held = True
                 self.cut = {log: None for log in LOGS}
                 continue
@@ -227,7 +234,7 @@ class Shard:
             if self.clock >= self.due():
                 self.cut[log] = "RECORD"  # R46
             return True
-        return self.too_many_rejects(log)  # R45
+        return log == CALLS and self.too_many_rejects()  # R45
 
     def skip(self, log, offset):
         self.counts[log]["void"] += offset - self.position[log]
@@ -242,22 +249,42 @@ class Shard:
     def floor(self):
         return self.world.floor(self.day)
 
+    def credit_floor(self):
+        return self.world.credit_floor(self.day)
+
     # --- holds and decisions ---
 
-    def share_exceeded(self, log, rejects):
+    def records(self, log):
         counts = self.counts[log]
-        records = counts["accepted"] + counts["duplicates"] + counts["rejected"]
-        return rejects * 1_000_000 > records * self.parameters()["share"]
+        return counts["accepted"] + counts["duplicates"] + counts["rejected"]
 
-    def must_hold(self):
-        if "RELEASE" in self.cut.values():
-            return False
-        broken = sum(log == CALLS and reason in BROKEN for (log, _), reason in self.unresolved.items())
-        return broken >= 100 and self.share_exceeded(CALLS, broken)
+    def undecided(self, log, group):
+        return sum(each == log and reason in GROUPS[group][0] for (each, _), reason in self.unresolved.items())
 
-    def too_many_rejects(self, log):
-        rejects = sum(each == log for each, _ in self.unresolved)
-        return rejects > 10_000 and self.share_exceeded(log, rejects)
+    def beyond(self, log, group, records):  # R50
+        rejects = self.undecided(log, group)
+        return rejects >= HOLD_MINIMUM[log] and self.more_than_share(group, rejects, records)
+
+    def more_than_share(self, group, rejects, records):
+        return rejects * 1_000_000 > records * self.parameters()[GROUPS[group][1]]
+
+    def find_holds(self):
+        """Each log and group that is beyond its share is one more reason to hold the day, with its numbers as they are now."""
+        for log in LOGS:
+            for group in GROUPS:
+                if (log, group) not in self.holds and self.beyond(log, group, self.records(log)):
+                    self.holds[log, group] = self.records(log)
+                    self.hold_rows.append((self.number, self.day, self.world.topics[log], group,
+                                           self.undecided(log, group), self.records(log), self.position[log]))
+        return bool(self.holds)
+
+    def still_held(self):  # R51
+        self.find_holds()
+        return any(self.beyond(log, group, records) for (log, group), records in self.holds.items())
+
+    def too_many_rejects(self):
+        return any(self.undecided(CALLS, group) > 10_000
+                   and self.more_than_share(group, self.undecided(CALLS, group), self.records(CALLS)) for group in GROUPS)
 
     def next_decision(self):
         if self.pending_decisions and self.pending_decisions[0]["number"] <= self.decided \
@@ -283,10 +310,6 @@ class Shard:
             self.held = False
             self.cut = {log: "RELEASE" for log in LOGS}  # R51
         return True
-
-    def still_held(self):
-        broken = sum(log == CALLS and reason in BROKEN for (log, _), reason in self.unresolved.items())
-        return broken >= 100 and self.share_exceeded(CALLS, broken)
 
     # --- one record ---
 
@@ -328,12 +351,19 @@ class Shard:
             raise Rejected("MISROUTED")
         if partition_of(self.world.partitioner, account, self.world.partitions) != self.number:
             raise Rejected("MISROUTED")
-        if not self.is_valid(log, r):
+        if not self.is_valid(log, r) or log == CALLS and self.costs_too_much(r, instant):
             raise Rejected("INVALID")
         if r[TIME[log]] > instant + self.parameters()["tolerance"]:  # R28
             raise Rejected("FROM_FUTURE")
-        if log == CALLS and day_of(r["occurred_at"]) < self.floor():  # R26
+        if day_of(r[TIME[log]]) < (self.floor() if log == CALLS else self.credit_floor()):  # R26, R59
             raise Rejected("TOO_LATE")
+
+    def costs_too_much(self, r, instant):  # R61
+        """Of its own day, or of the last that it could be of."""
+        if r["service"] != "PURCHASE_INTENT":
+            return False
+        day = day_of(min(r["occurred_at"], instant + self.parameters()["tolerance"]))
+        return r["lead_count"] * self.world.book(day).tier(r["service"], r["lead_count"])[1] > DEAREST
 
     @staticmethod
     def is_valid(log, r):
@@ -378,24 +408,32 @@ class Shard:
             raise Rejected("NOT_FOR_SALE")
         content = {name: r[name] for name in ("service", "units", "used", "amount", "currency", "purchased_at")}
         identity = (r["account_id"], r["purchase_id"])
-        if identity in self.packages:  # R30
-            if self.packages[identity]["content"] != content:
+        known = self.known(self.packages, identity, "purchased_at")
+        if known:  # R30
+            if known["content"] != content:
                 raise Rejected("CONFLICT")
             return True
         self.account(r)
-        self.packages[identity] = {
-            "content": content, "service": r["service"], "units": r["units"], "used": r["used"], "amount": r["amount"],
+        self.packages.append({
+            "identity": identity, "content": content, "service": r["service"], "units": r["units"], "used": r["used"], "amount": r["amount"],
             "remaining": r["units"] - r["used"], "from": r["purchased_at"], "until": a_year_later(r["purchased_at"]),
-            "offset": record.offset}
+            "offset": record.offset})
         return False
+
+    def known(self, accepted, identity, time):  # R60
+        """What has that id and is not forgotten."""
+        found = [each for each in accepted if each["identity"] == identity
+                 and day_of(each["content"][time]) >= self.credit_floor()]
+        return found[0] if found else None
 
     def credit(self, record, r, instant):
         if r["amount"] <= 0 if r["kind"] == "TOP_UP" else r["amount"] == 0:  # R17
             raise Rejected("REFUND")
         content = {name: r[name] for name in ("kind", "amount", "currency", "credited_at")}
         identity = (r["account_id"], r["credit_id"])
-        if identity in self.credits:  # R30
-            if self.credits[identity]["content"] != content:
+        known = self.known(self.credits, identity, "credited_at")
+        if known:  # R30
+            if known["content"] != content:
                 raise Rejected("CONFLICT")
             return True
         account = self.account(r)
@@ -405,10 +443,10 @@ class Shard:
             account.adjustments += r["amount"]
         account.stored = True
         account.position += 1
-        self.credits[identity] = {
-            "content": content, "kind": r["kind"], "amount": r["amount"], "credited_at": r["credited_at"],
+        self.credits.append({
+            "identity": identity, "content": content, "kind": r["kind"], "amount": r["amount"], "credited_at": r["credited_at"],
             "received_at": instant, "reason": self.readable(r["reason"]), "reference": self.readable(r["reference"]),
-            "offset": record.offset}
+            "offset": record.offset})
         self.statement.append((r["account_id"], account.position, instant, r["kind"], r["credit_id"].decode(),
                                r["amount"], account.balance))
         if account.status == "SUSPENDED" and account.balance > 0:  # R35
@@ -500,16 +538,15 @@ class Shard:
 
     def bill(self, account_id, usage_day, service, units, occurred_at, lines):
         rest = units
-        usable = sorted((p["until"], p["from"], package_id) for (owner, package_id), p in self.packages.items()  # R15
-                        if owner == account_id and p["service"] == service  # R8
-                        and p["from"] <= occurred_at < p["until"])  # R13
-        for _, _, package_id in usable:
-            package = self.packages[account_id, package_id]
+        usable = sorted((p for p in self.packages if p["identity"][0] == account_id and p["service"] == service  # R8
+                         and p["from"] <= occurred_at < p["until"]),  # R13
+                        key=lambda p: (p["until"], p["from"], p["identity"][1]))  # R15
+        for package in usable:
             taken = min(rest, package["remaining"])
             if taken > 0:
                 package["remaining"] -= taken
                 rest -= taken
-                self.add(lines, (usage_day, service, "PACKAGE", package_id, None), taken, 0)
+                self.add(lines, (usage_day, service, "PACKAGE", package["identity"][1], package["from"]), taken, 0)
         if rest > 0 or units == 0:  # R4, R19
             bound, price = self.world.book(usage_day).tier(service, units)  # R16, R25
             self.add(lines, (usage_day, service, "POSTPAID", None, bound), rest, price)
@@ -522,14 +559,16 @@ class Shard:
 
     @staticmethod
     def line_key(key):
-        usage_day, service, charge, package_id, tier_from = key
+        """Its last part is the tier, or tells two packages apart that share an id (R60)."""
+        usage_day, service, charge, package_id, last = key
         return {"usage_day": usage_day, "service": service, "charge": charge,
-                "package_id": package_id.decode() if package_id else None, "tier_from": tier_from}
+                "package_id": package_id.decode() if package_id else None,
+                "tier_from": last if charge == "POSTPAID" else None}
 
     @staticmethod
     def line_order(key):
-        usage_day, service, charge, package_id, tier_from = key
-        return usage_day, list(SERVICES).index(service), charge, package_id or b"", -1 if tier_from is None else tier_from
+        usage_day, service, charge, package_id, last = key
+        return usage_day, list(SERVICES).index(service), charge, package_id or b"", -1 if last is None else last
 
     def finish(self, bodies, total, late, zero):
         cutoffs = []
@@ -551,7 +590,7 @@ class Shard:
         self.day += 1
         self.since = dict(self.position)
         self.counts = {log: self.zero() for log in LOGS}
-        self.unresolved = {}
+        self.unresolved, self.holds = {}, {}
         self.cut = {log: None for log in LOGS}
 
 
@@ -561,8 +600,8 @@ class Record:
 
 
 class World:
-    """What all shards share. `parameter_rows`: dicts with from_day (None: always), grace, late_days, tolerance (ms),
-    share (ppm), book (SHA-256). `records`: log -> partition -> delivered records in order of offset."""
+    """What all shards share. `parameter_rows`: dicts with from_day (None: always), grace, late_days, credit_days,
+    tolerance (ms), share and refused_share (ppm), book (SHA-256). `records`: log -> partition -> delivered records in order of offset."""
 
     def __init__(self, *, first_day, partitions, topics, records, schemas, books, parameter_rows, decisions=(),
                  timestamps="create", partitioner="murmur2"):
@@ -595,6 +634,7 @@ class World:
         in_force = {"from_day": None if row["from_day"] is None else str(date_of(row["from_day"])),
                     "grace_ms": row["grace"], "late_days": row["late_days"],
                     "future_tolerance_ms": row["tolerance"], "max_reject_share_ppm": row["share"],
+                    "max_refused_share_ppm": row["refused_share"], "credit_days": row["credit_days"],
                     "book": book.sha256}
         text = json.dumps({**fixed, **in_force}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -606,6 +646,10 @@ class World:
         """The oldest usage day that may still be billed; it never falls."""
         return max([self.first_day] + [each - self.parameters(each)["late_days"]  # R26, R27
                                        for each in range(self.first_day, day + 1)])
+
+    def credit_floor(self, day):
+        """The oldest day of a purchase or credit that is taken; it never falls."""
+        return max(each - self.parameters(each)["credit_days"] for each in range(self.first_day, day + 1))  # R59, R60
 
     def encode(self, name, record):
         out = io.BytesIO()

@@ -12,7 +12,8 @@ from oracle import avro, rules
 BOOK = (pathlib.Path(__file__).resolve().parents[2] / "pricing" / "pricebooks" / "apcas.yaml").read_bytes()
 FIRST_DAY = rules.day_of(1_762_000_000_000)
 NOON = rules.start_of(FIRST_DAY) + 12 * 3_600_000
-ROW = {"from_day": None, "grace": 300_000, "late_days": 7, "tolerance": 300_000, "share": 10_000}
+ROW = {"from_day": None, "grace": 300_000, "late_days": 7, "tolerance": 300_000, "share": 10_000,
+       "refused_share": 200_000, "credit_days": 400}
 
 
 def one_day(calls=(), purchases=(), credits=()):
@@ -78,3 +79,20 @@ def test_leap_day_goes_to_the_28th():  # R12
     leap = 1_709_175_600_000  # 2024-02-29T11:00+08:00
     assert rules.date_of(rules.day_of(rules.a_year_later(leap))).isoformat() == "2025-02-28"
     assert rules.a_year_later(leap) - leap == 365 * rules.DAY
+
+
+def top_up(number, when=NOON):
+    return {"credit_id": str(number), "kind": "TOP_UP", "amount": 220_000, "currency": "CNY", "credited_at": when}
+
+
+def test_ten_credits_of_another_time_hold_the_day():  # R50
+    shard = one_day(credits=[top_up(n) for n in range(10)] + [top_up(n, NOON - 1) for n in range(9)])
+    assert (shard.held, shard.day) == (False, FIRST_DAY + 1)
+    shard = one_day(credits=[top_up(n) for n in range(10)] + [top_up(n, NOON - 1) for n in range(10)])
+    assert (shard.held, shard.day) == (True, FIRST_DAY)
+    assert shard.hold_rows == [(0, FIRST_DAY, "credits", "refused", 10, 20, 20)]
+
+
+def test_a_credit_of_401_days_ago_is_too_late():  # R59
+    shard = one_day(credits=[top_up(1, NOON - 400 * rules.DAY), top_up(2, NOON - 401 * rules.DAY)])
+    assert [each["reason"] for each in shard.rejects] == ["TOO_LATE"]

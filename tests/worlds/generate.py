@@ -167,7 +167,9 @@ class Generator:
         self.late_days = self.random.choice([0, 1, 2, 3])
         self.grace = self.random.choice([0, 1000, 5 * MINUTE, 3 * HOUR])
         self.tolerance = self.random.choice([0, 5 * MINUTE, 2 * HOUR])
-        self.share = self.random.choice([0, 1, 1, 20])  # percent
+        self.share = self.random.choice([0, 1, 20, 50])  # percent
+        self.refused_share = self.random.choice([5, 20, 50])
+        self.credit_days = self.random.choice([400, 400, 3, 30])
         self.days = self.random.randint(4, 9)
         self.held_day = self.random.randrange(1, self.days) if seed % 5 == 2 else None
         self.accounts = self.random.sample(ACCOUNTS, self.random.randint(3, len(ACCOUNTS)))
@@ -380,7 +382,8 @@ class Generator:
         return messages
 
     def flood(self, start, end):
-        """A wrong deployment: more than a hundred broken calls within one day, all of them in one shard."""
+        """A wrong deployment: more than a hundred broken calls within one day, all of them in one shard; or a dozen credits,
+        whose times are of 1970: seconds for milliseconds."""
         if self.held_day is None:
             return []
         at = rules.start_of(self.first_day + self.held_day) + 12 * HOUR
@@ -388,6 +391,10 @@ class Generator:
             return []
         key = self.accounts[0].encode()
         partition = self.partition(key)
+        if self.seed % 2 == 0:
+            found = [self.framed(rules.CREDITS, {**self.credit(at + n), "credit_id": f"s{n}", "account_id": self.accounts[0],
+                                                 "credited_at": at // 1000}, at + n) for n in range(12)]
+            return found + [self.message(log, self.random.randrange(at, end)) for log in rules.LOGS for _ in range(5)]
         found = [Message(rules.CALLS, key, b"\0\0\0", at + n) for n in range(100)]
         # What is only in the wrong partition is billed when it is sent again.
         found += [self.astray(at + n, partition) for n in range(30)]

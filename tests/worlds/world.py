@@ -70,6 +70,8 @@ class World:
         self.billing = {"first_day": str(rules.date_of(self.generator.first_day)), "grace": f"{self.generator.grace}ms",
                         "late_days": self.generator.late_days, "future_tolerance": f"{self.generator.tolerance}ms",
                         "max_reject_share": f"{self.generator.share}%",
+                        "max_refused_share": f"{self.generator.refused_share}%",
+                        "credit_days": self.generator.credit_days,
                         "timestamps": "log-append" if self.generator.live else "create"}
         self.drains, self.log = [], ""
         self.statuses = {}  # of drains, by their place in `drains`
@@ -295,13 +297,14 @@ class World:
         command = ["run", "--drain", "--clock", rfc3339(clock)]
         if self.seed % 4 == 1:
             self.killed(command)
-        if self.drain_once(clock, ends, command) == 0:
-            return
-        # The day is held: misrouted records are requeued, the loss of the rest is accepted, and the day is released.
-        broken = ["--topic", "calls", "--operator", "oracle"]
-        self.settled("rejects", "requeue", "--reason", "MISROUTED", *broken, status=(0, KEYLESS))
-        self.settled("rejects", "accept", *broken)
-        self.drain_once(clock, self.ends(), command)
+        for _ in range(self.generator.days + 1):
+            if self.drain_once(clock, ends, command) == 0:
+                return
+            # The day is held: misrouted records are requeued, the loss of the rest is accepted, and the day is released.
+            # The next day that is due may be held as well.
+            self.settled("rejects", "requeue", "--reason", "MISROUTED", "--operator", "oracle", status=(0, KEYLESS))
+            self.settled("rejects", "accept", "--operator", "oracle")
+            ends = self.ends()
 
     def drain_once(self, clock, ends, command):
         done = self.settled(*command, status=(0, UNHELD))
@@ -373,10 +376,10 @@ class World:
 
     def parameter_rows(self):
         return [{"from_day": day if day is None else day_number(day), "grace": grace, "late_days": late,
-                 "tolerance": tolerance, "share": share}
-                for day, grace, late, tolerance, share in self.sql(
+                 "tolerance": tolerance, "share": share, "refused_share": refused, "credit_days": credit_days}
+                for day, grace, late, tolerance, share, refused, credit_days in self.sql(
                     "select case when isfinite(from_day) then from_day end, grace_ms, late_days, future_tolerance_ms,"
-                    " max_reject_share_ppm from settled.parameters order by from_day")]
+                    " max_reject_share_ppm, max_refused_share_ppm, credit_days from settled.parameters order by from_day")]
 
     def oracle(self):
         timestamps = self.recorded()["timestamps"]
@@ -454,14 +457,14 @@ def compare_tables(world, oracle, out):
         expected.append((account, day, counted[account, day], line))
         counted[account, day] += 1
     out.rows("settlement_lines", ("account_id", "business_day", "number", "line"), expected, stored, 3)
-    table("packages", ("account_id", "package_id", "service", "units", "remaining", "amount", "valid_from",
-                       "valid_until", "kafka_offset"),
-          [(a.decode(), i.decode(), p["service"], p["units"], p["remaining"], p["amount"], p["from"], p["until"],
-            p["offset"]) for s in shards for (a, i), p in s.packages.items()], 2)
-    table("credits", ("account_id", "credit_id", "kind", "amount", "credited_at", "received_at", "reason", "reference",
-                      "kafka_offset"),
-          [(a.decode(), i.decode(), c["kind"], c["amount"], c["credited_at"], c["received_at"], c["reason"],
-            c["reference"], c["offset"]) for s in shards for (a, i), c in s.credits.items()], 2)
+    table("packages", ("account_id", "package_id", "kafka_offset", "service", "units", "remaining", "amount", "valid_from",
+                       "valid_until"),
+          [(*(part.decode() for part in p["identity"]), p["offset"], p["service"], p["units"], p["remaining"], p["amount"],
+            p["from"], p["until"]) for s in shards for p in s.packages], 3)
+    table("credits", ("account_id", "credit_id", "kafka_offset", "kind", "amount", "credited_at", "received_at", "reason",
+                      "reference"),
+          [(*(part.decode() for part in c["identity"]), c["offset"], c["kind"], c["amount"], c["credited_at"],
+            c["received_at"], c["reason"], c["reference"]) for s in shards for c in s.credits], 3)
     names = ("account_id", "account_sequence", "status", "cause", "settlement_id", "credit_id", "balance",
              "effective_at")
     table("status_changes", names, [tuple(c[n] for n in names) for s in shards for c in s.status_changes], 2)
@@ -471,6 +474,8 @@ def compare_tables(world, oracle, out):
     names = ("topic", "from_offset", "to_offset", "cut_by", "accepted", "duplicates", "rejected", "void")
     table("day_cutoffs", ("shard", "business_day", *names),
           [(number, day, *(cutoff[n] for n in names)) for s in shards for number, day, cutoff in s.cutoffs], 3)
+    table("holds", ("shard", "business_day", "topic", "reasons", "rejects", "records", "at_offset"),
+          [row for s in shards for row in s.hold_rows], 4)
     table("rejects", ("topic", "partition", "kafka_offset", "reason", "account_id", "record_id", "received_at"),
           [(r["topic"], r["partition"], r["offset"], r["reason"], r["account_id"], r["record_id"], r["timestamp"])
            for s in shards for r in s.rejects], 3)
