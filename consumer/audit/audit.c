@@ -124,7 +124,8 @@ static struct audit_point point_after(const struct audit_day *day, int64_t seque
 
 static int create_fold(struct audit_shard *w, struct error *e)
 {
-    struct fold_options options = {.shard = w->shard, .max_resident_calls = INT64_MAX};
+    struct fold_options options = {
+        .shard = w->shard, .max_resident_calls = INT64_MAX, .keeps_packages = true};
     memcpy(options.id_key, w->deployment->id_key, sizeof options.id_key);
     w->fold = fold_create(&options, &w->deployment->policy);
     return w->fold ? 0 : error_set(e, ERROR_RESTART, "memory is short");
@@ -374,9 +375,13 @@ static int load_verdicts(struct audit_shard *w, const struct window *window, str
 
 static int settle(struct audit_shard *w, const struct window *window, struct error *e)
 {
-    if (window->cutoffs[INPUT_CALLS].cut_by != CUT_RELEASE && fold_must_hold(w->fold))
+    bool released = window->cutoffs[INPUT_CALLS].cut_by == CUT_RELEASE;
+    if (!released && fold_must_hold(w->fold))
         tell_shard(w, window->day, "day_cutoffs", "cut_by", "a day that was not held",
-                   "so many broken calls that it must be");
+                   "so many undecided rejects that it must be");
+    if (released && w->hold_count == 0)
+        tell_shard(w, window->day, "holds", NULL, "no reason", "a day that was held for one");
+    audit_holds_close(w, released);
     if (fold_close(w->fold, e))
         return -1;
     assert(fold_step(w->fold)->closed);
@@ -411,6 +416,7 @@ static int walk_window(struct audit_shard *w, const struct window *window, struc
     if (load_verdicts(w, window, e))
         return -1;
     apply_decisions(w, window);
+    audit_holds_open(w, window->day);
     if (audit_shard_logs(w, window, e) || (window->closes && settle(w, window, e)))
         return -1;
     return compare_window(w, window, e);

@@ -119,11 +119,13 @@ static int walk_log(struct audit_shard *w, enum input input, const struct window
         if (!message || message->offset >= cut->to_offset)
             break;
         bool ours = message->offset >= fold_state(w->fold)->log[input].next;
+        audit_holds_reach(w, input, message->offset);
         if (ours && take_record(w, input, message, &first_due, e))
             return -1;
         scan_take(w->scan, input);
     }
     check_cutoff(w, input, window, message, first_due);
+    audit_holds_reach(w, input, cut->to_offset);
     fold_audit_cut(w->fold, input, cut->to_offset, window->closes ? cut->cut_by : CUT_NONE);
     assert((fold_cut(w->fold, input) != CUT_NONE) == window->closes); // I7
     return 0;

@@ -16,7 +16,7 @@
 struct load_rules {
     struct store *store;
     struct audit_snapshot *out;
-    size_t day_capacity, decision_capacity;
+    size_t day_capacity, decision_capacity, hold_capacity;
 };
 
 // ---- what rules ----
@@ -115,6 +115,28 @@ static const char decisions_query[] =
     "   on r.topic = d.topic and r.partition = d.shard and r.kafka_offset = d.kafka_offset"
     " left join settled.requests q on q.id = d.request where d.shard = $1 order by d.number";
 
+static const char holds_query[] =
+    "select business_day, topic, reasons, rejects, records, at_offset from settled.holds"
+    " where shard = $1 order by business_day, topic, reasons";
+
+static int read_hold(void *context, const PGresult *row, int i, struct error *e)
+{
+    struct load_rules *l = context;
+    struct audit_snapshot *s = l->out;
+    struct step_hold found = {.day = get_day(row, i, 0),
+                              .input = store_input_of(l->store, get_string(row, i, 1)),
+                              .rejects = get_int8(row, i, 3),
+                              .records = get_int8(row, i, 4),
+                              .at = get_int8(row, i, 5)};
+    if (found.input == INPUT_COUNT)
+        return store_unknown(l->store, "input topic", get_string(row, i, 1), e);
+    if (!reject_group_parse(get_string(row, i, 2), &found.group))
+        return store_unknown(l->store, "group of rejects", get_string(row, i, 2), e);
+    s->holds = memory_reserve(s->holds, s->hold_count, &l->hold_capacity, sizeof *s->holds);
+    s->holds[s->hold_count++] = found;
+    return 0;
+}
+
 static enum store_result load_row(struct store *store, struct sql_params params,
                                   struct audit_snapshot *out, struct error *e)
 {
@@ -163,6 +185,8 @@ enum store_result store_audit_begin(struct store *store, int32_t shard, struct a
         result = sql_each(store, days_query, params, read_day, &l, e);
     if (result == STORE_OK)
         result = sql_each(store, decisions_query, params, read_decision, &l, e);
+    if (result == STORE_OK)
+        result = sql_each(store, holds_query, params, read_hold, &l, e);
     return result == STORE_OK ? result : store_undo(store, result);
 }
 
@@ -179,6 +203,7 @@ void audit_snapshot_release(struct audit_snapshot *snapshot)
     }
     free(snapshot->decisions);
     free(snapshot->days);
+    free(snapshot->holds);
     *snapshot = (struct audit_snapshot){0};
 }
 

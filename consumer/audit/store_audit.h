@@ -27,9 +27,10 @@ struct audit_decision {
 struct audit_snapshot {
     bool found; // the shard has a row and has begun; else only `days` is set
     struct shard_row row;
-    size_t day_count, decision_count;
+    size_t day_count, decision_count, hold_count;
     struct audit_day *days; // rising; those that have a row in either table
     struct audit_decision *decisions; // rising numbers
+    struct step_hold *holds; // rising days
 };
 
 // Begins the snapshot, and loads cutoffs, verdicts and decisions.

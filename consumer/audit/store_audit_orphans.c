@@ -24,6 +24,7 @@ static const char orphans_query[] =
     "  union all select 'status_changes', shard from settled.status_changes"
     "  union all select 'day_closes', shard from settled.day_closes"
     "  union all select 'day_cutoffs', shard from settled.day_cutoffs"
+    "  union all select 'holds', shard from settled.holds"
     "  union all select 'decisions', shard from settled.decisions"
     "  union all select 'outbox', shard from settled.outbox"
     "  union all select 'rejects', partition from settled.rejects) r"

@@ -579,9 +579,9 @@ static const struct {
      ", status, account_sequence, opening, credits, adjustments, position"
      " from a",
      expect_accounts},
-    {STEP_PACKAGES, 2, INPUT_PURCHASES, "settled.packages where shard = $1", PACKAGES_THEN,
-     "account_id, package_id, service, units, remaining, amount, valid_from, valid_until, "
-     "kafka_offset, shard, used"
+    {STEP_PACKAGES, 3, INPUT_PURCHASES, "settled.packages where shard = $1", PACKAGES_THEN,
+     "account_id, package_id, kafka_offset, service, units, remaining, amount, valid_from, "
+     "valid_until, shard, used"
      " from p",
      expect_packages},
     {STEP_LOGS, 2, INPUT_CALLS, "settled.shard_logs where shard = $1", NULL, NULL, expect_logs},

@@ -31,12 +31,13 @@
 #define ACCOUNTS_THEN_BALANCE "(opening + credits + adjustments)::int8"
 
 #define PACKAGES_THEN                                                                              \
-    "with d as (select account_id, package_id, sum(units) as drawn from settled.settlement_lines"  \
-    " where package_id is not null and business_day < $2 group by account_id, package_id),"        \
+    "with d as (select account_id, package_offset as kafka_offset, sum(units) as drawn"            \
+    " from settled.settlement_lines where package_id is not null and business_day < $2"            \
+    " group by account_id, package_offset),"                                                       \
     " p as (select account_id, package_id, service, units, used,"                                  \
     " (units - used - coalesce(drawn, 0))::int8 as remaining, amount, valid_from, valid_until, "   \
     "kafka_offset, shard"                                                                          \
-    " from settled.packages left join d using (account_id, package_id)"                            \
+    " from settled.packages left join d using (account_id, kafka_offset)"                          \
     " where shard = $1 and kafka_offset < $3)"
 
 // Begins a snapshot, without a limit of time.

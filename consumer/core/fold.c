@@ -143,6 +143,16 @@ size_t fold_memory(const struct fold *fold)
            arena_used(fold->step.arena);
 }
 
+int64_t fold_oldest_credit(const struct fold *fold)
+{
+    return calendar_day_start(fold->credit_floor, fold->zone_ms);
+}
+
+int64_t fold_oldest_call(const struct fold *fold)
+{
+    return calendar_day_start(fold->floor, fold->zone_ms);
+}
+
 int64_t fold_due_at(const struct fold *fold)
 {
     return fold->due_at;

@@ -29,6 +29,7 @@ struct fold_options {
     uint8_t id_key[32]; // of the deployment; no output depends on it
     // over all usage days of the shard; beyond it the fold stops with FOLD_FULL
     int64_t max_resident_calls;
+    bool keeps_packages; // of an audit, which compares all rows: none ever leaves
 };
 
 // `policy` is borrowed and may be replaced between days by fold_set_policy. Returns NULL when
@@ -78,14 +79,18 @@ size_t fold_package_count(const struct fold *fold);
 int64_t fold_resident_calls(const struct fold *fold);
 int64_t fold_calls_of_day(const struct fold *fold, day_t usage_day); // accepted so far
 size_t fold_memory(const struct fold *fold); // bytes
+// ms: where the oldest own day of purchases and credits begins that is still taken, and the oldest
+// usage day. What a start reads is bounded by them.
+int64_t fold_oldest_credit(const struct fold *fold);
+int64_t fold_oldest_call(const struct fold *fold);
 
 // ---- restore ----
 
 // A fresh shard: first_day opens at the given starts of the logs.
 void fold_begin(struct fold *fold, const int64_t starts[INPUT_COUNT]);
 
-// A shard with a past: in this order state, accounts, spans, packages, credits, cutoffs, rejects,
-// decisions; then fold_replay.
+// A shard with a past: in this order state, accounts, spans, packages, credits, holds, cutoffs,
+// rejects, decisions; then fold_replay.
 int fold_restore_state(struct fold *fold, const struct fold_state *state, struct error *e);
 int fold_restore_account(struct fold *fold, const struct account *account, uint32_t *index,
                          struct error *e); // id, money, state, sequence, position
@@ -100,6 +105,9 @@ struct restored_credit {
     int64_t credited_at;
 };
 int fold_restore_credit(struct fold *fold, const struct restored_credit *credit, struct error *e);
+// Why the open day is held, or was before it was released.
+void fold_restore_hold(struct fold *fold, enum input input, enum reject_group group,
+                       struct hold hold);
 // The calls log's recorded cutoff (exclusive) of a settled day, rising days.
 int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct error *e);
 // What the close of the day just given had counted in the calls log from `from_offset` on: accepted

@@ -509,6 +509,7 @@ void judge_add_reject(struct fold *fold, enum input input, const struct event *e
         .offset = event->offset,
         .timestamp = event->timestamp,
         .reason = v->reason,
+        .schema_id = event->schema_id,
         .detail = arena_copy(step->arena, v->detail, strlen(v->detail)),
         .key = step_copy(step, event->key),
         .value = step_copy(step, event->value),

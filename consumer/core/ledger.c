@@ -225,19 +225,18 @@ void ledger_check_packages(const struct ledger *ledger)
 // R60: the id of a purchase is known until its own day falls below the floor.
 static bool is_known(const struct fold *fold, const struct package *package)
 {
-    return package->valid_from >= calendar_day_start(fold->credit_floor, fold->zone_ms);
+    return package->valid_from >= fold_oldest_credit(fold);
 }
 
 // R13: a call of a day that may still be billed lies within its validity.
 static bool is_drawable(const struct fold *fold, const struct package *package)
 {
-    return package->remaining > 0 &&
-           package->valid_until > calendar_day_start(fold->floor, fold->zone_ms);
+    return package->remaining > 0 && package->valid_until > fold_oldest_call(fold);
 }
 
 bool ledger_is_gone(const struct fold *fold, const struct package *package)
 {
-    return !is_known(fold, package) && !is_drawable(fold, package);
+    return !fold->options.keeps_packages && !is_known(fold, package) && !is_drawable(fold, package);
 }
 
 static void index_package(struct fold *fold, uint32_t number)
@@ -359,7 +358,7 @@ void ledger_add_credit(struct fold *fold, struct account_hash hash,
 static void forget_credits(struct fold *fold)
 {
     struct ledger *ledger = &fold->ledger;
-    int64_t oldest = calendar_day_start(fold->credit_floor, fold->zone_ms);
+    int64_t oldest = fold_oldest_credit(fold);
     size_t kept = 0;
     for (size_t i = 0; i < ledger->credit_count; i++)
         if (ledger->credits[i].credited_at >= oldest)
@@ -376,7 +375,7 @@ static void forget_credits(struct fold *fold)
 void ledger_forget(struct fold *fold)
 {
     struct ledger *ledger = &fold->ledger;
-    int64_t oldest = calendar_day_start(fold->credit_floor, fold->zone_ms);
+    int64_t oldest = fold_oldest_credit(fold);
     size_t known = 0, gone = 0, credits = 0;
     for (size_t i = 0; i < ledger->package_count; i++) {
         known += is_known(fold, &ledger->packages[i]);

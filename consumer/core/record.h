@@ -68,6 +68,7 @@ struct event {
     bool schema_pending; // its writer schema is not known yet (registry down): not judged
     // found while decoding: UNDECODABLE, UNKNOWN_SCHEMA or INCOMPATIBLE_SCHEMA
     enum reject_reason fault;
+    int64_t schema_id; // of the writer's schema, as the record names it; -1: it names none
     const char *fault_detail; // set with fault; borrowed until the fold has taken the event
     struct slice key, value;
     struct record record; // when fault is REJECT_NONE

@@ -88,7 +88,7 @@ int fold_restore_package(struct fold *fold, struct slice account_id, const struc
 int fold_restore_credit(struct fold *fold, const struct restored_credit *credit, struct error *e)
 {
     // R60: its id is forgotten.
-    if (credit->credited_at < calendar_day_start(fold->credit_floor, fold->zone_ms))
+    if (credit->credited_at < fold_oldest_credit(fold))
         return 0;
     uint32_t number = known_account(fold, credit->account_id);
     struct account_hash hash = fold->ledger.account_hashes[number];
@@ -106,6 +106,14 @@ int fold_restore_credit(struct fold *fold, const struct restored_credit *credit,
                                              .amount = credit->amount,
                                              .credited_at = credit->credited_at});
     return 0;
+}
+
+void fold_restore_hold(struct fold *fold, enum input input, enum reject_group group,
+                       struct hold hold)
+{
+    assert(hold.rejects > 0);
+    assert(hold.records >= hold.rejects);
+    fold->state.holds[input][group] = hold;
 }
 
 int fold_restore_cutoff(struct fold *fold, day_t day, int64_t to_offset, struct error *e)

@@ -71,6 +71,7 @@ struct step_reject {
     enum input input;
     int64_t offset, timestamp;
     enum reject_reason reason;
+    int64_t schema_id; // -1: the record names none
     const char *detail;
     struct slice account_id, record_id; // data NULL where not decoded
     bool has_occurred_at;

@@ -132,6 +132,13 @@ static enum store_result host_refuse_request(void *context, int64_t id, const ch
     return store_refuse_request(((struct worker *)context)->store, id, why, e);
 }
 
+static enum store_result host_load_undecided(void *context, int32_t shard,
+                                             struct undecided_rejects *out, size_t capacity,
+                                             size_t *count, struct error *e)
+{
+    return store_load_undecided(((struct worker *)context)->store, shard, out, capacity, count, e);
+}
+
 static void deployment_free(struct deployment *deployment)
 {
     if (!deployment)
@@ -265,6 +272,7 @@ static void host_init(struct worker *worker)
         .commit = host_commit,
         .load_requests = host_load_requests,
         .refuse_request = host_refuse_request,
+        .load_undecided = host_load_undecided,
         .refresh_policy = host_refresh_policy,
         .policy = host_policy,
         .relay_add = host_relay_add,

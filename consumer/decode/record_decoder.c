@@ -62,6 +62,7 @@ static void decode_value(struct record_decoder *reader, const struct decoder_sou
                          struct event *event)
 {
     int32_t id;
+    event->schema_id = -1;
     if (!event->value.data) {
         fault(event, REJECT_UNDECODABLE, "no value");
         return;
@@ -71,6 +72,7 @@ static void decode_value(struct record_decoder *reader, const struct decoder_sou
               "unknown framing: a value begins with a zero byte and the 4-byte id of its schema");
         return;
     }
+    event->schema_id = (uint32_t)id;
     struct writer writer = writer_of(reader, source, id);
     switch (writer.state) {
     case WRITER_PENDING:

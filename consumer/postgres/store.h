@@ -171,6 +171,17 @@ struct request {
 // committed, or they are refused. *count at most `capacity`.
 enum store_result store_load_requests(struct store *store, int32_t shard, struct request *out,
                                       size_t capacity, size_t *count, struct error *e);
+// Undecided rejects since the last cutoff, of one log, reason and writer's schema.
+struct undecided_rejects {
+    enum input input;
+    enum reject_reason reason;
+    int64_t schema_id; // -1: the records name none
+    int64_t count, first_offset;
+};
+// Those of a shard, the most frequent first. *count at most `capacity`: what is rare is left out.
+enum store_result store_load_undecided(struct store *store, int32_t shard,
+                                       struct undecided_rejects *out, size_t capacity,
+                                       size_t *count, struct error *e);
 // A request that cannot be applied (already decided, no such reject): recorded as refused with its
 // reason.
 enum store_result store_refuse_request(struct store *store, int64_t id, const char *why,

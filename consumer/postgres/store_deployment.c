@@ -49,7 +49,8 @@ static enum store_result load_parameters(struct store *store, struct policy *pol
     enum store_result result =
         sql_run(store,
                 "select from_day, grace_ms, late_days, future_tolerance_ms,"
-                " max_reject_share_ppm, book_sha256 from settled.parameters order by from_day",
+                " max_reject_share_ppm, book_sha256, credit_days, max_refused_share_ppm from "
+                "settled.parameters order by from_day",
                 SQL_NO_PARAMS, &rows, e);
     if (result != STORE_OK)
         return result;
@@ -69,6 +70,8 @@ static enum store_result load_parameters(struct store *store, struct policy *pol
         p->future_tolerance_ms = get_int8(rows, i, 3);
         p->max_reject_share_ppm = get_int4(rows, i, 4);
         get_copy(rows, i, 5, p->book_sha256, sizeof p->book_sha256);
+        p->credit_days = get_int4(rows, i, 6);
+        p->max_refused_share_ppm = get_int4(rows, i, 7);
         policy->count = (size_t)i + 1;
     }
     PQclear(rows);
@@ -321,8 +324,9 @@ static enum store_result record_book(struct store *store, struct policy *policy,
 static bool same_parameters(const struct parameters *a, const struct parameters *b)
 {
     return a->grace_ms == b->grace_ms && a->late_days == b->late_days &&
-           a->future_tolerance_ms == b->future_tolerance_ms &&
-           a->max_reject_share_ppm == b->max_reject_share_ppm;
+           a->future_tolerance_ms == b->future_tolerance_ms && a->credit_days == b->credit_days &&
+           a->max_reject_share_ppm == b->max_reject_share_ppm &&
+           a->max_refused_share_ppm == b->max_refused_share_ppm;
 }
 
 static day_t start_of_row(const struct policy *recorded, day_t latest)
@@ -351,10 +355,12 @@ static enum store_result record_parameters(struct store *store, const struct pol
     return sql_run(
         store,
         "insert into settled.parameters (from_day, grace_ms, late_days, future_tolerance_ms,"
-        " max_reject_share_ppm, book_sha256) values ($1, $2, $3, $4, $5, $6)",
+        " max_reject_share_ppm, book_sha256, credit_days, max_refused_share_ppm)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8)",
         SQL_PARAMS(sql_day(start), sql_int8(wanted->grace_ms), sql_int4(wanted->late_days),
                    sql_int8(wanted->future_tolerance_ms), sql_int4(wanted->max_reject_share_ppm),
-                   sql_text(sha256)),
+                   sql_text(sha256), sql_int4(wanted->credit_days),
+                   sql_int4(wanted->max_refused_share_ppm)),
         NULL, e);
 }
 

@@ -186,7 +186,7 @@ static const struct past_query to_fold[] = {
     {"select package_id, service, units, used,"
      " units - used - coalesce((select sum(l.units) from settled.settlement_lines l where "
      "l.account_id = p.account_id"
-     "   and l.package_id = p.package_id and l.business_day < $2), 0)::int8,"
+     "   and l.package_offset = p.kafka_offset and l.business_day < $2), 0)::int8,"
      " amount, valid_from, valid_until, kafka_offset"
      " from settled.packages p where account_id = $3 and kafka_offset < $6",
      restore_package},

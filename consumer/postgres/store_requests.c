@@ -98,6 +98,48 @@ enum store_result store_load_requests(struct store *store, int32_t shard, struct
     return STORE_OK;
 }
 
+static int read_undecided(const struct store *store, const PGresult *row, int i,
+                          struct undecided_rejects *out, struct error *e)
+{
+    *out = (struct undecided_rejects){.input = store_input_of(store, get_string(row, i, 0)),
+                                      .schema_id = get_null(row, i, 2) ? -1 : get_int8(row, i, 2),
+                                      .count = get_int8(row, i, 3),
+                                      .first_offset = get_int8(row, i, 4)};
+    if (out->input == INPUT_COUNT)
+        return store_unknown(store, "input topic", get_string(row, i, 0), e);
+    if (!reject_parse(get_string(row, i, 1), &out->reason))
+        return store_unknown(store, "reject reason", get_string(row, i, 1), e);
+    return 0;
+}
+
+enum store_result store_load_undecided(struct store *store, int32_t shard,
+                                       struct undecided_rejects *out, size_t capacity,
+                                       size_t *count, struct error *e)
+{
+    PGresult *rows = NULL;
+    enum store_result result = store_ready(store, e);
+    *count = 0;
+    if (result == STORE_OK)
+        result = store_topics(store, e);
+    if (result == STORE_OK)
+        result = sql_run(
+            store,
+            "select r.topic, r.reason, r.schema_id, count(*), min(r.kafka_offset)"
+            " from settled.shard_logs l join settled.rejects r on r.topic = l.topic"
+            "   and r.partition = l.shard and r.kafka_offset >= l.from_offset"
+            " where l.shard = $1 and r.decision is null group by 1, 2, 3 order by 4 desc, 5 limit "
+            "$2",
+            SQL_PARAMS(sql_int4(shard), sql_int8((int64_t)capacity)), &rows, e);
+    for (int i = 0; result == STORE_OK && i < PQntuples(rows); i++) {
+        if (read_undecided(store, rows, i, &out[i], e) != 0)
+            result = STORE_FAILED;
+        else
+            *count = (size_t)i + 1;
+    }
+    PQclear(rows);
+    return store_undo(store, result);
+}
+
 enum store_result store_refuse_request(struct store *store, int64_t id, const char *why,
                                        struct error *e)
 {

@@ -89,6 +89,20 @@ int restore_reject_row(void *context, const PGresult *row, int i, struct error *
     return fold_restore_reject(r->fold, get_int8(row, i, 0), e);
 }
 
+static int restore_hold(void *context, const PGresult *row, int i, struct error *e)
+{
+    struct restore *r = context;
+    enum reject_group group;
+    enum input input = store_input_of(r->store, get_string(row, i, 0));
+    if (input == INPUT_COUNT)
+        return store_unknown(r->store, "input topic", get_string(row, i, 0), e);
+    if (!reject_group_parse(get_string(row, i, 1), &group))
+        return store_unknown(r->store, "group of rejects", get_string(row, i, 1), e);
+    fold_restore_hold(r->fold, input, group,
+                      (struct hold){get_int8(row, i, 2), get_int8(row, i, 3), get_int8(row, i, 4)});
+    return 0;
+}
+
 static int restore_decision(void *context, const PGresult *row, int i, struct error *e)
 {
     struct restore *r = context;
@@ -111,7 +125,8 @@ static int restore_decision(void *context, const PGresult *row, int i, struct er
 }
 
 // The tables in the order that fold.h asks for. Parameters: $1 the shard, $2 the open day, $3 the
-// calls topic, $4 calls_from.
+// calls topic, $4 calls_from; $5 and $6 the oldest instants of a credit that
+// is still known, and of a call that may still be billed.
 static const struct {
     const char *query;
     sql_visit *visit;
@@ -132,11 +147,17 @@ static const struct {
      restore_span_row},
     {"select account_id, package_id, service, units, used, remaining, amount, valid_from, "
      "valid_until, kafka_offset"
-     " from settled.packages where shard = $1",
+     " from settled.packages where shard = $1"
+     // R60: of other packages nothing is needed. The second line bounds what is read.
+     " and valid_from > least($5, $6 - interval '368 days')"
+     " and (valid_from >= $5 or (remaining > 0 and valid_until > $6))",
      restore_package_row},
-    {"select account_id, credit_id, kind, amount, credited_at from settled.credits where shard = "
-     "$1",
+    {"select account_id, credit_id, kind, amount, credited_at from settled.credits"
+     " where shard = $1 and credited_at >= $5",
      restore_credit_row},
+    {"select topic, reasons, rejects, records, at_offset from settled.holds"
+     " where shard = $1 and business_day = $2",
+     restore_hold},
     {"select business_day, to_offset, from_offset, accepted + duplicates from settled.day_cutoffs"
      " where shard = $1 and business_day < $2 and topic = $3 and to_offset >= $4 order by "
      "business_day",
@@ -179,7 +200,8 @@ static enum store_result restore_tables(struct restore *r, int32_t shard,
 {
     struct sql_params params =
         SQL_PARAMS(sql_int4(shard), sql_day(row->state.day),
-                   sql_text(r->store->topics[INPUT_CALLS]), sql_int8(row->state.calls_from));
+                   sql_text(r->store->topics[INPUT_CALLS]), sql_int8(row->state.calls_from),
+                   sql_time(fold_oldest_credit(r->fold)), sql_time(fold_oldest_call(r->fold)));
     enum store_result result = STORE_OK;
     for (size_t i = 0; i < sizeof sources / sizeof *sources && result == STORE_OK; i++)
         result = sql_each(r->store, sources[i].query, params, sources[i].visit, r, e);

@@ -10,10 +10,10 @@
 
 const char shard_columns[] =
     "epoch, step, open_day, held_since is not null, calls_from, horizon, decisions, sequence,"
-    " chain_hash, previous_digest, relayed";
+    " chain_hash, previous_digest, relayed, released_at is not null";
 const char shard_logs_query[] =
-    "select topic, next_offset, from_offset, accepted, duplicates, rejected, void, unresolved,"
-    " unresolved_broken, last_offset, last_timestamp, last_hash"
+    "select topic, next_offset, from_offset, accepted, duplicates, rejected, void, undecided,"
+    " undecided_broken, undecided_refused, last_offset, last_timestamp, last_hash"
     " from settled.shard_logs where shard = $1";
 
 static void read_log(const PGresult *logs, int i, struct log_state *log)
@@ -27,9 +27,10 @@ static void read_log(const PGresult *logs, int i, struct log_state *log)
         .voids = get_int8(logs, i, 6),
         .undecided = get_int8(logs, i, 7),
         .undecided_of[REJECTS_BROKEN] = get_int8(logs, i, 8),
-        .last_offset = get_int8(logs, i, 9),
-        .last_timestamp = get_int8(logs, i, 10),
-        .last_hash = (uint64_t)get_int8(logs, i, 11),
+        .undecided_of[REJECTS_REFUSED] = get_int8(logs, i, 9),
+        .last_offset = get_int8(logs, i, 10),
+        .last_timestamp = get_int8(logs, i, 11),
+        .last_hash = (uint64_t)get_int8(logs, i, 12),
     };
 }
 
@@ -51,6 +52,7 @@ void shard_read(const struct store *store, const PGresult *shard, const PGresult
     memcpy(out->chain.hash, PQgetvalue(shard, 0, 8), sizeof out->chain.hash);
     get_copy(shard, 0, 9, out->chain.previous_digest, sizeof out->chain.previous_digest);
     out->relayed = get_int8(shard, 0, 10);
+    out->state.released = *PQgetvalue(shard, 0, 11) == 1;
     for (int i = 0; i < PQntuples(logs); i++) {
         enum input input = store_input_of(store, get_string(logs, i, 0));
         if (input < INPUT_COUNT)
@@ -83,7 +85,7 @@ enum store_result store_claim(struct store *store, int32_t shard, struct shard_r
                       " do update set epoch = settled.shards.epoch + 1, claimed_at = now()"
                       " returning epoch, step, open_day, held_since is not null, calls_from, "
                       "horizon, decisions,"
-                      " sequence, chain_hash, previous_digest, relayed",
+                      " sequence, chain_hash, previous_digest, relayed, released_at is not null",
                       params, e);
     if (result == STORE_OK)
         result = pipe_send(store, shard_logs_query, params, e);

@@ -19,8 +19,9 @@ static struct slice account_id(const struct commit *c, uint32_t account)
 
 static const struct table rejects_table = {
     "settled.rejects",
-    "topic, partition, kafka_offset, reason, detail, account_id, record_id, received_at, sequence",
-    9, NULL};
+    "topic, partition, kafka_offset, reason, detail, account_id, record_id, received_at, sequence, "
+    "schema_id",
+    10, NULL};
 
 static bool encode_rejects(void *context, size_t i, struct sql_row *row)
 {
@@ -31,7 +32,8 @@ static bool encode_rejects(void *context, size_t i, struct sql_row *row)
     sql_row_set(row, SQL_PARAMS(sql_text(c->store->topics[r->input]), sql_int4(c->shard),
                                 sql_int8(r->offset), sql_text(reject_symbol(r->reason)), detail,
                                 sql_slice(r->account_id), sql_slice(r->record_id),
-                                sql_time(r->timestamp), sql_int8(c->sequences[EMIT_REJECT][i])));
+                                sql_time(r->timestamp), sql_int8(c->sequences[EMIT_REJECT][i]),
+                                sql_given(r->schema_id >= 0, sql_int8(r->schema_id))));
     return true;
 }
 
@@ -104,8 +106,8 @@ static bool encode_settlements(void *context, size_t i, struct sql_row *row)
 static const struct table lines_table = {
     "settled.settlement_lines",
     "account_id, business_day, line_no, usage_day, service, charge, package_id,"
-    " tier_from, calls, units, unit_price, amount",
-    12, NULL};
+    " tier_from, calls, units, unit_price, amount, package_offset",
+    13, NULL};
 
 static bool encode_lines(void *context, size_t i, struct sql_row *row)
 {
@@ -113,16 +115,17 @@ static bool encode_lines(void *context, size_t i, struct sql_row *row)
     const struct settlement_line *line = &c->step->lines[i];
     const struct settlement *s = &c->step->settlements[c->line_owners[i]];
     assert(i - s->first_line < s->line_count);
-    struct slice package = {0};
-    if (line->charge == CHARGE_PACKAGE)
-        package = fold_package(c->fold, line->package)->id;
+    const struct package *package =
+        line->charge == CHARGE_PACKAGE ? fold_package(c->fold, line->package) : NULL;
     sql_row_set(row, SQL_PARAMS(sql_slice(account_id(c, s->account)), sql_day(s->day),
                                 sql_int4((int32_t)(i - s->first_line + 1)),
                                 sql_day(line->usage_day), sql_text(service_symbol(line->service)),
-                                sql_text(charge_symbol(line->charge)), sql_slice(package),
+                                sql_text(charge_symbol(line->charge)),
+                                sql_slice(package ? package->id : (struct slice){0}),
                                 sql_given(line->tier_from >= 0, sql_int8(line->tier_from)),
                                 sql_int8(line->calls), sql_int8(line->units),
-                                sql_int8(line->unit_price), sql_int8(line->amount)));
+                                sql_int8(line->unit_price), sql_int8(line->amount),
+                                sql_given(package, sql_int8(package ? package->offset : 0))));
     return true;
 }
 
@@ -153,18 +156,20 @@ static bool encode_accounts(void *context, size_t i, struct sql_row *row)
 
 static const struct table packages_table = {
     "settled.packages",
-    "account_id, package_id, service, units, remaining, amount, valid_from, valid_until, "
-    "kafka_offset, shard, used",
-    11, "on conflict (account_id, package_id) do update set remaining = excluded.remaining"};
+    "account_id, package_id, kafka_offset, service, units, remaining, amount, valid_from, "
+    "valid_until, shard, used",
+    11,
+    "on conflict (account_id, package_id, kafka_offset) do update set remaining = "
+    "excluded.remaining"};
 
 void step_set_package(struct sql_row *row, int32_t shard, const struct fold *fold,
                       const struct package *p)
 {
     sql_row_set(row, SQL_PARAMS(sql_slice(fold_account(fold, p->account)->id), sql_slice(p->id),
-                                sql_text(service_symbol(p->service)), sql_int8(p->units),
-                                sql_int8(p->remaining), sql_int8(p->amount),
-                                sql_time(p->valid_from), sql_time(p->valid_until),
-                                sql_int8(p->offset), sql_int4(shard), sql_int8(p->used)));
+                                sql_int8(p->offset), sql_text(service_symbol(p->service)),
+                                sql_int8(p->units), sql_int8(p->remaining), sql_int8(p->amount),
+                                sql_time(p->valid_from), sql_time(p->valid_until), sql_int4(shard),
+                                sql_int8(p->used)));
 }
 
 static bool encode_packages(void *context, size_t i, struct sql_row *row)
@@ -228,6 +233,22 @@ static bool encode_cutoffs(void *context, size_t i, struct sql_row *row)
     return true;
 }
 
+static const struct table holds_table = {
+    "settled.holds", "shard, business_day, topic, reasons, rejects, records, at_offset, held_at", 8,
+    NULL};
+
+static bool encode_holds(void *context, size_t i, struct sql_row *row)
+{
+    const struct commit *c = context;
+    const struct step_hold *hold = &c->step->holds[i];
+    assert(hold->records >= hold->rejects && hold->rejects > 0);
+    sql_row_set(row, SQL_PARAMS(sql_int4(c->shard), sql_day(hold->day),
+                                sql_text(c->store->topics[hold->input]),
+                                sql_text(reject_group_symbol(hold->group)), sql_int8(hold->rejects),
+                                sql_int8(hold->records), sql_int8(hold->at), sql_time(c->now_ms)));
+    return true;
+}
+
 static const struct table decisions_table = {
     "settled.decisions",
     "shard, number, operator, kind, content, topic, kafka_offset, as_of,"
@@ -249,15 +270,15 @@ static bool encode_decisions(void *context, size_t i, struct sql_row *row)
 
 static const struct table logs_table = {
     "settled.shard_logs",
-    "shard, topic, next_offset, from_offset, accepted, duplicates, rejected, void, unresolved, "
-    "unresolved_broken,"
+    "shard, topic, next_offset, from_offset, accepted, duplicates, rejected, void, undecided, "
+    "undecided_broken, undecided_refused,"
     " last_offset, last_timestamp, last_hash",
-    13,
+    14,
     "on conflict (shard, topic) do update set next_offset = excluded.next_offset, from_offset = "
     "excluded.from_offset,"
     " accepted = excluded.accepted, duplicates = excluded.duplicates, rejected = excluded.rejected,"
-    " void = excluded.void, unresolved = excluded.unresolved, unresolved_broken = "
-    "excluded.unresolved_broken,"
+    " void = excluded.void, undecided = excluded.undecided, undecided_broken = "
+    "excluded.undecided_broken, undecided_refused = excluded.undecided_refused,"
     " last_offset = excluded.last_offset, last_timestamp = excluded.last_timestamp, last_hash = "
     "excluded.last_hash"};
 
@@ -265,7 +286,8 @@ static bool same_log(const struct log_state *a, const struct log_state *b)
 {
     return a->next == b->next && a->from == b->from && a->accepted == b->accepted &&
            a->duplicates == b->duplicates && a->rejected == b->rejected && a->voids == b->voids &&
-           a->undecided == b->undecided && a->undecided_of[REJECTS_BROKEN] == b->undecided_of[REJECTS_BROKEN] &&
+           a->undecided == b->undecided &&
+           memcmp(a->undecided_of, b->undecided_of, sizeof a->undecided_of) == 0 &&
            a->last_offset == b->last_offset && a->last_timestamp == b->last_timestamp &&
            a->last_hash == b->last_hash;
 }
@@ -277,7 +299,8 @@ void step_set_log(struct sql_row *row, int32_t shard, const char *topic,
                 SQL_PARAMS(sql_int4(shard), sql_text(topic), sql_int8(log->next),
                            sql_int8(log->from), sql_int8(log->accepted), sql_int8(log->duplicates),
                            sql_int8(log->rejected), sql_int8(log->voids), sql_int8(log->undecided),
-                           sql_int8(log->undecided_of[REJECTS_BROKEN]), sql_int8(log->last_offset),
+                           sql_int8(log->undecided_of[REJECTS_BROKEN]),
+                           sql_int8(log->undecided_of[REJECTS_REFUSED]), sql_int8(log->last_offset),
                            sql_int8(log->last_timestamp), sql_int8((int64_t)log->last_hash)));
 }
 
@@ -351,6 +374,7 @@ const struct table *step_table(enum step_load load)
         [STEP_ACCOUNTS] = &accounts_table, [STEP_DECISIONS] = &decisions_table,
         [STEP_OUTBOX] = &outbox_table,     [STEP_CLOSES] = &closes_table,
         [STEP_CUTOFFS] = &cutoffs_table,   [STEP_LOGS] = &logs_table,
+        [STEP_HOLDS] = &holds_table,
     };
     assert(load < STEP_LOADS);
     return tables[load];
@@ -373,6 +397,7 @@ void step_rows(const struct commit *c, struct load loads[STEP_LOADS])
         [STEP_CLOSES] = {step_table(STEP_CLOSES), step->closed ? 1 : 0, encode_closes},
         [STEP_CUTOFFS] = {step_table(STEP_CUTOFFS), step->closed ? INPUT_COUNT : 0, encode_cutoffs},
         [STEP_LOGS] = {step_table(STEP_LOGS), INPUT_COUNT, encode_logs},
+        [STEP_HOLDS] = {step_table(STEP_HOLDS), step->hold_count, encode_holds},
     };
     memcpy(loads, all, sizeof all);
 }

@@ -39,6 +39,7 @@ enum step_load {
     STEP_CLOSES,
     STEP_CUTOFFS,
     STEP_LOGS,
+    STEP_HOLDS,
     STEP_LOADS
 };
 const struct table *step_table(enum step_load load);

@@ -106,14 +106,14 @@ static const struct call_place *find_place(const struct explain_job *job, day_t 
 }
 
 static struct explained_line *find_line(struct explain_job *job,
-                                        const struct settlement_line *piece, const char *package_id)
+                                        const struct settlement_line *piece)
 {
     struct explanation *out = job->out;
     for (size_t i = 0; i < out->line_count; i++) {
         const struct recorded_line *line = &out->lines[i].line;
         if (line->usage_day == piece->usage_day && line->service == piece->service &&
             line->charge == piece->charge && line->tier_from == piece->tier_from &&
-            (!package_id || strcmp(line->package_id, package_id) == 0))
+            (piece->charge != CHARGE_PACKAGE || out->lines[i].package == piece->package))
             return &out->lines[i];
     }
     return NULL;
@@ -125,7 +125,7 @@ static void take_piece(void *context, const struct settlement_line *piece, int64
     struct explain_job *job = context;
     const char *package_id =
         piece->charge == CHARGE_PACKAGE ? fold_package(job->fold, piece->package)->id.data : NULL;
-    struct explained_line *line = find_line(job, piece, package_id);
+    struct explained_line *line = find_line(job, piece);
     if (!line) {
         struct explanation *out = job->out;
         out->lines = memory_grow(out->lines, out->line_count + 1, sizeof *out->lines);
@@ -136,7 +136,8 @@ static void take_piece(void *context, const struct settlement_line *piece, int64
                                              .charge = piece->charge,
                                              .package_id = package_id ? strdup(package_id) : NULL,
                                              .tier_from = piece->tier_from,
-                                             .unit_price = piece->unit_price}};
+                                             .unit_price = piece->unit_price},
+                                    .package = piece->package};
     }
     const struct call_place *place = find_place(job, piece->usage_day, ordinal);
     line->calls =
@@ -157,9 +158,7 @@ static int arrange_lines(struct explain_job *job, const struct step *step, struc
     size_t count = 0;
     for (size_t i = 0; i < s->line_count; i++) {
         const struct settlement_line *line = &step->lines[s->first_line + i];
-        const char *id =
-            line->charge == CHARGE_PACKAGE ? fold_package(job->fold, line->package)->id.data : NULL;
-        struct explained_line *found = find_line(job, line, id);
+        struct explained_line *found = find_line(job, line);
         if (!found)
             break;
         assert(found->call_count == (size_t)line->calls);

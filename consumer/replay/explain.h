@@ -14,6 +14,7 @@ struct explained_call {
 
 struct explained_line {
     struct recorded_line line; // its package_id is borrowed
+    uint32_t package; // in the fold; tells two apart that share an id
     size_t call_count, call_capacity;
     struct explained_call *calls; // in the order of drawing
 };

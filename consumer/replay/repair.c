@@ -173,6 +173,9 @@ static int take_record(struct repair_job *j, enum input input, const rd_kafka_me
     struct event *event;
     struct audit_verdict verdict;
     int64_t offset = message->offset;
+    if (fold_state(j->fold)->released)
+        return contradiction(j, input, offset,
+                             "the day was released before it, but it was judged in it", e);
     if (replay_decoder_event(j->decoder, input, message, recorded == REJECT_UNKNOWN_SCHEMA, &event,
                              e))
         return -1;
@@ -317,7 +320,9 @@ static int drive_close(struct repair_job *j, struct error *e)
             return -1;
         if (!next && scan_end(j->scan, i) < cut->to_offset)
             return ends_early(j, i, cut->to_offset, e);
-        fold_audit_cut(j->fold, i, cut->to_offset, cut->cut_by);
+        // A day that the database has as released is cut already.
+        if (fold_cut(j->fold, i) == CUT_NONE)
+            fold_audit_cut(j->fold, i, cut->to_offset, cut->cut_by);
     }
     if (fold_close(j->fold, e))
         return -1;

@@ -20,6 +20,7 @@ enum metric {
     LOG_WAITING,
     OPEN_DAY,
     DAY_STATE,
+    HELD_REJECTS,
     DAYS_CLOSED,
     SETTLEMENTS,
     RESIDENT_CALLS,
@@ -64,6 +65,9 @@ static const struct {
                   "The oldest day not settled, as the Unix time of that date's 00:00 UTC."},
     [DAY_STATE] = {"settled_day_state", "gauge", "shard, state",
                    "1 for the open day's state: open, grace, held or closing."},
+    [HELD_REJECTS] = {"settled_day_held_rejects", "gauge", "topic, partition, group",
+                      "Undecided rejects that the open day is held for, by the group of their "
+                      "reasons (broken, refused); 0: not held for these."},
     [DAYS_CLOSED] = {"settled_days_closed_total", "counter", "shard",
                      "Days settled by this process since it started."},
     [SETTLEMENTS] = {"settled_settlements_total", "counter", "shard",
@@ -328,6 +332,19 @@ static void render_states(const struct metrics *m, FILE *out)
     }
 }
 
+static void render_holds(const struct metrics *m, FILE *out)
+{
+    heading(out, HELD_REJECTS);
+    for (int32_t p = 0; p < m->partitions; p++)
+        for (int i = 0; m->shards[p].state == SHARD_RUNNING && i < INPUT_COUNT; i++)
+            for (enum reject_group g = 0; g < REJECT_GROUPS; g++) {
+                int64_t rejects = m->shards[p].held_rejects[i][g];
+                fprintf(out,
+                        "%s{topic=\"%s\",partition=\"%" PRId32 "\",group=\"%s\"} %" PRId64 "\n",
+                        table[HELD_REJECTS].name, m->topics[i], p, reject_group_symbol(g), rejects);
+            }
+}
+
 static void render_commits(const struct metrics *m, FILE *out)
 {
     const char *name = table[COMMIT_SECONDS].name;
@@ -365,6 +382,7 @@ char *metrics_render(const struct metrics *metrics, int64_t now_ms)
     render_figures(metrics, out);
     render_strange(metrics, out);
     render_states(metrics, out);
+    render_holds(metrics, out);
     render_commits(metrics, out);
     single(out, POSTGRES_UP, is_postgres_up(metrics));
     single(out, REGISTRY_UP, metrics->registry_up);

@@ -26,6 +26,7 @@ struct shard_metrics {
     _Atomic int owned; // 1: this process works on it
     _Atomic int state; // enum shard_state
     _Atomic int phase; // enum day_phase
+    _Atomic int64_t held_rejects[INPUT_COUNT][REJECT_GROUPS]; // 0: the day is not held for these
     _Atomic int64_t open_day; // day_t
     _Atomic int64_t records[INPUT_COUNT][RESULT_COUNT];
     _Atomic int64_t rejects[INPUT_COUNT][REJECT_REASONS];

@@ -45,9 +45,18 @@ void shard_destroy(struct shard *shard)
 
 // ---- figures ----
 
+static void count_holds(const struct fold_state *state, struct shard_metrics *m)
+{
+    for (int i = 0; i < INPUT_COUNT; i++)
+        for (int g = 0; g < REJECT_GROUPS; g++)
+            m->held_rejects[i][g] =
+                state->held && state->holds[i][g].records > 0 ? state->log[i].undecided_of[g] : 0;
+}
+
 static void count_fold(struct shard *shard, const struct relay_status *relay, int64_t now_ms)
 {
     struct shard_metrics *m = shard_figures(shard);
+    count_holds(fold_state(shard->fold), m);
     m->open_day = fold_state(shard->fold)->day;
     m->phase = fold_phase(shard->fold, now_ms);
     m->resident_calls = fold_resident_calls(shard->fold);
@@ -141,6 +150,8 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
         more = fold_some(shard, mono_ms, now_ms);
     if (shard->state == SHARD_RUNNING)
         shard_commit_when_due(shard, mono_ms);
+    if (shard->state == SHARD_RUNNING && shard->untold)
+        shard_tell_hold(shard, mono_ms);
     if (shard->state != SHARD_RUNNING)
         return false;
     struct relay_status relay = shard->host->relay_status(shard->host->context, shard->id);

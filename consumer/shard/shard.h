@@ -44,6 +44,8 @@ struct shard_host {
                                        size_t capacity, size_t *count, struct error *e);
     enum store_result (*refuse_request)(void *context, int64_t id, const char *why,
                                         struct error *e);
+    enum store_result (*load_undecided)(void *context, int32_t shard, struct undecided_rejects *out,
+                                        size_t capacity, size_t *count, struct error *e);
     // Loads parameters and books that were recorded meanwhile; policy() then returns another one.
     // Older ones stay valid as long as the shards do.
     enum store_result (*refresh_policy)(void *context, struct error *e);

@@ -129,6 +129,7 @@ void shard_commit(struct shard *shard, int64_t mono_ms)
     metrics_commit(host->metrics, host->monotonic_us(host->context) - begun);
     count_step(shard, step);
     log_close(shard, step);
+    shard->untold = shard->untold || step->hold_count > 0;
     if (shard->outbox.count > 0)
         host->relay_wake(host->context, shard->id, shard->row.chain.sequence);
     fold_step_done(shard->fold);

@@ -5,10 +5,14 @@
 #include "consumer/system/log.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 enum {
     REQUESTS_MS = 1000,
     REQUESTS_MAX = 64,
+    UNDECIDED_MAX = 64, // kinds of rejects that a line about a held day is made of
 };
 
 void shard_ask_for_ends(struct shard *shard, int64_t now_ms)
@@ -87,6 +91,84 @@ void shard_close_when_due(struct shard *shard, int64_t mono_ms)
     else
         check_close(shard, day);
     fault_point(close_after);
+}
+
+// ---- held days ----
+
+struct hold_line {
+    char reasons[256], schemas[128], first[160];
+    size_t reasons_used, schemas_used;
+    int64_t first_offset; // -1: none yet
+};
+
+// Cut where there is no more room: what is most frequent comes first.
+__attribute__((format(printf, 4, 5))) static void append(char *text, size_t size, size_t *used,
+                                                         const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text + *used, size - *used, format, args);
+    va_end(args);
+    if (length < 0 || (size_t)length >= size - *used)
+        text[*used] = '\0';
+    else
+        *used += (size_t)length;
+}
+
+static void add_to_line(struct hold_line *line, const struct undecided_rejects *rejects)
+{
+    append(line->reasons, sizeof line->reasons, &line->reasons_used, "%s%s %" PRId64,
+           line->reasons_used ? ", " : "", reject_symbol(rejects->reason), rejects->count);
+    if (rejects->schema_id >= 0)
+        append(line->schemas, sizeof line->schemas, &line->schemas_used, "%s%" PRId64,
+               line->schemas_used ? ", " : "", rejects->schema_id);
+    if (line->first_offset < 0 || rejects->first_offset < line->first_offset)
+        line->first_offset = rejects->first_offset;
+}
+
+static void tell_one_hold(const struct shard *shard, enum input input, enum reject_group group,
+                          const struct undecided_rejects *rejects, size_t count)
+{
+    const struct fold_state *state = fold_state(shard->fold);
+    const struct hold *hold = &state->holds[input][group];
+    const char *topic = shard->host->input_topics[input];
+    struct hold_line line = {.first_offset = -1};
+    char day[DAY_TEXT_SIZE];
+    for (size_t i = 0; i < count; i++)
+        if (rejects[i].input == input && reject_group_of(rejects[i].reason) == group)
+            add_to_line(&line, &rejects[i]);
+    snprintf(line.first, sizeof line.first, "%s/%" PRId32 "/%" PRId64, topic, shard->id,
+             line.first_offset);
+    log_event(LOG_ERROR,
+              "the day is held: too many rejects on a log; settled rejects requeue or accept",
+              LOG_FIELDS(log_int("shard", shard->id),
+                         log_text("day", calendar_format_day(state->day, day)),
+                         log_text("topic", topic), log_text("group", reject_group_symbol(group)),
+                         log_int("rejects", hold->rejects), log_int("of_records", hold->records),
+                         log_int("undecided", state->log[input].undecided_of[group]),
+                         log_text("reasons", line.reasons), log_text("schemas", line.schemas),
+                         log_text("first", line.first)));
+}
+
+void shard_tell_hold(struct shard *shard, int64_t mono_ms)
+{
+    struct undecided_rejects rejects[UNDECIDED_MAX];
+    struct error e;
+    size_t count = 0;
+    if (mono_ms < shard->retry_at)
+        return;
+    const struct fold_state *state = fold_state(shard->fold);
+    enum store_result result = STORE_OK;
+    if (state->held)
+        result = shard->host->load_undecided(shard->host->context, shard->id, rejects,
+                                             UNDECIDED_MAX, &count, &e);
+    if (!shard_answered(shard, result, mono_ms, "rejects", &e))
+        return;
+    shard->untold = false;
+    for (enum input i = 0; state->held && i < INPUT_COUNT; i++)
+        for (enum reject_group g = 0; g < REJECT_GROUPS; g++)
+            if (state->holds[i][g].records > 0)
+                tell_one_hold(shard, i, g, rejects, count);
 }
 
 // ---- operators ----

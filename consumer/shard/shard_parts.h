@@ -47,6 +47,7 @@ struct shard {
     int64_t effects_at, moved_at; // since when the step has effects, has moved; 0: not
     int64_t retry_at, retry_ms; // of the database; 0: the last call went well
     char refusal[SHARD_UNREADY_SIZE]; // what the last call got, while retry_ms is not 0
+    bool untold; // the day is held, and the log does not say yet why
     int64_t requests_at, parked_at, deadline;
     bool draining;
     int64_t drain[INPUT_COUNT];
@@ -108,6 +109,8 @@ void shard_end_drained_logs(struct shard *shard, int64_t now_ms);
 bool shard_follow_policy(struct shard *shard);
 void shard_close_when_due(struct shard *shard, int64_t mono_ms);
 void shard_serve_requests(struct shard *shard, int64_t mono_ms);
+// Says why the day is held: after it was found and committed, and after a start.
+void shard_tell_hold(struct shard *shard, int64_t mono_ms);
 
 // ---- shard_commit.c ----
 

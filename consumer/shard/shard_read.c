@@ -320,6 +320,7 @@ bool shard_replay(struct shard *shard)
     fault_point(replay_end);
     check_replayed(shard);
     shard_become(shard, SHARD_RUNNING);
+    shard->untold = fold_state(shard->fold)->held;
     log_event(LOG_INFO, "calls replayed",
               LOG_FIELDS(log_int("shard", shard->id),
                          log_int("position", fold_state(shard->fold)->log[INPUT_CALLS].next),

@@ -41,13 +41,15 @@ comment on column settled.price_books.effective_from is '-infinity: the first ve
 comment on column settled.price_books.file is 'the YAML file, byte by byte';
 
 create table if not exists settled.parameters (
-    from_day             date primary key,
-    grace_ms             bigint not null,
-    late_days            integer not null,
-    future_tolerance_ms  bigint not null,
-    max_reject_share_ppm integer not null,
-    book_sha256          text not null references settled.price_books,
-    recorded_at          timestamptz not null default now()
+    from_day              date primary key,
+    grace_ms              bigint not null,
+    late_days             integer not null,
+    future_tolerance_ms   bigint not null,
+    credit_days           integer not null,
+    max_reject_share_ppm  integer not null,
+    max_refused_share_ppm integer not null,
+    book_sha256           text not null references settled.price_books,
+    recorded_at           timestamptz not null default now()
 );
 comment on table settled.parameters is 'in force from from_day on; a row only ever starts on a day that no shard has opened';
 
@@ -66,6 +68,7 @@ create table if not exists settled.shards (
     step            bigint not null default 0,
     open_day        date,
     held_since      timestamptz,
+    released_at     timestamptz check (held_since is null or released_at is null),
     calls_from      bigint not null default 0,
     horizon         date not null default '-infinity',
     decisions       bigint not null default 0,
@@ -79,7 +82,8 @@ create table if not exists settled.shards (
 comment on column settled.shards.epoch is 'raised by each new owner; a lower one commits nothing';
 comment on column settled.shards.step is 'commits so far: tells what became of a commit whose answer was lost';
 comment on column settled.shards.open_day is 'the oldest day that is not settled; null: the shard has not begun';
-comment on column settled.shards.held_since is 'the open day is held: too many rejects among its calls';
+comment on column settled.shards.held_since is 'the open day is held: too many rejects on one of its logs; settled.holds says why';
+comment on column settled.shards.released_at is 'the open day was held and is released: its cutoffs are the next_offset of its logs';
 comment on column settled.shards.calls_from is 'a replay of the calls starts at this offset';
 comment on column settled.shards.horizon is 'latest day whose price book judged a record';
 comment on column settled.shards.sequence is 'of the last outbox row; chain_hash is that row''s hash';
@@ -94,8 +98,9 @@ create table if not exists settled.shard_logs (
     duplicates        bigint not null,
     rejected          bigint not null,
     void              bigint not null,
-    unresolved        bigint not null,
-    unresolved_broken bigint not null,
+    undecided         bigint not null,
+    undecided_broken  bigint not null,
+    undecided_refused bigint not null,
     last_offset       bigint not null,
     last_timestamp    bigint not null,
     last_hash         bigint not null,
@@ -103,6 +108,7 @@ create table if not exists settled.shard_logs (
     check (accepted + duplicates + rejected + void = next_offset - from_offset)
 ) with (fillfactor = 50);
 comment on table settled.shard_logs is 'how far a shard has read each input; the counts are since the last cutoff';
+comment on column settled.shard_logs.undecided is 'rejects since the last cutoff that no operator has decided about; the next two by the group that counts towards a held day';
 comment on column settled.shard_logs.last_timestamp is 'ms; with last_offset and last_hash the last record that was read, to know the log again';
 
 -- ---- accounts and their ledger ----
@@ -136,9 +142,11 @@ create table if not exists settled.credits (
     shard        integer not null,
     position     bigint not null,
     balance      bigint not null,
-    primary key (account_id, credit_id)
+    primary key (account_id, credit_id, kafka_offset)
 );
 create index if not exists credits_shard on settled.credits (shard, kafka_offset);
+create index if not exists credits_known on settled.credits (shard, credited_at);
+comment on column settled.credits.kafka_offset is 'tells two credits apart that share an id: it was forgotten in between';
 
 create table if not exists settled.packages (
     account_id   text collate "C" not null,
@@ -152,9 +160,10 @@ create table if not exists settled.packages (
     kafka_offset bigint not null,
     shard        integer not null,
     used         bigint not null,
-    primary key (account_id, package_id)
+    primary key (account_id, package_id, kafka_offset)
 ) with (fillfactor = 80);
-create index if not exists packages_shard on settled.packages (shard);
+create index if not exists packages_known on settled.packages (shard, valid_from);
+comment on column settled.packages.kafka_offset is 'tells two packages apart that share an id: it was forgotten in between';
 comment on column settled.packages.used is 'used up before the purchase was recorded here, in the system billed by until then';
 
 create table if not exists settled.settlements (
@@ -189,8 +198,10 @@ create table if not exists settled.settlement_lines (
     units        bigint not null,
     unit_price   bigint not null,
     amount       bigint not null,
+    package_offset bigint,
     primary key (account_id, business_day, line_no)
 );
+comment on column settled.settlement_lines.package_offset is 'of the package''s purchase: packages.kafka_offset';
 
 create table if not exists settled.status_changes (
     account_id       text collate "C" not null,
@@ -245,6 +256,19 @@ create table if not exists settled.day_cutoffs (
 );
 comment on table settled.day_cutoffs is 'where a day ends on each log: recorded once, ruling for ever; to_offset is exclusive';
 
+create table if not exists settled.holds (
+    shard        integer not null,
+    business_day date not null,
+    topic        text not null,
+    reasons      text not null check (reasons in ('broken', 'refused')),
+    rejects      bigint not null check (rejects > 0),
+    records      bigint not null check (records >= rejects),
+    at_offset    bigint not null,
+    held_at      timestamptz not null,
+    primary key (shard, business_day, topic, reasons)
+);
+comment on table settled.holds is 'why a day was held: of so many records of a log so many undecided rejects of a group, when it stood at at_offset';
+
 -- ---- rejects, requests, decisions ----
 
 create table if not exists settled.rejects (
@@ -258,11 +282,13 @@ create table if not exists settled.rejects (
     received_at  timestamptz not null,
     sequence     bigint not null,
     decision     bigint,
+    schema_id    bigint,
     primary key (topic, partition, kafka_offset)
 );
 create index if not exists rejects_received on settled.rejects (received_at);
 create index if not exists rejects_account on settled.rejects (account_id) where account_id is not null;
 comment on column settled.rejects.account_id is 'null where it was not decoded or is no id by the rules; so is record_id';
+comment on column settled.rejects.schema_id is 'of the writer''s schema, as the record names it; null: it names none';
 comment on column settled.rejects.decision is 'number of the shard''s decision that accepted or requeued it; null: open';
 
 create table if not exists settled.requests (

@@ -96,6 +96,21 @@ static enum store_result host_load_requests(void *context, int32_t shard, struct
     return answer(p, result, e);
 }
 
+// In a log line only.
+static enum store_result host_load_undecided(void *context, int32_t shard,
+                                             struct undecided_rejects *out, size_t capacity,
+                                             size_t *count, struct error *e)
+{
+    struct process *p = context;
+    (void)shard;
+    (void)out;
+    (void)capacity;
+    *count = 0;
+    if (process_is_gone(p, e))
+        return STORE_UNAVAILABLE;
+    return answer(p, postgres_ready(&p->world->postgres, &p->session, p->world->now, e), e);
+}
+
 static enum store_result host_refuse_request(void *context, int64_t id, const char *why,
                                              struct error *e)
 {
@@ -407,6 +422,7 @@ static void host_init(struct process *p)
         .commit = host_commit,
         .load_requests = host_load_requests,
         .refuse_request = host_refuse_request,
+        .load_undecided = host_load_undecided,
         .refresh_policy = host_refresh_policy,
         .policy = host_policy,
         .ask_ends = host_ask_ends,

@@ -27,6 +27,7 @@ static void test_render(void **state)
     m->shards[0].owned = 1;
     m->shards[0].state = SHARD_RUNNING;
     m->shards[0].phase = DAY_HELD;
+    m->shards[0].held_rejects[INPUT_CREDITS][REJECTS_BROKEN] = 300;
     m->shards[0].open_day = 20000;
     m->shards[0].records[INPUT_CALLS][RESULT_ACCEPTED] = 5;
     m->shards[1].records[INPUT_CALLS][RESULT_ACCEPTED] = 6;
@@ -50,6 +51,10 @@ static void test_render(void **state)
     expect(text, "settled_log_waiting{topic=\"call-records\",partition=\"0\",for=\"schema\"} 1");
     expect(text, "settled_open_day_seconds{shard=\"0\"} 1728000000");
     expect(text, "settled_day_state{shard=\"0\",state=\"held\"} 1");
+    expect(text, "settled_day_held_rejects{topic=\"account-credits\",partition=\"0\",group="
+                 "\"broken\"} 300");
+    expect(text, "settled_day_held_rejects{topic=\"call-records\",partition=\"0\",group="
+                 "\"refused\"} 0");
     expect(text, "settled_shard_state{shard=\"1\",state=\"none\"} 1");
     expect(text, "settled_relay_backlog_rows{shard=\"0\"} 2");
     expect(text, "settled_commit_duration_seconds_bucket{le=\"0.001\"} 2");

@@ -91,6 +91,19 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
     return STORE_OK;
 }
 
+static enum store_result host_load_undecided(void *context, int32_t shard,
+                                             struct undecided_rejects *out, size_t capacity,
+                                             size_t *count, struct error *e)
+{
+    (void)context;
+    (void)shard;
+    (void)capacity;
+    (void)e;
+    *out = (struct undecided_rejects){INPUT_CALLS, REJECT_UNDECODABLE, -1, 100, 0};
+    *count = 1;
+    return STORE_OK;
+}
+
 static enum store_result host_load_requests(void *context, int32_t shard, struct request *out,
                                             size_t capacity, size_t *count, struct error *e)
 {
@@ -243,6 +256,7 @@ static int set_up(void **state)
         .restore = host_restore,
         .commit = host_commit,
         .load_requests = host_load_requests,
+        .load_undecided = host_load_undecided,
         .refresh_policy = host_refresh_policy,
         .policy = host_policy,
         .relay_add = host_relay_add,

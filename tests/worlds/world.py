@@ -303,7 +303,8 @@ class World:
             # The day is held: misrouted records are requeued, the loss of the rest is accepted, and the day is released.
             # The next day that is due may be held as well.
             self.settled("rejects", "requeue", "--reason", "MISROUTED", "--operator", "oracle", status=(0, KEYLESS))
-            self.settled("rejects", "accept", "--operator", "oracle")
+            for log in rules.LOGS:
+                self.settled("rejects", "accept", "--topic", log, "--operator", "oracle")
             ends = self.ends()
 
     def drain_once(self, clock, ends, command):
