@@ -44,10 +44,9 @@ int audit_shard_logs(struct audit_shard *walk, const struct window *window, stru
 // Replays the calls log up to the fold's opening. A contradiction is reported, and *stop is set:
 // the shard cannot be folded further.
 int audit_shard_replay(struct audit_shard *walk, bool *stop, struct error *e);
-// Holds of a day: before its logs are read; a log is about to judge what stands at `offset`; all of
-// it is read. `released`: its cutoffs say so.
+// Compares why a day was held with its logs: to be called before they are read, and after.
+// `released`: its cutoffs say so.
 void audit_holds_open(struct audit_shard *walk, day_t day);
-void audit_holds_reach(struct audit_shard *walk, enum input input, int64_t offset);
 void audit_holds_close(struct audit_shard *walk, bool released);
 // Gives the contents of the fold's step to the comparison.
 int audit_shard_flush(struct audit_shard *walk, struct error *e);

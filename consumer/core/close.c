@@ -483,7 +483,7 @@ static void emit_close(struct fold *fold)
 
 static void prune_spans(struct fold *fold)
 {
-    int64_t oldest = fold_oldest_call(fold);
+    int64_t oldest = call_start(fold);
     ledger_check(&fold->ledger);
     for (size_t a = 0; a < fold->ledger.account_count; a++) {
         struct account *account = &fold->ledger.accounts[a];

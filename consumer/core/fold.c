@@ -145,12 +145,12 @@ size_t fold_memory(const struct fold *fold)
 
 int64_t fold_oldest_credit(const struct fold *fold)
 {
-    return calendar_day_start(fold->credit_floor, fold->zone_ms);
+    return credit_start(fold);
 }
 
 int64_t fold_oldest_call(const struct fold *fold)
 {
-    return calendar_day_start(fold->floor, fold->zone_ms);
+    return call_start(fold);
 }
 
 int64_t fold_due_at(const struct fold *fold)

@@ -96,6 +96,17 @@ struct fold {
     void *trace_context;
 };
 
+// R59, R26: where the oldest day begins that is still taken, of purchases and credits, and of
+// calls.
+static inline int64_t credit_start(const struct fold *fold)
+{
+    return calendar_day_start(fold->credit_floor, fold->zone_ms);
+}
+static inline int64_t call_start(const struct fold *fold)
+{
+    return calendar_day_start(fold->floor, fold->zone_ms);
+}
+
 // ---- fold.c ----
 void fold_open_day(struct fold *fold, day_t day); // parameters, floor and due time of the open day
 void fold_name_decision(struct fold *fold, const struct decision *decision); // for the next close

@@ -225,13 +225,13 @@ void ledger_check_packages(const struct ledger *ledger)
 // R60: the id of a purchase is known until its own day falls below the floor.
 static bool is_known(const struct fold *fold, const struct package *package)
 {
-    return package->valid_from >= fold_oldest_credit(fold);
+    return package->valid_from >= credit_start(fold);
 }
 
 // R13: a call of a day that may still be billed lies within its validity.
 static bool is_drawable(const struct fold *fold, const struct package *package)
 {
-    return package->remaining > 0 && package->valid_until > fold_oldest_call(fold);
+    return package->remaining > 0 && package->valid_until > call_start(fold);
 }
 
 bool ledger_is_gone(const struct fold *fold, const struct package *package)
@@ -358,7 +358,7 @@ void ledger_add_credit(struct fold *fold, struct account_hash hash,
 static void forget_credits(struct fold *fold)
 {
     struct ledger *ledger = &fold->ledger;
-    int64_t oldest = fold_oldest_credit(fold);
+    int64_t oldest = credit_start(fold);
     size_t kept = 0;
     for (size_t i = 0; i < ledger->credit_count; i++)
         if (ledger->credits[i].credited_at >= oldest)
@@ -375,7 +375,7 @@ static void forget_credits(struct fold *fold)
 void ledger_forget(struct fold *fold)
 {
     struct ledger *ledger = &fold->ledger;
-    int64_t oldest = fold_oldest_credit(fold);
+    int64_t oldest = credit_start(fold);
     size_t known = 0, gone = 0, credits = 0;
     for (size_t i = 0; i < ledger->package_count; i++) {
         known += is_known(fold, &ledger->packages[i]);

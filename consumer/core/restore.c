@@ -88,7 +88,7 @@ int fold_restore_package(struct fold *fold, struct slice account_id, const struc
 int fold_restore_credit(struct fold *fold, const struct restored_credit *credit, struct error *e)
 {
     // R60: its id is forgotten.
-    if (credit->credited_at < fold_oldest_credit(fold))
+    if (credit->credited_at < credit_start(fold))
         return 0;
     uint32_t number = known_account(fold, credit->account_id);
     struct account_hash hash = fold->ledger.account_hashes[number];
