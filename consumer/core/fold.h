@@ -17,7 +17,8 @@
 struct fold;
 
 enum {
-    // R50: rejects that hold a day at the least. Of purchases and credits a day has few, and each is
+    // R50: rejects that hold a day at the least. Of purchases and credits a day has few, and each
+    // is
     // somebody's money.
     FOLD_HOLD_MIN_CALLS = 100,
     FOLD_HOLD_MIN_OTHERS = 10,

@@ -187,7 +187,8 @@ static day_t latest_day(const struct validation *c)
 // R61: priced whole, at the tier of its units, whatever packages would cover of it, and by the book
 // of its own day. A call from the future is priced by the book of the latest day that would not be:
 // it is rejected in any case, and the book of a day to come may still change.
-static bool check_call_amount(const struct validation *c, const struct call *call, struct verdict *v)
+static bool check_call_amount(const struct validation *c, const struct call *call,
+                              struct verdict *v)
 {
     struct fold *fold = c->fold;
     if (call->units <= AMOUNT_MAX / BOOK_PRICE_MAX)

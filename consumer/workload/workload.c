@@ -132,6 +132,9 @@ static void tier_range(const struct service_prices *prices, int64_t i, int64_t *
     *below = i + 1 < (int64_t)prices->tier_count ? prices->tiers[i + 1].from : *from * 2;
     if (*below > UNITS_OF_RECORD_MAX)
         *below = UNITS_OF_RECORD_MAX;
+    // R61: a dearer call is rejected.
+    if (*below > AMOUNT_MAX / prices->tiers[i].unit_price)
+        *below = AMOUNT_MAX / prices->tiers[i].unit_price;
     if (*below <= *from)
         *below = *from + 1;
     assert(i < (int64_t)prices->tier_count);
@@ -339,6 +342,18 @@ static int64_t offers_of(const struct service_prices *prices)
     return (int64_t)prices->offer_count + (prices->custom.step > 0);
 }
 
+enum { CUSTOM_SIZES = 10 };
+
+// The largest of the custom sizes that are drawn, as far as a record may hold them.
+static int64_t largest_custom(const struct custom_offer *custom)
+{
+    int64_t sizes = CUSTOM_SIZES - 1, steps = custom->minimum / custom->step;
+    while (sizes > 0 && (custom->minimum + sizes * custom->step > UNITS_OF_RECORD_MAX ||
+                         (steps + sizes) * custom->price_per_step > AMOUNT_MAX))
+        sizes--;
+    return custom->minimum + sizes * custom->step;
+}
+
 static void draw_offer(struct workload *w, struct purchase_record *record)
 {
     const struct book *book = w->options.book;
@@ -347,9 +362,12 @@ static void draw_offer(struct workload *w, struct purchase_record *record)
         record->service = (enum service)((record->service + 1) % SERVICE_COUNT);
     const struct service_prices *prices = &book->services[record->service];
     int64_t i = draw_below(w, offers_of(prices));
-    record->units = i < (int64_t)prices->offer_count
-                        ? prices->offers[i].units
-                        : prices->custom.minimum + prices->custom.step * draw_below(w, 10);
+    record->units =
+        i < (int64_t)prices->offer_count
+            ? prices->offers[i].units
+            : prices->custom.minimum + prices->custom.step * draw_below(w, CUSTOM_SIZES);
+    if (i == (int64_t)prices->offer_count && record->units > largest_custom(&prices->custom))
+        record->units = largest_custom(&prices->custom);
     bool for_sale = rate_offer_price(book, record->service, record->units, &record->amount);
     assert(for_sale);
     (void)for_sale;
@@ -513,6 +531,33 @@ static int check_days(const struct workload_options *o, struct error *e)
     return 0;
 }
 
+static fen_t dearest_offer(const struct book *book)
+{
+    fen_t dearest = 0, price = 0;
+    for (enum service s = 0; s < SERVICE_COUNT; s++) {
+        const struct service_prices *prices = &book->services[s];
+        for (size_t i = 0; i < prices->offer_count; i++)
+            if (prices->offers[i].price > dearest)
+                dearest = prices->offers[i].price;
+        if (prices->custom.step > 0 &&
+            rate_offer_price(book, s, largest_custom(&prices->custom), &price) && price > dearest)
+            dearest = price;
+    }
+    return dearest;
+}
+
+// What is told of the whole workload are sums in 64 bits.
+static int check_total(const char *what, int64_t a_day, int32_t days, int64_t most, struct error *e)
+{
+    __extension__ typedef __int128 wide;
+    if ((wide)a_day * days * most <= INT64_MAX)
+        return 0;
+    return error_set(e, ERROR_USAGE,
+                     "%s: %" PRId64 " a day for %" PRId32 " days of up to %" PRId64
+                     " each add up to more than 64 bits; ask for fewer",
+                     what, a_day, days, most);
+}
+
 int workload_check(const struct workload_options *o, struct error *e)
 {
     if (check_bound("accounts", o->accounts, 1, WORKLOAD_ACCOUNTS_MAX, e) != 0 ||
@@ -531,6 +576,12 @@ int workload_check(const struct workload_options *o, struct error *e)
     if (o->purchases > 0 && offers == 0)
         return error_set(e, ERROR_USAGE, "purchases: price book %s offers no packages",
                          o->book->name);
+    if (check_total("units of calls", o->calls, o->days, UNITS_OF_RECORD_MAX, e) != 0 ||
+        check_total("amounts of purchases", o->purchases, o->days, dearest_offer(o->book), e) !=
+            0 ||
+        check_total("amounts of credits", o->credits, o->days, TOP_UP_STEPS * choose_top_up_step(o),
+                    e) != 0)
+        return -1;
     return check_days(o, e);
 }
 

@@ -300,8 +300,8 @@ static void options_that_make_no_workload(void **state)
         bare.services[s].offer_count = 0;
         bare.services[s].custom.step = 0;
     }
-    struct workload_options wrong[8];
-    for (int i = 0; i < 8; i++)
+    struct workload_options wrong[9];
+    for (int i = 0; i < 9; i++)
         wrong[i] = options_of(w);
     wrong[0].accounts = 0;
     wrong[1].days = 0;
@@ -311,6 +311,8 @@ static void options_that_make_no_workload(void **state)
     wrong[5].from_day--;
     wrong[6].book = &unborn;
     wrong[7].book = &bare;
+    wrong[8].calls = WORKLOAD_RECORDS_MAX;
+    wrong[8].days = 10;
     static const char *const texts[] = {
         "accounts: 0 is not within 1 to 10000000",
         "days: 0 is not within 1 to 3660",
@@ -321,8 +323,11 @@ static void options_that_make_no_workload(void **state)
          "late"),
         "from-day 2026-11-01 lies before 2026-11-02, when the configured price book begins",
         "purchases: price book 汽车精准获客服务 offers no packages",
+        ("units of calls: 1000000000 a day for 10 days of up to 1000000000 each add up to more "
+         "than "
+         "64 bits; ask for fewer"),
     };
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 9; i++) {
         struct workload *load;
         struct error e;
         assert_int_equal(workload_create(&wrong[i], &load, &e), -1);
