@@ -360,7 +360,7 @@ class Shard:
 
     def costs_too_much(self, r, instant):  # R61
         """Of its own day, or of the last that it could be of."""
-        if r["service"] != "PURCHASE_INTENT":
+        if SERVICES[r["service"]] != "lead":
             return False
         day = day_of(min(r["occurred_at"], instant + self.parameters()["tolerance"]))
         return r["lead_count"] * self.world.book(day).tier(r["service"], r["lead_count"])[1] > DEAREST
