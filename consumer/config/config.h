@@ -29,6 +29,7 @@ struct config {
     enum timestamps timestamps;
     int workers; // run.workers; 0: one a core
     int64_t max_calls_held; // run.max_calls_held, a process
+    int64_t open_transaction_wait_ms; // run.open_transaction_wait
     char *http_listen; // HOST:PORT; "": off
     enum log_level log_level;
     enum log_format log_format;

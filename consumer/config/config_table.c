@@ -100,6 +100,10 @@ const struct config_key config_keys[] = {
      .help = "Calls of open and retained days in memory (about " CALL_BYTES_RESIDENT_TEXT
              " bytes each); beyond it the "
              "process halts."},
+    {"run", "open_transaction_wait", VALUE_DURATION, FIELD(open_transaction_wait_ms), "15m",
+     .min = 0, .max = 24 * HOUR_MS,
+     .help = "How long a transaction that stays open in the purchases or credits holds up the end "
+             "of a day.\nNot below the brokers' transaction.max.timeout.ms."},
 
     {"http", "listen", VALUE_LISTEN, FIELD(http_listen), "127.0.0.1:9464",
      .help = "Address of health, metrics and console. \"\": off."},

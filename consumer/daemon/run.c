@@ -191,6 +191,17 @@ static int ask_end(struct run *run, int32_t shard, enum input input, struct log_
     return -1;
 }
 
+// A drain does not wait for what others may never end.
+static void warn_of_transaction(const struct run *run, int32_t shard, enum input input,
+                                const struct log_watermarks *ends)
+{
+    log_event(LOG_WARN,
+              "a transaction is open: the drain ends before it, and does not take what lies behind",
+              LOG_FIELDS(log_text("topic", run->config.input_topics[input]),
+                         log_int("partition", shard), log_int("offset", ends->stable),
+                         log_int("end", ends->end)));
+}
+
 // Where a drain stops, for every shard: taken once, before anything is read.
 static int take_drain_ends(struct run *run, struct error *e)
 {
@@ -203,7 +214,9 @@ static int take_drain_ends(struct run *run, struct error *e)
             struct log_watermarks ends;
             if (ask_end(run, p, i, &ends, e))
                 return -1;
-            run->shared.drain[p][i] = ends.high;
+            run->shared.drain[p][i] = ends.stable;
+            if (ends.stable < ends.end)
+                warn_of_transaction(run, p, i, &ends);
         }
     return 0;
 }

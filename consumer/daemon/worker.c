@@ -291,6 +291,7 @@ static void host_init(struct worker *worker)
         .partitions = worker->shared->partitions,
         .max_resident_calls = config->max_calls_held,
         .session_ms = worker->shared->session_ms,
+        .open_transaction_wait_ms = config->open_transaction_wait_ms,
     };
     memcpy(worker->host.id_key, current_deployment(worker)->id_key, sizeof worker->host.id_key);
     for (int i = 0; i < INPUT_COUNT; i++)

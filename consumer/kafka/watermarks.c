@@ -28,13 +28,18 @@ struct question {
     struct log_watermarks answer;
 };
 
-struct watermarks {
-    struct watermarks_options options;
+// Which end a client is told is its isolation level.
+struct ends_client {
     rd_kafka_t *client;
     // Handles of the topics. librdkafka looks for new leaders only of topics that it has a handle
     // of. Without them, a query goes to the old leader until the cache expires after a quarter of
     // an hour.
     rd_kafka_topic_t *topics[INPUT_COUNT];
+};
+
+struct watermarks {
+    struct watermarks_options options;
+    struct ends_client uncommitted, committed;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t asked;
@@ -62,13 +67,18 @@ static void question_become(struct question *question, enum question_state state
 int watermarks_query(struct watermarks *ends, int32_t shard, enum input input, int timeout_ms,
                      struct log_watermarks *out, struct error *e)
 {
+    const char *topic = ends->options.topics[input];
     out->asked_at = ends->options.clock_ms(ends->options.clock_context);
     rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-        ends->client, ends->options.topics[input], shard, &out->low, &out->high, timeout_ms);
+        ends->uncommitted.client, topic, shard, &out->low, &out->end, timeout_ms);
     if (!code)
-        return 0;
-    return error_set(e, ERROR_UNAVAILABLE, "Kafka does not say where %s/%" PRId32 " ends: %s",
-                     ends->options.topics[input], shard, rd_kafka_err2str(code));
+        code = rd_kafka_query_watermark_offsets(ends->committed.client, topic, shard, &out->low,
+                                                &out->stable, timeout_ms);
+    if (code)
+        return error_set(e, ERROR_UNAVAILABLE, "Kafka does not say where %s/%" PRId32 " ends: %s",
+                         topic, shard, rd_kafka_err2str(code));
+    assert(out->low <= out->stable);
+    return 0;
 }
 
 // Waits for a question, or until `ms` have passed. Caller holds the lock.
@@ -138,24 +148,44 @@ static void *watermarks_main(void *argument)
     return NULL;
 }
 
-static void free_all(struct watermarks *ends)
+static void free_client(struct ends_client *c)
 {
     for (int i = 0; i < INPUT_COUNT; i++)
-        if (ends->topics[i])
-            rd_kafka_topic_destroy(ends->topics[i]);
-    if (ends->client)
-        rd_kafka_destroy(ends->client);
+        if (c->topics[i])
+            rd_kafka_topic_destroy(c->topics[i]);
+    if (c->client)
+        rd_kafka_destroy(c->client);
+}
+
+static void free_all(struct watermarks *ends)
+{
+    free_client(&ends->uncommitted);
+    free_client(&ends->committed);
     pthread_cond_destroy(&ends->asked);
     pthread_mutex_destroy(&ends->lock);
     free(ends->questions);
     free(ends);
 }
 
+static int make_client(const struct watermarks_options *options, const char *isolation,
+                       struct ends_client *out, struct error *e)
+{
+    const char *own[][2] = {{"isolation.level", isolation}};
+    // The operator's come first: what is asked for here must not depend on them.
+    rd_kafka_conf_t *conf =
+        client_conf(&options->properties, &(struct client_properties){1, own}, e);
+    if (conf)
+        out->client = client_create(RD_KAFKA_CONSUMER, conf, e);
+    if (!out->client)
+        return -1;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        out->topics[i] = rd_kafka_topic_new(out->client, options->topics[i], NULL);
+    return 0;
+}
+
 int watermarks_create(const struct watermarks_options *options, struct watermarks **out,
                       struct error *e)
 {
-    static const char *(own[])[2] = {{"isolation.level", "read_committed"}};
-    struct client_properties ours = {1, own};
     *out = NULL;
     struct watermarks *ends = calloc(1, sizeof *ends);
     if (!ends)
@@ -168,13 +198,9 @@ int watermarks_create(const struct watermarks_options *options, struct watermark
     pthread_cond_init(&ends->asked, &monotonic);
     pthread_condattr_destroy(&monotonic);
     ends->questions = calloc((size_t)options->partitions * INPUT_COUNT, sizeof *ends->questions);
-    rd_kafka_conf_t *conf = client_conf(&ours, &options->properties, e);
-    if (conf)
-        ends->client = client_create(RD_KAFKA_CONSUMER, conf, e);
-    if (!ends->client)
+    if (make_client(options, "read_uncommitted", &ends->uncommitted, e) ||
+        make_client(options, "read_committed", &ends->committed, e))
         goto failed;
-    for (int i = 0; i < INPUT_COUNT; i++)
-        ends->topics[i] = rd_kafka_topic_new(ends->client, options->topics[i], NULL);
     if (!ends->questions || pthread_create(&ends->thread, NULL, watermarks_main, ends)) {
         error_set(e, ERROR_RESTART, "memory or threads are short");
         goto failed;

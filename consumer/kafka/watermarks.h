@@ -1,5 +1,7 @@
-// Asks the brokers where the logs begin and end, on a thread and with a client of its own: the call
-// can hang, and must not delay reading. Ends are last stable offsets (read_committed).
+// Asks the brokers where the logs begin and end, on a thread and with clients of its own: the call
+// can hang, and must not delay reading. A log has two ends. What is written ends at `end`; what a
+// reader of committed records may see ends at `stable`. While a transaction is open in the log,
+// `stable` stands before the first record of that transaction.
 #pragma once
 
 #include "consumer/core/record.h"
@@ -17,9 +19,10 @@ struct watermarks_options {
     void *clock_context;
 };
 
+// `end` is asked for before `stable`: where both are equal, no transaction was open in between.
 struct log_watermarks {
-    int64_t low, high; // first offset kept; last stable offset
-    int64_t asked_at; // clock ms, read before the query was sent
+    int64_t low, stable, end; // first offset kept; last stable offset; high watermark
+    int64_t asked_at; // clock ms, read before the first query was sent
 };
 
 int watermarks_create(const struct watermarks_options *options, struct watermarks **out,

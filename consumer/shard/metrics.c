@@ -16,6 +16,7 @@ enum metric {
     REJECTS,
     LAG_RECORDS,
     LAG_SECONDS,
+    OPEN_TRANSACTION,
     POSITION,
     LOG_WAITING,
     OPEN_DAY,
@@ -56,7 +57,12 @@ static const struct {
     [LAG_RECORDS] = {"settled_log_lag_records", "gauge", "topic, partition",
                      "Offsets between the position and the end of the log."},
     [LAG_SECONDS] = {"settled_log_lag_seconds", "gauge", "topic, partition",
-                     "Age of the last record judged, while more records wait; otherwise 0."},
+                     "Age of the last record judged, while more records wait; otherwise 0. Never "
+                     "less than settled_log_open_transaction_seconds."},
+    [OPEN_TRANSACTION] =
+        {"settled_log_open_transaction_seconds", "gauge", "topic, partition",
+         "How long the last stable offset has stood still behind the end of the log: a "
+         "transaction is open, and nothing behind it can be read. 0: no transaction is open."},
     [POSITION] = {"settled_log_position", "gauge", "topic, partition", "Next offset to be judged."},
     [LOG_WAITING] =
         {"settled_log_waiting", "gauge", "topic, partition, for",
@@ -146,7 +152,7 @@ int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], st
     for (int32_t p = 0; p < partitions; p++) {
         metrics->shards[p].published = -1;
         for (int i = 0; i < INPUT_COUNT; i++)
-            metrics->shards[p].end[i] = -1;
+            metrics->shards[p].end[i] = metrics->shards[p].open_ms[i] = -1;
     }
     metrics->registry_up = metrics->kafka_up = 1;
     *out = metrics;
@@ -224,12 +230,15 @@ static bool log_value(const struct shard_metrics *s, enum metric metric, int inp
                       int64_t *value)
 {
     int64_t position = s->position[input], end = s->end[input], last = s->last_timestamp[input];
-    int64_t lag = end > position ? end - position : 0;
-    *value = metric == POSITION ? position : lag;
-    if (metric == POSITION)
+    int64_t lag = end > position ? end - position : 0, open_ms = s->open_ms[input];
+    int64_t open_s = open_ms >= 0 ? open_ms / 1000 + 1 : 0; // never 0 while one is open
+    *value = metric == POSITION ? position : metric == OPEN_TRANSACTION ? open_s : lag;
+    if (metric == POSITION || metric == OPEN_TRANSACTION)
         return true;
-    if (metric == LAG_SECONDS)
+    if (metric == LAG_SECONDS) {
         *value = lag > 0 && last > 0 && now_ms > last ? (now_ms - last) / 1000 : 0;
+        *value = *value < open_s ? open_s : *value;
+    }
     return end >= 0;
 }
 

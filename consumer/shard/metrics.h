@@ -32,6 +32,7 @@ struct shard_metrics {
     _Atomic int64_t rejects[INPUT_COUNT][REJECT_REASONS];
     _Atomic int64_t position[INPUT_COUNT], end[INPUT_COUNT]; // end -1: not known
     _Atomic int64_t last_timestamp[INPUT_COUNT]; // ms, of the last record judged; 0: none
+    _Atomic int64_t open_ms[INPUT_COUNT]; // how long a transaction is open in it; -1: none is
     _Atomic int stop[INPUT_COUNT]; // enum fold_stop
     _Atomic int64_t resident_calls, resident_bytes;
     _Atomic int64_t days_closed, settlements;

@@ -26,6 +26,7 @@ struct shard *shard_create(const struct shard_host *host, int32_t id, const int6
     for (int i = 0; i < INPUT_COUNT; i++) {
         shard->log[i].reader.input = (enum input)i;
         shard->drain[i] = drain ? drain[i] : INT64_MAX;
+        shard_forget_ends(&shard->log[i]);
     }
     return shard;
 }
@@ -132,7 +133,7 @@ static bool fold_some(struct shard *shard, int64_t mono_ms, int64_t now_ms)
     if (shard->draining)
         shard_end_drained_logs(shard, now_ms);
     else
-        shard_ask_for_ends(shard, now_ms);
+        shard_ask_for_ends(shard, mono_ms, now_ms);
     shard_serve_requests(shard, mono_ms);
     if (shard->state == SHARD_RUNNING)
         shard_close_when_due(shard, mono_ms);
@@ -267,6 +268,8 @@ const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE
     else if (shard->retry_ms > 0)
         snprintf(out, SHARD_UNREADY_SIZE, "shard %" PRId32 " waits for the database: %s", shard->id,
                  shard->refusal);
+    else if (shard_open_transaction(shard, out))
+        return out;
     else if (relay.error.kind != ERROR_NONE)
         snprintf(out, SHARD_UNREADY_SIZE, "publishing: %s", relay.error.text);
     else if (relay.published < 0)

@@ -71,6 +71,8 @@ struct shard_host {
     uint8_t id_key[32];
     int64_t max_resident_calls;
     int64_t session_ms; // of the group: how long a fenced owner waits
+    // run.open_transaction_wait: how long an open transaction may hold up a cutoff by the clock
+    int64_t open_transaction_wait_ms;
 };
 
 struct shard;

@@ -1,4 +1,4 @@
-// Cutoffs and closes, and what operators decide.
+// Closes, and what operators decide.
 #include "consumer/shard/shard_parts.h"
 
 #include "consumer/system/fault.h"
@@ -14,26 +14,6 @@ enum {
     REQUESTS_MAX = 64,
     UNDECIDED_MAX = 64, // kinds of rejects that a line about a held day is made of
 };
-
-void shard_ask_for_ends(struct shard *shard, int64_t now_ms)
-{
-    const struct shard_host *host = shard->host;
-    assert(!shard->draining); // a drain goes by the ends that it began with
-    for (enum input i = 0; i < INPUT_COUNT; i++) {
-        struct input_log *log = &shard->log[i];
-        if (log->asked && host->take_ends(host->context, shard->id, i, &log->ends)) {
-            log->asked = false;
-            shard_figures(shard)->end[i] = log->ends.high;
-            fold_clock_end(shard->fold, i, log->ends.high, log->ends.asked_at);
-            if (fold_cut(shard->fold, i) != CUT_NONE)
-                log->stop = FOLD_CUT;
-        }
-        if (log->asked || !fold_wants_end(shard->fold, i, now_ms))
-            continue;
-        host->ask_ends(host->context, shard->id, i);
-        log->asked = true;
-    }
-}
 
 void shard_end_drained_logs(struct shard *shard, int64_t now_ms)
 {

@@ -21,7 +21,7 @@ static bool ends_known(struct shard *shard)
         if (log->asked && host->take_ends(host->context, shard->id, i, &log->ends)) {
             log->asked = false;
             log->located = true;
-            shard_figures(shard)->end[i] = log->ends.high;
+            shard_figures(shard)->end[i] = log->ends.end;
         }
         all = all && log->located;
     }
@@ -40,12 +40,12 @@ static int check_log(const struct shard *shard, enum input input, int64_t needed
                          " are needed and are not kept any more (the log starts at %" PRId64
                          "); restore them, or see the runbook: retention is too short",
                          topic, shard->id, needed, ends->low - 1, ends->low);
-    if (state->next > ends->high)
+    if (state->next > ends->stable)
         return error_set(
             e, ERROR_CONFIG,
             "%s/%" PRId32 ": read up to offset %" PRId64 ", but the log ends at %" PRId64
             ": the topic was deleted and made again, or the cluster lost data; see the runbook",
-            topic, shard->id, state->next, ends->high);
+            topic, shard->id, state->next, ends->stable);
     return 0;
 }
 
@@ -143,7 +143,7 @@ static bool ask_ends_again(struct shard *shard, const struct shard_row *row)
 {
     bool beyond = false;
     for (int i = 0; i < INPUT_COUNT; i++)
-        beyond = beyond || row->state.log[i].next > shard->log[i].ends.high;
+        beyond = beyond || row->state.log[i].next > shard->log[i].ends.stable;
     if (!row->begun || !beyond || shard->located_step == row->step)
         return false;
     shard->located_step = row->step;

@@ -104,6 +104,7 @@ static void check_log(const struct shard *shard, const struct input_log *log)
         assert(!(log->asked && log->located));
     if (log->ended)
         assert(shard->draining);
+    assert(log->open_since >= 0 || !log->open_said);
 }
 
 void shard_check(const struct shard *shard)
@@ -152,13 +153,21 @@ void shard_drop_fold(struct shard *shard)
     shard_figures(shard)->resident_calls = shard_figures(shard)->resident_bytes = 0;
 }
 
+void shard_forget_ends(struct input_log *log)
+{
+    log->asked = log->due = log->open_said = log->open_cut = false;
+    log->awaited = log->open_since = log->open_ms = -1;
+    log->ask_at = 0;
+}
+
 void shard_reset_logs(struct shard *shard)
 {
     for (int i = 0; i < INPUT_COUNT; i++) {
         struct input_log *log = &shard->log[i];
         log->stop = FOLD_MORE;
-        log->asked = log->located = log->unproved = log->warned = log->ended = false;
+        log->located = log->unproved = log->warned = log->ended = false;
         log->stopped_at = 0;
+        shard_forget_ends(log);
     }
     shard->drained_rejects = shard->decided = shard->compared = false;
     shard->located_step = -1;

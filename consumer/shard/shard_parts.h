@@ -4,7 +4,8 @@
 //   shard.c         its life: whose it is, turns
 //   shard_locate.c  LOCATING: the logs' ends, the epoch, what is recorded
 //   shard_read.c    blocks into the fold; REPLAYING
-//   shard_days.c    cutoffs, closes, and what operators decide
+//   shard_ends.c    where the logs end: open transactions, cutoffs by the clock
+//   shard_days.c    closes, and what operators decide
 //   shard_commit.c  a step into the database
 //   shard_parts.c   below them: states, figures, what it holds, answers of the database
 #pragma once
@@ -28,6 +29,14 @@ struct input_log {
     bool unproved; // the record at last_offset has to be delivered first, and be the remembered one
     bool asked, located; // a question for its ends is open; is answered since LOCATING
     struct log_watermarks ends;
+    int64_t ask_at; // then it is asked for its ends again
+    bool due; // the day waited for its end when it was looked at last
+    // the end that its last stable offset must reach before the clock may cut; -1: none yet
+    int64_t awaited;
+    // since when its last stable offset, then at open_at, stands behind its end; -1: it does not
+    int64_t open_since, open_at;
+    int64_t open_ms; // how long, as of the last turn; -1: it does not
+    bool open_said, open_cut; // was told; so was that a day was cut there
     struct log_state counted; // up to here `pending` has counted
     int64_t pending[RESULT_COUNT]; // for the metrics, once they are committed
     bool ended; // in a drain: nothing more is read
@@ -69,6 +78,7 @@ void shard_become(struct shard *shard, enum shard_state state);
 void shard_halt(struct shard *shard, const struct error *e);
 void shard_drop_blocks(struct shard *shard);
 void shard_drop_fold(struct shard *shard);
+void shard_forget_ends(struct input_log *log);
 void shard_reset_logs(struct shard *shard);
 void shard_count_log(struct shard *shard, enum input input);
 // Another process owns the shard: drops what is held, and does nothing for one session time-out.
@@ -99,9 +109,14 @@ bool shard_all_ended(const struct shard *shard);
 // In a drain: this log is done. Days that are due are cut where it ends.
 void shard_end_log(struct shard *shard, enum input input, int64_t end, int64_t now_ms);
 
+// ---- shard_ends.c ----
+
+void shard_ask_for_ends(struct shard *shard, int64_t mono_ms, int64_t now_ms);
+// NULL: none is open for so long that it has to be said.
+const char *shard_open_transaction(const struct shard *shard, char out[SHARD_UNREADY_SIZE]);
+
 // ---- shard_days.c ----
 
-void shard_ask_for_ends(struct shard *shard, int64_t now_ms);
 void shard_end_drained_logs(struct shard *shard, int64_t now_ms);
 // Takes over parameters that were recorded meanwhile. That happens only between two steps: the
 // records of a step were judged by the earlier parameters, and its commit checks that these were

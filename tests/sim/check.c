@@ -168,6 +168,18 @@ void check_commit(void *context, int32_t shard, int64_t epoch, const struct rows
     check_outbox(w, shard, before, after);
 }
 
+// A transaction was open at the offset, and nothing has moved there for as long as a cutoff waits.
+static bool stood_still(const struct world *w, const struct input_topic_log *log, int64_t offset)
+{
+    if (offset >= (int64_t)log->entries.count)
+        return false;
+    const struct entry *first = &log->entries.at[offset];
+    int64_t since = first->appended_at;
+    if (offset > 0 && log->entries.at[offset - 1].stable_at > since)
+        since = log->entries.at[offset - 1].stable_at;
+    return first->transaction != 0 && w->now - since >= OPEN_TRANSACTION_WAIT_MS;
+}
+
 void check_close(struct process *p, int32_t shard, const struct day_close *close)
 {
     struct world *w = p->world;
@@ -180,6 +192,12 @@ void check_close(struct process *p, int32_t shard, const struct day_close *close
             continue;
         if (day >= seen->days || close->cutoffs[i].to_offset < seen->stable[day][i])
             world_fail(w, "I7: shard %d, day %d, input %d was cut by the clock before its end",
+                       shard, close->day, i);
+        // A top-up of before the end may lie behind the transaction.
+        if (i != INPUT_CALLS && day < seen->days &&
+            close->cutoffs[i].to_offset < seen->end[day][i] &&
+            !stood_still(w, &w->kafka.logs[shard][i], close->cutoffs[i].to_offset))
+            world_fail(w, "I7: shard %d, day %d, input %d was cut before an open transaction",
                        shard, close->day, i);
     }
 }
@@ -325,8 +343,10 @@ static void note_due(struct world *w, const struct process *p, int32_t shard)
         int64_t end = calendar_day_start(day + 1, world_book()->offset_ms);
         if (process_clock(p) < end + policy_at(policy, day)->grace_ms)
             return;
-        for (int i = 0; i < INPUT_COUNT; i++)
+        for (int i = 0; i < INPUT_COUNT; i++) {
             seen->stable[seen->days][i] = w->kafka.logs[shard][i].stable;
+            seen->end[seen->days][i] = (int64_t)w->kafka.logs[shard][i].entries.count;
+        }
     }
 }
 

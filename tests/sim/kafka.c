@@ -28,6 +28,7 @@ static void find_stable(struct input_topic_log *log, int64_t now)
 static void append(struct input_topic_log *log, struct entry entry, int64_t now)
 {
     entry.timestamp = now + log->skew;
+    entry.appended_at = now;
     entry.stable_at = -1;
     *list_add(&log->entries) = entry;
     find_stable(log, now);

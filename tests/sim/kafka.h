@@ -14,6 +14,7 @@ struct entry {
     enum fate fate;
     int transaction;
     int64_t timestamp; // as the broker's clock stood
+    int64_t appended_at; // world ms
     int64_t stable_at; // world ms at which a reader could first see past it; -1: not yet
     struct fact fact;
 };

@@ -189,15 +189,17 @@ void process_ask(struct process *p, int32_t shard, enum input input)
         return;
     if (question->state == QUESTION_ASKED) {
         question->state = QUESTION_SENT;
-        question->answer = (struct log_watermarks){
-            .low = log->low, .high = log->stable, .asked_at = process_clock(p)};
+        question->answer = (struct log_watermarks){.low = log->low,
+                                                   .stable = log->stable,
+                                                   .end = (int64_t)log->entries.count,
+                                                   .asked_at = process_clock(p)};
     } else if (question->state == QUESTION_SENT) {
         question->state = QUESTION_ANSWERED;
         question->answer.low = log->low;
         if (early)
             question->answer.asked_at = process_clock(p);
         else
-            question->answer.high = log->stable;
+            question->answer.stable = log->stable;
     }
 }
 
@@ -437,6 +439,7 @@ static void host_init(struct process *p)
         .partitions = p->world->kafka.shards,
         .max_resident_calls = MAX_CALLS,
         .session_ms = SESSION_MS,
+        .open_transaction_wait_ms = OPEN_TRANSACTION_WAIT_MS,
     };
     relay_fill_host(&p->host);
     memcpy(p->host.input_topics, topics, sizeof topics);

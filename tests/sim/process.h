@@ -10,6 +10,8 @@
 
 struct world;
 
+enum { OPEN_TRANSACTION_WAIT_MS = 15 * 60000 };
+
 // In place of kafka/intake.c, for one log.
 struct lane {
     bool reading;

@@ -380,10 +380,21 @@ static int ending_by_time(const void *a, const void *b)
     return (x->transaction > y->transaction) - (x->transaction < y->transaction);
 }
 
+// How long a transaction stays open: mostly not for long; now and then past the time for which a
+// cutoff waits.
+static int64_t draw_delay(struct writer_of_script *w)
+{
+    int chance = (int)dice_below(&w->dice, 100);
+    if (chance < 3)
+        return dice_below(&w->dice, 30 * 60 * MINUTE);
+    return dice_below(&w->dice, chance < 18 ? 40 * MINUTE : SECOND);
+}
+
 static void add_transactions(struct writer_of_script *w)
 {
     struct script *s = w->script;
     int transaction = 0;
+    bool hangs = dice_hit(&w->dice, 8); // in some worlds transactions stay open for ever
     for (size_t i = 0; i < s->sends.count;) {
         if (dice_hit(&w->dice, 75)) {
             i++;
@@ -393,9 +404,9 @@ static void add_transactions(struct writer_of_script *w)
         transaction++;
         for (; i < end && i < s->sends.count; i++)
             s->sends.at[i].transaction = transaction;
-        int64_t delay = dice_hit(&w->dice, 15) ? dice_below(&w->dice, 40 * MINUTE)
-                                               : dice_below(&w->dice, SECOND);
-        *list_add(&s->endings) = (struct ending){.at = s->sends.at[i - 1].at + delay,
+        if (hangs && dice_hit(&w->dice, 3))
+            continue; // its producer is gone, and no coordinator knows of it
+        *list_add(&s->endings) = (struct ending){.at = s->sends.at[i - 1].at + draw_delay(w),
                                                  .transaction = transaction,
                                                  .commit = dice_hit(&w->dice, 70)};
     }

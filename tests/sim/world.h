@@ -78,12 +78,12 @@ struct seen_row {
     struct message message;
 };
 
-// Where each log ended when a process's clock first passed a day's end and grace; by day, from the
-// first one.
+// Where each log ended, and where what is stable of it, when a process's clock first passed a day's
+// end and grace; by day, from the first one.
 enum { DUE_DAYS = DAYS_MAX + 8 };
 struct due_seen {
     int days;
-    int64_t stable[DUE_DAYS][INPUT_COUNT];
+    int64_t stable[DUE_DAYS][INPUT_COUNT], end[DUE_DAYS][INPUT_COUNT];
 };
 
 struct world {

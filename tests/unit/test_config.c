@@ -100,6 +100,7 @@ static void has_defaults(void **state)
     assert_int_equal(c->timestamps, TIMESTAMPS_LOG_APPEND);
     assert_int_equal(c->workers, 0);
     assert_int_equal(c->max_calls_held, 50000000);
+    assert_int_equal(c->open_transaction_wait_ms, 15 * 60000);
     assert_string_equal(c->http_listen, "127.0.0.1:9464");
     assert_int_equal(c->log_level, LOG_INFO);
     assert_int_equal(c->log_format, LOG_LOGFMT);
@@ -121,7 +122,7 @@ static void reads_every_key(void **state)
              "billing: {first_day: 2026-11-02, grace: 90s, late_days: 0, future_tolerance: 2h,\n"
              "  credit_days: 31, max_reject_share: 0.25%, max_refused_share: 35%, timestamps: "
              "create}\n"
-             "run: {workers: 3, max_calls_held: 4000000000}\n"
+             "run: {workers: 3, max_calls_held: 4000000000, open_transaction_wait: 90s}\n"
              "http: {listen: ''}\n"
              "log: {level: debug, format: json}\n"),
         0);
@@ -145,6 +146,7 @@ static void reads_every_key(void **state)
     assert_int_equal(c->timestamps, TIMESTAMPS_CREATE);
     assert_int_equal(c->workers, 3);
     assert_int_equal(c->max_calls_held, INT64_C(4000000000));
+    assert_int_equal(c->open_transaction_wait_ms, 90000);
     assert_string_equal(c->http_listen, "");
     assert_int_equal(c->log_level, LOG_DEBUG);
     assert_int_equal(c->log_format, LOG_JSON);

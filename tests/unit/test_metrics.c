@@ -36,6 +36,8 @@ static void test_render(void **state)
     m->shards[0].end[INPUT_CALLS] = 100;
     m->shards[0].last_timestamp[INPUT_CALLS] = 1000;
     m->shards[0].stop[INPUT_CALLS] = FOLD_SCHEMA;
+    m->shards[0].end[INPUT_CREDITS] = 3; // nothing of it could be read so far
+    m->shards[0].open_ms[INPUT_CREDITS] = 75400;
     m->shards[0].sequence = 12;
     m->shards[0].published = 10;
     metrics_commit(m, 900);
@@ -48,6 +50,10 @@ static void test_render(void **state)
     expect(text, "settled_rejects_total{topic=\"account-credits\",reason=\"REFUND\"} 2");
     expect(text, "settled_log_lag_records{topic=\"call-records\",partition=\"0\"} 10");
     expect(text, "settled_log_lag_seconds{topic=\"call-records\",partition=\"0\"} 60");
+    expect(text, "settled_log_open_transaction_seconds{topic=\"call-records\",partition=\"0\"} 0");
+    expect(text,
+           "settled_log_open_transaction_seconds{topic=\"account-credits\",partition=\"0\"} 76");
+    expect(text, "settled_log_lag_seconds{topic=\"account-credits\",partition=\"0\"} 76");
     expect(text, "settled_log_waiting{topic=\"call-records\",partition=\"0\",for=\"schema\"} 1");
     expect(text, "settled_open_day_seconds{shard=\"0\"} 1728000000");
     expect(text, "settled_day_state{shard=\"0\",state=\"held\"} 1");

@@ -21,7 +21,9 @@ struct world {
     int64_t now, mono_us;
     struct decoder_scratch scratch;
     struct block *block; // not handed out yet
+    bool ended[INPUT_COUNT]; // the end of the log comes next
     int64_t end[INPUT_COUNT];
+    int64_t open[INPUT_COUNT]; // so many offsets of it lie behind an open transaction
     // the row has read the calls log up to `next`, and its owner reads on to `next_end` until the
     // claim
     bool begun;
@@ -176,7 +178,8 @@ static bool host_take_ends(void *context, int32_t shard, enum input input,
 {
     const struct world *w = context;
     (void)shard;
-    *out = (struct log_watermarks){.high = w->end[input], .asked_at = w->now};
+    *out = (struct log_watermarks){
+        .stable = w->end[input], .end = w->end[input] + w->open[input], .asked_at = w->now};
     return true;
 }
 
@@ -193,10 +196,25 @@ static void host_start(void *context, int32_t shard, const int64_t offsets[INPUT
     (void)offsets;
 }
 
+static struct block *end_block(int64_t offset)
+{
+    size_t size = raw_bytes(RAW_NULL, RAW_NULL);
+    struct block *block = calloc(1, sizeof *block + size);
+    assert_non_null(block);
+    block->used = block->capacity = size;
+    *(struct raw *)(void *)block->data = (struct raw){
+        .offset = offset, .key_size = RAW_NULL, .value_size = RAW_NULL, .kind = RAW_END};
+    return block;
+}
+
 static struct block *host_next_block(void *context, int32_t shard, enum input input)
 {
     struct world *w = context;
     (void)shard;
+    if (w->ended[input]) {
+        w->ended[input] = false;
+        return end_block(w->end[input]);
+    }
     struct block *block = input == INPUT_CALLS ? w->block : NULL;
     if (block)
         w->block = NULL;
@@ -274,6 +292,7 @@ static int set_up(void **state)
         .partitions = 1,
         .max_resident_calls = 1000,
         .session_ms = 6000,
+        .open_transaction_wait_ms = 15 * MINUTE_MS,
     };
     memcpy(w->host.input_topics, topics, sizeof topics);
     if (encoder_create(&w->host.encoder, &e))
@@ -462,6 +481,93 @@ static void a_record_ahead_of_the_clock_is_judged_once_the_clock_is_there(void *
     assert_int_equal(w->metrics->shards[0].rejects[INPUT_CALLS][REJECT_UNDECODABLE], 1);
 }
 
+// ---- transactions that stay open ----
+
+static void begin_next_day(struct world *w)
+{
+    w->now += 13 * HOUR_MS;
+    shard_assign(w->worker[0], 0);
+}
+
+static int64_t days_closed(const struct world *w)
+{
+    return w->metrics->shards[0].days_closed;
+}
+
+// R47: top-ups of before 24:00 may lie behind it.
+static void an_open_transaction_holds_up_the_end_of_a_day(void **state)
+{
+    struct world *w = *state;
+    w->open[INPUT_CREDITS] = 3;
+    begin_next_day(w);
+    run_counting(w, 0, 14 * MINUTE_MS, "");
+    assert_int_equal(days_closed(w), 0);
+    w->open[INPUT_CREDITS] = 0;
+    run_counting(w, 14 * MINUTE_MS, 15 * MINUTE_MS, "");
+    assert_int_equal(days_closed(w), 1);
+}
+
+// R47
+static void a_transaction_that_nobody_ends_holds_it_up_for_a_bounded_time(void **state)
+{
+    struct world *w = *state;
+    w->open[INPUT_PURCHASES] = 1;
+    begin_next_day(w);
+    assert_int_equal(run_counting(w, 0, 15 * MINUTE_MS, "the day is cut before it"), 0);
+    assert_int_equal(days_closed(w), 0);
+    assert_int_equal(run_counting(w, 15 * MINUTE_MS, 16 * MINUTE_MS, "the day is cut before it"),
+                     1);
+    assert_int_equal(days_closed(w), 1);
+}
+
+// What others send meanwhile in transactions of their own must not hold it up for ever.
+static void what_is_sent_later_holds_up_no_day(void **state)
+{
+    struct world *w = *state;
+    w->open[INPUT_CREDITS] = 3;
+    begin_next_day(w);
+    run_counting(w, 0, MINUTE_MS, "");
+    assert_int_equal(days_closed(w), 0);
+    w->end[INPUT_CREDITS] = 3; // what was awaited is stable, and was aborted
+    w->open[INPUT_CREDITS] = 7;
+    run_counting(w, MINUTE_MS, 2 * MINUTE_MS, "");
+    assert_int_equal(fold_cut(shard_fold(w->worker[0]), INPUT_CREDITS), CUT_NONE); // not read yet
+    w->ended[INPUT_CREDITS] = true;
+    run_counting(w, 2 * MINUTE_MS, 3 * MINUTE_MS, "");
+    assert_int_equal(days_closed(w), 1);
+}
+
+// R47: what comes of them is late usage.
+static void an_open_transaction_of_calls_holds_up_no_day(void **state)
+{
+    struct world *w = *state;
+    w->open[INPUT_CALLS] = 3;
+    begin_next_day(w);
+    run_counting(w, 0, MINUTE_MS, "");
+    assert_int_equal(days_closed(w), 1);
+}
+
+static void an_open_transaction_is_told_of_after_a_minute(void **state)
+{
+    static const char text[] = "a transaction is open";
+    struct world *w = *state;
+    char out[SHARD_UNREADY_SIZE];
+    w->open[INPUT_CREDITS] = 3;
+    shard_assign(w->worker[0], 0);
+    assert_int_equal(run_counting(w, 0, MINUTE_MS, text), 0);
+    assert_null(shard_unready(w->worker[0], out));
+    assert_int_equal(run_counting(w, MINUTE_MS, 2 * MINUTE_MS, text), 1); // once
+    assert_string_equal(shard_unready(w->worker[0], out),
+                        "credits/0: a transaction has been open for 119 s, and nothing from offset "
+                        "0 on can be read until its producer ends it; see the runbook");
+    assert_true(w->metrics->shards[0].open_ms[INPUT_CREDITS] > MINUTE_MS);
+    assert_int_equal(w->metrics->shards[0].open_ms[INPUT_CALLS], -1);
+    w->open[INPUT_CREDITS] = 0;
+    assert_int_equal(run_counting(w, 2 * MINUTE_MS, 3 * MINUTE_MS, "has ended"), 1);
+    assert_null(shard_unready(w->worker[0], out));
+    assert_int_equal(w->metrics->shards[0].open_ms[INPUT_CREDITS], -1);
+}
+
 // ---- what Kafka holds ----
 
 // A fail-over may have lost published rows. If rows are written on top of that, no repair is
@@ -556,6 +662,15 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_record_ahead_of_the_clock_is_judged_once_the_clock_is_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_open_transaction_holds_up_the_end_of_a_day, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_transaction_that_nobody_ends_holds_it_up_for_a_bounded_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_sent_later_holds_up_no_day, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_open_transaction_of_calls_holds_up_no_day, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(an_open_transaction_is_told_of_after_a_minute, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_log_that_ends_below_the_position_halts, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_owner_that_read_on_does_not_halt_the_next, set_up,

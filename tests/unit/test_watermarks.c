@@ -64,7 +64,8 @@ static bool answered(struct fixture *f, int32_t shard, enum input input)
     while (clock_monotonic_ms() < until) {
         if (watermarks_take(f->ends, shard, input, &ends)) {
             assert_int_equal(ends.low, 0);
-            assert_int_equal(ends.high, 0);
+            assert_int_equal(ends.stable, 0);
+            assert_int_equal(ends.end, 0);
             assert_int_equal(ends.asked_at, 42);
             return true;
         }
