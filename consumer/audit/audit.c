@@ -207,9 +207,9 @@ static int open_scan(struct audit_shard *w, const int64_t starts[INPUT_COUNT], s
     struct client_properties properties = config_properties(w->config, pairs);
     struct scan_log logs[WALK_LOGS];
     for (int i = 0; i < INPUT_COUNT; i++)
-        logs[i] = (struct scan_log){w->deployment->topics[i], starts[i]};
+        logs[i] = (struct scan_log){w->deployment->topics[i], starts[i], 0};
     for (int o = 0; o < OUTPUT_COUNT; o++)
-        logs[WALK_OUTPUTS + o] = (struct scan_log){w->config->output_topics[o], SCAN_BEGINNING};
+        logs[WALK_OUTPUTS + o] = (struct scan_log){w->config->output_topics[o], SCAN_BEGINNING, 0};
     struct scan_options options = {.properties = &properties,
                                    .group = w->deployment->group,
                                    .cluster_id = w->deployment->cluster_id,

@@ -85,6 +85,16 @@ const struct policy *fold_policy(const struct fold *fold)
     return fold->policy;
 }
 
+// R70
+int64_t fold_first_instant(const struct policy *policy, enum input input)
+{
+    day_t first = policy->fixed.first_day;
+    const struct parameters *p = policy_at(policy, first);
+    if (input != INPUT_CALLS)
+        first -= p->credit_days;
+    return calendar_day_start(first, policy->shelf.books[0]->offset_ms) - p->future_tolerance_ms;
+}
+
 void fold_begin(struct fold *fold, const int64_t starts[INPUT_COUNT])
 {
     assert(fold->ledger.account_count == 0); // a fresh one

@@ -87,6 +87,10 @@ int64_t fold_oldest_call(const struct fold *fold);
 
 // ---- restore ----
 
+// R70: the first day's logs begin with the first record whose timestamp is at or past this instant
+// (ms): what lies before can bill nothing. Calls of before first_day were billed elsewhere, and
+// purchases and credits are looked back for by credit_days.
+int64_t fold_first_instant(const struct policy *policy, enum input input);
 // A fresh shard: first_day opens at the given starts of the logs.
 void fold_begin(struct fold *fold, const int64_t starts[INPUT_COUNT]);
 

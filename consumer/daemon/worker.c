@@ -210,9 +210,9 @@ static struct relay_status host_relay_status(void *context, int32_t shard)
     return relay_status(((struct worker *)context)->relay, shard);
 }
 
-static void host_ask_ends(void *context, int32_t shard, enum input input)
+static void host_ask_ends(void *context, int32_t shard, enum input input, int64_t since_ms)
 {
-    watermarks_ask(((struct worker *)context)->shared->ends, shard, input);
+    watermarks_ask(((struct worker *)context)->shared->ends, shard, input, since_ms);
 }
 
 static bool host_take_ends(void *context, int32_t shard, enum input input,

@@ -47,7 +47,8 @@ struct ends_query {
     int32_t partition;
     // As its leader answers: RD_KAFKA_OFFSET_BEGINNING, the first offset kept, or
     // RD_KAFKA_OFFSET_END, the one after the last (after the last stable one, for a client that
-    // reads committed records only).
+    // reads committed records only), or a timestamp (ms, not negative): the first offset at or past
+    // it, below the last stable one; negative where there is none.
     int64_t which;
     int timeout_ms;
 };

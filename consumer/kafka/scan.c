@@ -11,7 +11,7 @@ enum { SLICE_MS = 100, ASK_MS = 10000, AHEAD = 2, TELL_RECORDS = 256 };
 struct scan_lane {
     const char *topic;
     int64_t first, last; // of the log, when it was opened
-    int64_t at; // the next offset
+    int64_t from, at; // where it is read from; the next offset
     rd_kafka_queue_t *queue;
     rd_kafka_message_t *next[AHEAD]; // in order; NULL: not looked at yet
     int64_t end; // -1: not reached
@@ -85,6 +85,22 @@ static int check_partitions(const struct scan *scan, int32_t expected, struct er
     return 0;
 }
 
+static int find_since(const struct scan *scan, struct scan_lane *lane, int64_t since_ms,
+                      struct error *e)
+{
+    const struct ends_query query = {.count = 1,
+                                     .topics = &lane->topic,
+                                     .partition = scan->partition,
+                                     .which = since_ms > 0 ? since_ms : 0,
+                                     .timeout_ms = ASK_MS};
+    if (client_ends(scan->consumer, &query, &lane->from, e))
+        return -1;
+    if (lane->from < 0)
+        lane->from = lane->last;
+    assert(lane->from >= lane->first);
+    return 0;
+}
+
 static int find_ends(struct scan *scan, const struct scan_log *logs, struct error *e)
 {
     const char *topics[SCAN_LOGS_MAX];
@@ -105,7 +121,10 @@ static int find_ends(struct scan *scan, const struct scan_log *logs, struct erro
         struct scan_lane *lane = &scan->lanes[i];
         lane->first = first[i];
         lane->last = last[i];
-        lane->at = logs[i].from == SCAN_BEGINNING ? lane->first : logs[i].from;
+        lane->from = logs[i].from == SCAN_BEGINNING ? lane->first : logs[i].from;
+        if (logs[i].from == SCAN_SINCE && find_since(scan, lane, logs[i].since_ms, e))
+            return -1;
+        lane->at = lane->from;
     }
     return 0;
 }
@@ -281,6 +300,11 @@ void scan_take(struct scan *scan, size_t log)
 int64_t scan_first(const struct scan *scan, size_t log)
 {
     return lane_at(scan, log)->first;
+}
+
+int64_t scan_from(const struct scan *scan, size_t log)
+{
+    return lane_at(scan, log)->from;
 }
 
 int64_t scan_last(const struct scan *scan, size_t log)

@@ -10,11 +10,12 @@
 
 struct scan;
 
-enum { SCAN_LOGS_MAX = 16, SCAN_BEGINNING = -2, SCAN_PATIENCE_MS = 15000 };
+enum { SCAN_LOGS_MAX = 16, SCAN_BEGINNING = -2, SCAN_SINCE = -3, SCAN_PATIENCE_MS = 15000 };
 
 struct scan_log {
     const char *topic; // borrowed
-    int64_t from; // an offset, or SCAN_BEGINNING
+    int64_t from; // an offset, SCAN_BEGINNING, or SCAN_SINCE: where since_ms is reached, or the end
+    int64_t since_ms;
 };
 
 struct scan_options {
@@ -39,6 +40,7 @@ void scan_close(struct scan *scan);
 // was opened.
 int64_t scan_first(const struct scan *scan, size_t log);
 int64_t scan_last(const struct scan *scan, size_t log);
+int64_t scan_from(const struct scan *scan, size_t log); // where it was begun to be read
 
 // The next committed record of a log, or with `ahead` 1 the one after it, without taking it; valid
 // until it is taken. NULL in *out: the log has no such record; scan_end then says where it ends.

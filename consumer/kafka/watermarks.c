@@ -25,6 +25,7 @@ static_assert(sizeof question_followers == QUESTION_ANSWERED + 1,
 
 struct question {
     enum question_state state;
+    int64_t since_ms; // that is asked for
     struct log_watermarks answer;
 };
 
@@ -78,6 +79,25 @@ int watermarks_query(struct watermarks *ends, int32_t shard, enum input input, i
         return error_set(e, ERROR_UNAVAILABLE, "Kafka does not say where %s/%" PRId32 " ends: %s",
                          topic, shard, rd_kafka_err2str(code));
     assert(out->low <= out->stable);
+    out->since_ms = SINCE_NONE;
+    return 0;
+}
+
+// The ends must be known: what comes into the log after them is read, whatever its timestamp.
+static int query_first(struct watermarks *ends, int32_t shard, enum input input, int64_t since_ms,
+                       struct log_watermarks *out, struct error *e)
+{
+    const struct ends_query query = {.count = 1,
+                                     .topics = &ends->options.topics[input],
+                                     .partition = shard,
+                                     .which = since_ms > 0 ? since_ms : 0,
+                                     .timeout_ms = QUERY_MS};
+    if (client_ends(ends->committed.client, &query, &out->first, e))
+        return -1;
+    out->since_ms = since_ms;
+    if (out->first < 0)
+        out->first = out->stable;
+    assert(out->first >= out->low);
     return 0;
 }
 
@@ -100,8 +120,11 @@ static bool answer(struct watermarks *ends, int32_t shard, enum input input)
 {
     struct log_watermarks found;
     struct error e;
+    int64_t since_ms = question_of(ends, shard, input)->since_ms;
     pthread_mutex_unlock(&ends->lock);
-    bool good = watermarks_query(ends, shard, input, QUERY_MS, &found, &e) == 0;
+    bool good =
+        watermarks_query(ends, shard, input, QUERY_MS, &found, &e) == 0 &&
+        (since_ms == SINCE_NONE || query_first(ends, shard, input, since_ms, &found, &e) == 0);
     pthread_mutex_lock(&ends->lock);
     if (!good) {
         if (!ends->trouble[0])
@@ -229,10 +252,11 @@ bool watermarks_destroy(struct watermarks *ends, int timeout_ms)
     return true;
 }
 
-void watermarks_ask(struct watermarks *ends, int32_t shard, enum input input)
+void watermarks_ask(struct watermarks *ends, int32_t shard, enum input input, int64_t since_ms)
 {
     pthread_mutex_lock(&ends->lock);
     struct question *question = question_of(ends, shard, input);
+    question->since_ms = since_ms;
     if (question->state != QUESTION_ASKED) {
         question_become(question, QUESTION_ASKED);
         ends->open++;

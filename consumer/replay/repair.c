@@ -365,13 +365,14 @@ static int open_scan(struct repair_job *j, struct error *e)
 {
     struct scan_log logs[LOGS];
     const struct fold_state *state = &j->row.state;
-    for (int i = 0; i < INPUT_COUNT; i++)
-        logs[i] =
-            (struct scan_log){j->deployment->topics[i], !j->row.begun      ? SCAN_BEGINNING
-                                                        : i == INPUT_CALLS ? state->calls_from
-                                                                           : state->log[i].next};
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        logs[i] = (struct scan_log){j->deployment->topics[i],
+                                    !j->row.begun      ? SCAN_SINCE
+                                    : i == INPUT_CALLS ? state->calls_from
+                                                       : state->log[i].next,
+                                    fold_first_instant(&j->deployment->policy, i)};
     for (int o = 0; o < OUTPUT_COUNT; o++)
-        logs[INPUT_COUNT + o] = (struct scan_log){j->config->output_topics[o], SCAN_BEGINNING};
+        logs[INPUT_COUNT + o] = (struct scan_log){j->config->output_topics[o], SCAN_BEGINNING, 0};
     struct scan_options options = {.properties = &j->properties,
                                    .group = j->deployment->group,
                                    .cluster_id = j->deployment->cluster_id,
@@ -413,9 +414,11 @@ static int open_fold(struct repair_job *j, struct error *e)
     if (j->row.begun)
         return store_restore(j->store, j->shard, &j->row, j->fold, e) == STORE_OK ? replay(j, e)
                                                                                   : -1;
+    // R70: where the daemon had begun. Had no record been as young then, what it judged in front of
+    // the first such one is not folded again, and the hash of the rows says so.
     int64_t starts[INPUT_COUNT];
     for (size_t i = 0; i < INPUT_COUNT; i++)
-        starts[i] = scan_first(j->scan, i);
+        starts[i] = scan_from(j->scan, i);
     fold_begin(j->fold, starts);
     return 0;
 }

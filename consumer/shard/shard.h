@@ -54,7 +54,7 @@ struct shard_host {
     void (*relay_remove)(void *context, int32_t shard);
     void (*relay_wake)(void *context, int32_t shard, int64_t sequence);
     struct relay_status (*relay_status)(void *context, int32_t shard);
-    void (*ask_ends)(void *context, int32_t shard, enum input input);
+    void (*ask_ends)(void *context, int32_t shard, enum input input, int64_t since_ms);
     bool (*take_ends)(void *context, int32_t shard, enum input input, struct log_watermarks *out);
     uint64_t (*writer_schemas_generation)(void *context);
     // Reading: from these offsets; then block after block.

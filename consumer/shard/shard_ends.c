@@ -126,7 +126,7 @@ void shard_ask_for_ends(struct shard *shard, int64_t mono_ms, int64_t now_ms)
             log->awaited = -1;
         if (log->asked || (!at_once && mono_ms < log->ask_at))
             continue;
-        host->ask_ends(host->context, shard->id, i);
+        host->ask_ends(host->context, shard->id, i, SINCE_NONE);
         log->asked = true;
     }
 }

@@ -15,7 +15,8 @@ static bool ends_known(struct shard *shard)
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         struct input_log *log = &shard->log[i];
         if (!log->asked && !log->located) {
-            host->ask_ends(host->context, shard->id, i);
+            host->ask_ends(host->context, shard->id, i,
+                           fold_first_instant(host->policy(host->context), i));
             log->asked = true;
         }
         if (log->asked && host->take_ends(host->context, shard->id, i, &log->ends)) {
@@ -70,6 +71,31 @@ static int find_starts(struct shard *shard, bool replay, int64_t starts[INPUT_CO
     return 0;
 }
 
+// R70: a shard that nobody has begun opens the first day where its logs have come to it. A drain
+// reads no further than to the ends that it began with.
+static void begin_logs(struct shard *shard)
+{
+    int64_t from[INPUT_COUNT];
+    for (enum input i = 0; i < INPUT_COUNT; i++) {
+        const struct log_watermarks *ends = &shard->log[i].ends;
+        assert(ends->since_ms == fold_first_instant(fold_policy(shard->fold), i));
+        assert(ends->first >= ends->low);
+        from[i] = ends->first < shard->drain[i] ? ends->first : shard->drain[i];
+        if (ends->low > 0 && from[i] == ends->low)
+            log_event(LOG_WARN,
+                      "the log begins within what is billed: records before its first offset are "
+                      "not kept any more, and are not billed if there were any of the first day on",
+                      LOG_FIELDS(log_int("shard", shard->id),
+                                 log_text("topic", shard->host->input_topics[i]),
+                                 log_int("partition", shard->id), log_int("offset", ends->low)));
+    }
+    fold_begin(shard->fold, from);
+    log_event(LOG_INFO, "the first day begins, what lies before it in the logs is left",
+              LOG_FIELDS(log_int("shard", shard->id), log_int("calls_from", from[INPUT_CALLS]),
+                         log_int("purchases_from", from[INPUT_PURCHASES]),
+                         log_int("credits_from", from[INPUT_CREDITS])));
+}
+
 static enum store_result new_fold(struct shard *shard, struct error *e)
 {
     const struct shard_host *host = shard->host;
@@ -83,10 +109,7 @@ static enum store_result new_fold(struct shard *shard, struct error *e)
     }
     if (shard->row.begun)
         return host->restore(host->context, shard->id, &shard->row, shard->fold, e);
-    int64_t lows[INPUT_COUNT];
-    for (int i = 0; i < INPUT_COUNT; i++)
-        lows[i] = shard->log[i].ends.low;
-    fold_begin(shard->fold, lows);
+    begin_logs(shard);
     return STORE_OK;
 }
 
@@ -99,8 +122,8 @@ static void check_restored(const struct shard *shard)
     assert(step->moved == !shard->row.begun);
     for (int i = 0; i < INPUT_COUNT; i++) {
         const struct log_state *log = &state->log[i];
-        assert(log->next == (shard->row.begun ? row->log[i].next : shard->log[i].ends.low));
-        assert(log->from == (shard->row.begun ? row->log[i].from : shard->log[i].ends.low)); // I7
+        assert(log->next == (shard->row.begun ? row->log[i].next : log->from));
+        assert(log->from == (shard->row.begun ? row->log[i].from : log->next)); // I7
     }
 }
 
@@ -137,14 +160,29 @@ static void start_reading(struct shard *shard, bool replay)
                          log_int("accounts", (int64_t)fold_account_count(shard->fold))));
 }
 
+// Other parameters of the first day may have been recorded since it was asked where it begins.
+static bool ask_first_again(struct shard *shard)
+{
+    const struct policy *policy = shard->host->policy(shard->host->context);
+    bool again = false;
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        if (shard->log[i].ends.since_ms != fold_first_instant(policy, i)) {
+            shard->log[i].located = false;
+            again = true;
+        }
+    return again;
+}
+
 // The previous owner may have read further since the ends were asked for. Only ends that are asked
 // for after its last commit show whether the logs are complete. True: wait for them.
 static bool ask_ends_again(struct shard *shard, const struct shard_row *row)
 {
     bool beyond = false;
+    if (!row->begun)
+        return ask_first_again(shard);
     for (int i = 0; i < INPUT_COUNT; i++)
         beyond = beyond || row->state.log[i].next > shard->log[i].ends.stable;
-    if (!row->begun || !beyond || shard->located_step == row->step)
+    if (!beyond || shard->located_step == row->step)
         return false;
     shard->located_step = row->step;
     for (int i = 0; i < INPUT_COUNT; i++)

@@ -168,6 +168,34 @@ void check_commit(void *context, int32_t shard, int64_t epoch, const struct rows
     check_outbox(w, shard, before, after);
 }
 
+void check_first(struct process *p, int32_t shard, const struct fold *fold)
+{
+    struct world *w = p->world;
+    const struct policy *policy = w->postgres.policy;
+    const struct step *step = fold_step(fold);
+    day_t day = policy->fixed.first_day;
+    int64_t looked_back = policy_at(policy, day)->credit_days * (int64_t)DAY_MS;
+    int64_t since = calendar_day_start(day, world_book()->offset_ms) -
+                    policy_at(policy, day)->future_tolerance_ms;
+    for (enum input i = 0; i < INPUT_COUNT; i++) {
+        const struct input_topic_log *log = &w->kafka.logs[shard][i];
+        int64_t from =
+            step->closed ? step->close.cutoffs[i].from_offset : fold_state(fold)->log[i].from;
+        const struct question *q = &p->questions[shard][i];
+        int64_t lowest = q->lowest_first, last = q->last_first;
+        for (int64_t at = log->low; at < from; at++)
+            if (log->entries.at[at].timestamp >= since - (i == INPUT_CALLS ? 0 : looked_back))
+                world_fail(w, "R70: shard %d, input %d begins at %d, behind what may be billed",
+                           shard, i, (int)from);
+        if (p->draining && p->drain[shard][i] < lowest)
+            lowest = p->drain[shard][i];
+        // A shard that is parked keeps what it began with.
+        if (q->firsts == 0 || from < lowest || from > last)
+            world_fail(w, "R70: shard %d, input %d begins at %d, not at %d", shard, i, (int)from,
+                       (int)last);
+    }
+}
+
 // A transaction was open at the offset, and nothing has moved there for as long as a cutoff waits.
 static bool stood_still(const struct world *w, const struct input_topic_log *log, int64_t offset)
 {

@@ -11,6 +11,8 @@ void check_message(void *world, int32_t shard, const struct message *message); /
 void check_position(void *world, int32_t shard, const struct coordinator *coordinator);
 void check_touch(void *world, const struct txn_request *request); // kafka.on_touch
 void check_step(struct world *world); // after every step
+// A process has begun a shard: nothing that can be billed lies before where its logs begin.
+void check_first(struct process *process, int32_t shard, const struct fold *fold);
 // A process has committed a close: the logs that the clock cut were read to where they ended when
 // the day was due.
 void check_close(struct process *process, int32_t shard, const struct day_close *close);

@@ -231,6 +231,8 @@ static void move_start(struct world *w, int32_t shard, bool too_far, struct dice
     enum input input = (enum input)dice_below(d, INPUT_COUNT);
     struct input_topic_log *log = &w->kafka.logs[shard][input];
     int64_t low = needed_from(&w->postgres.rows[shard], input);
+    if (w->generation == 0)
+        low = dice_below(d, log->stable + 1); // before the first start anything may go
     if (w->postgres.lags) {
         int64_t behind = needed_from(&w->postgres.replica[shard], input);
         if (behind < low)

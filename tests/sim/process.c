@@ -61,6 +61,8 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
     const struct commit_of commit = {row, request->fold, request->outbox, request->now_ms};
     enum store_result result =
         postgres_commit(&w->postgres, &p->session, w->now, shard, &commit, e);
+    if (result == STORE_OK && !was.begun)
+        check_first(p, shard, request->fold);
     if (result == STORE_OK && step->closed)
         check_close(p, shard, &step->close);
     world_say(w, "process %d: commit of shard %d: %s", p->number, shard,
@@ -161,9 +163,10 @@ static int64_t host_monotonic_us(void *context)
     return ((struct process *)context)->world->mono * 1000;
 }
 
-static void host_ask_ends(void *context, int32_t shard, enum input input)
+static void host_ask_ends(void *context, int32_t shard, enum input input, int64_t since_ms)
 {
     struct question *question = &((struct process *)context)->questions[shard][input];
+    question->since_ms = since_ms;
     if (question->state == QUESTION_SENT)
         return;
     question->state = QUESTION_ASKED;
@@ -180,6 +183,18 @@ static bool host_take_ends(void *context, int32_t shard, enum input input,
     return true;
 }
 
+// As a leader answers a reader of committed records.
+static void find_first(const struct input_topic_log *log, struct question *question)
+{
+    int64_t at = log->low;
+    while (at < log->stable && log->entries.at[at].timestamp < question->since_ms)
+        at++;
+    question->answer.since_ms = question->since_ms;
+    question->answer.first = question->last_first = at < log->stable ? at : question->answer.stable;
+    if (question->firsts++ == 0 || question->last_first < question->lowest_first)
+        question->lowest_first = question->last_first;
+}
+
 void process_ask(struct process *p, int32_t shard, enum input input)
 {
     struct question *question = &p->questions[shard][input];
@@ -192,7 +207,8 @@ void process_ask(struct process *p, int32_t shard, enum input input)
         question->answer = (struct log_watermarks){.low = log->low,
                                                    .stable = log->stable,
                                                    .end = (int64_t)log->entries.count,
-                                                   .asked_at = process_clock(p)};
+                                                   .asked_at = process_clock(p),
+                                                   .since_ms = SINCE_NONE};
     } else if (question->state == QUESTION_SENT) {
         question->state = QUESTION_ANSWERED;
         question->answer.low = log->low;
@@ -200,6 +216,8 @@ void process_ask(struct process *p, int32_t shard, enum input input)
             question->answer.asked_at = process_clock(p);
         else
             question->answer.stable = log->stable;
+        if (question->since_ms != SINCE_NONE)
+            find_first(log, question);
     }
 }
 

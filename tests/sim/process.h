@@ -23,7 +23,11 @@ struct lane {
 enum question_state { QUESTION_NONE, QUESTION_ASKED, QUESTION_SENT, QUESTION_ANSWERED };
 struct question {
     enum question_state state;
+    int64_t since_ms;
     struct log_watermarks answer;
+    // Answers to questions with since_ms: how many, the lowest and the last.
+    int firsts;
+    int64_t lowest_first, last_first;
 };
 
 // A shard's output topics, as a process reads them back, in place of relay/published_log.c.

@@ -12,7 +12,8 @@ enum {
     HOUR_OF_FLOOD = 60 * MINUTE,
     VALUE_MAX = 600,
     PURPOSE_SCRIPT = 1,
-    PURPOSE_DAYS = 3
+    PURPOSE_DAYS = 3,
+    PURPOSE_LEAD = 6
 };
 
 struct writer_of_script {
@@ -51,7 +52,8 @@ static void name_accounts(struct writer_of_script *w)
 // Most defects show at the end of a day, so many records are sent then.
 static int64_t draw_time(struct writer_of_script *w)
 {
-    int64_t day = script_day_start(w->policy, (int)dice_below(&w->dice, w->script->days));
+    int lead = w->script->lead, number = (int)dice_below(&w->dice, w->script->days + lead) - lead;
+    int64_t day = script_day_start(w->policy, number);
     int64_t grace = w->policy->rows[0].grace_ms;
     switch (dice_below(&w->dice, 10)) {
     case 0:
@@ -420,12 +422,19 @@ int script_days(uint64_t seed)
     return (int)dice_between(&d, 3, dice_hit(&d, 20) ? DAYS_MAX : 6);
 }
 
+int script_lead(uint64_t seed)
+{
+    struct dice d = dice_of(seed, PURPOSE_LEAD, 0);
+    return dice_hit(&d, 25) ? (int)dice_between(&d, 1, 5) : 0;
+}
+
 void script_make(struct script *script, const struct script_options *options)
 {
     *script = (struct script){.shards = options->policy->fixed.partitions};
     struct writer_of_script w = {script, options, options->policy,
                                  dice_of(options->seed, PURPOSE_SCRIPT, 0), 0};
     script->days = script_days(options->seed);
+    script->lead = script_lead(options->seed);
     name_accounts(&w);
     add_sends(&w, dice_between(&w.dice, 30, 60 + 30 * script->days));
     if (dice_hit(&w.dice, 15))

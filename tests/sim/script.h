@@ -45,7 +45,7 @@ struct ending {
 
 struct script {
     int32_t shards;
-    int days;
+    int days, lead; // lead: days before the first one
     size_t account_count;
     struct slice accounts[ACCOUNTS_MAX];
     LIST(struct send) sends; // rising `at`
@@ -60,6 +60,8 @@ struct script_options {
 };
 
 int script_days(uint64_t seed);
+// Days before the first one, whose records are in the logs when the first process starts.
+int script_lead(uint64_t seed);
 void script_make(struct script *script, const struct script_options *options);
 void script_free(struct script *script);
 // Milliseconds of the world at which a day begins.

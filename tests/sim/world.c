@@ -377,7 +377,7 @@ static void begin(struct world *w, const struct options *options, const struct s
     draw_policy(w);
     script_make(&w->script, &(struct script_options){options->seed, w->arena, &w->first_policy,
                                                      options->records_max});
-    w->now = script_day_start(&w->first_policy, 0);
+    w->now = script_day_start(&w->first_policy, -w->script.lead);
     w->mono = MINUTE;
     w->end = script_day_start(&w->first_policy, w->script.days) + 2 * HOUR;
     w->kafka = (struct kafka){.shards = w->script.shards,
@@ -394,8 +394,14 @@ static void begin(struct world *w, const struct options *options, const struct s
                                     .context = w};
     postgres_init(&w->postgres, &w->first_policy);
     w->process_count = (int)dice_between(&w->dice, 1, PROCESSES_MAX);
-    for (int i = 0; i < w->process_count; i++)
-        start(w, i, false);
+    // On logs that are old, the first start comes some time after the first day has begun.
+    int64_t begun = script_day_start(&w->first_policy, 0) - w->now;
+    for (int i = 0; i < w->process_count; i++) {
+        if (w->script.lead > 0 && dice_hit(&w->dice, 80))
+            w->processes[i].back_at = w->now + dice_below(&w->dice, begun + DAY_MS);
+        else
+            start(w, i, false);
+    }
 }
 
 static bool is_settled(const struct world *w, int32_t s)

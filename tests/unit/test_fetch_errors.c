@@ -78,7 +78,7 @@ static void fail_on(struct fixture *f, rd_kafka_resp_err_t code)
 
 static struct scan *open_scan(struct fixture *f)
 {
-    static const struct scan_log logs[] = {{"calls", SCAN_BEGINNING}};
+    static const struct scan_log logs[] = {{"calls", SCAN_BEGINNING, 0}};
     struct scan *scan = NULL;
     struct error e = {0};
     struct scan_options options = {.properties = &f->properties,

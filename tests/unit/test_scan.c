@@ -11,7 +11,8 @@ struct fixture {
     rd_kafka_mock_cluster_t *cluster;
 };
 
-static const struct scan_log logs[] = {{"calls", SCAN_BEGINNING}, {"credits", SCAN_BEGINNING}};
+static const struct scan_log logs[] = {{"calls", SCAN_BEGINNING, 0},
+                                       {"credits", SCAN_BEGINNING, 0}};
 
 static int setup(void **state)
 {

@@ -23,6 +23,9 @@ struct world {
     struct block *block; // not handed out yet
     bool ended[INPUT_COUNT]; // the end of the log comes next
     int64_t end[INPUT_COUNT];
+    int64_t low[INPUT_COUNT], first[INPUT_COUNT], since_ms[INPUT_COUNT];
+    int64_t located_since[INPUT_COUNT]; // that was asked for last
+    int64_t tolerance_at_claim; // of the future; is recorded then, if it is not 0
     int64_t open[INPUT_COUNT]; // so many offsets of it lie behind an open transaction
     // the row has read the calls log up to `next`, and its owner reads on to `next_end` until the
     // claim
@@ -53,6 +56,8 @@ static enum store_result host_claim(void *context, int32_t shard, struct shard_r
     (void)shard;
     (void)e;
     *out = (struct shard_row){.epoch = ++w->claims, .begun = w->begun};
+    if (w->tolerance_at_claim > 0)
+        w->policy.rows[0].future_tolerance_ms = w->tolerance_at_claim;
     out->chain.sequence = w->sequence;
     if (!w->begun)
         return STORE_OK;
@@ -166,11 +171,13 @@ static struct relay_status host_relay_status(void *context, int32_t shard)
     return (struct relay_status){.published = ((const struct world *)context)->published};
 }
 
-static void host_ask_ends(void *context, int32_t shard, enum input input)
+static void host_ask_ends(void *context, int32_t shard, enum input input, int64_t since_ms)
 {
-    (void)context;
+    struct world *w = context;
     (void)shard;
-    (void)input;
+    w->since_ms[input] = since_ms;
+    if (since_ms != SINCE_NONE)
+        w->located_since[input] = since_ms;
 }
 
 static bool host_take_ends(void *context, int32_t shard, enum input input,
@@ -178,8 +185,12 @@ static bool host_take_ends(void *context, int32_t shard, enum input input,
 {
     const struct world *w = context;
     (void)shard;
-    *out = (struct log_watermarks){
-        .stable = w->end[input], .end = w->end[input] + w->open[input], .asked_at = w->now};
+    *out = (struct log_watermarks){.stable = w->end[input],
+                                   .end = w->end[input] + w->open[input],
+                                   .asked_at = w->now,
+                                   .low = w->low[input],
+                                   .since_ms = w->since_ms[input],
+                                   .first = w->first[input]};
     return true;
 }
 
@@ -322,6 +333,27 @@ static void expect_shown(const struct world *w, enum shard_state state, int owne
     assert_int_equal(w->metrics->shards[0].owned, owned);
 }
 
+// Runs the first worker's shard until `until_ms`; returns how often stderr got a line with the
+// text.
+static int run_counting(struct world *w, int64_t from_ms, int64_t until_ms, const char *text)
+{
+    char line[1024];
+    int count = 0, kept = dup(STDERR_FILENO);
+    FILE *log = tmpfile();
+    assert_non_null(log);
+    dup2(fileno(log), STDERR_FILENO);
+    for (int64_t at = from_ms; at < until_ms; at += ROUND_MS) {
+        while (shard_run(w->worker[0], at)) {}
+    }
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    rewind(log);
+    while (fgets(line, sizeof line, log))
+        count += strstr(line, text) != NULL;
+    fclose(log);
+    return count;
+}
+
 // Each worker's own thread handles its revocations, so one may come after the partition already has
 // its next owner.
 static void a_late_revocation_does_not_hide_the_next_owner(void **state)
@@ -379,6 +411,75 @@ static void a_log_that_ends_below_the_position_halts(void **state)
         strstr(shard_error(w->worker[0])->text, "read up to offset 3, but the log ends at 2"));
 }
 
+// ---- the first start ----
+
+static void expect_begun(struct world *w, int64_t calls, int64_t purchases, int64_t credits)
+{
+    const int64_t from[INPUT_COUNT] = {calls, purchases, credits};
+    assert_int_equal(shard_state(w->worker[0]), SHARD_RUNNING);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        assert_int_equal(fold_state(shard_fold(w->worker[0]))->log[i].from, from[i]);
+}
+
+static void set_old_logs(struct world *w)
+{
+    for (int i = 0; i < INPUT_COUNT; i++) {
+        w->end[i] = 1000;
+        w->first[i] = 500 + i;
+    }
+}
+
+// R70
+static void the_first_day_begins_where_its_logs_have_come_to_it(void **state)
+{
+    struct world *w = *state;
+    set_old_logs(w);
+    w->policy.rows[0].credit_days = 3;
+    shard_assign(w->worker[0], 0);
+    shard_run(w->worker[0], 0);
+    expect_begun(w, 500, 501, 502);
+    int64_t begin = calendar_day_start(w->policy.fixed.first_day, 8 * HOUR_MS) - 5 * MINUTE_MS;
+    assert_int_equal(w->located_since[INPUT_CALLS], begin);
+    assert_int_equal(w->located_since[INPUT_PURCHASES], begin - 3 * 24 * HOUR_MS);
+    assert_int_equal(w->located_since[INPUT_CREDITS], begin - 3 * 24 * HOUR_MS);
+}
+
+// R70: others were recorded between the question and the claim.
+static void where_the_first_day_begins_is_asked_by_its_parameters(void **state)
+{
+    struct world *w = *state;
+    set_old_logs(w);
+    w->tolerance_at_claim = 2 * MINUTE_MS;
+    shard_assign(w->worker[0], 0);
+    shard_run(w->worker[0], 0);
+    assert_int_equal(shard_state(w->worker[0]), SHARD_LOCATING);
+    shard_run(w->worker[0], ROUND_MS);
+    expect_begun(w, 500, 501, 502);
+    assert_int_equal(w->located_since[INPUT_CALLS],
+                     calendar_day_start(w->policy.fixed.first_day, 8 * HOUR_MS) - 2 * MINUTE_MS);
+}
+
+static void a_drain_begins_no_later_than_it_ends(void **state)
+{
+    struct world *w = *state;
+    set_old_logs(w);
+    shard_destroy(w->worker[0]);
+    w->worker[0] = shard_create(&w->host, 0, (const int64_t[INPUT_COUNT]){400, 501, 600});
+    shard_assign(w->worker[0], 0);
+    shard_run(w->worker[0], 0);
+    expect_begun(w, 400, 501, 502);
+}
+
+static void a_log_that_begins_within_the_first_day_is_told_of(void **state)
+{
+    struct world *w = *state;
+    set_old_logs(w);
+    w->low[INPUT_PURCHASES] = w->first[INPUT_PURCHASES];
+    shard_assign(w->worker[0], 0);
+    assert_int_equal(run_counting(w, 0, ROUND_MS, "topic=purchases partition=0 offset=501"), 1);
+    expect_begun(w, 500, 501, 502);
+}
+
 // ---- what is kept ----
 
 static void park_and_take_back(struct world *w)
@@ -434,26 +535,6 @@ static void a_drain_ends_only_when_the_requests_are_decided(void **state)
 }
 
 // ---- a record stamped ahead of the clock ----
-
-// Runs the first worker's shard until `until_ms`; returns how many lines on stderr have the text.
-static int run_counting(struct world *w, int64_t from_ms, int64_t until_ms, const char *text)
-{
-    char line[1024];
-    int count = 0, kept = dup(STDERR_FILENO);
-    FILE *log = tmpfile();
-    assert_non_null(log);
-    dup2(fileno(log), STDERR_FILENO);
-    for (int64_t at = from_ms; at < until_ms; at += ROUND_MS) {
-        while (shard_run(w->worker[0], at)) {}
-    }
-    dup2(kept, STDERR_FILENO);
-    close(kept);
-    rewind(log);
-    while (fgets(line, sizeof line, log))
-        count += strstr(line, text) != NULL;
-    fclose(log);
-    return count;
-}
 
 static void a_record_ahead_of_the_clock_is_told_of_after_a_minute(void **state)
 {
@@ -670,6 +751,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_open_transaction_of_calls_holds_up_no_day, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_open_transaction_is_told_of_after_a_minute, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_first_day_begins_where_its_logs_have_come_to_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(where_the_first_day_begins_is_asked_by_its_parameters,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_drain_begins_no_later_than_it_ends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_log_that_begins_within_the_first_day_is_told_of, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_log_that_ends_below_the_position_halts, set_up,
                                         tear_down),

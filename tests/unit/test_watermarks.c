@@ -77,10 +77,10 @@ static bool answered(struct fixture *f, int32_t shard, enum input input)
 static void test_a_leader_that_moved_is_found(void **state)
 {
     struct fixture *f = *state;
-    watermarks_ask(f->ends, 0, INPUT_CALLS);
+    watermarks_ask(f->ends, 0, INPUT_CALLS, SINCE_NONE);
     assert_true(answered(f, 0, INPUT_CALLS));
     place(f, INPUT_CALLS, 0, 2);
-    watermarks_ask(f->ends, 0, INPUT_CALLS);
+    watermarks_ask(f->ends, 0, INPUT_CALLS, SINCE_NONE);
     assert_true(answered(f, 0, INPUT_CALLS));
 }
 
@@ -90,8 +90,8 @@ static void test_a_log_without_a_leader_holds_up_no_other(void **state)
     struct log_watermarks ends;
     char trouble[ERROR_TEXT_SIZE];
     place(f, INPUT_CALLS, 0, -1);
-    watermarks_ask(f->ends, 0, INPUT_CALLS);
-    watermarks_ask(f->ends, 1, INPUT_CREDITS);
+    watermarks_ask(f->ends, 0, INPUT_CALLS, SINCE_NONE);
+    watermarks_ask(f->ends, 1, INPUT_CREDITS, SINCE_NONE);
     assert_true(answered(f, 1, INPUT_CREDITS));
     assert_false(watermarks_take(f->ends, 0, INPUT_CALLS, &ends));
     watermarks_trouble(f->ends, trouble, sizeof trouble);
