@@ -51,6 +51,7 @@ static bool is_alive(struct run *run, int64_t now)
 static bool is_ready(struct run *run, char reason[REASON_SIZE])
 {
     struct worker_status status;
+    char trouble[ERROR_TEXT_SIZE];
     bool *shards = calloc((size_t)run->shared.partitions, sizeof *shards);
     bool ready = shards != NULL && !run->stopping;
     snprintf(reason, REASON_SIZE, "%s", ready ? "ready" : "stopping");
@@ -59,6 +60,11 @@ static bool is_ready(struct run *run, char reason[REASON_SIZE])
         ready = status.ready;
         if (!ready)
             snprintf(reason, REASON_SIZE, "worker %zu: %s", i, status.unready);
+    }
+    topic_counts_trouble(run->shared.counts, trouble, sizeof trouble);
+    if (ready && trouble[0]) {
+        ready = false;
+        snprintf(reason, REASON_SIZE, "%s", trouble);
     }
     free(shards);
     return ready;
@@ -185,6 +191,8 @@ static bool check_workers(struct loop *loop, int64_t now, struct error *e)
     struct worker_status status;
     bool drained = true, held = false;
     int32_t owned = 0;
+    if (topic_counts_wrong(run->shared.counts, e))
+        return true;
     memset(loop->owned, 0, (size_t)run->shared.partitions * sizeof *loop->owned);
     for (size_t i = 0; i < run->worker_count; i++) {
         worker_status(run->workers[i], &status, loop->owned);
@@ -229,6 +237,9 @@ static void look_around(struct loop *loop, int64_t now)
     metrics->registry_up = !trouble[0];
     watermarks_trouble(loop->run->shared.ends, trouble, sizeof trouble);
     metrics->kafka_up = !trouble[0];
+    topic_counts_trouble(loop->run->shared.counts, trouble, sizeof trouble);
+    if (trouble[0])
+        metrics->kafka_up = 0;
     if (loop->watchdog_ms == 0 || now < loop->watchdog_at || !is_alive(loop->run, now))
         return;
     loop->watchdog_at = now + loop->watchdog_ms / 2;

@@ -496,6 +496,11 @@ void fold_remember(struct log_state *log, const struct event *event)
     log->last_hash = fold_record_hash(event);
 }
 
+void fold_set_counted(struct fold *fold, enum input input, bool counted)
+{
+    fold->counted[input] = counted;
+}
+
 enum fold_stop fold_records(struct fold *fold, enum input input, struct event_batch batch,
                             int64_t now_ms, size_t *consumed, struct error *e)
 {
@@ -522,8 +527,8 @@ enum fold_stop fold_records(struct fold *fold, enum input input, struct event_ba
             break;
         judge(fold, input, event, input == INPUT_CALLS ? &lookups[i % AHEAD] : NULL, at_ms,
               &verdict);
-        if (verdict.broken) {
-            stop = FOLD_BROKEN;
+        if (verdict.broken || verdict.uncounted) {
+            stop = verdict.broken ? FOLD_BROKEN : FOLD_COUNT;
             break;
         }
         fold_count(log, &verdict);

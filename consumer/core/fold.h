@@ -31,6 +31,9 @@ struct fold_options {
     // over all usage days of the shard; beyond it the fold stops with FOLD_FULL
     int64_t max_resident_calls;
     bool keeps_packages; // of an audit, which compares all rows: none ever leaves
+    // a record in another partition than its key's stops the log with FOLD_COUNT until
+    // fold_set_counted; else the recorded count is taken to be the topics'
+    bool asks_counts;
 };
 
 // `policy` is borrowed and may be replaced between days by fold_set_policy. Returns NULL when
@@ -145,6 +148,8 @@ enum fold_stop {
     // the next record's timestamp is impossible: beyond clock + tolerance, or of another type
     FOLD_FUTURE,
     FOLD_SCHEMA, // the next record's schema is not known yet
+    // the next record is in another partition than its key's, if its topic has the recorded count
+    FOLD_COUNT,
     FOLD_REJECTS, // too many rejects since the cutoff, of calls: an operator must decide
     FOLD_STEP_FULL, // the step must be committed before the fold goes on
     FOLD_FULL, // max_resident_calls is reached: halt, naming the number
@@ -155,6 +160,9 @@ struct event_batch {
     const struct event *events;
     size_t count;
 };
+// Whether the topic was seen to have its recorded count of partitions after the records that come
+// next were read.
+void fold_set_counted(struct fold *fold, enum input input, bool counted);
 // Judges events (rising offsets, at or above the log's position; lower ones are dropped) in order.
 // *consumed: how many were taken; on any stop but FOLD_MORE, bring the rest again later. `now_ms`:
 // the clock.

@@ -80,6 +80,7 @@ struct fold {
     int64_t due_at; // end of the open day + grace, ms
     struct fold_state state;
     struct log_progress log[INPUT_COUNT];
+    bool counted[INPUT_COUNT]; // of fold_set_counted
     struct ledger ledger;
     struct calls calls;
     size_t override_count, override_capacity;
@@ -132,6 +133,7 @@ struct verdict {
     enum reject_reason reason;
     bool duplicate;
     bool broken; // *error is set: the fold cannot go on
+    bool uncounted; // no verdict yet: its topic's count of partitions must be looked at first
     char detail[REJECT_DETAIL_SIZE];
     struct error *error; // of the caller
 };

@@ -81,6 +81,10 @@ static bool check_route(struct validation *c, struct verdict *v)
     int32_t partition = partition_of(fixed->partitioner, key.data, key.size, fixed->partitions);
     if (partition == c->fold->options.shard)
         return true;
+    // R71: a producer that has found another count sends by that one.
+    v->uncounted = c->fold->options.asks_counts && !c->fold->counted[c->input];
+    if (v->uncounted)
+        return false;
     return refuse(v, REJECT_MISROUTED, "the key belongs to partition %" PRId32 " of %" PRId32,
                   partition, fixed->partitions);
 }
@@ -535,7 +539,7 @@ void judge(struct fold *fold, enum input input, const struct event *event,
 {
     assert(event->offset == fold->state.log[input].next); // I1: none is passed over
     v->reason = event->fault;
-    v->duplicate = v->broken = false;
+    v->duplicate = v->broken = v->uncounted = false;
     if (event->fault != REJECT_NONE) {
         refuse(v, event->fault, "%s", event->fault_detail ? event->fault_detail : "");
     } else {
@@ -557,6 +561,7 @@ void judge(struct fold *fold, enum input input, const struct event *event,
     // I1: a record is one of accepted, duplicate and rejected
     assert(!v->duplicate || v->reason == REJECT_NONE);
     assert(!v->broken || v->reason == REJECT_NONE);
+    assert(!v->uncounted || (v->reason == REJECT_NONE && !v->duplicate));
     if (v->reason != REJECT_NONE)
         judge_add_reject(fold, input, event, v);
 }

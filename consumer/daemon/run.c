@@ -177,6 +177,19 @@ static int open_ends(struct run *run, struct error *e)
     return watermarks_create(&options, &run->shared.ends, e);
 }
 
+static int open_counts(struct run *run, struct error *e)
+{
+    struct topic_counts_options options = {.count = INPUT_COUNT + OUTPUT_COUNT,
+                                           .partitions = run->shared.partitions,
+                                           .properties = run->shared.properties};
+    static_assert(INPUT_COUNT + OUTPUT_COUNT <= TOPIC_COUNTS_MAX, "there is room for all topics");
+    for (int i = 0; i < INPUT_COUNT; i++)
+        options.topics[i] = run->config.input_topics[i];
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        options.topics[INPUT_COUNT + o] = run->config.output_topics[o];
+    return topic_counts_create(&options, &run->shared.counts, e);
+}
+
 // A broker that has just started, or a partition that moves, has no leader for a moment.
 static int ask_end(struct run *run, int32_t shard, enum input input, struct log_watermarks *out,
                    struct error *e)
@@ -257,7 +270,7 @@ int run_open(struct run *run, const struct args *args, struct error *e)
     if (metrics_create(shared->partitions, (const char *const *)run->config.input_topics,
                        &shared->metrics))
         return error_set(e, ERROR_RESTART, "memory is short");
-    if (open_ends(run, e) || (run->drain && take_drain_ends(run, e)))
+    if (open_counts(run, e) || open_ends(run, e) || (run->drain && take_drain_ends(run, e)))
         return -1;
     if (writer_schemas_create(run->config.dsn, &run->config.registry, &shared->writers, e))
         return -1;
@@ -278,7 +291,8 @@ bool run_close(struct run *run)
     // ends.
     if (!all)
         return false;
-    all = watermarks_destroy(run->shared.ends, HANG_MS);
+    all = watermarks_destroy(run->shared.ends, HANG_MS) &&
+          topic_counts_destroy(run->shared.counts, HANG_MS);
     if (!all)
         return false;
     writer_schemas_destroy(run->shared.writers);

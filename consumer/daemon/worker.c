@@ -221,6 +221,11 @@ static bool host_take_ends(void *context, int32_t shard, enum input input,
     return watermarks_take(((struct worker *)context)->shared->ends, shard, input, out);
 }
 
+static bool host_counts_right(void *context, int64_t read_at)
+{
+    return topic_counts_right(((struct worker *)context)->shared->counts, read_at);
+}
+
 static struct writer host_find_writer(void *context, enum input input, int32_t id)
 {
     return writer_schemas_find(((struct worker *)context)->shared->writers, input, id);
@@ -281,6 +286,7 @@ static void host_init(struct worker *worker)
         .relay_status = host_relay_status,
         .ask_ends = host_ask_ends,
         .take_ends = host_take_ends,
+        .counts_right = host_counts_right,
         .writer_schemas_generation = host_writers_generation,
         .start = host_start,
         .next_block = host_next_block,

@@ -5,6 +5,7 @@
 
 #include "consumer/config/config.h"
 #include "consumer/kafka/intake.h"
+#include "consumer/kafka/topic_counts.h"
 #include "consumer/kafka/watermarks.h"
 #include "consumer/shard/shard.h"
 
@@ -28,6 +29,7 @@ struct worker_shared {
     int64_t session_ms; // of the group
     struct run_clock *clock;
     struct watermarks *ends;
+    struct topic_counts *counts;
     struct writer_schemas *writers;
     struct metrics *metrics;
     int32_t schema_ids[OUTPUT_COUNT];

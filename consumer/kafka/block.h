@@ -34,6 +34,7 @@ static_assert(sizeof(struct raw) % 8 == 0, "the next entry of a block is aligned
 struct block {
     struct block *next;
     int64_t first_offset;
+    int64_t read_at; // monotonic ms: all of its records were read by then
     size_t capacity, used; // bytes of `data`
     _Alignas(8) char data[];
 };

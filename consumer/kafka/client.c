@@ -159,6 +159,17 @@ int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int
     return failed;
 }
 
+int client_wrong_count(const char *topic, int32_t found, int32_t recorded, struct error *e)
+{
+    return error_set(
+        e, ERROR_CONFIG,
+        "topic %s has %" PRId32 " partitions, but this deployment has %" PRId32
+        ", and its count never changes: stop the producers of this topic; Kafka cannot remove "
+        "partitions, so create the topic again, or a new one in its place, and send its records "
+        "again; see the runbook: A topic has other partitions",
+        topic, found, recorded);
+}
+
 // NULL: all are known. Otherwise the topic that is not known, and why.
 static const char *ask_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out,
                             rd_kafka_resp_err_t *why)

@@ -38,6 +38,9 @@ bool client_error_passes(rd_kafka_resp_err_t code);
 int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out,
                       struct error *e);
 
+// A topic with another count of partitions than the deployment: an ERROR_CONFIG with what helps.
+int client_wrong_count(const char *topic, int32_t found, int32_t recorded, struct error *e);
+
 // One end of a partition of each of `count` topics. Unlike librdkafka's query of watermarks, this
 // ends when its time is over. If the leader is not known or moves meanwhile, the new leader is
 // found and asked. ERROR_UNAVAILABLE: names the topic.

@@ -197,6 +197,7 @@ static void lane_flush(struct intake_lane *lane)
     assert(block->used > 0);
     assert(block->used <= block->capacity);
     assert(block->next == NULL);
+    block->read_at = clock_monotonic_ms();
     lane->filling = NULL;
     pthread_mutex_lock(&intake->lock);
     if (lane->tail)
@@ -390,9 +391,11 @@ static bool read_assignment(struct intake *intake, const rd_kafka_topic_partitio
     if (!count)
         return error_set(e, ERROR_RESTART, "memory is short for an assignment") == 0;
     bool whole = true;
-    for (int i = 0; i < list->cnt && whole; i++) {
-        whole = list->elems[i].partition < partitions;
-        if (whole)
+    const rd_kafka_topic_partition_t *highest = NULL;
+    for (int i = 0; i < list->cnt; i++) {
+        if (!highest || list->elems[i].partition > highest->partition)
+            highest = &list->elems[i];
+        if (list->elems[i].partition < partitions)
             count[list->elems[i].partition]++;
     }
     for (int32_t p = 0; p < partitions; p++) {
@@ -400,6 +403,8 @@ static bool read_assignment(struct intake *intake, const rd_kafka_topic_partitio
         intake->assigned[p] = count[p] == INPUT_COUNT;
     }
     free(count);
+    if (highest && highest->partition >= partitions)
+        return client_wrong_count(highest->topic, highest->partition + 1, partitions, e) == 0;
     if (whole)
         return true;
     error_set(e, ERROR_CONFIG,

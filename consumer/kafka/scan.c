@@ -78,9 +78,7 @@ static int check_partitions(const struct scan *scan, int32_t expected, struct er
         if (client_partitions(scan->consumer, topic, ASK_MS, &found, e))
             return -1;
         if (found != expected)
-            return error_set(e, ERROR_CONFIG,
-                             "topic %s has %" PRId32 " partitions, but %" PRId32 " are recorded",
-                             topic, found, expected);
+            return client_wrong_count(topic, found, expected, e);
     }
     return 0;
 }

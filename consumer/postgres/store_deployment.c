@@ -248,7 +248,7 @@ static enum store_result compare_fixed(struct store *store, const struct deploym
         {"topics.partitioner", partitioner_symbol(a->partitioner),
          partitioner_symbol(b->partitioner), never},
         {"the partition count", partitions[0], partitions[1],
-         "it never changes; the input topics must keep theirs"},
+         "it never changes; see the runbook: A topic has other partitions"},
         {"the price book's time zone", a->time_zone, b->time_zone, never},
         {"kafka.group", recorded->group, wanted->group, other},
         {topic_keys[0], recorded->topics[0], wanted->topics[0], never},

@@ -259,15 +259,14 @@ static void check_partitions(struct gates *g)
         if (first == 0)
             first = t->partitions;
         equal = equal && t->partitions == first;
+        struct error e;
         int32_t recorded = g->recorded ? g->recorded->policy.fixed.partitions : t->partitions;
-        if (t->partitions != recorded)
-            WRONG(g,
-                  "topic %s has %" PRId32 " partitions, but %" PRId32
-                  " are recorded in the database: the count never "
-                  "changes; restore the topic, or begin anew with other topics, group and database",
-                  t->name, t->partitions, recorded);
+        if (t->partitions == recorded)
+            continue;
+        client_wrong_count(t->name, t->partitions, recorded, &e);
+        find_error(g, &e);
     }
-    if (!equal)
+    if (!equal && !g->recorded)
         WRONG(g, "the topics differ in partitions (%s): they need one count; create them anew",
               counts);
 }

@@ -66,7 +66,8 @@ static const struct {
     [POSITION] = {"settled_log_position", "gauge", "topic, partition", "Next offset to be judged."},
     [LOG_WAITING] =
         {"settled_log_waiting", "gauge", "topic, partition, for",
-         "1 while the log waits: for cutoff, clock, future_record, schema, rejects or commit."},
+         "1 while the log waits: for cutoff, clock, future_record, schema, partitions, rejects or "
+         "commit."},
     [OPEN_DAY] = {"settled_open_day_seconds", "gauge", "shard",
                   "The oldest day not settled, as the Unix time of that date's 00:00 UTC."},
     [DAY_STATE] = {"settled_day_state", "gauge", "shard, state",
@@ -130,8 +131,9 @@ static const char *const result_names[RESULT_COUNT] = {"accepted", "duplicate", 
 static const char *const strange_names[STRANGE_KINDS] = {"repeated", "disordered", "foreign"};
 static const char *const phase_names[] = {"open", "grace", "held", "closing"};
 static const char *const stop_names[] = {
-    [FOLD_CUT] = "cutoff",    [FOLD_AHEAD] = "clock",     [FOLD_FUTURE] = "future_record",
-    [FOLD_SCHEMA] = "schema", [FOLD_REJECTS] = "rejects", [FOLD_STEP_FULL] = "commit",
+    [FOLD_CUT] = "cutoff",       [FOLD_AHEAD] = "clock",   [FOLD_FUTURE] = "future_record",
+    [FOLD_COUNT] = "partitions", [FOLD_SCHEMA] = "schema", [FOLD_REJECTS] = "rejects",
+    [FOLD_STEP_FULL] = "commit",
 };
 enum { STOP_NAMES = sizeof stop_names / sizeof stop_names[0] };
 static_assert(sizeof phase_names / sizeof phase_names[0] == DAY_CLOSING + 1,

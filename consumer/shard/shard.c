@@ -182,7 +182,8 @@ static void find_deadline(struct shard *shard, int64_t mono_ms)
         if (shard->moved_at != 0)
             at = sooner(at, shard->moved_at + SHARD_POSITIONS_MS);
         for (int i = 0; i < INPUT_COUNT; i++)
-            if (shard->log[i].stop == FOLD_AHEAD || shard->log[i].asked)
+            if (shard->log[i].stop == FOLD_AHEAD || shard->log[i].stop == FOLD_COUNT ||
+                shard->log[i].asked)
                 at = sooner(at, mono_ms + SHARD_CLOCK_RETRY_MS);
         if (!shard_is_compared(shard))
             at = mono_ms + SHARD_CLOCK_RETRY_MS;

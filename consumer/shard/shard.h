@@ -56,6 +56,9 @@ struct shard_host {
     struct relay_status (*relay_status)(void *context, int32_t shard);
     void (*ask_ends)(void *context, int32_t shard, enum input input, int64_t since_ms);
     bool (*take_ends)(void *context, int32_t shard, enum input input, struct log_watermarks *out);
+    // Whether the topics were seen to have the recorded count of partitions in a look that was sent
+    // after what was read at `read_at` (monotonic ms). False: such a look is on its way.
+    bool (*counts_right)(void *context, int64_t read_at);
     uint64_t (*writer_schemas_generation)(void *context);
     // Reading: from these offsets; then block after block.
     void (*start)(void *context, int32_t shard, const int64_t offsets[INPUT_COUNT]);

@@ -26,6 +26,7 @@ struct input_log {
     int64_t stopped_at; // FUTURE: since when
     bool warned;
     uint64_t generation; // SCHEMA: of the writers, when it stopped
+    bool count_seen; // the topics had the recorded count after the block at hand was read
     bool unproved; // the record at last_offset has to be delivered first, and be the remembered one
     bool asked, located; // a question for its ends is open; is answered since LOCATING
     struct log_watermarks ends;

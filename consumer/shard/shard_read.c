@@ -24,6 +24,7 @@ static bool next_block(struct shard *shard, enum input input)
     }
     reader->block = shard->host->next_block(shard->host->context, shard->id, input);
     reader->at = 0;
+    shard->log[input].count_seen = false;
     if (reader->block)
         assert(reader->block->used > 0);
     return reader->block != NULL;
@@ -129,8 +130,9 @@ static void stop_log(struct shard *shard, enum input input, enum fold_stop stop,
     case FOLD_FUTURE:
         stop_before_future(shard, input, next, mono_ms, now_ms);
         break;
-    case FOLD_SCHEMA:
-        break; // log->generation is from before it was asked for
+    case FOLD_COUNT: // asked for when it stopped
+    case FOLD_SCHEMA: // log->generation is from before it was asked for
+        break;
     case FOLD_REJECTS:
         if (shard->draining)
             shard->drained_rejects = log->ended = true;
@@ -158,6 +160,15 @@ void shard_resume_logs(struct shard *shard)
     shard->drained_rejects = shard->decided = false;
 }
 
+// R71: a producer that has found more partitions sends by their count. So whether a record is in
+// the wrong one is known only by a count that was looked at after the record was read.
+static bool is_counted(const struct shard *shard, const struct input_log *log)
+{
+    const struct block *block = log->reader.block;
+    assert(block); // it stopped within it
+    return shard->host->counts_right(shard->host->context, block->read_at);
+}
+
 static bool may_read(const struct shard *shard, const struct input_log *log, int64_t mono_ms)
 {
     switch (log->stop) {
@@ -168,6 +179,8 @@ static bool may_read(const struct shard *shard, const struct input_log *log, int
         return mono_ms >= log->retry_at;
     case FOLD_SCHEMA:
         return shard->host->writer_schemas_generation(shard->host->context) != log->generation;
+    case FOLD_COUNT:
+        return is_counted(shard, log);
     default:
         return false;
     }
@@ -214,6 +227,7 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
         log->generation = shard->host->writer_schemas_generation(shard->host->context);
         size_t taken;
         size_t count = record_decoder_decode(reader, &shard->host->source, shard->drain[input]);
+        fold_set_counted(shard->fold, input, log->count_seen);
         stop = fold_records(shard->fold, input, (struct event_batch){scratch->events, count},
                             now_ms, &taken, &e);
         assert(taken <= count);
@@ -221,6 +235,10 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
             assert(taken == count);
         if (taken > 0)
             reader->at = scratch->after[taken - 1];
+        if (stop == FOLD_COUNT && is_counted(shard, log)) {
+            log->count_seen = true;
+            stop = FOLD_MORE;
+        }
     }
     assert(fold_state(shard->fold)->log[input].next >= before); // I1
     if (stop == FOLD_FULL || stop == FOLD_BROKEN) {

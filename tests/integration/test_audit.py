@@ -827,7 +827,7 @@ def test_topics_that_are_gone(small):
 
 
 def test_topics_of_another_size(world, small):
-    refused(world, words="has 1 partitions, but 2 are recorded",
+    refused(world, words="has 1 partitions, but this deployment has 2, and its count",
             config=world.write_config("other.yaml", topics={"status": small.topics["status"]}))
 
 

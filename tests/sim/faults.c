@@ -42,13 +42,14 @@ const struct fault_fact fault_facts[FAULT_KINDS] = {
     [FAULT_REGISTRY_DOWN] = {"registry down", 3},
     [FAULT_PARAMETERS] = {"parameters", 2},
     [FAULT_BOOK] = {"price book", 2},
+    [FAULT_PARTITIONS] = {"partitions added", 0},
 };
 
 // ---- the schedule ----
 
 // Faults that few worlds have, because they end a world.
 struct luck {
-    bool loses_commits, loses_records, loses_outputs;
+    bool loses_commits, loses_records, loses_outputs, gets_partitions;
 };
 
 static enum fault_kind draw_kind(struct dice *d, const struct luck *luck)
@@ -59,6 +60,8 @@ static enum fault_kind draw_kind(struct dice *d, const struct luck *luck)
         return FAULT_RETENTION_SHORT;
     if (luck->loses_outputs && dice_hit(d, 5))
         return FAULT_OUTPUTS_GONE;
+    if (luck->gets_partitions && dice_hit(d, 5))
+        return FAULT_PARTITIONS;
     int total = 0;
     for (int k = 0; k < FAULT_KINDS; k++)
         total += fault_facts[k].weight;
@@ -80,7 +83,7 @@ static int by_step(const void *a, const void *b)
 void schedule_draw(struct schedule *schedule, uint64_t seed)
 {
     struct dice d = dice_of(seed, PURPOSE_SCHEDULE, 0);
-    struct luck luck = {dice_hit(&d, 10), dice_hit(&d, 4), dice_hit(&d, 4)};
+    struct luck luck = {dice_hit(&d, 10), dice_hit(&d, 4), dice_hit(&d, 4), dice_hit(&d, 4)};
     int64_t steps = (int64_t)script_days(seed) * STEPS_A_DAY;
     schedule->count = (size_t)dice_between(&d, 6, FAULTS_MAX);
     for (size_t i = 0; i < schedule->count; i++) {
@@ -348,6 +351,19 @@ static void on_process(struct world *w, struct process *p, enum fault_kind kind,
     }
 }
 
+// Just after all have looked; and what is sent next comes before anybody looks again.
+static void add_partitions(struct world *w, struct dice *d)
+{
+    for (int i = 0; i < w->process_count && w->kafka.partitions == w->kafka.shards; i++)
+        if (w->processes[i].alive && w->processes[i].counted_at >= 0)
+            process_counted(&w->processes[i]);
+    size_t soon = w->sent + (size_t)dice_between(d, 1, 30);
+    w->kafka.partitions += (int32_t)dice_between(d, 1, 3);
+    for (size_t i = w->sent; i < soon && i < w->script.sends.count; i++)
+        if (w->script.sends.at[i].at > w->now)
+            w->script.sends.at[i].at = w->now;
+}
+
 void world_inject(struct world *w, const struct fault *f)
 {
     struct dice dice = {f->chance}, *d = &dice;
@@ -391,6 +407,9 @@ void world_inject(struct world *w, const struct fault *f)
     case FAULT_REGISTRY_DOWN:
         w->registry_down = true;
         cure_later(w, (struct cure){.kind = f->kind}, a_while(d));
+        break;
+    case FAULT_PARTITIONS:
+        add_partitions(w, d);
         break;
     case FAULT_PARAMETERS:
     case FAULT_BOOK:

@@ -38,6 +38,7 @@ void kafka_append(struct kafka *kafka, const struct send *send, int64_t now)
 {
     append(&kafka->logs[send->partition][send->fact.input],
            (struct entry){.log_append = !send->create_time,
+                          .by_another_count = send->by_another_count,
                           .fate = send->transaction ? FATE_PENDING : FATE_COMMITTED,
                           .transaction = send->transaction,
                           .fact = send->fact},

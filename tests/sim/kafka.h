@@ -11,6 +11,7 @@ enum fate { FATE_PENDING, FATE_COMMITTED, FATE_ABORTED };
 // One offset of an input log. A marker ends a transaction and is never delivered.
 struct entry {
     bool marker, log_append;
+    bool by_another_count; // its producer had found more partitions
     enum fate fate;
     int transaction;
     int64_t timestamp; // as the broker's clock stood
@@ -117,6 +118,7 @@ struct coordinator {
 
 struct kafka {
     int32_t shards;
+    int32_t partitions; // of the topics; more than shards once somebody has added some
     bool down; // no broker answers
     bool fences; // false: init_transactions is broken, to see that the checks can fail
     struct input_topic_log logs[SHARDS_MAX][INPUT_COUNT];

@@ -238,6 +238,12 @@ static void check_reject(struct oracle *o, enum input input, int64_t offset,
                          enum reject_reason reason)
 {
     o->reject_rows++;
+    const struct entry *entry = &o->world->kafka.logs[o->shard][input].entries.at[offset];
+    // R71
+    if (reason == REJECT_MISROUTED && entry->by_another_count &&
+        oracle_same(entry->fact.key, entry->fact.account))
+        oracle_fail(o, "input %d, offset %d: sent by another count of partitions, and rejected",
+                    input, (int)offset);
     for (size_t i = 0; i < o->rows->rejects.count; i++) {
         const struct step_reject *r = &o->rows->rejects.at[i].reject;
         if (r->input != input || r->offset != offset)

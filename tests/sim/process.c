@@ -221,6 +221,37 @@ void process_ask(struct process *p, int32_t shard, enum input input)
     }
 }
 
+static bool host_counts_right(void *context, int64_t read_at)
+{
+    struct process *p = context;
+    bool right = p->counted_at >= read_at;
+    p->count_wanted = p->count_wanted || !right;
+    return right;
+}
+
+void process_counted(struct process *p)
+{
+    p->counted_at = p->world->mono;
+    p->counted_step = p->world->step;
+}
+
+void process_count(struct process *p)
+{
+    // Not in ms: a world's time leaps, and what it leaps over would all be looked at again.
+    enum { LOOK_STEPS = 300 };
+    const struct kafka *kafka = &p->world->kafka;
+    bool due =
+        p->count_wanted || p->counted_at < 0 || p->world->step - p->counted_step >= LOOK_STEPS;
+    if (kafka->down || !due)
+        return;
+    p->count_wanted = false;
+    if (kafka->partitions == kafka->shards)
+        process_counted(p);
+    else if (p->why.kind == ERROR_NONE)
+        error_set(&p->why, ERROR_CONFIG, "the topics have %d partitions, not %d",
+                  (int)kafka->partitions, (int)kafka->shards);
+}
+
 static struct writer host_find_writer(void *context, enum input input, int32_t id)
 {
     struct world *w = ((struct process *)context)->world;
@@ -282,7 +313,8 @@ static struct block *host_next_block(void *context, int32_t shard, enum input in
     size_t capacity = (BLOCK_RECORDS + 1) * RECORD_BYTES;
     struct block *block = malloc(sizeof *block + capacity);
     assert(block);
-    *block = (struct block){.first_offset = lane->next, .capacity = capacity};
+    *block =
+        (struct block){.first_offset = lane->next, .read_at = p->world->mono, .capacity = capacity};
     for (int count = 0; lane->next < lane->fetched && count < BLOCK_RECORDS; lane->next++) {
         const struct entry *entry = &log->entries.at[lane->next];
         if (entry->marker || entry->fate == FATE_ABORTED)
@@ -447,6 +479,7 @@ static void host_init(struct process *p)
         .policy = host_policy,
         .ask_ends = host_ask_ends,
         .take_ends = host_take_ends,
+        .counts_right = host_counts_right,
         .writer_schemas_generation = host_writers_generation,
         .start = host_start,
         .next_block = host_next_block,
@@ -468,6 +501,7 @@ void process_start(struct process *p, struct world *w, int number, bool draining
 {
     *p = (struct process){
         .number = number, .world = w, .alive = true, .draining = draining, .skew = p->skew};
+    p->counted_at = -1;
     p->policy = w->postgres.policy;
     if (metrics_create(w->kafka.shards, topics, &p->metrics))
         abort();

@@ -97,6 +97,9 @@ struct process {
     int64_t refreshed_at;
     struct lane lanes[SHARDS_MAX][INPUT_COUNT];
     struct question questions[SHARDS_MAX][INPUT_COUNT];
+    int64_t counted_at; // monotonic ms: the topics had their partitions then; -1: not looked at yet
+    int64_t counted_step;
+    bool count_wanted; // a later look is needed
     struct session session;
     // The relay
     struct publishing publishing[SHARDS_MAX];
@@ -116,6 +119,8 @@ int64_t process_clock(const struct process *process);
 void process_fold(struct process *process, int32_t shard);
 void process_poll(struct process *process, struct dice *dice);
 void process_ask(struct process *process, int32_t shard, enum input input); // the ends of a log
+void process_count(struct process *process); // looks at the topics' partitions
+void process_counted(struct process *process); // a look showed them as they should be
 // Records come again that were delivered before.
 void process_redeliver(struct process *process, struct dice *dice);
 // In a drain: all that is due is settled and published.

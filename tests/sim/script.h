@@ -33,6 +33,7 @@ struct send {
     int32_t partition;
     struct fact fact;
     int transaction; // 0: none
+    bool by_another_count; // sent where it belongs by the partitions that the topic has now
     bool create_time; // the topic's timestamps were set wrong when it was appended
 };
 

@@ -96,7 +96,8 @@ static void start_again(struct world *w)
 // It ended by itself. It may do so if it says why and has a cause.
 static void take_end(struct world *w, struct process *p)
 {
-    bool excused = w->lost_commits || w->moved_retention || w->lost_outputs;
+    bool excused = w->lost_commits || w->moved_retention || w->lost_outputs ||
+                   w->kafka.partitions != w->kafka.shards;
     for (int32_t s = 0; s < w->kafka.shards; s++)
         excused = excused || check_cannot_mend(w, s);
     world_say(w, "process %d halts: %s", p->number, p->why.text);
@@ -122,6 +123,13 @@ static int32_t pick_shard(struct world *w, const struct process *p)
     return shard;
 }
 
+static void ask_brokers(struct process *p, int32_t shard)
+{
+    process_count(p);
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        process_ask(p, shard, i);
+}
+
 static void act(struct world *w)
 {
     struct process *p = &w->processes[dice_below(&w->dice, w->process_count)];
@@ -136,8 +144,7 @@ static void act(struct world *w)
     else if (turn < 8)
         process_poll(p, &w->dice);
     else
-        for (enum input i = 0; i < INPUT_COUNT; i++)
-            process_ask(p, shard, i);
+        ask_brokers(p, shard);
     if (p->dies) {
         world_say(w, "process %d is killed", p->number);
         process_kill(p);
@@ -291,6 +298,19 @@ static void advance(struct world *w)
     w->mono += by;
 }
 
+// Producers go by the partitions that they find. Of those beyond ours nobody reads.
+static void send_one(struct world *w, struct send send)
+{
+    struct slice key = send.fact.key;
+    if (w->kafka.partitions != w->kafka.shards) {
+        send.by_another_count = true;
+        send.partition = partition_of(w->first_policy.fixed.partitioner, key.data,
+                                      key.data ? key.size : 0, w->kafka.partitions);
+    }
+    if (send.partition < w->kafka.shards)
+        kafka_append(&w->kafka, &send, w->now);
+}
+
 static void send_what_is_due(struct world *w)
 {
     const struct script *s = &w->script;
@@ -300,7 +320,7 @@ static void send_what_is_due(struct world *w)
         if (send_at > w->now && end_at > w->now)
             return;
         if (send_at <= end_at) {
-            kafka_append(&w->kafka, &s->sends.at[w->sent++], w->now);
+            send_one(w, s->sends.at[w->sent++]);
         } else {
             const struct ending *ending = &s->endings.at[w->ended++];
             kafka_end_transaction(&w->kafka, ending->transaction, ending->commit, w->now);
@@ -381,6 +401,7 @@ static void begin(struct world *w, const struct options *options, const struct s
     w->mono = MINUTE;
     w->end = script_day_start(&w->first_policy, w->script.days) + 2 * HOUR;
     w->kafka = (struct kafka){.shards = w->script.shards,
+                              .partitions = w->script.shards,
                               .fences = options->breakage != BREAK_FENCING,
                               .on_message = check_message,
                               .on_commit = check_position,
@@ -457,7 +478,8 @@ static void settle(struct world *w)
     int64_t until = w->step + SETTLING_STEPS;
     while (!w->failure[0] && !all_settled(w) && w->halts < HALTS_MAX && w->step < until)
         step(w);
-    bool mendable = !w->short_retention && !w->contradicted && !w->lost_outputs;
+    bool mendable = !w->short_retention && !w->contradicted && !w->lost_outputs &&
+                    w->kafka.partitions == w->kafka.shards;
     for (int32_t s = 0; s < w->kafka.shards; s++)
         mendable = mendable && !check_cannot_mend(w, s);
     if (all_settled(w) || (w->halts >= HALTS_MAX && !mendable))

@@ -37,6 +37,7 @@ enum fault_kind {
     FAULT_REGISTRY_DOWN,
     FAULT_PARAMETERS, // others are recorded
     FAULT_BOOK, // another price book is recorded
+    FAULT_PARTITIONS, // somebody adds some to the input topics
     FAULT_KINDS
 };
 extern const struct fault_fact {

@@ -54,6 +54,36 @@ static struct event with_key(struct event ev, const char *key)
     return ev;
 }
 
+// ---- the partition ----
+
+// R71: by a count that nobody has looked at since the record was read, nothing is misrouted.
+static void a_record_is_misrouted_only_by_a_count_that_was_looked_at(void **state)
+{
+    struct bench *b = *state;
+    struct error e = {0};
+    size_t consumed;
+    b->policy.fixed.partitions = 2;
+    struct fold *fold = fold_create(
+        &(struct fold_options){.max_resident_calls = 1000, .asks_counts = true}, &b->policy);
+    fold_begin(fold, (int64_t[INPUT_COUNT]){0, 0, 0});
+    char name[2] = "a";
+    while (partition_of(PARTITIONER_MURMUR2, name, 1, 2) == 0)
+        name[0]++;
+    struct event elsewhere = call(b, name, "c", -1, b->now);
+    struct event_batch batch = {&elsewhere, 1};
+    elsewhere.offset = 0;
+    elsewhere.timestamp = b->now;
+    elsewhere.stamped = true;
+    assert_int_equal(fold_records(fold, INPUT_CALLS, batch, b->now, &consumed, &e), FOLD_COUNT);
+    assert_int_equal(consumed, 0);
+    assert_int_equal(fold_step(fold)->reject_count, 0);
+    fold_set_counted(fold, INPUT_CALLS, true);
+    assert_int_equal(fold_records(fold, INPUT_CALLS, batch, b->now, &consumed, &e), FOLD_MORE);
+    assert_int_equal(fold_step(fold)->rejects[0].reason, REJECT_MISROUTED);
+    fold_destroy(fold);
+    b->policy.fixed.partitions = 1;
+}
+
 // ---- order: of two faults the first is reported ----
 
 // R40
@@ -423,6 +453,7 @@ int main(void)
         CASE(a_call_is_too_late_by_its_day),
         CASE(nothing_points_into_an_event_once_it_is_taken),
         CASE(a_reject_keeps_what_was_received),
+        CASE(a_record_is_misrouted_only_by_a_count_that_was_looked_at),
         cmocka_unit_test(records_are_told_apart_by_key_and_value),
         cmocka_unit_test(a_package_of_29_february_ends_on_the_28th),
     };

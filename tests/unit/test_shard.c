@@ -22,6 +22,7 @@ struct world {
     struct decoder_scratch scratch;
     struct block *block; // not handed out yet
     bool ended[INPUT_COUNT]; // the end of the log comes next
+    int64_t counted_at; // monotonic ms of the last look at the topics' partitions
     int64_t end[INPUT_COUNT];
     int64_t low[INPUT_COUNT], first[INPUT_COUNT], since_ms[INPUT_COUNT];
     int64_t located_since[INPUT_COUNT]; // that was asked for last
@@ -194,6 +195,12 @@ static bool host_take_ends(void *context, int32_t shard, enum input input,
     return true;
 }
 
+static bool host_counts_right(void *context, int64_t read_at)
+{
+    const struct world *w = context;
+    return w->counted_at >= read_at;
+}
+
 static uint64_t host_writers_generation(void *context)
 {
     (void)context;
@@ -294,6 +301,7 @@ static int set_up(void **state)
         .relay_status = host_relay_status,
         .ask_ends = host_ask_ends,
         .take_ends = host_take_ends,
+        .counts_right = host_counts_right,
         .writer_schemas_generation = host_writers_generation,
         .start = host_start,
         .next_block = host_next_block,
