@@ -147,8 +147,8 @@ class Shard:
     def __init__(self, world, number):
         self.world, self.number = world, number
         self.day = world.first_day
-        self.position = {log: 0 for log in LOGS}
-        self.since = {log: 0 for log in LOGS}
+        self.position = {log: world.begins[log][number] for log in LOGS}  # R70
+        self.since = dict(self.position)
         self.counts = {log: self.zero() for log in LOGS}
         self.unresolved = {}  # (log, offset) of rejects since the last cutoff: reason
         self.cut = {log: None for log in LOGS}
@@ -601,15 +601,17 @@ class Record:
 
 class World:
     """What all shards share. `parameter_rows`: dicts with from_day (None: always), grace, late_days, credit_days,
-    tolerance (ms), share and refused_share (ppm), book (SHA-256). `records`: log -> partition -> delivered records in order of offset."""
+    tolerance (ms), share and refused_share (ppm), book (SHA-256). `records`: log -> partition -> delivered records in order of offset.
+    `begins`: log -> where each partition begins on the first day."""
 
     def __init__(self, *, first_day, partitions, topics, records, schemas, books, parameter_rows, decisions=(),
-                 timestamps="create", partitioner="murmur2"):
+                 timestamps="create", partitioner="murmur2", begins=None):
         self.partitioner = partitioner
         self.first_day, self.partitions, self.topics, self.records = first_day, partitions, topics, records
         self.schemas, self.rows, self.decisions = schemas, parameter_rows, list(decisions)
         self.books = sorted((Book(data) for data in books), key=lambda book: book.effective_from or 0)
         self.timestamps = timestamps
+        self.begins = begins or {log: [0] * partitions for log in LOGS}
         self.readers = {log: avro.Reader(name) for log, name in RECORDS.items()}
         self.encoders = {name: fastavro.parse_schema(json.loads((avro.SCHEMAS / f"{name}.avsc").read_text()))
                          for name in ("Settlement", "DayClosed")}
@@ -641,6 +643,12 @@ class World:
 
     def book(self, day):
         return [book for book in self.books if book.effective_from is None or book.effective_from <= day][-1]  # R54
+
+    def first_instant(self, log):
+        """From which on what a log holds can bill anything on the first day."""  # R70
+        row = self.parameters(self.first_day)
+        back = 0 if log == CALLS else row["credit_days"]
+        return start_of(self.first_day - back) - row["tolerance"]
 
     def floor(self, day):
         """The oldest usage day that may still be billed; it never falls."""

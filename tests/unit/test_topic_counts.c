@@ -76,8 +76,8 @@ static void another_count_is_told_and_nothing_is_right_any_more(void **state)
         wait_a_little();
     assert_true(topic_counts_wrong(f->counts, &e));
     assert_int_equal(e.kind, ERROR_CONFIG);
-    assert_non_null(
-        strstr(e.text, "topic settlements has 3 partitions, but this deployment has 2, and its count"));
+    assert_non_null(strstr(
+        e.text, "topic settlements has 3 partitions, but this deployment has 2, and its count"));
     assert_false(topic_counts_right(f->counts, 0));
 }
 

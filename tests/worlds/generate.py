@@ -171,6 +171,8 @@ class Generator:
         self.refused_share = self.random.choice([5, 20, 50])
         self.credit_days = self.random.choice([400, 400, 3, 30])
         self.days = self.random.randint(4, 9)
+        # Days before the first one that have records in the logs when the first drain comes.
+        self.lead = 0 if self.live else random.Random(-seed).choice([0, 0, 1, 3])
         self.held_day = self.random.randrange(1, self.days) if seed % 5 == 2 else None
         self.accounts = self.random.sample(ACCOUNTS, self.random.randint(3, len(ACCOUNTS)))
         self.ids = [str(uuid.UUID(int=self.random.getrandbits(128))) for _ in range(30)]

@@ -124,7 +124,7 @@ class World:
     def live(self):
         self.settled("migrate")
         self.settled("schemas", "register")
-        start = rules.start_of(self.generator.first_day)
+        start = rules.start_of(self.generator.first_day - self.generator.lead)
         clocks = self.generator.clocks()
         self.draw_events(len(clocks))
         for number, clock in enumerate(clocks):
@@ -390,11 +390,21 @@ class World:
         self.values = {(self.topics[log], partition, record.offset): record.value for log, partitions in records.items()
                        for partition, delivered in partitions.items() for record in delivered}
         world = rules.World(
-            first_day=self.generator.first_day, partitions=self.generator.partitions, topics=self.topics,
+            begins=self.begins(), first_day=self.generator.first_day, partitions=self.generator.partitions, topics=self.topics,
             records=records, schemas=self.schemas, books=self.books, parameter_rows=self.parameter_rows(),
             decisions=self.decisions(), **self.recorded())
         self.undone = [world.drain(clock, ends, decided) for clock, ends, decided in self.drains]
         return world
+
+    def begins(self):
+        """Where each log begins on the first day, by what is recorded; compare_begins looks at it."""
+        first = rules.date_of(self.generator.first_day)
+        found = self.sql("select topic, shard, from_offset from settled.day_cutoffs where business_day = "
+                         f"'{first}' union all select topic, shard, from_offset from settled.shard_logs where not exists "
+                         f"(select from settled.day_closes c where c.shard = shard_logs.shard and business_day = '{first}')")
+        offsets = {(topic, shard): offset for topic, shard, offset in found}
+        return {log: [offsets.get((self.topics[log], shard), 0) for shard in range(self.generator.partitions)]
+                for log in rules.LOGS}
 
     def recorded(self):
         """Of the deployment, what a world may choose."""
@@ -421,6 +431,21 @@ class Differences(list):
             for column, want, have in zip(columns, wanted[key], found[key], strict=True):
                 if want != have:
                     self.append(f"{table} {key} {column}: expected {want!r}, found {have!r}")
+
+
+def compare_begins(world, oracle, out):
+    """R70: nothing that can bill lies before where a log begins, and nothing else behind it before the first that can. The
+    offset itself may be that of a record that was never delivered."""
+    _, ends, _ = world.drains[0]
+    for log in rules.LOGS:
+        since = oracle.first_instant(log)
+        for shard, begin in enumerate(oracle.begins[log]):
+            delivered = [each for each in oracle.records[log][shard] if each.offset < ends[log][shard]]
+            young = [each.offset for each in delivered if each.timestamp >= since]
+            first = min(young, default=ends[log][shard])
+            passed = [each.offset for each in delivered if begin <= each.offset < first]
+            if begin > first or passed:
+                out.append(f"{log}/{shard} begins at {begin}, not at {first}")
 
 
 def compare_tables(world, oracle, out):
@@ -658,6 +683,7 @@ def run(seed, binary, keep=False):
         try:
             world.live()
             oracle = world.oracle()
+            compare_begins(world, oracle, out)
             compare_tables(world, oracle, out)
             compare_shards(world, oracle, out)
             compare_topics(world, oracle, out)
