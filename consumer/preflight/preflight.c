@@ -418,6 +418,26 @@ static void check_fencing(struct gates *g, const struct admin_broker *brokers, s
              "Kafka broker%s %s: %s", found == 1 ? "" : "s", ids, broker_verdicts[what].text);
 }
 
+// A transaction that the brokers would still end by themselves must not be given up before.
+static void check_transaction_wait(struct gates *g, const struct admin_broker *brokers,
+                                   size_t count)
+{
+    int64_t longest = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct admin_setting *s =
+            admin_setting(&brokers[i].settings, "transaction.max.timeout.ms");
+        int64_t most = s ? strtoll(s->value, NULL, 10) : 0;
+        longest = most > longest ? most : longest;
+    }
+    if (longest > g->config->open_transaction_wait_ms)
+        WARN(g,
+             "run.open_transaction_wait is %" PRId64
+             " s, but a Kafka broker lets a transaction stay open for %" PRId64
+             " s (transaction.max.timeout.ms): a day may be cut before top-ups that a producer "
+             "commits in time; raise the one or lower the other",
+             g->config->open_transaction_wait_ms / 1000, longest / 1000);
+}
+
 static void check_brokers(struct gates *g, struct admin *admin)
 {
     struct admin_broker *brokers = NULL;
@@ -429,6 +449,7 @@ static void check_brokers(struct gates *g, struct admin *admin)
     }
     for (int what = BROKER_FENCES + 1; what < BROKER_FENCINGS; what++)
         check_fencing(g, brokers, count, (enum broker_fencing)what);
+    check_transaction_wait(g, brokers, count);
     admin_release_brokers(brokers, count);
 }
 

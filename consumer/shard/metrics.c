@@ -110,7 +110,8 @@ static const struct {
     [REGISTRY_UP] = {"settled_registry_up", "gauge", "",
                      "1 when the last call to the schema registry was answered."},
     [KAFKA_UP] = {"settled_kafka_up", "gauge", "",
-                  "1 when the last query for the end of a log was answered."},
+                  "1 when the last queries for the ends of logs and for the partitions of the "
+                  "topics were answered."},
     [RELOADS] = {"settled_config_reloads_total", "counter", "",
                  "Configurations reloaded on SIGHUP."},
     [RELOAD_ERRORS] = {"settled_config_reload_errors_total", "counter", "",

@@ -99,9 +99,8 @@ static void begin_logs(struct shard *shard)
 static enum store_result new_fold(struct shard *shard, struct error *e)
 {
     const struct shard_host *host = shard->host;
-    struct fold_options options = {.shard = shard->id,
-                                   .max_resident_calls = host->max_resident_calls,
-                                   .asks_counts = true};
+    struct fold_options options = {
+        .shard = shard->id, .max_resident_calls = host->max_resident_calls, .asks_counts = true};
     memcpy(options.id_key, host->id_key, sizeof options.id_key);
     shard->fold = fold_create(&options, host->policy(host->context));
     if (!shard->fold) {
