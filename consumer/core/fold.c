@@ -496,6 +496,14 @@ void fold_remember(struct log_state *log, const struct event *event)
     log->last_hash = fold_record_hash(event);
 }
 
+// Whether a record that was admitted could be judged.
+static enum fold_stop stop_of(const struct verdict *verdict)
+{
+    if (verdict->broken)
+        return FOLD_BROKEN;
+    return verdict->uncounted ? FOLD_COUNT : FOLD_MORE;
+}
+
 void fold_set_counted(struct fold *fold, enum input input, bool counted)
 {
     fold->counted[input] = counted;
@@ -527,10 +535,9 @@ enum fold_stop fold_records(struct fold *fold, enum input input, struct event_ba
             break;
         judge(fold, input, event, input == INPUT_CALLS ? &lookups[i % AHEAD] : NULL, at_ms,
               &verdict);
-        if (verdict.broken || verdict.uncounted) {
-            stop = verdict.broken ? FOLD_BROKEN : FOLD_COUNT;
+        stop = stop_of(&verdict);
+        if (stop != FOLD_MORE)
             break;
-        }
         fold_count(log, &verdict);
         fold_drop_override(fold, input, event->offset);
         last = event;

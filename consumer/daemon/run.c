@@ -169,6 +169,8 @@ static int open_store(struct run *run, struct error *e)
 static int open_ends(struct run *run, struct error *e)
 {
     struct watermarks_options options = {.partitions = run->shared.partitions,
+                                         .group = run->config.group,
+                                         .create_time = run->config.timestamps == TIMESTAMPS_CREATE,
                                          .properties = run->shared.properties,
                                          .clock_ms = run_clock_ms,
                                          .clock_context = &run->clock};

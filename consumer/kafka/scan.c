@@ -295,6 +295,21 @@ void scan_take(struct scan *scan, size_t log)
     rd_kafka_message_destroy(scan_keep(scan, log));
 }
 
+int scan_take_older(struct scan *scan, size_t log, int64_t since_ms, int64_t *first,
+                    struct error *e)
+{
+    const rd_kafka_message_t *message;
+    for (;;) {
+        if (scan_look(scan, log, 0, &message, e))
+            return -1;
+        if (!message || rd_kafka_message_timestamp(message, NULL) >= since_ms)
+            break;
+        scan_take(scan, log);
+    }
+    *first = message ? message->offset : -1;
+    return 0;
+}
+
 int64_t scan_first(const struct scan *scan, size_t log)
 {
     return lane_at(scan, log)->first;

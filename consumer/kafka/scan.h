@@ -52,6 +52,10 @@ int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t
 void scan_take(struct scan *scan, size_t log);
 // The same, but the caller then owns the record, and destroys it before the scan is closed.
 rd_kafka_message_t *scan_keep(struct scan *scan, size_t log);
+// Takes the records that are older than an instant (ms). *first: the offset of the next one that is
+// not; -1: the log ends before such a record.
+int scan_take_older(struct scan *scan, size_t log, int64_t since_ms, int64_t *first,
+                    struct error *e);
 // Where the log ended: the offset after its last one, even if no record stands there. -1: the end
 // was not reached yet.
 int64_t scan_end(const struct scan *scan, size_t log);

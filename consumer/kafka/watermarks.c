@@ -1,4 +1,5 @@
 #include "consumer/kafka/watermarks.h"
+#include "consumer/kafka/scan.h"
 
 #include "consumer/system/log.h"
 
@@ -83,6 +84,25 @@ int watermarks_query(struct watermarks *ends, int32_t shard, enum input input, i
     return 0;
 }
 
+// The leader counts the ends of transactions, too. Its own clock stamps these, so in a log that was
+// filled afterwards the first of them is young, whatever the records around it are.
+static int pass_old_records(struct watermarks *ends, int32_t shard, enum input input,
+                            int64_t since_ms, int64_t *first, struct error *e)
+{
+    const struct scan_log log = {ends->options.topics[input], *first, 0};
+    const struct scan_options options = {.properties = &ends->options.properties,
+                                         .group = ends->options.group,
+                                         .cluster_id = "",
+                                         .partitions = ends->options.partitions,
+                                         .partition = shard,
+                                         .count = 1,
+                                         .logs = &log};
+    struct scan *scan = NULL;
+    int failed = scan_open(&options, &scan, e) || scan_take_older(scan, 0, since_ms, first, e);
+    scan_close(scan);
+    return failed ? -1 : 0;
+}
+
 // The ends must be known: what comes into the log after them is read, whatever its timestamp.
 static int query_first(struct watermarks *ends, int32_t shard, enum input input, int64_t since_ms,
                        struct log_watermarks *out, struct error *e)
@@ -93,6 +113,9 @@ static int query_first(struct watermarks *ends, int32_t shard, enum input input,
                                      .which = since_ms > 0 ? since_ms : 0,
                                      .timeout_ms = QUERY_MS};
     if (client_ends(ends->committed.client, &query, &out->first, e))
+        return -1;
+    if (out->first >= 0 && ends->options.create_time &&
+        pass_old_records(ends, shard, input, since_ms, &out->first, e))
         return -1;
     out->since_ms = since_ms;
     if (out->first < 0)

@@ -14,6 +14,8 @@ struct watermarks; // one a process, thread-safe
 struct watermarks_options {
     const char *topics[INPUT_COUNT];
     int32_t partitions; // of each topic
+    const char *group; // names clients to brokers with access lists
+    bool create_time; // the producers' clocks stamp the records
     struct client_properties properties;
     int64_t (*clock_ms)(void *context);
     void *clock_context;

@@ -404,6 +404,20 @@ static int replay(struct repair_job *j, struct error *e)
     return 0;
 }
 
+// As watermarks.c finds it.
+static int find_start(struct repair_job *j, enum input input, int64_t *start, struct error *e)
+{
+    *start = scan_from(j->scan, input);
+    if (j->deployment->policy.fixed.timestamps != TIMESTAMPS_CREATE)
+        return 0;
+    int64_t since_ms = fold_first_instant(&j->deployment->policy, input);
+    if (scan_take_older(j->scan, input, since_ms, start, e))
+        return -1;
+    if (*start < 0)
+        *start = scan_last(j->scan, input);
+    return 0;
+}
+
 static int open_fold(struct repair_job *j, struct error *e)
 {
     struct fold_options options = {.shard = j->shard, .max_resident_calls = INT64_MAX};
@@ -417,8 +431,9 @@ static int open_fold(struct repair_job *j, struct error *e)
     // R70: where the daemon had begun. Had no record been as young then, what it judged in front of
     // the first such one is not folded again, and the hash of the rows says so.
     int64_t starts[INPUT_COUNT];
-    for (size_t i = 0; i < INPUT_COUNT; i++)
-        starts[i] = scan_from(j->scan, i);
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        if (find_start(j, i, &starts[i], e))
+            return -1;
     fold_begin(j->fold, starts);
     return 0;
 }

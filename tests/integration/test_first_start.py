@@ -88,6 +88,29 @@ def test_where_no_record_is_young_enough_the_logs_begin_at_their_ends(deploy):
     d.check_published()
 
 
+def test_ends_of_transactions_are_no_records_of_the_first_day(deploy):
+    """The broker's clock stamps them, today; the records around them are imported with the times that they have."""
+    d = deploy(partitions=1)
+    d.producer = confluent_kafka.Producer({"bootstrap.servers": d.brokers, "transactional.id": f"{d.name}-import"})
+    d.producer.init_transactions(30)
+    for n in range(40):
+        d.producer.begin_transaction()
+        d.call(ACCOUNTS[0], f"old-{n}", at("2026-08-01") + n)
+        if n % 3:
+            d.producer.commit_transaction(30)
+        else:
+            d.producer.flush(30)
+            d.producer.abort_transaction(30)
+    d.producer.begin_transaction()
+    old = ends(d, "calls")
+    d.call(ACCOUNTS[0], "new", at(FIRST, "10:00:00"))
+    d.producer.commit_transaction(30)
+    d.drain(AFTER)
+    assert begins(d)["calls"] == old
+    assert d.sql("select count(*)::int from settled.rejects") == [(0,)]
+    d.check_published()
+
+
 def test_processes_that_start_at_once_begin_a_log_once(deploy):
     d = deploy(partitions=4)
     send_old_calls(d, 400)
