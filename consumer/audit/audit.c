@@ -577,6 +577,17 @@ static int open_stores(struct audit_shard *w, struct error *e)
     return 0;
 }
 
+// By what prices it is folded again, and who recorded them: for whoever reads the report.
+static int load_books(struct audit_shard *w, struct error *e)
+{
+    struct error unread;
+    struct book *book = memory_grow(NULL, 1, sizeof *book);
+    bool read = config_read_book(w->config, book, NULL, NULL, &unread) == 0;
+    w->report->books = recorded_books_load(w->other, read ? book->sha256 : NULL, e);
+    free(book);
+    return w->report->books ? 0 : -1;
+}
+
 static int walk_shards(struct audit_shard *w, struct error *e)
 {
     struct fixed_parameters fixed = w->deployment->policy.fixed;
@@ -613,7 +624,7 @@ int audit(const struct config *config, const struct audit_options *options, stru
 {
     struct audit_shard w = {.config = config, .options = options, .report = report};
     int failed =
-        open_stores(&w, e) || schema_ids_find(config, w.schema_ids, e) ||
+        open_stores(&w, e) || load_books(&w, e) || schema_ids_find(config, w.schema_ids, e) ||
         encoder_create(&w.encoder, e) ||
         replay_decoder_create(config, w.deployment->policy.fixed.timestamps, &w.decoder, e) ||
         walk_shards(&w, e);

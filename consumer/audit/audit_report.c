@@ -168,17 +168,37 @@ static const char *result_name(const struct audit_totals *totals, const struct e
     return totals->differences > 0 ? "different" : "equal";
 }
 
+static json_t *json_of_books(const struct recorded_books *books)
+{
+    json_t *list = json_array();
+    char text[RECORDED_BOOK_TEXT];
+    for (size_t i = 0; books && i < books->count; i++)
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:b, s:s}", "sha256", books->list[i].sha256,
+                                        "recorded_by", books->list[i].recorded_by, "configured",
+                                        recorded_books_configured(books, i), "text",
+                                        recorded_books_text(books, i, text)));
+    return list;
+}
+
+static void print_books(const struct recorded_books *books)
+{
+    char text[RECORDED_BOOK_TEXT];
+    for (size_t i = 0; books && i < books->count; i++)
+        puts(recorded_books_text(books, i, text));
+}
+
 static void end_json(const struct report *report, const struct error *trouble)
 {
     const struct audit_totals *t = &report->totals;
-    json_t *json =
-        json_pack("{s:s, s:s?, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
-                  result_name(t, trouble), "error", trouble ? trouble->text : NULL, "topics",
-                  json_of_topics(&report->publications), "shards", (json_int_t)t->shards, "days",
-                  (json_int_t)t->days, "records", (json_int_t)t->records, "settlements",
-                  (json_int_t)t->settlements, "rows", (json_int_t)t->rows, "messages",
-                  (json_int_t)t->messages, "pending", (json_int_t)t->pending, "difference_count",
-                  (json_int_t)t->differences);
+    json_t *json = json_pack(
+        "{s:s, s:s?, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
+        result_name(t, trouble), "error", trouble ? trouble->text : NULL, "topics",
+        json_of_topics(&report->publications), "price_books", json_of_books(report->books),
+        "shards", (json_int_t)t->shards, "days", (json_int_t)t->days, "records",
+        (json_int_t)t->records, "settlements", (json_int_t)t->settlements, "rows",
+        (json_int_t)t->rows, "messages", (json_int_t)t->messages, "pending", (json_int_t)t->pending,
+        "difference_count", (json_int_t)t->differences);
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     // The JSON object goes on after its list.
     if (text)
@@ -207,6 +227,7 @@ static void end_table(const struct report *report, const struct error *trouble)
     if (t->differences > 0)
         putchar('\n');
     publications_print(&report->publications);
+    print_books(report->books);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         printf("%15s  %s\n", format_count(lines[i].count, number), lines[i].what);
     printf("%s\n", result_name(t, trouble));
@@ -219,4 +240,5 @@ void report_end(struct report *report, const struct error *trouble)
     else
         end_table(report, trouble);
     publications_release(&report->publications);
+    free(report->books);
 }

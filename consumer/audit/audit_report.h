@@ -4,6 +4,7 @@
 
 #include "consumer/audit/audit_publication.h"
 #include "consumer/audit/store_audit_rows.h"
+#include "consumer/preflight/recorded_books.h"
 
 struct audit_totals {
     int64_t shards, days, records, settlements; // folded again
@@ -17,6 +18,7 @@ struct report {
     struct slice account_id; // data NULL: all; otherwise only what concerns this one
     struct audit_totals totals;
     struct publications publications;
+    struct recorded_books *books; // by which it is folded again; NULL: they were not loaded
 };
 
 void report_begin(struct report *report);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const levels[] = {"warning", "error"};
+static const char *const levels[] = {"note", "warning", "error"};
 
 static void print_findings_table(const struct findings *findings)
 {

@@ -4,6 +4,8 @@
 #include "consumer/config/config.h"
 #include "consumer/shard/metrics.h"
 
+#include <libpq-fe.h>
+#include <librdkafka/rdkafka.h>
 #include <stdio.h>
 
 int cmd_help(const struct args *args)
@@ -28,5 +30,14 @@ int cmd_help(const struct args *args)
         }
         cli_print_verb_help(verb);
     }
+    return 0;
+}
+
+int cmd_version(const struct args *args)
+{
+    (void)args;
+    int pq = PQlibVersion();
+    printf("settled %s (%s)\nlibrdkafka %s\navro-c %s\nlibpq %d.%d\n", SETTLED_VERSION,
+           SETTLED_COMMIT, rd_kafka_version_str(), SETTLED_AVRO_VERSION, pq / 10000, pq % 10000);
     return 0;
 }

@@ -130,20 +130,22 @@ static void reload(struct run *run, const struct args *args)
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_monotonic_ms() * 1000);
     int failed = args_load_config(args, &config, &e);
     if (!failed)
-        failed = run_record_deployment(run, &config, &e);
+        failed = run_compare_recorded(run, &config, &e);
     if (failed) {
         run->shared.metrics->reload_errors++;
         log_event(LOG_ERROR, "the configuration is not reloaded, the old one stays in force",
                   LOG_FIELDS(log_text("reason", e.text)));
+        config_free(&config);
     } else {
         log_configure(config.log_level, config.log_format);
         run->shared.metrics->reloads++;
         log_event(LOG_INFO,
-                  "configuration reloaded: log, billing parameters and price book; anything else "
-                  "takes a restart",
+                  "configuration reloaded: log level and format; billing parameters and price book "
+                  "are recorded by settled parameters apply, and anything else takes a restart",
                   LOG_NO_FIELDS);
+        config_free(&run->reloaded);
+        run->reloaded = config;
     }
-    config_free(&config);
     sd_notify(0, "READY=1");
 }
 
@@ -265,6 +267,7 @@ static void run_loop(struct loop *loop, const struct args *args, const sigset_t 
         if (check_workers(loop, now, e))
             return;
         look_around(loop, now);
+        run_follow_recorded(loop->run);
     }
 }
 

@@ -40,6 +40,16 @@ static const struct option_spec check_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct option_spec parameters_options[] = {
+    {"dry-run", 0, NULL, "print what would change, and record nothing"},
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct option_spec books_options[] = {
+    {"format", 0, "table|json", "how to print them (table)"},
+    {NULL, 0, NULL, NULL},
+};
+
 static const struct option_spec rejects_options[] = {
     {"topic", 0, "TOPIC", "only of this input topic"},
     {"partition", 0, "N", "only of this partition"},
@@ -113,9 +123,13 @@ const struct verb verbs[] = {
     {.name = "run",
      .run = cmd_run,
      .summary = "bill: read the topics, settle the days, publish what was settled",
-     .about = "Runs until SIGTERM; SIGHUP reads the configuration again. With --drain it ends by "
-              "itself: with 0 when every shard has settled and published the days that are due, "
-              "with 75 when a day is held or a shard is owned elsewhere.",
+     .about = "The first run records billing parameters and price book; after that it goes by what "
+              "is recorded, and says "
+              "where the configuration differs. Runs until SIGTERM; SIGHUP reads log level and "
+              "format again. With --drain it ends by "
+              "itself: 0 when every "
+              "shard has settled and published the days that are due, 75 when one is held or owned "
+              "elsewhere.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = run_options},
     {.name = "quote",
@@ -157,6 +171,33 @@ const struct verb verbs[] = {
               "they need. It can run at "
               "every deployment.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED},
+    {.name = "parameters",
+     .run = cmd_parameters,
+     .summary = "record changed billing parameters, or a new price book, for days to come",
+     .about =
+         "Compares the section billing, and the price book, with what is recorded, prints what "
+         "changes and from which "
+         "day, which is the first that no shard has opened, and records it. Running processes "
+         "take it over by "
+         "themselves. What never changes is refused. Nothing else records changes: a process "
+         "that is started with an old file goes by what is recorded.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .actions = "apply",
+     .min_operands = 1,
+     .max_operands = 1,
+     .options = parameters_options},
+    {.name = "books",
+     .run = cmd_books,
+     .summary = "list the recorded price books, and who recorded them",
+     .about =
+         "Prints each version with its digest, the days on which it is in force, who recorded "
+         "it and when, and whether the configured file is one of them. Ends with 78 when a row "
+         "is not what its digest says.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .actions = "list",
+     .min_operands = 1,
+     .max_operands = 1,
+     .options = books_options},
     {.name = "explain",
      .run = cmd_explain,
      .summary = "show why an account's settlement is what it is, down to its calls",

@@ -49,6 +49,9 @@ const char *config_set(struct config *config, const struct config_key *key, cons
 const char *config_add_url(struct config *config, const char *text, char why[WHY_SIZE]);
 // Whether this text of the key must not be read by others.
 bool config_holds_secret(const struct config_key *key, const char *text);
+// A number as it would stand in the file: 5m, 0.5%, 7.
+enum { NUMBER_TEXT_SIZE = 32 };
+void config_format_number(const struct config_key *key, int64_t number, char out[NUMBER_TEXT_SIZE]);
 // Frees and empties the field.
 void config_clear(struct config *config, const struct config_key *key);
 

@@ -133,6 +133,26 @@ static bool parse_share(const char *text, int64_t *ppm)
     return strcmp(text, "%") == 0;
 }
 
+static void format_share(int64_t ppm, char out[NUMBER_TEXT_SIZE])
+{
+    int length =
+        snprintf(out, NUMBER_TEXT_SIZE, "%" PRId64 ".%04" PRId64, ppm / 10000, ppm % 10000);
+    while (out[length - 1] == '0')
+        length--;
+    length -= out[length - 1] == '.';
+    snprintf(out + length, (size_t)(NUMBER_TEXT_SIZE - length), "%%");
+}
+
+void config_format_number(const struct config_key *key, int64_t number, char out[NUMBER_TEXT_SIZE])
+{
+    if (key->kind == VALUE_DURATION || key->kind == VALUE_TIMEOUT)
+        format_duration(number, out);
+    else if (key->kind == VALUE_SHARE)
+        format_share(number, out);
+    else
+        snprintf(out, NUMBER_TEXT_SIZE, "%" PRId64, number);
+}
+
 static const char *check_bounds(const struct config_key *key, int64_t number, char why[WHY_SIZE])
 {
     if (number >= key->min && number <= key->max)

@@ -4,6 +4,7 @@
 
 #include "consumer/preflight/preflight.h"
 #include "consumer/preflight/schema_ids.h"
+#include "consumer/preflight/wanted.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
@@ -53,8 +54,10 @@ static int pass_gates(struct run *run, bool simulated, struct error *e)
     if (!findings)
         return error_set(e, ERROR_RESTART, "memory is short");
     preflight_check(&run->config, simulated ? -1 : run_clock_ms(&run->clock), findings);
+    static const enum log_level levels[] = {
+        [FINDING_NOTE] = LOG_INFO, [FINDING_WARNING] = LOG_WARN, [FINDING_ERROR] = LOG_ERROR};
     for (size_t i = 0; i < findings->count; i++)
-        log_event(findings->list[i].level == FINDING_ERROR ? LOG_ERROR : LOG_WARN, "check",
+        log_event(levels[findings->list[i].level], "check",
                   LOG_FIELDS(log_text("finding", findings->list[i].text)));
     int status = preflight_verdict(findings, e);
     free(findings);
@@ -77,93 +80,103 @@ static int gather_properties(struct run *run, struct error *e)
     return 0;
 }
 
-static int count_partitions(struct run *run, rd_kafka_t *client, struct error *e)
+// A deployment is recorded once, by the first start; after that the process goes by what is
+// recorded.
+static int record_first(struct run *run, struct error *e)
 {
-    const struct config *config = &run->config;
-    int32_t partitions[INPUT_COUNT];
-    for (int i = 0; i < INPUT_COUNT; i++)
-        if (client_partitions(client, config->input_topics[i], ASK_MS, &partitions[i], e))
-            return -1;
-    for (int i = 1; i < INPUT_COUNT; i++)
-        if (partitions[i] != partitions[0])
-            return error_set(e, ERROR_CONFIG,
-                             "topic %s has %" PRId32 " partitions and %s has %" PRId32
-                             "; the three inputs need one count",
-                             config->input_topics[0], partitions[0], config->input_topics[i],
-                             partitions[i]);
-    run->shared.partitions = partitions[0];
-    assert(run->shared.partitions > 0); // a topic without partitions was refused
-    char *cluster = rd_kafka_clusterid(client, ASK_MS);
-    if (!cluster)
-        return error_set(e, ERROR_UNAVAILABLE, "Kafka does not say the id of its cluster");
-    snprintf(run->cluster_id, sizeof run->cluster_id, "%s", cluster);
-    rd_kafka_mem_free(client, cluster);
-    return 0;
-}
-
-static int ask_cluster(struct run *run, struct error *e)
-{
-    rd_kafka_conf_t *conf = client_conf(NULL, &run->shared.properties, e);
-    rd_kafka_t *client = conf ? client_create(RD_KAFKA_CONSUMER, conf, e) : NULL;
-    if (!client)
-        return -1;
-    int failed = count_partitions(run, client, e);
-    rd_kafka_destroy(client);
-    return failed;
-}
-
-// The store puts the book on the shelf with the recorded ones: a later version cannot be alone on a
-// shelf.
-static void fill_deployment(const struct run *run, const struct config *config,
-                            const struct book *book, struct deployment *out)
-{
-    struct policy *policy = &out->policy;
-    assert(policy->shelf.count == 0);
-    policy->fixed.first_day = config->first_day;
-    policy->fixed.timestamps = config->timestamps;
-    policy->fixed.partitioner = config->partitioner;
-    policy->fixed.partitions = run->shared.partitions;
-    snprintf(policy->fixed.time_zone, sizeof policy->fixed.time_zone, "%s", book->time_zone);
-    policy->count = 1;
-    policy->rows[0] = config->parameters;
-    policy->rows[0].from_day = DAY_NONE;
-    memcpy(policy->rows[0].book_sha256, book->sha256, sizeof book->sha256);
-    snprintf(out->group, sizeof out->group, "%s", config->group);
-    snprintf(out->cluster_id, sizeof out->cluster_id, "%s", run->cluster_id);
-    for (int i = 0; i < INPUT_COUNT; i++)
-        snprintf(out->topics[i], sizeof out->topics[i], "%s", config->input_topics[i]);
-}
-
-int run_record_deployment(struct run *run, const struct config *config, struct error *e)
-{
-    struct deployment *wanted = calloc(1, sizeof *wanted);
-    struct book *book = calloc(1, sizeof *book);
-    char *text = NULL;
-    size_t size = 0;
-    int failed = -1;
-    if (!wanted || !book) {
-        error_set(e, ERROR_RESTART, "memory is short");
-    } else if (config_read_book(config, book, &text, &size, e) == 0) {
-        fill_deployment(run, config, book, wanted);
-        fault_point(deployment_before);
-        failed = store_record_deployment(run->store, wanted, text, size, e) == STORE_OK ? 0 : -1;
-    }
-    if (wanted)
-        shelf_clear(&wanted->policy.shelf);
+    struct recorded_change change;
+    struct wanted *wanted = calloc(1, sizeof *wanted);
+    if (!wanted)
+        return error_set(e, ERROR_RESTART, "memory is short");
+    int failed =
+        wanted_read(&run->config, wanted, e) || wanted_ask_cluster(&run->config, wanted, e);
+    fault_point(deployment_before);
+    if (!failed)
+        failed = wanted_record(wanted, run->store, RECORD_FIRST, &change, e);
+    fault_point(deployment_after);
+    if (!failed && change.row)
+        log_event(LOG_INFO, "the deployment is recorded: billing parameters and price book",
+                  LOG_FIELDS(log_text("price_book", wanted->book->sha256)));
+    run->shared.partitions = wanted->deployment.policy.fixed.partitions;
+    wanted_free(wanted);
     free(wanted);
-    free(book);
-    free(text);
+    return failed ? -1 : 0;
+}
+
+// ---- what differs from what is recorded ----
+
+static void tell_difference(const struct recorded_value *value)
+{
+    log_event(LOG_WARN,
+              "the configuration differs from what is recorded, which stays in force: put it into "
+              "the configuration, or record the configuration with settled parameters apply",
+              LOG_FIELDS(log_text("parameter", value->key),
+                         log_text("configured", value->configured),
+                         log_text("recorded", value->recorded)));
+}
+
+// True: it did not differ before, as far as was told.
+static bool show_difference(struct metrics *metrics, size_t i, const struct recorded_value *value)
+{
+    assert(i < METRICS_PARAMETERS_MAX);
+    bool differed = metrics->parameters[i].differs;
+    snprintf(metrics->parameters[i].name, sizeof metrics->parameters[i].name, "%s", value->key);
+    metrics->parameters[i].differs = value->differs;
+    return value->differs && !differed;
+}
+
+static void tell_differences(struct run *run, const struct parameters *configured,
+                             const struct wanted *wanted, bool again)
+{
+    struct recorded_value values[RECORDED_VALUES_MAX];
+    size_t count = wanted_compare(configured, wanted->book, &wanted->deployment.policy, values);
+    for (size_t i = 0; i < count; i++)
+        if (show_difference(run->shared.metrics, i, &values[i]) || (again && values[i].differs))
+            tell_difference(&values[i]);
+    run->shared.metrics->parameter_count = (int)count;
+}
+
+static int compare_recorded(struct run *run, const struct config *config, bool again,
+                            struct error *e)
+{
+    struct recorded_change change;
+    struct wanted *wanted = calloc(1, sizeof *wanted);
+    if (!wanted)
+        return error_set(e, ERROR_RESTART, "memory is short");
+    // Before it is read: what is recorded meanwhile is compared the next time.
+    run->compared = run->shared.recorded_news;
+    int failed = wanted_read(config, wanted, e);
+    wanted->deployment.policy.fixed.partitions = run->shared.partitions;
+    if (!failed)
+        failed = wanted_record(wanted, run->store, RECORD_FIRST, &change, e);
+    if (!failed)
+        tell_differences(run, &config->parameters, wanted, again);
+    wanted_free(wanted);
+    free(wanted);
     return failed;
+}
+
+int run_compare_recorded(struct run *run, const struct config *config, struct error *e)
+{
+    return compare_recorded(run, config, true, e);
+}
+
+void run_follow_recorded(struct run *run)
+{
+    struct error e;
+    if (run->compared == run->shared.recorded_news)
+        return;
+    if (compare_recorded(run, run->reloaded.file ? &run->reloaded : &run->config, false, &e))
+        log_event(LOG_WARN, "what was recorded is not compared with the configuration",
+                  LOG_FIELDS(log_text("reason", e.text)));
 }
 
 static int open_store(struct run *run, struct error *e)
 {
-    if (store_open(run->config.dsn, STORE_WRITES, &run->store, e) ||
-        store_check_version(run->store, e))
-        return -1;
-    int failed = run_record_deployment(run, &run->config, e);
-    fault_point(deployment_after);
-    return failed;
+    return store_open(run->config.dsn, STORE_WRITES, &run->store, e) ||
+                   store_check_version(run->store, e) || record_first(run, e)
+               ? -1
+               : 0;
 }
 
 static int open_ends(struct run *run, struct error *e)
@@ -266,13 +279,14 @@ int run_open(struct run *run, const struct args *args, struct error *e)
     shared->clock = &run->clock;
     if (pass_gates(run, args_get(args, "clock") != NULL, e))
         return -1;
-    if (gather_properties(run, e) || ask_cluster(run, e) || open_store(run, e) ||
+    if (gather_properties(run, e) || open_store(run, e) ||
         schema_ids_find(&run->config, run->shared.schema_ids, e))
         return -1;
     if (metrics_create(shared->partitions, (const char *const *)run->config.input_topics,
                        &shared->metrics))
         return error_set(e, ERROR_RESTART, "memory is short");
-    if (open_counts(run, e) || open_ends(run, e) || (run->drain && take_drain_ends(run, e)))
+    if (run_compare_recorded(run, &run->config, e) || open_counts(run, e) || open_ends(run, e) ||
+        (run->drain && take_drain_ends(run, e)))
         return -1;
     if (writer_schemas_create(run->config.dsn, &run->config.registry, &shared->writers, e))
         return -1;
@@ -303,6 +317,7 @@ bool run_close(struct run *run)
     free(run->shared.drain);
     free(run->shared.properties.pairs);
     free(run->workers);
+    config_free(&run->reloaded);
     config_free(&run->config);
     return true;
 }

@@ -8,11 +8,12 @@
 
 struct run {
     struct config config;
+    struct config reloaded; // by the last SIGHUP that was taken; file NULL: none
     struct run_clock clock;
     bool drain;
     struct worker_shared shared;
-    char cluster_id[128];
-    struct store *store; // the main thread's: to record the deployment
+    struct store *store; // the main thread's: to record the deployment, and to compare with it
+    int64_t compared; // of shared.recorded_news, when the configuration was last compared
     size_t worker_count;
     struct worker **workers;
     atomic_bool stopping;
@@ -25,5 +26,8 @@ int run_open(struct run *run, const struct args *args, struct error *e);
 // Stops the workers and frees everything. False: a part hung and was left behind.
 bool run_close(struct run *run);
 
-// Records what the configuration says about the deployment; used at start and on SIGHUP.
-int run_record_deployment(struct run *run, const struct config *config, struct error *e);
+// Compares a configuration with what is recorded, and says what differs, in log and metrics; what
+// never changes must not (ERROR_CONFIG). At start, on SIGHUP, and by run_follow_recorded when a
+// worker has loaded what was recorded meanwhile.
+int run_compare_recorded(struct run *run, const struct config *config, struct error *e);
+void run_follow_recorded(struct run *run);

@@ -181,6 +181,8 @@ static enum store_result host_refresh_policy(void *context, struct error *e)
     }
     worker->deployments = grown;
     worker->deployments[worker->deployment_count++] = fresh;
+    if (known)
+        worker->shared->recorded_news++;
     return STORE_OK;
 }
 

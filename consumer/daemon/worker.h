@@ -35,6 +35,7 @@ struct worker_shared {
     int32_t schema_ids[OUTPUT_COUNT];
     int64_t (*drain)[INPUT_COUNT]; // by partition: the ends to read to; NULL: go on for ever
     int workers;
+    _Atomic int64_t recorded_news; // how often parameters or books came that a worker did not know
     _Atomic int joined; // workers that have had an assignment
     _Atomic int64_t resident_calls; // by all shards of the process
     // monotonic ms of the first and the last block taken; 0: none

@@ -59,18 +59,36 @@ struct deployment {
 // Loads what is recorded; *recorded false when nothing is yet.
 enum store_result store_load_deployment(struct store *store, struct deployment *out, bool *recorded,
                                         struct error *e);
-// Records what is wanted. The fixed values are recorded the first time; later a difference in them
-// is an ERROR_CONFIG that names both values. The same holds for group, topic names, and the
-// cluster's id once it is known. The book is recorded when it is new, and a parameter row when
-// anything of policy.rows[0] differs from the last row or the book is new. The first row starts at
-// DAY_NONE; a later one starts on the first day that is after every shard's open day and horizon
-// and after the last row. A new book's effective_from must be after these, too. A book that is
-// recorded already changes nothing, even if a later one is in force. Idempotent; the database
-// decides races between processes (below: a commit is refused if it reaches a day of a row that its
-// fold does not know). Loads the result into *wanted, whose shelf it clears first; the caller
-// clears it in the end.
+// Compares what is wanted with what is recorded, and records. A difference in the fixed values, in
+// group, topic names, or the cluster's id once it is known, is ERROR_CONFIG, named with both
+// values. The cluster's id is recorded as soon as it is known.
+enum record_mode {
+    // All of it, if nothing is recorded yet; else parameters and book stay as they are recorded.
+    RECORD_FIRST,
+    // The book when it is new, and a parameter row when anything of policy.rows[0] differs from the
+    // last row or the book is new. ERROR_CONFIG when nothing is recorded yet.
+    RECORD_CHANGES,
+    RECORD_TRIAL, // the same, and taken back
+};
+struct recording {
+    enum record_mode mode;
+    const char *book_text;
+    size_t book_size;
+};
+struct recorded_change {
+    bool row, book; // one was added: the last of the rows; the book of that row
+};
+// A row starts at DAY_NONE at first, else on the smallest day above every shard's open day and
+// horizon and above the last row; a new book's effective_from must lie above them too. A book that
+// is recorded already changes nothing, even if a later one is in force. Idempotent; races between
+// processes are decided by the database (a commit that reaches a day of a row its fold does not
+// know is refused, below). Loads the result (of a trial: what would be) into *wanted, whose shelf
+// it clears first; the caller clears it in the end.
 enum store_result store_record_deployment(struct store *store, struct deployment *wanted,
-                                          const char *book_text, size_t book_size, struct error *e);
+                                          const struct recording *recording,
+                                          struct recorded_change *change, struct error *e);
+// The latest day that any shard has opened or holds a record of; DAY_NONE when none has begun.
+enum store_result store_latest_day(struct store *store, day_t *day, struct error *e);
 
 // The most calls that all shards accepted in one of the last `days` settled days; 0 when none is
 // settled.

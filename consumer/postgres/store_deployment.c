@@ -78,11 +78,31 @@ static enum store_result load_parameters(struct store *store, struct policy *pol
     return result;
 }
 
+// Digest and day name a version in every close and every statement: those of another text would
+// change prices without a trace.
+static int match_book(const PGresult *rows, int row, const struct book *book, struct error *e)
+{
+    const char *sha256 = get_string(rows, row, 2);
+    if (strcmp(sha256, book->sha256) != 0)
+        return error_set(e, ERROR_CONFIG,
+                         "the row %s has a text whose SHA-256 is %s: it was changed by hand; put "
+                         "the text back that was recorded",
+                         sha256, book->sha256);
+    if (get_day(rows, row, 3) == book->effective_from)
+        return 0;
+    return error_set(e, ERROR_CONFIG,
+                     "the row %s has another effective_from than its text: it was changed by hand; "
+                     "put back the one of the text",
+                     sha256);
+}
+
 static enum store_result load_books(struct store *store, struct shelf *shelf, struct error *e)
 {
     PGresult *rows;
     enum store_result result =
-        sql_run(store, "select name, file from settled.price_books order by effective_from",
+        sql_run(store,
+                "select name, file, sha256, effective_from from settled.price_books"
+                " order by effective_from",
                 SQL_NO_PARAMS, &rows, e);
     struct book *book = result == STORE_OK ? malloc(sizeof *book) : NULL;
     if (!book) {
@@ -94,7 +114,7 @@ static enum store_result load_books(struct store *store, struct shelf *shelf, st
     for (int i = 0; i < PQntuples(rows) && result == STORE_OK; i++) {
         struct slice file = get_slice(rows, i, 1);
         if (book_parse(get_string(rows, i, 0), file.data, file.size, book, e) < 0 ||
-            shelf_add(shelf, book, e) < 0) {
+            match_book(rows, i, book, e) || shelf_add(shelf, book, e) < 0) {
             error_context(e, "PostgreSQL %s: the price book recorded there", store->location);
             result = STORE_FAILED;
         }
@@ -290,6 +310,12 @@ static enum store_result latest_day(struct store *store, day_t *day, struct erro
     return STORE_OK;
 }
 
+enum store_result store_latest_day(struct store *store, day_t *day, struct error *e)
+{
+    enum store_result result = store_ready(store, e);
+    return result == STORE_OK ? latest_day(store, day, e) : result;
+}
+
 // A price book as it was parsed, and its file.
 struct book_source {
     const struct book *book;
@@ -377,71 +403,109 @@ static bool on_shelf(const struct shelf *shelf, const char *sha256)
 // force.
 static enum store_result record_changes(struct store *store, struct deployment *recorded,
                                         const struct deployment *wanted,
-                                        const struct book_source *source, struct error *e)
+                                        const struct book_source *source,
+                                        struct recorded_change *change, struct error *e)
 {
     const struct book *book = source->book;
     struct policy *policy = &recorded->policy;
     day_t latest = DAY_NONE;
-    bool new_book = !on_shelf(&policy->shelf, book->sha256);
-    bool changed = new_book || policy->count == 0 ||
-                   !same_parameters(&policy->rows[policy->count - 1], &wanted->policy.rows[0]);
-    enum store_result result = compare_fixed(store, recorded, wanted, e);
-    if (result == STORE_OK)
-        result = record_cluster(store, recorded, wanted, e);
-    if (result != STORE_OK || !changed)
-        return result;
-    result = latest_day(store, &latest, e);
-    if (result == STORE_OK && new_book)
+    change->book = !on_shelf(&policy->shelf, book->sha256);
+    change->row = change->book || policy->count == 0 ||
+                  !same_parameters(&policy->rows[policy->count - 1], &wanted->policy.rows[0]);
+    if (!change->row)
+        return STORE_OK;
+    enum store_result result = latest_day(store, &latest, e);
+    if (result == STORE_OK && change->book)
         result = record_book(store, policy, latest, source, e);
     if (result == STORE_OK)
         result = record_parameters(store, policy, &wanted->policy.rows[0], book->sha256, latest, e);
     return result;
 }
 
-static enum store_result record(struct store *store, const struct deployment *wanted,
-                                const struct book_source *source, struct error *e)
+// What the transactions of a recording work on.
+struct recorder {
+    const struct deployment *wanted;
+    const struct book_source *source;
+    enum record_mode mode;
+    struct deployment *present; // what is recorded
+    struct recorded_change *change;
+};
+
+// Within the transaction: what is recorded, its row locked. Only the first start records a
+// deployment.
+static enum store_result lock_recorded(struct store *store, const struct recorder *r,
+                                       struct error *e)
 {
     bool recorded;
-    struct deployment *present = malloc(sizeof *present);
-    if (!present)
-        return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
-    memset(&present->policy.shelf, 0, sizeof present->policy.shelf);
-    enum store_result result = store_script(store, "begin", e);
-    if (result == STORE_OK)
-        result = insert_fixed(store, wanted, e);
+    enum store_result result = STORE_OK;
+    if (r->mode == RECORD_FIRST)
+        result = insert_fixed(store, r->wanted, e);
     if (result == STORE_OK)
         result = store_script(store, "select 1 from settled.deployment for update", e);
     if (result == STORE_OK)
-        result = load_all(store, present, &recorded, e);
+        result = load_all(store, r->present, &recorded, e);
+    if (result == STORE_OK && (!recorded || (r->mode != RECORD_FIRST && !r->present->policy.count)))
+        result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                           "nothing is recorded yet: the first \"settled run\" records what the "
+                           "configuration says");
+    return result;
+}
+
+static enum store_result record(struct store *store, const struct recorder *r, struct error *e)
+{
+    enum store_result result = store_script(store, "begin", e);
+    if (result == STORE_OK)
+        result = lock_recorded(store, r, e);
+    if (result == STORE_OK)
+        result = compare_fixed(store, r->present, r->wanted, e);
+    if (result == STORE_OK)
+        result = record_cluster(store, r->present, r->wanted, e);
+    if (result == STORE_OK && (r->mode != RECORD_FIRST || r->present->policy.count == 0))
+        result = record_changes(store, r->present, r->wanted, r->source, r->change, e);
+    return result;
+}
+
+// The end of the transaction: what is recorded now, or would be.
+static enum store_result record_end(struct store *store, enum record_mode mode,
+                                    struct deployment *out, struct error *e)
+{
+    bool recorded;
+    enum store_result result = load_all(store, out, &recorded, e);
+    if (result == STORE_OK)
+        result = store_script(store, mode == RECORD_TRIAL ? "rollback" : "commit", e);
     if (result == STORE_OK) {
         assert(recorded);
-        result = record_changes(store, present, wanted, source, e);
+        assert(out->policy.count > 0);
     }
-    if (result == STORE_OK)
-        result = store_script(store, "commit", e);
-    shelf_clear(&present->policy.shelf);
-    free(present);
-    return store_undo(store, result);
+    return result;
 }
 
 enum store_result store_record_deployment(struct store *store, struct deployment *wanted,
-                                          const char *book_text, size_t book_size, struct error *e)
+                                          const struct recording *recording,
+                                          struct recorded_change *change, struct error *e)
 {
-    bool recorded;
+    *change = (struct recorded_change){0};
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
     struct book *book = malloc(sizeof *book);
-    if (!book)
-        return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
+    struct deployment *present = calloc(1, sizeof *present);
+    struct book_source source = {book, recording->book_text, recording->book_size};
+    struct recorder recorder = {wanted, &source, recording->mode, present, change};
     result = STORE_FAILED;
-    if (book_parse("the price book", book_text, book_size, book, e) == 0)
-        result = record(store, wanted, &(struct book_source){book, book_text, book_size}, e);
+    if (!book || !present)
+        result = store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "memory is short");
+    else if (book_parse("the price book", source.text, source.size, book, e) == 0)
+        result = record(store, &recorder, e);
+    if (result == STORE_OK) {
+        shelf_clear(&wanted->policy.shelf);
+        result = record_end(store, recording->mode, wanted, e);
+    }
+    if (present)
+        shelf_clear(&present->policy.shelf);
+    free(present);
     free(book);
-    if (result != STORE_OK)
-        return result;
-    shelf_clear(&wanted->policy.shelf);
-    return store_load_deployment(store, wanted, &recorded, e);
+    return store_undo(store, result);
 }
 
 // ---- writer schemas ----

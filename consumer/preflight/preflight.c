@@ -4,7 +4,9 @@
 #include "consumer/kafka/fetch_record.h"
 #include "consumer/postgres/store.h"
 #include "consumer/preflight/brokers.h"
+#include "consumer/preflight/recorded_books.h"
 #include "consumer/preflight/topics.h"
+#include "consumer/preflight/wanted.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -13,7 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { KAFKA_TIMEOUT_MS = 5000, OUTPUT_BYTES_MIN = 1000000, BUSIEST_OF_DAYS = 31 };
+enum { KAFKA_TIMEOUT_MS = 5000, OUTPUT_BYTES_MIN = 1000000, BUSIEST_OF_DAYS = 31, BOOKS_SHOWN = 8 };
 
 struct gates {
     const struct config *config;
@@ -56,6 +58,7 @@ static void find_error(struct gates *g, const struct error *e)
 
 #define WRONG(g, ...) find(g, FINDING_ERROR, ERROR_CONFIG, __VA_ARGS__)
 #define WARN(g, ...) find(g, FINDING_WARNING, ERROR_CONFIG, __VA_ARGS__)
+#define NOTE(g, ...) find(g, FINDING_NOTE, ERROR_CONFIG, __VA_ARGS__)
 
 // ---- secrets ----
 
@@ -98,8 +101,10 @@ static void load_recorded(struct gates *g, struct store *store)
     g->recorded = calloc(1, sizeof *g->recorded);
     if (!g->recorded)
         abort(); // out of memory
-    if (store_load_deployment(store, g->recorded, &recorded, &e) != STORE_OK)
+    if (store_load_deployment(store, g->recorded, &recorded, &e) != STORE_OK) {
         find_error(g, &e);
+        recorded = false; // not all of it is there
+    }
     if (recorded)
         return;
     free(g->recorded);
@@ -123,6 +128,82 @@ static void check_resident_calls(struct gates *g, struct store *store)
              most, BUSIEST_OF_DAYS, calls, days, calls * days);
 }
 
+// Whoever may write can put a book into the table: each is named, with who recorded it.
+static void check_books(struct gates *g, struct store *store)
+{
+    struct error e = {0};
+    char text[RECORDED_BOOK_TEXT];
+    struct recorded_books *books = recorded_books_load(store, g->book ? g->book->sha256 : NULL, &e);
+    if (!books) {
+        find_error(g, &e);
+        return;
+    }
+    size_t from = books->count > BOOKS_SHOWN ? books->count - BOOKS_SHOWN : 0;
+    if (from > 0)
+        NOTE(g, "%zu older price books are recorded: settled books list names them", from);
+    for (size_t i = from; i < books->count; i++)
+        find(g, books->list[i].named ? FINDING_NOTE : FINDING_WARNING, ERROR_CONFIG, "%s",
+             recorded_books_text(books, i, text));
+    free(books);
+}
+
+// Why the configured book could not be recorded now, for one that is not.
+static const char *refusal_of_book(struct gates *g, struct store *store, char out[ERROR_TEXT_SIZE])
+{
+    struct error e = {0};
+    day_t latest = DAY_NONE;
+    char from[DAY_TEXT_SIZE], day[DAY_TEXT_SIZE];
+    const struct policy *policy = &g->recorded->policy;
+    if (store_latest_day(store, &latest, &e) != STORE_OK) {
+        snprintf(out, ERROR_TEXT_SIZE, "%s", e.text);
+        return out;
+    }
+    if (g->book->effective_from != DAY_NONE && g->book->effective_from <= latest) {
+        snprintf(
+            out, ERROR_TEXT_SIZE,
+            "it is effective_from %s, but days up to %s are open or have records: let it start "
+            "after that",
+            calendar_format_day(g->book->effective_from, from), calendar_format_day(latest, day));
+        return out;
+    }
+    struct shelf *shelf = calloc(1, sizeof *shelf);
+    if (!shelf)
+        abort(); // out of memory
+    bool fits = true;
+    for (size_t i = 0; i < policy->shelf.count && fits; i++)
+        fits = shelf_add(shelf, policy->shelf.books[i], &e) == 0;
+    fits = fits && shelf_add(shelf, g->book, &e) == 0;
+    shelf_clear(shelf);
+    free(shelf);
+    snprintf(out, ERROR_TEXT_SIZE, "%s", e.text);
+    return fits ? NULL : out;
+}
+
+static void warn_of_difference(struct gates *g, struct store *store,
+                               const struct recorded_value *value)
+{
+    char why[ERROR_TEXT_SIZE];
+    const char *refusal = NULL;
+    if (strcmp(value->key, "pricing.book") == 0)
+        refusal = refusal_of_book(g, store, why);
+    WARN(g,
+         "%s is %s, but %s is recorded, which stays in force: put it into the configuration, or "
+         "record the configuration with settled parameters apply%s%.400s",
+         value->key, value->configured, value->recorded, refusal ? ", which is refused now: " : "",
+         refusal ? refusal : "");
+}
+
+static void check_parameters(struct gates *g, struct store *store)
+{
+    struct recorded_value values[RECORDED_VALUES_MAX];
+    if (!g->book || g->recorded->policy.count == 0)
+        return;
+    size_t count = wanted_compare(&g->config->parameters, g->book, &g->recorded->policy, values);
+    for (size_t i = 0; i < count; i++)
+        if (values[i].differs)
+            warn_of_difference(g, store, &values[i]);
+}
+
 static void check_database(struct gates *g)
 {
     struct error e = {0};
@@ -133,8 +214,11 @@ static void check_database(struct gates *g)
         find_error(g, &e);
     else
         load_recorded(g, store);
-    if (g->recorded)
+    if (g->recorded) {
         check_resident_calls(g, store);
+        check_parameters(g, store);
+        check_books(g, store);
+    }
     store_close(store);
 }
 

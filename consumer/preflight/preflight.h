@@ -4,7 +4,8 @@
 
 #include "consumer/config/config.h"
 
-enum finding_level { FINDING_WARNING, FINDING_ERROR };
+// A note tells what is in force, and is no trouble.
+enum finding_level { FINDING_NOTE, FINDING_WARNING, FINDING_ERROR };
 
 struct finding {
     enum finding_level level;

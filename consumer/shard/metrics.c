@@ -34,6 +34,7 @@ enum metric {
     RELAY_SPENT,
     RELAY_STRANGE,
     COMMIT_SECONDS,
+    CONFIGURATION_DIFFERS,
     POSTGRES_UP,
     REGISTRY_UP,
     KAFKA_UP,
@@ -104,6 +105,9 @@ static const struct {
                        "disordered or foreign."},
     [COMMIT_SECONDS] = {"settled_commit_duration_seconds", "histogram", "le",
                         "Duration of a step's commit in PostgreSQL."},
+    [CONFIGURATION_DIFFERS] =
+        {"settled_configuration_differs", "gauge", "parameter",
+         "1 where the configuration differs from what is recorded, which stays in force."},
     [POSTGRES_UP] = {"settled_postgres_up", "gauge", "",
                      "0 while a shard waits for PostgreSQL: it does not answer, or does not take "
                      "what is to be written."},
@@ -379,6 +383,16 @@ static bool is_postgres_up(const struct metrics *metrics)
     return up;
 }
 
+static void render_parameters(const struct metrics *m, FILE *out)
+{
+    heading(out, CONFIGURATION_DIFFERS);
+    int count = m->parameter_count;
+    assert(count <= METRICS_PARAMETERS_MAX);
+    for (int i = 0; i < count; i++)
+        fprintf(out, "%s{parameter=\"%s\"} %d\n", table[CONFIGURATION_DIFFERS].name,
+                m->parameters[i].name, m->parameters[i].differs);
+}
+
 char *metrics_render(const struct metrics *metrics, int64_t now_ms)
 {
     char *text = NULL;
@@ -396,6 +410,7 @@ char *metrics_render(const struct metrics *metrics, int64_t now_ms)
     render_states(metrics, out);
     render_holds(metrics, out);
     render_commits(metrics, out);
+    render_parameters(metrics, out);
     single(out, POSTGRES_UP, is_postgres_up(metrics));
     single(out, REGISTRY_UP, metrics->registry_up);
     single(out, KAFKA_UP, metrics->kafka_up);

@@ -43,7 +43,7 @@ struct shard_metrics {
     _Atomic int64_t strange[STRANGE_KINDS];
 };
 
-enum { COMMIT_BUCKETS = 13 };
+enum { COMMIT_BUCKETS = 13, METRICS_PARAMETERS_MAX = 32 };
 
 struct metrics {
     int32_t partitions;
@@ -52,6 +52,12 @@ struct metrics {
     _Atomic int64_t commits[COMMIT_BUCKETS + 1], commit_us; // by duration; the last bucket is +Inf
     _Atomic int registry_up, kafka_up;
     _Atomic int64_t reloads, reload_errors;
+    // Whether the configuration differs from what is recorded; names are written before the count.
+    _Atomic int parameter_count;
+    struct {
+        char name[48];
+        _Atomic int differs;
+    } parameters[METRICS_PARAMETERS_MAX];
 };
 
 int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], struct metrics **out);

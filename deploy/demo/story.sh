@@ -158,6 +158,9 @@ for day in "${days[@]}"; do
     seed=$((seed + 1))
 done
 
+chapter 'the price books that were recorded, and by whom'
+settled books list -c demo.yaml
+
 chapter "the statement of $followed"
 table '' "
     select to_char(at, 'YYYY-MM-DD HH24:MI:SS') as at, kind, $(yuan amount amount), $(yuan balance balance), reference

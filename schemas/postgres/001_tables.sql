@@ -35,7 +35,8 @@ create table if not exists settled.price_books (
     name           text not null,
     effective_from date not null unique,
     file           bytea not null,
-    recorded_at    timestamptz not null default now()
+    recorded_at    timestamptz not null default now(),
+    recorded_by    text not null default session_user
 );
 comment on column settled.price_books.effective_from is '-infinity: the first version, always in force';
 comment on column settled.price_books.file is 'the YAML file, byte by byte';
@@ -49,9 +50,25 @@ create table if not exists settled.parameters (
     max_reject_share_ppm  integer not null,
     max_refused_share_ppm integer not null,
     book_sha256           text not null references settled.price_books,
-    recorded_at           timestamptz not null default now()
+    recorded_at           timestamptz not null default now(),
+    recorded_by           text not null default session_user
 );
 comment on table settled.parameters is 'in force from from_day on; a row only ever starts on a day that no shard has opened';
+
+-- Prices and limits come from these rows, and whoever may write may insert one by hand. It is always told who did: what
+-- an insert claims about that is not taken.
+create or replace function settled.name_recorder() returns trigger language plpgsql as $$
+begin
+    new.recorded_by := session_user;
+    new.recorded_at := now();
+    return new;
+end $$;
+drop trigger if exists name_recorder on settled.price_books;
+create trigger name_recorder before insert on settled.price_books
+    for each row execute function settled.name_recorder();
+drop trigger if exists name_recorder on settled.parameters;
+create trigger name_recorder before insert on settled.parameters
+    for each row execute function settled.name_recorder();
 
 create table if not exists settled.writer_schemas (
     id          integer primary key,

@@ -39,7 +39,7 @@ begin
           from pg_class
          where relnamespace = 'settled'::regnamespace and relkind in ('r', 'v') and relowner <> to_regrole('settled_owner')
         union all
-        select format('alter procedure %s owner to settled_owner', oid::regprocedure) from pg_proc
+        select format('alter routine %s owner to settled_owner', oid::regprocedure) from pg_proc
          where pronamespace = 'settled'::regnamespace and proowner <> to_regrole('settled_owner')
     loop
         execute thing.command;

@@ -113,13 +113,28 @@ static inline void wish(struct world *w, struct deployment *d)
     snprintf(d->topics[INPUT_CREDITS], sizeof d->topics[0], "account-credits");
 }
 
-static inline enum store_result record(struct world *w, struct store *store, struct deployment *d)
+static inline enum store_result record_as(struct world *w, struct store *store,
+                                          struct deployment *d, enum record_mode mode)
 {
-    size_t size;
-    char *book = read_file(SOURCE_DIR "/pricing/pricebooks/apcas.yaml", &size);
-    enum store_result result = store_record_deployment(store, d, book, size, &w->e);
+    struct recording recording = {.mode = mode};
+    struct recorded_change change;
+    char *book = read_file(SOURCE_DIR "/pricing/pricebooks/apcas.yaml", &recording.book_size);
+    recording.book_text = book;
+    enum store_result result = store_record_deployment(store, d, &recording, &change, &w->e);
     free(book);
     return result;
+}
+
+// As the first start does.
+static inline enum store_result record(struct world *w, struct store *store, struct deployment *d)
+{
+    return record_as(w, store, d, RECORD_FIRST);
+}
+
+// As `settled parameters apply` does.
+static inline enum store_result apply(struct world *w, struct store *store, struct deployment *d)
+{
+    return record_as(w, store, d, RECORD_CHANGES);
 }
 
 // An empty database; nothing is migrated.

@@ -325,14 +325,17 @@ def test_a_record_of_the_future_waits_until_it_is_passed(deploy):
     assert process.stop() == 0
 
 
-def test_parameters_are_reloaded_for_days_to_come(deploy):
+def test_parameters_are_applied_for_days_to_come(deploy):
     d = deploy(partitions=2, workers=1)
     process = d.start("--clock", "2026-11-01T12:00:00+08:00")
     process.await_ready()
     wait_until(lambda: d.sql("select count(open_day) from settled.shards") == [(2,)], process)
     d.write_config(billing={"grace": "10m"})
     process.process.send_signal(signal.SIGHUP)
-    process.await_line("configuration reloaded")
+    process.await_line("configuration reloaded: log level and format")
+    process.await_line("configuration differs.*parameter=billing.grace configured=10m recorded=5m")
+    assert d.sql("select from_day::text, grace_ms from settled.parameters") == [("-infinity", 300000)]
+    assert "billing.grace: 10m, until then 5m" in d.run("parameters", "apply")
     rows = d.sql("select from_day::text, grace_ms from settled.parameters order by from_day")
     assert rows == [("-infinity", 300000), ("2026-11-02", 600000)]
     d.config.write_text("kafka: {brokers: [")

@@ -1,6 +1,7 @@
 // PostgreSQL as the fold sees it: migrations, values that are recorded once, commits, restores,
 // requests, the outbox.
 #include "consumer/postgres/store_sql.h"
+#include "consumer/preflight/recorded_books.h"
 #include "store_fixture.h"
 
 // ---- migrations ----
@@ -166,22 +167,113 @@ static void parameters_change_from_a_day_that_nobody_opened(void **state)
     commit(w);
     wish(w, changed);
     changed->policy.rows[0].late_days = 3;
-    assert_ok(w, record(w, w->store, changed));
+    assert_ok(w, apply(w, w->store, changed));
     assert_int_equal(changed->policy.count, 2);
     assert_int_equal(changed->policy.rows[1].from_day, b->first_day + 2);
     assert_int_equal(changed->policy.rows[1].late_days, 3);
     shelf_clear(&changed->policy.shelf);
     wish(w, changed);
     changed->policy.rows[0].late_days = 3;
-    assert_ok(w, record(w, w->store, changed)); // the same again
+    assert_ok(w, apply(w, w->store, changed)); // the same again
     assert_int_equal(changed->policy.count, 2);
     shelf_clear(&changed->policy.shelf);
     wish(w, changed); // and back: after the last row
-    assert_ok(w, record(w, w->store, changed));
+    assert_ok(w, apply(w, w->store, changed));
     assert_int_equal(changed->policy.count, 3);
     assert_int_equal(changed->policy.rows[2].from_day, b->first_day + 3);
     shelf_clear(&changed->policy.shelf);
     free(changed);
+}
+
+static void only_an_apply_records_changes(void **state)
+{
+    struct world *w = *state;
+    struct deployment *d = calloc(1, sizeof *d);
+    wish(w, d);
+    d->policy.rows[0].late_days = 3;
+    // a start with another configuration
+    assert_ok(w, record(w, w->store, d));
+    assert_int_equal(d->policy.count, 1);
+    assert_int_equal(d->policy.rows[0].late_days, w->bench->policy.rows[0].late_days);
+    shelf_clear(&d->policy.shelf);
+    wish(w, d);
+    d->policy.rows[0].late_days = 3;
+    // a trial tells what would be, and leaves nothing
+    assert_ok(w, record_as(w, w->store, d, RECORD_TRIAL));
+    assert_int_equal(d->policy.count, 2);
+    assert_int_equal(number_of(w, "select count(*) from settled.parameters"), 1);
+    shelf_clear(&d->policy.shelf);
+    wish(w, d);
+    d->policy.rows[0].late_days = 3;
+    assert_ok(w, apply(w, w->store, d));
+    assert_int_equal(number_of(w, "select count(*) from settled.parameters"
+                                  " where recorded_by = session_user"),
+                     2);
+    shelf_clear(&d->policy.shelf);
+    free(d);
+    struct recorded_books *books = recorded_books_load(w->store, NULL, &w->e);
+    assert_non_null(books);
+    assert_int_equal(books->count, 1);
+    assert_int_equal(books->list[0].effective_from, DAY_NONE);
+    assert_true(books->list[0].named);
+    assert_true(books->list[0].whole);
+    assert_string_equal(books->list[0].recorded_by, value_of(w, "select session_user"));
+    free(books);
+}
+
+static void nothing_is_applied_before_the_first_start(void **state)
+{
+    struct world *w = *state;
+    struct deployment *d = calloc(1, sizeof *d);
+    run_sql(w, "truncate settled.deployment, settled.parameters, settled.price_books");
+    wish(w, d);
+    assert_int_equal(apply(w, w->store, d), STORE_FAILED);
+    assert_int_equal(w->e.kind, ERROR_CONFIG);
+    assert_non_null(strstr(w->e.text, "nothing is recorded yet"));
+    assert_int_equal(number_of(w, "select count(*) from settled.deployment"), 0);
+    shelf_clear(&d->policy.shelf);
+    free(d);
+}
+
+// Whoever may write can insert a row; what it is must be told.
+static void a_book_that_was_put_in_by_hand_is_told(void **state)
+{
+    struct world *w = *state;
+    struct deployment *d = calloc(1, sizeof *d);
+    bool recorded;
+    run_sql(
+        w,
+        "insert into settled.price_books (sha256, name, effective_from, file, recorded_by)"
+        " select encode(sha256(text), 'hex'), name, '2026-12-01', text, 'somebody else'"
+        " from (select name, file || convert_to(e'\neffective_from: 2026-12-01\n', 'UTF8') as text"
+        "       from settled.price_books) as later");
+    assert_ok(w, store_load_deployment(w->store, d, &recorded, &w->e));
+    assert_int_equal(d->policy.shelf.count, 2);
+    shelf_clear(&d->policy.shelf);
+    struct recorded_books *books = recorded_books_load(w->store, NULL, &w->e);
+    assert_non_null(books);
+    assert_int_equal(books->count, 2);
+    assert_false(books->list[1].named);
+    assert_true(books->list[1].whole);
+    assert_string_equal(books->list[1].recorded_by, value_of(w, "select session_user"));
+    free(books);
+    // and one whose text is not what its digest says is refused
+    run_sql(w, "update settled.price_books set file = file || convert_to(' ', 'UTF8')"
+               " where effective_from = '2026-12-01'");
+    assert_int_equal(store_load_deployment(w->store, d, &recorded, &w->e), STORE_FAILED);
+    assert_int_equal(w->e.kind, ERROR_CONFIG);
+    assert_non_null(strstr(w->e.text, "has a text whose SHA-256 is"));
+    run_sql(w, "update settled.price_books set effective_from = '2026-12-02',"
+               " file = substring(file for octet_length(file) - 1)"
+               " where effective_from = '2026-12-01'");
+    assert_int_equal(store_load_deployment(w->store, d, &recorded, &w->e), STORE_FAILED);
+    assert_non_null(strstr(w->e.text, "has another effective_from than its text"));
+    books = recorded_books_load(w->store, NULL, &w->e);
+    assert_non_null(books);
+    assert_int_equal(books->count, 2);
+    assert_false(books->list[1].whole);
+    free(books);
+    free(d);
 }
 
 static char *later_book(const char *from, size_t *size)
@@ -198,18 +290,24 @@ static void a_new_book_starts_after_the_days_that_are_open(void **state)
 {
     struct world *w = *state;
     struct deployment *d = calloc(1, sizeof *d);
-    size_t size;
+    struct recorded_change change;
+    struct recording recording = {.mode = RECORD_CHANGES};
     accept(w->bench, INPUT_CALLS, kept(w, call(w->bench, "a", "c", 5, at(w->bench, 0, HOUR))));
     commit(w);
-    char *early = later_book("2026-11-01", &size);
+    char *early = later_book("2026-11-01", &recording.book_size);
+    recording.book_text = early;
     wish(w, d);
-    assert_int_equal(store_record_deployment(w->store, d, early, size, &w->e), STORE_FAILED);
+    assert_int_equal(store_record_deployment(w->store, d, &recording, &change, &w->e),
+                     STORE_FAILED);
     assert_int_equal(w->e.kind, ERROR_CONFIG);
     assert_non_null(strstr(w->e.text, "2026-11-01"));
     free(early);
-    char *late = later_book("2026-12-01", &size);
+    char *late = later_book("2026-12-01", &recording.book_size);
+    recording.book_text = late;
     wish(w, d);
-    assert_ok(w, store_record_deployment(w->store, d, late, size, &w->e));
+    assert_ok(w, store_record_deployment(w->store, d, &recording, &change, &w->e));
+    assert_true(change.row);
+    assert_true(change.book);
     assert_int_equal(d->policy.shelf.count, 2);
     assert_int_equal(d->policy.count, 2);
     assert_string_equal(d->policy.rows[1].book_sha256, d->policy.shelf.books[1]->sha256);
@@ -221,7 +319,7 @@ static void a_new_book_starts_after_the_days_that_are_open(void **state)
     free(late);
     shelf_clear(&d->policy.shelf);
     wish(w, d);
-    assert_ok(w, record(w, w->store, d)); // the first book configured again: nothing changes
+    assert_ok(w, apply(w, w->store, d)); // the first book configured again: nothing changes
     assert_int_equal(d->policy.count, 2);
     shelf_clear(&d->policy.shelf);
     free(d);
@@ -843,6 +941,9 @@ int main(void)
         READY(a_deployment_is_recorded_once),
         READY(what_never_changes_is_refused_with_both_values),
         READY(parameters_change_from_a_day_that_nobody_opened),
+        READY(only_an_apply_records_changes),
+        READY(nothing_is_applied_before_the_first_start),
+        READY(a_book_that_was_put_in_by_hand_is_told),
         READY(a_new_book_starts_after_the_days_that_are_open),
         READY(a_schema_id_keeps_its_text),
         READY(a_step_stands_in_the_tables),

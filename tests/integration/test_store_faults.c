@@ -353,7 +353,7 @@ static void a_commit_that_reaches_new_parameters_unawares_is_refused(void **stat
     commit(w);
     wish(w, changed);
     changed->policy.rows[0].grace_ms = 20 * MINUTE;
-    assert_ok(w, record(w, w->store, changed));
+    assert_ok(w, apply(w, w->store, changed));
     assert_int_equal(changed->policy.rows[1].from_day, w->bench->first_day + 1);
     top_up(w, "c2", 5); // the day before is not concerned
     commit(w);
@@ -385,7 +385,8 @@ static void a_commit_that_reaches_lost_parameters_is_refused(void **state)
     commit(w);
 }
 
-struct recording {
+struct recording_thread {
+    enum record_mode mode;
     struct world *w;
     struct store *store;
     struct deployment deployment;
@@ -395,10 +396,12 @@ struct recording {
 
 static void *record_in_thread(void *context)
 {
-    struct recording *r = context;
-    size_t size;
-    char *book = read_file(SOURCE_DIR "/pricing/pricebooks/apcas.yaml", &size);
-    r->result = store_record_deployment(r->store, &r->deployment, book, size, &r->e);
+    struct recording_thread *r = context;
+    struct recording recording = {.mode = r->mode};
+    struct recorded_change change;
+    char *book = read_file(SOURCE_DIR "/pricing/pricebooks/apcas.yaml", &recording.book_size);
+    recording.book_text = book;
+    r->result = store_record_deployment(r->store, &r->deployment, &recording, &change, &r->e);
     free(book);
     return NULL;
 }
@@ -406,7 +409,8 @@ static void *record_in_thread(void *context)
 static void parameters_wait_for_a_commit_that_opens_a_day(void **state)
 {
     struct world *w = *state;
-    struct recording *r = calloc(1, sizeof *r);
+    struct recording_thread *r = calloc(1, sizeof *r);
+    r->mode = RECORD_CHANGES;
     pthread_t thread;
     top_up(w, "c1", 5);
     commit(w);
@@ -438,7 +442,7 @@ static void parameters_wait_for_a_commit_that_opens_a_day(void **state)
 static void two_processes_record_as_one(void **state)
 {
     struct world *w = *state;
-    struct recording *r[2];
+    struct recording_thread *r[2];
     pthread_t threads[2];
     int applied;
     assert_ok(w, store_migrate(w->store, &applied, &w->e));
@@ -465,7 +469,7 @@ static void two_processes_record_as_one(void **state)
 
 static void *migrate_in_thread(void *context)
 {
-    struct recording *r = context;
+    struct recording_thread *r = context;
     int applied;
     r->result = store_migrate(r->store, &applied, &r->e) == 0 ? STORE_OK : STORE_FAILED;
     return NULL;
@@ -474,7 +478,7 @@ static void *migrate_in_thread(void *context)
 static void two_processes_migrate_at_once(void **state)
 {
     struct world *w = *state;
-    struct recording *r[2];
+    struct recording_thread *r[2];
     pthread_t threads[2];
     for (int i = 0; i < 2; i++) {
         r[i] = calloc(1, sizeof *r[i]);

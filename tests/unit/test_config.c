@@ -1,4 +1,5 @@
 #include "consumer/config/config.h"
+#include "consumer/config/config_recorded.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -581,6 +582,33 @@ static void the_example_is_the_table(void **state)
     config_free(&from_example);
 }
 
+// Every key whose field is one of the recorded parameters, and no other.
+static void what_differs_from_what_is_recorded_is_told(void **state)
+{
+    (void)state;
+    struct recorded_value values[RECORDED_VALUES_MAX];
+    struct parameters ours = {.grace_ms = 90000, .late_days = 7, .max_reject_share_ppm = 2500},
+                      theirs = {.grace_ms = 300000, .late_days = 9, .max_reject_share_ppm = 10000};
+    size_t count = config_compare_parameters(&ours, &theirs, values);
+    static const char *const expected[][3] = {{"billing.grace", "90s", "5m"},
+                                              {"billing.late_days", "7", "9"},
+                                              {"billing.max_reject_share", "0.25%", "1%"}};
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!values[i].differs)
+            continue;
+        assert_true(found < 3);
+        assert_string_equal(values[i].key, expected[found][0]);
+        assert_string_equal(values[i].configured, expected[found][1]);
+        assert_string_equal(values[i].recorded, expected[found][2]);
+        found++;
+    }
+    assert_int_equal(found, 3);
+    count = config_compare_parameters(&ours, &ours, values);
+    for (size_t i = 0; i < count; i++)
+        assert_false(values[i].differs);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -605,6 +633,7 @@ int main(void)
         T(reads_the_book),
         T(unreadable_files_are_told),
         T(the_example_is_the_table),
+        T(what_differs_from_what_is_recorded_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

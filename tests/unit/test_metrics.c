@@ -40,6 +40,10 @@ static void test_render(void **state)
     m->shards[0].open_ms[INPUT_CREDITS] = 75400;
     m->shards[0].sequence = 12;
     m->shards[0].published = 10;
+    m->parameter_count = 2;
+    snprintf(m->parameters[0].name, sizeof m->parameters[0].name, "billing.grace");
+    snprintf(m->parameters[1].name, sizeof m->parameters[1].name, "pricing.book");
+    m->parameters[1].differs = 1;
     metrics_commit(m, 900);
     metrics_commit(m, 1000);
     metrics_commit(m, 20000000);
@@ -63,6 +67,8 @@ static void test_render(void **state)
                  "\"refused\"} 0");
     expect(text, "settled_shard_state{shard=\"1\",state=\"none\"} 1");
     expect(text, "settled_relay_backlog_rows{shard=\"0\"} 2");
+    expect(text, "settled_configuration_differs{parameter=\"billing.grace\"} 0");
+    expect(text, "settled_configuration_differs{parameter=\"pricing.book\"} 1");
     expect(text, "settled_commit_duration_seconds_bucket{le=\"0.001\"} 2");
     expect(text, "settled_commit_duration_seconds_bucket{le=\"10\"} 2");
     expect(text, "settled_commit_duration_seconds_bucket{le=\"+Inf\"} 3");

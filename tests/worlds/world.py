@@ -102,11 +102,12 @@ class World:
         for each in made.values():
             each.result(30)
 
-    def write_config(self, book):
+    def write_config(self, book, billing=None):
         config = {
             "kafka": {"brokers": self.brokers, "group": self.name, "properties": {"session.timeout.ms": "6000"}},
             "topics": {**self.topics, "partitioner": self.generator.partitioner}, "schemas": {"registry": self.registry}, "postgres": {"dsn": self.dsn},
-            "pricing": {"book": str(book)}, "billing": self.billing, "run": {"workers": 1}, "http": {"listen": ""},
+            "pricing": {"book": str(book)}, "billing": billing or self.billing,
+            "run": {"workers": 1}, "http": {"listen": ""},
             "log": {"level": "info"}}
         self.config = self.folder / "settled.yaml"
         self.config.write_text(json.dumps(config))
@@ -160,6 +161,7 @@ class World:
         if self.seed % 4 == 0:
             self.billing = {**self.billing, "late_days": self.random.choice([1, 5]), "grace": "7m"}
             self.write_config(self.current_book())
+            self.settled("parameters", "apply")
         if self.seed % 3 == 1:
             text = BOOK.read_text().replace("unit_price: 2200", "unit_price: 2300").replace(
                 "{units: 50, price: 100000}", "{units: 50, price: 100001}")
@@ -168,6 +170,11 @@ class World:
             later.write_text(f"effective_from: {rules.date_of(day)}\n" + text)
             self.books.append(later.read_bytes())
             self.write_config(later)
+            self.settled("parameters", "apply")
+        if self.seed % 5 == 2:
+            # another file, that nobody applied: what is recorded stays in force
+            stale = {**self.billing, "late_days": self.billing["late_days"] + 2, "grace": "9m"}
+            self.write_config(BOOK, stale)
 
     def current_book(self):
         return self.folder / "later.yaml" if len(self.books) > 1 else BOOK
