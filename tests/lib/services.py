@@ -404,10 +404,15 @@ class KafkaNode(Service):
         self.number = number
         self.port = free_port()
         self.controller_port = free_port()
+        self.secured_port = free_port()
 
     @property
     def address(self):
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def secured_address(self):
+        return f"127.0.0.1:{self.secured_port}"
 
     def _java(self, main, *arguments):
         return ["java", *self.cluster.jvm, f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}", "-cp",
@@ -416,6 +421,14 @@ class KafkaNode(Service):
     def make(self):
         """Writes its configuration and returns the process that formats its log folder."""
         self.folder.mkdir(parents=True)
+        properties = self.configure()
+        with open(self.log, "wb") as log:
+            return subprocess.Popen(self._java("kafka.tools.StorageTool", "format", "-t", self.cluster.cluster_id,
+                                               "-c", str(properties)), stdin=subprocess.DEVNULL, stdout=log,
+                                    stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
+
+    def configure(self):
+        """Writes what the node reads at its next start."""
         replicas = min(3, len(self.cluster.nodes))
         in_sync = 2 if replicas == 3 else 1
         settings = {
@@ -441,14 +454,31 @@ class KafkaNode(Service):
             # Simulated days lie far from today: such timestamps are accepted, and nothing expires by them.
             "log.message.timestamp.after.max.ms": 2**63 - 1,
             "log.retention.ms": -1,
+            **(self._secured() if self.cluster.users else {}),
             **self.cluster.settings,
         }
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        with open(self.log, "wb") as log:
-            return subprocess.Popen(self._java("kafka.tools.StorageTool", "format", "-t", self.cluster.cluster_id,
-                                               "-c", str(properties)), stdin=subprocess.DEVNULL, stdout=log,
-                                    stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
+        return properties
+
+    def _secured(self):
+        """A second listener that asks for a user's password; to the authorizer all of the first one are superusers."""
+        users = "".join(f' user_{name}="{password}"' for name, password in self.cluster.users.items())
+        tls = {"ssl.keystore.type": "PEM", "ssl.keystore.location": self.cluster.certificate_with_key}
+        return {
+            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://127.0.0.1:{self.controller_port},"
+                         f"SECURED://{self.secured_address}",
+            "advertised.listeners": f"PLAINTEXT://{self.address},SECURED://{self.secured_address}",
+            "listener.security.protocol.map":
+                f"PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:{self.cluster.security_protocol}",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.secured.plain.sasl.jaas.config":
+                f"org.apache.kafka.common.security.plain.PlainLoginModule required{users};",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+            **(tls if self.cluster.certificate else {}),
+        }
 
     def command(self):
         return self._java("kafka.Kafka", str(self.folder / "server.properties"))
@@ -466,16 +496,35 @@ class KafkaNode(Service):
             return re.search(rb"KafkaRaftServer.* Kafka Server started", log.read()) is not None
 
 
+def _self_signed(folder):
+    """A certificate of 127.0.0.1 for TLS, and the file that has its key as well."""
+    key, certificate, both = (folder / name for name in ("key.pem", "certificate.pem", "both.pem"))
+    done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                           "-nodes", "-days", "30", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                           "-keyout", key, "-out", certificate],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ServiceError(f"openssl made no certificate:\n{done.stderr}")
+    both.write_text(key.read_text() + certificate.read_text())
+    return certificate, both
+
+
 class Kafka:
-    """A cluster of one node or more; `brokers` is its bootstrap list."""
+    """A cluster of one node or more; `brokers` is its bootstrap list.
+
+    With `users` (name to password) there is a second one, `secured_brokers`: its clients log in by SASL/PLAIN, with
+    `tls` over TLS by the certificate `certificate`, and may do what `allow` has granted them. Those of the first may do
+    all."""
 
     FAST_START = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
-    def __init__(self, folder, nodes=1, settings=None, jvm=FAST_START):
+    def __init__(self, folder, nodes=1, settings=None, jvm=FAST_START, users=None, tls=False):
         if not shutil.which("java"):
             raise ServiceError("java is missing: run deploy/setup.sh test")
         self.jars = kafka_jars()
         self.settings = settings or {}
+        self.users = dict(users or {})
+        self.certificate, self.certificate_with_key = _self_signed(folder) if tls else (None, None)
         self.jvm = list(jvm)
         self.cluster_id = "c2V0dGxlZC10ZXN0cy0wMQ"
         self.nodes = []
@@ -489,6 +538,52 @@ class Kafka:
     @property
     def brokers(self):
         return ",".join(node.address for node in self.nodes)
+
+    @property
+    def secured_brokers(self):
+        return ",".join(node.secured_address for node in self.nodes)
+
+    @property
+    def security_protocol(self):
+        return "SASL_SSL" if self.certificate else "SASL_PLAINTEXT"
+
+    def login(self, user, password=None):
+        """librdkafka's properties by which the user logs in at `secured_brokers`."""
+        trust = {"ssl.ca.location": str(self.certificate)} if self.certificate else {}
+        return {"security.protocol": self.security_protocol, "sasl.mechanism": "PLAIN", "sasl.username": user,
+                "sasl.password": password or self.users[user], **trust}
+
+    def change_password(self, user, password):
+        """Restarts the cluster with another password of the user."""
+        self.users[user] = password
+        for node in self.nodes:
+            node.configure()
+        self.restart()
+
+    def _acls(self, of, user, grants):
+        """Each grant reads "OPERATION kind name": READ topic calls, WRITE transactional_id g-relay-* (a prefix),
+        DESCRIBE_CONFIGS cluster."""
+        import confluent_kafka.admin as kafka  # not of the standard library: only who grants something needs it
+        made = []
+        for grant in grants:
+            operation, kind, name = (*grant.split(), "kafka-cluster")[:3]
+            pattern = kafka.ResourcePatternType.PREFIXED if name.endswith("*") else kafka.ResourcePatternType.LITERAL
+            resource = kafka.ResourceType["BROKER" if kind == "cluster" else kind.upper()]
+            made.append(of(kafka)(resource, name.removesuffix("*"), pattern, f"User:{user}", "*",
+                                  kafka.AclOperation[operation], kafka.AclPermissionType.ALLOW))
+        return kafka.AdminClient({"bootstrap.servers": self.brokers}), made
+
+    def allow(self, user, *grants):
+        admin, acls = self._acls(lambda kafka: kafka.AclBinding, user, grants)
+        for done in admin.create_acls(acls).values():
+            done.result(20)
+
+    def forbid(self, user, *grants):
+        """Takes back what was granted in the same words."""
+        admin, acls = self._acls(lambda kafka: kafka.AclBindingFilter, user, grants)
+        for grant, done in zip(grants, admin.delete_acls(acls).values()):
+            if not done.result(20):
+                raise ServiceError(f"{user} was not allowed to {grant}")
 
     @property
     def running(self):
