@@ -14,6 +14,8 @@ static void print_findings_table(const struct findings *findings)
 {
     for (size_t i = 0; i < findings->count; i++)
         printf("%-8s %s\n", levels[findings->list[i].level], findings->list[i].text);
+    if (findings->left_out > 0)
+        printf("%zu more were left out; mend these first\n", findings->left_out);
     size_t warnings = 0;
     for (size_t i = 0; i < findings->count; i++)
         warnings += findings->list[i].level == FINDING_WARNING;
@@ -24,13 +26,19 @@ static void print_findings_table(const struct findings *findings)
                warnings, warnings == 1 ? "" : "s");
 }
 
+// The status is that with which check and run end for it; a finding that ends nothing has 0.
+static json_t *json_of(const struct finding *f)
+{
+    int status = f->level == FINDING_ERROR ? error_exit_status(f->kind) : 0;
+    return json_pack("{s:s, s:s, s:i, s:s}", "gate", f->gate ? f->gate : "configuration", "level",
+                     levels[f->level], "status", status, "text", f->text);
+}
+
 static void print_findings_json(const struct findings *findings)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < findings->count; i++)
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s}", "level", levels[findings->list[i].level],
-                                        "text", findings->list[i].text));
+        json_array_append_new(list, json_of(&findings->list[i]));
     json_dumpf(list, stdout, JSON_INDENT(1));
     putchar('\n');
     json_decref(list);

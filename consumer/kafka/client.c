@@ -171,6 +171,22 @@ int client_wrong_count(const char *topic, int32_t found, int32_t recorded, struc
 }
 
 // NULL: all are known. Otherwise the topic that is not known, and why.
+bool client_may_see(rd_kafka_t *consumer, const char *topic, int timeout_ms)
+{
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(consumer, topic, NULL);
+    const struct rd_kafka_metadata *metadata = NULL;
+    if (!handle)
+        return true;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(consumer, 0, handle, &metadata, timeout_ms);
+    rd_kafka_topic_destroy(handle);
+    if (code)
+        return true;
+    bool hidden = metadata->topic_cnt == 1 &&
+                  metadata->topics[0].err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    rd_kafka_metadata_destroy(metadata);
+    return !hidden;
+}
+
 static const char *ask_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out,
                             rd_kafka_resp_err_t *why)
 {

@@ -41,6 +41,10 @@ int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int
 // A topic with another count of partitions than the deployment: an ERROR_CONFIG with what helps.
 int client_wrong_count(const char *topic, int32_t found, int32_t recorded, struct error *e);
 
+// Whether a consumer of this user is told of the topic: brokers hide those that it has no
+// permission for, as if they did not exist. True also when that cannot be asked.
+bool client_may_see(rd_kafka_t *consumer, const char *topic, int timeout_ms);
+
 // One end of a partition of each of `count` topics. Unlike librdkafka's query of watermarks, this
 // ends when its time is over. If the leader is not known or moves meanwhile, the new leader is
 // found and asked. ERROR_UNAVAILABLE: names the topic.

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 struct record_fetcher {
     rd_kafka_t *consumer;
@@ -13,8 +15,6 @@ struct record_fetcher {
 
 enum {
     SLICE_MS = 100,
-    // The last offsets of a partition may be control records, which are never delivered.
-    NEWEST_TAIL = 10,
     TROUBLE_SIZE = 160,
 };
 
@@ -165,35 +165,135 @@ int fetch_record_range(struct record_fetcher *peek, const struct record_range *r
     return status < 0 ? -1 : 0;
 }
 
-int fetch_record_newest(struct record_fetcher *peek, const char *topic, int32_t partitions,
-                        int timeout_ms, struct newest_record *out, struct error *e)
+// ---- many partitions at once ----
+
+static rd_kafka_topic_partition_list_t *list_partitions(const struct partition_ends *list,
+                                                        size_t count, int64_t which)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
-    for (int32_t p = 0; p < partitions; p++)
-        rd_kafka_topic_partition_list_add(list, topic, p)->offset =
-            RD_KAFKA_OFFSET_TAIL(NEWEST_TAIL);
+    rd_kafka_topic_partition_list_t *out = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_topic_partition_list_add(out, list[i].topic, list[i].partition)->offset = which;
+    return out;
+}
+
+// 0, or the index of the first of which it is not known, and why.
+static rd_kafka_resp_err_t ask_ends_of(struct record_fetcher *peek, struct partition_ends *list,
+                                       size_t count, int64_t which, int timeout_ms, size_t *failed)
+{
+    rd_kafka_topic_partition_list_t *asked = list_partitions(list, count, which);
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(peek->consumer, asked, timeout_ms);
+    *failed = 0;
+    for (size_t i = 0; i < count && !code; i++) {
+        // librdkafka may have put them into another order
+        const rd_kafka_topic_partition_t *found =
+            rd_kafka_topic_partition_list_find(asked, list[i].topic, list[i].partition);
+        assert(found != NULL); // it was put into the list
+        code = found->err;
+        *failed = i;
+        if (which == RD_KAFKA_OFFSET_BEGINNING)
+            list[i].low = found->offset;
+        else
+            list[i].high = found->offset;
+    }
+    rd_kafka_topic_partition_list_destroy(asked);
+    return code;
+}
+
+int fetch_record_ends(struct record_fetcher *peek, struct partition_ends *list, size_t count,
+                      int timeout_ms, struct error *e)
+{
+    static const int64_t sides[] = {RD_KAFKA_OFFSET_BEGINNING, RD_KAFKA_OFFSET_END};
+    int64_t until = clock_monotonic_ms() + timeout_ms;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    size_t failed = 0;
+    for (size_t side = 0; side < 2 && count > 0;) {
+        code = ask_ends_of(peek, list, count, sides[side], timeout_ms, &failed);
+        if (!code)
+            side++;
+        else if (clock_monotonic_ms() >= until)
+            break;
+        else // a leader that moves is looked for meanwhile
+            nanosleep(&(struct timespec){.tv_nsec = SLICE_MS * 1000000L}, NULL);
+    }
+    return code ? error_set(e, ERROR_UNAVAILABLE,
+                            "%s/%" PRId32 ": where it begins and ends is not known: %s; check "
+                            "the brokers",
+                            list[failed].topic, list[failed].partition, rd_kafka_err2str(code))
+                : 0;
+}
+
+// What is read of each range.
+struct many {
+    struct record_ranges ranges;
+    bool *done;
+    size_t open;
+    fetch_record_visit_many *visit;
+    void *context;
+};
+
+static void end_range(struct many *many, size_t i)
+{
+    assert(!many->done[i]);
+    assert(many->open > 0);
+    many->done[i] = true;
+    many->open--;
+}
+
+// The range of a message that is still open; count: none.
+static size_t range_of(const struct many *many, const rd_kafka_message_t *message)
+{
+    size_t i = 0;
+    const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
+    for (; i < many->ranges.count; i++) {
+        const struct record_range *range = &many->ranges.list[i];
+        if (!many->done[i] && range->partition == message->partition &&
+            strcmp(range->topic, topic) == 0)
+            break;
+    }
+    return i;
+}
+
+static void take_one_of_many(struct record_fetcher *peek, struct many *many,
+                             const rd_kafka_message_t *message)
+{
+    size_t i = range_of(many, message);
+    if (client_error_passes(message->err))
+        peek->trouble = message->err;
+    if (i == many->ranges.count || client_error_passes(message->err))
+        return;
+    if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF &&
+        (message->err || message->offset < many->ranges.list[i].to))
+        many->visit(many->context, i, message);
+    if (message->err || message->offset + 1 >= many->ranges.list[i].to)
+        end_range(many, i);
+}
+
+int fetch_record_ranges(struct record_fetcher *peek, struct record_ranges ranges, int timeout_ms,
+                        fetch_record_visit_many *visit, void *context, struct error *e)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)ranges.count);
+    for (size_t i = 0; i < ranges.count; i++)
+        rd_kafka_topic_partition_list_add(list, ranges.list[i].topic, ranges.list[i].partition)
+            ->offset = ranges.list[i].from;
     int status = assign(peek, list, e);
     rd_kafka_topic_partition_list_destroy(list);
-    if (status)
-        return status;
-    int32_t open = partitions;
-    *out = (struct newest_record){.partition = -1, .timestamp_ms = -1};
-    for (int64_t end = clock_monotonic_ms() + timeout_ms; open > 0 && clock_monotonic_ms() < end;) {
+    struct many many = {.ranges = ranges, .open = ranges.count, .visit = visit, .context = context};
+    many.done = calloc(ranges.count ? ranges.count : 1, sizeof *many.done);
+    if (!many.done)
+        abort(); // out of memory
+    int64_t end = clock_monotonic_ms() + timeout_ms;
+    while (status == 0 && many.open > 0 && clock_monotonic_ms() < end) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
         if (!message)
             continue;
-        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-            open--;
-        int64_t timestamp = message->err ? -1 : rd_kafka_message_timestamp(message, NULL);
-        if (timestamp > out->timestamp_ms)
-            *out = (struct newest_record){message->partition, timestamp};
+        take_one_of_many(peek, &many, message);
         rd_kafka_message_destroy(message);
     }
     rd_kafka_assign(peek->consumer, NULL);
-    if (open == 0)
-        return 0;
-    return error_set(e, ERROR_UNAVAILABLE,
-                     "topic %s: the last records of %" PRId32
-                     " partitions were not read within %d s",
-                     topic, open, timeout_ms / 1000);
+    free(many.done);
+    if (status || many.open == 0)
+        return status;
+    char trouble[TROUBLE_SIZE];
+    return error_set(e, ERROR_UNAVAILABLE, "%zu partitions were not read within %d s%s", many.open,
+                     timeout_ms / 1000, trouble_of(peek, trouble));
 }

@@ -39,10 +39,25 @@ typedef int fetch_record_visit(void *context, const rd_kafka_message_t *message,
 int fetch_record_range(struct record_fetcher *peek, const struct record_range *range,
                        int patience_ms, fetch_record_visit *visit, void *context, struct error *e);
 
-// The latest timestamp among the last record of each partition.
-struct newest_record {
-    int32_t partition; // -1: all are empty
-    int64_t timestamp_ms;
+// Where partitions begin and end: the first offset kept, and the last stable one. Two requests a
+// broker, however many partitions there are. ERROR_UNAVAILABLE names the first of which it is not
+// known.
+struct partition_ends {
+    const char *topic;
+    int32_t partition;
+    int64_t low, high;
 };
-int fetch_record_newest(struct record_fetcher *peek, const char *topic, int32_t partitions,
-                        int timeout_ms, struct newest_record *out, struct error *e);
+int fetch_record_ends(struct record_fetcher *peek, struct partition_ends *list, size_t count,
+                      int timeout_ms, struct error *e);
+
+// Reads ranges of different partitions at once; each ends at `to`, or where the partition ends.
+// `visit` is called for each record, and once with what a partition could not be read for
+// (message->err), which ends its range. ERROR_UNAVAILABLE when some were not read in time.
+typedef void fetch_record_visit_many(void *context, size_t range,
+                                     const rd_kafka_message_t *message);
+struct record_ranges {
+    const struct record_range *list; // each of another partition
+    size_t count;
+};
+int fetch_record_ranges(struct record_fetcher *peek, struct record_ranges ranges, int timeout_ms,
+                        fetch_record_visit_many *visit, void *context, struct error *e);

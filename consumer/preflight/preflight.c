@@ -1,68 +1,28 @@
 #include "consumer/preflight/preflight.h"
 
-#include "consumer/kafka/admin.h"
 #include "consumer/kafka/fetch_record.h"
-#include "consumer/postgres/store.h"
 #include "consumer/preflight/brokers.h"
+#include "consumer/preflight/gates.h"
 #include "consumer/preflight/recorded_books.h"
-#include "consumer/preflight/topics.h"
 #include "consumer/preflight/wanted.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { KAFKA_TIMEOUT_MS = 5000, OUTPUT_BYTES_MIN = 1000000, BUSIEST_OF_DAYS = 31, BOOKS_SHOWN = 8 };
-
-struct gates {
-    const struct config *config;
-    int64_t now_ms;
-    struct findings *out;
-    struct book *book; // NULL: it could not be read
-    struct deployment *recorded; // NULL: nothing is, or the database does not say
-    struct admin_topic topics[TOPIC_COUNT]; // inputs, then outputs
-    char cluster_id[ADMIN_CLUSTER_ID_SIZE]; // "": not known
+enum {
+    OUTPUT_BYTES_MIN = 1000000,
+    BUSIEST_OF_DAYS = 31,
+    BOOKS_SHOWN = 8,
+    RELAY_KEEPS_DAYS = 8,
+    SCRAM_MENDED = 0x020601ff
 };
-
-static void find(struct gates *g, enum finding_level level, enum error_kind kind,
-                 const char *format, ...) __attribute__((format(printf, 4, 5)));
-
-static void find(struct gates *g, enum finding_level level, enum error_kind kind,
-                 const char *format, ...)
-{
-    struct findings *out = g->out;
-    assert(kind != ERROR_NONE); // the process ends with it
-    assert(out->count <= FINDINGS_MAX);
-    if (level == FINDING_ERROR)
-        out->errors++;
-    if (out->count == FINDINGS_MAX) {
-        snprintf(out->list[FINDINGS_MAX - 1].text, ERROR_TEXT_SIZE, "and more; mend these first");
-        return;
-    }
-    struct finding *finding = &out->list[out->count++];
-    finding->level = level;
-    finding->kind = kind;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(finding->text, sizeof finding->text, format, args);
-    va_end(args);
-}
-
-static void find_error(struct gates *g, const struct error *e)
-{
-    find(g, FINDING_ERROR, e->kind, "%s", e->text);
-}
-
-#define WRONG(g, ...) find(g, FINDING_ERROR, ERROR_CONFIG, __VA_ARGS__)
-#define WARN(g, ...) find(g, FINDING_WARNING, ERROR_CONFIG, __VA_ARGS__)
-#define NOTE(g, ...) find(g, FINDING_NOTE, ERROR_CONFIG, __VA_ARGS__)
 
 // ---- secrets ----
 
-static void check_secret_files(struct gates *g)
+static void gate_secrets(struct gates *g)
 {
     for (size_t i = 0; i < g->config->secret_file_count; i++) {
         struct stat file;
@@ -77,48 +37,75 @@ static void check_secret_files(struct gates *g)
 
 // ---- the price book and what is recorded ----
 
-static void check_book(struct gates *g)
+static void gate_book(struct gates *g)
 {
     struct error e = {0};
     g->book = malloc(sizeof *g->book);
     if (!g->book)
         abort(); // out of memory
-    if (config_read_book(g->config, g->book, NULL, NULL, &e) == 0)
+    if (config_read_book(g->config, g->book, NULL, NULL, &e) == 0) {
+        g->facts |= FACT_BOOK;
         return;
-    find_error(g, &e);
+    }
+    gates_find_error(g, &e);
     free(g->book);
     g->book = NULL;
 }
 
-static void load_recorded(struct gates *g, struct store *store)
+static void gate_database(struct gates *g)
+{
+    struct error e = {0};
+    if (store_open(g->config->dsn, STORE_WRITES, &g->store, &e) ||
+        store_check_session(g->store, &e) || store_check_version(g->store, &e))
+        gates_find_error(g, &e);
+    else
+        g->facts |= FACT_STORE;
+}
+
+static void gate_recorded(struct gates *g)
 {
     struct error e = {0};
     bool recorded = false;
-    if (store_check_version(store, &e)) {
-        find_error(g, &e);
-        return;
-    }
     g->recorded = calloc(1, sizeof *g->recorded);
     if (!g->recorded)
         abort(); // out of memory
-    if (store_load_deployment(store, g->recorded, &recorded, &e) != STORE_OK) {
-        find_error(g, &e);
+    if (store_load_deployment(g->store, g->recorded, &recorded, &e) != STORE_OK) {
+        gates_find_error(g, &e);
         recorded = false; // not all of it is there
+    } else if (!recorded || g->recorded->policy.count == 0) {
+        g->absent |= FACT_RECORDED | FACT_SAME | FACT_SHARDS;
     }
-    if (recorded)
+    if (recorded) {
+        g->facts |= FACT_RECORDED;
         return;
+    }
     free(g->recorded);
     g->recorded = NULL;
 }
 
+// What the first start records.
+static void gate_first_start(struct gates *g)
+{
+    struct error e = {0};
+    if (!(g->absent & FACT_RECORDED) || !g->book)
+        return;
+    struct shelf *shelf = calloc(1, sizeof *shelf);
+    if (!shelf)
+        abort(); // out of memory
+    if (shelf_add(shelf, g->book, &e))
+        gates_find_error(g, &e);
+    shelf_clear(shelf);
+    free(shelf);
+}
+
 // In memory are the calls of the open day, of late_days days before it, and early calls of the next
 // day.
-static void check_resident_calls(struct gates *g, struct store *store)
+static void gate_resident_calls(struct gates *g)
 {
     struct error e = {0};
     int64_t calls = 0, days = g->config->parameters.late_days + 2, most = g->config->max_calls_held;
-    if (store_busiest_day(store, BUSIEST_OF_DAYS, &calls, &e) != STORE_OK)
-        find_error(g, &e);
+    if (store_busiest_day(g->store, BUSIEST_OF_DAYS, &calls, &e) != STORE_OK)
+        gates_find_error(g, &e);
     else if (calls > most / days)
         WARN(g,
              "run.max_calls_held is %" PRId64
@@ -129,32 +116,33 @@ static void check_resident_calls(struct gates *g, struct store *store)
 }
 
 // Whoever may write can put a book into the table: each is named, with who recorded it.
-static void check_books(struct gates *g, struct store *store)
+static void gate_books(struct gates *g)
 {
     struct error e = {0};
     char text[RECORDED_BOOK_TEXT];
-    struct recorded_books *books = recorded_books_load(store, g->book ? g->book->sha256 : NULL, &e);
+    struct recorded_books *books =
+        recorded_books_load(g->store, g->book ? g->book->sha256 : NULL, &e);
     if (!books) {
-        find_error(g, &e);
+        gates_find_error(g, &e);
         return;
     }
     size_t from = books->count > BOOKS_SHOWN ? books->count - BOOKS_SHOWN : 0;
     if (from > 0)
         NOTE(g, "%zu older price books are recorded: settled books list names them", from);
     for (size_t i = from; i < books->count; i++)
-        find(g, books->list[i].named ? FINDING_NOTE : FINDING_WARNING, ERROR_CONFIG, "%s",
-             recorded_books_text(books, i, text));
+        gates_find(g, books->list[i].named ? FINDING_NOTE : FINDING_WARNING, ERROR_CONFIG, "%s",
+                   recorded_books_text(books, i, text));
     free(books);
 }
 
 // Why the configured book could not be recorded now, for one that is not.
-static const char *refusal_of_book(struct gates *g, struct store *store, char out[ERROR_TEXT_SIZE])
+static const char *refusal_of_book(struct gates *g, char out[ERROR_TEXT_SIZE])
 {
     struct error e = {0};
     day_t latest = DAY_NONE;
     char from[DAY_TEXT_SIZE], day[DAY_TEXT_SIZE];
     const struct policy *policy = &g->recorded->policy;
-    if (store_latest_day(store, &latest, &e) != STORE_OK) {
+    if (store_latest_day(g->store, &latest, &e) != STORE_OK) {
         snprintf(out, ERROR_TEXT_SIZE, "%s", e.text);
         return out;
     }
@@ -179,13 +167,12 @@ static const char *refusal_of_book(struct gates *g, struct store *store, char ou
     return fits ? NULL : out;
 }
 
-static void warn_of_difference(struct gates *g, struct store *store,
-                               const struct recorded_value *value)
+static void warn_of_difference(struct gates *g, const struct recorded_value *value)
 {
     char why[ERROR_TEXT_SIZE];
     const char *refusal = NULL;
     if (strcmp(value->key, "pricing.book") == 0)
-        refusal = refusal_of_book(g, store, why);
+        refusal = refusal_of_book(g, why);
     WARN(g,
          "%s is %s, but %s is recorded, which stays in force: put it into the configuration, or "
          "record the configuration with settled parameters apply%s%.400s",
@@ -193,7 +180,7 @@ static void warn_of_difference(struct gates *g, struct store *store,
          refusal ? refusal : "");
 }
 
-static void check_parameters(struct gates *g, struct store *store)
+static void gate_parameters(struct gates *g)
 {
     struct recorded_value values[RECORDED_VALUES_MAX];
     if (!g->book || g->recorded->policy.count == 0)
@@ -201,25 +188,25 @@ static void check_parameters(struct gates *g, struct store *store)
     size_t count = wanted_compare(&g->config->parameters, g->book, &g->recorded->policy, values);
     for (size_t i = 0; i < count; i++)
         if (values[i].differs)
-            warn_of_difference(g, store, &values[i]);
+            warn_of_difference(g, &values[i]);
 }
 
-static void check_database(struct gates *g)
+// A held day waits for an operator; the daemon runs on, and a drain ends with 75.
+static void gate_shards(struct gates *g)
 {
     struct error e = {0};
-    struct store *store = NULL;
-    if (store_open(g->config->dsn, STORE_WRITES, &store, &e))
-        find_error(g, &e);
-    else if (store_check_session(store, &e))
-        find_error(g, &e);
-    else
-        load_recorded(g, store);
-    if (g->recorded) {
-        check_resident_calls(g, store);
-        check_parameters(g, store);
-        check_books(g, store);
+    char day[DAY_TEXT_SIZE];
+    if (recorded_shards_load(g->store, &g->shards, &e)) {
+        gates_find_error(g, &e);
+        return;
     }
-    store_close(store);
+    g->facts |= FACT_SHARDS;
+    for (size_t i = 0; i < g->shards.count; i++)
+        if (g->shards.list[i].held)
+            WARN(g,
+                 "shard %" PRId32 ": day %s is held, and no later one settles before it: see "
+                 "settled rejects list, then requeue or accept",
+                 g->shards.list[i].shard, calendar_format_day(g->shards.list[i].open_day, day));
 }
 
 static void check_same(struct gates *g, const char *what, const char *recorded,
@@ -239,14 +226,13 @@ static void check_recorded_topics(struct gates *g)
                    "the offsets recorded belong to that topic; put it back");
 }
 
-static void check_recorded(struct gates *g)
+static void gate_same(struct gates *g)
 {
     static const char never[] = "it never changes; put the recorded value back";
     static const char other[] =
         "a database serves one deployment; use the recorded one, or another database";
     char recorded_day[DAY_TEXT_SIZE], day[DAY_TEXT_SIZE];
-    if (!g->recorded)
-        return;
+    size_t errors = g->out->errors;
     const struct fixed_parameters *fixed = &g->recorded->policy.fixed;
     const struct config *c = g->config;
     check_same(g, "billing.first_day", calendar_format_day(fixed->first_day, recorded_day),
@@ -261,6 +247,8 @@ static void check_recorded(struct gates *g)
         check_same(g, "the price book's time zone", fixed->time_zone, g->book->time_zone, never);
     if (g->recorded->cluster_id[0] && g->cluster_id[0])
         check_same(g, "the id of the Kafka cluster", g->recorded->cluster_id, g->cluster_id, other);
+    if (g->out->errors == errors)
+        g->facts |= FACT_SAME;
 }
 
 // ---- schemas ----
@@ -282,13 +270,13 @@ static void check_subject(struct gates *g, struct registry *registry, enum outpu
               subject, record_name_of_output(output));
         return;
     case REGISTRY_UNAVAILABLE:
-        find_error(g, &e);
+        gates_find_error(g, &e);
         *reachable = false;
         return;
     }
     char *level = NULL;
     if (registry_compatibility(registry, subject, &level, &e)) {
-        find_error(g, &e);
+        gates_find_error(g, &e);
         *reachable = false;
     } else if (level && strcmp(level, "FULL_TRANSITIVE") != 0) {
         WARN(g,
@@ -299,12 +287,12 @@ static void check_subject(struct gates *g, struct registry *registry, enum outpu
     free(level);
 }
 
-static void check_schemas(struct gates *g)
+static void gate_schemas(struct gates *g)
 {
     struct registry *registry = NULL;
     struct error e = {0};
     if (registry_create(&g->config->registry, &registry, &e)) {
-        find_error(g, &e);
+        gates_find_error(g, &e);
         return;
     }
     bool reachable = true;
@@ -399,8 +387,26 @@ static void check_input(struct gates *g, enum input input)
     check_retention(g, input);
 }
 
+// What was published is compared with the topic, and published again if it was lost, for as long as
+// the outbox keeps its rows.
+static void check_kept(struct gates *g, const struct admin_topic *t)
+{
+    int64_t kept_ms = number(t, "retention.ms"), bytes = number(t, "retention.bytes");
+    if (kept_ms != -1 && kept_ms < (RELAY_KEEPS_DAYS + 1) * DAY_MS)
+        WRONG(g,
+              "topic %s keeps records for %" PRId64
+              " h only (retention.ms): what was published is compared with it for %d days; " APPLY,
+              t->name, kept_ms / 3600000, RELAY_KEEPS_DAYS);
+    else if (kept_ms != -1 || bytes != -1)
+        WARN(g,
+             "topic %s expires (retention.ms %" PRId64 ", retention.bytes %" PRId64
+             "): no audit can look further back; " APPLY,
+             t->name, kept_ms, bytes);
+}
+
 static void check_output(struct gates *g, const struct admin_topic *t)
 {
+    check_kept(g, t);
     int64_t largest = 0, bytes = number(t, "max.message.bytes");
     for (int i = 0; i < INPUT_COUNT; i++)
         if (g->topics[i].exists && number(&g->topics[i], "max.message.bytes") > largest)
@@ -464,12 +470,28 @@ static void check_durability(struct gates *g)
             "unclean.leader.election.enable true: an election can lose records; " APPLY);
 }
 
-static void check_topics(struct gates *g)
+static void tell_missing(struct gates *g, const char *topic, bool input)
+{
+    struct error e = {0};
+    rd_kafka_t *consumer =
+        client_create_reader(&g->properties, g->config->group, &(struct client_properties){0}, &e);
+    bool hidden = consumer && !client_may_see(consumer, topic, GATES_KAFKA_MS);
+    if (consumer)
+        client_destroy_reader(consumer);
+    if (hidden)
+        WRONG(g,
+              "topic %s: %s may not see it; grant %s (kafka-acls --add --operation … --topic %s)",
+              topic, gates_user(g), input ? "Read" : "Read and Write", topic);
+    else
+        WRONG(g, "topic %s does not exist; " APPLY, topic);
+}
+
+static void gate_topics(struct gates *g)
 {
     for (int i = 0; i < TOPIC_COUNT; i++) {
         const struct admin_topic *t = &g->topics[i];
         if (!t->exists) {
-            WRONG(g, "topic %s does not exist; " APPLY, t->name);
+            tell_missing(g, t->name, i < INPUT_COUNT);
             continue;
         }
         check_compaction(g, t);
@@ -498,8 +520,8 @@ static void check_fencing(struct gates *g, const struct admin_broker *brokers, s
     }
     assert(broker_verdicts[what].text != NULL);
     if (found)
-        find(g, broker_verdicts[what].refused ? FINDING_ERROR : FINDING_WARNING, ERROR_CONFIG,
-             "Kafka broker%s %s: %s", found == 1 ? "" : "s", ids, broker_verdicts[what].text);
+        gates_find(g, broker_verdicts[what].refused ? FINDING_ERROR : FINDING_WARNING, ERROR_CONFIG,
+                   "Kafka broker%s %s: %s", found == 1 ? "" : "s", ids, broker_verdicts[what].text);
 }
 
 // A transaction that the brokers would still end by themselves must not be given up before.
@@ -522,13 +544,13 @@ static void check_transaction_wait(struct gates *g, const struct admin_broker *b
              g->config->open_transaction_wait_ms / 1000, longest / 1000);
 }
 
-static void check_brokers(struct gates *g, struct admin *admin)
+static void gate_brokers(struct gates *g)
 {
     struct admin_broker *brokers = NULL;
     size_t count = 0;
     struct error e = {0};
-    if (admin_describe_brokers(admin, &brokers, &count, &e)) {
-        find_error(g, &e);
+    if (admin_describe_brokers(g->admin, &brokers, &count, &e)) {
+        gates_find_error(g, &e);
         return;
     }
     for (int what = BROKER_FENCES + 1; what < BROKER_FENCINGS; what++)
@@ -537,77 +559,139 @@ static void check_brokers(struct gates *g, struct admin *admin)
     admin_release_brokers(brokers, count);
 }
 
-// A broker cannot be asked for its time, but timestamps show it: if the last record is from the
-// future, a clock is wrong. That is not an error: only this log waits, the clock may be right again
-// by then, and a record can be passed only while the daemon runs.
-static void check_clock(struct gates *g, const struct client_properties *properties)
+// ---- the cluster ----
+
+// An old librdkafka's SCRAM is not what today's brokers speak, and looks like a wrong password.
+static bool scram_fails(const struct gates *g)
 {
-    struct record_fetcher *peek = NULL;
-    struct error e = {0};
-    if (fetch_record_open(properties, g->config->group, &peek, &e)) {
-        find_error(g, &e);
-        return;
-    }
-    for (int i = 0; i < INPUT_COUNT; i++) {
-        const struct admin_topic *t = &g->topics[i];
-        struct newest_record newest;
-        if (!t->exists)
-            continue;
-        if (fetch_record_newest(peek, t->name, t->partitions, KAFKA_TIMEOUT_MS, &newest, &e)) {
-            find_error(g, &e);
-            break;
-        }
-        if (newest.partition >= 0 &&
-            newest.timestamp_ms > g->now_ms + g->config->parameters.future_tolerance_ms)
-            WARN(g,
-                 "the last record of %s/%" PRId32 " was stamped %" PRId64
-                 " s ahead of this clock, and its log waits "
-                 "before it: set the clock here or of the brokers; if the record is wrong, pass "
-                 "it: settled rejects "
-                 "pass",
-                 t->name, newest.partition, (newest.timestamp_ms - g->now_ms) / 1000);
-    }
-    fetch_record_close(peek);
+    for (size_t i = 0; i < g->config->property_count; i++)
+        if ((strcmp(g->config->property_names[i], "sasl.mechanism") == 0 ||
+             strcmp(g->config->property_names[i], "sasl.mechanisms") == 0) &&
+            strncmp(g->config->property_values[i], "SCRAM-", 6) == 0)
+            return rd_kafka_version() < SCRAM_MENDED;
+    return false;
 }
 
-static void check_kafka(struct gates *g)
+static void tell_no_cluster(struct gates *g, const struct error *e)
 {
-    const char *pairs[CONFIG_PAIRS_MAX][2], *names[TOPIC_COUNT];
-    struct client_properties properties = config_properties(g->config, pairs);
-    struct admin *admin = NULL;
+    if (scram_fails(g) && strstr(e->text, "uthentication"))
+        WRONG(g,
+              "%s: librdkafka %s cannot log in by SCRAM at brokers of Apache Kafka 3.9 or later, "
+              "and calls a right password invalid; use librdkafka 2.6.1 or later, or SASL/PLAIN "
+              "over TLS",
+              e->text, rd_kafka_version_str());
+    else
+        gates_find_error(g, e);
+}
+
+static void gate_cluster(struct gates *g)
+{
+    const char *names[TOPIC_COUNT];
     struct error e = {0};
     for (int i = 0; i < INPUT_COUNT; i++)
         names[i] = g->config->input_topics[i];
     for (int i = 0; i < OUTPUT_COUNT; i++)
         names[INPUT_COUNT + i] = g->config->output_topics[i];
-    if (admin_create(&properties, KAFKA_TIMEOUT_MS, &admin, &e) ||
-        admin_cluster(admin, g->cluster_id, &e) ||
-        admin_describe(admin, names, TOPIC_COUNT, g->topics, &e)) {
-        find_error(g, &e);
-    } else {
-        check_brokers(g, admin);
-        check_topics(g);
-        if (g->now_ms >= 0)
-            check_clock(g, &properties);
+    if (admin_create(&g->properties, GATES_KAFKA_MS, &g->admin, &e) ||
+        admin_cluster(g->admin, g->cluster_id, &e) ||
+        admin_describe(g->admin, names, TOPIC_COUNT, g->topics, &e))
+        tell_no_cluster(g, &e);
+    else
+        g->facts |= FACT_CLUSTER;
+}
+
+// ---- all of them ----
+
+// The gates in the order in which they are passed, each with what it needs. What another has not
+// found out is said, and the gate is not passed.
+static const struct {
+    const char *name;
+    unsigned needs; // enum gates_fact
+    void (*pass)(struct gates *g);
+} gates[] = {
+    {"secrets", 0, gate_secrets},
+    {"price book", 0, gate_book},
+    {"database", 0, gate_database},
+    {"recorded deployment", FACT_STORE, gate_recorded},
+    {"first start", FACT_STORE, gate_first_start},
+    {"calls in memory", FACT_RECORDED, gate_resident_calls},
+    {"parameters", FACT_RECORDED | FACT_BOOK, gate_parameters},
+    {"recorded price books", FACT_STORE, gate_books},
+    {"shards", FACT_RECORDED, gate_shards},
+    {"schemas", 0, gate_schemas},
+    {"cluster", 0, gate_cluster},
+    {"brokers", FACT_CLUSTER, gate_brokers},
+    {"topics", FACT_CLUSTER, gate_topics},
+    {"what never changes", FACT_RECORDED, gate_same},
+    {"permissions", FACT_CLUSTER, gate_permissions},
+    {"ends of the topics", FACT_CLUSTER, gate_ends},
+    {"records of the topics", FACT_ENDS, gate_records},
+    {"clock", FACT_READ | FACT_CLOCK, gate_clock},
+    {"positions", FACT_READ | FACT_SHARDS | FACT_SAME, gate_positions},
+    {"published rows", FACT_READ | FACT_SHARDS | FACT_SAME | FACT_GROUPS, gate_published},
+};
+enum { GATES = sizeof gates / sizeof *gates };
+
+static const struct {
+    enum gates_fact fact;
+    const char *name;
+} facts[] = {
+    {FACT_BOOK, "the price book"},
+    {FACT_STORE, "the database"},
+    {FACT_RECORDED, "what is recorded"},
+    {FACT_CLUSTER, "the Kafka cluster"},
+    {FACT_SAME, "the topics and the cluster that are recorded"},
+    {FACT_SHARDS, "the positions of the shards"},
+    {FACT_ENDS, "the ends of the topics"},
+    {FACT_READ, "the last records of the topics"},
+    {FACT_GROUPS, "the permission for the group of the relay"},
+    {FACT_CLOCK, "the real clock"},
+};
+
+static void pass_gate(struct gates *g, size_t i)
+{
+    unsigned missing = gates[i].needs & ~g->facts;
+    g->gate = gates[i].name;
+    if (!missing) {
+        gates[i].pass(g);
+        return;
     }
-    admin_destroy(admin);
+    if (missing & g->absent)
+        return; // there is nothing to look at yet
+    for (size_t f = 0; f < sizeof facts / sizeof *facts; f++)
+        if (missing & facts[f].fact) {
+            NOTE(g, "not looked at: %s, which needs %s", gates[i].name, facts[f].name);
+            return;
+        }
+    assert(!"each fact has a name");
+}
+
+static void release_gates(struct gates *g)
+{
+    fetch_record_close(g->reader);
+    admin_release(g->topics, TOPIC_COUNT);
+    admin_destroy(g->admin);
+    for (int i = 0; i < TOPIC_COUNT; i++)
+        free(g->partitions[i]);
+    free(g->shards.list);
+    store_close(g->store);
+    if (g->recorded)
+        shelf_clear(&g->recorded->policy.shelf);
+    free(g->recorded);
+    free(g->book);
 }
 
 void preflight_check(const struct config *config, int64_t now_ms, struct findings *out)
 {
+    const char *pairs[CONFIG_PAIRS_MAX][2];
     struct gates g = {.config = config, .now_ms = now_ms, .out = out};
     *out = (struct findings){0};
-    check_secret_files(&g);
-    check_book(&g);
-    check_database(&g);
-    check_schemas(&g);
-    check_kafka(&g);
-    check_recorded(&g);
-    admin_release(g.topics, TOPIC_COUNT);
-    if (g.recorded)
-        shelf_clear(&g.recorded->policy.shelf);
-    free(g.recorded);
-    free(g.book);
+    g.properties = config_properties(config, pairs);
+    if (now_ms >= 0)
+        g.facts |= FACT_CLOCK;
+    for (size_t i = 0; i < GATES; i++)
+        pass_gate(&g, i);
+    release_gates(&g);
 }
 
 int preflight_verdict(const struct findings *findings, struct error *e)

@@ -10,13 +10,15 @@ enum finding_level { FINDING_NOTE, FINDING_WARNING, FINDING_ERROR };
 struct finding {
     enum finding_level level;
     enum error_kind kind; // ERROR_UNAVAILABLE or ERROR_CONFIG
+    const char *gate; // that it was found at; NULL: the configuration could not be read
     char text[ERROR_TEXT_SIZE]; // the thing, the reason, the remedy
 };
 
 enum { FINDINGS_MAX = 64 };
 struct findings {
     size_t count, errors;
-    struct finding list[FINDINGS_MAX]; // if there are more, the last one says so
+    struct finding list[FINDINGS_MAX];
+    size_t left_out; // for which there was no room; errors go before what is less
 };
 
 // Looks at everything that can be reached. An unreachable service is one finding, and hides only

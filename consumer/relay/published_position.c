@@ -51,7 +51,9 @@ static rd_kafka_t *open_reader(const struct publisher_options *options, struct e
 static rd_kafka_resp_err_t ask_committed(rd_kafka_t *reader, rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_resp_err_t code = rd_kafka_committed(reader, list, COMMITTED_MS);
-    return code ? code : list->elems[0].err;
+    for (int i = 0; i < list->cnt && !code; i++)
+        code = list->elems[i].err;
+    return code;
 }
 
 static enum published_result read_position(const rd_kafka_topic_partition_t *at,
@@ -77,32 +79,69 @@ static enum published_result read_position(const rd_kafka_topic_partition_t *at,
     return PUBLISHED_FOREIGN;
 }
 
-enum published_result published_position(const struct publisher_options *options, int32_t shard,
-                                         const atomic_bool *stop, struct published_at *out,
-                                         struct error *e)
+// Of every partition of the list; 0, or the first error.
+static rd_kafka_resp_err_t wait_for_committed(rd_kafka_t *reader,
+                                              rd_kafka_topic_partition_list_t *list,
+                                              const atomic_bool *stop)
 {
-    rd_kafka_t *reader = open_reader(options, e);
-    if (!reader)
-        return PUBLISHED_UNAVAILABLE;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, options->topics[OUTPUT_SETTLEMENTS], shard);
     int64_t since = clock_monotonic_ms();
     rd_kafka_resp_err_t code;
-    while ((code = ask_committed(reader, list)) && may_wait(stop, since)) {
+    while ((code = ask_committed(reader, list)) &&
+           code != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED && may_wait(stop, since)) {
         rd_kafka_message_t *event = rd_kafka_consumer_poll(reader, PAUSE_MS); // reports, no records
         if (event)
             rd_kafka_message_destroy(event);
     }
+    return code;
+}
+
+static enum published_result read_positions(const rd_kafka_topic_partition_list_t *list,
+                                            const struct publisher_options *options,
+                                            struct published_at *out, struct error *e)
+{
+    enum published_result result = PUBLISHED_FOUND;
+    for (int i = 0; i < list->cnt; i++) {
+        out[i] = (struct published_at){.n = -1};
+        enum published_result one = read_position(&list->elems[i], options, &out[i], e);
+        if (one == PUBLISHED_FOREIGN)
+            return one;
+        if (one != PUBLISHED_FOUND)
+            result = one;
+    }
+    return result;
+}
+
+enum published_result published_positions(const struct publisher_options *options,
+                                          struct published_shards shards, const atomic_bool *stop,
+                                          struct published_at *out, struct error *e)
+{
+    if (shards.count == 0)
+        return PUBLISHED_FOUND;
+    rd_kafka_t *reader = open_reader(options, e);
+    if (!reader)
+        return PUBLISHED_UNAVAILABLE;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)shards.count);
+    for (size_t i = 0; i < shards.count; i++)
+        rd_kafka_topic_partition_list_add(list, options->topics[OUTPUT_SETTLEMENTS],
+                                          shards.list[i]);
+    rd_kafka_resp_err_t code = wait_for_committed(reader, list, stop);
     enum published_result result = PUBLISHED_UNAVAILABLE;
     if (code)
         error_set(e, ERROR_UNAVAILABLE,
-                  "shard %" PRId32 ": Kafka does not say the offset of group %s-relay: %s", shard,
-                  options->group, rd_kafka_err2str(code));
+                  "shard %" PRId32 ": Kafka does not say the offset of group %s-relay: %s",
+                  shards.list[0], options->group, rd_kafka_err2str(code));
     else
-        result = read_position(&list->elems[0], options, out, e);
+        result = read_positions(list, options, out, e);
     rd_kafka_topic_partition_list_destroy(list);
     client_destroy_reader(reader);
     return result;
+}
+
+enum published_result published_position(const struct publisher_options *options, int32_t shard,
+                                         const atomic_bool *stop, struct published_at *out,
+                                         struct error *e)
+{
+    return published_positions(options, (struct published_shards){&shard, 1}, stop, out, e);
 }
 
 int published_sequence(const struct output_reader *form, const void *value, size_t size,

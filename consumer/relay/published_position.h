@@ -24,6 +24,16 @@ enum published_result published_position(const struct publisher_options *options
                                          const atomic_bool *stop, struct published_at *out,
                                          struct error *e);
 
+// The same of several shards at once, in the order of the list. FOUND: of all; UNKNOWN: some have
+// none, and n is -1 there.
+struct published_shards {
+    const int32_t *list;
+    size_t count;
+};
+enum published_result published_positions(const struct publisher_options *options,
+                                          struct published_shards shards, const atomic_bool *stop,
+                                          struct published_at *out, struct error *e);
+
 // Reads `shard` and `sequence` from a framed message of an output topic, whose form is given. New
 // fields are only added behind these two, so records of newer and older writers can be read, too.
 // Errors (ERROR_CONFIG): settled did not write this message.
