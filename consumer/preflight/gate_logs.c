@@ -124,7 +124,7 @@ static void take_remembered(const struct log_state *remembered, const rd_kafka_m
                   fold_record_hash(&event) == remembered->last_hash;
 }
 
-static void take_record(void *context, size_t i, const rd_kafka_message_t *message)
+static void take_gate_record(void *context, size_t i, const rd_kafka_message_t *message)
 {
     struct tails *t = context;
     const struct tail *tail = &t->list[i];
@@ -186,11 +186,11 @@ static int read_tails(struct tails *t, struct error *e)
             return -1;
     size_t count = list_ranges(t, true);
     if (count > 0 && fetch_record_ranges(t->g->reader, (struct record_ranges){t->ranges, count},
-                                         GATES_KAFKA_MS, take_record, t, e))
+                                         GATES_KAFKA_MS, take_gate_record, t, e))
         return -1;
     count = list_ranges(t, false);
     return fetch_record_ranges(t->g->reader, (struct record_ranges){t->ranges, count},
-                               GATES_KAFKA_MS, take_record, t, e);
+                               GATES_KAFKA_MS, take_gate_record, t, e);
 }
 
 void gate_records(struct gates *g)
@@ -309,8 +309,8 @@ static const struct recorded_shard *find_shard(const struct recorded_shards *sha
 }
 
 // Rows below the mark may have expired in the outbox; that of the mark, and those above, are kept.
-static void check_row(struct gates *g, const struct recorded_shard *shard,
-                      const struct published_at *at, int64_t sequence)
+static void check_shard_row(struct gates *g, const struct recorded_shard *shard,
+                            const struct published_at *at, int64_t sequence)
 {
     struct error e = {0};
     uint8_t hash[32];
@@ -359,7 +359,7 @@ static void check_published(struct gates *g, const struct recorded_shard *before
               " (the old primary, or recovery to a later point); if there is none, settled repair",
               now->shard, held, now->sequence, held);
     else
-        check_row(g, before, at, now->sequence);
+        check_shard_row(g, before, at, now->sequence);
 }
 
 static void check_all_published(struct gates *g, const struct published_at *positions)

@@ -336,7 +336,7 @@ static void check_partitions(struct gates *g)
         if (t->partitions == recorded)
             continue;
         client_wrong_count(t->name, t->partitions, recorded, &e);
-        find_error(g, &e);
+        gates_find_error(g, &e);
     }
     if (!equal && !g->recorded)
         WRONG(g, "the topics differ in partitions (%s): they need one count; create them anew",

@@ -19,10 +19,10 @@ static void expect(const char *text, const char *line)
         fail_msg("no line %s", line);
 }
 
-static void test_render(void **state)
+// Shard 0 is this process's, shard 1 is another's.
+static struct metrics *some_metrics(void)
 {
     struct metrics *m;
-    (void)state;
     assert_int_equal(metrics_create(2, topics, &m), 0);
     m->shards[0].owned = 1;
     m->shards[0].state = SHARD_RUNNING;
@@ -47,6 +47,13 @@ static void test_render(void **state)
     metrics_commit(m, 900);
     metrics_commit(m, 1000);
     metrics_commit(m, 20000000);
+    return m;
+}
+
+static void test_render(void **state)
+{
+    (void)state;
+    struct metrics *m = some_metrics();
     char *text = metrics_render(m, 61000);
     assert_non_null(text);
     expect(text, "# TYPE settled_records_total counter");
