@@ -80,7 +80,7 @@ static const struct {
     [AUDIT_CREDIT_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
                               "settled.rejects where partition = $1 and topic = $4", "kafka_offset",
                               ""},
-    [AUDIT_CREDITS] = {STEP_CREDITS, 2, "kafka_offset", "settled.credits where shard = $1",
+    [AUDIT_CREDITS] = {STEP_CREDITS, 3, "kafka_offset", "settled.credits where shard = $1",
                        "kafka_offset", ""},
     [AUDIT_SETTLEMENTS] = {STEP_SETTLEMENTS, 2, "(business_day - date '1970-01-01')",
                            "settled.settlements where shard = $1", "business_day, account_id", ""},

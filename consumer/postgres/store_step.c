@@ -39,8 +39,8 @@ static bool encode_rejects(void *context, size_t i, struct sql_row *row)
 
 static const struct table credits_table = {
     "settled.credits",
-    "account_id, credit_id, kind, amount, credited_at, received_at, reason,"
-    " reference, kafka_offset, shard, position, balance",
+    "account_id, credit_id, kafka_offset, kind, amount, credited_at, received_at, reason,"
+    " reference, shard, position, balance",
     12, NULL};
 
 static bool encode_credits(void *context, size_t i, struct sql_row *row)
@@ -49,11 +49,11 @@ static bool encode_credits(void *context, size_t i, struct sql_row *row)
     const struct step_credit *credit = &c->step->credits[i];
     sql_row_set(row,
                 SQL_PARAMS(sql_slice(account_id(c, credit->account)), sql_slice(credit->credit_id),
-                           sql_text(credit_kind_symbol(credit->kind)), sql_int8(credit->amount),
-                           sql_time(credit->credited_at), sql_time(credit->received_at),
-                           sql_slice(credit->reason), sql_slice(credit->reference),
-                           sql_int8(credit->offset), sql_int4(c->shard), sql_int8(credit->position),
-                           sql_int8(credit->balance)));
+                           sql_int8(credit->offset), sql_text(credit_kind_symbol(credit->kind)),
+                           sql_int8(credit->amount), sql_time(credit->credited_at),
+                           sql_time(credit->received_at), sql_slice(credit->reason),
+                           sql_slice(credit->reference), sql_int4(c->shard),
+                           sql_int8(credit->position), sql_int8(credit->balance)));
     return true;
 }
 

@@ -272,8 +272,9 @@ def test_a_wrong_deployment_holds_the_day_until_requeued(deploy):
                      noon + 1000, "good")
     d.flush()
     process = d.drain(LATER, status=75)
-    assert re.search(r"level=error .*the day is held: too many broken calls; settled rejects requeue or accept.* "
-                     rf"shard=0 day={NEXT} broken=110", process.log), process.log
+    assert re.search(r"level=error .*the day is held: too many rejects on a log; settled rejects requeue or accept.* "
+                     rf'shard=0 day={NEXT} topic={d.topics["calls"]} group=broken rejects=110 of_records=160 undecided=110 '
+                     rf'reasons="UNKNOWN_SCHEMA 110" schemas={UNKNOWN} first={d.topics["calls"]}/0/51', process.log), process.log
     assert "a shard waits for an operator" in process.log
     assert len(rejects(d)) == 110 and billed(d) == {("good", DAY): (1, INSIGHT)}
 

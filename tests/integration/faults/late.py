@@ -27,6 +27,7 @@ MARKERS_SECONDS = 0.05  # behind the answer to an EndTxn its markers are still w
 FEED_SECONDS = 0.05
 SPLIT_SECONDS = 6  # within which a batch must be too large, once its topic's limit is smaller
 DEBTORS = 250  # for each shard: each account can be resumed once
+REFUND = 100  # bytes of its own
 PADDING, SMALL, USUAL = 500, 1500, 1048588  # bytes: of a reject, and what its topic takes: one of them, not three
 GROUP_AUTHORIZATION_FAILED, INVALID_PRODUCER_EPOCH = 30, 47
 
@@ -226,7 +227,7 @@ class Attempt(kafka_proxy.Tap):
 
 class Feeder:
     """Sends records that become rows of one shard: rejects, and resumptions of accounts in arrears, so that a
-    transaction has rows of two topics. The rejected records are credits, because broken calls would hold their day."""
+    transaction has rows of two topics. The rejected records are refunds, because no number of them holds a day."""
 
     def __init__(self, subject, shard, rejects=1):
         self.subject, self.shard, self.rejects = subject, shard, rejects
@@ -236,9 +237,11 @@ class Feeder:
 
     def feed(self):
         deployment, now = self.subject.deployment, self.subject.stream.now - 1
-        padding = PADDING if self.rejects > 1 else 8
+        padding = PADDING - REFUND if self.rejects > 1 else 8
         for _ in range(self.rejects):
-            deployment.send_bytes("credits", b"\1" + os.urandom(padding), now, self.account)
+            deployment.send("credits", {
+                "credit_id": "refund", "account_id": self.account, "kind": "TOP_UP", "amount": -1, "currency": "CNY",
+                "credited_at": now, "reason": os.urandom(padding // 2).hex(), "reference": None}, now)
         if debtors := self.subject.debtors[self.shard]:
             debtor = debtors.pop()
             deployment.top_up(debtor, f"back-{debtor}", 10**9, now, now)

@@ -81,7 +81,8 @@ class Subject:
         self.proxy = PostgresProxy(postgres.port) if proxied else None
         self.deployment = Deployment(settled, cluster.brokers, self.dsn_of(self.database), self.folder,
                                      partitions=partitions, workers=1, replicas=3, first_day=FIRST_DAY,
-                                     grace=f"{GRACE // 60_000}m", late_days=LATE_DAYS)
+                                     grace=f"{GRACE // 60_000}m", late_days=LATE_DAYS,
+                                     max_refused_share="100%")
         cluster.await_topics(self.deployment.topics.values())
         self.schemas = {number: (ROOT / "schemas" / "avro" / f"{name}.avsc").read_text()
                         for name, number in SCHEMAS.items()}
@@ -210,7 +211,8 @@ class Subject:
         self.create_database(database)
         calm = Deployment(self.settled, self.cluster.brokers, self.dsn_of(database), self.folder,
                           partitions=self.deployment.partitions, workers=1, inputs_of=self.deployment, replicas=3,
-                          **{name: self.deployment.billing[name] for name in ("first_day", "grace", "late_days")})
+                          **{name: self.deployment.billing[name] for name in ("first_day", "grace", "late_days",
+                                                                     "max_refused_share")})
         self.cluster.await_topics(calm.topics.values())
         for number, text in self.schemas.items():
             (calm.folder / calm.name / "schemas" / f"{number}.avsc").write_text(text)
