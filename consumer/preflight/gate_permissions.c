@@ -12,7 +12,7 @@
 
 enum { ID_SIZE = RELAY_GROUP_SIZE + 16 };
 
-struct trial {
+struct probe {
     struct gates *g;
     rd_kafka_t *producer;
     rd_kafka_resp_err_t written[OUTPUT_COUNT]; // what came of the record; 0: no answer yet
@@ -23,12 +23,12 @@ struct trial {
 static void take_report(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
 {
     (void)producer;
-    struct trial *trial = opaque;
+    struct probe *probe = opaque;
     const rd_kafka_resp_err_t *slot = message->_private;
-    trial->written[slot - trial->written] = message->err;
+    probe->written[slot - probe->written] = message->err;
 }
 
-static rd_kafka_t *open_writer(struct trial *trial, struct error *e)
+static rd_kafka_t *open_writer(struct probe *probe, struct error *e)
 {
     const char *fixed[][2] = {
         {"enable.idempotence", "false"},
@@ -39,12 +39,12 @@ static rd_kafka_t *open_writer(struct trial *trial, struct error *e)
         {"allow.auto.create.topics", "false"},
     };
     rd_kafka_conf_t *conf = client_conf(
-        &trial->g->properties, &(struct client_properties){sizeof fixed / sizeof *fixed, fixed}, e);
+        &probe->g->properties, &(struct client_properties){sizeof fixed / sizeof *fixed, fixed}, e);
     if (!conf)
         return NULL;
     rd_kafka_conf_set_log_cb(conf, NULL);
     rd_kafka_conf_set_dr_msg_cb(conf, take_report);
-    rd_kafka_conf_set_opaque(conf, trial);
+    rd_kafka_conf_set_opaque(conf, probe);
     return client_create(RD_KAFKA_PRODUCER, conf, e);
 }
 
@@ -63,11 +63,11 @@ static void tell_written(struct gates *g, enum output output, rd_kafka_resp_err_
              code ? rd_kafka_err2str(code) : "no answer");
 }
 
-static void try_writing(struct trial *trial)
+static void try_writing(struct probe *probe)
 {
     struct error e = {0};
-    struct gates *g = trial->g;
-    rd_kafka_t *writer = open_writer(trial, &e);
+    struct gates *g = probe->g;
+    rd_kafka_t *writer = open_writer(probe, &e);
     if (!writer) {
         gates_find_error(g, &e);
         return;
@@ -77,9 +77,9 @@ static void try_writing(struct trial *trial)
             continue;
         rd_kafka_resp_err_t code = rd_kafka_producev(
             writer, RD_KAFKA_V_TOPIC(g->config->output_topics[o]), RD_KAFKA_V_PARTITION(0),
-            RD_KAFKA_V_VALUE(NULL, 0), RD_KAFKA_V_OPAQUE(&trial->written[o]), RD_KAFKA_V_END);
+            RD_KAFKA_V_VALUE(NULL, 0), RD_KAFKA_V_OPAQUE(&probe->written[o]), RD_KAFKA_V_END);
         if (code)
-            trial->written[o] = code;
+            probe->written[o] = code;
     }
     rd_kafka_flush(writer, GATES_KAFKA_MS);
     rd_kafka_purge(writer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
@@ -87,7 +87,7 @@ static void try_writing(struct trial *trial)
     rd_kafka_destroy(writer);
     for (enum output o = 0; o < OUTPUT_COUNT; o++)
         if (g->topics[INPUT_COUNT + o].exists)
-            tell_written(g, o, trial->written[o]);
+            tell_written(g, o, probe->written[o]);
 }
 
 // ---- transactions and groups ----
@@ -115,20 +115,20 @@ static rd_kafka_resp_err_t code_of(rd_kafka_error_t *error)
 }
 
 // An offset that nobody else has: of this group, for a topic that it does not read.
-static rd_kafka_resp_err_t try_group(struct trial *trial, const char *group)
+static rd_kafka_resp_err_t try_group(struct probe *probe, const char *group)
 {
-    rd_kafka_resp_err_t code = code_of(rd_kafka_begin_transaction(trial->producer));
+    rd_kafka_resp_err_t code = code_of(rd_kafka_begin_transaction(probe->producer));
     if (code)
         return code;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, trial->g->config->output_topics[OUTPUT_DAY_CLOSES], 0)
+    rd_kafka_topic_partition_list_add(list, probe->g->config->output_topics[OUTPUT_DAY_CLOSES], 0)
         ->offset = 0;
     rd_kafka_consumer_group_metadata_t *metadata = rd_kafka_consumer_group_metadata_new(group);
     code = code_of(
-        rd_kafka_send_offsets_to_transaction(trial->producer, list, metadata, GATES_KAFKA_MS));
+        rd_kafka_send_offsets_to_transaction(probe->producer, list, metadata, GATES_KAFKA_MS));
     rd_kafka_consumer_group_metadata_destroy(metadata);
     rd_kafka_topic_partition_list_destroy(list);
-    (void)code_of(rd_kafka_abort_transaction(trial->producer, GATES_KAFKA_MS));
+    (void)code_of(rd_kafka_abort_transaction(probe->producer, GATES_KAFKA_MS));
     return code;
 }
 
@@ -161,21 +161,21 @@ static void tell_id(struct gates *g, rd_kafka_resp_err_t code)
              gates_user(g), g->config->group, rd_kafka_err2str(code));
 }
 
-static void try_groups(struct trial *trial)
+static void try_groups(struct probe *probe)
 {
-    struct gates *g = trial->g;
+    struct gates *g = probe->g;
     char relay[RELAY_GROUP_SIZE];
     const char *groups[] = {g->config->group, relay_group(g->config->group, relay)};
     bool all = true;
     if (!g->topics[INPUT_COUNT + OUTPUT_DAY_CLOSES].exists)
         return;
-    rd_kafka_resp_err_t code = code_of(rd_kafka_init_transactions(trial->producer, GATES_KAFKA_MS));
+    rd_kafka_resp_err_t code = code_of(rd_kafka_init_transactions(probe->producer, GATES_KAFKA_MS));
     if (code) {
         tell_id(g, code);
         return;
     }
     for (int i = 0; i < 2; i++)
-        all = tell_group(g, groups[i], try_group(trial, groups[i])) && all;
+        all = tell_group(g, groups[i], try_group(probe, groups[i])) && all;
     if (all)
         g->facts |= FACT_GROUPS;
 }
@@ -183,13 +183,13 @@ static void try_groups(struct trial *trial)
 void gate_permissions(struct gates *g)
 {
     struct error e = {0};
-    struct trial trial = {.g = g};
-    try_writing(&trial);
-    trial.producer = open_transactional(g, &e);
-    if (!trial.producer) {
+    struct probe probe = {.g = g};
+    try_writing(&probe);
+    probe.producer = open_transactional(g, &e);
+    if (!probe.producer) {
         gates_find_error(g, &e);
         return;
     }
-    try_groups(&trial);
-    rd_kafka_destroy(trial.producer);
+    try_groups(&probe);
+    rd_kafka_destroy(probe.producer);
 }
