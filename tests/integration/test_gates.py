@@ -269,7 +269,7 @@ BILLED = {
     "a book of another zone": (book_file(lambda text: text.replace("Asia/Shanghai", "UTC")), "time zone is UTC"),
     "another cluster": (sql("update settled.deployment set cluster_id = 'another'"), "the id of the Kafka cluster"),
     "another input topic": (another_topic, "topics.calls is"),
-    "another count of partitions": (sql("update settled.deployment set partitions = 2"), "but 2 are recorded in the database"),
+    "another count of partitions": (sql("update settled.deployment set partitions = 2"), "but this deployment has 2"),
     "a price book that was changed by hand": (sql("update settled.price_books set file = file || ' '"),
                                               "has a text whose SHA-256 is"),
     "parameters that were changed by hand": (sql("update settled.parameters set from_day = '2026-11-01'"),
