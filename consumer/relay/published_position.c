@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    PATIENCE_MS = 10000,
+    PATIENCE_MS = 30000, // a busy cluster may look for a new group's coordinator for long
     SLICE_MS = 250, // the longest time for which a wait does not notice `stop`
     // the same, for a call that starts anew each time, so it must be longer than a round trip
     COMMITTED_MS = 1000,

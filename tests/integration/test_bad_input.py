@@ -193,12 +193,13 @@ def test_aborted_transactions_are_void_and_an_open_one_is_waited_for(deploy):
     transaction("open", 2, None)
     d.drain(AFTER)  # up to the last stable offset: what is open may still be aborted
     assert billed(d) == {("good", DAY): (3, 3 * INSIGHT)}
-    assert counted(d) == (3, 0, 0, 13)
+    # The first day begins with the first record that is delivered: what was aborted before it is not counted.
+    assert counted(d) == (3, 0, 0, 7)
     producer.commit_transaction(20)
     d.drain(LATER)
     assert billed(d) == {("good", DAY): (3, 3 * INSIGHT), ("good", NEXT): (2, 2 * INSIGHT)}
     assert d.sql("select usage_day::text from settled.settlement_lines where business_day = %s", NEXT) == [(DAY,)]
-    assert counted(d) == (5, 0, 0, 14)
+    assert counted(d) == (5, 0, 0, 8)
     d.check_published()
 
 
