@@ -156,25 +156,36 @@ static const struct log_state *remembered_of(const struct gates *g, int topic, i
     return NULL;
 }
 
+// What is read of a partition: its newest records, or the remembered one alone when that stands far
+// behind them. False: nothing.
+static bool find_range(const struct gates *g, struct tail *tail, bool far, struct record_range *out)
+{
+    int topic = tail->topic;
+    int32_t partition = out->partition;
+    const struct gates_partition *at = &g->partitions[topic][partition];
+    const struct log_state *log = g->facts & FACT_SAME ? remembered_of(g, topic, partition) : NULL;
+    int64_t newest = at->high - NEWEST_TAIL > at->low ? at->high - NEWEST_TAIL : at->low;
+    bool kept = log && log->last_offset >= at->low && log->last_offset < at->high;
+    bool apart = kept && log->last_offset < newest;
+    if (far && !apart)
+        return false;
+    tail->remembered = apart == far && kept ? log : NULL;
+    *out = (struct record_range){g->topics[topic].name, partition, far ? log->last_offset : newest,
+                                 far ? log->last_offset + 1 : at->high};
+    return true;
+}
+
 // The records that are remembered far behind the end are read apart: only they, not all up to the
 // end.
 static size_t list_ranges(struct tails *t, bool far)
 {
-    struct gates *g = t->g;
+    const struct gates *g = t->g;
     size_t count = 0;
     for (int i = 0; i < TOPIC_COUNT; i++)
         for (int32_t p = 0; g->topics[i].exists && p < g->topics[i].partitions; p++) {
-            struct gates_partition *at = &g->partitions[i][p];
-            const struct log_state *log = g->facts & FACT_SAME ? remembered_of(g, i, p) : NULL;
-            int64_t tail = at->high - NEWEST_TAIL > at->low ? at->high - NEWEST_TAIL : at->low;
-            bool kept = log && log->last_offset >= at->low && log->last_offset < at->high;
-            bool apart = kept && log->last_offset < tail;
-            if (far && !apart)
-                continue;
-            t->list[count] = (struct tail){i, apart == far && kept ? log : NULL};
-            t->ranges[count++] =
-                (struct record_range){g->topics[i].name, p, far ? log->last_offset : tail,
-                                      far ? log->last_offset + 1 : at->high};
+            t->list[count] = (struct tail){.topic = i};
+            t->ranges[count] = (struct record_range){.partition = p};
+            count += find_range(g, &t->list[count], far, &t->ranges[count]);
         }
     return count;
 }

@@ -597,10 +597,11 @@ static void what_differs_from_what_is_recorded_is_told(void **state)
     for (size_t i = 0; i < count; i++) {
         if (!values[i].differs)
             continue;
-        assert_true(found < 3);
-        assert_string_equal(values[i].key, expected[found][0]);
-        assert_string_equal(values[i].configured, expected[found][1]);
-        assert_string_equal(values[i].recorded, expected[found][2]);
+        if (found < 3) {
+            assert_string_equal(values[i].key, expected[found][0]);
+            assert_string_equal(values[i].configured, expected[found][1]);
+            assert_string_equal(values[i].recorded, expected[found][2]);
+        }
         found++;
     }
     assert_int_equal(found, 3);

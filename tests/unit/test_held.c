@@ -467,7 +467,7 @@ static void another_log_that_breaks_meanwhile_keeps_it_held(void **state)
 static struct fold *restart(struct bench *b)
 {
     struct error e = {0};
-    bool done;
+    bool done = false;
     struct fold *fold = bench_fold(b);
     assert_int_equal(fold_restore_state(fold, fold_state(b->fold), &e), 0);
     for (int64_t i = 0; i < b->offsets[INPUT_CALLS]; i++)
