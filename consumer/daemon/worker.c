@@ -2,6 +2,7 @@
 
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
+#include "consumer/system/thread.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -596,11 +597,7 @@ int worker_create(struct worker_shared *shared, int number, struct worker **out,
     worker->number = number;
     worker->status.heartbeat = clock_monotonic_ms();
     pthread_mutex_init(&worker->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&worker->bell, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_init_condition(&worker->bell);
     if (create_parts(worker, e) == 0) {
         *out = worker;
         return 0;
@@ -616,23 +613,15 @@ void worker_stop(struct worker *worker)
     ring(worker);
 }
 
-static bool join_within(pthread_t thread, int ms)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ms / 1000;
-    return pthread_timedjoin_np(thread, NULL, &until) == 0;
-}
-
 bool worker_destroy(struct worker *worker)
 {
     if (!worker)
         return true;
     assert(worker->started);
     worker_stop(worker);
-    if (!join_within(worker->thread, STOP_MS)) {
+    if (!thread_join_within(worker->thread, STOP_MS)) {
         store_interrupt(worker->store);
-        if (!join_within(worker->thread, STOP_MS))
+        if (!thread_join_within(worker->thread, STOP_MS))
             return false;
     }
     // Blocks are given back before the intake is destroyed.

@@ -4,6 +4,7 @@
 #include "consumer/postgres/store.h"
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
+#include "consumer/system/thread.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -376,11 +377,7 @@ int writer_schemas_create_with(const char *dsn, const struct registry_options *r
     writers->options = *options;
     writers->dsn = strdup(dsn);
     pthread_mutex_init(&writers->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&writers->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_init_condition(&writers->wake);
     int failed = writers->dsn ? registry_create(registry, &writers->registry, e)
                               : error_set(e, ERROR_RESTART, "memory is short");
     if (!failed && pthread_create(&writers->thread, NULL, serve, writers) != 0)

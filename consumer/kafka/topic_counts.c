@@ -2,6 +2,7 @@
 
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
+#include "consumer/system/thread.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -158,11 +159,7 @@ int topic_counts_create(const struct topic_counts_options *options, struct topic
     counts->options = *options;
     counts->right_at = counts->wanted_at = -1;
     pthread_mutex_init(&counts->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&counts->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_init_condition(&counts->changed);
     rd_kafka_conf_t *conf =
         client_conf(&options->properties, &(struct client_properties){1, own}, e);
     if (conf)
@@ -186,14 +183,11 @@ bool topic_counts_destroy(struct topic_counts *counts, int timeout_ms)
 {
     if (!counts)
         return true;
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += (timeout_ms + 999) / 1000;
     pthread_mutex_lock(&counts->lock);
     counts->stopping = true;
     pthread_cond_signal(&counts->changed);
     pthread_mutex_unlock(&counts->lock);
-    if (pthread_timedjoin_np(counts->thread, NULL, &until))
+    if (!thread_join_within(counts->thread, timeout_ms))
         return false;
     free_all(counts);
     return true;

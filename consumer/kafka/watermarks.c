@@ -2,6 +2,7 @@
 #include "consumer/kafka/scan.h"
 
 #include "consumer/system/log.h"
+#include "consumer/system/thread.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -238,11 +239,7 @@ int watermarks_create(const struct watermarks_options *options, struct watermark
         return error_set(e, ERROR_RESTART, "memory is short");
     ends->options = *options;
     pthread_mutex_init(&ends->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&ends->asked, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_init_condition(&ends->asked);
     ends->questions = calloc((size_t)options->partitions * INPUT_COUNT, sizeof *ends->questions);
     if (make_client(options, "read_uncommitted", &ends->uncommitted, e) ||
         make_client(options, "read_committed", &ends->committed, e))
@@ -262,14 +259,11 @@ bool watermarks_destroy(struct watermarks *ends, int timeout_ms)
 {
     if (!ends)
         return true;
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += (timeout_ms + 999) / 1000;
     pthread_mutex_lock(&ends->lock);
     ends->stopping = true;
     pthread_cond_signal(&ends->asked);
     pthread_mutex_unlock(&ends->lock);
-    if (pthread_timedjoin_np(ends->thread, NULL, &until))
+    if (!thread_join_within(ends->thread, timeout_ms))
         return false;
     free_all(ends);
     return true;

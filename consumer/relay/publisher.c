@@ -4,6 +4,7 @@
 #include "consumer/relay/sent_requests.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/fault.h"
+#include "consumer/system/thread.h"
 
 #include "pricing/calendar.h"
 
@@ -158,11 +159,7 @@ int publisher_create(const struct publisher_options *options, int32_t shard, boo
     p->stop = stop;
     p->alone = alone;
     pthread_mutex_init(&p->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&p->returned, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_init_condition(&p->returned);
     snprintf(p->ce_source, sizeof p->ce_source, "/settled/%s/%" PRId32, options->group, shard);
     if (open_producer(p, e) != 0) {
         publisher_destroy(p);

@@ -4,6 +4,7 @@
 #include "consumer/relay/relay_machine.h"
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
+#include "consumer/system/thread.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -598,15 +599,6 @@ static void *serve(void *context)
 
 // ---- the public side ----
 
-static void init_monotonic(pthread_cond_t *cond)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 int relay_create(const struct relay_options *options, struct relay **out, struct error *e)
 {
     struct relay *r = calloc(1, sizeof *r);
@@ -716,7 +708,7 @@ void relay_add(struct relay *r, int32_t number, int64_t epoch, int64_t mark)
     s->status.published = -1;
     relay_machine_start(&s->machine, number, mark);
     pthread_mutex_init(&s->lock, NULL);
-    init_monotonic(&s->changed);
+    thread_init_condition(&s->changed);
     // as when malloc fails: the machine has nothing left
     if (pthread_create(&s->thread, NULL, serve, s) != 0)
         abort();
