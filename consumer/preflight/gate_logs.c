@@ -1,4 +1,5 @@
 // What the topics hold, against what is recorded: each of these makes a shard halt once it runs.
+#include "consumer/core/log_proof.h"
 #include "consumer/kafka/fetch_record.h"
 #include "consumer/preflight/gates.h"
 #include "consumer/relay/published_position.h"
@@ -116,12 +117,12 @@ static void take_unread(struct tails *t, size_t i, rd_kafka_resp_err_t code)
 static void take_remembered(const struct log_state *remembered, const rd_kafka_message_t *message,
                             struct gates_partition *out)
 {
-    struct event event = {.key = {message->key, message->key_len},
-                          .value = {message->payload, message->len}};
+    const struct event event = {.offset = message->offset,
+                                .timestamp = rd_kafka_message_timestamp(message, NULL),
+                                .key = {message->key, message->key_len},
+                                .value = {message->payload, message->len}};
     out->looked = true;
-    out->proved = message->offset == remembered->last_offset &&
-                  rd_kafka_message_timestamp(message, NULL) == remembered->last_timestamp &&
-                  fold_record_hash(&event) == remembered->last_hash;
+    out->proved = log_proof_holds(remembered, &event);
 }
 
 static void take_gate_record(void *context, size_t i, const rd_kafka_message_t *message)
@@ -148,12 +149,19 @@ static void take_gate_record(void *context, size_t i, const rd_kafka_message_t *
         out->newest_sequence = sequence;
 }
 
+static const struct recorded_shard *find_shard(const struct recorded_shards *shards, int32_t shard)
+{
+    for (size_t i = 0; i < shards->count; i++)
+        if (shards->list[i].shard == shard)
+            return &shards->list[i];
+    return NULL;
+}
+
 static const struct log_state *remembered_of(const struct gates *g, int topic, int32_t partition)
 {
-    for (size_t i = 0; i < g->shards.count && topic < INPUT_COUNT; i++)
-        if (g->shards.list[i].shard == partition)
-            return &g->shards.list[i].log[topic];
-    return NULL;
+    const struct recorded_shard *shard =
+        topic < INPUT_COUNT ? find_shard(&g->shards, partition) : NULL;
+    return shard ? &shard->log[topic] : NULL;
 }
 
 // What is read of a partition: its newest records, or the remembered one alone when that stands far
@@ -249,33 +257,20 @@ void gate_clock(struct gates *g)
 
 static void check_position(struct gates *g, const struct recorded_shard *shard, enum input input)
 {
+    struct error e = {0};
     const struct gates_partition *at = &g->partitions[input][shard->shard];
     const struct log_state *log = &shard->log[input];
+    const struct log_place place = {g->topics[input].name, shard->shard};
     int64_t needed = input == INPUT_CALLS ? shard->calls_from : log->next;
-    const char *topic = g->topics[input].name;
-    if (needed < at->low)
-        WRONG(g,
-              "%s/%" PRId32 ": offsets %" PRId64 " to %" PRId64
-              " are needed and are not kept any more (the log starts at %" PRId64
-              "); restore them, or see the runbook: retention is too short",
-              topic, shard->shard, needed, at->low - 1, at->low);
-    else if (log->next > at->high)
-        WRONG(g,
-              "%s/%" PRId32 ": read up to offset %" PRId64 ", but the log ends at %" PRId64
-              ": the topic was deleted and made again, or the cluster lost data; see the runbook",
-              topic, shard->shard, log->next, at->high);
-    else if (at->looked && !at->proved)
-        WRONG(g,
-              "%s/%" PRId32 ": the record at offset %" PRId64
-              " is not the one that was read there: the topic was deleted and made again, or "
-              "rewritten; see the runbook",
-              topic, shard->shard, log->last_offset);
+    if (log_proof_reach(&place, &(struct log_reach){at->low, at->high}, needed, log, &e) ||
+        (at->looked && !at->proved && log_proof_refuse(&place, log, &e)))
+        gates_find_error(g, &e);
     else if (log->last_offset >= at->low && !at->looked && !at->unread)
         WRONG(g,
               "%s/%" PRId32 ": the record at offset %" PRId64
               ", which was read before, is not there: the topic was deleted and made again, or "
               "rewritten; see the runbook",
-              topic, shard->shard, log->last_offset);
+              place.topic, place.partition, log->last_offset);
 }
 
 void gate_positions(struct gates *g)
@@ -309,14 +304,6 @@ static int64_t highest_published(const struct gates *g, int32_t shard, bool *kno
             highest = at->newest_sequence;
     }
     return highest;
-}
-
-static const struct recorded_shard *find_shard(const struct recorded_shards *shards, int32_t shard)
-{
-    for (size_t i = 0; i < shards->count; i++)
-        if (shards->list[i].shard == shard)
-            return &shards->list[i];
-    return NULL;
 }
 
 // Rows below the mark may have expired in the outbox; that of the mark, and those above, are kept.

@@ -1,6 +1,7 @@
 // LOCATING: the ends of the logs, the epoch, and what is recorded.
 #include "consumer/shard/shard_parts.h"
 
+#include "consumer/core/log_proof.h"
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
 
@@ -34,20 +35,8 @@ static int check_log(const struct shard *shard, enum input input, int64_t needed
                      const struct log_state *state, struct error *e)
 {
     const struct log_watermarks *ends = &shard->log[input].ends;
-    const char *topic = shard->host->input_topics[input];
-    if (needed < ends->low)
-        return error_set(e, ERROR_CONFIG,
-                         "%s/%" PRId32 ": offsets %" PRId64 " to %" PRId64
-                         " are needed and are not kept any more (the log starts at %" PRId64
-                         "); restore them, or see the runbook: retention is too short",
-                         topic, shard->id, needed, ends->low - 1, ends->low);
-    if (state->next > ends->stable)
-        return error_set(
-            e, ERROR_CONFIG,
-            "%s/%" PRId32 ": read up to offset %" PRId64 ", but the log ends at %" PRId64
-            ": the topic was deleted and made again, or the cluster lost data; see the runbook",
-            topic, shard->id, state->next, ends->stable);
-    return 0;
+    const struct log_place place = {shard->host->input_topics[input], shard->id};
+    return log_proof_reach(&place, &(struct log_reach){ends->low, ends->stable}, needed, state, e);
 }
 
 // Where each log is read from: the calls from where replay starts, and in front of that the last

@@ -2,6 +2,7 @@
 #include "consumer/shard/shard_parts.h"
 
 #include "consumer/core/calls.h"
+#include "consumer/core/log_proof.h"
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
 
@@ -37,17 +38,16 @@ static bool prove(struct shard *shard, enum input input, const struct raw *raw)
     struct input_log *log = &shard->log[input];
     const struct log_state *state = &fold_state(shard->fold)->log[input];
     assert(log->unproved);
-    struct event event = {.key = raw_key(raw), .value = raw_value(raw)};
+    const struct event event = {.offset = raw->offset,
+                                .timestamp = raw->timestamp,
+                                .key = raw_key(raw),
+                                .value = raw_value(raw)};
     log->unproved = false;
-    if (raw->kind == RAW_RECORD && raw->offset == state->last_offset &&
-        raw->timestamp == state->last_timestamp && fold_record_hash(&event) == state->last_hash)
+    if (raw->kind == RAW_RECORD && log_proof_holds(state, &event))
         return true;
     struct error e;
-    error_set(&e, ERROR_CONFIG,
-              "%s/%" PRId32 ": the record at offset %" PRId64
-              " is not the one that was read there: the topic was deleted and made again, or "
-              "rewritten; see the runbook",
-              shard->host->input_topics[input], shard->id, state->last_offset);
+    const struct log_place place = {shard->host->input_topics[input], shard->id};
+    log_proof_refuse(&place, state, &e);
     shard_halt(shard, &e);
     return false;
 }
