@@ -237,7 +237,7 @@ static void compare_headers(const struct scales *s, const struct weighed *w,
     };
     for (int i = 0; i < HEADERS; i++)
         tell_texts(s, w, x->ce_id, wanted[i][0], scales_header(message, wanted[i][0]),
-                   (struct slice){wanted[i][1], strlen(wanted[i][1])});
+                   slice_text(wanted[i][1]));
     bool none = rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR;
     tell_numbers(s, w, x->ce_id, "headers", none ? 0 : (int64_t)rd_kafka_header_cnt(headers),
                  HEADERS);

@@ -12,6 +12,12 @@ struct slice {
     size_t size;
 };
 
+// A terminated text; NULL is null.
+static inline struct slice slice_text(const char *text)
+{
+    return (struct slice){text, text ? strlen(text) : 0};
+}
+
 static inline bool slice_same(struct slice a, struct slice b)
 {
     if (!a.data || !b.data)

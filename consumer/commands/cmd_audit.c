@@ -28,7 +28,7 @@ int cmd_audit(const struct args *args)
     if (read_options(args, &options, &e))
         return cli_fail("audit", &e);
     if (options.account_id)
-        report.account_id = (struct slice){options.account_id, strlen(options.account_id)};
+        report.account_id = slice_text(options.account_id);
     report_begin(&report);
     int failed = args_load_config(args, &config, &e) || audit(&config, &options, &report, &e);
     report_end(&report, failed ? &e : NULL);

@@ -5,10 +5,10 @@
 // record, however often it is repeated after a failure, and the fold books one of them (R30).
 #include "consumer/base/format.h"
 #include "consumer/base/text.h"
-#include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
 #include "consumer/config/config.h"
 #include "consumer/decisions/decisions.h"
+#include "consumer/decisions/decisions_open.h"
 #include "consumer/kafka/client.h"
 #include "consumer/postgres/store.h"
 #include "consumer/system/clock.h"
@@ -49,11 +49,6 @@ struct adjustment {
     rd_kafka_resp_err_t delivery;
     int64_t offset; // where the record stands; -1: not sent
 };
-
-static struct slice slice_of(const char *text)
-{
-    return (struct slice){text, text ? strlen(text) : 0};
-}
 
 // ---- the command line ----
 
@@ -134,33 +129,12 @@ static int read_account(struct adjustment *a, struct error *e)
 {
     const char *why;
     a->account = a->args->operands[0];
-    if (text_is_id(slice_of(a->account), &why))
+    if (text_is_id(slice_text(a->account), &why))
         return 0;
     return error_set(e, ERROR_USAGE, "the account %s", why);
 }
 
 // ---- what is recorded ----
-
-static int open_deployment(struct adjustment *a, struct error *e)
-{
-    bool recorded = false;
-    a->recorded = calloc(1, sizeof *a->recorded);
-    if (!a->recorded)
-        return error_set(e, ERROR_RESTART, "out of memory");
-    if (args_load_config(a->args, &a->config, e) ||
-        store_open(a->config.dsn, STORE_READS, &a->store, e) || store_check_version(a->store, e) ||
-        store_load_deployment(a->store, a->recorded, &recorded, e) != STORE_OK)
-        return -1;
-    if (!recorded)
-        return error_set(e, ERROR_CONFIG,
-                         "nothing is recorded in the database yet: the first 'settled run' records "
-                         "the deployment");
-    if (strcmp(a->recorded->group, a->config.group) != 0)
-        return error_set(e, ERROR_CONFIG,
-                         "kafka.group is %s, but the database serves %s; use the recorded one",
-                         a->config.group, a->recorded->group);
-    return 0;
-}
 
 static const struct book *book_of(const struct adjustment *a)
 {
@@ -199,7 +173,7 @@ static int read_credit_id(struct adjustment *a, struct error *e)
     const char *given = args_get(a->args, "id"), *why;
     unsigned char digest[EVP_MAX_MD_SIZE];
     char day[DAY_TEXT_SIZE];
-    if (given && !text_is_id(slice_of(given), &why))
+    if (given && !text_is_id(slice_text(given), &why))
         return error_set(e, ERROR_USAGE, "option --id: it %s", why);
     if (given) {
         snprintf(a->id, sizeof a->id, "%s", given);
@@ -282,14 +256,14 @@ static int find_schema_id(struct adjustment *a, int32_t *out, struct error *e)
 static size_t encode(const struct adjustment *a, int32_t schema_id, uint8_t value[VALUE_SIZE])
 {
     const struct credit_record record = {
-        .credit_id = slice_of(a->id),
-        .account_id = slice_of(a->account),
+        .credit_id = slice_text(a->id),
+        .account_id = slice_text(a->account),
         .kind = CREDIT_ADJUSTMENT,
         .amount = a->amount,
         .currency = book_of(a)->currency,
         .credited_at = a->credited_at,
-        .reason = slice_of(a->reason),
-        .reference = slice_of(a->reference),
+        .reason = slice_text(a->reason),
+        .reference = slice_text(a->reference),
     };
     size_t size = encode_credit(&record, schema_id, value, VALUE_SIZE);
     assert(size > 0); // ids, reason and reference are bounded
@@ -436,10 +410,12 @@ static int print_verdict(struct adjustment *a, struct error *e)
 
 static int adjust(struct adjustment *a, struct error *e)
 {
+    const struct decisions_opening opening = {a->args, STORE_READS, ""};
     bool done = false;
     if (read_account(a, e) || read_amount(a, e) || read_notes(a, e) ||
-        args_integer(a->args, "wait", 0, WAIT_MAX_S, 0, &a->wait_s, e) || open_deployment(a, e) ||
-        read_date(a, e) || read_credit_id(a, e) || check_account(a, &done, e))
+        args_integer(a->args, "wait", 0, WAIT_MAX_S, 0, &a->wait_s, e) ||
+        decisions_open(&opening, &a->config, &a->store, &a->recorded, e) || read_date(a, e) ||
+        read_credit_id(a, e) || check_account(a, &done, e))
         return -1;
     print_record(a);
     if (done) {
@@ -458,10 +434,6 @@ int cmd_adjust(const struct args *args)
     struct adjustment a = {.args = args, .offset = -1};
     struct error e = {0};
     int failed = adjust(&a, &e);
-    store_close(a.store);
-    if (a.recorded)
-        shelf_clear(&a.recorded->policy.shelf);
-    free(a.recorded);
-    config_free(&a.config);
+    decisions_close(&a.config, a.store, a.recorded);
     return failed ? cli_fail("adjust", &e) : 0;
 }

@@ -1,9 +1,8 @@
-#include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
 #include "consumer/decisions/decisions.h"
+#include "consumer/decisions/decisions_open.h"
 #include "consumer/decisions/rejects.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static const char *const topic_keys[INPUT_COUNT] = {"calls", "purchases", "credits"};
@@ -63,28 +62,11 @@ static int read_filter(struct rejects *r, struct error *e)
 
 static int open_all(struct rejects *r, struct error *e)
 {
-    bool recorded = false;
-    r->recorded = calloc(1, sizeof *r->recorded);
-    if (!r->recorded)
-        return error_set(e, ERROR_RESTART, "out of memory");
-    if (args_load_config(r->args, &r->config, e))
-        return -1;
     bool reads = strcmp(r->args->operands[0], "list") == 0;
-    if (store_open(r->config.dsn, reads ? STORE_READS : STORE_WRITES, &r->store, e) ||
-        store_check_version(r->store, e))
-        return -1;
-    if (rejects_stored(store_load_deployment(r->store, r->recorded, &recorded, e)))
-        return -1;
-    if (!recorded)
-        return error_set(
-            e, ERROR_CONFIG,
-            "nothing is recorded in the database yet, so there are no rejects: the first "
-            "'settled run' records the deployment");
-    if (strcmp(r->recorded->group, r->config.group) != 0)
-        return error_set(e, ERROR_CONFIG,
-                         "kafka.group is %s, but the database serves %s; use the recorded one",
-                         r->config.group, r->recorded->group);
-    return read_filter(r, e);
+    const struct decisions_opening opening = {r->args, reads ? STORE_READS : STORE_WRITES,
+                                              ", so there are no rejects"};
+    return decisions_open(&opening, &r->config, &r->store, &r->recorded, e) ? -1
+                                                                            : read_filter(r, e);
 }
 
 static int run_action(struct rejects *r, int *status, struct error *e)
@@ -107,10 +89,6 @@ int cmd_rejects(const struct args *args)
     int failed = open_all(&r, &e);
     if (!failed)
         failed = run_action(&r, &status, &e);
-    store_close(r.store);
-    if (r.recorded)
-        shelf_clear(&r.recorded->policy.shelf);
-    free(r.recorded);
-    config_free(&r.config);
+    decisions_close(&r.config, r.store, r.recorded);
     return failed ? cli_fail("rejects", &e) : status;
 }

@@ -219,11 +219,6 @@ static int give_bytes(avro_value_t *value, struct slice bytes)
     return status ? status : avro_value_give_bytes(value, &lent);
 }
 
-static struct slice slice_of(const char *text)
-{
-    return (struct slice){text, strlen(text)};
-}
-
 static void put_terminated(struct fill *f, const char *name, struct slice text)
 {
     avro_value_t value;
@@ -233,7 +228,7 @@ static void put_terminated(struct fill *f, const char *name, struct slice text)
 
 static void put_text(struct fill *f, const char *name, const char *text)
 {
-    put_terminated(f, name, slice_of(text));
+    put_terminated(f, name, slice_text(text));
 }
 
 static void put_long(struct fill *f, const char *name, int64_t number)
@@ -422,7 +417,7 @@ int encode_status(struct encoder *en, const struct encode_source *from, const st
     char event_id[OUTPUT_ID_SIZE], settled_by[OUTPUT_ID_SIZE];
     struct slice settlement = {0}, credit = {0};
     if (s->cause == CAUSE_ARREARS)
-        settlement = slice_of(settlement_id(account_id, s->settlement_day, settled_by));
+        settlement = slice_text(settlement_id(account_id, s->settlement_day, settled_by));
     else
         credit = s->credit_id;
     struct fill f = begin(en, OUTPUT_STATUS);
@@ -466,7 +461,7 @@ static void put_decisions(struct fill *f, const struct day_close *c)
     if (!field(f, "decisions", &array))
         return;
     for (size_t i = 0; i < c->decision_count && append(f, "decisions", &array, &element); i++)
-        check(f, "decisions", give_string(&element, slice_of(c->decisions[i])));
+        check(f, "decisions", give_string(&element, slice_text(c->decisions[i])));
 }
 
 int encode_day_close(struct encoder *en, const struct encode_context *cx, const struct day_close *c,

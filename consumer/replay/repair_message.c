@@ -190,7 +190,7 @@ static enum input input_of(const char *const topics[INPUT_COUNT], const char *te
     char shown[TEXT_SIZE];
     enum input i = 0;
     for (; i < INPUT_COUNT; i++) {
-        struct slice topic = {topics[i], strlen(topics[i])};
+        struct slice topic = slice_text(topics[i]);
         if (strcmp(text, text_show(topic, shown, 200)) == 0)
             break;
     }

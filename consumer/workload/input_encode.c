@@ -66,11 +66,6 @@ static void write_optional_long(struct pen *pen, int64_t value)
         write_long(pen, value);
 }
 
-static struct slice text_slice(const char *text)
-{
-    return (struct slice){text, strlen(text)};
-}
-
 static size_t finish_input(const struct pen *pen)
 {
     assert(pen->at <= pen->end);
@@ -102,7 +97,7 @@ size_t encode_purchase(const struct purchase_record *record, int32_t schema_id, 
     write_long(&pen, record->units);
     write_long(&pen, record->used);
     write_long(&pen, record->amount);
-    write_text(&pen, text_slice(record->currency));
+    write_text(&pen, slice_text(record->currency));
     write_long(&pen, record->purchased_at);
     return finish_input(&pen);
 }
@@ -116,7 +111,7 @@ size_t encode_credit(const struct credit_record *record, int32_t schema_id, uint
     write_text(&pen, record->account_id);
     write_long(&pen, record->kind);
     write_long(&pen, record->amount);
-    write_text(&pen, text_slice(record->currency));
+    write_text(&pen, slice_text(record->currency));
     write_long(&pen, record->credited_at);
     write_optional_text(&pen, record->reason);
     write_optional_text(&pen, record->reference);

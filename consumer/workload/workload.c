@@ -90,7 +90,7 @@ static const struct party *draw_account(struct workload *w)
 
 static struct slice id_slice(const struct party *account)
 {
-    return (struct slice){account->id, strlen(account->id)};
+    return slice_text(account->id);
 }
 
 static void address(const struct workload *w, enum input input, const struct party *account,
