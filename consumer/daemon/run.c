@@ -80,29 +80,6 @@ static int gather_properties(struct run *run, struct error *e)
     return 0;
 }
 
-// A deployment is recorded once, by the first start; after that the process goes by what is
-// recorded.
-static int record_first(struct run *run, struct error *e)
-{
-    struct recorded_change change;
-    struct wanted *wanted = calloc(1, sizeof *wanted);
-    if (!wanted)
-        return error_set(e, ERROR_RESTART, "memory is short");
-    int failed =
-        wanted_read(&run->config, wanted, e) || wanted_ask_cluster(&run->config, wanted, e);
-    fault_point(deployment_before);
-    if (!failed)
-        failed = wanted_record(wanted, run->store, RECORD_FIRST, &change, e);
-    fault_point(deployment_after);
-    if (!failed && change.row)
-        log_event(LOG_INFO, "the deployment is recorded: billing parameters and price book",
-                  LOG_FIELDS(log_text("price_book", wanted->book->sha256)));
-    run->shared.partitions = wanted->deployment.policy.fixed.partitions;
-    wanted_free(wanted);
-    free(wanted);
-    return failed ? -1 : 0;
-}
-
 // ---- what differs from what is recorded ----
 
 static void tell_difference(const struct recorded_value *value)
@@ -171,10 +148,51 @@ void run_follow_recorded(struct run *run)
                   LOG_FIELDS(log_text("reason", e.text)));
 }
 
+// A deployment is recorded once, by the first start; after that the process goes by what is
+// recorded, which is in `wanted` then.
+static int record_first(struct run *run, struct wanted *wanted, struct error *e)
+{
+    struct recorded_change change;
+    int failed =
+        wanted_read(&run->config, wanted, e) || wanted_ask_cluster(&run->config, wanted, e);
+    fault_point(deployment_before);
+    if (!failed)
+        failed = wanted_record(wanted, run->store, RECORD_FIRST, &change, e);
+    fault_point(deployment_after);
+    if (!failed && change.row)
+        log_event(LOG_INFO, "the deployment is recorded: billing parameters and price book",
+                  LOG_FIELDS(log_text("price_book", wanted->book->sha256)));
+    run->shared.partitions = wanted->deployment.policy.fixed.partitions;
+    return failed ? -1 : 0;
+}
+
+static int go_by_recorded(struct run *run, struct wanted *wanted, struct error *e)
+{
+    if (record_first(run, wanted, e))
+        return -1;
+    if (metrics_create(run->shared.partitions, (const char *const *)run->config.input_topics,
+                       &run->shared.metrics))
+        return error_set(e, ERROR_RESTART, "memory is short");
+    tell_differences(run, &run->config.parameters, wanted, true);
+    return 0;
+}
+
+// The deployment, and the figures that show it.
+static int open_deployment(struct run *run, struct error *e)
+{
+    struct wanted *wanted = calloc(1, sizeof *wanted);
+    if (!wanted)
+        return error_set(e, ERROR_RESTART, "memory is short");
+    int failed = go_by_recorded(run, wanted, e);
+    wanted_free(wanted);
+    free(wanted);
+    return failed;
+}
+
 static int open_store(struct run *run, struct error *e)
 {
     return store_open(run->config.dsn, STORE_WRITES, &run->store, e) ||
-                   store_check_version(run->store, e) || record_first(run, e)
+                   store_check_version(run->store, e) || open_deployment(run, e)
                ? -1
                : 0;
 }
@@ -282,11 +300,7 @@ int run_open(struct run *run, const struct args *args, struct error *e)
     if (gather_properties(run, e) || open_store(run, e) ||
         schema_ids_find(&run->config, run->shared.schema_ids, e))
         return -1;
-    if (metrics_create(shared->partitions, (const char *const *)run->config.input_topics,
-                       &shared->metrics))
-        return error_set(e, ERROR_RESTART, "memory is short");
-    if (run_compare_recorded(run, &run->config, e) || open_counts(run, e) || open_ends(run, e) ||
-        (run->drain && take_drain_ends(run, e)))
+    if (open_counts(run, e) || open_ends(run, e) || (run->drain && take_drain_ends(run, e)))
         return -1;
     if (writer_schemas_create(run->config.dsn, &run->config.registry, &shared->writers, e))
         return -1;
