@@ -131,12 +131,18 @@ static bool check_amount(const struct validation *c, int amount_field, int curre
 }
 
 // R28: its own time may be ahead of the broker's by the tolerance.
+static int64_t latest_own_time(const struct validation *c)
+{
+    int64_t latest;
+    bool beyond =
+        __builtin_add_overflow(c->at_ms, c->fold->parameters->future_tolerance_ms, &latest);
+    return beyond ? INT64_MAX : latest;
+}
+
 static bool check_future(const struct validation *c, struct verdict *v)
 {
     int64_t time = c->record->field[c->shape->time].number;
-    int64_t latest;
-    if (__builtin_add_overflow(c->at_ms, c->fold->parameters->future_tolerance_ms, &latest) ||
-        time <= latest)
+    if (time <= latest_own_time(c))
         return true;
     // A producer may stamp anything: the difference needs all 64 bits.
     return refuse(v, REJECT_FROM_FUTURE, "%s is %" PRIu64 " ms ahead of the broker's timestamp",
@@ -181,9 +187,8 @@ static void call_of(const struct validation *c, struct call *call)
 // The latest day that a record's own time may be of: what lies beyond is from the future.
 static day_t latest_day(const struct validation *c)
 {
-    int64_t latest;
-    if (__builtin_add_overflow(c->at_ms, c->fold->parameters->future_tolerance_ms, &latest) ||
-        latest > INSTANT_MAX)
+    int64_t latest = latest_own_time(c);
+    if (latest > INSTANT_MAX)
         latest = INSTANT_MAX;
     return calendar_day(latest < INSTANT_MIN ? INSTANT_MIN : latest, c->fold->zone_ms);
 }

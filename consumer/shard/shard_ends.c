@@ -37,6 +37,19 @@ static void follow_transaction(struct shard *shard, enum input input, int64_t mo
     log->open_said = log->open_cut = false;
 }
 
+static void warn_of_open(const struct shard *shard, enum input input, const char *what,
+                         int64_t mono_ms)
+{
+    const struct input_log *log = &shard->log[input];
+    assert(log->open_since >= 0);
+    log_event(LOG_WARN, what,
+              LOG_FIELDS(log_int("shard", shard->id),
+                         log_text("topic", shard->host->input_topics[input]),
+                         log_int("partition", shard->id), log_int("offset", log->open_at),
+                         log_int("end", log->ends.end),
+                         log_int("age_s", (mono_ms - log->open_since) / 1000)));
+}
+
 static void show_transaction(struct shard *shard, enum input input, int64_t mono_ms)
 {
     struct input_log *log = &shard->log[input];
@@ -47,13 +60,10 @@ static void show_transaction(struct shard *shard, enum input input, int64_t mono
     if (age_ms < SAY_MS || log->open_said)
         return;
     log->open_said = true;
-    log_event(LOG_WARN,
-              "a transaction is open: what lies behind its first record cannot be read until its "
-              "producer ends it",
-              LOG_FIELDS(log_int("shard", shard->id),
-                         log_text("topic", shard->host->input_topics[input]),
-                         log_int("partition", shard->id), log_int("offset", log->open_at),
-                         log_int("end", log->ends.end), log_int("age_s", age_ms / 1000)));
+    warn_of_open(shard, input,
+                 "a transaction is open: what lies behind its first record cannot be read until "
+                 "its producer ends it",
+                 mono_ms);
 }
 
 // R47: what was sent to a log before the day was due may lie behind an open transaction.
@@ -80,14 +90,11 @@ static void cut_at_end(struct shard *shard, enum input input, int64_t mono_ms)
         return;
     if (input != INPUT_CALLS && log->ends.stable < log->awaited && !log->open_cut) {
         log->open_cut = true;
-        log_event(LOG_WARN,
-                  "a transaction stays open, and the day is cut before it: what lies behind counts "
-                  "for a later day",
-                  LOG_FIELDS(log_int("shard", shard->id),
-                             log_text("topic", shard->host->input_topics[input]),
-                             log_int("partition", shard->id), log_int("offset", log->ends.stable),
-                             log_int("end", log->ends.end),
-                             log_int("age_s", (mono_ms - log->open_since) / 1000)));
+        assert(log->open_at == log->ends.stable); // as it was followed before
+        warn_of_open(shard, input,
+                     "a transaction stays open, and the day is cut before it: what lies behind "
+                     "counts for a later day",
+                     mono_ms);
     }
     fold_clock_end(shard->fold, input, log->ends.stable, log->ends.asked_at);
     if (fold_cut(shard->fold, input) != CUT_NONE)
