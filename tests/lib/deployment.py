@@ -140,12 +140,18 @@ def alter_topic(brokers, topic, **settings):
 
 
 def await_settings(admin, broker, topic, wanted, seconds=20):
-    """Waits until the broker with this number, which answers from its own copy, has the settings."""
+    """Waits until the broker with this number, which answers from its own copy, has the settings. It may not know a new
+    topic yet."""
     deadline = time.monotonic() + seconds
     while True:
         asked = confluent_kafka.admin.ConfigResource(confluent_kafka.admin.ConfigResource.Type.TOPIC, topic)
-        found = admin.describe_configs([asked], broker=broker)[asked].result(20)
-        if all(found[name].value == value for name, value in wanted.items()):
+        try:
+            found = admin.describe_configs([asked], broker=broker)[asked].result(20)
+        except confluent_kafka.KafkaException as error:
+            if error.args[0].code() != confluent_kafka.KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+            found = {}
+        if found and all(found[name].value == value for name, value in wanted.items()):
             return
         assert time.monotonic() < deadline, f"broker {broker} still has {found} of {topic}"
         time.sleep(0.05)
@@ -179,6 +185,9 @@ class Deployment:
                                            config={"message.timestamp.type": "CreateTime"}) for key in keys])
         for each in made.values():
             each.result(30)
+        for number in admin.list_topics(timeout=20).brokers:
+            for key in keys:
+                await_settings(admin, number, self.topics[key], {"message.timestamp.type": "CreateTime"})
 
     def delete_topics(self, keys):
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
