@@ -377,14 +377,15 @@ static enum avsc_logical logical_of(const json_t *json)
         return AVSC_TIMESTAMP_MILLIS;
     if (text && strcmp(text, "timestamp-micros") == 0)
         return AVSC_TIMESTAMP_MICROS;
-    return AVSC_PLAIN;
+    return text ? AVSC_OTHER : AVSC_PLAIN;
 }
 
 // {"type": KIND, ...}
 static int parse_declared(struct avsc *s, enum avsc_kind kind, const json_t *json,
                           struct scope scope, uint32_t *out, struct error *e)
 {
-    if (kind < AVSC_PRIMITIVES && !(kind == AVSC_LONG && logical_of(json) != AVSC_PLAIN)) {
+    bool number = kind == AVSC_INT || kind == AVSC_LONG;
+    if (kind < AVSC_PRIMITIVES && !(number && logical_of(json) != AVSC_PLAIN)) {
         *out = kind;
         return 0;
     }

@@ -33,9 +33,9 @@ enum avsc_kind {
     AVSC_PRIMITIVES = AVSC_RECORD, // as many; each is the type of its own number
 };
 
-// The logical types that the specification lets a reader convert; any other is read as its plain
-// type.
-enum avsc_logical { AVSC_PLAIN, AVSC_TIMESTAMP_MILLIS, AVSC_TIMESTAMP_MICROS };
+// What an int or a long says that it is. Others change how its number is to be understood, so a
+// field that is a time is not read by them.
+enum avsc_logical { AVSC_PLAIN, AVSC_TIMESTAMP_MILLIS, AVSC_TIMESTAMP_MICROS, AVSC_OTHER };
 
 struct avsc_type {
     enum avsc_kind kind;

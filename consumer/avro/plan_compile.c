@@ -148,7 +148,23 @@ static int resolve_enum(struct compiler *c, const struct avsc_type *writer, cons
     return 0;
 }
 
-// Any type except a union. Of the logical types only the two timestamps matter. -1: it does not
+// A time is milliseconds, or microseconds that say so. What another logical type counts (a local
+// time, nanoseconds, days) is another instant, so it is refused and not read as a plain number.
+static int check_time(const struct avsc_type *writer, const struct target *t, struct error *e)
+{
+    bool micros = writer->logical == AVSC_TIMESTAMP_MICROS;
+    if (t->kind != TARGET_TIMESTAMP ||
+        !(writer->logical == AVSC_OTHER || (micros && writer->kind == AVSC_INT)))
+        return 0;
+    return error_set(e, ERROR_CONFIG,
+                     "the writer's %s has the logical type %.64s, which says another instant; "
+                     "write %s",
+                     avsc_kind_name(writer->kind),
+                     json_string_value(json_object_get(writer->json, "logicalType")),
+                     expectation(t));
+}
+
+// Any type except a union. Logical types matter only where a time is read; -1 when it does not
 // resolve.
 static int resolve_plain(struct compiler *c, const struct avsc_type *writer, const struct target *t,
                          struct plan_step *step, struct error *e)
@@ -156,6 +172,8 @@ static int resolve_plain(struct compiler *c, const struct avsc_type *writer, con
     bool number = t->kind == TARGET_LONG || t->kind == TARGET_TIMESTAMP;
     if (writer->kind == AVSC_ENUM && t->kind == TARGET_ENUM)
         return resolve_enum(c, writer, t, step, e);
+    if ((writer->kind == AVSC_INT || writer->kind == AVSC_LONG) && check_time(writer, t, e))
+        return -1;
     if (writer->kind == AVSC_NULL && t->nullable)
         step->code = STEP_NULL;
     else if (writer->kind == AVSC_INT && number)

@@ -195,4 +195,8 @@ def type_resolves(wanted, nullable, written):
         return nullable
     if want == "enum":
         return have == "enum" and unqualified(written["name"]) == wanted["name"]
+    if logical_type(wanted) == "timestamp-millis" and have in ("int", "long"):
+        # Any other logical type counts from elsewhere or in other units: another instant.
+        known = ("timestamp-millis", "timestamp-micros") if have == "long" else ("timestamp-millis",)
+        return logical_type(written) is None or logical_type(written) in known
     return have in {"long": ("int", "long"), "string": ("string", "bytes")}[want]

@@ -319,7 +319,7 @@ static void test_timestamps_are_floored_to_millis(void **state)
     assert_number(f, 0, -1);
 }
 
-static void test_other_logical_types_are_their_plain_type(void **state)
+static void test_times_are_plain_or_say_milliseconds(void **state)
 {
     struct fixture *f = *state;
     const char *reader = READS("{'type':'long','logicalType':'timestamp-millis'}");
@@ -327,9 +327,8 @@ static void test_other_logical_types_are_their_plain_type(void **state)
         WRITES("'long'"),
         WRITES("'int'"),
         WRITES("{'type':'long','logicalType':'timestamp-millis'}"),
-        WRITES("{'type':'long','logicalType':'somebodys-own'}"),
-        WRITES("{'type':'long','logicalType':17}"),
-        WRITES("{'type':'int','logicalType':'timestamp-micros'}"), // annotates nothing but long
+        WRITES("{'type':'int','logicalType':'timestamp-millis'}"),
+        WRITES("{'type':'long','logicalType':17}"), // no logical type
     };
     for (size_t i = 0; i < sizeof writers / sizeof *writers; i++) {
         resolves(f, reader, writers[i]);
@@ -337,7 +336,39 @@ static void test_other_logical_types_are_their_plain_type(void **state)
     }
     resolves(f, READS("'long'"), WRITES("{'type':'long','logicalType':'timestamp-micros'}"));
     assert_true(read_number(f, 1234567) == 1234567); // no timestamp for this reader
+    resolves(f, READS("'long'"), WRITES("{'type':'long','logicalType':'local-timestamp-micros'}"));
+    assert_true(read_number(f, 1234567) == 1234567);
     resolves(f, READS("'string'"), WRITES("{'type':'string','logicalType':'uuid'}"));
+}
+
+// Each is a number, and none of them counts milliseconds since 1970 in UTC.
+static void test_what_says_another_instant_is_no_time(void **state)
+{
+    struct fixture *f = *state;
+    const char *reader = READS("{'type':'long','logicalType':'timestamp-millis'}");
+    const char *const writers[] = {
+        WRITES("{'type':'long','logicalType':'local-timestamp-millis'}"),
+        WRITES("{'type':'long','logicalType':'local-timestamp-micros'}"),
+        WRITES("{'type':'long','logicalType':'local-timestamp-nanos'}"),
+        WRITES("{'type':'long','logicalType':'timestamp-nanos'}"),
+        WRITES("{'type':'long','logicalType':'time-micros'}"),
+        WRITES("{'type':'long','logicalType':'somebodys-own'}"),
+        WRITES("{'type':'int','logicalType':'time-millis'}"),
+        WRITES("{'type':'int','logicalType':'date'}"),
+        WRITES("{'type':'int','logicalType':'timestamp-micros'}"),
+        WRITES("['null',{'type':'long','logicalType':'timestamp-nanos'}]"),
+    };
+    for (size_t i = 0; i + 1 < sizeof writers / sizeof *writers; i++)
+        refuses(f, reader, writers[i], "which says another instant; write long or int, plain or");
+    refuses(f, reader, writers[0],
+            "field f: the writer's long has the logical type local-timestamp-millis, which");
+    refuses(f, reader, writers[sizeof writers / sizeof *writers - 1],
+            "field f: no branch of the writer's union is read as long; write long or int");
+    // Where another branch resolves, it is found out when this one is met.
+    resolves(f, reader, WRITES("['int',{'type':'long','logicalType':'timestamp-nanos'}]"));
+    put_long(&f->body, 1);
+    put_long(&f->body, 5);
+    rejects(f, "which says another instant");
 }
 
 // ---- enums ----
@@ -1187,7 +1218,8 @@ int main(void)
         CASE(test_bytes_and_string_are_one_another),
         CASE(test_other_types_do_not_resolve),
         CASE(test_timestamps_are_floored_to_millis),
-        CASE(test_other_logical_types_are_their_plain_type),
+        CASE(test_times_are_plain_or_say_milliseconds),
+        CASE(test_what_says_another_instant_is_no_time),
         CASE(test_enum_goes_by_symbol),
         CASE(test_enum_out_of_the_writers_range),
         CASE(test_enum_default_of_the_reader),

@@ -122,6 +122,14 @@ def doubles(schema, _rng):
     return retype(schema, over_plain("long", lambda t: t if avro.logical_type(t) else "double"))
 
 
+def other_instants(schema, rng):
+    """Times by a logical type that says another instant."""
+    other = rng.choice([{"type": "long", "logicalType": f"{local}timestamp-{unit}"}
+                        for local, unit in (("local-", "millis"), ("local-", "micros"), ("", "nanos"))] +
+                       [{"type": "int", "logicalType": "date"}, {"type": "long", "logicalType": "time-micros"}])
+    return retype(schema, over_plain("long", lambda t: other if avro.logical_type(t) else t))
+
+
 def other_enum(schema, _rng):
     return retype(schema, over_plain("enum", lambda t: {**t, "name": "Product"}))
 
@@ -134,7 +142,7 @@ def odd_branch(schema, _rng):
 
 RESOLVE = [added, reordered, promoted, micros, nullable, single_unions, elsewhere, absent, symbols, as_bytes,
            optional_record, mixed, mixed, odd_branch]
-DO_NOT = [no_account, stranger, doubles, other_enum]
+DO_NOT = [no_account, stranger, doubles, other_enum, other_instants]
 
 
 def zigzag(number):
