@@ -2,6 +2,7 @@
 
 #include "consumer/registry/registry_answer.h"
 #include "consumer/registry/registry_dir.h"
+#include "consumer/registry/registry_references.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -22,15 +24,13 @@ enum {
     ANSWER_MAX = 2 * REGISTRY_TEXT_MAX, // bytes; a schema's quotes are escaped in it
     BASE_MAX = 1000, // bytes of a base URL
     PATH_SIZE = 1024,
+    RETRY_AFTER_MAX_S = 60, // it may ask to be left alone for so long
 };
-
-// What registries answer with status 404 when they mean it (a wrong base URL also gives 404, with
-// no such code).
-enum { SUBJECT_NOT_FOUND = 40401, SCHEMA_NOT_FOUND = 40403, LEVEL_NOT_FOUND = 40408 };
 
 struct endpoint {
     char *base; // without credentials and trailing slash: fit to be shown
     char *user, *password;
+    int64_t quiet_until; // monotonic ms: it asked not to be asked before
 };
 
 struct registry {
@@ -184,11 +184,21 @@ void registry_interrupt(struct registry *r)
 
 // ---- one request to one URL ----
 
+static int64_t monotonic_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 struct registry_request {
     const char *method;
     char path[PATH_SIZE]; // from the base URL on
     char *body; // NULL: none
-    int absent[2]; // error codes of a 404 that say "I do not have it"
+    // A 404 in a registry's form says that it does not have it. Of an id, only an address that is a
+    // registry may say so.
+    bool may_be_absent, is_of_id;
+    bool is_list; // of /subjects: its beginning tells enough
 };
 
 struct registry_reply {
@@ -196,7 +206,8 @@ struct registry_reply {
     json_t *json; // an object, or NULL
     char *bytes;
     size_t size;
-    bool too_large;
+    bool too_large, is_list;
+    int64_t retry_after_s;
 };
 
 static void answer_clear(struct registry_reply *a)
@@ -211,7 +222,9 @@ static size_t take(char *data, size_t size, size_t count, void *context)
     struct registry_reply *a = context;
     size_t more = size * count;
     assert(a->size <= ANSWER_MAX); // what is left of it is a difference
-    a->too_large = more > ANSWER_MAX - a->size;
+    a->too_large = a->too_large || more > ANSWER_MAX - a->size;
+    if (a->too_large && a->is_list)
+        return more; // read, and left
     char *grown = a->too_large ? NULL : realloc(a->bytes, a->size + more + 1);
     if (!grown)
         return 0;
@@ -247,6 +260,8 @@ static void set_options(struct registry *r, const struct endpoint *endpoint,
     curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, r->timeout_ms);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, r->timeout_ms);
     curl_easy_setopt(c, CURLOPT_USERAGENT, "settled");
+    // A proxy may compress what nobody asked to be compressed.
+    curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "");
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, r->headers);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, problem);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take);
@@ -266,98 +281,167 @@ static void set_options(struct registry *r, const struct endpoint *endpoint,
     curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
-enum registry_verdict {
-    ANSWERED,
-    ABSENT, // this URL does not have it
-    TRANSIENT, // may be different in a moment
-    REFUSED, // this URL will say the same again; another may be right
-    FINAL, // what was asked for is wrong: no URL will take it
-};
-
 static bool is_certificate_trouble(CURLcode code)
 {
     return code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
            code == CURLE_SSL_ISSUER_ERROR;
 }
 
-static enum registry_verdict judge_failure(const struct registry *r, const char *base,
-                                           CURLcode code, const char *problem,
-                                           const struct registry_reply *a, struct error *e)
+static enum answer_meaning judge_failure(const struct registry *r, const char *base, CURLcode code,
+                                         const char *problem, const struct registry_reply *a,
+                                         struct error *e)
 {
     const char *why = *problem ? problem : curl_easy_strerror(code);
     if (a->too_large) {
         error_set(e, ERROR_CONFIG,
                   "schema registry %s: answers with more than %d bytes: is this its URL?", base,
                   ANSWER_MAX);
-        return REFUSED;
+        return ANSWER_CONFIG;
+    }
+    if (code == CURLE_BAD_CONTENT_ENCODING) {
+        error_set(
+            e, ERROR_CONFIG,
+            "schema registry %s: its answer is compressed in a way that is not known here, or "
+            "badly (%s): check the proxy before it",
+            base, why);
+        return ANSWER_CONFIG;
     }
     if (is_certificate_trouble(code)) {
         error_set(e, ERROR_CONFIG, "schema registry %s: %s; check the CA file", base, why);
-        return REFUSED;
+        return ANSWER_CONFIG;
     }
     error_set(e, ERROR_UNAVAILABLE, "schema registry %s: %s", base,
               r->stopped ? "stopped while asking it" : why);
-    return TRANSIENT;
+    return ANSWER_WAIT;
 }
 
-static enum registry_verdict judge_status(const char *base, const struct registry_request *request,
-                                          const struct registry_reply *a, struct error *e)
+// What an answer that is none of ours to take says to people.
+static void say_status(const char *base, const struct registry_request *request,
+                       const struct registry_reply *a, struct error *e)
 {
     char message[ANSWER_MESSAGE_SIZE];
-    int64_t code = answer_code(a->json);
     answer_message(a->json, message);
-    if (a->status == 404 && code != 0 && (code == request->absent[0] || code == request->absent[1]))
-        return ABSENT;
-    if (a->status == 401 || a->status == 403) {
+    if (a->status >= 200 && a->status < 300)
+        error_set(e, ERROR_UNAVAILABLE,
+                  "schema registry %s: answers %ld with what is no JSON object: is this its URL?",
+                  base, a->status);
+    else if (a->status == 401 || a->status == 403)
         error_set(e, ERROR_CONFIG,
                   "schema registry %s: refuses access (%ld): check user, password and their role",
                   base, a->status);
-        return REFUSED;
-    }
-    if (a->status >= 300 && a->status < 400) {
+    else if (a->status >= 300 && a->status < 400)
         error_set(e, ERROR_CONFIG,
                   "schema registry %s: redirects (%ld), which is not followed: configure the "
                   "address it redirects to",
                   base, a->status);
-        return REFUSED;
-    }
-    if (a->status == 404 && code == 0) {
+    else if (a->status == 404 && answer_code(a->json) == 0)
         error_set(e, ERROR_CONFIG,
                   "schema registry %s: has nothing at %s (404): check host and path of the URL",
                   base, request->path);
-        return REFUSED;
-    }
-    if (a->status == 408 || a->status == 429 || a->status >= 500) {
-        error_set(e, ERROR_UNAVAILABLE, "schema registry %s: answers %ld: %s", base, a->status,
-                  message);
-        return TRANSIENT;
-    }
-    error_set(e, ERROR_CONFIG, "schema registry %s: answers %ld to %s %s: %s", base, a->status,
-              request->method, request->path, message);
-    return FINAL;
+    else
+        error_set(e, ERROR_CONFIG, "schema registry %s: answers %ld to %s %s: %s", base, a->status,
+                  request->method, request->path, message);
 }
 
-static enum registry_verdict ask_one(struct registry *r, const struct endpoint *endpoint,
-                                     const struct registry_request *request,
-                                     struct registry_reply *a, struct error *e)
+// An answer that asks for another moment: until then this address is left alone.
+static void say_wait(struct endpoint *endpoint, const struct registry_reply *a, struct error *e)
+{
+    char message[ANSWER_MESSAGE_SIZE], until[80] = "";
+    answer_message(a->json, message);
+    int64_t wait_s = a->retry_after_s < RETRY_AFTER_MAX_S ? a->retry_after_s : RETRY_AFTER_MAX_S;
+    if (wait_s > 0) {
+        endpoint->quiet_until = monotonic_ms() + wait_s * 1000;
+        snprintf(until, sizeof until, "; by its Retry-After it is asked again in %" PRId64 " s",
+                 wait_s);
+    }
+    error_set(e, ERROR_UNAVAILABLE, "schema registry %s: answers %ld: %s%s", endpoint->base,
+              a->status, message, until);
+}
+
+static enum answer_meaning judge_answer(struct endpoint *endpoint,
+                                        const struct registry_request *request,
+                                        const struct registry_reply *a, struct error *e)
+{
+    enum answer_meaning meaning = answer_meaning(a->status, a->json);
+    if (meaning == ANSWER_TAKEN || (meaning == ANSWER_ABSENT && request->may_be_absent))
+        return meaning;
+    if (meaning == ANSWER_WAIT && (a->status < 200 || a->status >= 300))
+        say_wait(endpoint, a, e);
+    else
+        say_status(endpoint->base, request, a, e);
+    // Of an id nothing is wrong that another URL could not know better.
+    if (meaning == ANSWER_REFUSED && request->is_of_id)
+        return ANSWER_CONFIG;
+    return meaning == ANSWER_ABSENT ? ANSWER_REFUSED : meaning;
+}
+
+// Sends the request and takes the answer, whatever it is. False: there is none, *meaning says so.
+static bool exchange(struct registry *r, const struct endpoint *endpoint,
+                     const struct registry_request *request, struct registry_reply *a,
+                     enum answer_meaning *meaning, struct error *e)
 {
     char problem[CURL_ERROR_SIZE] = "";
+    curl_off_t retry_after_s = 0;
     answer_clear(a);
+    a->is_list = request->is_list;
     set_options(r, endpoint, request, a, problem);
     CURLcode code = curl_easy_perform(r->curl);
     curl_easy_setopt(r->curl, CURLOPT_ERRORBUFFER, NULL);
-    if (code != CURLE_OK)
-        return judge_failure(r, endpoint->base, code, problem, a, e);
+    if (code != CURLE_OK) {
+        *meaning = judge_failure(r, endpoint->base, code, problem, a, e);
+        return false;
+    }
     curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &a->status);
+    curl_easy_getinfo(r->curl, CURLINFO_RETRY_AFTER, &retry_after_s);
+    a->retry_after_s = retry_after_s;
     a->json = answer_parse(a->bytes, a->size);
-    if (a->status < 200 || a->status >= 300)
-        return judge_status(endpoint->base, request, a, e);
-    if (a->json)
-        return ANSWERED;
-    error_set(e, ERROR_UNAVAILABLE,
-              "schema registry %s: answers %ld with what is no JSON object: is this its URL?",
-              endpoint->base, a->status);
-    return TRANSIENT;
+    return true;
+}
+
+// "No such id" rejects records, so it is believed only of an address that is a registry: a gateway
+// may have the same form for its own errors.
+static enum answer_meaning prove_registry(struct registry *r, struct endpoint *endpoint,
+                                          struct error *e)
+{
+    const struct registry_request request = {.method = "GET", .path = "/subjects", .is_list = true};
+    struct registry_reply a = {0};
+    enum answer_meaning meaning = ANSWER_ABSENT;
+    if (exchange(r, endpoint, &request, &a, &meaning, e) &&
+        !(a.status == 200 && answer_is_list(a.bytes, a.size, !a.too_large))) {
+        meaning = answer_meaning(a.status, a.json);
+        if (meaning == ANSWER_WAIT && a.status != 200) {
+            say_wait(endpoint, &a, e);
+        } else {
+            error_set(e, ERROR_CONFIG,
+                      "schema registry %s: says that it does not have the schema, but does not "
+                      "answer /subjects with a list, as a registry does (%ld): check host and path "
+                      "of the URL, and that the user may list subjects",
+                      endpoint->base, a.status);
+            meaning = ANSWER_CONFIG;
+        }
+    }
+    answer_clear(&a);
+    return meaning;
+}
+
+static enum answer_meaning ask_one(struct registry *r, struct endpoint *endpoint,
+                                   const struct registry_request *request, struct registry_reply *a,
+                                   struct error *e)
+{
+    enum answer_meaning meaning;
+    int64_t quiet_ms = endpoint->quiet_until - monotonic_ms();
+    if (quiet_ms > 0) {
+        error_set(e, ERROR_UNAVAILABLE,
+                  "schema registry %s: by its Retry-After it is asked again in %" PRId64 " s",
+                  endpoint->base, (quiet_ms + 999) / 1000);
+        return ANSWER_WAIT;
+    }
+    if (!exchange(r, endpoint, request, a, &meaning, e))
+        return meaning;
+    meaning = judge_answer(endpoint, request, a, e);
+    if (meaning == ANSWER_ABSENT && request->is_of_id)
+        meaning = prove_registry(r, endpoint, e);
+    return meaning;
 }
 
 // ---- fail-over and retries ----
@@ -370,48 +454,63 @@ static bool pause_ms(struct registry *r, int ms)
     return !r->stopped;
 }
 
+// How long every address wants to be left alone yet.
+static int64_t all_quiet_ms(const struct registry *r)
+{
+    int64_t least = INT64_MAX, now = monotonic_ms();
+    for (size_t i = 0; i < r->count; i++) {
+        int64_t left = r->endpoints[i].quiet_until - now;
+        least = left < least ? left : least;
+    }
+    return least > 0 ? least : 0;
+}
+
 // One round over all URLs, the preferred one first.
-static enum registry_verdict ask_round(struct registry *r, const struct registry_request *request,
-                                       struct registry_reply *a, struct error *e)
+static enum answer_meaning ask_round(struct registry *r, const struct registry_request *request,
+                                     struct registry_reply *a, struct error *e)
 {
     size_t absent = 0, transient = 0, first = r->preferred;
     assert(r->count > 0); // "all say that they do not have it" needs one that says so
     assert(r->preferred < r->count);
     for (size_t i = 0; i < r->count; i++) {
         size_t at = (first + i) % r->count;
-        enum registry_verdict verdict = ask_one(r, &r->endpoints[at], request, a, e);
-        if (verdict == ANSWERED)
+        enum answer_meaning meaning = ask_one(r, &r->endpoints[at], request, a, e);
+        if (meaning == ANSWER_TAKEN)
             r->preferred = at;
-        if (verdict == ANSWERED || verdict == FINAL)
-            return verdict;
-        absent += verdict == ABSENT;
-        transient += verdict == TRANSIENT;
+        if (meaning == ANSWER_TAKEN || meaning == ANSWER_REFUSED)
+            return meaning;
+        absent += meaning == ANSWER_ABSENT;
+        transient += meaning == ANSWER_WAIT;
     }
     if (absent == r->count)
-        return ABSENT;
-    return transient ? TRANSIENT : REFUSED;
+        return ANSWER_ABSENT;
+    return transient ? ANSWER_WAIT : ANSWER_CONFIG;
 }
 
-static enum registry_verdict ask(struct registry *r, const struct registry_request *request,
-                                 struct registry_reply *a, struct error *e)
+static enum answer_meaning ask(struct registry *r, const struct registry_request *request,
+                               struct registry_reply *a, struct error *e)
 {
-    enum registry_verdict verdict = TRANSIENT;
-    for (int round = 0; round < ROUNDS && verdict == TRANSIENT; round++) {
-        if (!pause_ms(r, round ? BACKOFF_MS << (round - 1) : 0)) {
+    enum answer_meaning meaning = ANSWER_WAIT;
+    for (int round = 0; round < ROUNDS && meaning == ANSWER_WAIT; round++) {
+        int64_t quiet_ms = round ? all_quiet_ms(r) : 0;
+        int backoff_ms = round ? BACKOFF_MS << (round - 1) : 0;
+        if (quiet_ms > r->timeout_ms)
+            break; // the caller comes again
+        if (!pause_ms(r, quiet_ms > backoff_ms ? (int)quiet_ms : backoff_ms)) {
             error_set(e, ERROR_UNAVAILABLE, "schema registry: stopped");
-            return TRANSIENT;
+            return ANSWER_WAIT;
         }
-        verdict = ask_round(r, request, a, e);
+        meaning = ask_round(r, request, a, e);
     }
-    assert(verdict != ANSWERED || a->json);
-    return verdict;
+    assert(meaning != ANSWER_TAKEN || a->json);
+    return meaning;
 }
 
-static enum registry_result result_of(enum registry_verdict verdict)
+static enum registry_result result_of(enum answer_meaning meaning)
 {
-    return verdict == ANSWERED ? REGISTRY_FOUND
-           : verdict == ABSENT ? REGISTRY_ABSENT
-                               : REGISTRY_UNAVAILABLE;
+    return meaning == ANSWER_TAKEN    ? REGISTRY_FOUND
+           : meaning == ANSWER_ABSENT ? REGISTRY_ABSENT
+                                      : REGISTRY_UNAVAILABLE;
 }
 
 static int malformed(const struct registry *r, const char *what, struct error *e)
@@ -422,14 +521,57 @@ static int malformed(const struct registry *r, const char *what, struct error *e
 
 // ---- the calls ----
 
+static void subject_path(const struct registry *r, const char *format, const char *subject,
+                         struct registry_request *request)
+{
+    char *escaped = curl_easy_escape(r->curl, subject, 0);
+    assert(escaped);
+    const char *slot = strchr(format, '$');
+    assert(slot);
+    snprintf(request->path, sizeof request->path, "%.*s%s%s", (int)(slot - format), format, escaped,
+             slot + 1);
+    curl_free(escaped);
+}
+
+// A subject's version, also one that was deleted since: schemas that refer to it stay.
+static enum registry_result ask_reference(void *context, const char *subject, int64_t version,
+                                          json_t **out, struct error *e)
+{
+    static const char *const forms[] = {"", "?deleted=true"};
+    struct registry *r = context;
+    struct registry_reply answer = {0};
+    enum answer_meaning meaning = ANSWER_ABSENT;
+    for (size_t i = 0; i < sizeof forms / sizeof *forms && meaning == ANSWER_ABSENT; i++) {
+        struct registry_request request = {.method = "GET", .may_be_absent = true};
+        char format[64];
+        snprintf(format, sizeof format, "/subjects/$/versions/%" PRId64 "%s", version, forms[i]);
+        subject_path(r, format, subject, &request);
+        meaning = ask(r, &request, &answer, e);
+    }
+    if (meaning == ANSWER_ABSENT)
+        error_set(e, ERROR_CONFIG,
+                  "schema registry %s: the schema refers to version %" PRId64
+                  " of subject %.200s, which the registry does not have: register it again",
+                  r->endpoints[r->preferred].base, version, subject);
+    if (meaning == ANSWER_TAKEN && !json_string_value(json_object_get(answer.json, "schema"))) {
+        malformed(r, "schema", e);
+        meaning = ANSWER_WAIT;
+    }
+    *out = meaning == ANSWER_TAKEN ? json_incref(answer.json) : NULL;
+    answer_clear(&answer);
+    return meaning == ANSWER_TAKEN ? REGISTRY_FOUND : REGISTRY_UNAVAILABLE;
+}
+
 static enum registry_result fetch_by_http(struct registry *r, int32_t id, char **text,
                                           struct error *e)
 {
-    struct registry_request request = {.method = "GET", .absent = {SCHEMA_NOT_FOUND}};
+    struct registry_request request = {.method = "GET", .may_be_absent = true, .is_of_id = true};
     struct registry_reply answer = {0};
     snprintf(request.path, sizeof request.path, "/schemas/ids/%" PRId32, id);
     enum registry_result result = result_of(ask(r, &request, &answer, e));
-    if (result == REGISTRY_FOUND && !(*text = answer_schema(answer.json))) {
+    if (result == REGISTRY_FOUND && references_any(answer.json)) {
+        result = references_resolve(answer.json, ask_reference, r, text, e);
+    } else if (result == REGISTRY_FOUND && !(*text = answer_schema(answer.json, NULL))) {
         malformed(r, "schema", e);
         result = REGISTRY_UNAVAILABLE;
     }
@@ -448,18 +590,6 @@ enum registry_result registry_fetch(struct registry *r, int32_t id, char **text,
     return result;
 }
 
-static void subject_path(const struct registry *r, const char *format, const char *subject,
-                         struct registry_request *request)
-{
-    char *escaped = curl_easy_escape(r->curl, subject, 0);
-    assert(escaped);
-    const char *slot = strchr(format, '$');
-    assert(slot);
-    snprintf(request->path, sizeof request->path, "%.*s%s%s", (int)(slot - format), format, escaped,
-             slot + 1);
-    curl_free(escaped);
-}
-
 static char *body_of(const char *name, const char *value)
 {
     json_t *json = json_pack("{s:s}", name, value);
@@ -470,19 +600,19 @@ static char *body_of(const char *name, const char *value)
 }
 
 // Posts a schema and takes the id out of the answer.
-static enum registry_verdict post_schema(struct registry *r, struct registry_request *request,
-                                         const char *text, int32_t *id, struct error *e)
+static enum answer_meaning post_schema(struct registry *r, struct registry_request *request,
+                                       const char *text, int32_t *id, struct error *e)
 {
     struct registry_reply answer = {0};
     request->body = body_of("schema", text);
-    enum registry_verdict verdict = ask(r, request, &answer, e);
-    if (verdict == ANSWERED && !answer_id(answer.json, id)) {
+    enum answer_meaning meaning = ask(r, request, &answer, e);
+    if (meaning == ANSWER_TAKEN && !answer_id(answer.json, id)) {
         malformed(r, "id of 31 bits", e);
-        verdict = TRANSIENT;
+        meaning = ANSWER_WAIT;
     }
     answer_clear(&answer);
     free(request->body);
-    return verdict;
+    return meaning;
 }
 
 enum registry_result registry_lookup(struct registry *r, const char *subject, const char *text,
@@ -493,8 +623,7 @@ enum registry_result registry_lookup(struct registry *r, const char *subject, co
     if (r->directory) {
         result = registry_dir_lookup(r->directory, text, id, e);
     } else {
-        struct registry_request request = {.method = "POST",
-                                           .absent = {SUBJECT_NOT_FOUND, SCHEMA_NOT_FOUND}};
+        struct registry_request request = {.method = "POST", .may_be_absent = true};
         subject_path(r, "/subjects/$", subject, &request);
         result = result_of(post_schema(r, &request, text, id, e));
     }
@@ -518,7 +647,7 @@ int registry_register(struct registry *r, const char *subject, const char *text,
                          r->directory, subject);
     struct registry_request request = {.method = "POST"};
     subject_path(r, "/subjects/$/versions", subject, &request);
-    return post_schema(r, &request, text, id, e) == ANSWERED
+    return post_schema(r, &request, text, id, e) == ANSWER_TAKEN
                ? 0
                : error_context(e, "register %s", subject);
 }
@@ -531,10 +660,10 @@ int registry_set_compatibility(struct registry *r, const char *subject, const ch
     struct registry_request request = {.method = "PUT", .body = body_of("compatibility", level)};
     struct registry_reply answer = {0};
     subject_path(r, "/config/$", subject, &request);
-    enum registry_verdict verdict = ask(r, &request, &answer, e);
+    enum answer_meaning meaning = ask(r, &request, &answer, e);
     answer_clear(&answer);
     free(request.body);
-    return verdict == ANSWERED ? 0 : error_context(e, "set compatibility of %s", subject);
+    return meaning == ANSWER_TAKEN ? 0 : error_context(e, "set compatibility of %s", subject);
 }
 
 int registry_compatibility(struct registry *r, const char *subject, char **level, struct error *e)
@@ -542,17 +671,16 @@ int registry_compatibility(struct registry *r, const char *subject, char **level
     *level = NULL;
     if (r->directory)
         return 0;
-    struct registry_request request = {.method = "GET",
-                                       .absent = {SUBJECT_NOT_FOUND, LEVEL_NOT_FOUND}};
+    struct registry_request request = {.method = "GET", .may_be_absent = true};
     struct registry_reply answer = {0};
     subject_path(r, "/config/$?defaultToGlobal=true", subject, &request);
-    enum registry_verdict verdict = ask(r, &request, &answer, e);
-    if (verdict == ABSENT) { // a registry that does not know defaultToGlobal
+    enum answer_meaning meaning = ask(r, &request, &answer, e);
+    if (meaning == ANSWER_ABSENT) { // a registry that does not know defaultToGlobal
         request = (struct registry_request){.method = "GET", .path = "/config"};
-        verdict = ask(r, &request, &answer, e);
+        meaning = ask(r, &request, &answer, e);
     }
     const char *text = answer_level(answer.json);
-    int failed = verdict == ANSWERED ? 0 : -1;
+    int failed = meaning == ANSWER_TAKEN ? 0 : -1;
     if (!failed && !text)
         failed = malformed(r, "compatibilityLevel", e);
     if (!failed)

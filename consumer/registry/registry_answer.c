@@ -3,7 +3,34 @@
 #include "consumer/registry/registry.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+struct answer_row {
+    long first, last;
+    enum answer_body body;
+    enum answer_meaning meaning;
+};
+
+#define ANSWER_ROW(first, last, body, meaning, shown, what) {first, last, body, meaning},
+static const struct answer_row rows[] = {ANSWER_ROWS(ANSWER_ROW)};
+
+static bool is_coded(const json_t *answer)
+{
+    return json_is_number(json_object_get(answer, "error_code"));
+}
+
+enum answer_meaning answer_meaning(long status, const json_t *answer)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (status < rows[i].first || status > rows[i].last)
+            continue;
+        if (rows[i].body == ANSWER_ANY || (rows[i].body == ANSWER_OBJECT && answer) ||
+            (rows[i].body == ANSWER_CODED && is_coded(answer)))
+            return rows[i].meaning;
+    }
+    return ANSWER_WAIT;
+}
 
 static const char *text_of(const json_t *answer, const char *name)
 {
@@ -17,6 +44,36 @@ json_t *answer_parse(const char *bytes, size_t size)
         return json;
     json_decref(json);
     return NULL;
+}
+
+static bool is_list(const char *bytes, size_t size)
+{
+    json_t *json = json_loadb(bytes, size, 0, NULL), *element;
+    bool good = json_is_array(json);
+    size_t i;
+    json_array_foreach(json, i, element)
+    {
+        good = good && json_is_string(element);
+    }
+    json_decref(json);
+    return good;
+}
+
+bool answer_is_list(const char *bytes, size_t size, bool whole)
+{
+    static const char blanks[] = " \t\r\n";
+    size_t at = 0;
+    if (size == 0)
+        return false;
+    if (whole)
+        return is_list(bytes, size);
+    while (at < size && memchr(blanks, bytes[at], sizeof blanks - 1))
+        at++;
+    if (at == size || bytes[at++] != '[')
+        return false;
+    while (at < size && memchr(blanks, bytes[at], sizeof blanks - 1))
+        at++;
+    return at < size && bytes[at] == '"';
 }
 
 int64_t answer_code(const json_t *answer)
@@ -34,7 +91,7 @@ char *answer_message(const json_t *answer, char out[ANSWER_MESSAGE_SIZE])
     return out;
 }
 
-char *answer_schema(const json_t *answer)
+char *answer_schema(const json_t *answer, const char *why)
 {
     const char *text = text_of(answer, "schema"), *type = text_of(answer, "schemaType");
     json_t *references = json_object_get(answer, "references");
@@ -42,8 +99,8 @@ char *answer_schema(const json_t *answer)
         return NULL;
     if ((!type || strcmp(type, "AVRO") == 0) && json_array_size(references) == 0)
         return strdup(text);
-    json_t *foreign = json_pack("{s:s, s:s, s:O?}", "schema", text, "schemaType",
-                                type ? type : "AVRO", "references", references);
+    json_t *foreign = json_pack("{s:s, s:s, s:O?, s:s?}", "schema", text, "schemaType",
+                                type ? type : "AVRO", "references", references, "why", why);
     char *out = foreign ? json_dumps(foreign, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(foreign);
     return out;
@@ -69,8 +126,10 @@ bool registry_foreign(const char *text, char *why, size_t size)
     json_t *json = json_loads(text, 0, NULL);
     const char *type = text_of(json, "schemaType");
     bool foreign = type && text_of(json, "schema") && !json_object_get(json, "type");
+    const char *given = text_of(json, "why");
     if (foreign && strcmp(type, "AVRO") == 0)
-        snprintf(why, size, "the schema refers to others; register it as one self-contained text");
+        snprintf(why, size, "%s; register it as one self-contained text",
+                 given ? given : "the schema refers to others");
     else if (foreign)
         snprintf(why, size, "the schema is of type %.32s, not AVRO", type);
     json_decref(json);

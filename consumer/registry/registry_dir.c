@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,16 @@ static enum registry_result read_file(int directory_fd, const char *directory, c
     return result;
 }
 
+// A text that was found once is kept for ever: a file of which only a part is there must not be.
+static bool is_json(const char *text)
+{
+    json_t *json =
+        json_loads(text, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
+    bool good = json != NULL;
+    json_decref(json);
+    return good;
+}
+
 enum registry_result registry_dir_fetch(const char *directory, int32_t id, char **text,
                                         struct error *e)
 {
@@ -71,6 +82,11 @@ enum registry_result registry_dir_fetch(const char *directory, int32_t id, char 
         return REGISTRY_UNAVAILABLE;
     enum registry_result result = read_file(fd, directory, name, text, e);
     close(fd);
+    if (result == REGISTRY_FOUND && !is_json(*text)) {
+        free(*text);
+        *text = NULL;
+        return unreadable(directory, name, "is no JSON: is it being copied?", e);
+    }
     return result;
 }
 

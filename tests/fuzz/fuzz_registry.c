@@ -46,7 +46,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(answer && id >= 0);
     if (answer_code(answer) != 0 || answer_level(answer))
         assert(answer);
-    char *text = answer_schema(answer);
+    for (long status = 0; status <= 600; status += 100)
+        assert(answer_meaning(status + 4, answer) <= ANSWER_REFUSED);
+    if (answer_is_list((const char *)data, size, true))
+        assert(!answer); // a list is no object
+    answer_is_list((const char *)data, size, false);
+    char *text = answer_schema(answer, NULL);
     if (text)
         check_schema(text, answer);
     free(text);

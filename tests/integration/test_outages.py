@@ -87,7 +87,7 @@ def test_a_registry_that_fails_while_running_rejects_nothing(deploy, registry):
     calls = send_calls(d, "known", 1)
     process = d.start("--clock", OPEN)
     d.until(lambda: judged(process) == calls, process)
-    for number, mode in enumerate(["error", "garbage", "lost", "down"], 100):
+    for number, mode in enumerate(["error", "garbage", "lost", "gateway", "down"], 100):
         registry.schemas[number] = registry.schemas[SCHEMAS["CallRecord"]]
         if mode == "down":
             registry.stop()
@@ -112,10 +112,34 @@ def test_a_registry_that_fails_while_running_rejects_nothing(deploy, registry):
         calls += 1
         d.until(lambda: judged(process) == calls, process)
         assert process.metric("settled_registry_up") == 1 and process.metric("settled_log_waiting") == 0
-    assert len(re.findall("writers' schemas are to be had again", process.log)) == 4
+    assert len(re.findall("writers' schemas are to be had again", process.log)) == 5
     assert process.stop() == 0
     d.drain(AFTER)
     all_billed_once(d, calls)
+
+
+def test_a_registry_that_compresses_and_refers(deploy, registry):
+    """A proxy compresses what nobody asked to be compressed; a schema names types of other subjects."""
+    d = deploy(workers=1)
+    by_registry(d, registry)
+    registry.mode = "compressed"
+    text = json.loads(registry.schemas[SCHEMAS["CallRecord"]])
+    service = next(field for field in text["fields"] if field["name"] == "service")
+    registry.versions["services", 3] = json.dumps({**service["type"], "namespace": "com.acme"})
+    service["type"] = "com.acme.Service"
+    registry.schemas[100] = json.dumps(text)
+    registry.references[100] = [{"name": "com.acme.Service", "subject": "services", "version": 3}]
+    calls = send_calls(d, "plain", 1)
+    SCHEMAS["CallRecord"], known = 100, SCHEMAS["CallRecord"]
+    try:
+        calls += send_calls(d, "refers", 1)
+    finally:
+        SCHEMAS["CallRecord"] = known
+    d.drain(AFTER)
+    all_billed_once(d, calls)
+    (kept,), = d.sql("select schema from settled.writer_schemas where id = 100")
+    assert "references" not in json.loads(kept) and "com.acme" in kept
+    d.audit()
 
 
 def test_a_registry_that_fails_at_start(deploy, registry):

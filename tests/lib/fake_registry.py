@@ -1,9 +1,11 @@
 """A schema registry that misbehaves on demand: the part of Confluent's interface that settled uses, on a free port.
 
-`mode` is how it answers from now on: "well"; "error" (500); "garbage" (200 with a page); "lost" (404 with a page, as a
-proxy gives it); stop() refuses connections until start().
+`mode` is how it answers from now on: "well"; "compressed" (well, but gzip, asked for or not); "error" (500); "garbage" (200
+with a page); "lost" (404 with a page, as a proxy gives it); "gateway" (404 in a registry's form to everything, as one before
+several services gives it); stop() refuses connections until start().
 """
 
+import gzip
 import http.server
 import json
 import re
@@ -18,6 +20,8 @@ class FakeRegistry:
     def __init__(self, schemas):
         """`schemas`: text by id."""
         self.schemas = dict(schemas)
+        self.references = {}  # of an id: a list of {"name", "subject", "version"}
+        self.versions = {}  # text by (subject, version): what is referred to
         self.mode = "well"
         self.asked = []  # paths, in order
         self.port = free_port()
@@ -45,6 +49,9 @@ class FakeRegistry:
                 registry.asked.append(self.path)
                 status, content = registry.answer(self.path, body)
                 self.send_response(status)
+                if registry.mode == "compressed":
+                    content = gzip.compress(content)
+                    self.send_header("Content-Encoding", "gzip")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -63,12 +70,21 @@ class FakeRegistry:
             return 500, json.dumps({"error_code": 50001, "message": "no leader"}).encode()
         if self.mode in ("garbage", "lost"):
             return 200 if self.mode == "garbage" else 404, PAGE
+        if self.mode == "gateway":
+            return 404, json.dumps({"error_code": 404, "message": "no such route"}).encode()
         return self._well(path, body)
 
     def _well(self, path, body):
         by_id = re.fullmatch(r"/schemas/ids/(\d+)", path)
         if by_id and int(by_id.group(1)) in self.schemas:
-            return 200, json.dumps({"schema": self.schemas[int(by_id.group(1))]}).encode()
+            number = int(by_id.group(1))
+            return 200, json.dumps({"schema": self.schemas[number],
+                                    **({"references": self.references[number]} if number in self.references else {})}).encode()
+        version = re.fullmatch(r"/subjects/([^/]+)/versions/(\d+)", path)
+        if version and (version.group(1), int(version.group(2))) in self.versions:
+            return 200, json.dumps({"schema": self.versions[version.group(1), int(version.group(2))]}).encode()
+        if path == "/subjects":
+            return 200, b"[]"
         if path.startswith("/config"):
             return 200, json.dumps({"compatibilityLevel": "FULL_TRANSITIVE"}).encode()
         if path.startswith("/subjects/") and body:

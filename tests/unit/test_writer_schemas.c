@@ -60,7 +60,7 @@ void store_interrupt(struct store *store)
     (void)store;
 }
 
-enum store_result store_load_schema(struct store *store, int32_t id, char **text, struct error *e)
+enum store_result store_load_schema(struct store *store, int64_t id, char **text, struct error *e)
 {
     (void)store;
     *text = NULL;
@@ -75,7 +75,7 @@ enum store_result store_load_schema(struct store *store, int32_t id, char **text
     return down ? STORE_UNAVAILABLE : STORE_OK;
 }
 
-enum store_result store_save_schema(struct store *store, int32_t id, const char *text,
+enum store_result store_save_schema(struct store *store, int64_t id, const char *text,
                                     struct error *e)
 {
     (void)store;
@@ -271,7 +271,7 @@ static void what_is_stored_needs_no_registry(void **state)
 static void garbage_is_incompatible_and_foreign_schemas_say_what_they_are(void **state)
 {
     (void)state;
-    put_schema(1, "no schema at all");
+    put_schema(1, "\"no schema at all\"");
     put_schema(2, "{\"schema\":\"syntax\",\"schemaType\":\"PROTOBUF\"}");
     start();
     assert_int_equal(wait_for(INPUT_CALLS, 1).state, WRITER_INCOMPATIBLE);
