@@ -232,7 +232,7 @@ static int open_messages(struct audit_shard *w, int64_t base, struct error *e)
     struct messages_options options = {.shard = w->shard,
                                        .group = w->deployment->group,
                                        .topics = (const char *const *)w->config->output_topics,
-                                       .schema_ids = w->schema_ids,
+                                       .framing = &w->framing,
                                        .snapshot = &w->snapshot,
                                        .scan = w->scan,
                                        .first_log = WALK_OUTPUTS,
@@ -623,11 +623,11 @@ int audit(const struct config *config, const struct audit_options *options, stru
           struct error *e)
 {
     struct audit_shard w = {.config = config, .options = options, .report = report};
-    int failed =
-        open_stores(&w, e) || load_books(&w, e) || schema_ids_find(config, w.schema_ids, e) ||
-        encoder_create(&w.encoder, e) ||
-        replay_decoder_create(config, w.deployment->policy.fixed.timestamps, &w.decoder, e) ||
-        walk_shards(&w, e);
+    int failed = open_stores(&w, e) || load_books(&w, e) ||
+                 schema_ids_find(config, w.deployment->policy.fixed.framing, &w.framing, e) ||
+                 encoder_create(&w.encoder, e) ||
+                 replay_decoder_create(config, &w.deployment->policy.fixed, &w.decoder, e) ||
+                 walk_shards(&w, e);
     replay_decoder_destroy(w.decoder);
     encoder_destroy(w.encoder);
     store_close(w.other);

@@ -30,7 +30,7 @@ int messages_create(const struct messages_options *options, struct messages **ou
         return error_set(e, ERROR_RESTART, "memory is short");
     struct scales_options scales = {.shard = options->shard,
                                     .group = options->group,
-                                    .schema_ids = options->schema_ids,
+                                    .framing = options->framing,
                                     .report = options->report};
     m->options = *options;
     m->base = options->base;

@@ -14,7 +14,7 @@ struct messages_options {
     int32_t shard;
     const char *group;
     const char *const *topics; // of the outputs
-    const int32_t *schema_ids; // of the outputs
+    const struct output_framing *framing; // of the outputs
     const struct audit_snapshot *snapshot;
     struct scan *scan;
     size_t first_log; // of the scan: the outputs, in their order

@@ -33,7 +33,7 @@ static const char *output_topic(const struct messages *m, enum output output)
 static int read_record(const struct messages *m, enum output output,
                        const rd_kafka_message_t *message, struct topic_record *r, struct error *why)
 {
-    const char *value = message->payload;
+    const enum framing framing = m->options.framing->framing;
     struct weighed *w = &r->weighed;
     *r = (struct topic_record){.message = message};
     *w = (struct weighed){.published = true, .output = output, .day = DAY_NONE};
@@ -42,9 +42,10 @@ static int read_record(const struct messages *m, enum output output,
         w->key = (struct slice){message->key, message->key_len};
     w->account_id = scales_account(output, w->key);
     w->ce_id = scales_header(message, "ce_id");
-    if (!value || message->len < FRAMING_SIZE || value[0] != 0)
-        return error_set(why, ERROR_CONFIG, "it cannot be read: no Confluent framing");
-    w->body = (struct slice){value + FRAMING_SIZE, message->len - FRAMING_SIZE};
+    if (!framing_take_off(framing, (struct slice){message->payload, message->len}, &w->schema_id,
+                          &w->body))
+        return error_set(why, ERROR_CONFIG, "it cannot be read: it does not begin with %s",
+                         framing_text(framing));
     struct error reason;
     if (scales_read(m->scales, output, w->body, &w->number, &reason)) {
         w->number = (struct output_number){.shard = -1};

@@ -20,7 +20,7 @@ struct audit_shard {
     struct deployment *deployment;
     struct audit_snapshot snapshot;
     struct replay_decoder *decoder;
-    int32_t schema_ids[OUTPUT_COUNT];
+    struct output_framing framing;
     struct fold *fold;
     struct scan *scan;
     struct audit_rows *rows;

@@ -243,19 +243,11 @@ static void compare_headers(const struct scales *s, const struct weighed *w,
                  HEADERS);
 }
 
-static int32_t schema_id_of(const rd_kafka_message_t *message)
-{
-    uint32_t id;
-    assert(message->len > sizeof id); // it has a framing, or it would not have been read
-    memcpy(&id, (const char *)message->payload + 1, sizeof id);
-    return (int32_t)be32toh(id);
-}
-
 void scales_weigh_message(const struct scales *s, const struct weighed *w, const struct expected *x,
                           const rd_kafka_message_t *message)
 {
     scales_weigh(s, w, x);
-    tell_numbers(s, w, x->ce_id, "schema id", schema_id_of(message),
-                 s->options.schema_ids[w->output]);
+    tell_numbers(s, w, x->ce_id, "schema id", w->schema_id,
+                 s->options.framing->schema_ids[w->output]);
     compare_headers(s, w, x, message);
 }

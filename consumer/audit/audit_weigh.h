@@ -15,6 +15,7 @@ struct weighed {
     day_t day;
     struct slice account_id; // whom it concerns; data NULL: nobody
     struct slice key, body, ce_id;
+    int64_t schema_id; // of a message
     struct output_number number;
 };
 
@@ -23,7 +24,7 @@ struct scales;
 struct scales_options {
     int32_t shard;
     const char *group;
-    const int32_t *schema_ids; // of the outputs
+    const struct output_framing *framing; // of the outputs
     struct report *report;
 };
 
@@ -38,7 +39,7 @@ int scales_read(const struct scales *scales, enum output output, struct slice bo
 // The header of this name; data NULL: there is none.
 struct slice scales_header(const rd_kafka_message_t *message, const char *name);
 
-// Differences go to the report. The message must have Confluent's framing.
+// Differences go to the report. The framing of the message has been taken off before.
 void scales_weigh(const struct scales *scales, const struct weighed *w, const struct expected *x);
 void scales_weigh_message(const struct scales *scales, const struct weighed *w,
                           const struct expected *x, const rd_kafka_message_t *message);

@@ -5,6 +5,7 @@
 #include "consumer/commands/commands.h"
 #include "consumer/config/config.h"
 #include "consumer/kafka/client.h"
+#include "consumer/preflight/schema_ids.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/progress.h"
 #include "consumer/workload/workload.h"
@@ -176,11 +177,12 @@ static int find_schema(struct generate *g, struct registry *registry, enum input
                        struct error *e)
 {
     char subject[SUBJECT_SIZE];
+    struct input_framing *framing = &g->options.framing[input];
+    framing->framing = g->config.framing;
     snprintf(subject, sizeof subject, "%s-value", g->config.input_topics[input]);
-    switch (registry_lookup(registry, subject, schema_of_input(input),
-                            &g->options.schema_ids[input], e)) {
+    switch (registry_lookup(registry, subject, schema_of_input(input), &framing->schema_id, e)) {
     case REGISTRY_FOUND:
-        return 0;
+        return schema_id_fits(framing->framing, subject, framing->schema_id, e);
     case REGISTRY_ABSENT:
         return error_set(
             e, ERROR_CONFIG,

@@ -12,13 +12,13 @@ static int register_schema(struct registry *registry, const char *topic, const c
                            const char *level, struct error *e)
 {
     char subject[256 + 8];
-    int32_t id;
+    int64_t id;
     snprintf(subject, sizeof subject, "%s-value", topic);
     if (level && registry_set_compatibility(registry, subject, level, e))
         return -1;
     if (registry_register(registry, subject, text, &id, e))
         return -1;
-    printf("%s\t%" PRId32 "\n", subject, id);
+    printf("%s\t%" PRId64 "\n", subject, id);
     return 0;
 }
 

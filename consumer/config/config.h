@@ -21,6 +21,7 @@ struct config {
     char *input_topics[INPUT_COUNT], *output_topics[OUTPUT_COUNT];
     enum partitioner partitioner;
     struct registry_options registry; // its strings are owned by the config
+    enum framing framing;
     char *dsn;
     // path; relative to the config file's folder if it is there, else to the working directory
     char *book;

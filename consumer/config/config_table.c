@@ -52,6 +52,11 @@ const struct config_key config_keys[] = {
      .help = "Certificates to trust instead of the system's."},
     {"schemas", "timeout", VALUE_TIMEOUT, FIELD(registry.timeout_ms), "5s", .min = 100,
      .max = 60000, .help = "Of one request."},
+    {"schemas", "framing", VALUE_CHOICE, FIELD(framing), "confluent", .choices = FRAMING_CHOICES,
+     .help =
+         "What stands before each value, in and out: a zero byte and the schema's id of 4 bytes "
+         "(confluent) or 8\n"
+         "(apicurio). Fixed once recorded."},
 
     {"postgres", "dsn", VALUE_DSN, FIELD(dsn), "postgresql:///settled",
      .help = "libpq connection string; TLS options pass through. With a password: "
@@ -119,6 +124,7 @@ const size_t config_key_count = sizeof config_keys / sizeof *config_keys - 1;
 
 // A choice is stored as its place in the list.
 static_assert(PARTITIONER_MURMUR2 == 0 && PARTITIONER_CRC32 == 1, "murmur2|crc32");
+static_assert(FRAMING_CONFLUENT == 0 && FRAMING_APICURIO == 1, "confluent|apicurio");
 static_assert(TIMESTAMPS_LOG_APPEND == 0 && TIMESTAMPS_CREATE == 1, "log-append|create");
 static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3,
               "debug|info|warn|error");

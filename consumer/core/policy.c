@@ -60,6 +60,7 @@ day_t policy_credit_floor(const struct policy *policy, day_t open_day)
 #define SYMBOL(value, symbol) [value] = (symbol),
 static const char *const partitioners[] = {PARTITIONER_ROWS(SYMBOL)};
 static const char *const timestamps_kinds[] = {TIMESTAMPS_ROWS(SYMBOL)};
+static const char *const framings[] = {FRAMING_ROWS(SYMBOL)};
 
 const char *partitioner_symbol(enum partitioner partitioner)
 {
@@ -87,6 +88,20 @@ bool timestamps_parse(const char *symbol, enum timestamps *out)
     if (found < 0)
         return false;
     *out = (enum timestamps)found;
+    return true;
+}
+
+const char *framing_symbol(enum framing framing)
+{
+    return framings[framing];
+}
+
+bool framing_parse(const char *symbol, enum framing *out)
+{
+    int found = symbol_find(framings, sizeof framings / sizeof *framings, symbol);
+    if (found < 0)
+        return false;
+    *out = (enum framing)found;
     return true;
 }
 

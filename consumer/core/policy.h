@@ -11,25 +11,33 @@
 #define TIMESTAMPS_ROWS(X)                                                                         \
     X(TIMESTAMPS_LOG_APPEND, "log-append")                                                         \
     X(TIMESTAMPS_CREATE, "create")
+#define FRAMING_ROWS(X)                                                                            \
+    X(FRAMING_CONFLUENT, "confluent")                                                              \
+    X(FRAMING_APICURIO, "apicurio")
 #define POLICY_VALUE(value, symbol) value,
 enum partitioner { PARTITIONER_ROWS(POLICY_VALUE) };
 enum timestamps { TIMESTAMPS_ROWS(POLICY_VALUE) };
+enum framing { FRAMING_ROWS(POLICY_VALUE) };
 
 const char *partitioner_symbol(enum partitioner partitioner);
 bool partitioner_parse(const char *symbol, enum partitioner *out);
 const char *timestamps_symbol(enum timestamps timestamps);
 bool timestamps_parse(const char *symbol, enum timestamps *out);
+const char *framing_symbol(enum framing framing);
+bool framing_parse(const char *symbol, enum framing *out);
 
 // "murmur2|crc32", as the configuration takes them.
 #define POLICY_CHOICE(value, symbol) "|" symbol
 #define PARTITIONER_CHOICES (&(PARTITIONER_ROWS(POLICY_CHOICE))[sizeof "|" - 1])
 #define TIMESTAMPS_CHOICES (&(TIMESTAMPS_ROWS(POLICY_CHOICE))[sizeof "|" - 1])
+#define FRAMING_CHOICES (&(FRAMING_ROWS(POLICY_CHOICE))[sizeof "|" - 1])
 
 // These never change once recorded (the program refuses others with status 78).
 struct fixed_parameters {
     day_t first_day;
     enum timestamps timestamps;
     enum partitioner partitioner;
+    enum framing framing; // of what is read and what is written
     int32_t partitions; // of each topic
     char time_zone[64];
 };

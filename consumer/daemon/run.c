@@ -298,7 +298,7 @@ int run_open(struct run *run, const struct args *args, struct error *e)
     if (pass_gates(run, args_get(args, "clock") != NULL, e))
         return -1;
     if (gather_properties(run, e) || open_store(run, e) ||
-        schema_ids_find(&run->config, run->shared.schema_ids, e))
+        schema_ids_find(&run->config, run->config.framing, &run->shared.framing, e))
         return -1;
     if (open_counts(run, e) || open_ends(run, e) || (run->drain && take_drain_ends(run, e)))
         return -1;

@@ -229,7 +229,7 @@ static bool host_counts_right(void *context, int64_t read_at)
     return topic_counts_right(((struct worker *)context)->shared->counts, read_at);
 }
 
-static struct writer host_find_writer(void *context, enum input input, int32_t id)
+static struct writer host_find_writer(void *context, enum input input, int64_t id)
 {
     return writer_schemas_find(((struct worker *)context)->shared->writers, input, id);
 }
@@ -295,7 +295,10 @@ static void host_init(struct worker *worker)
         .next_block = host_next_block,
         .release_block = host_release_block,
         .encoder = worker->encoder,
-        .source = {.context = worker, .find_writer = host_find_writer, .scratch = worker->scratch},
+        .source = {.context = worker,
+                   .framing = config->framing,
+                   .find_writer = host_find_writer,
+                   .scratch = worker->scratch},
         .metrics = worker->shared->metrics,
         .partitions = worker->shared->partitions,
         .max_resident_calls = config->max_calls_held,
@@ -509,15 +512,14 @@ static int create_relay(struct worker *worker, struct error *e)
     struct relay_options options = {
         .group = shared->config->group,
         .dsn = shared->config->dsn,
+        .framing = shared->framing,
         .property_count = shared->properties.count,
         .properties = shared->properties.pairs,
         .clock_ms = run_clock_ms,
         .clock_context = shared->clock,
     };
-    for (int i = 0; i < OUTPUT_COUNT; i++) {
+    for (int i = 0; i < OUTPUT_COUNT; i++)
         options.topics[i] = shared->config->output_topics[i];
-        options.schema_ids[i] = shared->schema_ids[i];
-    }
     return relay_create(&options, &worker->relay, e);
 }
 

@@ -32,7 +32,7 @@ struct worker_shared {
     struct topic_counts *counts;
     struct writer_schemas *writers;
     struct metrics *metrics;
-    int32_t schema_ids[OUTPUT_COUNT];
+    struct output_framing framing;
     int64_t (*drain)[INPUT_COUNT]; // by partition: the ends to read to; NULL: go on for ever
     int workers;
     _Atomic int64_t recorded_news; // how often parameters or books came that a worker did not know

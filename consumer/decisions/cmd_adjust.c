@@ -235,7 +235,7 @@ static void on_adjusted(rd_kafka_t *client, const rd_kafka_message_t *message, v
     a->offset = message->offset;
 }
 
-static int find_schema_id(struct adjustment *a, int32_t *out, struct error *e)
+static int find_framing(struct adjustment *a, struct input_framing *out, struct error *e)
 {
     struct registry *registry;
     char subject[256 + 8];
@@ -243,17 +243,24 @@ static int find_schema_id(struct adjustment *a, int32_t *out, struct error *e)
         return -1;
     snprintf(subject, sizeof subject, "%s-value", a->config.input_topics[INPUT_CREDITS]);
     enum registry_result result =
-        registry_lookup(registry, subject, schema_of_input(INPUT_CREDITS), out, e);
+        registry_lookup(registry, subject, schema_of_input(INPUT_CREDITS), &out->schema_id, e);
     registry_destroy(registry);
     if (result == REGISTRY_ABSENT)
         error_set(e, ERROR_CONFIG,
                   "the schema of AccountCredit is not registered under %s; run settled schemas "
                   "register",
                   subject);
+    out->framing = a->recorded->policy.fixed.framing;
+    if (result == REGISTRY_FOUND && !framing_fits(out->framing, out->schema_id))
+        return error_set(e, ERROR_CONFIG,
+                         "the registry's id %" PRId64 " of the schema of %s has no room in 4 bytes, "
+                         "which schemas.framing: %s has",
+                         out->schema_id, subject, framing_symbol(out->framing));
     return result == REGISTRY_FOUND ? 0 : -1;
 }
 
-static size_t encode(const struct adjustment *a, int32_t schema_id, uint8_t value[VALUE_SIZE])
+static size_t encode(const struct adjustment *a, struct input_framing framing,
+                     uint8_t value[VALUE_SIZE])
 {
     const struct credit_record record = {
         .credit_id = slice_text(a->id),
@@ -265,7 +272,7 @@ static size_t encode(const struct adjustment *a, int32_t schema_id, uint8_t valu
         .reason = slice_text(a->reason),
         .reference = slice_text(a->reference),
     };
-    size_t size = encode_credit(&record, schema_id, value, VALUE_SIZE);
+    size_t size = encode_credit(&record, framing, value, VALUE_SIZE);
     assert(size > 0); // ids, reason and reference are bounded
     return size;
 }
@@ -328,10 +335,10 @@ static rd_kafka_t *create_producer(struct adjustment *a, struct error *e)
 static int post(struct adjustment *a, struct error *e)
 {
     uint8_t value[VALUE_SIZE];
-    int32_t schema_id;
-    if (find_schema_id(a, &schema_id, e))
+    struct input_framing framing;
+    if (find_framing(a, &framing, e))
         return -1;
-    size_t size = encode(a, schema_id, value);
+    size_t size = encode(a, framing, value);
     rd_kafka_t *producer = create_producer(a, e);
     if (!producer)
         return -1;

@@ -1,9 +1,8 @@
 #include "consumer/decode/record_decoder.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
-
-enum { FRAME_BYTES = 5 };
 
 const struct raw *record_decoder_peek(const struct record_decoder *reader)
 {
@@ -19,7 +18,7 @@ static void fault(struct event *event, enum reject_reason reason, const char *de
 }
 
 static struct writer writer_of(struct record_decoder *reader, const struct decoder_source *source,
-                               int32_t id)
+                               int64_t id)
 {
     if (reader->cached && reader->cached_id == id)
         return reader->writer;
@@ -36,58 +35,79 @@ static struct writer writer_of(struct record_decoder *reader, const struct decod
     return writer;
 }
 
-static void decode_body(struct event *event, const struct plan *plan,
-                        struct decoder_scratch *scratch)
+// Room for one detail; each event has at most one.
+static char *new_detail(struct decoder_scratch *scratch)
 {
     assert(scratch->detail_count < DECODER_BATCH);
-    char *detail = scratch->details[scratch->detail_count];
-    if (plan_decode(plan, event->value.data + FRAME_BYTES, event->value.size - FRAME_BYTES,
-                    &event->record, detail) == PLAN_OK)
-        return;
-    scratch->detail_count++;
+    return scratch->details[scratch->detail_count++];
+}
+
+static void decode_body(struct event *event, const struct plan *plan, struct slice body,
+                        struct decoder_scratch *scratch)
+{
+    char *detail = new_detail(scratch);
+    if (plan_decode(plan, body.data, body.size, &event->record, detail) == PLAN_OK)
+        scratch->detail_count--;
+    else
+        fault(event, REJECT_UNDECODABLE, detail);
+}
+
+static void fault_unknown(struct event *event, const struct decoder_source *source,
+                          const struct writer *writer, int64_t id)
+{
+    char *detail = new_detail(source->scratch);
+    // The first four of eight bytes are zero.
+    bool long_id = source->framing == FRAMING_CONFLUENT && id == 0 &&
+                   event->value.size >= framing_size(FRAMING_APICURIO);
+    snprintf(detail, REJECT_DETAIL_SIZE, "%s %" PRId64 "%s", writer->why, id,
+             long_id ? "; ids of 8 bytes need schemas.framing: apicurio" : "");
+    fault(event, REJECT_UNKNOWN_SCHEMA, detail);
+}
+
+static void fault_framing(struct event *event, const struct decoder_source *source)
+{
+    char *detail = new_detail(source->scratch);
+    snprintf(detail, REJECT_DETAIL_SIZE, "unknown framing: a value begins with %s",
+             framing_text(source->framing));
     fault(event, REJECT_UNDECODABLE, detail);
 }
 
-static bool schema_id(struct slice value, int32_t *id)
+static void decode_framed(struct record_decoder *reader, const struct decoder_source *source,
+                          struct event *event)
 {
-    const unsigned char *bytes = (const unsigned char *)value.data;
-    if (!bytes || value.size < FRAME_BYTES || bytes[0] != 0)
-        return false;
-    *id = (int32_t)((uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 |
-                    (uint32_t)bytes[4]);
-    return true;
-}
-
-static void decode_value(struct record_decoder *reader, const struct decoder_source *source,
-                         struct event *event)
-{
-    int32_t id;
-    event->schema_id = -1;
-    if (!event->value.data) {
-        fault(event, REJECT_UNDECODABLE, "no value");
+    int64_t id;
+    struct slice body;
+    if (!framing_take_off(source->framing, event->value, &id, &body)) {
+        fault_framing(event, source);
         return;
     }
-    if (!schema_id(event->value, &id)) {
-        fault(event, REJECT_UNDECODABLE,
-              "unknown framing: a value begins with a zero byte and the 4-byte id of its schema");
-        return;
-    }
-    event->schema_id = (uint32_t)id;
+    event->schema_id = id;
     struct writer writer = writer_of(reader, source, id);
     switch (writer.state) {
     case WRITER_PENDING:
         event->schema_pending = true;
         break;
     case WRITER_READY:
-        decode_body(event, writer.plan, source->scratch);
+        decode_body(event, writer.plan, body, source->scratch);
         break;
     case WRITER_UNKNOWN:
-        fault(event, REJECT_UNKNOWN_SCHEMA, writer.why);
+        fault_unknown(event, source, &writer, id);
         break;
     case WRITER_INCOMPATIBLE:
         fault(event, REJECT_INCOMPATIBLE_SCHEMA, writer.why);
         break;
     }
+}
+
+static void decode_value(struct record_decoder *reader, const struct decoder_source *source,
+                         const struct raw *raw, struct event *event)
+{
+    if (!event->value.data)
+        fault(event, REJECT_UNDECODABLE, "no value");
+    else if (raw->id_header)
+        fault(event, REJECT_UNDECODABLE, id_header_text(raw->id_header));
+    else
+        decode_framed(reader, source, event);
 }
 
 // Asks for the schemas of what stands behind a record that waits for its own: ids that nobody has
@@ -97,12 +117,13 @@ static void look_ahead(struct record_decoder *reader, const struct decoder_sourc
 {
     while (at < reader->block->used) {
         const struct raw *raw = block_at(reader->block, at);
-        int32_t id;
+        int64_t id;
+        struct slice body;
         if (raw->kind == RAW_END) {
             at += raw_bytes(RAW_NULL, RAW_NULL);
             continue;
         }
-        if (schema_id(raw_value(raw), &id))
+        if (!raw->id_header && framing_take_off(source->framing, raw_value(raw), &id, &body))
             writer_of(reader, source, id);
         at += raw_bytes(raw->key_size, raw->value_size);
     }
@@ -124,10 +145,11 @@ size_t record_decoder_decode(struct record_decoder *reader, const struct decoder
         event->timestamp = raw->timestamp;
         event->stamped = raw->stamped && raw->log_append == reader->log_append;
         event->schema_pending = false;
+        event->schema_id = -1;
         event->fault = REJECT_NONE;
         event->key = raw_key(raw);
         event->value = raw_value(raw);
-        decode_value(reader, source, event);
+        decode_value(reader, source, raw, event);
         at += raw_bytes(raw->key_size, raw->value_size);
         scratch->after[count++] = at;
         if (event->schema_pending) {

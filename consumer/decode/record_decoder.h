@@ -1,10 +1,11 @@
-// Decodes the raw records of one log, block after block, into events. Confluent framing: 00, schema
-// id (4 bytes, big-endian), Avro body.
+// Decodes the raw records of one log, block after block, into events. Framing (kafka/framing.h):
+// 00, the id of the writer's schema, then the Avro body.
 #pragma once
 
 #include "consumer/core/record.h"
 #include "consumer/decode/writer_schemas.h"
 #include "consumer/kafka/block.h"
+#include "consumer/kafka/framing.h"
 
 // Decoded records on their way into a fold.
 enum { DECODER_BATCH = 256 };
@@ -18,7 +19,8 @@ struct decoder_scratch {
 // Where a record decoder gets writers' schemas from, and where it puts decoded records.
 struct decoder_source {
     void *context;
-    struct writer (*find_writer)(void *context, enum input input, int32_t id);
+    enum framing framing;
+    struct writer (*find_writer)(void *context, enum input input, int64_t id);
     struct decoder_scratch *scratch;
 };
 
@@ -29,7 +31,7 @@ struct record_decoder {
     size_t at; // in it: the next entry
     // The last schema that will not change its answer any more.
     bool cached;
-    int32_t cached_id;
+    int64_t cached_id;
     struct writer writer;
 };
 

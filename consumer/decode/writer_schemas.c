@@ -22,7 +22,7 @@ enum {
     TROUBLE_SIZE = 512,
 };
 
-const char writer_schemas_unknown[] = "no schema registry has a schema of this id";
+const char writer_schemas_unknown[] = "no schema registry has a schema of id";
 
 enum text_state { TEXT_WANTED, TEXT_FOUND, TEXT_UNKNOWN };
 
@@ -36,7 +36,7 @@ static_assert(sizeof text_followers == TEXT_UNKNOWN + 1, "each state says what m
 
 // One schema id. Entries with a text stay for ever; plans and reasons are handed out by pointer.
 struct entry {
-    int32_t id;
+    int64_t id;
     enum text_state state;
     bool asked; // somebody waits for it, or it is time to ask for an unknown one anew
     int64_t ask_at, absent_since; // monotonic ms; the latter 0: never answered "no such id"
@@ -62,7 +62,7 @@ struct writer_schemas {
 
 // ---- the table; the caller holds the lock ----
 
-static size_t place_of(const struct writer_schemas *writers, int32_t id)
+static size_t place_of(const struct writer_schemas *writers, int64_t id)
 {
     size_t low = 0, high = writers->count;
     while (low < high) {
@@ -91,7 +91,7 @@ static void forget_one_unknown(struct writer_schemas *writers)
     }
 }
 
-static struct entry *add(struct writer_schemas *writers, int32_t id)
+static struct entry *add(struct writer_schemas *writers, int64_t id)
 {
     if (writers->unknown >= UNKNOWN_MAX)
         forget_one_unknown(writers);
@@ -144,7 +144,7 @@ static struct writer answer(struct writer_schemas *writers, struct entry *entry,
     abort();
 }
 
-struct writer writer_schemas_find(struct writer_schemas *writers, enum input input, int32_t id)
+struct writer writer_schemas_find(struct writer_schemas *writers, enum input input, int64_t id)
 {
     pthread_mutex_lock(&writers->lock);
     size_t at = place_of(writers, id);
@@ -168,7 +168,7 @@ void writer_schemas_trouble(struct writer_schemas *writers, char *out, size_t si
 
 // ---- the side thread ----
 
-static enum registry_result from_store(struct writer_schemas *writers, int32_t id, char **text,
+static enum registry_result from_store(struct writer_schemas *writers, int64_t id, char **text,
                                        struct error *e)
 {
     if (!writers->store) {
@@ -186,7 +186,7 @@ static enum registry_result from_store(struct writer_schemas *writers, int32_t i
 
 // PostgreSQL first: what it has rules. What the registry has is kept there before anybody decodes
 // by it.
-static enum registry_result search(struct writer_schemas *writers, int32_t id, char **text,
+static enum registry_result search(struct writer_schemas *writers, int64_t id, char **text,
                                    struct error *e)
 {
     *text = NULL;
@@ -318,7 +318,7 @@ static void *serve(void *context)
             wait_locked(writers, wait_ms);
             continue;
         }
-        int32_t id = due->id;
+        int64_t id = due->id;
         pthread_mutex_unlock(&writers->lock);
         struct error e = {0};
         struct entry compiled = {0};

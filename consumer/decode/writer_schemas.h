@@ -20,7 +20,8 @@ enum writer_state { WRITER_PENDING, WRITER_READY, WRITER_UNKNOWN, WRITER_INCOMPA
 struct writer {
     enum writer_state state;
     const struct plan *plan; // READY; owned by the writers, for their lifetime
-    // UNKNOWN, INCOMPATIBLE: the reject's detail; PENDING: what is being waited for; same lifetime
+    // INCOMPATIBLE: the reject's detail; UNKNOWN: its beginning; PENDING: what is being waited for;
+    // same lifetime
     const char *why;
 };
 
@@ -40,7 +41,7 @@ int writer_schemas_create_with(const char *dsn, const struct registry_options *r
 // Interrupts a request that is under way and waits for the side thread.
 void writer_schemas_destroy(struct writer_schemas *writers);
 // Never blocks on I/O. Asking for an unknown id starts the search for it.
-struct writer writer_schemas_find(struct writer_schemas *writers, enum input input, int32_t id);
+struct writer writer_schemas_find(struct writer_schemas *writers, enum input input, int64_t id);
 // Number of answers so far: a reader that waits for a PENDING id looks again when this has risen.
 uint64_t writer_schemas_generation(const struct writer_schemas *writers);
 // Whether the registry failed to answer at the last attempt, and why (for readiness and metrics).
@@ -52,4 +53,4 @@ void writer_schemas_trouble(struct writer_schemas *writers, char *out, size_t si
 // must be NULL before the call.
 void writer_schemas_compile(const char *text, struct plan *plans[INPUT_COUNT],
                             char *why[INPUT_COUNT]);
-extern const char writer_schemas_unknown[]; // the detail of UNKNOWN_SCHEMA
+extern const char writer_schemas_unknown[]; // the detail of UNKNOWN_SCHEMA, before the id

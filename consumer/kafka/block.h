@@ -3,6 +3,7 @@
 #pragma once
 
 #include "consumer/core/record.h"
+#include "consumer/kafka/id_header.h"
 
 #include <assert.h>
 #include <librdkafka/rdkafka.h>
@@ -26,7 +27,8 @@ struct raw {
     uint8_t kind;
     uint8_t log_append; // the broker set the timestamp
     uint8_t stamped; // there is a timestamp at all
-    uint8_t unused[5];
+    uint8_t id_header; // id_header_of(): where the id of its schema stands instead; 0: nowhere
+    uint8_t unused[4];
 };
 
 static_assert(sizeof(struct raw) % 8 == 0, "the next entry of a block is aligned");
@@ -59,6 +61,7 @@ static inline void raw_fill(struct raw *raw, const rd_kafka_message_t *message)
     raw->timestamp = rd_kafka_message_timestamp(message, &type);
     raw->stamped = type != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
     raw->log_append = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME;
+    raw->id_header = id_header_of(message);
     char *bytes = (char *)(raw + 1);
     if (message->key) {
         memcpy(bytes, message->key, message->key_len);

@@ -7,6 +7,12 @@
 
 enum output { OUTPUT_SETTLEMENTS, OUTPUT_STATUS, OUTPUT_DAY_CLOSES, OUTPUT_REJECTS, OUTPUT_COUNT };
 
+// What stands before the bodies of the outputs (consumer/kafka/framing.h).
+struct output_framing {
+    enum framing framing;
+    int64_t schema_ids[OUTPUT_COUNT];
+};
+
 // The original text of a schema as it stands in schemas/avro, embedded at build time.
 const char *schema_of_input(enum input input);
 const char *schema_of_output(enum output output);

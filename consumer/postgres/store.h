@@ -96,8 +96,8 @@ enum store_result store_busiest_day(struct store *store, int days, int64_t *call
 
 // ---- writer schemas seen on the inputs ----
 // *text malloc'ed, NULL when it is not stored.
-enum store_result store_load_schema(struct store *store, int32_t id, char **text, struct error *e);
-enum store_result store_save_schema(struct store *store, int32_t id, const char *text,
+enum store_result store_load_schema(struct store *store, int64_t id, char **text, struct error *e);
+enum store_result store_save_schema(struct store *store, int64_t id, const char *text,
                                     struct error *e);
 
 // ---- shards ----

@@ -19,7 +19,7 @@
 
 static const char fixed_query[] =
     "select first_day, timestamps, partitioner, partitions, time_zone, id_key,"
-    " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic"
+    " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic, framing"
     " from settled.deployment";
 
 static int read_fixed(const struct store *store, const PGresult *row, struct deployment *out,
@@ -31,6 +31,8 @@ static int read_fixed(const struct store *store, const PGresult *row, struct dep
         return store_unknown(store, "kind of timestamps", get_string(row, 0, 1), e);
     if (!partitioner_parse(get_string(row, 0, 2), &fixed->partitioner))
         return store_unknown(store, "partitioner", get_string(row, 0, 2), e);
+    if (!framing_parse(get_string(row, 0, 11), &fixed->framing))
+        return store_unknown(store, "framing", get_string(row, 0, 11), e);
     fixed->partitions = get_int4(row, 0, 3);
     get_copy(row, 0, 4, fixed->time_zone, sizeof fixed->time_zone);
     assert(PQgetlength(row, 0, 5) == sizeof out->id_key);
@@ -225,14 +227,16 @@ static enum store_result insert_fixed(struct store *store, const struct deployme
         store,
         "insert into settled.deployment (first_day, timestamps, partitioner, "
         "partitions, time_zone, id_key,"
-        " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing",
+        " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic, framing)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        " on conflict do nothing",
         SQL_PARAMS(sql_day(fixed->first_day), sql_text(timestamps_symbol(fixed->timestamps)),
                    sql_text(partitioner_symbol(fixed->partitioner)), sql_int4(fixed->partitions),
                    sql_text(fixed->time_zone), sql_bytea(id_key, sizeof id_key),
                    sql_text(wanted->group), sql_text(wanted->cluster_id),
                    sql_text(wanted->topics[INPUT_CALLS]), sql_text(wanted->topics[INPUT_PURCHASES]),
-                   sql_text(wanted->topics[INPUT_CREDITS])),
+                   sql_text(wanted->topics[INPUT_CREDITS]),
+                   sql_text(framing_symbol(fixed->framing))),
         NULL, e);
 }
 
@@ -267,6 +271,7 @@ static enum store_result compare_fixed(struct store *store, const struct deploym
          never},
         {"topics.partitioner", partitioner_symbol(a->partitioner),
          partitioner_symbol(b->partitioner), never},
+        {"schemas.framing", framing_symbol(a->framing), framing_symbol(b->framing), never},
         {"the partition count", partitions[0], partitions[1],
          "it never changes; see the runbook: A topic has other partitions"},
         {"the price book's time zone", a->time_zone, b->time_zone, never},
@@ -510,7 +515,7 @@ enum store_result store_record_deployment(struct store *store, struct deployment
 
 // ---- writer schemas ----
 
-enum store_result store_load_schema(struct store *store, int32_t id, char **text, struct error *e)
+enum store_result store_load_schema(struct store *store, int64_t id, char **text, struct error *e)
 {
     PGresult *row;
     *text = NULL;
@@ -518,7 +523,7 @@ enum store_result store_load_schema(struct store *store, int32_t id, char **text
     if (result != STORE_OK)
         return result;
     result = sql_run(store, "select schema from settled.writer_schemas where id = $1",
-                     SQL_PARAMS(sql_int4(id)), &row, e);
+                     SQL_PARAMS(sql_int8(id)), &row, e);
     if (result != STORE_OK)
         return store_undo(store, result);
     if (PQntuples(row) == 1 && !(*text = strdup(get_string(row, 0, 0))))
@@ -527,14 +532,14 @@ enum store_result store_load_schema(struct store *store, int32_t id, char **text
     return STORE_OK;
 }
 
-enum store_result store_save_schema(struct store *store, int32_t id, const char *text,
+enum store_result store_save_schema(struct store *store, int64_t id, const char *text,
                                     struct error *e)
 {
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
     PGresult *rows = NULL;
-    struct sql_params params = SQL_PARAMS(sql_int4(id), sql_text(text));
+    struct sql_params params = SQL_PARAMS(sql_int8(id), sql_text(text));
     result = sql_run(
         store,
         "insert into settled.writer_schemas (id, schema) values ($1, $2) on conflict do nothing",
@@ -545,7 +550,7 @@ enum store_result store_save_schema(struct store *store, int32_t id, const char 
                     params, &rows, e);
     if (result == STORE_OK && PQntuples(rows) == 0)
         result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                           "schema id %" PRId32
+                           "schema id %" PRId64
                            " is recorded with another text: an id never changes its schema; is"
                            " schemas.registry another registry than before?",
                            id);

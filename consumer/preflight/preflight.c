@@ -5,6 +5,7 @@
 #include "consumer/preflight/gates.h"
 #include "consumer/preflight/recorded_books.h"
 #include "consumer/preflight/wanted.h"
+#include "consumer/preflight/schema_ids.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -237,6 +238,8 @@ static void gate_same(struct gates *g)
     const struct config *c = g->config;
     check_same(g, "billing.first_day", calendar_format_day(fixed->first_day, recorded_day),
                calendar_format_day(c->first_day, day), never);
+    check_same(g, "schemas.framing", framing_symbol(fixed->framing), framing_symbol(c->framing),
+               never);
     check_same(g, "billing.timestamps", timestamps_symbol(fixed->timestamps),
                timestamps_symbol(c->timestamps), never);
     check_same(g, "topics.partitioner", partitioner_symbol(fixed->partitioner),
@@ -257,11 +260,13 @@ static void check_subject(struct gates *g, struct registry *registry, enum outpu
                           bool *reachable)
 {
     char subject[ADMIN_TOPIC_SIZE + 8];
-    int32_t id;
+    int64_t id;
     struct error e = {0};
     snprintf(subject, sizeof subject, "%s-value", g->config->output_topics[output]);
     switch (registry_lookup(registry, subject, schema_of_output(output), &id, &e)) {
     case REGISTRY_FOUND:
+        if (schema_id_fits(g->config->framing, subject, id, &e))
+            find_error(g, &e);
         break;
     case REGISTRY_ABSENT:
         WRONG(g,

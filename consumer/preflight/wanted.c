@@ -57,6 +57,7 @@ static void fill(const struct config *config, const struct book *book, struct de
     policy->fixed.first_day = config->first_day;
     policy->fixed.timestamps = config->timestamps;
     policy->fixed.partitioner = config->partitioner;
+    policy->fixed.framing = config->framing;
     snprintf(policy->fixed.time_zone, sizeof policy->fixed.time_zone, "%s", book->time_zone);
     policy->count = 1;
     policy->rows[0] = config->parameters;

@@ -562,12 +562,12 @@ static enum registry_result ask_reference(void *context, const char *subject, in
     return meaning == ANSWER_TAKEN ? REGISTRY_FOUND : REGISTRY_UNAVAILABLE;
 }
 
-static enum registry_result fetch_by_http(struct registry *r, int32_t id, char **text,
+static enum registry_result fetch_by_http(struct registry *r, int64_t id, char **text,
                                           struct error *e)
 {
     struct registry_request request = {.method = "GET", .may_be_absent = true, .is_of_id = true};
     struct registry_reply answer = {0};
-    snprintf(request.path, sizeof request.path, "/schemas/ids/%" PRId32, id);
+    snprintf(request.path, sizeof request.path, "/schemas/ids/%" PRId64, id);
     enum registry_result result = result_of(ask(r, &request, &answer, e));
     if (result == REGISTRY_FOUND && references_any(answer.json)) {
         result = references_resolve(answer.json, ask_reference, r, text, e);
@@ -579,7 +579,7 @@ static enum registry_result fetch_by_http(struct registry *r, int32_t id, char *
     return result;
 }
 
-enum registry_result registry_fetch(struct registry *r, int32_t id, char **text, struct error *e)
+enum registry_result registry_fetch(struct registry *r, int64_t id, char **text, struct error *e)
 {
     *text = NULL;
     if (id < 0)
@@ -601,13 +601,13 @@ static char *body_of(const char *name, const char *value)
 
 // Posts a schema and takes the id out of the answer.
 static enum answer_meaning post_schema(struct registry *r, struct registry_request *request,
-                                       const char *text, int32_t *id, struct error *e)
+                                       const char *text, int64_t *id, struct error *e)
 {
     struct registry_reply answer = {0};
     request->body = body_of("schema", text);
     enum answer_meaning meaning = ask(r, request, &answer, e);
     if (meaning == ANSWER_TAKEN && !answer_id(answer.json, id)) {
-        malformed(r, "id of 31 bits", e);
+        malformed(r, "id", e);
         meaning = ANSWER_WAIT;
     }
     answer_clear(&answer);
@@ -616,7 +616,7 @@ static enum answer_meaning post_schema(struct registry *r, struct registry_reque
 }
 
 enum registry_result registry_lookup(struct registry *r, const char *subject, const char *text,
-                                     int32_t *id, struct error *e)
+                                     int64_t *id, struct error *e)
 {
     *id = -1;
     enum registry_result result;
@@ -631,7 +631,7 @@ enum registry_result registry_lookup(struct registry *r, const char *subject, co
     return result;
 }
 
-int registry_register(struct registry *r, const char *subject, const char *text, int32_t *id,
+int registry_register(struct registry *r, const char *subject, const char *text, int64_t *id,
                       struct error *e)
 {
     enum registry_result found = registry_lookup(r, subject, text, id, e);

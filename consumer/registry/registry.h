@@ -38,19 +38,19 @@ void registry_interrupt(struct registry *registry);
 
 // The schema text of an id. *text is malloc'ed, for the caller to free. On REGISTRY_UNAVAILABLE *e
 // says which URL and why. A text that is not a self-contained Avro schema (another schemaType,
-// references) comes as an object that registry_foreign recognises.
-enum registry_result registry_fetch(struct registry *registry, int32_t id, char **text,
+// references that cannot be put together) comes as an object that registry_foreign recognises.
+enum registry_result registry_fetch(struct registry *registry, int64_t id, char **text,
                                     struct error *e);
 // The id under which exactly this text is registered in a subject (or the directory's file that
 // holds it).
 enum registry_result registry_lookup(struct registry *registry, const char *subject,
-                                     const char *text, int32_t *id, struct error *e);
+                                     const char *text, int64_t *id, struct error *e);
 // Whether a text that registry_fetch gave is no self-contained Avro schema; `why` (`size` bytes)
 // then says what it is.
 bool registry_foreign(const char *text, char *why, size_t size);
 // Registers text under the subject, or finds it there already (idempotent). -1 with *e; 409 is
 // ERROR_CONFIG. A directory is managed by hand: a text that is not there is ERROR_CONFIG.
-int registry_register(struct registry *registry, const char *subject, const char *text, int32_t *id,
+int registry_register(struct registry *registry, const char *subject, const char *text, int64_t *id,
                       struct error *e);
 // Sets the subject's compatibility level ("FULL_TRANSITIVE"). A directory has none: nothing is
 // done.

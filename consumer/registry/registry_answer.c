@@ -106,13 +106,12 @@ char *answer_schema(const json_t *answer, const char *why)
     return out;
 }
 
-bool answer_id(const json_t *answer, int32_t *id)
+bool answer_id(const json_t *answer, int64_t *id)
 {
     const json_t *number = json_object_get(answer, "id");
-    if (!json_is_integer(number) || json_integer_value(number) < 0 ||
-        json_integer_value(number) > INT32_MAX)
+    if (!json_is_integer(number) || json_integer_value(number) < 0)
         return false;
-    *id = (int32_t)json_integer_value(number);
+    *id = json_integer_value(number);
     return true;
 }
 

@@ -70,7 +70,7 @@ char *answer_message(const json_t *answer, char out[ANSWER_MESSAGE_SIZE]);
 // text that is not a self-contained Avro schema comes as an object that registry_foreign
 // (registry.h) recognises; `why` says what is wrong with its references, NULL: nothing.
 char *answer_schema(const json_t *answer, const char *why);
-// Of the answer to a posted schema: its id; false if there is none of 31 bits.
-bool answer_id(const json_t *answer, int32_t *id);
+// Of the answer to a posted schema: its id; false if there is none.
+bool answer_id(const json_t *answer, int64_t *id);
 // Of the answer to the question for the compatibility level; NULL when there is none.
 const char *answer_level(const json_t *answer);

@@ -72,11 +72,11 @@ static bool is_json(const char *text)
     return good;
 }
 
-enum registry_result registry_dir_fetch(const char *directory, int32_t id, char **text,
+enum registry_result registry_dir_fetch(const char *directory, int64_t id, char **text,
                                         struct error *e)
 {
     char name[32];
-    snprintf(name, sizeof name, "%" PRId32 ".avsc", id);
+    snprintf(name, sizeof name, "%" PRId64 ".avsc", id);
     int fd = open_directory(directory, e);
     if (fd < 0)
         return REGISTRY_UNAVAILABLE;
@@ -91,24 +91,24 @@ enum registry_result registry_dir_fetch(const char *directory, int32_t id, char 
 }
 
 // The id of "ID.avsc", written as registry_dir_fetch looks for it; -1 for any other name.
-static int32_t id_of_name(const char *name)
+static int64_t id_of_name(const char *name)
 {
     char *end, canonical[32];
     errno = 0;
-    long number = strtol(name, &end, 10);
-    if (errno || number < 0 || number > INT32_MAX)
+    int64_t number = strtoll(name, &end, 10);
+    if (errno || number < 0)
         return -1;
-    snprintf(canonical, sizeof canonical, "%ld.avsc", number);
-    return strcmp(canonical, name) == 0 ? (int32_t)number : -1;
+    snprintf(canonical, sizeof canonical, "%" PRId64 ".avsc", number);
+    return strcmp(canonical, name) == 0 ? number : -1;
 }
 
-static enum registry_result scan(DIR *files, const char *directory, const char *text, int32_t *id,
+static enum registry_result scan(DIR *files, const char *directory, const char *text, int64_t *id,
                                  struct error *e)
 {
     enum registry_result result = REGISTRY_ABSENT;
     for (const struct dirent *file; (file = readdir(files)) != NULL;) {
         char *found;
-        int32_t number = id_of_name(file->d_name);
+        int64_t number = id_of_name(file->d_name);
         if (number < 0 || (result == REGISTRY_FOUND && number > *id))
             continue;
         enum registry_result one = read_file(dirfd(files), directory, file->d_name, &found, e);
@@ -125,7 +125,7 @@ static enum registry_result scan(DIR *files, const char *directory, const char *
     return result;
 }
 
-enum registry_result registry_dir_lookup(const char *directory, const char *text, int32_t *id,
+enum registry_result registry_dir_lookup(const char *directory, const char *text, int64_t *id,
                                          struct error *e)
 {
     int fd = open_directory(directory, e);

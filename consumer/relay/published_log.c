@@ -241,8 +241,9 @@ static enum taken take_record(struct published_log *log, struct output_log *t,
     int32_t shard = -1;
     int64_t sequence = 0;
     const struct output_reader *form = log->reader->forms[t - log->logs];
-    bool ours =
-        published_sequence(form, message->payload, message->len, &shard, &sequence, &why) == 0;
+    bool ours = published_sequence(form, log->reader->options->framing.framing,
+                                   (struct slice){message->payload, message->len}, &shard,
+                                   &sequence, &why) == 0;
     if (ours && shard != log->shard) {
         ours = false;
         error_set(&why, ERROR_CONFIG, "it is of shard %" PRId32, shard);

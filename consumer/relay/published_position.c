@@ -144,15 +144,15 @@ enum published_result published_position(const struct publisher_options *options
     return published_positions(options, (struct published_shards){&shard, 1}, stop, out, e);
 }
 
-int published_sequence(const struct output_reader *form, const void *value, size_t size,
+int published_sequence(const struct output_reader *form, enum framing framing, struct slice value,
                        int32_t *shard, int64_t *sequence, struct error *e)
 {
-    const char *bytes = value;
     struct output_number number;
-    if (size <= FRAMING_SIZE || bytes[0] != 0)
-        return error_set(e, ERROR_CONFIG, "no Confluent framing");
-    if (output_reader_sequence(form, (struct slice){bytes + FRAMING_SIZE, size - FRAMING_SIZE},
-                               &number, e))
+    struct slice body;
+    int64_t id;
+    if (!framing_take_off(framing, value, &id, &body))
+        return error_set(e, ERROR_CONFIG, "it does not begin with %s", framing_text(framing));
+    if (output_reader_sequence(form, body, &number, e))
         return -1;
     *shard = number.shard;
     *sequence = number.sequence;

@@ -37,5 +37,5 @@ enum published_result published_positions(const struct publisher_options *option
 // Reads `shard` and `sequence` from a framed message of an output topic, whose form is given. New
 // fields are only added behind these two, so records of newer and older writers can be read, too.
 // Errors (ERROR_CONFIG): settled did not write this message.
-int published_sequence(const struct output_reader *form, const void *value, size_t size,
+int published_sequence(const struct output_reader *form, enum framing framing, struct slice value,
                        int32_t *shard, int64_t *sequence, struct error *e);

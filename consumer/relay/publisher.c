@@ -307,33 +307,33 @@ static rd_kafka_vu_t header(const char *name, const char *value)
                            .u.header = {name, value, (ssize_t)strlen(value)}};
 }
 
-static void frame(struct publisher *p, const struct outbox_row *row)
+// Its value is in p->frame, of this size.
+static size_t frame(struct publisher *p, const struct outbox_row *row)
 {
-    size_t size = row->body.size + FRAMING_SIZE;
+    const struct output_framing *framing = &p->options->framing;
+    size_t head = framing_size(framing->framing), size = head + row->body.size;
     if (size > p->frame_size) {
         p->frame = realloc(p->frame, size);
         if (!p->frame)
             abort();
         p->frame_size = size;
     }
-    uint32_t id = (uint32_t)p->options->schema_ids[row->output];
-    const char head[FRAMING_SIZE] = {0, (char)(id >> 24), (char)(id >> 16), (char)(id >> 8),
-                                     (char)id};
-    memcpy(p->frame, head, sizeof head);
-    memcpy(p->frame + sizeof head, row->body.data, row->body.size);
+    framing_put(framing->framing, framing->schema_ids[row->output], p->frame);
+    memcpy(p->frame + head, row->body.data, row->body.size);
+    return size;
 }
 
 static rd_kafka_error_t *send_row(struct publisher *p, const struct outbox_row *row)
 {
     char time[INSTANT_TEXT_SIZE];
     calendar_format_instant(row->ce_time, 0, time);
-    frame(p, row);
+    size_t size = frame(p, row);
     rd_kafka_vu_t parts[] = {
         {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = p->topics[row->output]},
         {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = p->shard},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)row->key.data, row->key.size}},
-        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {p->frame, row->body.size + FRAMING_SIZE}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {p->frame, size}},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)(intptr_t)row->sequence},
         header("ce_specversion", "1.0"),
         header("ce_id", row->ce_id),
@@ -366,7 +366,8 @@ static enum publish_result refuse_row(struct publisher *p, const struct outbox_r
     if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !p->refusal) {
         p->refusal = code;
         p->refused_sequence = row->sequence;
-        p->refused_size = row->key.size + row->body.size + FRAMING_SIZE;
+        p->refused_size =
+            row->key.size + row->body.size + framing_size(p->options->framing.framing);
         snprintf(p->refused_topic, sizeof p->refused_topic, "%s", p->options->topics[row->output]);
     }
     enum publish_result result = take_error(p, error, "cannot queue a row", PUBLISH_ABORTED, e);

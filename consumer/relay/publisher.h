@@ -13,7 +13,7 @@ struct publisher;
 struct publisher_options { // borrowed for the publisher's lifetime
     const char *group;
     const char *topics[OUTPUT_COUNT];
-    int32_t schema_ids[OUTPUT_COUNT];
+    struct output_framing framing;
     struct client_properties properties;
 };
 

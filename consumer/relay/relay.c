@@ -610,7 +610,7 @@ int relay_create(const struct relay_options *options, struct relay **out, struct
         .properties = {options->property_count, options->properties},
     };
     memcpy(r->publisher.topics, options->topics, sizeof options->topics);
-    memcpy(r->publisher.schema_ids, options->schema_ids, sizeof options->schema_ids);
+    r->publisher.framing = options->framing;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->returned, NULL);
     bool short_of_memory = false;

@@ -23,7 +23,7 @@ struct relay;
 struct relay_options { // what it points to must outlive the relay
     const char *group, *dsn;
     const char *topics[OUTPUT_COUNT];
-    int32_t schema_ids[OUTPUT_COUNT];
+    struct output_framing framing;
     // librdkafka properties for the producers, as name and value, n pairs; brokers included
     size_t property_count;
     const char *(*properties)[2];

@@ -235,8 +235,7 @@ static int open_log(struct explain_job *job, struct error *e)
     const char *pairs[CONFIG_PAIRS_MAX][2];
     struct client_properties properties = config_properties(config, pairs);
     return fetch_record_open(&properties, config->group, &job->peek, e) ||
-                   replay_decoder_create(config, job->recorded->policy.fixed.timestamps,
-                                         &job->decoder, e)
+                   replay_decoder_create(config, &job->recorded->policy.fixed, &job->decoder, e)
                ? -1
                : 0;
 }

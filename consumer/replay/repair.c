@@ -594,7 +594,7 @@ static int plan_shard(struct repair_job *j, int32_t shard, struct error *e)
 static int open_job(struct repair_job *j, struct error *e)
 {
     const struct config *config = j->config;
-    int32_t schema_ids[OUTPUT_COUNT];
+    struct output_framing framing;
     bool recorded = false;
     j->deployment = memory_grow(NULL, 1, sizeof *j->deployment);
     memset(j->deployment, 0, sizeof *j->deployment);
@@ -607,17 +607,16 @@ static int open_job(struct repair_job *j, struct error *e)
     if (!recorded)
         return error_set(e, ERROR_CONFIG,
                          "nothing is recorded in the database: it is not a replica of the old one");
-    if (schema_ids_find(config, schema_ids, e) || encoder_create(&j->encoder, e) ||
-        replay_decoder_create(config, j->deployment->policy.fixed.timestamps, &j->decoder, e) ||
-        message_reader_create(&j->reader, e))
+    const struct fixed_parameters *fixed = &j->deployment->policy.fixed;
+    if (schema_ids_find(config, fixed->framing, &framing, e) || encoder_create(&j->encoder, e) ||
+        replay_decoder_create(config, fixed, &j->decoder, e) ||
+        message_reader_create(fixed->framing, &j->reader, e))
         return -1;
     j->properties = config_properties(config, j->pairs);
-    j->publishing =
-        (struct publisher_options){.group = j->deployment->group, .properties = j->properties};
-    for (int o = 0; o < OUTPUT_COUNT; o++) {
+    j->publishing = (struct publisher_options){
+        .group = j->deployment->group, .framing = framing, .properties = j->properties};
+    for (int o = 0; o < OUTPUT_COUNT; o++)
         j->publishing.topics[o] = config->output_topics[o];
-        j->publishing.schema_ids[o] = schema_ids[o];
-    }
     return 0;
 }
 

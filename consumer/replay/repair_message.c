@@ -14,15 +14,17 @@
 enum { TEXT_SIZE = 256, ID_SIZE = 160 };
 
 struct message_reader {
+    enum framing framing;
     struct output_reader *forms[OUTPUT_COUNT];
     char where[448]; // of the message that was read last
 };
 
-int message_reader_create(struct message_reader **out, struct error *e)
+int message_reader_create(enum framing framing, struct message_reader **out, struct error *e)
 {
     struct message_reader *reader = calloc(1, sizeof *reader);
     if (!reader)
         return error_set(e, ERROR_RESTART, "memory is short");
+    reader->framing = framing;
     for (enum output o = 0; o < OUTPUT_COUNT; o++)
         if (output_reader_create(o, &reader->forms[o], e)) {
             message_reader_destroy(reader);
@@ -66,12 +68,12 @@ void message_read(struct message_reader *reader, enum output output,
     struct error e;
     name_message(reader, message);
     *out = (struct published_row){.output = output, .where = reader->where};
-    const char *value = message->payload;
-    if (!value || message->len <= FRAMING_SIZE || value[0] != 0)
+    int64_t schema_id;
+    if (!framing_take_off(reader->framing, (struct slice){message->payload, message->len},
+                          &schema_id, &out->body))
         return;
     if (message->key)
         out->key = (struct slice){message->key, message->key_len};
-    out->body = (struct slice){value + FRAMING_SIZE, message->len - FRAMING_SIZE};
     if (output_reader_number(reader->forms[output], out->body, &number, &e) == 0 &&
         number.shard == message->partition)
         out->sequence = number.sequence;

@@ -8,7 +8,7 @@
 
 struct message_reader;
 
-int message_reader_create(struct message_reader **out, struct error *e);
+int message_reader_create(enum framing framing, struct message_reader **out, struct error *e);
 void message_reader_destroy(struct message_reader *reader);
 
 struct published_row {

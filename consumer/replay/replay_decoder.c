@@ -11,7 +11,7 @@
 
 // A writer's schema, compiled for each input.
 struct form {
-    int32_t id;
+    int64_t id;
     bool absent; // neither the database nor the registry has it
     struct plan *plans[INPUT_COUNT];
     char *why[INPUT_COUNT];
@@ -20,6 +20,7 @@ struct form {
 struct replay_decoder {
     const struct config *config;
     bool log_append;
+    enum framing framing;
     struct store *store;
     struct registry *registry;
     size_t form_count, form_capacity;
@@ -31,14 +32,15 @@ struct replay_decoder {
     struct error error; // when failed
 };
 
-int replay_decoder_create(const struct config *config, enum timestamps timestamps,
+int replay_decoder_create(const struct config *config, const struct fixed_parameters *recorded,
                           struct replay_decoder **out, struct error *e)
 {
     struct replay_decoder *decoder = calloc(1, sizeof *decoder);
     if (!decoder)
         return error_set(e, ERROR_RESTART, "memory is short");
     decoder->config = config;
-    decoder->log_append = timestamps == TIMESTAMPS_LOG_APPEND;
+    decoder->log_append = recorded->timestamps == TIMESTAMPS_LOG_APPEND;
+    decoder->framing = recorded->framing;
     decoder->scratch = memory_grow(NULL, 1, sizeof *decoder->scratch);
     *out = decoder;
     return 0;
@@ -62,7 +64,7 @@ void replay_decoder_destroy(struct replay_decoder *decoder)
 }
 
 // *text NULL: nobody has it.
-static int fetch(struct replay_decoder *d, int32_t id, char **text, struct error *e)
+static int fetch(struct replay_decoder *d, int64_t id, char **text, struct error *e)
 {
     *text = NULL;
     if (!d->store && store_open(d->config->dsn, STORE_READS, &d->store, e))
@@ -76,14 +78,14 @@ static int fetch(struct replay_decoder *d, int32_t id, char **text, struct error
     return registry_fetch(d->registry, id, text, e) == REGISTRY_UNAVAILABLE ? -1 : 0;
 }
 
-static const struct form *find_form(struct replay_decoder *d, int32_t id, struct error *e)
+static const struct form *find_form(struct replay_decoder *d, int64_t id, struct error *e)
 {
     char *text;
     for (size_t i = 0; i < d->form_count; i++)
         if (d->forms[i].id == id)
             return &d->forms[i];
     if (fetch(d, id, &text, e)) {
-        error_context(e, "the writer's schema %" PRId32, id);
+        error_context(e, "the writer's schema %" PRId64, id);
         return NULL;
     }
     struct form form = {.id = id, .absent = !text};
@@ -95,7 +97,7 @@ static const struct form *find_form(struct replay_decoder *d, int32_t id, struct
     return &d->forms[d->form_count++];
 }
 
-static struct writer find_writer(void *context, enum input input, int32_t id)
+static struct writer find_writer(void *context, enum input input, int64_t id)
 {
     struct replay_decoder *d = context;
     if (d->unknown)
@@ -139,7 +141,7 @@ int replay_decoder_event(struct replay_decoder *d, enum input input,
     reader->block = d->block;
     reader->at = 0;
     struct decoder_source source = {
-        .context = d, .find_writer = find_writer, .scratch = d->scratch};
+        .context = d, .framing = d->framing, .find_writer = find_writer, .scratch = d->scratch};
     d->unknown = unknown;
     d->failed = false;
     size_t count = record_decoder_decode(reader, &source, INT64_MAX);

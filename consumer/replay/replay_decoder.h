@@ -9,7 +9,7 @@
 struct replay_decoder;
 
 // `config` must outlive it.
-int replay_decoder_create(const struct config *config, enum timestamps timestamps,
+int replay_decoder_create(const struct config *config, const struct fixed_parameters *recorded,
                           struct replay_decoder **out, struct error *e);
 void replay_decoder_destroy(struct replay_decoder *decoder);
 

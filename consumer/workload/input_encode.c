@@ -22,13 +22,12 @@ static bool reserve(struct pen *pen, size_t size)
     return !pen->full;
 }
 
-static void write_framing(struct pen *pen, int32_t schema_id)
+static void write_framing(struct pen *pen, struct input_framing framing)
 {
-    if (!reserve(pen, FRAMING_SIZE))
+    if (!reserve(pen, framing_size(framing.framing)))
         return;
-    *pen->at++ = 0;
-    for (int shift = 24; shift >= 0; shift -= 8)
-        *pen->at++ = (uint8_t)((uint32_t)schema_id >> shift);
+    framing_put(framing.framing, framing.schema_id, pen->at);
+    pen->at += framing_size(framing.framing);
 }
 
 static void write_long(struct pen *pen, int64_t value)
@@ -72,11 +71,11 @@ static size_t finish_input(const struct pen *pen)
     return pen->full ? 0 : (size_t)(pen->at - pen->start);
 }
 
-size_t encode_call(const struct call_record *record, int32_t schema_id, uint8_t *out,
+size_t encode_call(const struct call_record *record, struct input_framing framing, uint8_t *out,
                    size_t capacity)
 {
     struct pen pen = pen_at(out, capacity);
-    write_framing(&pen, schema_id);
+    write_framing(&pen, framing);
     write_text(&pen, record->call_id);
     write_text(&pen, record->account_id);
     write_long(&pen, record->service);
@@ -86,11 +85,11 @@ size_t encode_call(const struct call_record *record, int32_t schema_id, uint8_t 
     return finish_input(&pen);
 }
 
-size_t encode_purchase(const struct purchase_record *record, int32_t schema_id, uint8_t *out,
-                       size_t capacity)
+size_t encode_purchase(const struct purchase_record *record, struct input_framing framing,
+                       uint8_t *out, size_t capacity)
 {
     struct pen pen = pen_at(out, capacity);
-    write_framing(&pen, schema_id);
+    write_framing(&pen, framing);
     write_text(&pen, record->purchase_id);
     write_text(&pen, record->account_id);
     write_long(&pen, record->service);
@@ -102,11 +101,11 @@ size_t encode_purchase(const struct purchase_record *record, int32_t schema_id, 
     return finish_input(&pen);
 }
 
-size_t encode_credit(const struct credit_record *record, int32_t schema_id, uint8_t *out,
+size_t encode_credit(const struct credit_record *record, struct input_framing framing, uint8_t *out,
                      size_t capacity)
 {
     struct pen pen = pen_at(out, capacity);
-    write_framing(&pen, schema_id);
+    write_framing(&pen, framing);
     write_text(&pen, record->credit_id);
     write_text(&pen, record->account_id);
     write_long(&pen, record->kind);

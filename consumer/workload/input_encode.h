@@ -31,11 +31,17 @@ struct credit_record {
     struct slice reason, reference; // data NULL: null
 };
 
-// Writes framing (0 and the schema's id, big-endian) and Avro body. Returns the size, or 0 when
+// What stands before the body.
+struct input_framing {
+    enum framing framing;
+    int64_t schema_id;
+};
+
+// Writes framing and Avro body. Returns the size, or 0 when
 // `capacity` is too small.
-size_t encode_call(const struct call_record *record, int32_t schema_id, uint8_t *out,
+size_t encode_call(const struct call_record *record, struct input_framing framing, uint8_t *out,
                    size_t capacity);
-size_t encode_purchase(const struct purchase_record *record, int32_t schema_id, uint8_t *out,
-                       size_t capacity);
-size_t encode_credit(const struct credit_record *record, int32_t schema_id, uint8_t *out,
+size_t encode_purchase(const struct purchase_record *record, struct input_framing framing,
+                       uint8_t *out, size_t capacity);
+size_t encode_credit(const struct credit_record *record, struct input_framing framing, uint8_t *out,
                      size_t capacity);

@@ -119,8 +119,7 @@ static void send_call(struct workload *w, const struct made_call *call,
         .occurred_at = call->occurred_at,
     };
     address(w, INPUT_CALLS, call->account, out);
-    set_value(w,
-              encode_call(&record, w->options.schema_ids[INPUT_CALLS], w->value, sizeof w->value),
+    set_value(w, encode_call(&record, w->options.framing[INPUT_CALLS], w->value, sizeof w->value),
               out);
 }
 
@@ -253,11 +252,12 @@ static enum reject_reason break_bytes(struct workload *w, struct workload_messag
 {
     struct made_call call = draw_call(w);
     send_call(w, &call, out);
-    if (draw_below(w, 4) == 0)
+    if (draw_below(w, 4) == 0) {
         out->value = (struct slice){0};
-    else
-        out->value.size =
-            FRAMING_SIZE + (size_t)draw_below(w, (int64_t)out->value.size - FRAMING_SIZE);
+    } else {
+        size_t head = framing_size(w->options.framing[INPUT_CALLS].framing);
+        out->value.size = head + (size_t)draw_below(w, (int64_t)(out->value.size - head));
+    }
     return REJECT_UNDECODABLE;
 }
 
@@ -392,8 +392,7 @@ static void next_purchase(struct workload *w, struct workload_message *out)
     w->tally.purchased_amount[record.service] += record.amount;
     address(w, INPUT_PURCHASES, account, out);
     set_value(
-        w,
-        encode_purchase(&record, w->options.schema_ids[INPUT_PURCHASES], w->value, sizeof w->value),
+        w, encode_purchase(&record, w->options.framing[INPUT_PURCHASES], w->value, sizeof w->value),
         out);
 }
 
@@ -422,9 +421,9 @@ static void next_credit(struct workload *w, struct workload_message *out)
     w->tally.credits[record.kind]++;
     w->tally.credited_amount[record.kind] += record.amount;
     address(w, INPUT_CREDITS, account, out);
-    set_value(
-        w, encode_credit(&record, w->options.schema_ids[INPUT_CREDITS], w->value, sizeof w->value),
-        out);
+    set_value(w,
+              encode_credit(&record, w->options.framing[INPUT_CREDITS], w->value, sizeof w->value),
+              out);
 }
 
 // ---- the stream ----

@@ -23,7 +23,7 @@ struct workload_options {
     const struct book *book; // what is for sale, and the tiers that calls are drawn from; borrowed
     enum partitioner partitioner;
     int32_t partitions;
-    int32_t schema_ids[INPUT_COUNT];
+    struct input_framing framing[INPUT_COUNT];
 };
 
 // What was made so far, by the expected verdict.

@@ -18,6 +18,7 @@ create table if not exists settled.deployment (
     first_day       date not null,
     timestamps      text not null check (timestamps in ('log-append', 'create')),
     partitioner     text not null check (partitioner in ('murmur2', 'crc32')),
+    framing         text not null check (framing in ('confluent', 'apicurio')),
     partitions      integer not null check (partitions > 0),
     time_zone       text not null,
     id_key          bytea not null check (octet_length(id_key) = 32),
@@ -71,7 +72,7 @@ create trigger name_recorder before insert on settled.parameters
     for each row execute function settled.name_recorder();
 
 create table if not exists settled.writer_schemas (
-    id          integer primary key,
+    id          bigint primary key,
     schema      text not null,
     recorded_at timestamptz not null default now()
 );

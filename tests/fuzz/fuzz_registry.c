@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_t *answer = answer_parse(bytes, size);
     free(bytes);
     char message[ANSWER_MESSAGE_SIZE];
-    int32_t id = -1;
+    int64_t id = -1;
     for (const char *c = answer_message(answer, message); *c; c++)
         assert((unsigned char)*c >= ' ' && *c != 0x7f);
     if (answer_id(answer, &id))

@@ -321,7 +321,8 @@ static inline void note(struct fixture *f, const rd_kafka_message_t *message)
         (struct seen){.output = output, .key_size = message->key ? (int64_t)message->key_len : -1};
     if (!forms[output] && output_reader_create(output, &forms[output], &e))
         abort();
-    if (published_sequence(forms[output], message->payload, message->len, &shard, &seen->sequence,
+    if (published_sequence(forms[output], FRAMING_CONFLUENT,
+                           (struct slice){message->payload, message->len}, &shard, &seen->sequence,
                            &e) != 0) {
         fprintf(stderr, "%s\n", e.text);
         abort();
@@ -407,12 +408,13 @@ static inline struct fixture *fixture_create(const char *dsn, const char *broker
         snprintf(f->topics[i], sizeof f->topics[i], "%s-%s", f->group, outputs[i]);
     f->properties[0][0] = "bootstrap.servers";
     f->properties[0][1] = brokers;
-    f->options = (struct relay_options){.group = f->group,
-                                        .dsn = dsn,
-                                        .schema_ids = {0x01020304, 11, 12, 0x05060708},
-                                        .property_count = 1,
-                                        .properties = f->properties,
-                                        .clock_ms = fixture_clock};
+    f->options =
+        (struct relay_options){.group = f->group,
+                               .dsn = dsn,
+                               .framing = {FRAMING_CONFLUENT, {0x01020304, 11, 12, 0x05060708}},
+                               .property_count = 1,
+                               .properties = f->properties,
+                               .clock_ms = fixture_clock};
     f->publisher = (struct publisher_options){.group = f->group, .properties = {1, f->properties}};
     for (int i = 0; i < OUTPUT_COUNT; i++)
         f->options.topics[i] = f->publisher.topics[i] = f->topics[i];

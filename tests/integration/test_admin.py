@@ -96,12 +96,13 @@ class World:
             cursor = connection.execute(text, parameters)
             return cursor.fetchall() if cursor.description else None
 
-    def record(self, first_day="2026-11-01", partitions=PARTITIONS, timestamps="log-append", group=None):
+    def record(self, first_day="2026-11-01", partitions=PARTITIONS, timestamps="log-append", group=None,
+               framing="confluent"):
         """Records what the first start of the daemon would record."""
-        self.sql("INSERT INTO settled.deployment (first_day, timestamps, partitioner, partitions, time_zone, id_key,"
+        self.sql("INSERT INTO settled.deployment (first_day, timestamps, partitioner, partitions, time_zone, id_key, framing,"
                  " consumer_group, calls_topic, purchases_topic, credits_topic)"
-                 " VALUES (%s, %s, 'murmur2', %s, 'Asia/Shanghai', decode(repeat('00', 32), 'hex'), %s, %s, %s, %s)",
-                 first_day, timestamps, partitions, group or self.prefix, self.topics["calls"],
+                 " VALUES (%s, %s, 'murmur2', %s, 'Asia/Shanghai', decode(repeat('00', 32), 'hex'), %s, %s, %s, %s, %s)",
+                 first_day, timestamps, partitions, framing, group or self.prefix, self.topics["calls"],
                  self.topics["purchases"], self.topics["credits"])
 
     def reject(self, key, partition, offset, reason="UNKNOWN_SCHEMA", account="acc", detail="schema 7", at="now()"):
@@ -264,10 +265,11 @@ def test_check_warns_of_a_wait_that_is_shorter_than_a_transaction_may_be(ready):
 
 
 def test_check_names_every_recorded_value_that_differs(ready):
-    ready.record(first_day="2026-10-01", timestamps="create", group="another")
+    ready.record(first_day="2026-10-01", timestamps="create", group="another", framing="apicurio")
     errors = ready.check(status=78)["error"]
     assert [e.partition(":")[0] for e in errors] == [
         "billing.first_day is 2026-11-01, but 2026-10-01 is recorded in the database",
+        "schemas.framing is confluent, but apicurio is recorded in the database",
         "billing.timestamps is log-append, but create is recorded in the database",
         f"kafka.group is {ready.prefix}, but another is recorded in the database"]
 

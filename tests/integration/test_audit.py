@@ -666,8 +666,8 @@ def foreign_records(d, key, shard, messages):
         return record_key, rewritten(d, key, value, lambda body: body.update(sequence=number)), headers
 
     return [
-        ((record_key, b"not one of ours", headers), None, None, "it cannot be read: no Confluent framing"),
-        ((None, None, None), None, None, "it cannot be read: no Confluent framing"),
+        ((record_key, b"not one of ours", headers), None, None, "it cannot be read: it does not begin with a zero byte and the 4-byte id"),
+        ((None, None, None), None, None, "it cannot be read: it does not begin with a zero byte and the 4-byte id"),
         ((record_key, value[:-1], headers), None, None, "it cannot be read: "),
         (numbered(0, strange), None, None, "it cannot be read: "),
         ((record_key, rewritten(d, key, value, lambda body: body.update(shard=5)), headers), 5, own,

@@ -55,10 +55,12 @@ def value_of(d, key, record, number=None):
     return framed(number or SCHEMAS[INPUTS[key]], encode(d.schemas[INPUTS[key]], record))
 
 
-def place(d, key, value, account=b"good", timestamp=NOON + 1000, partition=None):
+def place(d, key, value, account=b"good", timestamp=NOON + 1000, partition=None, headers=None):
     """Sends a record and returns where it stands."""
     where = []
     options = {} if partition is None else {"partition": partition}
+    if headers:
+        options["headers"] = headers
     d.producer.produce(d.topics[key], value, account, timestamp=timestamp, **options,
                        on_delivery=lambda error, message: where.append((error, message)))
     d.flush()
@@ -118,8 +120,12 @@ def test_every_broken_record_is_rejected_with_its_reason_and_the_rest_is_billed(
         ("calls", b'{"call_id": "c"}', {}, "UNDECODABLE", "unknown framing"),
         ("calls", b"\1" + good[1:], {}, "UNDECODABLE", "unknown framing"),
         ("calls", good[:-3], {}, "UNDECODABLE", "end"),
+        ("calls", good, {"headers": [("__value_schema_id", b"\1" + bytes(16))]}, "UNDECODABLE", "header __value_schema_id"),
+        ("calls", good[5:], {"headers": [("apicurio.value.globalId", bytes(8))]}, "UNDECODABLE",
+         "in the header apicurio.value.globalId; let its producer write it before the value (apicurio.registry.headers.enabled=false)"),
+        ("calls", framed(0, bytes(4) + good[1:]), {}, "UNKNOWN_SCHEMA", "id 0; ids of 8 bytes need schemas.framing: apicurio"),
         ("calls", good + b"\0", {}, "UNDECODABLE", "left"),
-        ("calls", framed(UNKNOWN, good[5:]), {}, "UNKNOWN_SCHEMA", "no schema registry has a schema of this id"),
+        ("calls", framed(UNKNOWN, good[5:]), {}, "UNKNOWN_SCHEMA", f"no schema registry has a schema of id {UNKNOWN}"),
         ("calls", framed(FOREIGN, good[5:]), {}, "INCOMPATIBLE_SCHEMA", "Weather"),
         ("calls", framed(SHORT, good[5:]), {}, "INCOMPATIBLE_SCHEMA", "account_id"),
         ("calls", good, {"account": b"other"}, "MISROUTED", "the key is not the account_id"),

@@ -8,7 +8,7 @@ import signal
 import time
 
 import psycopg
-from deployment import ZONE, at
+from deployment import SCHEMAS, ZONE, at
 
 DAYS = ["2026-11-01", "2026-11-02", "2026-11-03"]
 AFTER = "2026-11-04T00:10:00+08:00"
@@ -350,3 +350,28 @@ def test_parameters_are_applied_for_days_to_come(deploy):
     check_closed(d, DAYS[:1])
     d.drain("2026-11-03T00:11:00+08:00")
     check_closed(d, DAYS[:2])
+
+
+def test_ids_of_eight_bytes(deploy):
+    """Apicurio's framing: in and out, recorded, and never changed."""
+    d = deploy(workers=1, framing="apicurio")
+    large = 2 ** 40 + 5
+    folder = d.folder / d.name / "schemas"
+    (folder / f"{large}.avsc").write_bytes((folder / f"{SCHEMAS['CallRecord']}.avsc").read_bytes())
+    noon = at("2026-11-01", "12:00:00")
+    d.call("a", "small", noon)
+    d.call("a", "large", noon, schema=large)
+    d.call("a", "none", noon, schema=2 ** 62)
+    d.flush()
+    d.drain("2026-11-02T00:10:00+08:00")
+    assert d.sql("select calls::int from settled.settlements") == [(2,)]
+    assert d.sql("select reason, detail from settled.rejects") == [
+        ("UNKNOWN_SCHEMA", f"no schema registry has a schema of id {2 ** 62}")]
+    assert (large,) in d.sql("select id from settled.writer_schemas")
+    d.check_published()
+    d.audit()
+    d.run("explain", "a", "2026-11-01")
+    d.framing = "confluent"
+    d.write_config()
+    assert "schemas.framing is confluent, but apicurio is recorded in the database" in d.drain(
+        "2026-11-03T00:10:00+08:00", status=78).log

@@ -55,9 +55,9 @@ static const char *new_subject(void)
     return subject;
 }
 
-static int32_t must_register(const char *subject, const char *schema)
+static int64_t must_register(const char *subject, const char *schema)
 {
-    int32_t id = -1;
+    int64_t id = -1;
     if (registry_register(registry, subject, schema, &id, &error) != 0)
         fail_msg("%s", error.text);
     return id;
@@ -73,12 +73,12 @@ static void registering_is_idempotent_and_gives_the_text_back(void **state)
 {
     (void)state;
     const char *subject = new_subject();
-    int32_t found = -1;
+    int64_t found = -1;
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         const char *schema = schema_of_output((enum output)o);
         assert_int_equal(registry_lookup(registry, subject, schema, &found, &error),
                          REGISTRY_ABSENT);
-        int32_t id = must_register(subject, schema);
+        int64_t id = must_register(subject, schema);
         assert_int_equal(must_register(subject, schema), id);
         assert_int_equal(registry_lookup(registry, subject, schema, &found, &error),
                          REGISTRY_FOUND);
@@ -94,9 +94,9 @@ static void another_text_has_another_id(void **state)
 {
     (void)state;
     const char *subject = new_subject();
-    int32_t id = must_register(subject, "{\"type\":\"string\",\"doc\":\"\xe8\xbd\xa6\"}");
+    int64_t id = must_register(subject, "{\"type\":\"string\",\"doc\":\"\xe8\xbd\xa6\"}");
     assert_int_not_equal(must_register(subject, "{\"type\":\"string\",\"doc\":\"other\"}"), id);
-    int32_t found;
+    int64_t found;
     assert_int_equal(registry_lookup(registry, subject, "{\"type\":\"string\"}", &found, &error),
                      REGISTRY_ABSENT);
 }
@@ -112,7 +112,7 @@ static void an_incompatible_schema_is_refused(void **state)
 {
     (void)state;
     const char *subject = new_subject();
-    int32_t id;
+    int64_t id;
     must_register(subject, schema_of_output(OUTPUT_REJECTS));
     must_set(subject, "FULL_TRANSITIVE");
     assert_int_equal(registry_register(registry, subject, "\"string\"", &id, &error), -1);
@@ -165,7 +165,7 @@ static void outputs_may_evolve_as_promised(void **state)
     json_array_append_new(json_object_get(schema, "fields"),
                           json_pack("{s:s, s:s}", "name", "bare", "type", "long"));
     grown = json_dumps(schema, 0);
-    int32_t id;
+    int64_t id;
     assert_int_equal(registry_register(registry, subject, grown, &id, &error), -1);
     free(grown);
     json_decref(schema);
@@ -185,7 +185,7 @@ static void fails_over_to_the_url_that_answers(void **state)
 {
     (void)state;
     const char *subject = new_subject();
-    int32_t id = must_register(subject, schema_of_output(OUTPUT_STATUS));
+    int64_t id = must_register(subject, schema_of_output(OUTPUT_STATUS));
     // Port 1 of the loopback: nobody listens there.
     open_registry(
         (struct registry_options){.url_count = 2, .urls = {"http://127.0.0.1:1", test_registry()}});

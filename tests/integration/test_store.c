@@ -140,6 +140,10 @@ static void what_never_changes_is_refused_with_both_values(void **state)
     assert_int_equal(record(w, w->store, other), STORE_FAILED);
     assert_non_null(strstr(w->e.text, "\"7\""));
     wish(w, other);
+    other->policy.fixed.framing = FRAMING_APICURIO;
+    assert_int_equal(record(w, w->store, other), STORE_FAILED);
+    assert_non_null(strstr(w->e.text, "schemas.framing is recorded as \"confluent\""));
+    wish(w, other);
     snprintf(other->group, sizeof other->group, "other");
     assert_int_equal(record(w, w->store, other), STORE_FAILED);
     assert_non_null(strstr(w->e.text, "kafka.group"));
@@ -335,6 +339,11 @@ static void a_schema_id_keeps_its_text(void **state)
     assert_ok(w, store_save_schema(w->store, 7, "{\"type\": \"long\"}", &w->e));
     assert_ok(w, store_load_schema(w->store, 7, &schema, &w->e));
     assert_string_equal(schema, "{\"type\": \"long\"}");
+    free(schema);
+    assert_ok(w,
+              store_save_schema(w->store, INT64_MAX, "\"int\"", &w->e)); // Apicurio's have 64 bits
+    assert_ok(w, store_load_schema(w->store, INT64_MAX, &schema, &w->e));
+    assert_string_equal(schema, "\"int\"");
     free(schema);
     assert_int_equal(store_save_schema(w->store, 7, "\"string\"", &w->e), STORE_FAILED);
     assert_int_equal(w->e.kind, ERROR_CONFIG);

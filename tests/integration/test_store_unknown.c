@@ -172,6 +172,7 @@ static const struct {
      "\"FATE\" is no kind of cutoff"},
     {"deployment", "partitioner", "true", "'random'", load_deployment,
      "\"random\" is no partitioner"},
+    {"deployment", "framing", "true", "'protobuf'", load_deployment, "\"protobuf\" is no framing"},
     {"deployment", "timestamps", "true", "'now'", load_deployment,
      "\"now\" is no kind of timestamps"},
     {"outbox", "output", "sequence = 2", "7", load_outbox, "row 2 of the outbox: PostgreSQL"},

@@ -158,7 +158,8 @@ def await_settings(admin, broker, topic, wanted, seconds=20):
 
 
 class Deployment:
-    def __init__(self, settled, brokers, dsn, folder, partitions=4, workers=2, inputs_of=None, replicas=1, **billing):
+    def __init__(self, settled, brokers, dsn, folder, partitions=4, workers=2, inputs_of=None, replicas=1, framing="confluent",
+                 **billing):
         self.settled, self.brokers, self.dsn, self.folder = settled, brokers, dsn, folder
         self.partitions, self.replicas = partitions, replicas
         self.name = f"t{uuid.uuid4().hex[:12]}"
@@ -166,7 +167,7 @@ class Deployment:
         if inputs_of:
             self.topics.update({key: inputs_of.topics[key] for key in INPUTS})
         self.billing = {"first_day": "2026-11-01", "grace": "5m", "timestamps": "create", **billing}
-        self.workers = workers
+        self.workers, self.framing = workers, framing
         self.processes = []
         self.schemas = {record: parsed_schema(record) for record in SCHEMAS}
         self._make_topics([key for key in self.topics if not (inputs_of and key in INPUTS)])
@@ -203,7 +204,7 @@ class Deployment:
         config = {
             "kafka": {"brokers": self.brokers, "group": self.name, "properties": {"session.timeout.ms": "6000"}},
             "topics": self.topics,
-            "schemas": {"directory": str(schemas)},
+            "schemas": {"directory": str(schemas), "framing": self.framing},
             "postgres": {"dsn": self.dsn},
             "pricing": {"book": str(ROOT / "pricing" / "pricebooks" / "apcas.yaml")},
             "billing": self.billing,
@@ -252,19 +253,23 @@ class Deployment:
 
     # --- records in ---
 
+    def head(self, schema):
+        """What stands before a body."""
+        return b"\0" + schema.to_bytes(8 if self.framing == "apicurio" else 4, "big")
+
     def send(self, key, record, timestamp, account=None, partition=None, schema=None):
         """`schema`: another id under which the record's schema is registered."""
         out = io.BytesIO()
         name = INPUTS[key]
-        out.write(b"\0" + (schema or SCHEMAS[name]).to_bytes(4, "big"))
+        out.write(self.head(schema or SCHEMAS[name]))
         fastavro.schemaless_writer(out, self.schemas[name], record)
         self.send_bytes(key, out.getvalue(), timestamp, account or record["account_id"], partition)
 
-    def send_bytes(self, key, value, timestamp, account, partition=None):
+    def send_bytes(self, key, value, timestamp, account, partition=None, headers=None):
         where = {} if partition is None else {"partition": partition}
         while True:
             try:
-                self.producer.produce(self.topics[key], value, account, timestamp=timestamp, **where)
+                self.producer.produce(self.topics[key], value, account, timestamp=timestamp, headers=headers, **where)
                 return
             except BufferError:
                 self.producer.poll(0.1)
@@ -313,8 +318,9 @@ class Deployment:
                 ended.add(message.partition())
                 continue
             value = message.value()
-            assert value[0] == 0 and int.from_bytes(value[1:5], "big") == SCHEMAS[OUTPUTS[key]]
-            body = fastavro.schemaless_reader(io.BytesIO(value[5:]), self.schemas[OUTPUTS[key]], None)
+            head = self.head(SCHEMAS[OUTPUTS[key]])
+            assert value[:len(head)] == head
+            body = fastavro.schemaless_reader(io.BytesIO(value[len(head):]), self.schemas[OUTPUTS[key]], None)
             found.append((message.partition(), message.key(), dict(message.headers() or []), body))
         consumer.close()
         return found

@@ -30,6 +30,9 @@ REFUSED = {"FROM_FUTURE", "TOO_LATE", "NOT_FOR_SALE", "CONFLICT"}
 GROUPS = {"broken": (BROKEN, "share"), "refused": (REFUSED, "refused_share")}  # R50
 HOLD_MINIMUM = {CALLS: 100, PURCHASES: 10, CREDITS: 10}
 DEAREST = 10**13  # fen
+# A value whose schema is told there has no framing.
+ID_HEADERS = {"__value_schema_id"} | {f"apicurio.value.{name}" for name in (
+    "globalId", "contentId", "contentHash", "artifactId")}
 LAST_INSTANT = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 
@@ -329,9 +332,10 @@ class Shard:
 
     def decode(self, log, record):
         value = record.value
-        if value is None or len(value) < 5 or value[0] != 0:
+        head = self.world.head
+        if value is None or record.id_header or len(value) < head or value[0] != 0:
             raise Rejected("UNDECODABLE")
-        text = self.world.schemas.get(int.from_bytes(value[1:5], "big"))
+        text = self.world.schemas.get(int.from_bytes(value[1:head], "big", signed=True))
         if text is None:
             raise Rejected("UNKNOWN_SCHEMA")
         reader = self.world.readers[log]
@@ -341,7 +345,7 @@ class Shard:
         except avro.Incompatible as error:
             raise Rejected("INCOMPATIBLE_SCHEMA") from error
         try:
-            return reader.read(writer, value[5:])
+            return reader.read(writer, value[head:])
         except avro.Undecodable as error:
             raise Rejected("UNDECODABLE") from error
 
@@ -595,8 +599,9 @@ class Shard:
 
 
 class Record:
-    def __init__(self, offset, timestamp, key, value, stamped=True):
+    def __init__(self, offset, timestamp, key, value, stamped=True, headers=()):
         self.offset, self.timestamp, self.key, self.value, self.stamped = offset, timestamp, key, value, stamped
+        self.id_header = any(name in ID_HEADERS for name, _ in headers)
 
 
 class World:
@@ -605,8 +610,9 @@ class World:
     `begins`: log -> where each partition begins on the first day."""
 
     def __init__(self, *, first_day, partitions, topics, records, schemas, books, parameter_rows, decisions=(),
-                 timestamps="create", partitioner="murmur2", begins=None):
+                 timestamps="create", partitioner="murmur2", begins=None, framing="confluent"):
         self.partitioner = partitioner
+        self.head = {"confluent": 5, "apicurio": 9}[framing]  # a zero byte and the schema's id
         self.first_day, self.partitions, self.topics, self.records = first_day, partitions, topics, records
         self.schemas, self.rows, self.decisions = schemas, parameter_rows, list(decisions)
         self.books = sorted((Book(data) for data in books), key=lambda book: book.effective_from or 0)

@@ -252,14 +252,15 @@ void process_count(struct process *p)
                   (int)kafka->partitions, (int)kafka->shards);
 }
 
-static struct writer host_find_writer(void *context, enum input input, int32_t id)
+static struct writer host_find_writer(void *context, enum input input, int64_t id)
 {
     struct world *w = ((struct process *)context)->world;
     if (w->registry_down)
         return (struct writer){.state = WRITER_PENDING, .why = "the registry does not answer"};
-    if (id == SCHEMA_KNOWN + 10 * (int32_t)input)
+    enum framing framing = w->first_policy.fixed.framing;
+    if (id == script_schema(framing, SCHEMA_KNOWN + 10 * (int32_t)input))
         return (struct writer){.state = WRITER_READY, .plan = world_plan(input)};
-    if (id == SCHEMA_INCOMPATIBLE)
+    if (id == script_schema(framing, SCHEMA_INCOMPATIBLE))
         return (struct writer){.state = WRITER_INCOMPATIBLE, .why = "it does not resolve"};
     if (w->unknown[input] == UNKNOWN_FOUND)
         return (struct writer){.state = WRITER_UNKNOWN, .why = "no such id"};
@@ -485,7 +486,10 @@ static void host_init(struct process *p)
         .next_block = host_next_block,
         .release_block = host_release_block,
         .encoder = world_encoder(),
-        .source = {.context = p, .find_writer = host_find_writer, .scratch = world_scratch()},
+        .source = {.context = p,
+                   .framing = p->world->first_policy.fixed.framing,
+                   .find_writer = host_find_writer,
+                   .scratch = world_scratch()},
         .metrics = p->metrics,
         .partitions = p->world->kafka.shards,
         .max_resident_calls = MAX_CALLS,

@@ -222,22 +222,28 @@ static bool repeat_one(struct writer_of_script *w, struct fact *f)
 
 // ---- as bytes ----
 
-static size_t encode(const struct fact *f, int32_t schema, uint8_t *out)
+int64_t script_schema(enum framing framing, int32_t schema)
 {
+    return framing == FRAMING_APICURIO ? schema + (INT64_C(1) << 40) : schema;
+}
+
+static size_t encode(enum framing kind, const struct fact *f, int32_t schema, uint8_t *out)
+{
+    const struct input_framing framing = {kind, script_schema(kind, schema)};
     const char *currency = f->foreign_currency ? "EUR" : "CNY";
     if (f->input == INPUT_CALLS) {
         struct call_record call = {f->id,   f->account, f->service, f->leads_null ? -1 : f->leads,
                                    f->time, {NULL, 0}};
-        return encode_call(&call, schema, out, VALUE_MAX);
+        return encode_call(&call, framing, out, VALUE_MAX);
     }
     if (f->input == INPUT_PURCHASES) {
         struct purchase_record bought = {f->id,   f->account, f->service, f->units,
                                          f->used, f->amount,  currency,   f->time};
-        return encode_purchase(&bought, schema, out, VALUE_MAX);
+        return encode_purchase(&bought, framing, out, VALUE_MAX);
     }
     struct credit_record paid = {f->id,    f->account, f->kind,   f->amount,
                                  currency, f->time,    f->reason, f->reference};
-    return encode_credit(&paid, schema, out, VALUE_MAX);
+    return encode_credit(&paid, framing, out, VALUE_MAX);
 }
 
 static void finish(struct writer_of_script *w, struct fact *f)
@@ -249,7 +255,7 @@ static void finish(struct writer_of_script *w, struct fact *f)
         schema = SCHEMA_UNKNOWN;
     if (damage == 1)
         schema = SCHEMA_INCOMPATIBLE;
-    size_t size = encode(f, schema, bytes);
+    size_t size = encode(w->policy->fixed.framing, f, schema, bytes);
     assert(size > 0);
     if (damage == 2)
         size--;
@@ -350,7 +356,7 @@ static struct fact draw_flood(struct writer_of_script *w, int64_t at, const stru
     }
     if (kind > 7)
         f.amount = -1;
-    size_t size = encode(&f, SCHEMA_KNOWN + 10 * (int32_t)f.input, bytes);
+    size_t size = encode(w->policy->fixed.framing, &f, SCHEMA_KNOWN + 10 * (int32_t)f.input, bytes);
     f.value = (struct slice){arena_copy(w->options->arena, bytes, size), size};
     return f;
 }

@@ -10,6 +10,8 @@
 enum { SHARDS_MAX = 3, ACCOUNTS_MAX = 6, DAYS_MAX = 12 };
 // + 10 * input for the first
 enum { SCHEMA_KNOWN = 11, SCHEMA_UNKNOWN = 12, SCHEMA_INCOMPATIBLE = 13 };
+// As it stands before a value: one of eight bytes is more than four can hold.
+int64_t script_schema(enum framing framing, int32_t schema);
 
 // What a record says. Which fields count depends on `input`.
 struct fact {

@@ -368,6 +368,7 @@ static void draw_policy(struct world *w)
     struct error e;
     policy->fixed.timestamps = TIMESTAMPS_LOG_APPEND;
     policy->fixed.partitioner = dice_hit(&d, 50) ? PARTITIONER_MURMUR2 : PARTITIONER_CRC32;
+    policy->fixed.framing = w->options.seed % 3 == 0 ? FRAMING_APICURIO : FRAMING_CONFLUENT;
     policy->fixed.partitions = (int32_t)dice_between(&d, 1, SHARDS_MAX);
     memcpy(policy->fixed.time_zone, world_book()->time_zone, sizeof policy->fixed.time_zone);
     // Some begin before a 29 February, some at a year's end.

@@ -50,6 +50,8 @@ static void symbols_are_read_back(void **state)
                    CREDIT_ADJUSTMENT, "REFUND");
     ASSERT_SYMBOLS(enum partitioner, partitioner_symbol, partitioner_parse, PARTITIONER_MURMUR2,
                    PARTITIONER_CRC32, "random");
+    ASSERT_SYMBOLS(enum framing, framing_symbol, framing_parse, FRAMING_CONFLUENT, FRAMING_APICURIO,
+                   "Confluent");
     ASSERT_SYMBOLS(enum timestamps, timestamps_symbol, timestamps_parse, TIMESTAMPS_LOG_APPEND,
                    TIMESTAMPS_CREATE, "CreateTime");
     assert_string_equal(cut_symbol(CUT_RELEASE), "RELEASE");

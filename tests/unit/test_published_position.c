@@ -103,6 +103,11 @@ static int free_form(void **state)
     return 0;
 }
 
+static struct slice value_of(const struct avro_bytes *b, size_t size)
+{
+    return (struct slice){(const char *)b->data, size};
+}
+
 static void test_reads_the_sequence_behind_arrays(void **state)
 {
     (void)state;
@@ -111,12 +116,14 @@ static void test_reads_the_sequence_behind_arrays(void **state)
     int32_t shard = -1;
     int64_t sequence = -1;
     put_close(&b, 123456789);
-    int failed = published_sequence(form, b.data, b.size, &shard, &sequence, &e);
+    int failed =
+        published_sequence(form, FRAMING_CONFLUENT, value_of(&b, b.size), &shard, &sequence, &e);
     assert_int_equal(failed, 0);
     assert_int_equal(shard, 5);
     assert_int_equal(sequence, 123456789);
     put_long(&b, 7); // a field that a later version appends
-    failed = published_sequence(form, b.data, b.size, &shard, &sequence, &e);
+    failed =
+        published_sequence(form, FRAMING_CONFLUENT, value_of(&b, b.size), &shard, &sequence, &e);
     assert_int_equal(failed, 0);
     assert_int_equal(sequence, 123456789);
 }
@@ -130,7 +137,9 @@ static void test_refuses_every_truncation(void **state)
         struct error e = {0};
         int32_t shard;
         int64_t sequence;
-        assert_int_equal(published_sequence(form, b.data, size, &shard, &sequence, &e), -1);
+        assert_int_equal(
+            published_sequence(form, FRAMING_CONFLUENT, value_of(&b, size), &shard, &sequence, &e),
+            -1);
         assert_true(e.text[0] != '\0');
     }
 }
@@ -143,11 +152,16 @@ static void test_refuses_what_settled_never_writes(void **state)
     int32_t shard;
     int64_t sequence;
     put_close(&b, 0);
-    assert_int_equal(published_sequence(form, b.data, b.size, &shard, &sequence, &e), -1);
+    assert_int_equal(
+        published_sequence(form, FRAMING_CONFLUENT, value_of(&b, b.size), &shard, &sequence, &e),
+        -1);
     put_close(&b, 9);
     b.data[0] = 1;
-    assert_int_equal(published_sequence(form, b.data, b.size, &shard, &sequence, &e), -1);
-    assert_int_equal(published_sequence(form, NULL, 0, &shard, &sequence, &e), -1);
+    assert_int_equal(
+        published_sequence(form, FRAMING_CONFLUENT, value_of(&b, b.size), &shard, &sequence, &e),
+        -1);
+    assert_int_equal(
+        published_sequence(form, FRAMING_CONFLUENT, (struct slice){0}, &shard, &sequence, &e), -1);
 }
 
 int main(void)

@@ -16,10 +16,10 @@ struct world {
     struct record_decoder reader;
     enum writer_state answer;
     size_t asked;
-    int32_t ids[ASKED_MAX];
+    int64_t ids[ASKED_MAX];
 };
 
-static struct writer find_writer(void *context, enum input input, int32_t id)
+static struct writer find_writer(void *context, enum input input, int64_t id)
 {
     struct world *world = context;
     assert_int_equal(input, INPUT_CALLS);
@@ -106,10 +106,62 @@ static void test_verdicts_about_a_schema_are_those_of_its_records(void **state)
     world->answer = WRITER_UNKNOWN;
     assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 2);
     assert_int_equal(world->scratch.events[1].fault, REJECT_UNKNOWN_SCHEMA);
-    assert_string_equal(world->scratch.events[1].fault_detail, "for a reason");
+    assert_string_equal(world->scratch.events[1].fault_detail, "for a reason 258");
     world->answer = WRITER_INCOMPATIBLE;
     assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 2);
     assert_int_equal(world->scratch.events[0].fault, REJECT_INCOMPATIBLE_SCHEMA);
+}
+
+// Serializers that write the id into a header: the first byte of such a body may be zero.
+static void test_an_id_in_a_header_is_no_framing(void **state)
+{
+    struct world *world = *state;
+    append(world, (struct raw){.offset = 0, .id_header = 1, .value_size = 6}, "\0\0\0\1\1x");
+    append(world, (struct raw){.offset = 1, .id_header = 2, .value_size = 6}, "\2\0\0\1\1x");
+    append(world, (struct raw){.offset = 2, .id_header = 1, .value_size = RAW_NULL}, NULL);
+    assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 3);
+    const struct event *events = world->scratch.events;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(events[i].fault, REJECT_UNDECODABLE);
+    assert_string_equal(
+        events[0].fault_detail,
+        "unknown framing: the id of its schema is in the header __value_schema_id; "
+        "let its producer write it before the value (the PrefixSchemaIdSerializer)");
+    assert_non_null(strstr(events[1].fault_detail, "apicurio.value.globalId"));
+    assert_string_equal(events[2].fault_detail, "no value");
+    assert_int_equal(world->asked, 0);
+}
+
+static void test_ids_have_the_size_of_the_framing(void **state)
+{
+    struct world *world = *state;
+    static const char value[] = "\0\0\0\0\1\0\0\0\7x";
+    struct raw raw = {.offset = 0, .value_size = sizeof value - 1};
+    append(world, raw, value);
+    world->answer = WRITER_UNKNOWN;
+    assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 1);
+    assert_int_equal(world->ids[0], 1);
+    world->source.framing = FRAMING_APICURIO;
+    assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 1);
+    assert_true(world->ids[1] == (INT64_C(1) << 32) + 7);
+    raw.value_size = 8;
+    append(world, raw, value);
+    world->reader.at = world->scratch.after[0];
+    assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 1);
+    assert_string_equal(world->scratch.events[0].fault_detail,
+                        "unknown framing: a value begins with a zero byte and the 8-byte id of its "
+                        "schema");
+}
+
+// Of an id of eight bytes the first four are zero, almost always.
+static void test_an_id_of_eight_bytes_taken_for_one_of_four_is_told(void **state)
+{
+    struct world *world = *state;
+    append(world, (struct raw){.offset = 0, .value_size = 10}, "\0\0\0\0\0\0\0\0\7x");
+    world->answer = WRITER_UNKNOWN;
+    assert_int_equal(record_decoder_decode(&world->reader, &world->source, INT64_MAX), 1);
+    assert_string_equal(world->scratch.events[0].fault_detail,
+                        "for a reason 0; ids of 8 bytes need schemas.framing: apicurio");
 }
 
 static void test_stops_at_an_end_and_at_the_limit(void **state)
@@ -134,6 +186,10 @@ int main(void)
             tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_no_frame_asks_for_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_verdicts_about_a_schema_are_those_of_its_records,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_id_in_a_header_is_no_framing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ids_have_the_size_of_the_framing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_id_of_eight_bytes_taken_for_one_of_four_is_told,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stops_at_an_end_and_at_the_limit, set_up, tear_down),
     };

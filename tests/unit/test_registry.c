@@ -25,7 +25,7 @@ static struct fake first, second;
 static struct registry *registry;
 static struct error error;
 static char *text;
-static int32_t id;
+static int64_t id;
 
 static int setup(void **state)
 {
@@ -345,6 +345,9 @@ static void looks_up_the_exact_text(void **state)
     FAKE_SCRIPT(&first, ABSENT_A);
     assert_int_equal(registry_lookup(registry, "a", schema, &id, &error), REGISTRY_ABSENT);
     FAKE_SCRIPT(&first, {.status = 200, .body = "{\"id\":99999999999}"});
+    assert_int_equal(registry_lookup(registry, "a", schema, &id, &error), REGISTRY_FOUND);
+    assert_true(id == INT64_C(99999999999));
+    FAKE_SCRIPT(&first, {.status = 200, .body = "{\"id\":-1}"});
     assert_int_equal(registry_lookup(registry, "a", schema, &id, &error), REGISTRY_UNAVAILABLE);
 }
 

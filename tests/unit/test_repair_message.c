@@ -25,7 +25,8 @@ static int setup(void **state)
     struct chain before = {0};
     memset(before.previous_digest, '0', 64);
     w->fold = fixture_fold();
-    if (encoder_create(&w->encoder, &w->e) || message_reader_create(&w->reader, &w->e) ||
+    if (encoder_create(&w->encoder, &w->e) ||
+        message_reader_create(FRAMING_CONFLUENT, &w->reader, &w->e) ||
         outbox_build(&w->box, w->encoder, &cx, &w->fold, &before, &w->e))
         fail_msg("%s", w->e.text);
     *state = w;

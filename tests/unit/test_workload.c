@@ -53,6 +53,8 @@ static int tear_down(void **state)
     return 0;
 }
 
+enum { HEAD = 5 }; // bytes before each body
+
 static struct workload_options options_of(const struct world *w)
 {
     const struct parameters *row = &w->bench->policy.rows[0];
@@ -72,7 +74,7 @@ static struct workload_options options_of(const struct world *w)
         .future_tolerance_ms = row->future_tolerance_ms,
         .book = w->bench->policy.shelf.books[0],
         .partitions = 1,
-        .schema_ids = {11, 12, 13},
+        .framing = {{FRAMING_CONFLUENT, 11}, {FRAMING_CONFLUENT, 12}, {FRAMING_CONFLUENT, 13}},
     };
 }
 
@@ -119,11 +121,10 @@ static void feed_message(struct world *w, const struct workload_message *m)
                        .value = m->value};
     if (m->value.data) {
         static const uint8_t ids[INPUT_COUNT] = {11, 12, 13};
-        assert_memory_equal(m->value.data, ((uint8_t[]){0, 0, 0, 0, ids[m->input]}), FRAMING_SIZE);
+        assert_memory_equal(m->value.data, ((uint8_t[]){0, 0, 0, 0, ids[m->input]}), HEAD);
     }
-    if (!m->value.data ||
-        plan_decode(w->plans[m->input], m->value.data + FRAMING_SIZE, m->value.size - FRAMING_SIZE,
-                    &ev.record, detail) != PLAN_OK) {
+    if (!m->value.data || plan_decode(w->plans[m->input], m->value.data + HEAD,
+                                      m->value.size - HEAD, &ev.record, detail) != PLAN_OK) {
         ev.fault = REJECT_UNDECODABLE;
         ev.fault_detail = detail;
     }
@@ -276,8 +277,8 @@ static void top_ups_are_of_the_size_of_the_bills(void **state)
         struct record record;
         char detail[REJECT_DETAIL_SIZE];
         const struct world *w = *state;
-        assert_int_equal(plan_decode(w->plans[INPUT_CALLS], m.value.data + FRAMING_SIZE,
-                                     m.value.size - FRAMING_SIZE, &record, detail),
+        assert_int_equal(plan_decode(w->plans[INPUT_CALLS], m.value.data + HEAD,
+                                     m.value.size - HEAD, &record, detail),
                          PLAN_OK);
         enum service service = (enum service)record.field[CALL_SERVICE].number;
         fen_t amount = 0;
@@ -349,9 +350,10 @@ static void a_buffer_too_small_writes_nothing_beyond_it(void **state)
     for (size_t capacity = 0; capacity < 128; capacity++) {
         uint8_t out[129];
         memset(out, 0xee, sizeof out);
-        size_t sizes[] = {encode_call(&call, 1, out, capacity),
-                          encode_purchase(&purchase, 1, out, capacity),
-                          encode_credit(&credit, 1, out, capacity)};
+        const struct input_framing framing = {FRAMING_CONFLUENT, 1};
+        size_t sizes[] = {encode_call(&call, framing, out, capacity),
+                          encode_purchase(&purchase, framing, out, capacity),
+                          encode_credit(&credit, framing, out, capacity)};
         for (size_t i = 0; i < 3; i++)
             assert_true(sizes[i] <= capacity);
         for (size_t i = capacity; i < sizeof out; i++)

@@ -160,6 +160,7 @@ class Generator:
         """`register`: takes a subject's suffix and a schema's text (and its kind), gives its id."""
         self.random = random.Random(seed)
         self.seed, self.register = seed, register
+        self.framing = "apicurio" if seed % 4 == 3 else "confluent"
         self.live = seed % 10 == 9  # the brokers' timestamps: all that is sent comes today
         self.first_day = rules.day_of(self.now()) if self.live else day_number(self.random.choice(FIRST_DAYS))
         self.partitions = self.random.choice([2, 3, 4])
@@ -271,9 +272,13 @@ class Generator:
         self.kept[log].append(record)
         return self.framed(log, record, timestamp)
 
+    def head(self, number):
+        """What stands before the body."""
+        return b"\0" + number.to_bytes(8 if self.framing == "apicurio" else 4, "big")
+
     def framed(self, log, record, timestamp, variant=None):
         variant, number = variant or self.random.choice(self.schemas[log])
-        value = b"\0" + number.to_bytes(4, "big") + variant.encode(record, rules.TIME[log])
+        value = self.head(number) + variant.encode(record, rules.TIME[log])
         return Message(log, record["account_id"].encode(), value, timestamp)
 
     def again(self, log, timestamp):
@@ -300,12 +305,12 @@ class Generator:
             lambda: Message(log, key, None, timestamp),
             lambda: Message(log, key, b"", timestamp),
             lambda: Message(log, key, b"\1" + value[1:], timestamp),
-            lambda: Message(log, key, value[:self.random.randrange(5, len(value))], timestamp),
+            lambda: Message(log, key, value[:self.random.randrange(len(self.head(0)), len(value))], timestamp),
             lambda: Message(log, key, value + b"x", timestamp),
             lambda: Message(log, b"somebody", value, timestamp),
             lambda: Message(log, None, value, timestamp),
             lambda: Message(log, key, value, timestamp, partition=self.random.randrange(self.partitions)),
-            lambda: Message(log, key, b"\0" + self.random.choice(self.foreign[log]).to_bytes(4, "big") + b"abc",
+            lambda: Message(log, key, self.head(self.random.choice(self.foreign[log])) + b"abc",
                             timestamp),
             lambda: self.with_bytes(log, record, timestamp, raw, rules.ID[log], bad_text, key),
             lambda: self.with_bytes(log, record, timestamp, raw, "account_id", bad_text, bad_text),
@@ -319,7 +324,7 @@ class Generator:
 
     def with_bytes(self, log, record, timestamp, raw, field, text, key):
         variant, number = raw
-        value = b"\0" + number.to_bytes(4, "big")
+        value = self.head(number)
         out = io.BytesIO()
         filled = {k: v.encode() if isinstance(v, str) and k not in ("service", "kind") else v
                   for k, v in record.items()}
@@ -335,7 +340,7 @@ class Generator:
                               self.schemas[log][4])
         if field == "account_id":
             variant, number = self.schemas[log][4]
-            message.value = b"\0" + number.to_bytes(4, "big") + variant.encode({**record, field: None}, None)
+            message.value = self.head(number) + variant.encode({**record, field: None}, None)
         message.key = key
         return message
 
@@ -425,7 +430,7 @@ class Generator:
         self.unknown_due = False
         messages = [self.message(rules.CALLS, self.instant(start, end)) for _ in UNKNOWN_IDS]
         for message, number in zip(messages, UNKNOWN_IDS):
-            message.value = b"\0" + number.to_bytes(4, "big") + (message.value or b"")[5:]
+            message.value = self.head(number) + (message.value or b"")[len(self.head(0)):]
         return messages
 
     def transact(self, messages):

@@ -105,7 +105,8 @@ class World:
     def write_config(self, book, billing=None):
         config = {
             "kafka": {"brokers": self.brokers, "group": self.name, "properties": {"session.timeout.ms": "6000"}},
-            "topics": {**self.topics, "partitioner": self.generator.partitioner}, "schemas": {"registry": self.registry}, "postgres": {"dsn": self.dsn},
+            "topics": {**self.topics, "partitioner": self.generator.partitioner},
+            "schemas": {"registry": self.registry, "framing": self.generator.framing}, "postgres": {"dsn": self.dsn},
             "pricing": {"book": str(book)}, "billing": billing or self.billing,
             "run": {"workers": 1}, "http": {"listen": ""},
             "log": {"level": "info"}}
@@ -392,7 +393,8 @@ class World:
     def oracle(self):
         timestamps = self.recorded()["timestamps"]
         records = {log: {p: [rules.Record(m.offset(), m.timestamp()[1], m.key(), m.value(),
-                                          m.timestamp()[0] == STAMPS[timestamps]) for m in messages]
+                                          m.timestamp()[0] == STAMPS[timestamps], m.headers() or ())
+                             for m in messages]
                          for p, messages in self.read(log).items()} for log in rules.LOGS}
         self.values = {(self.topics[log], partition, record.offset): record.value for log, partitions in records.items()
                        for partition, delivered in partitions.items() for record in delivered}
@@ -415,8 +417,8 @@ class World:
 
     def recorded(self):
         """Of the deployment, what a world may choose."""
-        (timestamps, partitioner), = self.sql("select timestamps, partitioner from settled.deployment")
-        return {"timestamps": timestamps, "partitioner": partitioner}
+        (timestamps, partitioner, framing), = self.sql("select timestamps, partitioner, framing from settled.deployment")
+        return {"timestamps": timestamps, "partitioner": partitioner, "framing": framing}
 
 
 class Differences(list):
@@ -607,11 +609,11 @@ def number_dates(value):
 
 
 def compare_topics(world, oracle, out):
-    decoded, everything = {}, []
+    decoded, everything, head = {}, [], len(world.generator.head(0))
     for key, record in OUTPUTS.items():
         schema = fastavro.parse_schema(json.loads((avro.SCHEMAS / f"{record}.avsc").read_text()))
         decoded[key] = {
-            p: [(m, number_dates(fastavro.schemaless_reader(io.BytesIO(m.value()[5:]), schema, None)))
+            p: [(m, number_dates(fastavro.schemaless_reader(io.BytesIO(m.value()[head:]), schema, None)))
                 for m in messages] for p, messages in world.read(key).items()}
     for shard in oracle.shards:
         messages = sorted(((body["sequence"], key, message, body) for key in OUTPUTS
