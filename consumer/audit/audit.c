@@ -321,7 +321,8 @@ static void check_decision(struct audit_shard *w, const struct audit_decision *d
     const struct decision *decision = &d->decision;
     int64_t before = fold_state(w->fold)->decisions;
     static const char *const positions[INPUT_COUNT] = {"calls_at", "purchases_at", "credits_at"};
-    if (decision->kind != DECISION_PASS && d->reason == REJECT_NONE)
+    bool about_reject = decision->kind == DECISION_ACCEPT || decision->kind == DECISION_REQUEUE;
+    if (about_reject && d->reason == REJECT_NONE)
         tell_decision(w, decision, "kafka_offset", decision_symbol(decision->kind),
                       "no reject there");
     if (decision->kind != DECISION_PASS && d->reason != REJECT_NONE && d->named != decision->number)

@@ -250,15 +250,18 @@ const struct verb verbs[] = {
     {.name = "rejects",
      .run = cmd_rejects,
      .summary = "list what could not be billed, and decide about it",
-     .about = "list prints the open rejects. requeue sends the original record again, once, after "
-              "its cause was mended: with the bytes, key and headers of the reject, and with the "
-              "headers settled_requeued_topic, _partition, _offset and _request. accept records "
-              "that nobody will be billed for it. pass is for a record with an impossible "
-              "timestamp, before which its log waits: it lets the record be judged.\nThe process "
-              "that owns the shard applies a decision, and the next day close names it. Making "
-              "the same decision again changes nothing.\nReasons:" REJECT_PARAGRAPHS,
+     .about =
+         "list prints the open rejects. requeue sends the original record again, once, after "
+         "its cause was mended: with the bytes, key and headers of the reject, and with the "
+         "headers settled_requeued_topic, _partition, _offset and _request. accept records "
+         "that nobody will be billed for it. pass is for a record with an impossible "
+         "timestamp, before which its log waits: it lets the record be judged. refuse is for a "
+         "record whose schema could not be had for schemas.patience, before which its log "
+         "waits, too: it becomes UNKNOWN_SCHEMA; list shows it as WAITING until then.\nThe process "
+         "that owns the shard applies a decision, and the next day close names it. Making "
+         "the same decision again changes nothing.\nReasons:" REJECT_PARAGRAPHS,
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
-     .actions = "list|requeue|accept|pass",
+     .actions = "list|requeue|accept|pass|refuse",
      .operands = "[TOPIC/PARTITION/OFFSET...]",
      .min_operands = 1,
      .max_operands = ARGS_OPERANDS_MAX,

@@ -22,6 +22,7 @@ struct config {
     enum partitioner partitioner;
     struct registry_options registry; // its strings are owned by the config
     enum framing framing;
+    int64_t patience_ms; // schemas.patience
     char *dsn;
     // path; relative to the config file's folder if it is there, else to the working directory
     char *book;

@@ -57,6 +57,11 @@ const struct config_key config_keys[] = {
          "What stands before each value, in and out: a zero byte and the schema's id of 4 bytes "
          "(confluent) or 8\n"
          "(apicurio). Fixed once recorded."},
+    {"schemas", "patience", VALUE_DURATION, FIELD(patience_ms), "1h", .min = 0,
+     .max = 720 * HOUR_MS,
+     .help =
+         "A record whose schema could not be had for so long may be refused by an operator; until "
+         "then its log waits."},
 
     {"postgres", "dsn", VALUE_DSN, FIELD(dsn), "postgresql:///settled",
      .help = "libpq connection string; TLS options pass through. With a password: "

@@ -54,6 +54,8 @@ void fold_destroy(struct fold *fold)
     if (fold->step.arena)
         step_release(&fold->step);
     free(fold->overrides);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        free(fold->refusals[i]);
     for (size_t i = 0; i < fold->named_count; i++)
         free(fold->named[i]);
     free(fold->named);
@@ -431,6 +433,50 @@ void fold_drop_override(struct fold *fold, enum input input, int64_t offset)
     }
 }
 
+// Where the refusal of the offset stands, or would.
+static size_t place_of_refusal(const struct fold *fold, enum input input, int64_t offset)
+{
+    size_t low = 0, high = fold->refusal_count[input];
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (fold->refusals[input][middle].offset < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void fold_add_refusal(struct fold *fold, enum input input, struct refusal refusal)
+{
+    assert(refusal.offset >= fold->state.log[input].next); // what is judged stays judged
+    fold->refusals[input] = memory_reserve(fold->refusals[input], fold->refusal_count[input],
+                                           &fold->refusal_capacity[input], sizeof refusal);
+    size_t at = place_of_refusal(fold, input, refusal.offset);
+    struct refusal *place = fold->refusals[input] + at;
+    memmove(place + 1, place, (fold->refusal_count[input]++ - at) * sizeof refusal);
+    *place = refusal;
+}
+
+int64_t fold_refused_by(const struct fold *fold, enum input input, int64_t offset)
+{
+    size_t at = place_of_refusal(fold, input, offset);
+    if (at == fold->refusal_count[input] || fold->refusals[input][at].offset != offset)
+        return 0;
+    return fold->refusals[input][at].decision;
+}
+
+// Those of records that are judged by now.
+static void drop_refusals(struct fold *fold, enum input input)
+{
+    size_t count = place_of_refusal(fold, input, fold->state.log[input].next);
+    if (count == 0)
+        return;
+    fold->refusal_count[input] -= count;
+    memmove(fold->refusals[input], fold->refusals[input] + count,
+            fold->refusal_count[input] * sizeof(struct refusal));
+}
+
 // Whether the log may take this record now; *at_ms: the time it is judged by.
 static enum fold_stop admit(struct fold *fold, enum input input, const struct event *event,
                             int64_t now_ms, int64_t *at_ms)
@@ -452,7 +498,7 @@ static enum fold_stop admit(struct fold *fold, enum input input, const struct ev
         if (fold->log[input].cut != CUT_NONE)
             return FOLD_CUT;
     }
-    if (event->schema_pending)
+    if (event->schema_pending && !fold_refused_by(fold, input, event->offset))
         return FOLD_SCHEMA;
     if (is_stopped(fold, input)) {
         hold_if_due(fold);
@@ -473,10 +519,14 @@ void fold_count(struct log_state *log, const struct verdict *verdict)
         log->accepted++;
     } else {
         log->rejected++;
-        log->undecided++;
-        // R50: refunds are what customers ask for; no number of them is a fault.
-        if (reject_group_of(verdict->reason) != REJECTS_NEVER)
-            log->undecided_of[reject_group_of(verdict->reason)]++;
+        // What an operator refused is decided.
+        if (verdict->decision == 0) {
+            enum reject_group group = reject_group_of(verdict->reason);
+            log->undecided++;
+            // R50: refunds are what customers ask for; no number of them is a fault.
+            if (group != REJECTS_NEVER)
+                log->undecided_of[group]++;
+        }
     }
     log->next++;
 }
@@ -533,6 +583,7 @@ enum fold_stop fold_records(struct fold *fold, enum input input, struct event_ba
         stop = admit(fold, input, event, now_ms, &at_ms);
         if (stop != FOLD_MORE)
             break;
+        verdict.decision = fold_refused_by(fold, input, event->offset);
         judge(fold, input, event, input == INPUT_CALLS ? &lookups[i % AHEAD] : NULL, at_ms,
               &verdict);
         stop = stop_of(&verdict);
@@ -543,6 +594,7 @@ enum fold_stop fold_records(struct fold *fold, enum input input, struct event_ba
         last = event;
     }
     fold_check_log(log);
+    drop_refusals(fold, input);
     if (last) {
         assert(log->next > last->offset);
         fold_remember(log, last);
@@ -584,14 +636,18 @@ static int check_decision(const struct fold *fold, const struct decision *decisi
 {
     const struct log_state *log = &fold->state.log[decision->input];
     bool judged = decision->offset < log->next;
-    if (decision->kind == DECISION_PASS && judged)
+    bool of_what_waits = decision->kind == DECISION_PASS || decision->kind == DECISION_REFUSE;
+    if (of_what_waits && judged)
         return error_set(e, ERROR_CONFIG,
                          "%s: the record was judged already; nothing waits before it",
                          decision->content);
     if (decision->kind == DECISION_PASS &&
         fold_find_override(fold, decision->input, decision->offset))
         return error_set(e, ERROR_CONFIG, "%s: it was passed already", decision->content);
-    if (decision->kind != DECISION_PASS && (!judged || reason == REJECT_NONE))
+    if (decision->kind == DECISION_REFUSE &&
+        fold_refused_by(fold, decision->input, decision->offset))
+        return error_set(e, ERROR_CONFIG, "%s: it was refused already", decision->content);
+    if (!of_what_waits && (!judged || reason == REJECT_NONE))
         return error_set(e, ERROR_CONFIG,
                          "%s: it is not among the rejects; see settled rejects list",
                          decision->content);
@@ -628,6 +684,9 @@ int fold_decide(struct fold *fold, const struct decision *decision, enum reject_
     struct log_state *log = &fold->state.log[decision->input];
     if (decision->kind == DECISION_PASS) {
         fold_add_override(fold, decision->input, decision->offset, decision->as_of);
+    } else if (decision->kind == DECISION_REFUSE) {
+        fold_add_refusal(fold, decision->input,
+                         (struct refusal){decision->offset, applied->number});
     } else if (fold_resolve(log, decision->offset, reason) && fold->state.held) {
         // R51: only decisions release, and none while another log or group is beyond its share.
         add_holds(fold);

@@ -54,6 +54,11 @@ struct timestamp_override {
     int64_t offset, as_of;
 };
 
+// A record of which an operator has decided that it is UNKNOWN_SCHEMA: its schema cannot be had.
+struct refusal {
+    int64_t offset, decision;
+};
+
 // The way back to the committed position of the calls log.
 struct replay {
     bool active;
@@ -85,6 +90,9 @@ struct fold {
     struct calls calls;
     size_t override_count, override_capacity;
     struct timestamp_override *overrides;
+    // of each log, rising offsets at or above its position
+    size_t refusal_count[INPUT_COUNT], refusal_capacity[INPUT_COUNT];
+    struct refusal *refusals[INPUT_COUNT];
     // Decisions since the last close, "NUMBER KIND CONTENT".
     size_t named_count, named_capacity;
     char **named;
@@ -118,6 +126,9 @@ const struct timestamp_override *fold_find_override(const struct fold *fold, enu
                                                     int64_t offset);
 void fold_drop_override(struct fold *fold, enum input input,
                         int64_t offset); // the record is judged
+void fold_add_refusal(struct fold *fold, enum input input, struct refusal refusal);
+// The decision that refused the record; 0: none
+int64_t fold_refused_by(const struct fold *fold, enum input input, int64_t offset);
 // nothing was delivered below it
 void fold_void_to(struct fold *fold, enum input input, int64_t offset);
 struct verdict;
@@ -132,6 +143,7 @@ bool fold_resolve(struct log_state *log, int64_t offset, enum reject_reason reas
 struct verdict {
     enum reject_reason reason;
     bool duplicate;
+    int64_t decision; // that refused the record, of the caller; 0: none
     bool broken; // *error is set: the fold cannot go on
     bool uncounted; // no verdict yet: its topic's count of partitions must be looked at first
     char detail[REJECT_DETAIL_SIZE];

@@ -512,7 +512,7 @@ void judge_add_reject(struct fold *fold, enum input input, const struct event *e
 {
     struct step *step = &fold->step;
     assert(v->reason != REJECT_NONE);
-    assert(event->fault == REJECT_NONE || v->reason == event->fault);
+    assert(event->fault == REJECT_NONE || v->reason == event->fault || v->decision);
     struct step_reject *reject = step_add_reject(step);
     *reject = (struct step_reject){
         .input = input,
@@ -521,10 +521,11 @@ void judge_add_reject(struct fold *fold, enum input input, const struct event *e
         .reason = v->reason,
         .schema_id = event->schema_id,
         .detail = arena_copy(step->arena, v->detail, strlen(v->detail)),
+        .decision = v->decision,
         .key = step_copy(step, event->key),
         .value = step_copy(step, event->value),
     };
-    if (event->fault != REJECT_NONE)
+    if (event->fault != REJECT_NONE || v->decision)
         return;
     const struct record_shape *shape = &shapes[input];
     const char *why;
@@ -545,7 +546,11 @@ void judge(struct fold *fold, enum input input, const struct event *event,
     assert(event->offset == fold->state.log[input].next); // I1: none is passed over
     v->reason = event->fault;
     v->duplicate = v->broken = v->uncounted = false;
-    if (event->fault != REJECT_NONE) {
+    if (v->decision) {
+        refuse(v, REJECT_UNKNOWN_SCHEMA,
+               "its schema, of id %" PRId64 ", could not be had, and an operator refused it",
+               event->schema_id);
+    } else if (event->fault != REJECT_NONE) {
         refuse(v, event->fault, "%s", event->fault_detail ? event->fault_detail : "");
     } else {
         struct lookup own;

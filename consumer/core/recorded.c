@@ -10,11 +10,15 @@ void fold_audit_decision(struct fold *fold, const struct decision *decision,
 {
     assert(!fold->replay.active);
     assert(!fold->step.closed);
+    int64_t next = fold->state.log[decision->input].next;
     fold->state.decisions = decision->number;
     fold_name_decision(fold, decision);
     if (decision->kind == DECISION_PASS)
         fold_add_override(fold, decision->input, decision->offset, decision->as_of);
-    else if (reason != REJECT_NONE)
+    else if (decision->kind == DECISION_REFUSE && decision->offset >= next)
+        fold_add_refusal(fold, decision->input,
+                         (struct refusal){decision->offset, decision->number});
+    else if (decision->kind != DECISION_REFUSE && reason != REJECT_NONE)
         fold_resolve(&fold->state.log[decision->input], decision->offset, reason);
 }
 
@@ -38,6 +42,7 @@ int fold_audit_record(struct fold *fold, enum input input, const struct event *e
     struct verdict verdict;
     verdict.error = e;
     fold->withhold = recorded.reason != REJECT_NONE;
+    verdict.decision = fold_refused_by(fold, input, event->offset);
     judge(fold, input, event, NULL, at_ms, &verdict);
     fold->withhold = false;
     if (verdict.broken)

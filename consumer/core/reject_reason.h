@@ -24,7 +24,9 @@ enum reject_group {
 #define REJECT_ROWS(X)                                                                             \
     X(UNDECODABLE, REJECTS_BROKEN, "0.1.0",                                                        \
       "no value, another framing, bytes that do not decode or are left over")                      \
-    X(UNKNOWN_SCHEMA, REJECTS_BROKEN, "0.1.0", "no registry has the schema's id")                  \
+    X(UNKNOWN_SCHEMA, REJECTS_BROKEN, "0.1.0",                                                     \
+      "no registry has the schema's id, or it could not be had and an operator refused the "       \
+      "record")                                                                                    \
     X(INCOMPATIBLE_SCHEMA, REJECTS_BROKEN, "0.1.0",                                                \
       "the writer's schema does not resolve to the record")                                        \
     X(MISROUTED, REJECTS_BROKEN, "0.1.0",                                                          \

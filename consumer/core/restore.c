@@ -170,6 +170,10 @@ int fold_restore_decision(struct fold *fold, const struct decision *decision, bo
     if (decision->kind == DECISION_PASS &&
         decision->offset >= fold->state.log[decision->input].next)
         fold_add_override(fold, decision->input, decision->offset, decision->as_of);
+    if (decision->kind == DECISION_REFUSE &&
+        decision->offset >= fold->state.log[decision->input].next)
+        fold_add_refusal(fold, decision->input,
+                         (struct refusal){decision->offset, decision->number});
     if (since_last_close)
         fold_name_decision(fold, decision);
     return 0;

@@ -15,8 +15,10 @@ static const char *const states[] = {
 static const char *const causes[] = {
     [CAUSE_ARREARS] = "ARREARS", [CAUSE_CREDIT] = "CREDIT", [CAUSE_ADJUSTMENT] = "ADJUSTMENT"};
 static const char *const kinds[] = {[CREDIT_TOP_UP] = "TOP_UP", [CREDIT_ADJUSTMENT] = "ADJUSTMENT"};
-static const char *const decisions[] = {
-    [DECISION_ACCEPT] = "ACCEPT", [DECISION_REQUEUE] = "REQUEUE", [DECISION_PASS] = "PASS"};
+static const char *const decisions[] = {[DECISION_ACCEPT] = "ACCEPT",
+                                        [DECISION_REQUEUE] = "REQUEUE",
+                                        [DECISION_PASS] = "PASS",
+                                        [DECISION_REFUSE] = "REFUSE"};
 
 #define COUNT(symbols) ((int)(sizeof(symbols) / sizeof *(symbols)))
 

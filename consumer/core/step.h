@@ -77,6 +77,7 @@ struct step_reject {
     bool has_occurred_at;
     int64_t occurred_at;
     struct slice key, value; // as received
+    int64_t decision; // that refused it; 0: none, it is open
 };
 
 struct step_credit {
@@ -152,7 +153,7 @@ struct day_close {
     const char **decisions; // "NUMBER KIND CONTENT", in number order
 };
 
-enum decision_kind { DECISION_ACCEPT, DECISION_REQUEUE, DECISION_PASS };
+enum decision_kind { DECISION_ACCEPT, DECISION_REQUEUE, DECISION_PASS, DECISION_REFUSE };
 const char *decision_symbol(enum decision_kind kind);
 bool decision_parse(const char *symbol, enum decision_kind *out);
 

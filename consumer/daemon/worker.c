@@ -140,6 +140,17 @@ static enum store_result host_load_undecided(void *context, int32_t shard,
     return store_load_undecided(((struct worker *)context)->store, shard, out, capacity, count, e);
 }
 
+static enum store_result host_note_waiting(void *context, int32_t shard, int64_t epoch,
+                                           const struct waiting_record *record, struct error *e)
+{
+    struct worker *worker = context;
+    char answer[ERROR_TEXT_SIZE];
+    struct waiting_record noted = *record;
+    writer_schemas_answer(worker->shared->writers, record->schema_id, answer, sizeof answer);
+    noted.answer = answer;
+    return store_note_waiting(worker->store, shard, epoch, &noted, e);
+}
+
 static void deployment_free(struct deployment *deployment)
 {
     if (!deployment)
@@ -281,6 +292,7 @@ static void host_init(struct worker *worker)
         .load_requests = host_load_requests,
         .refuse_request = host_refuse_request,
         .load_undecided = host_load_undecided,
+        .note_waiting = host_note_waiting,
         .refresh_policy = host_refresh_policy,
         .policy = host_policy,
         .relay_add = host_relay_add,

@@ -253,7 +253,8 @@ static int find_framing(struct adjustment *a, struct input_framing *out, struct 
     out->framing = a->recorded->policy.fixed.framing;
     if (result == REGISTRY_FOUND && !framing_fits(out->framing, out->schema_id))
         return error_set(e, ERROR_CONFIG,
-                         "the registry's id %" PRId64 " of the schema of %s has no room in 4 bytes, "
+                         "the registry's id %" PRId64
+                         " of the schema of %s has no room in 4 bytes, "
                          "which schemas.framing: %s has",
                          out->schema_id, subject, framing_symbol(out->framing));
     return result == REGISTRY_FOUND ? 0 : -1;

@@ -78,6 +78,8 @@ static int run_action(struct rejects *r, int *status, struct error *e)
         return rejects_decide(r, DECISION_REQUEUE, status, e);
     if (strcmp(action, "accept") == 0)
         return rejects_decide(r, DECISION_ACCEPT, status, e);
+    if (strcmp(action, "refuse") == 0)
+        return rejects_decide(r, DECISION_REFUSE, status, e);
     return rejects_decide(r, DECISION_PASS, status, e);
 }
 

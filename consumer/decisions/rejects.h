@@ -28,5 +28,5 @@ static inline int rejects_stored(enum store_result result)
 }
 
 int rejects_list(struct rejects *r, struct error *e);
-// accept, pass and requeue; *status is the exit status when it returns 0.
+// accept, pass, refuse and requeue; *status is the exit status when it returns 0.
 int rejects_decide(struct rejects *r, enum decision_kind kind, int *status, struct error *e);

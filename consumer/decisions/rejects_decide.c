@@ -93,7 +93,8 @@ static int choose_row(void *context, const struct reject_row *row, struct error 
 {
     struct deciding *d = context;
     (void)e;
-    if (row->request == 0)
+    // What is refused waits; what is accepted or requeued is a reject.
+    if (row->request == 0 && row->waiting == (d->kind == DECISION_REFUSE))
         add_item(&d->chosen, (struct item){{row->input, row->shard, row->offset}, 0});
     return 0;
 }
@@ -119,6 +120,7 @@ static int choose(struct deciding *d, struct error *e)
         return error_set(e, ERROR_USAGE,
                          "name the records (TOPIC/PARTITION/OFFSET), filter them, or say --all");
     filter.open_only = true;
+    filter.waiting = d->kind == DECISION_REFUSE;
     return rejects_stored(store_list_rejects(d->r->store, &filter, choose_row, d, e));
 }
 
@@ -147,6 +149,7 @@ static int ask(struct deciding *d, struct item *item, enum request_state *state,
         .offset = item->at.offset,
         .operator_name = d->operator_name,
         .now_ms = clock_wall_ms(),
+        .patience_ms = d->r->config.patience_ms,
     };
     return rejects_stored(store_add_request(d->r->store, &question, &item->request, state, e));
 }

@@ -14,15 +14,18 @@ struct listing {
 // What became of a reject, in a word or two.
 static const char *state_of(const struct reject_row *row, char out[48])
 {
-    if (row->decision && row->request)
-        snprintf(out, 48, "%s", row->request_kind == DECISION_REQUEUE ? "requeued" : "accepted");
+    static const char *const done[] = {[DECISION_ACCEPT] = "accepted",
+                                       [DECISION_REQUEUE] = "requeued",
+                                       [DECISION_REFUSE] = "refused"};
+    if (row->decision && row->request && row->request_kind != DECISION_PASS)
+        snprintf(out, 48, "%s", done[row->request_kind]);
     else if (row->decision)
         snprintf(out, 48, "decided");
     else if (row->request)
         snprintf(out, 48, "%s asked (%s)", decision_symbol(row->request_kind),
                  request_state_symbol(row->request_state));
     else
-        snprintf(out, 48, "open");
+        snprintf(out, 48, row->waiting ? "waiting" : "open");
     return out;
 }
 
@@ -119,6 +122,7 @@ int rejects_list(struct rejects *r, struct error *e)
         puts("topic,partition,offset,received_at,reason,account_id,record_id,state,detail");
     if (listing.format == FORMAT_JSON)
         putchar('[');
+    r->filter.waiting = true;
     if (rejects_stored(store_list_rejects(r->store, &r->filter, visit, &listing, e)))
         return -1;
     if (listing.format == FORMAT_JSON)

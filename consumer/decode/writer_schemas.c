@@ -42,6 +42,7 @@ struct entry {
     int64_t ask_at, absent_since; // monotonic ms; the latter 0: never answered "no such id"
     struct plan *plans[INPUT_COUNT]; // NULL: why[] says
     char *why[INPUT_COUNT];
+    char *trouble; // what was answered last; NULL: nothing yet, or what settles it
 };
 
 struct writer_schemas {
@@ -82,6 +83,7 @@ static void forget_one_unknown(struct writer_schemas *writers)
         if (writers->entries[i]->state != TEXT_UNKNOWN || writers->entries[i]->asked)
             continue;
         assert(writers->unknown > 0);
+        free(writers->entries[i]->trouble);
         free(writers->entries[i]);
         writers->count--;
         writers->unknown--;
@@ -163,6 +165,16 @@ void writer_schemas_trouble(struct writer_schemas *writers, char *out, size_t si
 {
     pthread_mutex_lock(&writers->lock);
     snprintf(out, size, "%s", writers->trouble);
+    pthread_mutex_unlock(&writers->lock);
+}
+
+void writer_schemas_answer(struct writer_schemas *writers, int64_t id, char *out, size_t size)
+{
+    pthread_mutex_lock(&writers->lock);
+    size_t at = place_of(writers, id);
+    const struct entry *entry =
+        at < writers->count && writers->entries[at]->id == id ? writers->entries[at] : NULL;
+    snprintf(out, size, "%s", entry && entry->trouble ? entry->trouble : "it is being looked for");
     pthread_mutex_unlock(&writers->lock);
 }
 
@@ -260,8 +272,12 @@ static void learn(struct writer_schemas *writers, struct entry *entry, enum regi
         if (writers->retry_ms > RETRY_MAX_MS)
             writers->retry_ms = RETRY_MAX_MS;
         entry->ask_at = now + writers->retry_ms;
+        free(entry->trouble);
+        entry->trouble = strdup(e->text);
         return;
     }
+    free(entry->trouble);
+    entry->trouble = NULL;
     if (writers->trouble[0])
         log_event(LOG_INFO, "writers' schemas are to be had again", LOG_NO_FIELDS);
     writers->trouble[0] = '\0';
@@ -274,6 +290,7 @@ static void learn(struct writer_schemas *writers, struct entry *entry, enum regi
         become(entry, TEXT_FOUND);
     } else if (entry->state == TEXT_WANTED && entry->absent_since == 0) {
         entry->absent_since = now;
+        entry->trouble = strdup("no registry has it; each is asked once more");
         entry->ask_at = now + writers->options.unknown_ms;
     } else {
         if (entry->state != TEXT_UNKNOWN)
@@ -348,6 +365,7 @@ static void release(struct writer_schemas *writers)
             plan_destroy(writers->entries[i]->plans[k]);
             free(writers->entries[i]->why[k]);
         }
+        free(writers->entries[i]->trouble);
         free(writers->entries[i]);
     }
     free(writers->entries);

@@ -48,6 +48,9 @@ uint64_t writer_schemas_generation(const struct writer_schemas *writers);
 // "" when all is well.
 void writer_schemas_trouble(struct writer_schemas *writers, char *out, size_t size);
 
+// What was answered last about an id that is waited for.
+void writer_schemas_answer(struct writer_schemas *writers, int64_t id, char *out, size_t size);
+
 // What a schema text means for each input. It depends on the text alone, so a replay gets the same
 // result with the same words. Where a plan is NULL, `why` has the reason (malloc'ed); each entry
 // must be NULL before the call.

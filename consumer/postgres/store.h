@@ -205,6 +205,17 @@ enum store_result store_load_undecided(struct store *store, int32_t shard,
 enum store_result store_refuse_request(struct store *store, int64_t id, const char *why,
                                        struct error *e);
 
+// A record before which its log waits, as its writer's schema cannot be had.
+struct waiting_record {
+    enum input input;
+    int64_t offset, schema_id;
+    const char *answer; // what the registry said last
+};
+// Notes it for people, under the epoch. Since when the log waits for this schema is kept over
+// records and restarts. A log that goes on needs no note: its position has passed the record.
+enum store_result store_note_waiting(struct store *store, int32_t shard, int64_t epoch,
+                                     const struct waiting_record *record, struct error *e);
+
 // What an operator asks for: a decision about the record at input/shard/offset.
 struct ask {
     enum decision_kind kind;
@@ -213,6 +224,7 @@ struct ask {
     int64_t offset;
     const char *operator_name;
     int64_t now_ms; // a PASS judges the record by it
+    int64_t patience_ms; // a REFUSE needs that the record's schema was waited for so long
 };
 // Records the request once. If the same was requested before, *id and *state are those of the
 // earlier request (a requeue that is SENDING was left half-way: send the record, a second copy is a
@@ -236,6 +248,7 @@ struct reject_filter {
     enum input input;
     int32_t shard;
     int64_t offset;
+    bool waiting; // with the records before which logs wait
     enum reject_reason reason; // REJECT_NONE: any
     const char *account_id; // NULL: any
     int64_t received_from, received_to; // ms, the latter exclusive; 0: unbounded
@@ -245,6 +258,7 @@ struct reject_row {
     enum input input;
     int32_t shard;
     int64_t offset, received_at;
+    bool waiting; // not judged yet: received_at is since when its schema is waited for
     const char *topic, *reason, *detail; // as all strings here: valid during the visit
     const char *account_id, *record_id; // NULL where not decoded
     int64_t decision; // that accepted or requeued it; 0: open

@@ -223,7 +223,8 @@ static enum store_result send_answers(const struct commit *c, struct error *e)
         result = pipe_send(
             c->store, "update settled.requests set state = 'DONE', decision = $1 where id = $2",
             SQL_PARAMS(sql_int8(d->number), sql_int8(d->request)), e);
-        if (d->kind == DECISION_PASS || result != STORE_OK)
+        // A record that is passed or refused is not judged yet.
+        if (d->kind == DECISION_PASS || d->kind == DECISION_REFUSE || result != STORE_OK)
             continue;
         result = pipe_send(c->store,
                            "update settled.rejects set decision = $1 where topic = $2 and "

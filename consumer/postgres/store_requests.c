@@ -87,7 +87,8 @@ enum store_result store_load_requests(struct store *store, int32_t shard, struct
         " from settled.requests q left join settled.rejects r"
         "   on r.topic = q.topic and r.partition = q.shard and r.kafka_offset = q.kafka_offset"
         "  and r.decision is null"
-        " where q.shard = $1 and q.state = 'WAITING' order by q.id limit $2",
+        " where q.shard = $1 and q.state = 'WAITING'"
+        " order by q.kind = 'REFUSE', q.id limit $2",
         SQL_PARAMS(sql_int4(shard), sql_int8((int64_t)capacity)), &store->answer, e);
     if (result != STORE_OK)
         return store_undo(store, result);
@@ -154,6 +155,29 @@ enum store_result store_refuse_request(struct store *store, int64_t id, const ch
                        SQL_PARAMS(sql_int8(id), sql_clean(why, answer, sizeof answer)), NULL, e));
 }
 
+enum store_result store_note_waiting(struct store *store, int32_t shard, int64_t epoch,
+                                     const struct waiting_record *record, struct error *e)
+{
+    char answer[ERROR_TEXT_SIZE];
+    enum store_result result = store_ready(store, e);
+    if (result == STORE_OK)
+        result = store_topics(store, e);
+    if (result != STORE_OK)
+        return store_undo(store, result);
+    return store_undo(
+        store,
+        sql_run(store,
+                "insert into settled.waiting as w (shard, topic, kafka_offset, schema_id, answer)"
+                " select shard, $2, $3, $4, $5 from settled.shards where shard = $1 and epoch = $6"
+                " on conflict (shard, topic) do update set kafka_offset = excluded.kafka_offset,"
+                " since = case when w.schema_id = excluded.schema_id then w.since else now() end,"
+                " schema_id = excluded.schema_id, answer = excluded.answer, noted_at = now()",
+                SQL_PARAMS(sql_int4(shard), sql_text(store->topics[record->input]),
+                           sql_int8(record->offset), sql_int8(record->schema_id),
+                           sql_clean(record->answer, answer, sizeof answer), sql_int8(epoch)),
+                NULL, e));
+}
+
 // ---- the operator's side ----
 
 // The request about the same record that stands already. *id 0: none.
@@ -164,8 +188,9 @@ static enum store_result find_request(struct store *store, const struct ask *ask
     enum store_result result =
         sql_run(store,
                 "select id, state, kind from settled.requests where topic = $1 and shard = $2"
-                " and kafka_offset = $3 and (kind = 'PASS') = ($4 = 'PASS')"
-                " and state <> 'REFUSED'",
+                " and kafka_offset = $3 and state <> 'REFUSED' and"
+                " case when $4 in ('PASS', 'REFUSE') then kind = $4"
+                "      else kind not in ('PASS', 'REFUSE') end",
                 SQL_PARAMS(sql_text(store->topics[ask->input]), sql_int4(ask->shard),
                            sql_int8(ask->offset), sql_text(decision_symbol(ask->kind))),
                 &row, e);
@@ -189,12 +214,46 @@ static enum store_result find_request(struct store *store, const struct ask *ask
     return result;
 }
 
+// It may be refused when its schema could not be had for long enough: until then it may come.
+static enum store_result check_waiting(struct store *store, const struct ask *ask, struct error *e)
+{
+    PGresult *row;
+    enum store_result result = sql_run(
+        store,
+        "select w.kafka_offset, w.schema_id, (extract(epoch from now() - w.since) * 1000)::bigint"
+        " from settled.waiting w join settled.shard_logs l on l.shard = w.shard and l.topic = "
+        "w.topic"
+        " where w.topic = $1 and w.shard = $2 and w.kafka_offset >= l.next_offset",
+        SQL_PARAMS(sql_text(store->topics[ask->input]), sql_int4(ask->shard)), &row, e);
+    if (result != STORE_OK)
+        return result;
+    bool waits = PQntuples(row) == 1 && get_int8(row, 0, 0) == ask->offset;
+    int64_t schema_id = waits ? get_int8(row, 0, 1) : 0,
+            waited_ms = waits ? get_int8(row, 0, 2) : 0;
+    PQclear(row);
+    if (!waits)
+        return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                         "%s/%" PRId32 "/%" PRId64
+                         " is not waiting for its schema: settled rejects list shows what waits",
+                         store->topics[ask->input], ask->shard, ask->offset);
+    if (waited_ms >= ask->patience_ms)
+        return STORE_OK;
+    return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                     "%s/%" PRId32 "/%" PRId64 " waits for the schema of id %" PRId64
+                     " since %" PRId64 " s; it may be refused after schemas.patience, %" PRId64
+                     " s: mend the registry, or come again",
+                     store->topics[ask->input], ask->shard, ask->offset, schema_id,
+                     waited_ms / 1000, ask->patience_ms / 1000);
+}
+
 static enum store_result check_open_reject(struct store *store, const struct ask *ask,
                                            struct error *e)
 {
     PGresult *row;
     if (ask->kind == DECISION_PASS)
         return STORE_OK;
+    if (ask->kind == DECISION_REFUSE)
+        return check_waiting(store, ask, e);
     enum store_result result = sql_run(store,
                                        "select decision from settled.rejects where topic = $1 and "
                                        "partition = $2 and kafka_offset = $3",
@@ -315,6 +374,7 @@ static int list_one(void *context, const PGresult *rows, int i, struct error *e)
         .received_at = get_time(rows, i, 7),
         .decision = get_null(rows, i, 8) ? 0 : get_int8(rows, i, 8),
         .request = get_null(rows, i, 9) ? 0 : get_int8(rows, i, 9),
+        .waiting = get_int4(rows, i, 12) != 0,
     };
     if (read_input(listing->store, reject.topic, &reject.input, e))
         return -1;
@@ -339,15 +399,24 @@ static enum store_result read_rejects(struct store *store, const struct reject_f
         sql_given(filter->received_from != 0, sql_time(filter->received_from)),
         sql_given(filter->received_to != 0, sql_time(filter->received_to)),
         sql_bool(filter->open_only), sql_given(filter->limit > 0, sql_int8((int64_t)filter->limit)),
-        sql_given(filter->by_offset, sql_int8(filter->offset)));
+        sql_given(filter->by_offset, sql_int8(filter->offset)), sql_bool(filter->waiting));
     return sql_each(
         store,
-        "select r.topic, r.partition, r.kafka_offset, r.reason, r.detail, r.account_id, "
+        "with r as (select topic, partition, kafka_offset, reason, detail, account_id, record_id,"
+        "  received_at, decision, false as waiting from settled.rejects"
+        " union all select w.topic, w.shard, w.kafka_offset, 'WAITING', 'for the schema of id ' ||"
+        "  w.schema_id || ': ' || w.answer, null, null, w.since, null, true"
+        "  from settled.waiting w join settled.shard_logs l"
+        "  on l.shard = w.shard and l.topic = w.topic"
+        "  where $10 and w.kafka_offset >= l.next_offset)"
+        " select r.topic, r.partition, r.kafka_offset, r.reason, r.detail, r.account_id, "
         "r.record_id,"
-        " r.received_at, r.decision, q.id, q.kind, q.state"
-        " from settled.rejects r left join settled.requests q"
+        " r.received_at, r.decision, q.id, q.kind, q.state, r.waiting::int4"
+        " from r left join settled.requests q"
         "   on q.topic = r.topic and q.shard = r.partition and q.kafka_offset = r.kafka_offset"
-        "  and q.kind <> 'PASS' and q.state <> 'REFUSED'"
+        "  and q.state <> 'REFUSED' and q.kind <> 'PASS'"
+        "  and case q.kind when 'REFUSE' then r.waiting or r.decision = q.decision"
+        "      else not r.waiting end"
         " where ($1 is null or r.topic = $1) and ($2 is null or r.partition = $2)"
         "   and ($3 is null or r.reason = $3) and ($4 is null or r.account_id = $4)"
         "   and ($5 is null or r.received_at >= $5) and ($6 is null or r.received_at < $6)"

@@ -20,8 +20,8 @@ static struct slice account_id(const struct commit *c, uint32_t account)
 static const struct table rejects_table = {
     "settled.rejects",
     "topic, partition, kafka_offset, reason, detail, account_id, record_id, received_at, sequence, "
-    "schema_id",
-    10, NULL};
+    "schema_id, decision",
+    11, NULL};
 
 static bool encode_rejects(void *context, size_t i, struct sql_row *row)
 {
@@ -33,7 +33,8 @@ static bool encode_rejects(void *context, size_t i, struct sql_row *row)
                                 sql_int8(r->offset), sql_text(reject_symbol(r->reason)), detail,
                                 sql_slice(r->account_id), sql_slice(r->record_id),
                                 sql_time(r->timestamp), sql_int8(c->sequences[EMIT_REJECT][i]),
-                                sql_given(r->schema_id >= 0, sql_int8(r->schema_id))));
+                                sql_given(r->schema_id >= 0, sql_int8(r->schema_id)),
+                                sql_given(r->decision != 0, sql_int8(r->decision))));
     return true;
 }
 

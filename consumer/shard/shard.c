@@ -135,6 +135,7 @@ static bool fold_some(struct shard *shard, int64_t mono_ms, int64_t now_ms)
     else
         shard_ask_for_ends(shard, mono_ms, now_ms);
     shard_serve_requests(shard, mono_ms);
+    shard_note_waiting(shard, mono_ms);
     if (shard->state == SHARD_RUNNING)
         shard_close_when_due(shard, mono_ms);
     return more;

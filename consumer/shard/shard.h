@@ -46,6 +46,10 @@ struct shard_host {
                                         struct error *e);
     enum store_result (*load_undecided)(void *context, int32_t shard, struct undecided_rejects *out,
                                         size_t capacity, size_t *count, struct error *e);
+    // A log waits before this record for its schema. The host knows what the registry says;
+    // `answer` is not set.
+    enum store_result (*note_waiting)(void *context, int32_t shard, int64_t epoch,
+                                      const struct waiting_record *record, struct error *e);
     // Loads parameters and books that were recorded meanwhile; policy() then returns another one.
     // Older ones stay valid as long as the shards do.
     enum store_result (*refresh_policy)(void *context, struct error *e);

@@ -13,6 +13,7 @@ enum {
     REQUESTS_MS = 1000,
     REQUESTS_MAX = 64,
     UNDECIDED_MAX = 64, // kinds of rejects that a line about a held day is made of
+    NOTE_MS = 5000, // the same waiting record is noted again, as the answer may be another
 };
 
 void shard_end_drained_logs(struct shard *shard, int64_t now_ms)
@@ -155,11 +156,44 @@ void shard_tell_hold(struct shard *shard, int64_t mono_ms)
 
 // A requeued record is judged before its reject no longer counts, unless the log waits for exactly
 // that.
+// A record is refused when its log stands before one whose schema is missing; until then it may
+// come.
 static bool must_wait(const struct shard *shard, const struct request *request)
 {
     const struct input_log *log = &shard->log[request->decision.input];
+    int64_t next = fold_state(shard->fold)->log[request->decision.input].next;
+    if (request->decision.kind == DECISION_REFUSE)
+        return log->stop != FOLD_SCHEMA && request->decision.offset >= next;
     return request->decision.kind == DECISION_REQUEUE && log->stop != FOLD_REJECTS &&
-           request->new_offset >= fold_state(shard->fold)->log[request->decision.input].next;
+           request->new_offset >= next;
+}
+
+// Once for each record, and now and then anew, as the answers of a registry change.
+void shard_note_waiting(struct shard *shard, int64_t mono_ms)
+{
+    const struct shard_host *host = shard->host;
+    struct error e;
+    for (enum input i = 0; i < INPUT_COUNT && shard->state == SHARD_RUNNING; i++) {
+        struct input_log *log = &shard->log[i];
+        struct waiting_record now = {.input = i, .schema_id = log->schema_id};
+        if (log->stop != FOLD_SCHEMA || mono_ms < shard->retry_at)
+            continue;
+        now.offset = fold_state(shard->fold)->log[i].next;
+        bool same = now.offset == log->noted.offset && now.schema_id == log->noted.schema_id;
+        if (log->noted_at != 0 && same && mono_ms - log->noted_at < NOTE_MS)
+            continue;
+        // It may be there in a moment; a note is for who looks later.
+        if (log->noted_at == 0 || !same) {
+            log->noted = now;
+            log->noted_at = mono_ms - NOTE_MS + REQUESTS_MS;
+            continue;
+        }
+        enum store_result result =
+            host->note_waiting(host->context, shard->id, shard->row.epoch, &now, &e);
+        if (!shard_answered(shard, result, mono_ms, "what waits", &e))
+            return;
+        log->noted_at = mono_ms;
+    }
 }
 
 void shard_serve_requests(struct shard *shard, int64_t mono_ms)

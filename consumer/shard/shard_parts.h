@@ -41,6 +41,9 @@ struct input_log {
     struct log_state counted; // up to here `pending` has counted
     int64_t pending[RESULT_COUNT]; // for the metrics, once they are committed
     bool ended; // in a drain: nothing more is read
+    int64_t schema_id; // SCHEMA: that it waits for
+    struct waiting_record noted; // of the last note about it
+    int64_t noted_at; // 0: none yet
 };
 
 struct shard {
@@ -127,6 +130,8 @@ void shard_close_when_due(struct shard *shard, int64_t mono_ms);
 void shard_serve_requests(struct shard *shard, int64_t mono_ms);
 // Says why the day is held: after it was found and committed, and after a start.
 void shard_tell_hold(struct shard *shard, int64_t mono_ms);
+// What waits for its schema is noted, for people.
+void shard_note_waiting(struct shard *shard, int64_t mono_ms);
 
 // ---- shard_commit.c ----
 

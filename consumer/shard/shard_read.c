@@ -239,6 +239,8 @@ static bool judge_some(struct shard *shard, enum input input, int64_t mono_ms, i
             log->count_seen = true;
             stop = FOLD_MORE;
         }
+        if (stop == FOLD_SCHEMA)
+            log->schema_id = scratch->events[taken].schema_id;
     }
     assert(fold_state(shard->fold)->log[input].next >= before); // I1
     if (stop == FOLD_FULL || stop == FOLD_BROKEN) {

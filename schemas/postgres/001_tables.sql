@@ -307,12 +307,26 @@ create index if not exists rejects_received on settled.rejects (received_at);
 create index if not exists rejects_account on settled.rejects (account_id) where account_id is not null;
 comment on column settled.rejects.account_id is 'null where it was not decoded or is no id by the rules; so is record_id';
 comment on column settled.rejects.schema_id is 'of the writer''s schema, as the record names it; null: it names none';
-comment on column settled.rejects.decision is 'number of the shard''s decision that accepted or requeued it; null: open';
+comment on column settled.rejects.decision is 'number of the shard''s decision that accepted, requeued or refused it; null: open';
+
+-- What stops a log: kept for people, by the shard's owner, and changes nothing. A row whose offset the log has passed says
+-- nothing any more.
+create table if not exists settled.waiting (
+    shard        integer not null,
+    topic        text not null,
+    kafka_offset bigint not null,
+    schema_id    bigint not null,
+    since        timestamptz not null default now(),
+    answer       text not null,
+    noted_at     timestamptz not null default now(),
+    primary key (shard, topic)
+) with (fillfactor = 50);
+comment on table settled.waiting is 'the record before which a log waits, as its writer''s schema cannot be had; since: that the log waits for this schema';
 
 create table if not exists settled.requests (
     id            bigint generated always as identity primary key,
     shard         integer not null,
-    kind          text not null check (kind in ('ACCEPT', 'REQUEUE', 'PASS')),
+    kind          text not null check (kind in ('ACCEPT', 'REQUEUE', 'PASS', 'REFUSE')),
     topic         text not null,
     kafka_offset  bigint not null,
     operator      text not null,
@@ -324,9 +338,9 @@ create table if not exists settled.requests (
     decision      bigint,
     answer        text
 );
--- One that stands for each record; an ask for a pass is of another kind than those about a reject.
-create unique index if not exists requests_once on settled.requests (topic, shard, kafka_offset, (kind = 'PASS'))
-    where state <> 'REFUSED';
+-- One that stands for each record; those about a record that waits are of another kind than those about a reject.
+create unique index if not exists requests_once on settled.requests
+    (topic, shard, kafka_offset, (case kind when 'PASS' then 1 when 'REFUSE' then 2 else 0 end)) where state <> 'REFUSED';
 create index if not exists requests_waiting on settled.requests (shard, id) where state = 'WAITING';
 comment on table settled.requests is 'what operators ask for: SENDING (a requeue under way) -> WAITING (for the shard''s owner) -> DONE (a decision) or REFUSED';
 
@@ -334,7 +348,7 @@ create table if not exists settled.decisions (
     shard        integer not null,
     number       bigint not null,
     operator     text not null,
-    kind         text not null check (kind in ('ACCEPT', 'REQUEUE', 'PASS')),
+    kind         text not null check (kind in ('ACCEPT', 'REQUEUE', 'PASS', 'REFUSE')),
     content      text not null,
     topic        text not null,
     kafka_offset bigint not null,

@@ -58,8 +58,8 @@ begin
         select role, command from (values
             ('settled_writer', 'usage on schema settled'),
             ('settled_writer', 'select on all tables in schema settled'),
-            ('settled_writer', 'insert on settled.deployment, settled.price_books, settled.parameters, settled.writer_schemas, settled.shards, settled.shard_logs, settled.accounts, settled.credits, settled.packages, settled.settlements, settled.settlement_lines, settled.status_changes, settled.day_closes, settled.day_cutoffs, settled.holds, settled.rejects, settled.requests, settled.decisions, settled.outbox, settled.relay_marks'),
-            ('settled_writer', 'update on settled.shards, settled.shard_logs, settled.accounts, settled.packages, settled.requests'),
+            ('settled_writer', 'insert on settled.deployment, settled.price_books, settled.parameters, settled.writer_schemas, settled.shards, settled.shard_logs, settled.accounts, settled.credits, settled.packages, settled.settlements, settled.settlement_lines, settled.status_changes, settled.day_closes, settled.day_cutoffs, settled.holds, settled.rejects, settled.requests, settled.decisions, settled.waiting, settled.outbox, settled.relay_marks'),
+            ('settled_writer', 'update on settled.shards, settled.shard_logs, settled.accounts, settled.packages, settled.requests, settled.waiting'),
             ('settled_writer', 'update (decision) on settled.rejects'),
             ('settled_writer', 'update (cluster_id) on settled.deployment'), -- also lets it be locked
             ('settled_writer', 'delete on settled.outbox, settled.relay_marks'),

@@ -118,6 +118,58 @@ def test_a_registry_that_fails_while_running_rejects_nothing(deploy, registry):
     all_billed_once(d, calls)
 
 
+def test_a_record_whose_schema_cannot_be_had_may_be_refused(deploy, registry):
+    """Its log waits and everybody may see it; after schemas.patience an operator may decide, and the day names it."""
+    d = deploy(workers=1, partitions=1)
+    by_registry(d, registry)
+    config = json.loads(d.config.read_text())
+    config["schemas"]["patience"] = "1h"
+    d.config.write_text(json.dumps(config))
+    calls = send_calls(d, "before", 1)
+    for number in (0, 1):
+        d.call(ACCOUNTS[0], f"lost-{number}", NOON, schema=100)
+    d.flush()
+    calls += send_calls(d, "behind", 1)
+    registry.mode = "well"
+    process = d.start("--clock", OPEN)
+    d.until(lambda: judged(process) == len(ACCOUNTS) or process.log.count("not to be had"), process)
+    registry.mode = "gateway"
+    where = [f"{d.topics['calls']}/0/{len(ACCOUNTS) + number}" for number in (0, 1)]
+
+    def waiting():
+        return [row for row in json.loads(d.run("rejects", "list", "--format", "json")) if row["state"] != "open"]
+
+    d.until(lambda: len(waiting()) == 1, process)
+    d.until(lambda: registry.url in waiting()[0]["detail"], process)
+    row, = waiting()
+    assert (row["reason"], row["state"], row["offset"]) == ("WAITING", "waiting", len(ACCOUNTS))
+    assert row["detail"].startswith("for the schema of id 100: schema registry ")
+    assert "waits for the schema of id 100 since" in d.run("rejects", "refuse", where[0], "--operator", "op", status=78)
+    assert "is not waiting for its schema" in d.run("rejects", "refuse", where[1], "--operator", "op", status=78)
+    config["schemas"]["patience"] = "2s"
+    d.config.write_text(json.dumps(config))
+    time.sleep(2)
+    assert "decision 1" in d.run("rejects", "refuse", where[0], "--operator", "op", "--wait", "20")
+    # The next one is of the same schema, which was waited for long enough.
+    d.until(lambda: [row["offset"] for row in waiting()] == [len(ACCOUNTS) + 1], process)
+    assert "decision 2" in d.run("rejects", "refuse", "--all", "--operator", "op", "--wait", "20")
+    d.until(lambda: judged(process) == calls, process)
+    assert waiting() == [] and process.stop() == 0
+    assert d.sql("select kafka_offset::int, reason, detail, decision::int from settled.rejects order by 1") == [
+        (len(ACCOUNTS) + n, "UNKNOWN_SCHEMA", "its schema, of id 100, could not be had, and an operator refused it", n + 1)
+        for n in (0, 1)]
+    registry.mode = "well"
+    registry.schemas[100] = registry.schemas[SCHEMAS["CallRecord"]]  # too late: what is decided stays decided
+    d.drain(AFTER)
+    assert d.sql("select sum(calls)::int from settled.settlements") == [(calls,)]
+    closed = [body for _, _, _, body in d.read("day_closes")]
+    assert [" ".join(text.split()[:2]) for text in closed[0]["decisions"]] == ["1 REFUSE", "2 REFUSE"]
+    assert "refused" in d.run("rejects", "list", "--all")
+    assert "was decided before" in d.run("rejects", "accept", where[0], "--operator", "op", status=78)
+    d.audit()
+    d.run("explain", ACCOUNTS[0], DAY)
+
+
 def test_a_registry_that_compresses_and_refers(deploy, registry):
     """A proxy compresses what nobody asked to be compressed; a schema names types of other subjects."""
     d = deploy(workers=1)

@@ -759,6 +759,58 @@ static void only_open_rejects_can_be_asked_about(void **state)
     assert_int_equal(now, REQUEST_WAITING);
 }
 
+static struct waiting_record waits_at(const struct world *w, int64_t offset, int64_t schema_id)
+{
+    int64_t next = w->row.state.log[INPUT_CALLS].next;
+    return (struct waiting_record){INPUT_CALLS, next + offset, schema_id, "the registry is \xff"};
+}
+
+// What a log waits for is seen by everybody, and may be refused when it was waited for long enough.
+static void what_waits_for_its_schema_may_be_refused(void **state)
+{
+    struct world *w = *state;
+    enum request_state now;
+    int64_t id, large = INT64_C(1) << 40;
+    const struct reject_filter waiting = {.waiting = true, .by_shard = true};
+    busy_days(w);
+    int before = list(w, &waiting).count;
+    struct waiting_record record = waits_at(w, 0, large);
+    struct ask ask = ask_of(w, DECISION_REFUSE, record.offset);
+    assert_int_equal(store_add_request(w->store, &ask, &id, &now, &w->e), STORE_FAILED);
+    assert_non_null(strstr(w->e.text, "is not waiting for its schema"));
+    // Nobody but the owner says what waits.
+    assert_ok(w, store_note_waiting(w->store, 0, w->row.epoch - 1, &record, &w->e));
+    assert_int_equal(list(w, &waiting).count, before);
+    assert_ok(w, store_note_waiting(w->store, 0, w->row.epoch, &record, &w->e));
+    assert_int_equal(list(w, &waiting).count, before + 1);
+    assert_non_null(strstr(list(w, &waiting).text, " WAITING - 0 -;"));
+    assert_int_equal(list(w, &(struct reject_filter){.by_shard = true}).count, before);
+    assert_string_equal(value_of(w, "select answer from settled.waiting"),
+                        "the registry is \xef\xbf\xbd");
+    ask.patience_ms = 3600000;
+    assert_int_equal(store_add_request(w->store, &ask, &id, &now, &w->e), STORE_FAILED);
+    assert_int_equal(w->e.kind, ERROR_CONFIG);
+    assert_non_null(strstr(w->e.text, "it may be refused after schemas.patience, 3600 s"));
+    // Another record of the same schema waits since the same time; one of another schema does not.
+    run_sql(w, "update settled.waiting set since = since - interval '2 hours'");
+    record.offset++;
+    assert_ok(w, store_note_waiting(w->store, 0, w->row.epoch, &record, &w->e));
+    assert_int_equal(store_add_request(w->store, &ask, &id, &now, &w->e), STORE_FAILED);
+    ask.offset++;
+    assert_ok(w, store_add_request(w->store, &ask, &id, &now, &w->e));
+    assert_int_equal(now, REQUEST_WAITING);
+    assert_non_null(strstr(list(w, &waiting).text, " WAITING - 0 WAITING;"));
+    record.schema_id++;
+    assert_ok(w, store_note_waiting(w->store, 0, w->row.epoch, &record, &w->e));
+    assert_int_equal(number_of(w, "select (since > now() - interval '1 minute')::int::bigint"
+                                  " from settled.waiting"),
+                     1);
+    // It is of no interest once the log has passed it.
+    record.offset = record.schema_id = 0;
+    assert_ok(w, store_note_waiting(w->store, 0, w->row.epoch, &record, &w->e));
+    assert_int_equal(list(w, &waiting).count, before);
+}
+
 // ---- outbox ----
 
 static void the_relay_reads_in_portions(void **state)
@@ -966,6 +1018,7 @@ int main(void)
         READY(a_request_becomes_a_decision),
         READY(a_requeue_waits_until_the_record_is_sent),
         READY(only_open_rejects_can_be_asked_about),
+        READY(what_waits_for_its_schema_may_be_refused),
         READY(the_relay_reads_in_portions),
         READY(published_rows_go_after_eight_days_but_the_last),
         READY(roles_may_what_they_must),

@@ -161,6 +161,7 @@ class Shard:
         self.accounts, self.calls = {}, {}
         self.packages, self.credits = [], []  # all that were ever accepted
         self.passed = {}
+        self.refused = set()  # by operators: their schemas could not be had
         self.pending_decisions = [d for d in world.decisions if d["shard"] == number]
         self.named = []
         self.outputs, self.rejects = [], []  # in order; rejects apart, whose place among the others is free
@@ -302,6 +303,9 @@ class Shard:
             return False
         self.pending_decisions.pop(0)
         self.named.append(f"{decision['number']} {decision['kind']} {decision['content']}")
+        if decision["kind"] == "REFUSE":
+            self.refused.add((decision["log"], decision["offset"]))
+            return True
         if decision["kind"] == "PASS":
             self.passed[decision["log"], decision["offset"]] = decision["as_of"]
             # The log that waited before the record goes on.
@@ -327,10 +331,13 @@ class Shard:
         except Rejected as rejected:
             reason = str(rejected)
             self.counts[log]["rejected"] += 1
-            self.unresolved[log, record.offset] = reason
+            if (log, record.offset) not in self.refused:
+                self.unresolved[log, record.offset] = reason
             self.reject(log, record, decoded, reason)  # R31
 
     def decode(self, log, record):
+        if (log, record.offset) in self.refused:
+            raise Rejected("UNKNOWN_SCHEMA")
         value = record.value
         head = self.world.head
         if value is None or record.id_header or len(value) < head or value[0] != 0:

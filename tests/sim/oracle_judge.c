@@ -15,6 +15,16 @@ int64_t oracle_time(const struct oracle *o, enum input input, int64_t offset)
     return o->world->kafka.logs[o->shard][input].entries.at[offset].timestamp;
 }
 
+static bool is_refused(const struct oracle *o, enum input input, int64_t offset)
+{
+    for (size_t i = 0; i < o->rows->decisions.count; i++) {
+        const struct decision *d = &o->rows->decisions.at[i];
+        if (d->kind == DECISION_REFUSE && d->input == input && d->offset == offset)
+            return true;
+    }
+    return false;
+}
+
 static bool is_id(struct slice text)
 {
     for (size_t i = 0; i < text.size; i++)
@@ -266,7 +276,8 @@ void oracle_judge(struct oracle *o, enum input input, int64_t offset)
         return;
     }
     int64_t at = oracle_time(o, input, offset);
-    int verdict = verdict_on(o, &entry->fact, at);
+    int verdict =
+        is_refused(o, input, offset) ? REJECT_UNKNOWN_SCHEMA : verdict_on(o, &entry->fact, at);
     if (verdict == DUPLICATE) {
         log->duplicates++;
     } else if (verdict != REJECT_NONE) {

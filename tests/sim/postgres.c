@@ -178,7 +178,7 @@ static void write_settlement(const struct writing *w, const struct settlement *s
 
 static void write_reject(const struct writing *w, const struct step_reject *r, int64_t sequence)
 {
-    struct reject_row_of row = {.reject = *r, .sequence = sequence};
+    struct reject_row_of row = {.reject = *r, .sequence = sequence, .decision = r->decision};
     row.reject.detail = arena_copy(w->pg->arena, r->detail, strlen(r->detail));
     row.reject.account_id = keep(w->pg, r->account_id);
     row.reject.record_id = keep(w->pg, r->record_id);
@@ -471,7 +471,8 @@ static int restore_past(const struct postgres *pg, const struct rows *rows, stru
         return -1;
     for (size_t i = 0; i < rows->decisions.count; i++) {
         const struct decision *decision = &rows->decisions.at[i];
-        if (decision->kind != DECISION_PASS && decision->day < rows->state.day)
+        bool about_reject = decision->kind == DECISION_ACCEPT || decision->kind == DECISION_REQUEUE;
+        if (about_reject && decision->day < rows->state.day)
             continue;
         if (fold_restore_decision(fold, decision, decision->day >= rows->state.day, e) != 0)
             return -1;

@@ -231,6 +231,24 @@ static void pass_stuck(struct world *w, int32_t shard, enum input input)
         ask(w, shard, DECISION_PASS, input, at, -1);
 }
 
+// The record that a log stands at, while the registry says nothing. Some come to be judged all the
+// same before the owner of the shard has read what was asked.
+static void refuse_stuck(struct world *w, int32_t shard, enum input input)
+{
+    const struct rows *rows = &w->postgres.rows[shard];
+    const struct input_topic_log *log = &w->kafka.logs[shard][input];
+    int64_t at = rows->state.log[input].next;
+    while (at < log->stable &&
+           (log->entries.at[at].marker || log->entries.at[at].fate == FATE_ABORTED))
+        at++;
+    if (!w->registry_down || at >= log->stable || is_asked(rows, input, at))
+        return;
+    // What has no framing needs no schema.
+    const struct slice value = log->entries.at[at].fact.value;
+    if (value.data && value.data[0] == 0)
+        ask(w, shard, DECISION_REFUSE, input, at, -1);
+}
+
 static void operate(struct world *w)
 {
     if (w->now < w->operator_at || w->postgres.down)
@@ -240,8 +258,10 @@ static void operate(struct world *w)
         if (!w->postgres.rows[s].begun)
             continue;
         judge_rejects(w, s);
-        for (enum input i = 0; i < INPUT_COUNT; i++)
+        for (enum input i = 0; i < INPUT_COUNT; i++) {
             pass_stuck(w, s, i);
+            refuse_stuck(w, s, i);
+        }
     }
 }
 

@@ -100,6 +100,7 @@ static void has_defaults(void **state)
     assert_int_equal(c->parameters.max_refused_share_ppm, 200000);
     assert_int_equal(c->timestamps, TIMESTAMPS_LOG_APPEND);
     assert_int_equal(c->framing, FRAMING_CONFLUENT);
+    assert_int_equal(c->patience_ms, 3600000);
     assert_int_equal(c->workers, 0);
     assert_int_equal(c->max_calls_held, 50000000);
     assert_int_equal(c->open_transaction_wait_ms, 15 * 60000);
@@ -118,7 +119,7 @@ static void reads_every_key(void **state)
              "  day_closes: t6, rejects: t7, partitioner: crc32}\n"
              "schemas: {registry: [http://a:1, https://b/path/], user: u, password: p, ca_file: "
              "/ca,\n"
-             "  timeout: 250ms, framing: apicurio}\n"
+             "  timeout: 250ms, framing: apicurio, patience: 90m}\n"
              "postgres: {dsn: host=db user=u}\n"
              "pricing: {book: /b.yaml}\n"
              "billing: {first_day: 2026-11-02, grace: 90s, late_days: 0, future_tolerance: 2h,\n"
@@ -147,6 +148,7 @@ static void reads_every_key(void **state)
     assert_int_equal(c->parameters.max_refused_share_ppm, 350000);
     assert_int_equal(c->timestamps, TIMESTAMPS_CREATE);
     assert_int_equal(c->framing, FRAMING_APICURIO);
+    assert_int_equal(c->patience_ms, 5400000);
     assert_int_equal(c->workers, 3);
     assert_int_equal(c->max_calls_held, INT64_C(4000000000));
     assert_int_equal(c->open_transaction_wait_ms, 90000);

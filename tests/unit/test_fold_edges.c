@@ -38,7 +38,7 @@ static void symbols_are_read_back(void **state)
 {
     (void)state;
     ASSERT_SYMBOLS(enum decision_kind, decision_symbol, decision_parse, DECISION_ACCEPT,
-                   DECISION_PASS, "FORGIVE");
+                   DECISION_REFUSE, "FORGIVE");
     ASSERT_SYMBOLS(enum cut_by, cut_symbol, cut_parse, CUT_RECORD, CUT_RELEASE, "NONE");
     ASSERT_SYMBOLS(enum charge, charge_symbol, charge_parse, CHARGE_PACKAGE, CHARGE_POSTPAID,
                    "GIFT");
@@ -318,6 +318,80 @@ static void decisions_about_nothing_are_refused(void **state)
     assert_int_equal(fold_state(b->fold)->decisions, 1);
 }
 
+// A record whose schema cannot be had: its log waits until somebody decides.
+static void what_waits_for_its_schema_may_be_refused(void **state)
+{
+    struct bench *b = *state;
+    struct error e = {0};
+    struct event ev = call(b, "a", "c", -1, at(b, 0, 0));
+    ev.schema_pending = true;
+    ev.schema_id = 4711;
+    assert_int_equal(feed(b, INPUT_CALLS, ev), FOLD_SCHEMA);
+    struct decision decision = decide_about(DECISION_REFUSE, ev.offset);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), 0);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), -1);
+    says(&e, "it was refused already");
+    assert_int_equal(feed(b, INPUT_CALLS, ev), FOLD_MORE);
+    const struct step *step = fold_step(b->fold);
+    assert_int_equal(step->reject_count, 1);
+    assert_int_equal(step->rejects[0].reason, REJECT_UNKNOWN_SCHEMA);
+    assert_string_equal(step->rejects[0].detail,
+                        "its schema, of id 4711, could not be had, and an operator refused it");
+    assert_int_equal(step->rejects[0].decision, 1);
+    // It is decided: nobody has to accept it too, and it holds no day.
+    const struct log_state *log = &fold_state(b->fold)->log[INPUT_CALLS];
+    assert_int_equal(log->rejected, 1);
+    assert_int_equal(log->undecided, 0);
+    assert_int_equal(log->undecided_of[REJECTS_BROKEN], 0);
+    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNKNOWN_SCHEMA, &e), -1);
+    says(&e, "was judged already");
+    settle(b);
+    assert_string_equal(fold_step(b->fold)->close.decisions[0], "1 REFUSE call-records/0/0");
+}
+
+// Recorded before it takes effect: the record is refused also if its schema has come meanwhile, as
+// it has for every replay. Others are judged as they are.
+static void what_was_refused_stays_so(void **state)
+{
+    struct bench *b = *state;
+    struct error e = {0};
+    struct fold_state row = *fold_state(b->fold);
+    struct decision refused = decide_about(DECISION_REFUSE, 1);
+    bool done;
+    refused.number = row.decisions = 3;
+    assert_int_equal(fold_restore_state(b->fold, &row, &e), 0);
+    assert_int_equal(fold_restore_decision(b->fold, &refused, false, &e), 0);
+    assert_int_equal(fold_replay_reached(b->fold, 0, &done, &e), 0);
+    accept(b, INPUT_CALLS, call(b, "a", "c0", -1, at(b, 0, 0)));
+    struct event ev = call(b, "a", "c1", -1, at(b, 0, 0));
+    ev.schema_id = 5;
+    reject(b, INPUT_CALLS, ev, REJECT_UNKNOWN_SCHEMA);
+    accept(b, INPUT_CALLS, call(b, "a", "c2", -1, at(b, 0, 0)));
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].undecided, 0);
+}
+
+// In any order, many of them, each about its own record.
+static void many_are_refused_in_any_order(void **state)
+{
+    struct bench *b = *state;
+    struct error e = {0};
+    enum { COUNT = 100 };
+    for (int64_t i = 0; i < COUNT; i += 2) {
+        struct decision decision = decide_about(DECISION_REFUSE, i * 7 % COUNT / 2 * 2);
+        assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), 0);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "c%d", i);
+        struct event ev = call(b, "a", id, -1, at(b, 0, 0));
+        ev.schema_id = 5;
+        if (i % 2 == 0)
+            reject(b, INPUT_CALLS, ev, REJECT_UNKNOWN_SCHEMA);
+        else
+            accept(b, INPUT_CALLS, ev);
+    }
+}
+
 static void a_decision_about_an_earlier_day_weighs_on_no_open_one(void **state)
 {
     struct bench *b = *state;
@@ -506,6 +580,9 @@ int main(void)
         CASE(records_below_the_position_are_dropped),
         CASE(batches_of_any_size_are_judged_alike),
         CASE(decisions_about_nothing_are_refused),
+        CASE(what_waits_for_its_schema_may_be_refused),
+        CASE(what_was_refused_stays_so),
+        CASE(many_are_refused_in_any_order),
         CASE(a_decision_about_an_earlier_day_weighs_on_no_open_one),
         CASE(rows_that_contradict_each_other_are_refused),
         CASE(decisions_are_restored),
