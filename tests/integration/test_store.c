@@ -580,6 +580,47 @@ static void a_held_day_stays_held(void **state)
     assert_int_equal(row.state.log[INPUT_CALLS].undecided_of[REJECTS_BROKEN], 120);
     struct fold *fold = restored(w, &row);
     assert_true(fold_state(fold)->held);
+    const struct hold *hold = &fold_state(fold)->holds[INPUT_CALLS][REJECTS_BROKEN];
+    assert_int_equal(hold->rejects, 120);
+    assert_int_equal(hold->records, 120);
+    assert_int_equal(hold->at, b->offsets[INPUT_CALLS]);
+    fold_destroy(fold);
+}
+
+// A release outlives the process that committed it and ended before the close.
+// R49, R51
+static void a_released_day_stays_released(void **state)
+{
+    struct world *w = *state;
+    struct bench *b = w->bench;
+    struct shard_row row;
+    struct error e;
+    for (int i = 0; i < 10; i++) {
+        struct event astray = credit(b, "a", "c", CREDIT_TOP_UP, 5, at(b, 0, HOUR));
+        astray.key = text("other");
+        reject(b, INPUT_CREDITS, astray, REJECT_MISROUTED);
+    }
+    b->now = fold_due_at(b->fold);
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        fold_clock_end(b->fold, i, b->offsets[i], b->now);
+    commit(w);
+    run_sql(w,
+            "insert into settled.requests (shard, kind, topic, kafka_offset, operator, content, "
+            "requested_at, state) select 0, 'ACCEPT', topic, 0, 'op', 'x', now(), 'WAITING' from "
+            "settled.holds");
+    struct decision accepted = {
+        .kind = DECISION_ACCEPT, .input = INPUT_CREDITS, .operator_name = "op", .content = "x"};
+    accepted.request = number_of(w, "select max(id) from settled.requests");
+    assert_int_equal(fold_decide(b->fold, &accepted, REJECT_MISROUTED, &e), 0);
+    commit(w);
+    assert_int_equal(number_of(w, "select count(*) from settled.shards where held_since is null"
+                                  " and released_at is not null"),
+                     1);
+    claim(w, w->store, &row);
+    assert_true(row.state.released);
+    struct fold *fold = restored(w, &row);
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        assert_int_equal(fold_cut(fold, i), CUT_RELEASE);
     fold_destroy(fold);
 }
 
@@ -1013,6 +1054,7 @@ int main(void)
         READY(a_time_beyond_postgres_is_infinity),
         READY(a_restored_fold_goes_on_the_same),
         READY(a_held_day_stays_held),
+        READY(a_released_day_stays_released),
         READY(a_lower_epoch_commits_nothing),
         READY(rejects_are_listed_by_filter),
         READY(a_request_becomes_a_decision),
