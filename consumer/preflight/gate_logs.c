@@ -143,7 +143,8 @@ static void take_gate_record(void *context, size_t i, const rd_kafka_message_t *
     struct error ignored;
     int32_t shard;
     int64_t sequence;
-    if (published_sequence(t->forms[tail->topic - INPUT_COUNT], message->payload, message->len,
+    const struct slice value = {message->payload, message->len};
+    if (published_sequence(t->forms[tail->topic - INPUT_COUNT], t->g->config->framing, value,
                            &shard, &sequence, &ignored) == 0 &&
         shard == message->partition && sequence > out->newest_sequence)
         out->newest_sequence = sequence;

@@ -4,8 +4,8 @@
 #include "consumer/preflight/brokers.h"
 #include "consumer/preflight/gates.h"
 #include "consumer/preflight/recorded_books.h"
-#include "consumer/preflight/wanted.h"
 #include "consumer/preflight/schema_ids.h"
+#include "consumer/preflight/wanted.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -266,7 +266,7 @@ static void check_subject(struct gates *g, struct registry *registry, enum outpu
     switch (registry_lookup(registry, subject, schema_of_output(output), &id, &e)) {
     case REGISTRY_FOUND:
         if (schema_id_fits(g->config->framing, subject, id, &e))
-            find_error(g, &e);
+            gates_find_error(g, &e);
         break;
     case REGISTRY_ABSENT:
         WRONG(g,
