@@ -64,7 +64,8 @@ struct audit_rows {
 // ---- where each table's rows come from ----
 
 // $1 the shard, $2 and $3 the bounds of `at`, $4 the input's topic, $5 the account when it is
-// one's.
+// one's. Most rejects are decided after they were judged, so that their decisions are compared
+// with the decisions themselves, and not here.
 static const struct {
     enum step_load load;
     int keys;
@@ -73,13 +74,13 @@ static const struct {
 } origins[AUDIT_WINDOWED] = {
     [AUDIT_CALL_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
                             "settled.rejects where partition = $1 and topic = $4", "kafka_offset",
-                            ""},
+                            "decision"},
     [AUDIT_PURCHASE_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
                                 "settled.rejects where partition = $1 and topic = $4",
-                                "kafka_offset", ""},
+                                "kafka_offset", "decision"},
     [AUDIT_CREDIT_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
                               "settled.rejects where partition = $1 and topic = $4", "kafka_offset",
-                              ""},
+                              "decision"},
     [AUDIT_CREDITS] = {STEP_CREDITS, 3, "kafka_offset", "settled.credits where shard = $1",
                        "kafka_offset", ""},
     [AUDIT_SETTLEMENTS] = {STEP_SETTLEMENTS, 2, "(business_day - date '1970-01-01')",
