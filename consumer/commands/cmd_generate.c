@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASK_MS = 15000, SUBJECT_SIZE = 256 + 8, POLL_EVERY = 256 };
+enum { ASK_MS = 15000, POLL_EVERY = 256 };
 
 #define RATE_MAX INT64_C(100000000) // records a second
 
@@ -173,37 +173,20 @@ static int open_topic(struct generate *g, enum input input, struct error *e)
     return g->topics[input] ? 0 : error_set(e, ERROR_CONFIG, "%s is not a topic name", name);
 }
 
-static int find_schema(struct generate *g, struct registry *registry, enum input input,
-                       struct error *e)
-{
-    char subject[SUBJECT_SIZE];
-    struct input_framing *framing = &g->options.framing[input];
-    framing->framing = g->config.framing;
-    snprintf(subject, sizeof subject, "%s-value", g->config.input_topics[input]);
-    switch (registry_lookup(registry, subject, schema_of_input(input), &framing->schema_id, e)) {
-    case REGISTRY_FOUND:
-        return schema_id_fits(framing->framing, subject, framing->schema_id, e);
-    case REGISTRY_ABSENT:
-        return error_set(
-            e, ERROR_CONFIG,
-            "the schema of %s is not registered under %s; run settled schemas register",
-            record_name_of_input(input), subject);
-    case REGISTRY_UNAVAILABLE:
-        e->kind = ERROR_UNAVAILABLE;
-    }
-    return -1;
-}
-
 static int find_schemas(struct generate *g, struct error *e)
 {
     struct registry *registry;
     if (registry_create(&g->config.registry, &registry, e) != 0)
         return -1;
-    int result = 0;
-    for (int i = 0; i < INPUT_COUNT && result == 0; i++)
-        result = find_schema(g, registry, (enum input)i, e);
+    enum registry_result result = REGISTRY_FOUND;
+    for (enum input i = 0; i < INPUT_COUNT && result == REGISTRY_FOUND; i++) {
+        struct input_framing *framing = &g->options.framing[i];
+        const struct subject subject = subject_of_input(&g->config, i);
+        framing->framing = g->config.framing;
+        result = schema_id_find(registry, framing->framing, &subject, &framing->schema_id, e);
+    }
     registry_destroy(registry);
-    return result;
+    return result == REGISTRY_FOUND ? 0 : -1;
 }
 
 static int connect_all(struct generate *g, struct error *e)

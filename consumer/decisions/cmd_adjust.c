@@ -11,6 +11,7 @@
 #include "consumer/decisions/decisions_open.h"
 #include "consumer/kafka/client.h"
 #include "consumer/postgres/store.h"
+#include "consumer/preflight/schema_ids.h"
 #include "consumer/system/clock.h"
 #include "consumer/workload/input_encode.h"
 #include "pricing/money.h"
@@ -238,25 +239,13 @@ static void on_adjusted(rd_kafka_t *client, const rd_kafka_message_t *message, v
 static int find_framing(struct adjustment *a, struct input_framing *out, struct error *e)
 {
     struct registry *registry;
-    char subject[256 + 8];
+    const struct subject subject = subject_of_input(&a->config, INPUT_CREDITS);
     if (registry_create(&a->config.registry, &registry, e))
         return -1;
-    snprintf(subject, sizeof subject, "%s-value", a->config.input_topics[INPUT_CREDITS]);
-    enum registry_result result =
-        registry_lookup(registry, subject, schema_of_input(INPUT_CREDITS), &out->schema_id, e);
-    registry_destroy(registry);
-    if (result == REGISTRY_ABSENT)
-        error_set(e, ERROR_CONFIG,
-                  "the schema of AccountCredit is not registered under %s; run settled schemas "
-                  "register",
-                  subject);
     out->framing = a->recorded->policy.fixed.framing;
-    if (result == REGISTRY_FOUND && !framing_fits(out->framing, out->schema_id))
-        return error_set(e, ERROR_CONFIG,
-                         "the registry's id %" PRId64
-                         " of the schema of %s has no room in 4 bytes, "
-                         "which schemas.framing: %s has",
-                         out->schema_id, subject, framing_symbol(out->framing));
+    enum registry_result result =
+        schema_id_find(registry, out->framing, &subject, &out->schema_id, e);
+    registry_destroy(registry);
     return result == REGISTRY_FOUND ? 0 : -1;
 }
 

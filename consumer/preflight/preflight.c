@@ -259,35 +259,26 @@ static void gate_same(struct gates *g)
 static void check_subject(struct gates *g, struct registry *registry, enum output output,
                           bool *reachable)
 {
-    char subject[ADMIN_TOPIC_SIZE + 8];
+    char name[ADMIN_TOPIC_SIZE + 8];
     int64_t id;
     struct error e = {0};
-    snprintf(subject, sizeof subject, "%s-value", g->config->output_topics[output]);
-    switch (registry_lookup(registry, subject, schema_of_output(output), &id, &e)) {
-    case REGISTRY_FOUND:
-        if (schema_id_fits(g->config->framing, subject, id, &e))
-            gates_find_error(g, &e);
-        break;
-    case REGISTRY_ABSENT:
-        WRONG(g,
-              "schema registry: subject %s does not hold this program's %s; run settled schemas "
-              "register",
-              subject, record_name_of_output(output));
-        return;
-    case REGISTRY_UNAVAILABLE:
+    const struct subject subject = subject_of_output(g->config, output);
+    enum registry_result result = schema_id_find(registry, g->config->framing, &subject, &id, &e);
+    if (result != REGISTRY_FOUND) {
         gates_find_error(g, &e);
-        *reachable = false;
+        *reachable = result != REGISTRY_UNAVAILABLE;
         return;
     }
+    snprintf(name, sizeof name, "%s-value", subject.topic);
     char *level = NULL;
-    if (registry_compatibility(registry, subject, &level, &e)) {
+    if (registry_compatibility(registry, name, &level, &e)) {
         gates_find_error(g, &e);
         *reachable = false;
     } else if (level && strcmp(level, "FULL_TRANSITIVE") != 0) {
         WARN(g,
              "schema registry: subject %s has compatibility %s, not FULL_TRANSITIVE; run settled "
              "schemas register",
-             subject, level);
+             name, level);
     }
     free(level);
 }

@@ -173,7 +173,7 @@ UNRECORDED = {
     "a database that takes no writes": (read_only, 69, ""),
     "no broker": (section(kafka={"brokers": "127.0.0.1:1"}), 69, "no Kafka broker answers"),
     "no registry": (no_registry, 69, "http://127.0.0.1:1"),
-    "a schema that is not registered": (schema_gone, 78, "settlements-value does not hold this program's Settlement"),
+    "a schema that is not registered": (schema_gone, 78, "settlements-value does not hold the schema of Settlement"),
     "no input topic": (no_topic("credits"), 78, "does not exist; run settled topics apply"),
     "no output topic": (no_topic("status"), 78, "does not exist; run settled topics apply"),
     "a compacted input": (topic("purchases", cleanup_policy="compact"), 78, "compaction would take records away"),

@@ -215,7 +215,7 @@ def test_a_registry_without_the_outputs_schemas(deploy, registry):
     by_registry(d, registry)
     settlement = registry.schemas.pop(SCHEMAS["Settlement"])
     log = d.drain(AFTER, status=78).log
-    assert f"subject {d.topics['settlements']}-value does not hold this program's Settlement; run settled schemas register" in log
+    assert f"subject {d.topics['settlements']}-value does not hold the schema of Settlement; run settled schemas register" in log
     registry.schemas[SCHEMAS["Settlement"]] = settlement
     d.drain(AFTER)
 
