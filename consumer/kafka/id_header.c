@@ -22,7 +22,7 @@ uint8_t id_header_of(const rd_kafka_message_t *message)
     size_t size;
     if (rd_kafka_message_headers(message, &list))
         return 0; // most have none at all
-    for (uint8_t i = 0; i < ID_HEADER_COUNT; i++) {
+    for (int i = 0; i < ID_HEADER_COUNT; i++) {
         if (!rd_kafka_header_get_last(list, headers[i].name, &value, &size))
             return (uint8_t)(i + 1);
     }

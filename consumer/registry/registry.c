@@ -19,7 +19,7 @@
 
 enum {
     ROUNDS = 3, // over all URLs, while there is hope
-    BACKOFF_MS = 200, // before the second round; doubled before each further one
+    BACKOFF_MS = 200,
     TIMEOUT_MS = 5000,
     ANSWER_MAX = 2 * REGISTRY_TEXT_MAX, // bytes; a schema's quotes are escaped in it
     BASE_MAX = 1000, // bytes of a base URL
@@ -39,6 +39,7 @@ struct registry {
     struct endpoint endpoints[REGISTRY_URLS_MAX];
     char *ca_file;
     long timeout_ms;
+    int backoff_ms;
     bool global; // libcurl's global state is held
     CURL *curl;
     struct curl_slist *headers;
@@ -143,6 +144,7 @@ int registry_create(const struct registry_options *options, struct registry **ou
     r->directory = copy(options->directory);
     r->ca_file = copy(options->ca_file);
     r->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS;
+    r->backoff_ms = options->backoff_ms > 0 ? options->backoff_ms : BACKOFF_MS;
     int failed = r->directory ? 0 : prepare_curl(r, e);
     for (size_t i = 0; i < options->url_count && !failed; i++)
         failed = add_endpoint(r, options, i, e);
@@ -493,7 +495,7 @@ static enum answer_meaning ask(struct registry *r, const struct registry_request
     enum answer_meaning meaning = ANSWER_WAIT;
     for (int round = 0; round < ROUNDS && meaning == ANSWER_WAIT; round++) {
         int64_t quiet_ms = round ? all_quiet_ms(r) : 0;
-        int backoff_ms = round ? BACKOFF_MS << (round - 1) : 0;
+        int backoff_ms = round ? r->backoff_ms << (round - 1) : 0;
         if (quiet_ms > r->timeout_ms)
             break; // the caller comes again
         if (!pause_ms(r, quiet_ms > backoff_ms ? (int)quiet_ms : backoff_ms)) {

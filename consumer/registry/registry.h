@@ -22,6 +22,7 @@ struct registry_options {
     const char *user, *password; // basic auth; NULL: none
     const char *ca_file; // NULL: the system's
     int timeout_ms; // of one request; 0: 5 s
+    int backoff_ms; // before it is asked a second time, doubled before each further one; 0: 200 ms
 };
 
 enum registry_result {

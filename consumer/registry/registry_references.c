@@ -149,6 +149,7 @@ static enum registry_result follow(struct gathering *g, const json_t *reference,
     if (result == REGISTRY_FOUND) {
         g->path[depth] = name;
         result = gather(g, answer, depth + 1);
+        g->path[depth] = NULL;
         if (result == REGISTRY_FOUND && !g->why[0])
             add_schema(g, answer, name);
     }

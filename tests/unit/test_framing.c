@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#define SLICE(text) ((struct slice){text, sizeof text - 1})
+#define SLICE(text) ((struct slice){(text), sizeof(text) - 1})
 
 static void test_ids_of_both_sizes_stand_as_their_registries_write_them(void **state)
 {

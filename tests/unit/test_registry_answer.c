@@ -19,7 +19,8 @@ static int setup(void **state)
     (void)state;
     fake_start(&server);
     error = (struct error){0};
-    struct registry_options options = {.url_count = 1, .urls = {server.base}, .timeout_ms = 2000};
+    struct registry_options options = {
+        .url_count = 1, .urls = {server.base}, .timeout_ms = 2000, .backoff_ms = 2};
     return registry_create(&options, &registry, &error);
 }
 
