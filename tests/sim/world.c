@@ -155,12 +155,13 @@ static void act(struct world *w)
 
 // ---- the operator ----
 
-static bool is_asked(const struct rows *rows, enum input input, int64_t offset)
+// Whether a decision of such a kind was asked for: a bit for each kind.
+static bool is_asked(const struct rows *rows, enum input input, int64_t offset, unsigned kinds)
 {
     for (size_t i = 0; i < rows->asks.count; i++) {
-        const struct ask_row *ask = &rows->asks.at[i];
-        if (ask->request.decision.input == input && ask->request.decision.offset == offset &&
-            ask->state != REQUEST_REFUSED)
+        const struct decision *decision = &rows->asks.at[i].request.decision;
+        if (decision->input == input && decision->offset == offset &&
+            (kinds & 1U << decision->kind) && rows->asks.at[i].state != REQUEST_REFUSED)
             return true;
     }
     return false;
@@ -198,13 +199,15 @@ static void requeue(struct world *w, int32_t shard, enum input input, int64_t of
     ask(w, shard, DECISION_REQUEUE, input, offset, again.partition == shard ? at : -1);
 }
 
-// Decides about rejects that hold a day, and sometimes about any reject.
+// Decides about rejects that hold a day, and sometimes about any reject; a record that was let pass
+// may have become one.
 static void judge_rejects(struct world *w, int32_t shard)
 {
+    static const unsigned final = ~(1U << DECISION_PASS);
     const struct rows *rows = &w->postgres.rows[shard];
     for (size_t i = 0; i < rows->rejects.count; i++) {
         const struct step_reject *r = &rows->rejects.at[i].reject;
-        if (rows->rejects.at[i].decision != 0 || is_asked(rows, r->input, r->offset))
+        if (rows->rejects.at[i].decision != 0 || is_asked(rows, r->input, r->offset, final))
             continue;
         if (!dice_hit(&w->dice, rows->state.held ? 90 : 1))
             continue;
@@ -224,7 +227,7 @@ static void pass_stuck(struct world *w, int32_t shard, enum input input)
     while (at < log->stable &&
            (log->entries.at[at].marker || log->entries.at[at].fate == FATE_ABORTED))
         at++;
-    if (at >= log->stable || is_asked(rows, input, at))
+    if (at >= log->stable || is_asked(rows, input, at, ~0U))
         return;
     const struct entry *entry = &log->entries.at[at];
     if (!entry->log_append || entry->timestamp > w->now + HOUR)
@@ -241,7 +244,7 @@ static void refuse_stuck(struct world *w, int32_t shard, enum input input)
     while (at < log->stable &&
            (log->entries.at[at].marker || log->entries.at[at].fate == FATE_ABORTED))
         at++;
-    if (!w->registry_down || at >= log->stable || is_asked(rows, input, at))
+    if (!w->registry_down || at >= log->stable || is_asked(rows, input, at, ~0U))
         return;
     // What has no framing needs no schema.
     const struct slice value = log->entries.at[at].fact.value;
