@@ -1,5 +1,5 @@
-// What the fold costs: memory and time for each call, and for a day's settlement. `bench_fold
-// [CALLS] [ACCOUNTS]`
+// What the fold costs: memory and time for each call, the longest stop between two batches of calls
+// (where a table grows), and a day's settlement. `bench_fold [CALLS] [ACCOUNTS]`
 #include "consumer/core/fold.h"
 
 #include <inttypes.h>
@@ -79,18 +79,25 @@ static void fill(struct batch *batch, int64_t offset, size_t accounts, int64_t w
     }
 }
 
-static double ingest(struct fold *fold, int64_t calls, size_t accounts, int64_t when)
+struct spent {
+    double all, longest; // seconds: of all batches, and of the one that took longest
+};
+
+static struct spent ingest(struct fold *fold, int64_t calls, size_t accounts, int64_t when)
 {
     static struct batch batch;
     struct error e = {0};
-    double spent = 0;
+    struct spent spent = {0};
     for (int64_t offset = 0; offset < calls; offset += BATCH) {
         fill(&batch, offset, accounts, when);
         double start = seconds();
         size_t consumed;
         enum fold_stop stop = fold_records(
             fold, INPUT_CALLS, (struct event_batch){batch.events, BATCH}, when, &consumed, &e);
-        spent += seconds() - start;
+        double took = seconds() - start;
+        spent.all += took;
+        if (took > spent.longest)
+            spent.longest = took;
         if (stop != FOLD_MORE || consumed != BATCH) {
             fprintf(stderr, "stopped: %d %s\n", (int)stop, e.text);
             exit(1);
@@ -112,10 +119,11 @@ int main(int argc, char **argv)
     fold_begin(fold, (int64_t[INPUT_COUNT]){0, 0, 0});
     int64_t when = calendar_day_start(policy.fixed.first_day, 28800000) + 3600000;
     size_t before = fold_memory(fold);
-    double spent = ingest(fold, calls, accounts, when);
+    struct spent spent = ingest(fold, calls, accounts, when);
     int64_t held = fold_resident_calls(fold), due = fold_due_at(fold);
     printf("calls %" PRId64 ", accounts %zu\n", held, fold_account_count(fold));
-    printf("ns a call        %.0f\n", spent * 1e9 / (double)held);
+    printf("ns a call        %.0f\n", spent.all * 1e9 / (double)held);
+    printf("longest stop     %.2f ms\n", spent.longest * 1e3);
     printf("bytes a call     %.1f (accounts included)\n",
            (double)(fold_memory(fold) - before) / (double)held);
     fold_step_done(fold);
