@@ -69,8 +69,9 @@ void identity_of(const struct identity_key *key, struct slice id, struct identit
     out->half[1] = hash.high64;
 }
 
-struct account_hash identity_of_account(const struct identity_key *key, struct slice id)
+void identity_of_account(const struct identity_key *key, struct slice id, struct account_hash *out)
 {
     XXH128_hash_t hash = XXH3_128bits_withSecret(id.data, id.size, key->secret, sizeof key->secret);
-    return (struct account_hash){{hash.low64, hash.high64}};
+    out->half[0] = hash.low64;
+    out->half[1] = hash.high64;
 }

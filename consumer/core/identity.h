@@ -24,7 +24,7 @@ void identity_of(const struct identity_key *key, struct slice id, struct identit
 struct account_hash {
     uint64_t half[2];
 };
-struct account_hash identity_of_account(const struct identity_key *key, struct slice id);
+void identity_of_account(const struct identity_key *key, struct slice id, struct account_hash *out);
 
 static inline uint64_t identity_fold(uint64_t a, uint64_t b)
 {

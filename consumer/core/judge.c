@@ -108,7 +108,8 @@ static bool check_common(struct validation *c, struct verdict *v)
                       c->shape->names[__builtin_ctz(c->record->unknown)]);
     if (c->account == ACCOUNT_NONE && !check_id(c, c->shape->account, c->account_id, v))
         return false;
-    if (!check_id(c, c->shape->id, c->id, v))
+    // What reads as a UUID is an id.
+    if (!c->lookup->id.uuid && !check_id(c, c->shape->id, c->id, v))
         return false;
     int64_t time = c->record->field[c->shape->time].number;
     if (time >= INSTANT_MIN && time <= INSTANT_MAX)
@@ -480,11 +481,14 @@ static void look_up(const struct fold *fold, const struct event *event, int id_f
                     struct lookup *out)
 {
     struct slice id = text_field(&event->record, id_field);
-    *out = (struct lookup){0};
     if (event->key.data)
-        out->account = identity_of_account(&fold->key, event->key);
+        identity_of_account(&fold->key, event->key, &out->account);
+    else
+        out->account = (struct account_hash){0};
     if (id.data)
         identity_of(&fold->key, id, &out->id);
+    else
+        out->id = (struct identity){0};
 }
 
 static struct validation open_validation(struct fold *fold, enum input input,

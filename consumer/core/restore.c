@@ -34,13 +34,16 @@ int fold_restore_state(struct fold *fold, const struct fold_state *state, struct
 
 static uint32_t known_account(struct fold *fold, struct slice id)
 {
-    return ledger_account(fold, identity_of_account(&fold->key, id), id);
+    struct account_hash hash;
+    identity_of_account(&fold->key, id, &hash);
+    return ledger_account(fold, hash, id);
 }
 
 int fold_restore_account(struct fold *fold, const struct account *account, uint32_t *index,
                          struct error *e)
 {
-    struct account_hash hash = identity_of_account(&fold->key, account->id);
+    struct account_hash hash;
+    identity_of_account(&fold->key, account->id, &hash);
     if (ledger_find_account(fold, hash) != ACCOUNT_NONE)
         return error_set(e, ERROR_BUG, "account %.*s is restored twice", (int)account->id.size,
                          account->id.data);
