@@ -199,10 +199,11 @@ void shard_count_log(struct shard *shard, enum input input)
 
 // ---- answers of the database ----
 
-// The database did not answer: the same again later, at growing intervals.
+// The database did not answer: the same again later, at growing intervals. A reason is told once;
+// another one (the server is back, but takes no writes) is told, too.
 static void back_off(struct shard *shard, int64_t mono_ms, const char *what, const struct error *e)
 {
-    if (shard->retry_ms == 0)
+    if (shard->retry_ms == 0 || strncmp(shard->refusal, e->text, sizeof shard->refusal - 1) != 0)
         log_event(LOG_WARN, "the database does not answer, trying on",
                   LOG_FIELDS(log_int("shard", shard->id), log_text("at", what),
                              log_text("reason", e->text)));

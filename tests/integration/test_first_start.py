@@ -124,6 +124,7 @@ def test_processes_that_start_at_once_begin_a_log_once(deploy):
         process.stop()
     assert begins(d)["calls"] == old
     assert d.sql("select sum(calls)::int from settled.settlements") == [(len(ACCOUNTS),)]
+    d.drain(AFTER)  # publishes what they had not yet
     d.check_published()
 
 
