@@ -166,7 +166,7 @@ class Facts(worlds.World):
         self.books = [worlds.BOOK.read_bytes()]
         self.generator = self
         self.first_day = rules.day_of(at(FIRST_DAY))
-        self.partitions = deployment.partitions
+        self.partitions, self.head = deployment.partitions, deployment.head
         self.drains = self.drains_of_cutoffs()
 
     def drains_of_cutoffs(self):
