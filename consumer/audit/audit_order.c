@@ -42,11 +42,6 @@ static uint64_t hash_number(int64_t number)
     return XXH3_64bits(&number, sizeof number);
 }
 
-static uint64_t hash_of_chunk(const void *context, uint32_t id)
-{
-    return hash_number(((const struct order *)context)->chunks[id].number);
-}
-
 static struct order_chunk *find_chunk(const struct order *order, int64_t number)
 {
     uint32_t id;
@@ -66,7 +61,6 @@ static struct order_chunk *add_chunk(struct order *order, int64_t number)
     order->chunks =
         memory_reserve(order->chunks, order->count, &order->capacity, sizeof *order->chunks);
     order->chunks[order->count] = (struct order_chunk){.number = number};
-    index_reserve(&order->index, 1, hash_of_chunk, order);
     index_insert(&order->index, hash_number(number), (uint32_t)order->count);
     return &order->chunks[order->count++];
 }

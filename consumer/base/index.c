@@ -5,146 +5,127 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { MOVE_AHEAD = 16 }; // a power of two
+_Static_assert(sizeof(struct index_line) == INDEX_LINE_BYTES, "a line of the cache");
+_Static_assert(INDEX_SLOTS == 9, "eight marks are compared at once, and the ninth");
 
-static size_t capacity(const struct index *ix)
+// How many ids fit in: a slot a line is to spare, so that few lines are passed.
+static uint32_t limit(uint32_t groups)
 {
-    return ix->groups * INDEX_GROUP;
+    return groups * (INDEX_SLOTS - 1);
 }
 
-static size_t limit(size_t groups)
+// The lines of a segment after so many doublings: between 1 and 2, times a power of two.
+static uint32_t groups_at(size_t segment, int level)
 {
-    return groups * (INDEX_GROUP - 1);
+    return (uint32_t)(((INDEX_SEGMENTS + (uint64_t)segment) << level) / INDEX_SEGMENTS);
 }
 
-static void check_invariants(const struct index *ix)
+// -1: there are none.
+static int level_of(uint32_t groups)
 {
-    assert((ix->groups & (ix->groups - 1)) == 0);
-    assert(ix->used + ix->deleted <= limit(ix->groups)); // a probe always comes to an empty slot
-    assert((ix->tags == NULL) == (ix->groups == 0));
-    assert((ix->ids == NULL) == (ix->groups == 0));
+    return groups == 0 ? -1 : 31 - __builtin_clz(groups);
+}
+
+static void check_segment(const struct index_segment *s)
+{
+    assert((s->lines == NULL) == (s->groups == 0));
+    assert(s->used <= limit(s->groups)); // a probe always comes to a line that is not full
 }
 
 void index_free(struct index *ix)
 {
-    free(ix->tags);
-    free(ix->ids);
+    for (size_t s = 0; s < INDEX_SEGMENTS; s++)
+        free(ix->segments[s].lines);
     *ix = (struct index){0};
 }
 
 size_t index_memory(const struct index *ix)
 {
-    _Static_assert(sizeof *ix->tags + sizeof *ix->ids == INDEX_SLOT_BYTES, "a tag and an id");
-    return capacity(ix) * INDEX_SLOT_BYTES;
+    size_t lines = 0;
+    for (size_t s = 0; s < INDEX_SEGMENTS; s++)
+        lines += ix->segments[s].groups;
+    return lines * sizeof(struct index_line);
 }
 
-static void create(struct index *ix, size_t groups)
+static void put(struct index_segment *s, uint32_t mark, uint32_t id)
 {
-    *ix = (struct index){.groups = groups};
-    ix->tags = memory_grow(NULL, capacity(ix), sizeof *ix->tags);
-    ix->ids = memory_grow(NULL, capacity(ix), sizeof *ix->ids);
-    memset(ix->tags, INDEX_EMPTY, capacity(ix));
+    uint32_t at = index_home(mark, s->groups);
+    struct index_line *line = &s->lines[at];
+    while (line->used == INDEX_SLOTS) {
+        line->passed = 1;
+        at = at + 1 == s->groups ? 0 : at + 1;
+        line = &s->lines[at];
+    }
+    unsigned slot = line->used++;
+    line->ids[slot] = id;
+    line->high[slot] = (uint16_t)(mark >> 8);
+    line->low[slot] = (uint8_t)mark;
+    s->used++;
+}
+
+// Copies the segment into one of `groups` lines. Nearly in order: the lines that are written come
+// one after the other, as those that are read do.
+static void rebuild(struct index_segment *s, uint32_t groups)
+{
+    struct index_segment fresh = {.lines = memory_aligned(groups, sizeof *s->lines),
+                                  .groups = groups};
+    for (uint32_t at = 0; at < s->groups; at++) {
+        const struct index_line *line = &s->lines[at];
+        for (unsigned slot = 0; slot < line->used; slot++)
+            put(&fresh, (uint32_t)line->high[slot] << 8 | line->low[slot], line->ids[slot]);
+    }
+    assert(fresh.used == s->used);
+    free(s->lines);
+    *s = fresh;
+    check_segment(s);
 }
 
 void index_insert(struct index *ix, uint64_t hash, uint32_t id)
 {
+    size_t number = hash >> 56;
+    struct index_segment *s = &ix->segments[number];
     assert(id != INDEX_NONE);
-    assert(ix->used + ix->deleted < limit(ix->groups)); // room was reserved
-    size_t group = index_home(ix, hash);
-    for (size_t stride = 0;;) {
-        // empty or deleted
-        uint64_t open = index_zeros(index_load(ix, group) & ~UINT64_C(0x0101010101010101));
-        if (open) {
-            size_t slot = group * INDEX_GROUP + (size_t)__builtin_ctzll(open) / 8;
-            if (ix->tags[slot] == INDEX_DELETED)
-                ix->deleted--;
-            ix->tags[slot] = index_tag(hash);
-            ix->ids[slot] = id;
-            ix->used++;
-            return;
+    if (s->used == limit(s->groups))
+        rebuild(s, groups_at(number, level_of(s->groups) + 1));
+    put(s, index_mark(hash), id);
+    ix->used++;
+}
+
+// What is left moves to the front of its line. Lines stay marked as passed.
+static void filter(struct index_segment *s, bool (*gone)(const void *context, uint32_t id),
+                   const void *context)
+{
+    for (uint32_t at = 0; at < s->groups; at++) {
+        struct index_line *line = &s->lines[at];
+        unsigned kept = 0;
+        for (unsigned slot = 0; slot < line->used; slot++) {
+            if (gone(context, line->ids[slot]))
+                continue;
+            line->ids[kept] = line->ids[slot];
+            line->high[kept] = line->high[slot];
+            line->low[kept++] = line->low[slot];
         }
-        group = (group + ++stride) & (ix->groups - 1);
-        assert(stride <= ix->groups);
+        s->used -= line->used - kept;
+        line->used = kept & 0xf;
     }
-}
-
-// Moves the ids into a new table in their order: so the caller's entries are read one after the
-// other, not at random places in memory.
-static void move(struct index *ix, size_t groups, index_hash *hash, const void *context)
-{
-    check_invariants(ix);
-    struct index old = *ix;
-    size_t used = ix->used;
-    uint32_t last = 0;
-    for (size_t slot = 0; slot < capacity(&old); slot++)
-        if (old.tags[slot] >= INDEX_TAGS && old.ids[slot] > last)
-            last = old.ids[slot];
-    size_t words = (size_t)last / 64 + 1;
-    uint64_t *present = memory_grow(NULL, words, sizeof *present);
-    memset(present, 0, words * sizeof *present);
-    for (size_t slot = 0; slot < capacity(&old); slot++)
-        if (old.tags[slot] >= INDEX_TAGS)
-            present[old.ids[slot] / 64] |= UINT64_C(1) << old.ids[slot] % 64;
-    index_free(&old);
-    create(ix, groups);
-    // The places in the new table are random, so their memory is prefetched while earlier ids are
-    // stored.
-    struct index_move {
-        uint64_t hash;
-        uint32_t id;
-    } ahead[MOVE_AHEAD];
-    size_t known = 0;
-    for (size_t word = 0; word < words; word++)
-        for (uint64_t bits = present[word]; bits; bits &= bits - 1) {
-            struct index_move *place = &ahead[known % MOVE_AHEAD];
-            if (known++ >= MOVE_AHEAD)
-                index_insert(ix, place->hash, place->id);
-            place->id = (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
-            place->hash = hash(context, place->id);
-            index_prefetch(ix, place->hash);
-        }
-    for (size_t i = known < MOVE_AHEAD ? 0 : known - MOVE_AHEAD; i < known; i++)
-        index_insert(ix, ahead[i % MOVE_AHEAD].hash, ahead[i % MOVE_AHEAD].id);
-    free(present);
-    assert(ix->used == used); // no id stood there twice, and none was left behind
-    assert(ix->deleted == 0);
-    check_invariants(ix);
-}
-
-void index_reserve(struct index *ix, size_t extra, index_hash *hash, const void *context)
-{
-    if (ix->groups > 0 && ix->used + ix->deleted + extra <= limit(ix->groups))
-        return;
-    size_t groups = ix->groups ? ix->groups : 8;
-    while (ix->used + extra > limit(groups))
-        groups *= 2;
-    // If half of the table is deleted slots, a table of the same size is enough. Otherwise it
-    // doubles.
-    if (ix->groups > 0 && ix->used + extra > limit(groups) / 2 && groups == ix->groups)
-        groups *= 2;
-    move(ix, groups, hash, context);
 }
 
 void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_t id),
                      const void *context)
 {
-    size_t kept = 0;
-    for (size_t group = 0; group < ix->groups; group++) {
-        bool never_full = index_zeros(index_load(ix, group)) != 0;
-        for (size_t slot = group * INDEX_GROUP; slot < (group + 1) * INDEX_GROUP; slot++) {
-            if (ix->tags[slot] < INDEX_TAGS)
-                continue;
-            if (!gone(context, ix->ids[slot])) {
-                kept++;
-                continue;
-            }
-            // A group that still has an empty slot was never full, so no probe ever went past it.
-            ix->tags[slot] = never_full ? INDEX_EMPTY : INDEX_DELETED;
-            ix->used--;
-            if (!never_full)
-                ix->deleted++;
-        }
+    for (size_t number = 0; number < INDEX_SEGMENTS; number++) {
+        struct index_segment *s = &ix->segments[number];
+        uint32_t before = s->used;
+        check_segment(s);
+        filter(s, gone, context);
+        if (s->used == before)
+            continue;
+        ix->used -= before - s->used;
+        // Half of it is enough, with room for the next day: then it shrinks. In any case it is made
+        // anew, so that no line stays marked as passed.
+        int level = level_of(s->groups);
+        while (level > 0 && limit(groups_at(number, level - 1)) >= s->used + s->used / 4)
+            level--;
+        rebuild(s, groups_at(number, level));
     }
-    assert(ix->used == kept);
-    check_invariants(ix);
 }

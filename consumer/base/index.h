@@ -1,6 +1,13 @@
-// Open addressing of 32-bit ids by a 64-bit hash: one tag byte and one id a slot, in groups of
-// eight slots that are probed together. The caller keeps the entries and compares them; the hash
-// must be keyed (nobody may choose collisions).
+// A hash table of 32-bit ids by a 64-bit hash. The caller keeps the entries and compares them; the
+// hash must be keyed (nobody may choose collisions).
+//
+//   hash   63..56 segment │ 55..32 mark │ 31..0 not used
+//   index  256 segments ─► lines of 64 bytes ─► 9 slots: an id and the mark of its hash
+//
+// An insertion and a look-up touch one line. A segment that is full doubles by itself, from its own
+// marks: the caller's entries are not read again, and the table never stops as a whole. The
+// segments have different sizes, so that they double in turn: from one doubling of the whole to the
+// next, between 1.41 and 1.5 times the lines that are needed are there.
 #pragma once
 
 #include <stdbool.h>
@@ -10,26 +17,34 @@
 
 #define INDEX_NONE UINT32_MAX
 
-struct index {
-    uint8_t *tags; // INDEX_EMPTY, INDEX_DELETED, or eight bits of the hash, never those two
-    uint32_t *ids;
-    size_t groups; // a power of two, or 0
-    size_t used, deleted; // slots
+enum { INDEX_SEGMENTS = 256, INDEX_SLOTS = 9, INDEX_LINE_BYTES = 64 };
+// At most, on the average of its segments: when 1.5 times the lines are there, of which each has a
+// slot to spare.
+enum { INDEX_ID_BYTES = INDEX_LINE_BYTES * 3 / 2 / (INDEX_SLOTS - 1) };
+
+struct index_line {
+    _Alignas(INDEX_LINE_BYTES) uint32_t ids[INDEX_SLOTS];
+    uint16_t high[INDEX_SLOTS]; // the mark's upper bits
+    uint8_t low[INDEX_SLOTS]; // and its lower eight
+    uint8_t used : 4; // slots, from the first on
+    uint8_t passed : 1; // it was full when another id came: that one lies in a line after it
 };
 
-enum { INDEX_GROUP = 8, INDEX_SLOT_BYTES = 5 };
-enum { INDEX_EMPTY, INDEX_DELETED, INDEX_TAGS };
+struct index_segment {
+    struct index_line *lines; // NULL while `groups` is 0
+    uint32_t groups, used; // lines; ids
+};
 
-typedef uint64_t index_hash(const void *context, uint32_t id);
+struct index {
+    struct index_segment segments[INDEX_SEGMENTS];
+    size_t used; // ids
+};
 
 void index_free(struct index *ix);
-size_t index_memory(const struct index *ix); // bytes
-// Makes room for `extra` more ids; at most 7/8 of the slots are ever taken. Aborts when memory is
-// short.
-void index_reserve(struct index *ix, size_t extra, index_hash *hash, const void *context);
-// Room must have been reserved and the id must not be there.
+size_t index_memory(const struct index *ix); // bytes of its lines
+// The id must not be there. Aborts when memory is short.
 void index_insert(struct index *ix, uint64_t hash, uint32_t id);
-// Takes out every id for which `gone` says so, in one pass over the slots.
+// Takes out every id for which `gone` says so, in one pass over the lines.
 void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_t id),
                      const void *context);
 
@@ -37,70 +52,68 @@ void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_
 //     for (struct index_probe p = index_probe(ix, hash); (id = index_next(&p)) != INDEX_NONE;)
 //     compare
 struct index_probe {
-    const struct index *ix;
-    size_t group, stride;
-    uint64_t tag, matches; // matches: one high bit a candidate slot of the group
-    bool last; // the group has an empty slot: nothing lies beyond it
+    const struct index_segment *segment;
+    uint32_t at; // the line
+    uint32_t mark;
+    uint32_t matches; // slots of the line with the mark's lower bits
 };
 
-static inline uint64_t index_load(const struct index *ix, size_t group)
+static inline const struct index_segment *index_segment(const struct index *ix, uint64_t hash)
+{
+    return &ix->segments[hash >> 56];
+}
+
+static inline uint32_t index_mark(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32) & 0xffffff;
+}
+
+// The line at which an id of this mark belongs. Ids in the order of their lines are nearly in the
+// order of their marks, whatever the count of lines is: so a segment is copied from line to line.
+static inline uint32_t index_home(uint32_t mark, uint32_t groups)
+{
+    return (uint32_t)((uint64_t)mark * groups >> 24);
+}
+
+// A bit for each slot of the line whose mark ends in this byte. Eight slots are compared at once.
+// The subtraction may mark more bytes above one that is equal; these are refused by the upper bits.
+static inline uint32_t index_matches(const struct index_line *line, uint8_t low)
 {
     uint64_t word;
-    memcpy(&word, ix->tags + group * INDEX_GROUP, sizeof word);
-    return word;
-}
-
-static inline uint8_t index_tag(uint64_t hash)
-{
-    uint8_t tag = (uint8_t)hash;
-    return tag < INDEX_TAGS ? (uint8_t)(tag + INDEX_TAGS) : tag;
-}
-
-static inline size_t index_home(const struct index *ix, uint64_t hash)
-{
-    return (hash >> 8) & (ix->groups - 1); // the bits above the tag's
-}
-
-// The high bit of every byte that is zero. A borrow may add bytes above the lowest of them, none
-// where there is none.
-static inline uint64_t index_zeros(uint64_t word)
-{
-    return (word - UINT64_C(0x0101010101010101)) & ~word & UINT64_C(0x8080808080808080);
-}
-
-static inline void index_enter(struct index_probe *p)
-{
-    uint64_t word = index_load(p->ix, p->group);
-    // A false candidate is refused by the comparison.
-    p->matches = index_zeros(word ^ (p->tag * UINT64_C(0x0101010101010101)));
-    p->last = index_zeros(word) != 0;
+    memcpy(&word, line->low, sizeof word);
+    word ^= low * UINT64_C(0x0101010101010101);
+    uint64_t zeros = (word - UINT64_C(0x0101010101010101)) & ~word & UINT64_C(0x8080808080808080);
+    uint32_t eight = (uint32_t)((zeros >> 7) * UINT64_C(0x0102040810204080) >> 56);
+    return (eight | (uint32_t)(line->low[8] == low) << 8) & ((1u << line->used) - 1);
 }
 
 static inline struct index_probe index_probe(const struct index *ix, uint64_t hash)
 {
-    struct index_probe p = {.ix = ix, .tag = index_tag(hash)};
-    if (ix->groups == 0) {
-        p.last = true;
+    struct index_probe p = {.segment = index_segment(ix, hash), .mark = index_mark(hash)};
+    if (p.segment->groups == 0)
         return p;
-    }
-    p.group = index_home(ix, hash);
-    index_enter(&p);
+    p.at = index_home(p.mark, p.segment->groups);
+    p.matches = index_matches(&p.segment->lines[p.at], (uint8_t)p.mark);
     return p;
 }
 
 static inline uint32_t index_next(struct index_probe *p)
 {
+    if (p->segment->groups == 0)
+        return INDEX_NONE;
     for (;;) {
-        if (p->matches) {
-            size_t slot = (size_t)__builtin_ctzll(p->matches) / 8;
+        const struct index_line *line = &p->segment->lines[p->at];
+        while (p->matches) {
+            int slot = __builtin_ctz(p->matches);
             p->matches &= p->matches - 1;
-            return p->ix->ids[p->group * INDEX_GROUP + slot];
+            if (line->high[slot] == p->mark >> 8)
+                return line->ids[slot];
         }
-        if (p->last)
+        if (!line->passed)
             return INDEX_NONE;
-        // triangular: visits every group once
-        p->group = (p->group + ++p->stride) & (p->ix->groups - 1);
-        index_enter(p);
+        // Ends, because there is always a line that is not full.
+        p->at = p->at + 1 == p->segment->groups ? 0 : p->at + 1;
+        p->matches = index_matches(&p->segment->lines[p->at], (uint8_t)p->mark);
     }
 }
 
@@ -109,9 +122,8 @@ static inline uint32_t index_next(struct index_probe *p)
 __attribute__((always_inline)) static inline void index_prefetch(const struct index *ix,
                                                                  uint64_t hash)
 {
-    if (ix->groups == 0)
-        return;
-    size_t group = index_home(ix, hash);
-    __builtin_prefetch(ix->tags + group * INDEX_GROUP);
-    __builtin_prefetch(ix->ids + group * INDEX_GROUP);
+    const struct index_segment *segment = index_segment(ix, hash);
+    const struct index_line *line = segment->lines + index_home(index_mark(hash), segment->groups);
+    __builtin_prefetch(line);
+    __builtin_prefetch(line + 1); // where the one in eight lies that passed the first
 }

@@ -9,8 +9,8 @@
 _Static_assert(sizeof(struct call_block) - offsetof(struct call_block, half) ==
                    (size_t)CALL_BLOCK * CALL_BYTES,
                "the columns of a call");
-_Static_assert(CALL_BYTES_RESIDENT == CALL_BYTES + (16 * INDEX_SLOT_BYTES + 6) / 7,
-               "the columns of a call and its share of the index, rounded up");
+_Static_assert(CALL_BYTES_RESIDENT == CALL_BYTES + INDEX_ID_BYTES,
+               "the columns of a call and its share of the index");
 
 enum { UUID_BIT = CALL_MS_BITS + CALL_SERVICE_BITS };
 _Static_assert(UUID_BIT == 31, "time, service and kind of id fill the word of a call");
@@ -108,8 +108,7 @@ static uint32_t add_block(struct calls *calls, day_t day)
     return (uint32_t)number;
 }
 
-void calls_add(struct calls *calls, uint64_t hash, const struct call *call, int64_t offset,
-               index_hash *rehash, const void *context)
+void calls_add(struct calls *calls, uint64_t hash, const struct call *call, int64_t offset)
 {
     assert(call->account != INDEX_NONE);
     assert(call->when >= 0);
@@ -132,7 +131,6 @@ void calls_add(struct calls *calls, uint64_t hash, const struct call *call, int6
     block->units[at] = (uint32_t)call->units;
     table->count++;
     calls->count++;
-    index_reserve(&calls->index, 1, rehash, context);
     index_insert(&calls->index, hash, number * CALL_BLOCK + at);
 }
 

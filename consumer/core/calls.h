@@ -1,4 +1,4 @@
-// The accepted calls of open and retained usage days, column-wise: CALL_BYTES a call and one slot
+// The accepted calls of open and retained usage days, column-wise: CALL_BYTES a call and its share
 // of the identity index. An entry is identified by its usage day and its ordinal in that day: 0 is
 // the call accepted first.
 #pragma once
@@ -7,8 +7,8 @@
 #include "consumer/core/identity.h"
 #include "pricing/book.h"
 
-// What a call costs in its columns; and with its share of an index that has just grown, when 7 of
-// 16 slots are taken. The latter stands in messages, so its text is wanted too.
+// What a call costs in its columns; and with its share of the index at most. The latter stands in
+// messages, so its text is wanted too.
 enum { CALL_BYTES = 28 };
 #define CALL_BYTES_RESIDENT 40
 #define CALL_TEXT_OF(number) #number
@@ -61,9 +61,8 @@ size_t calls_memory(const struct calls *calls);
 enum call_match { CALL_NEW, CALL_SAME, CALL_OTHER };
 // Whether the identity is known, and with the same content (usage day, time, service, units).
 enum call_match calls_match(const struct calls *calls, uint64_t hash, const struct call *call);
-// Adds a new call. `rehash` computes the hash of an entry when the index grows.
-void calls_add(struct calls *calls, uint64_t hash, const struct call *call, int64_t offset,
-               index_hash *rehash, const void *context);
+// Adds a new call.
+void calls_add(struct calls *calls, uint64_t hash, const struct call *call, int64_t offset);
 
 // The usage day's table or NULL.
 struct usage_day *calls_day(const struct calls *calls, day_t day);

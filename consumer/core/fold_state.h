@@ -169,7 +169,6 @@ void judge_add_reject(struct fold *fold, enum input input, const struct event *e
 // of an accepted one.
 bool judge_recorded_call(struct fold *fold, const struct event *event, struct call *call,
                          uint64_t *hash);
-uint64_t judge_rehash(const void *fold, uint32_t entry); // index_hash of the calls
 
 // ---- ledger.c ----
 void ledger_create(struct ledger *ledger);

@@ -238,15 +238,6 @@ static bool check_credit_late(const struct validation *c, day_t day, struct verd
                   calendar_format_day(c->fold->credit_floor, oldest));
 }
 
-uint64_t judge_rehash(const void *context, uint32_t entry)
-{
-    const struct fold *fold = context;
-    const struct call_block *block = fold->calls.blocks[entry / CALL_BLOCK];
-    uint32_t at = entry % CALL_BLOCK;
-    return identity_hash(&fold->key, block->half[at],
-                         fold->ledger.account_hashes[block->account[at]]);
-}
-
 static void judge_call(struct validation *c, struct verdict *v)
 {
     if (!check_call_units(c, v))
@@ -268,7 +259,7 @@ static void judge_call(struct validation *c, struct verdict *v)
     // R31: only here is the id seen; what was refused has returned.
     call.account = ledger_account(fold, c->lookup->account, c->account_id);
     assert(c->account == ACCOUNT_NONE || c->account == call.account);
-    calls_add(&fold->calls, hash, &call, c->event->offset, judge_rehash, fold);
+    calls_add(&fold->calls, hash, &call, c->event->offset);
     if (call.day > fold->state.horizon)
         fold->state.horizon = call.day;
 }

@@ -65,11 +65,6 @@ static struct slice keep_text(struct arena *texts, struct slice text)
 
 // ---- accounts ----
 
-static uint64_t account_hash(const void *context, uint32_t number)
-{
-    return ((const struct ledger *)context)->account_hashes[number].half[0];
-}
-
 uint32_t ledger_find_account(const struct fold *fold, struct account_hash hash)
 {
     const struct ledger *ledger = &fold->ledger;
@@ -98,7 +93,6 @@ uint32_t ledger_account(struct fold *fold, struct account_hash hash, struct slic
     ledger->accounts[number] = (struct account){.id = keep_text(ledger->texts, id)};
     ledger->account_hashes[number] = hash;
     ledger->account_count++;
-    index_reserve(&ledger->account_index, 1, account_hash, ledger);
     index_insert(&ledger->account_index, hash.half[0], number);
     assert(ledger->account_index.used == ledger->account_count);
     return number;
@@ -171,9 +165,8 @@ static uint64_t hash_package(const struct fold *fold, struct account_hash hash, 
     return identity_hash(&fold->key, identity.half, hash);
 }
 
-static uint64_t package_hash(const void *context, uint32_t number)
+static uint64_t package_hash(const struct fold *fold, uint32_t number)
 {
-    const struct fold *fold = context;
     const struct package *package = &fold->ledger.packages[number];
     return hash_package(fold, fold->ledger.account_hashes[package->account], package->id);
 }
@@ -242,7 +235,6 @@ bool ledger_is_gone(const struct fold *fold, const struct package *package)
 static void index_package(struct fold *fold, uint32_t number)
 {
     struct ledger *ledger = &fold->ledger;
-    index_reserve(&ledger->package_index, 1, package_hash, fold);
     index_insert(&ledger->package_index, package_hash(fold, number), number);
     ledger->package_ids++;
     assert(ledger->package_index.used == ledger->package_ids);
@@ -316,9 +308,8 @@ static void forget_packages(struct fold *fold)
 
 // ---- credits ----
 
-static uint64_t credit_hash(const void *context, uint32_t number)
+static uint64_t credit_hash(const struct fold *fold, uint32_t number)
 {
-    const struct fold *fold = context;
     const struct credit_entry *credit = &fold->ledger.credits[number];
     return identity_hash(&fold->key, credit->half, fold->ledger.account_hashes[credit->account]);
 }
@@ -350,7 +341,6 @@ void ledger_add_credit(struct fold *fold, struct account_hash hash,
         memory_reserve(ledger->credits, number, &ledger->credit_capacity, sizeof *ledger->credits);
     ledger->credits[number] = *credit;
     ledger->credit_count++;
-    index_reserve(&ledger->credit_index, 1, credit_hash, fold);
     index_insert(&ledger->credit_index, identity_hash(&fold->key, credit->half, hash), number);
     assert(ledger->credit_index.used == ledger->credit_count);
 }
@@ -366,7 +356,6 @@ static void forget_credits(struct fold *fold)
     index_free(&ledger->credit_index);
     ledger->credit_index = (struct index){0};
     ledger->credit_count = kept;
-    index_reserve(&ledger->credit_index, kept, credit_hash, fold);
     for (uint32_t i = 0; i < kept; i++)
         index_insert(&ledger->credit_index, credit_hash(fold, i), i);
 }

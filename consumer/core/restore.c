@@ -289,7 +289,7 @@ static int replay_event(struct fold *fold, const struct event *event, struct err
         return contradiction(fold, event->offset,
                              "the record was accepted, but its call_id is another's", e);
     if (match == CALL_NEW) {
-        calls_add(&fold->calls, hash, &call, event->offset, judge_rehash, fold);
+        calls_add(&fold->calls, hash, &call, event->offset);
         if (open)
             replay->accepted++;
     } else if (open) {

@@ -250,17 +250,15 @@ static void the_cost_of_a_call_is_told(void **state)
 {
     (void)state;
     const struct call_block *block = NULL;
-    const struct index *index = NULL;
     char sentence[SENTENCE_SIZE];
     assert_int_equal(CALL_BYTES, sizeof *block->half + sizeof *block->account +
                                      sizeof *block->when + sizeof *block->units);
-    assert_int_equal(INDEX_SLOT_BYTES, sizeof *index->tags + sizeof *index->ids);
     snprintf(sentence, sizeof sentence,
-             "A call costs %d bytes and one slot of the identity index (%d bytes;", CALL_BYTES,
-             INDEX_SLOT_BYTES);
+             "A call costs %d bytes and at most %d of the identity index", CALL_BYTES,
+             INDEX_ID_BYTES);
     says("consumer/ARCHITECTURE.md", sentence);
-    snprintf(sentence, sizeof sentence, "costs %d bytes in columns and a slot of %d bytes",
-             CALL_BYTES, INDEX_SLOT_BYTES);
+    snprintf(sentence, sizeof sentence, "costs %d bytes in columns and at most %d of the index",
+             CALL_BYTES, INDEX_ID_BYTES);
     says("consumer/DECISIONS.md", sentence);
     says("deploy/RUNBOOK.md", "(about " CALL_BYTES_RESIDENT_TEXT " bytes each;");
     says("deploy/settled.yaml", "(about " CALL_BYTES_RESIDENT_TEXT " bytes each)");
