@@ -15,15 +15,16 @@ static uint32_t limit(uint32_t groups)
 }
 
 // The lines of a segment after so many doublings: between 1 and 2, times a power of two.
-static uint32_t groups_at(size_t segment, int level)
+static uint32_t groups_at(size_t segment, unsigned level)
 {
     return (uint32_t)(((INDEX_SEGMENTS + (uint64_t)segment) << level) / INDEX_SEGMENTS);
 }
 
-// -1: there are none.
-static int level_of(uint32_t groups)
+// How often a segment of so many lines has doubled.
+static unsigned level_of(uint32_t groups)
 {
-    return groups == 0 ? -1 : 31 - __builtin_clz(groups);
+    assert(groups > 0);
+    return 31u - (unsigned)__builtin_clz(groups);
 }
 
 static void check_segment(const struct index_segment *s)
@@ -86,7 +87,7 @@ void index_insert(struct index *ix, uint64_t hash, uint32_t id)
     struct index_segment *s = &ix->segments[number];
     assert(id != INDEX_NONE);
     if (s->used == limit(s->groups))
-        rebuild(s, groups_at(number, level_of(s->groups) + 1));
+        rebuild(s, groups_at(number, s->groups == 0 ? 0 : level_of(s->groups) + 1));
     put(s, index_mark(hash), id);
     ix->used++;
 }
@@ -123,7 +124,7 @@ void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_
         ix->used -= before - s->used;
         // Half of it is enough, with room for the next day: then it shrinks. In any case it is made
         // anew, so that no line stays marked as passed.
-        int level = level_of(s->groups);
+        unsigned level = level_of(s->groups);
         while (level > 0 && limit(groups_at(number, level - 1)) >= s->used + s->used / 4)
             level--;
         rebuild(s, groups_at(number, level));

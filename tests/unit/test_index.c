@@ -50,7 +50,7 @@ static void check_segment(const struct index_segment *segment)
 {
     size_t used = 0;
     assert_true((segment->lines == NULL) == (segment->groups == 0));
-    for (uint32_t at = 0; at < segment->groups; at++) {
+    for (uint32_t at = 0; segment->lines && at < segment->groups; at++) {
         assert_true(segment->lines[at].used <= INDEX_SLOTS);
         used += segment->lines[at].used;
     }
