@@ -51,7 +51,8 @@ enum store_result store_load_outbox(struct store *store, int32_t shard,
     if (result != STORE_OK)
         return result;
     // The sizes are added up where the rows are: a burst of large rejects never crosses the wire at
-    // once.
+    // once. Rows have no gaps, so the window is one of numbers: with `order by … limit`, a server
+    // that has no statistics of a table that has just been filled sorts all of its rows each time.
     result =
         sql_run(store,
                 "select sequence, output, key, ce_id, ce_time_ms, body, hash from ("
@@ -59,7 +60,9 @@ enum store_result store_load_outbox(struct store *store, int32_t shard,
                 "              over (order by sequence rows between unbounded preceding and 1 "
                 "preceding) as before"
                 "    from (select * from settled.outbox where shard = $1 and sequence > $2"
-                "           order by sequence limit $3) as first) as sized"
+                "             and sequence < $3 + (select min(sequence) from settled.outbox"
+                "                                   where shard = $1 and sequence > $2)) as first"
+                ") as sized"
                 " where coalesce(before, 0) < $4 order by sequence",
                 SQL_PARAMS(sql_int4(shard), sql_int8(window->after),
                            sql_int8((int64_t)window->limit), sql_int8((int64_t)window->max_bytes)),

@@ -894,6 +894,31 @@ static void the_relay_reads_in_portions(void **state)
     assert_false(found);
 }
 
+// A day's close fills the outbox at once, and PostgreSQL has no statistics of it yet. What each
+// portion costs must not grow with what is left.
+static void a_portion_touches_its_own_rows_only(void **state)
+{
+    struct world *w = *state;
+    enum { WINDOW = 20000, FEW = 100 }; // as the relay asks, but for the bytes
+    struct outbox_row rows[FEW];
+    size_t count;
+    run_sql(w, "alter table settled.outbox set (autovacuum_enabled = false);"
+               "insert into settled.outbox select 0, i, 0, 'k', 'an-id', 0, 'body',"
+               "  decode(repeat('ab', 32), 'hex') from generate_series(1, 60000) i");
+    store_close(w->store); // a session tells its statistics when it ends
+    assert_ok(w, store_open(w->dsn, STORE_WRITES, &w->store, &w->e));
+    assert_ok(w, store_load_outbox(w->store, 0, &(struct outbox_window){0, WINDOW, FEW}, rows,
+                                   &count, &w->e));
+    assert_in_range(count, 1, FEW);
+    store_close(w->store);
+    assert_ok(w, store_open(w->dsn, STORE_WRITES, &w->store, &w->e));
+    const char *touched = "select seq_tup_read + idx_tup_fetch from pg_stat_user_tables"
+                          " where relid = 'settled.outbox'::regclass";
+    for (int i = 0; i < 100 && number_of(w, touched) == 0; i++)
+        usleep(50000);
+    assert_in_range(number_of(w, touched), FEW, WINDOW + FEW);
+}
+
 static void published_rows_go_after_eight_days_but_the_last(void **state)
 {
     struct world *w = *state;
@@ -1062,6 +1087,7 @@ int main(void)
         READY(only_open_rejects_can_be_asked_about),
         READY(what_waits_for_its_schema_may_be_refused),
         READY(the_relay_reads_in_portions),
+        READY(a_portion_touches_its_own_rows_only),
         READY(published_rows_go_after_eight_days_but_the_last),
         READY(roles_may_what_they_must),
         READY(the_daemon_lives_as_the_writer),
