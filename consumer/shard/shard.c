@@ -151,7 +151,7 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
     if (!shard->built && !fold_step(shard->fold)->closed)
         more = fold_some(shard, mono_ms, now_ms);
     if (shard->state == SHARD_RUNNING)
-        shard_commit_when_due(shard, mono_ms);
+        shard_commit_when_due(shard, !more, mono_ms);
     if (shard->state == SHARD_RUNNING && shard->untold)
         shard_tell_hold(shard, mono_ms);
     if (shard->state != SHARD_RUNNING)
@@ -179,7 +179,7 @@ static void find_deadline(struct shard *shard, int64_t mono_ms)
     int64_t at = mono_ms + IDLE_MS;
     if (shard->state == SHARD_RUNNING) {
         if (shard->effects_at != 0)
-            at = sooner(at, shard->effects_at + SHARD_EFFECTS_MS);
+            at = sooner(at, shard->committed_at + SHARD_PAUSE_MS);
         if (shard->moved_at != 0)
             at = sooner(at, shard->moved_at + SHARD_POSITIONS_MS);
         for (int i = 0; i < INPUT_COUNT; i++)

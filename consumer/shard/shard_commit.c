@@ -138,6 +138,7 @@ void shard_commit(struct shard *shard, int64_t mono_ms)
     fault_point(step_done);
     shard->built = shard->must_commit = false;
     shard->effects_at = shard->moved_at = 0;
+    shard->committed_at = mono_ms;
     shard_resume_logs(shard);
 }
 
@@ -151,7 +152,15 @@ bool shard_is_compared(struct shard *shard)
     return shard->compared;
 }
 
-void shard_commit_when_due(struct shard *shard, int64_t mono_ms)
+static bool effects_are_due(const struct shard *shard, bool idle, int64_t mono_ms)
+{
+    if (shard->effects_at == 0)
+        return false;
+    return mono_ms - shard->effects_at >= SHARD_EFFECTS_MS ||
+           (idle && mono_ms - shard->committed_at >= SHARD_PAUSE_MS);
+}
+
+void shard_commit_when_due(struct shard *shard, bool idle, int64_t mono_ms)
 {
     const struct step *step = fold_step(shard->fold);
     if (shard->effects_at == 0 && has_effects(step))
@@ -162,7 +171,7 @@ void shard_commit_when_due(struct shard *shard, int64_t mono_ms)
     assert((shard->moved_at != 0) == step->moved);
     bool due = shard->must_commit || step->closed || step->hold_count || step->released ||
                (shard_all_ended(shard) && shard->moved_at != 0) ||
-               (shard->effects_at != 0 && mono_ms - shard->effects_at >= SHARD_EFFECTS_MS) ||
+               effects_are_due(shard, idle, mono_ms) ||
                (shard->moved_at != 0 && mono_ms - shard->moved_at >= SHARD_POSITIONS_MS);
     if (due && mono_ms >= shard->retry_at && shard_is_compared(shard))
         shard_commit(shard, mono_ms);

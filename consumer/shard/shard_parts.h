@@ -14,7 +14,11 @@
 #include "consumer/shard/shard.h"
 
 enum {
-    SHARD_EFFECTS_MS = 50, // a step with effects is committed so long after the first of them
+    // A step with effects is committed as soon as nothing more is there to be read, but so long
+    // after
+    // the commit before it; and in any case so long after the first of its effects.
+    SHARD_PAUSE_MS = 5,
+    SHARD_EFFECTS_MS = 50,
     SHARD_POSITIONS_MS = 1000, // one without
     SHARD_CLOCK_RETRY_MS = 20, // a record beyond the clock is looked at again
 };
@@ -58,6 +62,7 @@ struct shard {
     bool built; // the outbox is the step's: a commit is to be tried again
     bool must_commit;
     int64_t effects_at, moved_at; // since when the step has effects, has moved; 0: not
+    int64_t committed_at; // the last step
     int64_t retry_at, retry_ms; // of the database; 0: the last call went well
     char refusal[SHARD_UNREADY_SIZE]; // what the last call got, while retry_ms is not 0
     bool untold; // the day is held, and the log does not say yet why
@@ -136,6 +141,7 @@ void shard_note_waiting(struct shard *shard, int64_t mono_ms);
 // ---- shard_commit.c ----
 
 void shard_commit(struct shard *shard, int64_t mono_ms);
-void shard_commit_when_due(struct shard *shard, int64_t mono_ms);
+// `idle`: nothing more is there to be read.
+void shard_commit_when_due(struct shard *shard, bool idle, int64_t mono_ms);
 // The relay has compared what Kafka holds with the database: nothing is committed before.
 bool shard_is_compared(struct shard *shard);

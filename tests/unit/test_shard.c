@@ -1,5 +1,5 @@
 #include "books.h"
-#include "consumer/shard/shard.h"
+#include "consumer/shard/shard_parts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,6 +21,7 @@ struct world {
     int64_t now, mono_us;
     struct decoder_scratch scratch;
     struct block *block; // not handed out yet
+    bool busy; // there is always one more record in the calls log
     bool ended[INPUT_COUNT]; // the end of the log comes next
     int64_t counted_at; // monotonic ms of the last look at the topics' partitions
     int64_t end[INPUT_COUNT];
@@ -225,10 +226,26 @@ static struct block *end_block(int64_t offset)
     return block;
 }
 
+static void add_record(struct world *w, int64_t timestamp)
+{
+    size_t size = raw_bytes(RAW_NULL, RAW_NULL);
+    w->block = calloc(1, sizeof *w->block + size);
+    assert_non_null(w->block);
+    w->block->used = w->block->capacity = size;
+    *(struct raw *)(void *)w->block->data = (struct raw){.offset = w->end[INPUT_CALLS]++,
+                                                         .timestamp = timestamp,
+                                                         .key_size = RAW_NULL,
+                                                         .value_size = RAW_NULL,
+                                                         .log_append = true,
+                                                         .stamped = true};
+}
+
 static struct block *host_next_block(void *context, int32_t shard, enum input input)
 {
     struct world *w = context;
     (void)shard;
+    if (w->busy && input == INPUT_CALLS)
+        add_record(w, w->now);
     if (w->ended[input]) {
         w->ended[input] = false;
         return end_block(w->end[input]);
@@ -245,20 +262,6 @@ static void host_release_block(void *context, int32_t shard, enum input input, s
     (void)shard;
     (void)input;
     free(block);
-}
-
-static void add_record(struct world *w, int64_t timestamp)
-{
-    size_t size = raw_bytes(RAW_NULL, RAW_NULL);
-    w->block = calloc(1, sizeof *w->block + size);
-    assert_non_null(w->block);
-    w->block->used = w->block->capacity = size;
-    *(struct raw *)(void *)w->block->data = (struct raw){.timestamp = timestamp,
-                                                         .key_size = RAW_NULL,
-                                                         .value_size = RAW_NULL,
-                                                         .log_append = true,
-                                                         .stamped = true};
-    w->end[INPUT_CALLS] = 1;
 }
 
 static void make_policy(struct policy *policy)
@@ -679,6 +682,48 @@ static void nothing_is_committed_before_the_published_position_is_compared(void 
     assert_int_equal(w->metrics->shards[0].rejects[INPUT_CALLS][REJECT_UNDECODABLE], 1);
 }
 
+// ---- when a step is committed ----
+
+static int64_t rejected(const struct world *w)
+{
+    return w->metrics->shards[0].rejects[INPUT_CALLS][REJECT_UNDECODABLE];
+}
+
+// Somebody waits for what a step tells: an account to be resumed. While nothing more is there to be
+// read, waiting for more would only make it late.
+static void effects_are_committed_at_once_where_nothing_more_comes(void **state)
+{
+    struct world *w = *state;
+    shard_assign(w->worker[0], 0);
+    for (int64_t at = 0; at < 1000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
+    add_record(w, w->now);
+    shard_run(w->worker[0], 1000);
+    assert_int_equal(rejected(w), 1);
+    add_record(w, w->now);
+    shard_run(w->worker[0], 1001);
+    assert_int_equal(rejected(w), 1); // commits are not made without a pause
+    assert_in_range(shard_deadline(w->worker[0]), 1002, 1000 + SHARD_PAUSE_MS);
+    shard_run(w->worker[0], shard_deadline(w->worker[0]));
+    assert_int_equal(rejected(w), 2);
+}
+
+// Under load steps gather more, but for a bounded time.
+static void effects_wait_while_more_is_read(void **state)
+{
+    struct world *w = *state;
+    shard_assign(w->worker[0], 0);
+    for (int64_t at = 0; at < 2000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
+    w->busy = true;
+    for (int64_t at = 2000; at < 2000 + SHARD_EFFECTS_MS; at += 2 * SHARD_PAUSE_MS) {
+        assert_true(shard_run(w->worker[0], at));
+        assert_int_equal(rejected(w), 0);
+    }
+    shard_run(w->worker[0], 2000 + SHARD_EFFECTS_MS);
+    assert_true(rejected(w) > 0);
+}
+
 // ---- a database that answers ----
 
 static bool shows(const struct world *w, const char *line)
@@ -778,6 +823,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(
             nothing_is_committed_before_the_published_position_is_compared, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(effects_are_committed_at_once_where_nothing_more_comes,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(effects_wait_while_more_is_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_database_that_takes_no_writes_is_not_ready, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_shard_that_goes_takes_its_trouble_with_it, set_up,
