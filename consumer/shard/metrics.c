@@ -157,7 +157,7 @@ int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], st
     metrics->partitions = partitions;
     memcpy(metrics->topics, topics, sizeof metrics->topics);
     for (int32_t p = 0; p < partitions; p++) {
-        metrics->shards[p].published = -1;
+        metrics->shards[p].published = metrics->shards[p].calls_at = -1;
         for (int i = 0; i < INPUT_COUNT; i++)
             metrics->shards[p].end[i] = metrics->shards[p].open_ms[i] = -1;
     }
@@ -179,11 +179,19 @@ int64_t metrics_calls_waiting(const struct metrics *metrics)
     int64_t waiting = 0;
     for (int32_t p = 0; p < metrics->partitions; p++) {
         const struct shard_metrics *shard = &metrics->shards[p];
-        int64_t lag = shard->end[INPUT_CALLS] - shard->position[INPUT_CALLS];
-        if (shard->owned && lag > 0)
-            waiting += lag;
+        int64_t at = shard->calls_at, end = shard->end[INPUT_CALLS];
+        if (shard->owned && at >= 0 && end > at)
+            waiting += end - at;
     }
     return waiting;
+}
+
+int64_t metrics_resident_calls(const struct metrics *metrics)
+{
+    int64_t held = 0;
+    for (int32_t p = 0; p < metrics->partitions; p++)
+        held += metrics->shards[p].owned ? metrics->shards[p].resident_calls : 0;
+    return held;
 }
 
 void metrics_commit(struct metrics *metrics, int64_t duration_us)

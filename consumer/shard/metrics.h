@@ -35,6 +35,7 @@ struct shard_metrics {
     _Atomic int64_t open_ms[INPUT_COUNT]; // how long a transaction is open in it; -1: none is
     _Atomic int stop[INPUT_COUNT]; // enum fold_stop
     _Atomic int64_t resident_calls, resident_bytes;
+    _Atomic int64_t calls_at; // the next call that it replays or judges; -1: not known yet
     _Atomic int64_t days_closed, settlements;
     _Atomic int64_t sequence, published; // last outbox row; known to be published, -1: not known
     _Atomic int waits_for_store; // 1: PostgreSQL did not take the last call, which is repeated
@@ -62,8 +63,9 @@ struct metrics {
 
 int metrics_create(int32_t partitions, const char *const topics[INPUT_COUNT], struct metrics **out);
 void metrics_destroy(struct metrics *metrics);
-// Records of the calls logs of this process's shards that are not judged yet, as far as their ends
-// are known.
+// Calls that this process's shards hold in memory, and records of their calls logs that may still
+// come to these: those that are to be replayed, and those that are not judged yet.
+int64_t metrics_resident_calls(const struct metrics *metrics);
 int64_t metrics_calls_waiting(const struct metrics *metrics);
 void metrics_commit(struct metrics *metrics, int64_t duration_us);
 

@@ -138,6 +138,8 @@ static void start_reading(struct shard *shard, bool replay)
         return;
     }
     shard_become(shard, done ? SHARD_RUNNING : SHARD_REPLAYING);
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        shard_count_log(shard, i); // a replay may take long, and nothing of it is lag
     char day[DAY_TEXT_SIZE];
     log_event(LOG_INFO, "shard claimed",
               LOG_FIELDS(log_int("shard", shard->id), log_int("epoch", shard->row.epoch),

@@ -151,6 +151,7 @@ void shard_drop_fold(struct shard *shard)
     for (int i = 0; i < INPUT_COUNT; i++)
         memset(shard->log[i].pending, 0, sizeof shard->log[i].pending);
     shard_figures(shard)->resident_calls = shard_figures(shard)->resident_bytes = 0;
+    shard_figures(shard)->calls_at = -1;
 }
 
 void shard_forget_ends(struct input_log *log)
@@ -175,6 +176,15 @@ void shard_reset_logs(struct shard *shard)
 
 // ---- figures ----
 
+// What is replayed is held and no longer ahead, as what is judged is.
+void shard_count_calls(struct shard *shard)
+{
+    struct shard_metrics *m = shard_figures(shard);
+    m->resident_calls = fold_resident_calls(shard->fold);
+    m->calls_at = shard->state == SHARD_REPLAYING ? fold_replay_position(shard->fold)
+                                                  : fold_state(shard->fold)->log[INPUT_CALLS].next;
+}
+
 void shard_count_log(struct shard *shard, enum input input)
 {
     struct input_log *log = &shard->log[input];
@@ -195,6 +205,8 @@ void shard_count_log(struct shard *shard, enum input input)
     m->last_timestamp[input] = now->last_offset >= 0 ? now->last_timestamp : 0;
     m->stop[input] = log->stop;
     log->counted = *now;
+    if (input == INPUT_CALLS)
+        shard_count_calls(shard);
 }
 
 // ---- answers of the database ----

@@ -90,6 +90,7 @@ void shard_drop_fold(struct shard *shard);
 void shard_forget_ends(struct input_log *log);
 void shard_reset_logs(struct shard *shard);
 void shard_count_log(struct shard *shard, enum input input);
+void shard_count_calls(struct shard *shard); // those that it holds, and where the next one stands
 // Another process owns the shard: drops what is held, and does nothing for one session time-out.
 void shard_give_way(struct shard *shard, int64_t mono_ms);
 // The shard waits no longer for the database.

@@ -200,9 +200,12 @@ void shard_say_full(const struct metrics *metrics, int64_t resident, int64_t mos
 
 static void broken(struct shard *shard, enum fold_stop stop, struct error *e)
 {
-    if (stop == FOLD_FULL)
-        shard_say_full(shard->host->metrics, fold_resident_calls(shard->fold),
-                       shard->host->max_resident_calls, e);
+    if (stop == FOLD_FULL) {
+        const struct metrics *metrics = shard->host->metrics;
+        shard_count_calls(shard);
+        shard_say_full(metrics, metrics_resident_calls(metrics), shard->host->max_resident_calls,
+                       e);
+    }
     shard_halt(shard, e);
 }
 
@@ -311,6 +314,7 @@ static bool replay_some(struct shard *shard, bool *done)
         return false;
     }
     assert(fold_replay_position(shard->fold) >= before);
+    shard_count_calls(shard);
     // What lies beyond the committed position is judged from here on; the fold drops what lies
     // before it.
     if (*done)

@@ -444,6 +444,11 @@ def test_more_calls_than_may_be_held(deploy):
     ended = d.start("--drain", "--clock", AFTER, config=d.write_config("wide.yaml", run={"max_calls_held": int(found[1])}))
     assert ended.wait() == 0, ended.log
     assert billed(d) == {("good", DAY): (1500, 1500 * INSIGHT)}
+    # a restart holds the same calls again, and what was replayed does not wait
+    d.call("good", "c1500", NOON)
+    d.flush()
+    told = failing(d, "--clock", AFTER, status=78, config=tight)
+    assert "run.max_calls_held allows 1000" in told and "set it to at least 1501 (" in told, told
     for config, words in ((tight, "1500 calls, and late_days has 9 days of them held: a process that has all shards "
                                   "needs 13500"), (d.config, None)):
         told = subprocess.run([d.settled, "check", "-c", config], capture_output=True, text=True, check=False).stdout

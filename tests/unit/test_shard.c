@@ -32,7 +32,7 @@ struct world {
     // the row has read the calls log up to `next`, and its owner reads on to `next_end` until the
     // claim
     bool begun;
-    int64_t next, next_end;
+    int64_t next, next_end, replayed; // so many calls before `next` must be replayed
     int64_t sequence, claims; // of the row; how often it was claimed
     int restores;
     // an operator accepts the loss of the record as soon as its reject is written
@@ -66,8 +66,8 @@ static enum store_result host_claim(void *context, int32_t shard, struct shard_r
     out->state.day = w->policy.fixed.first_day;
     for (int i = 0; i < INPUT_COUNT; i++)
         out->state.log[i].last_offset = -1;
-    out->state.log[INPUT_CALLS].next = out->state.log[INPUT_CALLS].voids = out->state.calls_from =
-        w->next;
+    out->state.log[INPUT_CALLS].next = out->state.log[INPUT_CALLS].voids = w->next;
+    out->state.calls_from = w->next - w->replayed;
     w->end[INPUT_CALLS] = w->next_end;
     return STORE_OK;
 }
@@ -406,6 +406,27 @@ static void an_owner_that_read_on_does_not_halt_the_next(void **state)
     for (int64_t at = 0; at < 1000; at += ROUND_MS)
         shard_run(w->worker[0], at);
     assert_int_equal(shard_state(w->worker[0]), SHARD_RUNNING);
+}
+
+// What run.max_calls_held must be: what lies before the place of the replay is not waited for.
+static void a_replay_is_told_by_its_place(void **state)
+{
+    struct world *w = *state;
+    struct error e;
+    w->begun = true;
+    w->next = 900;
+    w->next_end = 910;
+    w->replayed = 100;
+    w->metrics->shards[0].end[INPUT_CALLS] = 910;
+    shard_assign(w->worker[0], 0);
+    assert_int_equal(metrics_calls_waiting(w->metrics), 0); // nothing is known of the shard
+    for (int64_t at = 0; at < 1000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
+    expect_shown(w, SHARD_REPLAYING, 1);
+    assert_int_equal(w->metrics->shards[0].position[INPUT_CALLS], 900);
+    assert_int_equal(metrics_calls_waiting(w->metrics), 110);
+    shard_say_full(w->metrics, 50, 40, &e);
+    assert_non_null(strstr(e.text, "110 more records wait in the logs: set it to at least 160"));
 }
 
 static void a_log_that_ends_below_the_position_halts(void **state)
@@ -812,6 +833,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_drain_begins_no_later_than_it_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_log_that_begins_within_the_first_day_is_told_of, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_replay_is_told_by_its_place, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_log_that_ends_below_the_position_halts, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_owner_that_read_on_does_not_halt_the_next, set_up,
