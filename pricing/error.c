@@ -1,6 +1,7 @@
 #include "pricing/error.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,7 +31,11 @@ int error_context(struct error *e, const char *format, ...)
     int length = vsnprintf(e->text, sizeof e->text, format, args);
     va_end(args);
     size_t used = length < 0 ? 0 : (size_t)length;
-    if (used < sizeof e->text - 1)
+    bool there = used < sizeof e->text - 1 && strncmp(below, e->text, used) == 0 &&
+                 strncmp(below + used, ": ", 2) == 0;
+    if (there)
+        memcpy(e->text, below, sizeof below);
+    else if (used < sizeof e->text - 1)
         snprintf(e->text + used, sizeof e->text - used, ": %s", below);
     return -1;
 }

@@ -29,7 +29,8 @@ struct error {
 int error_set(struct error *e, enum error_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-// Puts "CONTEXT: " before the text of an error on its way up. Always returns -1.
+// Puts "CONTEXT: " before the text of an error on its way up, if the text does not begin with it
+// already. Always returns -1.
 int error_context(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 int error_exit_status(enum error_kind kind);

@@ -18,6 +18,10 @@ static void context_is_put_before_the_text(void **state)
     assert_int_equal(error_context(&e, "shard %d", 3), -1);
     assert_int_equal(e.kind, ERROR_CONFIG);
     assert_string_equal(e.text, "shard 3: file x.yaml: line 7");
+    error_context(&e, "shard %d", 3); // a caller adds what the text says already
+    assert_string_equal(e.text, "shard 3: file x.yaml: line 7");
+    error_context(&e, "shard"); // only the whole of it counts
+    assert_string_equal(e.text, "shard: shard 3: file x.yaml: line 7");
 }
 
 static void nobody_need_take_it(void **state)
