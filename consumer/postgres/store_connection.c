@@ -80,15 +80,41 @@ static bool starts_with_any(const char *state, const char *const *prefixes)
     return false;
 }
 
+// What neither waiting nor another program mends, by the beginning of SQLSTATE.
+static const struct {
+    const char *state, *remedy;
+} remedies[] = {
+    // A statement that was prepared is not there, or one that was not prepared is.
+    {"26000", store_pooled},
+    {"42P05", store_pooled},
+    {"42P01", "run \"settled migrate\""},
+    {"3F000", "run \"settled migrate\""},
+    {"42703", "run \"settled migrate\""},
+    {"42883", "run \"settled migrate\""},
+    {"42501",
+     "grant the user settled_writer (or settled_owner to migrate, settled_auditor to read)"},
+    {"P0001",
+     "a trigger or a function that settled did not make refuses this: find it, and take it "
+     "away"},
+    {"XX", "PostgreSQL finds its own data damaged, or has failed within: stop all processes, look "
+           "at its log and its disks, and restore a backup if data is lost"},
+};
+
+static const char *remedy_of(const char *state)
+{
+    for (size_t i = 0; i < sizeof remedies / sizeof *remedies; i++)
+        if (strncmp(state, remedies[i].state, strlen(remedies[i].state)) == 0)
+            return remedies[i].remedy;
+    return NULL;
+}
+
 enum store_result store_fail(struct store *store, const PGresult *result, struct error *e)
 {
-    // Connection lost, shut down, out of resources, serialization, deadlock, lock or statement
-    // time-out, idle too long.
-    static const char *const passing[] = {"08",    "53",    "57P01", "57P02", "57P03", "57P05",
-                                          "57014", "40001", "40P01", "55P03", "25P03", NULL};
-    // A statement that was prepared is not there, or one that was not prepared is.
-    static const char *const shared[] = {"26000", "42P05", NULL};
-    static const char *const unmigrated[] = {"42P01", "3F000", "42703", "42883", NULL};
+    // Connection lost, shut down, out of resources, a disk or file that fails, serialization,
+    // deadlock, lock or statement time-out, idle too long.
+    static const char *const passing[] = {"08",    "53",    "58",    "57P01", "57P02",
+                                          "57P03", "57P05", "57014", "40001", "40P01",
+                                          "55P03", "25P03", NULL};
     char primary[TEXT_PART_SIZE], detail[TEXT_PART_SIZE];
     const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     if (!state) {
@@ -101,19 +127,12 @@ enum store_result store_fail(struct store *store, const PGresult *result, struct
     if (strcmp(state, "25006") == 0)
         return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "%s (%s): %s", primary,
                          state, read_only);
-    if (starts_with_any(state, shared))
-        return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s (%s): %s", primary, state,
-                         store_pooled);
     if (starts_with_any(state, passing))
         return store_say(store, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e, "%s (%s)", primary, state);
-    if (starts_with_any(state, unmigrated))
-        return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s (%s): run \"settled migrate\"",
-                         primary, state);
-    if (strcmp(state, "42501") == 0)
-        return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                         "%s (%s): grant the user settled_writer (or settled_owner to migrate, "
-                         "settled_auditor to read)",
-                         primary, state);
+    const char *remedy = remedy_of(state);
+    if (remedy)
+        return store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s (%s): %s", primary, state,
+                         remedy);
     return store_say(store, STORE_FAILED, ERROR_BUG, e, "%s%s%s (%s)", primary,
                      detail[0] ? ": " : "", detail, state);
 }

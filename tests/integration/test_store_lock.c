@@ -72,6 +72,49 @@ static void rows_and_the_row_that_counts_them_are_committed_together(void **stat
     assert_int_equal(number_of(w, "select count(*) from settled.outbox"), w->row.chain.sequence);
 }
 
+// A disk that fails is waited for; what only people can mend is no bug of this program.
+static void what_the_server_says_decides_whether_it_is_waited_for(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *sqlstate;
+        enum store_result result;
+        enum error_kind kind;
+        const char *words;
+    } cases[] = {
+        {"58030", STORE_UNAVAILABLE, ERROR_UNAVAILABLE, "refused (58030)"},
+        {"58P01", STORE_UNAVAILABLE, ERROR_UNAVAILABLE, "refused (58P01)"},
+        {"53100", STORE_UNAVAILABLE, ERROR_UNAVAILABLE, "refused (53100)"},
+        {"XX000", STORE_FAILED, ERROR_CONFIG, "look at its log and its disks"},
+        {"XX001", STORE_FAILED, ERROR_CONFIG, "(XX001): PostgreSQL finds its own data damaged"},
+        {"XX002", STORE_FAILED, ERROR_CONFIG, "(XX002): PostgreSQL finds its own data damaged"},
+        {"P0001", STORE_FAILED, ERROR_CONFIG, "(P0001): a trigger or a function that settled did"},
+        {"42P01", STORE_FAILED, ERROR_CONFIG, "(42P01): run \"settled migrate\""},
+        {"42501", STORE_FAILED, ERROR_CONFIG, "(42501): grant the user settled_writer"},
+        {"26000", STORE_FAILED, ERROR_CONFIG, "a pooler hands each transaction to another session"},
+        {"22012", STORE_FAILED, ERROR_BUG, "refused (22012)"},
+    };
+    top_up(w, "c1", 5);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char sql[512];
+        snprintf(sql, sizeof sql,
+                 "create or replace function refuse() returns trigger language plpgsql as"
+                 " $$begin raise exception using errcode = '%s', message = 'refused'; end$$;"
+                 " create or replace trigger refuse before update of step on settled.shards"
+                 " for each row execute function refuse()",
+                 cases[i].sqlstate);
+        run_sql(w, sql);
+        assert_int_equal(try_commit(w), cases[i].result);
+        assert_int_equal(w->e.kind, cases[i].kind);
+        if (!strstr(w->e.text, cases[i].words))
+            fail_msg("%s: %s", cases[i].sqlstate, w->e.text);
+        assert_int_equal(number_of(w, "select count(*) from settled.credits"), 0);
+    }
+    run_sql(w, "drop trigger refuse on settled.shards");
+    commit(w);
+    assert_int_equal(number_of(w, "select count(*) from settled.credits"), 1);
+}
+
 static void a_relay_that_lost_its_shard_marks_nothing(void **state)
 {
     struct world *w = *state;
@@ -92,6 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         READY(an_owner_that_is_replaced_meanwhile_commits_nothing),
         READY(rows_and_the_row_that_counts_them_are_committed_together),
+        READY(what_the_server_says_decides_whether_it_is_waited_for),
         READY(a_relay_that_lost_its_shard_marks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
