@@ -113,6 +113,36 @@ static void tell_differences(struct run *run, const struct parameters *configure
     run->shared.metrics->parameter_count = (int)count;
 }
 
+static void tell_adopted(const char *key, const char *value, const char *before, day_t from)
+{
+    char day[DAY_TEXT_SIZE];
+    log_event(LOG_INFO, "a parameter was recorded, and is in force from that day on",
+              LOG_FIELDS(log_text("parameter", key), log_text("value", value),
+                         log_text("until_then", before),
+                         log_text("from_day", calendar_format_day(from, day))));
+}
+
+// What was recorded since this process started or looked last. Rows and books are only ever added.
+static void tell_recorded(struct run *run, const struct policy *policy)
+{
+    struct recorded_value values[RECORDED_VALUES_MAX];
+    for (size_t i = run->known_rows; i > 0 && i < policy->count; i++) {
+        const struct parameters *row = &policy->rows[i];
+        size_t count = config_compare_parameters(row, row - 1, values);
+        for (size_t k = 0; k < count; k++)
+            if (values[k].differs)
+                tell_adopted(values[k].key, values[k].configured, values[k].recorded,
+                             row->from_day);
+    }
+    for (size_t i = run->known_books; i > 0 && i < policy->shelf.count; i++) {
+        const struct book *book = policy->shelf.books[i];
+        tell_adopted("pricing.book", book->sha256, policy->shelf.books[i - 1]->sha256,
+                     book->effective_from);
+    }
+    run->known_rows = policy->count;
+    run->known_books = policy->shelf.count;
+}
+
 static int compare_recorded(struct run *run, const struct config *config, bool again,
                             struct error *e)
 {
@@ -126,8 +156,10 @@ static int compare_recorded(struct run *run, const struct config *config, bool a
     wanted->deployment.policy.fixed.partitions = run->shared.partitions;
     if (!failed)
         failed = wanted_record(wanted, run->store, RECORD_FIRST, &change, e);
-    if (!failed)
+    if (!failed) {
+        tell_recorded(run, &wanted->deployment.policy);
         tell_differences(run, &config->parameters, wanted, again);
+    }
     wanted_free(wanted);
     free(wanted);
     return failed;
@@ -173,6 +205,7 @@ static int go_by_recorded(struct run *run, struct wanted *wanted, struct error *
     if (metrics_create(run->shared.partitions, (const char *const *)run->config.input_topics,
                        &run->shared.metrics))
         return error_set(e, ERROR_RESTART, "memory is short");
+    tell_recorded(run, &wanted->deployment.policy);
     tell_differences(run, &run->config.parameters, wanted, true);
     return 0;
 }

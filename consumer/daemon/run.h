@@ -14,6 +14,7 @@ struct run {
     struct worker_shared shared;
     struct store *store; // the main thread's: to record the deployment, and to compare with it
     int64_t compared; // of shared.recorded_news, when the configuration was last compared
+    size_t known_rows, known_books; // of what is recorded, when it was
     size_t worker_count;
     struct worker **workers;
     atomic_bool stopping;

@@ -77,6 +77,9 @@ def test_what_an_apply_changes_is_printed_and_taken_over_by_running_processes(de
     assert d.run("parameters", "apply").splitlines() == [*trial.splitlines()[:-1], "recorded"]
     assert rows(d) == [("-infinity", 2, 300000), ("2026-11-02", 4, 300000)]
     assert d.sql("select distinct recorded_by from settled.parameters") == d.sql("select session_user")
+    line = process.await_line("level=info .*a parameter was recorded.*parameter=billing.late_days.*", 20)[0]
+    assert line.endswith("value=4 until_then=2 from_day=2026-11-02"), line
+    process.await_line("a parameter was recorded.*parameter=billing.max_reject_share value=0.5% until_then=1%")
     # its own file is the old one now
     process.await_line("configuration differs.*parameter=billing.late_days configured=2 recorded=4", 20)
     assert process.metric("settled_configuration_differs", parameter="billing.late_days") == 1
