@@ -58,7 +58,9 @@ static const struct option_spec rejects_options[] = {
     {"from-day", 0, "DATE", "only what arrived on or after this day"},
     {"to-day", 0, "DATE", "only what arrived on or before this day"},
     {"all", 0, NULL, "list: also those that are decided; requeue and accept: every open one"},
-    {"limit", 0, "N", "at most this many"},
+    {"limit", 0, "N", "at most this many; with --group-by so many groups, the largest first"},
+    {"group-by", 0, "reason|schema|account|topic",
+     "list: only how many there are of each, with the first and the last one"},
     {"format", 0, "table|json|csv", "how to list (table)"},
     {"operator", 0, "NAME", "the name to record for this decision (the user who runs it)"},
     {"wait", 0, "SECONDS", "wait this long for the owners of the shards to answer (0)"},
@@ -251,7 +253,8 @@ const struct verb verbs[] = {
      .run = cmd_rejects,
      .summary = "list what could not be billed, and decide about it",
      .about =
-         "list prints the open rejects. requeue sends the original record again, once, after "
+         "list prints the open rejects, or with --group-by how many there are of each kind. "
+         "requeue sends the original record again, once, after "
          "its cause was mended: with the bytes, key and headers of the reject, and with the "
          "headers settled_requeued_topic, _partition, _offset and _request. accept records "
          "that nobody will be billed for it. pass is for a record with an impossible "

@@ -50,6 +50,8 @@ static int read_filter(struct rejects *r, struct error *e)
         return -1;
     if (reason && !reject_parse(reason, &f->reason))
         return error_set(e, ERROR_USAGE, "option --reason: '%s' is no reason for a reject", reason);
+    if (args_get(r->args, "group-by") && strcmp(r->args->operands[0], "list") != 0)
+        return error_set(e, ERROR_USAGE, "option --group-by: only list counts rejects");
     f->by_shard = partition >= 0;
     f->shard = f->by_shard ? (int32_t)partition : 0;
     f->limit = (size_t)limit;

@@ -272,6 +272,21 @@ typedef int store_reject_visit(void *context, const struct reject_row *reject, s
 enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter,
                                      store_reject_visit *visit, void *context, struct error *e);
 
+// The same rejects, counted together.
+struct reject_group_row {
+    const char *key; // a reason, a schema's id ("-": it has none), an account ("-") or a topic
+    int64_t count, accounts; // how many accounts are known of them
+    const char *reasons; // all that occur, with blanks between them
+    struct reject_row first, last; // as they arrived; what was decided is not told
+};
+typedef int store_reject_group_visit(void *context, const struct reject_group_row *group,
+                                     struct error *e);
+// The largest groups first; filter->limit is one of groups. `by`: "reason", "schema", "account" or
+// "topic".
+enum store_result store_group_rejects(struct store *store, const struct reject_filter *filter,
+                                      const char *by, store_reject_group_visit *visit,
+                                      void *context, struct error *e);
+
 // What is known of a credit of an account, and of the account.
 struct found_credit {
     bool known; // the account has been seen

@@ -385,30 +385,46 @@ static int list_one(void *context, const PGresult *rows, int i, struct error *e)
     return listing->visit(listing->context, &reject, e);
 }
 
+// Rejects, and the records that wait for their schemas; $1 to $10 are a filter.
+#define REJECTS_OF_FILTER                                                                          \
+    "with r as (select topic, partition, kafka_offset, reason, detail, account_id, record_id,"     \
+    "  received_at, decision, schema_id, false as waiting from settled.rejects"                    \
+    " union all select w.topic, w.shard, w.kafka_offset, 'WAITING', 'for the schema of id ' ||"    \
+    "  w.schema_id || ': ' || w.answer, null, null, w.since, null, w.schema_id, true"              \
+    "  from settled.waiting w join settled.shard_logs l"                                           \
+    "  on l.shard = w.shard and l.topic = w.topic"                                                 \
+    "  where $10 and w.kafka_offset >= l.next_offset)"
+#define FILTER_OF_REJECTS                                                                          \
+    " where ($1 is null or r.topic = $1) and ($2 is null or r.partition = $2)"                     \
+    "   and ($3 is null or r.reason = $3) and ($4 is null or r.account_id = $4)"                   \
+    "   and ($5 is null or r.received_at >= $5) and ($6 is null or r.received_at < $6)"            \
+    "   and (not $7 or r.decision is null) and ($9 is null or r.kafka_offset = $9)"
+
+#define PARAMS_OF_FILTER(store, filter, clean)                                                     \
+    sql_given(filter->by_input, sql_text(store->topics[filter->input])),                           \
+        sql_given(filter->by_shard, sql_int4(filter->shard)),                                      \
+        sql_given(filter->reason != REJECT_NONE, sql_text(reject_symbol(filter->reason))),         \
+        sql_given(filter->account_id != NULL, sql_text(clean)),                                    \
+        sql_given(filter->received_from != 0, sql_time(filter->received_from)),                    \
+        sql_given(filter->received_to != 0, sql_time(filter->received_to)),                        \
+        sql_bool(filter->open_only),                                                               \
+        sql_given(filter->limit > 0, sql_int8((int64_t)filter->limit)),                            \
+        sql_given(filter->by_offset, sql_int8(filter->offset)), sql_bool(filter->waiting)
+
+static void account_of(const struct reject_filter *filter, char clean[ERROR_TEXT_SIZE])
+{
+    assert(filter->input < INPUT_COUNT);
+    sql_clean(filter->account_id ? filter->account_id : "", clean, ERROR_TEXT_SIZE);
+}
+
 static enum store_result read_rejects(struct store *store, const struct reject_filter *filter,
                                       struct reject_listing *listing, struct error *e)
 {
-    char account[ERROR_TEXT_SIZE];
-    const char *account_id = filter->account_id ? filter->account_id : "";
-    assert(filter->input < INPUT_COUNT);
-    struct sql_params params = SQL_PARAMS(
-        sql_given(filter->by_input, sql_text(store->topics[filter->input])),
-        sql_given(filter->by_shard, sql_int4(filter->shard)),
-        sql_given(filter->reason != REJECT_NONE, sql_text(reject_symbol(filter->reason))),
-        sql_given(filter->account_id != NULL, sql_clean(account_id, account, sizeof account)),
-        sql_given(filter->received_from != 0, sql_time(filter->received_from)),
-        sql_given(filter->received_to != 0, sql_time(filter->received_to)),
-        sql_bool(filter->open_only), sql_given(filter->limit > 0, sql_int8((int64_t)filter->limit)),
-        sql_given(filter->by_offset, sql_int8(filter->offset)), sql_bool(filter->waiting));
+    char clean[ERROR_TEXT_SIZE];
+    account_of(filter, clean);
     return sql_each(
         store,
-        "with r as (select topic, partition, kafka_offset, reason, detail, account_id, record_id,"
-        "  received_at, decision, false as waiting from settled.rejects"
-        " union all select w.topic, w.shard, w.kafka_offset, 'WAITING', 'for the schema of id ' ||"
-        "  w.schema_id || ': ' || w.answer, null, null, w.since, null, true"
-        "  from settled.waiting w join settled.shard_logs l"
-        "  on l.shard = w.shard and l.topic = w.topic"
-        "  where $10 and w.kafka_offset >= l.next_offset)"
+        REJECTS_OF_FILTER
         " select r.topic, r.partition, r.kafka_offset, r.reason, r.detail, r.account_id, "
         "r.record_id,"
         " r.received_at, r.decision, q.id, q.kind, q.state, r.waiting::int4"
@@ -416,26 +432,107 @@ static enum store_result read_rejects(struct store *store, const struct reject_f
         "   on q.topic = r.topic and q.shard = r.partition and q.kafka_offset = r.kafka_offset"
         "  and q.state <> 'REFUSED' and q.kind <> 'PASS'"
         "  and case q.kind when 'REFUSE' then r.waiting or r.decision = q.decision"
-        "      else not r.waiting end"
-        " where ($1 is null or r.topic = $1) and ($2 is null or r.partition = $2)"
-        "   and ($3 is null or r.reason = $3) and ($4 is null or r.account_id = $4)"
-        "   and ($5 is null or r.received_at >= $5) and ($6 is null or r.received_at < $6)"
-        "   and (not $7 or r.decision is null) and ($9 is null or r.kafka_offset = $9)"
+        "      else not r.waiting end" FILTER_OF_REJECTS
         " order by r.topic, r.partition, r.kafka_offset limit $8",
-        params, list_one, listing, e);
+        SQL_PARAMS(PARAMS_OF_FILTER(store, filter, clean)), list_one, listing, e);
+}
+
+static enum store_result begin_reading(struct store *store, struct error *e)
+{
+    enum store_result result = store_ready(store, e);
+    if (result == STORE_OK)
+        result = store_topics(store, e);
+    if (result == STORE_OK)
+        result = store_script(store, "begin isolation level repeatable read read only", e);
+    return result;
 }
 
 enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter,
                                      store_reject_visit *visit, void *context, struct error *e)
 {
     struct reject_listing listing = {store, visit, context};
-    enum store_result result = store_ready(store, e);
-    if (result == STORE_OK)
-        result = store_topics(store, e);
-    if (result == STORE_OK)
-        result = store_script(store, "begin isolation level repeatable read read only", e);
+    enum store_result result = begin_reading(store, e);
     if (result == STORE_OK)
         result = read_rejects(store, filter, &listing, e);
+    if (result == STORE_OK)
+        result = store_script(store, "commit", e);
+    return store_undo(store, result);
+}
+
+// ---- groups of rejects ----
+
+struct group_listing {
+    const struct store *store;
+    store_reject_group_visit *visit;
+    void *context;
+};
+
+// From column `at` on.
+static int read_place(const struct group_listing *listing, const PGresult *rows, int i, int at,
+                      struct reject_row *out, struct error *e)
+{
+    *out = (struct reject_row){
+        .topic = get_string(rows, i, at),
+        .shard = get_int4(rows, i, at + 1),
+        .offset = get_int8(rows, i, at + 2),
+        .received_at = get_time(rows, i, at + 3),
+        .reason = get_string(rows, i, at + 4),
+        .detail = get_string(rows, i, at + 5),
+        .account_id = get_null(rows, i, at + 6) ? NULL : get_string(rows, i, at + 6),
+        .record_id = get_null(rows, i, at + 7) ? NULL : get_string(rows, i, at + 7),
+    };
+    return read_input(listing->store, out->topic, &out->input, e);
+}
+
+static int list_group(void *context, const PGresult *rows, int i, struct error *e)
+{
+    const struct group_listing *listing = context;
+    struct reject_group_row group = {.key = get_string(rows, i, 0),
+                                     .count = get_int8(rows, i, 1),
+                                     .accounts = get_int8(rows, i, 2),
+                                     .reasons = get_string(rows, i, 3)};
+    if (read_place(listing, rows, i, 4, &group.first, e) ||
+        read_place(listing, rows, i, 12, &group.last, e))
+        return -1;
+    return listing->visit(listing->context, &group, e);
+}
+
+#define PLACE_OF(row)                                                                              \
+    row ".topic, " row ".partition, " row ".kafka_offset, " row ".received_at, " row               \
+        ".reason, " row ".detail, " row ".account_id, " row ".record_id"
+
+static enum store_result read_groups(struct store *store, const struct reject_filter *filter,
+                                     const char *by, struct group_listing *listing, struct error *e)
+{
+    char clean[ERROR_TEXT_SIZE];
+    account_of(filter, clean);
+    return sql_each(
+        store,
+        REJECTS_OF_FILTER
+        ", f as (select case $11 when 'reason' then r.reason"
+        "   when 'schema' then coalesce(r.schema_id::text, '-')"
+        "   when 'account' then coalesce(r.account_id, '-') else r.topic end as key, r.*"
+        "  from r" FILTER_OF_REJECTS "), g as (select key, count(*) as rejects,"
+        "   count(distinct account_id) as accounts, string_agg(distinct reason, ' ') as reasons"
+        "  from f group by key),"
+        " a as (select distinct on (key) * from f"
+        "  order by key, received_at, topic, partition, kafka_offset),"
+        " z as (select distinct on (key) * from f"
+        "  order by key, received_at desc, topic desc, partition desc, kafka_offset desc)"
+        " select g.key, g.rejects, g.accounts, g.reasons, " PLACE_OF("a") ", " PLACE_OF(
+            "z") " from g join a using (key) join z using (key) order by g.rejects desc, g.key "
+                 "limit $8",
+        SQL_PARAMS(PARAMS_OF_FILTER(store, filter, clean), sql_text(by)), list_group, listing, e);
+}
+
+enum store_result store_group_rejects(struct store *store, const struct reject_filter *filter,
+                                      const char *by, store_reject_group_visit *visit,
+                                      void *context, struct error *e)
+{
+    struct group_listing listing = {store, visit, context};
+    enum store_result result = begin_reading(store, e);
+    if (result == STORE_OK)
+        result = read_groups(store, filter, by, &listing, e);
     if (result == STORE_OK)
         result = store_script(store, "commit", e);
     return store_undo(store, result);

@@ -380,6 +380,37 @@ def test_rejects_are_listed_and_filtered(rejected):
     assert "UNKNOWN_SCHEMA" in rejected.run("rejects", "list").stdout
 
 
+def test_rejects_are_counted_by_what_they_have_in_common(rejected):
+    rejected.sql("INSERT INTO settled.rejects (topic, partition, kafka_offset, reason, detail, account_id, record_id,"
+                 " received_at, sequence, schema_id) SELECT %s, 1, n, 'UNKNOWN_SCHEMA', 'no schema of id 9',"
+                 " 'account-' || n %% 4, 'many-' || n, timestamptz '2026-11-04Z' - n * interval '1 second', 1, 9"
+                 " FROM generate_series(100, 1299) n", rejected.topics["calls"])
+    topic, credits = rejected.topics["calls"], rejected.topics["credits"]
+    groups = listed(rejected, "--group-by", "reason")
+    assert [(g["group"], g["count"], g["accounts"]) for g in groups] == [
+        ("UNKNOWN_SCHEMA", 1201, 4), ("MISROUTED", 1, 1), ("REFUND", 1, 1)]
+    by_schema = listed(rejected, "--group-by", "schema")
+    assert [(g["group"], g["count"], g["reasons"]) for g in by_schema] == [
+        ("9", 1200, "UNKNOWN_SCHEMA"), ("-", 3, "MISROUTED REFUND UNKNOWN_SCHEMA")]
+    # by the time of arrival, not by place
+    assert by_schema[0]["first"] == {
+        "topic": topic, "partition": 1, "offset": 1299, "received_at": "2026-11-03T23:38:21.000Z", "reason": "UNKNOWN_SCHEMA",
+        "account_id": "account-3", "record_id": "many-1299", "detail": "no schema of id 9"}
+    assert (by_schema[0]["last"]["offset"], by_schema[0]["last"]["received_at"]) == (100, "2026-11-03T23:58:20.000Z")
+    assert [(g["group"], g["count"]) for g in listed(rejected, "--group-by", "topic")] == [(topic, 1202), (credits, 1)]
+    assert [(g["group"], g["count"]) for g in listed(rejected, "--group-by", "account", "--limit", "2", "--reason",
+                                                     "UNKNOWN_SCHEMA")] == [("account-0", 301), ("account-1", 300)]
+    table = rejected.run("rejects", "list", "--group-by", "schema").stdout.splitlines()
+    assert len(table) == 2 and table[0].startswith(
+        f"       1,200  9  UNKNOWN_SCHEMA  accounts 4  first {topic}/1/1299 (2026-11-03T23:38:21.000Z) last {topic}/1/100 ")
+    assert table[0].endswith("  account-3 many-1299  no schema of id 9")
+    csv = rejected.run("rejects", "list", "--group-by", "reason", "--format", "csv").stdout.splitlines()
+    assert csv[0].startswith("group,count,accounts,reasons,first_topic,") and len(csv) == 4
+    assert csv[0].count(",") == csv[2].count(",")
+    assert rejected.run("rejects", "list", "--group-by", "account", "--account", "nobody").stdout == "no open rejects\n"
+    assert "only list counts rejects" in rejected.run("rejects", "accept", "--group-by", "reason", "--all", status=64).stderr
+
+
 def test_a_reject_is_requeued_once_with_its_bytes_and_coordinates(rejected):
     where = rejected.where("calls", 0, rejected.offsets[0])
     assert "REQUEUE, request 1: sent to " in rejected.run("rejects", "requeue", where).stdout
