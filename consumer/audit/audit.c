@@ -170,11 +170,8 @@ static int check_kept(const struct audit_shard *w, day_t first, const int64_t st
     enum input lost = 0;
     while (starts[lost] >= scan_first(w->scan, lost))
         lost++;
-    return error_set(e, ERROR_CONFIG,
-                     "%s/%" PRId32 " begins at offset %" PRId64
-                     " now, and is needed from offset %" PRId64 " on: retention has removed it; %s",
-                     w->deployment->topics[lost], w->shard, scan_first(w->scan, lost), starts[lost],
-                     remedy);
+    return client_not_kept(w->deployment->topics[lost], w->shard, scan_first(w->scan, lost),
+                           starts[lost], remedy, e);
 }
 
 // The fold and the chain as they were when the day opened.

@@ -263,7 +263,8 @@ static int refuse_log(const struct messages *m, const struct expected *x, struct
     return error_set(
         e, ERROR_CONFIG,
         "%s/%" PRId32 " begins at offset %" PRId64
-        " now, behind messages of %s: retention has removed them; begin with a later day (--from)",
+        " now, behind messages of %s: they have expired or were deleted; begin with a later day "
+        "(--from)",
         m->options.topics[x->output], m->options.shard,
         scan_first(m->options.scan, m->options.first_log + x->output),
         calendar_format_day(m->day, day));

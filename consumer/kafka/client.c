@@ -170,6 +170,16 @@ int client_wrong_count(const char *topic, int32_t found, int32_t recorded, struc
         topic, found, recorded);
 }
 
+int client_not_kept(const char *topic, int32_t partition, int64_t first, int64_t needed,
+                    const char *remedy, struct error *e)
+{
+    return error_set(e, ERROR_CONFIG,
+                     "%s/%" PRId32 " begins at offset %" PRId64
+                     " now, and is needed from offset %" PRId64
+                     " on: its older records have expired or were deleted; %s",
+                     topic, partition, first, needed, remedy);
+}
+
 // NULL: all are known. Otherwise the topic that is not known, and why.
 bool client_may_see(rd_kafka_t *consumer, const char *topic, int timeout_ms)
 {

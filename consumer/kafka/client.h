@@ -41,6 +41,10 @@ int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int
 // A topic with another count of partitions than the deployment: an ERROR_CONFIG with what helps.
 int client_wrong_count(const char *topic, int32_t found, int32_t recorded, struct error *e);
 
+// A log that begins behind an offset that is needed: an ERROR_CONFIG that says so.
+int client_not_kept(const char *topic, int32_t partition, int64_t first, int64_t needed,
+                    const char *remedy, struct error *e);
+
 // Whether a consumer of this user is told of the topic: brokers hide those that it has no
 // permission for, as if they did not exist. True also when that cannot be asked.
 bool client_may_see(rd_kafka_t *consumer, const char *topic, int timeout_ms);

@@ -15,6 +15,7 @@ struct record_fetcher {
 
 enum {
     SLICE_MS = 100,
+    ASK_MS = 5000,
     TROUBLE_SIZE = 160,
 };
 
@@ -62,16 +63,49 @@ static const char *trouble_of(const struct record_fetcher *peek, char out[TROUBL
     return out;
 }
 
+static bool is_outside(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+           code == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+}
+
+static bool begins_later(const struct record_fetcher *peek, struct record_coordinates at,
+                         int64_t *first)
+{
+    struct error ignored;
+    const struct ends_query query = {.count = 1,
+                                     .topics = &at.topic,
+                                     .partition = at.partition,
+                                     .which = RD_KAFKA_OFFSET_BEGINNING,
+                                     .timeout_ms = ASK_MS};
+    return client_ends(peek->consumer, &query, first, &ignored) == 0 && *first > at.offset;
+}
+
+static int say_absent(const struct record_fetcher *peek, struct record_coordinates at,
+                      struct error *e)
+{
+    int64_t first;
+    if (begins_later(peek, at, &first))
+        return error_set(e, ERROR_CONFIG,
+                         "%s/%" PRId32 "/%" PRId64
+                         " is not kept any more: the log begins at offset %" PRId64
+                         " now, its older records have expired or were deleted",
+                         at.topic, at.partition, at.offset, first);
+    return error_set(e, ERROR_CONFIG,
+                     "%s/%" PRId32 "/%" PRId64
+                     " is not in the log: no committed record has this offset",
+                     at.topic, at.partition, at.offset);
+}
+
 // Whether the message that a poll returned ends the search for one record. Takes the message.
 static bool settle_record(struct record_fetcher *peek, rd_kafka_message_t *message,
                           struct record_coordinates at, rd_kafka_message_t **out, int *status,
                           struct error *e)
 {
     bool ours = !message->err && message->partition == at.partition && message->offset == at.offset;
-    bool past = !message->err ? message->offset > at.offset
-                              : message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
-                                    message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
-                                    message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+    bool past = !message->err
+                    ? message->offset > at.offset
+                    : message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || is_outside(message->err);
     bool passing = client_error_passes(message->err), refused = message->err && !past && !passing;
     if (passing)
         peek->trouble = message->err;
@@ -81,9 +115,7 @@ static bool settle_record(struct record_fetcher *peek, rd_kafka_message_t *messa
         return true;
     }
     if (past)
-        *status =
-            error_set(e, ERROR_CONFIG, "%s/%" PRId32 "/%" PRId64 " is not in the log (any more)",
-                      at.topic, at.partition, at.offset);
+        *status = say_absent(peek, at, e);
     if (refused)
         *status = error_set(e, ERROR_CONFIG, "%s/%" PRId32 "/%" PRId64 " cannot be read: %s",
                             at.topic, at.partition, at.offset, rd_kafka_message_errstr(message));
@@ -117,10 +149,26 @@ int fetch_record_at(struct record_fetcher *peek, struct record_coordinates at, i
                      trouble_of(peek, trouble));
 }
 
-// Handles the message that a poll returned, for a range: 0 go on, 1 the end is reached, -1 with *e.
-static int visit_one(struct record_fetcher *peek, const rd_kafka_message_t *message, int64_t to,
-                     fetch_record_visit *visit, void *context, struct error *e)
+static int refuse_range(const struct record_fetcher *peek, const struct record_range *range,
+                        const rd_kafka_message_t *message, struct error *e)
 {
+    int64_t first;
+    const struct record_coordinates from = {range->topic, range->partition, range->from};
+    if (is_outside(message->err) && begins_later(peek, from, &first))
+        return client_not_kept(range->topic, range->partition, first, range->from,
+                               "restore them, from a mirror that keeps offsets", e);
+    return error_set(e, ERROR_CONFIG, "%s/%" PRId32 " cannot be read from offset %" PRId64 ": %s",
+                     range->topic, range->partition, range->from,
+                     is_outside(message->err) ? "the log ends before it"
+                                              : rd_kafka_message_errstr(message));
+}
+
+// Handles the message that a poll returned, for a range: 0 go on, 1 the end is reached, -1 with *e.
+static int visit_one(struct record_fetcher *peek, const struct record_range *range,
+                     const rd_kafka_message_t *message, fetch_record_visit *visit, void *context,
+                     struct error *e)
+{
+    int64_t to = range->to;
     if (!message->err && message->offset < to)
         return visit(context, message, e);
     if (!message->err ||
@@ -132,9 +180,7 @@ static int visit_one(struct record_fetcher *peek, const rd_kafka_message_t *mess
         peek->trouble = message->err;
         return 0;
     }
-    return error_set(e, ERROR_CONFIG, "%s/%" PRId32 " cannot be read: %s",
-                     rd_kafka_topic_name(message->rkt), message->partition,
-                     rd_kafka_message_errstr(message));
+    return refuse_range(peek, range, message, e);
 }
 
 int fetch_record_range(struct record_fetcher *peek, const struct record_range *range,
@@ -153,7 +199,7 @@ int fetch_record_range(struct record_fetcher *peek, const struct record_range *r
             continue;
         if (!message->err)
             end = clock_monotonic_ms() + patience_ms;
-        status = visit_one(peek, message, range->to, visit, context, e);
+        status = visit_one(peek, range, message, visit, context, e);
         rd_kafka_message_destroy(message);
     }
     rd_kafka_assign(peek->consumer, NULL);

@@ -480,9 +480,16 @@ def test_many_requeues_at_once_send_each_record_once(rejected):
 def test_what_cannot_be_requeued_is_told_and_the_rest_goes_on(rejected):
     offset = rejected.produce("calls", 1, None, b"keyless")
     rejected.reject("calls", 1, offset, reason="MISROUTED")
+    expired = rejected.produce("purchases", 0, b"account-0", b"expired")
+    rejected.reject("purchases", 0, expired, reason="MISROUTED")
+    gone = TopicPartition(rejected.topics["purchases"], 0, expired + 1)
+    for each in rejected.admin.delete_records([gone]).values():
+        each.result(30)
     failed = rejected.run("rejects", "requeue", "--all", status=78)
+    assert (f"{rejected.where('purchases', 0, expired)} is not kept any more: the log begins at offset {expired + 1} now"
+            in failed.stderr)
     assert f"{rejected.where('calls', 1, offset)} has no key" in failed.stderr
-    assert f"{rejected.where('credits', 2, 77)} is not in the log (any more)" in failed.stderr
+    assert f"{rejected.where('credits', 2, 77)} is not in the log: no committed record has this offset" in failed.stderr
     assert len(requeued(rejected)) == 2
     assert len(rejected.sql("SELECT 1 FROM settled.requests")) == 2
 

@@ -797,7 +797,7 @@ def test_records_that_are_not_kept_any_more(small):
     """The audit names the first day whose records are kept, and that day can be compared."""
     cut_off(small, "calls", 2)
     done = refused(small, words=f"{small.topics['calls']}/0 begins at offset 2 now, and is needed from offset 0 on:"
-                                " retention has removed it; begin with --from ")
+                                " its older records have expired or were deleted; begin with --from ")
     day = done.stderr.strip().split()[-1]
     assert FIRST < day < "2026-11-09"
     findings(small, "--from", day, status=0)
@@ -807,7 +807,7 @@ def test_records_that_are_not_kept_any_more(small):
 
 def test_messages_that_are_not_kept_any_more(small):
     cut_off(small, "settlements", 3)
-    refused(small, words="begins at offset 3 now, behind messages of 2026-11-01: retention has removed them")
+    refused(small, words="begins at offset 3 now, behind messages of 2026-11-01: they have expired or were deleted")
     findings(small, "--from", "2026-11-02", status=0)
     cut_off(small, "settlements", -1)
     refused(small, "--from", "2026-11-02", words="behind messages of 2026-11-02")

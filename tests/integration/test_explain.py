@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import confluent_kafka.admin
 import psycopg
 import pytest
 from deployment import Deployment, at
@@ -90,3 +91,16 @@ def test_what_cannot_be_explained_says_why(world, account, day, status, words):
     done = explain(world, day, account=account)
     assert (done.returncode, done.stdout) == (status, "")
     assert words in done.stderr
+
+
+def test_a_day_whose_calls_have_expired_says_so(world):
+    """Retention took the calls away. What is recorded is as it was, but cannot be traced."""
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": world.brokers})
+    topic = world.topics["calls"]
+    partition = world.sql("select shard from settled.accounts where account_id = %s", ACCOUNT)[0][0]
+    for each in admin.delete_records([confluent_kafka.TopicPartition(topic, partition, 2)]).values():
+        each.result(30)
+    done = explain(world, "2026-11-01")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert (f"{topic}/{partition} begins at offset 2 now, and is needed from offset 0 on: its older records have expired"
+            " or were deleted; restore them, from a mirror that keeps offsets") in done.stderr
