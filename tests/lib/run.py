@@ -10,9 +10,13 @@
 Every ctest test under every preset, every pytest test, every build and every check counts as one. A skipped test is
 listed, and counts as failed when CI=true. Logs and JUnit files stay in build/test-results. Only root can run the part
 on Debian 13, in a root directory of its own: for others it is skipped.
+
+Two lists of steps run side by side. Tests on real services wait most of the time; what only computes has the processors
+meanwhile, at a lower priority, so that it takes no time from a test that has a bound.
 """
 
 import argparse
+import collections
 import dataclasses
 import hashlib
 import os
@@ -21,7 +25,9 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
+import traceback
 import xml.etree.ElementTree
 
 import services
@@ -31,6 +37,9 @@ RESULTS = ROOT / "build" / "test-results"
 VENV = ROOT / "build" / "venv"
 CI = os.environ.get("CI") == "true"
 JOBS = str(os.cpu_count() or 1)
+
+# For what only computes. Linux shares the processors among sessions first, if it has the file, and then among processes.
+LOW_PRIORITY = ["sh", "-c", '[ ! -w /proc/self/autogroup ] || echo 5 >/proc/self/autogroup; exec nice -n 5 "$@"', "sh"]
 
 # Used in place of the name of a preset: a release with the compiler and the libraries of Debian 13.
 DEBIAN13 = "debian13"
@@ -75,34 +84,36 @@ class Pytest:
     suffix: str = ""
 
 
-# What runs, in this order. Release is what is shipped: all of it runs there, on real services. The sanitizers look for
-# what the same tests cannot see: memory under asan, where inputs are hostile; races under tsan, where threads are.
-PLAN = [
-    Check("clang-format", ["tests/format.sh"]),
-    Check("shellcheck", ["sh", "-c", "shellcheck $(git ls-files --cached --others --exclude-standard '*.sh') .ci/run"]),
+# Release is what is shipped: all of it runs there, on real services. The sanitizers look for what the same tests cannot
+# see: memory under asan, where inputs are hostile; races under tsan, where threads are. Each list runs in this order.
+ON_SERVICES = [
     Check("purity", ["tests/purity.py", "build/release"], "release"),
     Check("layout", ["tests/layout.py", "build/release"], "release"),
     Check("dead functions", ["tests/dead.py", "build/release"], "release"),
-    Check("billing rules", ["tests/rules.py"]),
-    Check("names", ["tests/names.py"]),
     Check("manual page", ["sh", "-c", "build/release/settled help --man >build/release/settled.1 && "
                           "groff -man -Tutf8 -ww -z build/release/settled.1 2>&1 | tee /dev/stderr | (! grep -q .)"],
           "release"),
     Ctest("release", ["-LE", "bench"], services=True),
     Pytest("pytest", ["--ignore", "tests/integration/faults"], ["release"], services=True),
     Pytest("faults", ["tests/integration/faults"], ["release", "faults"]),
-    Ctest("asan", ["-LE", "integration|worlds|bench"]),
     Ctest("tsan", ["-L", "unit|integration"], services=True),
-    Ctest(DEBIAN13, ["-L", "unit|sim"]),
     # Generated days, drained and audited.
     Pytest("pytest debian13", ["tests/integration/test_audit.py::test_what_was_settled_is_equal"], [DEBIAN13],
            services=True, environment={"SETTLED_BINARY": str(ROOT / "build" / "debian13" / "settled-release")},
            suffix=f" [{DEBIAN13}]"),
     Check("soak, one minute", ["tests/soak/soak.py", "--minutes", "1"], "release"),
-    # On the services that the tests above have started.
-    Check("mutants", ["tests/mutants/run.py"]),
-    Check("recipes", ["tests/recipes/run.py"], venv=True),
+]
+COMPUTED = [
+    Check("clang-format", ["tests/format.sh"]),
+    Check("shellcheck", ["sh", "-c", "shellcheck $(git ls-files --cached --others --exclude-standard '*.sh') .ci/run"]),
+    Check("billing rules", ["tests/rules.py"]),
+    Check("names", ["tests/names.py"]),
+    Ctest(DEBIAN13, ["-L", "unit|sim"]),
     Check("clang-tidy", ["tests/tidy.sh", "build/clang"], "clang"),
+    Ctest("asan", ["-LE", "integration|worlds|bench"]),
+    # On the services that the other list has started.
+    Check("mutants", ["tests/mutants/run.py"], venv=True),
+    Check("recipes", ["tests/recipes/run.py"], venv=True),
     Check("coverage", ["tests/coverage.sh", str(VENV / "bin" / "gcovr")], venv=True),
 ]
 
@@ -119,6 +130,9 @@ class Run:
         self.options = options
         self.results = []
         self.built = {}
+        self.configured = set()
+        self.locks = collections.defaultdict(threading.RLock)  # for what both lists need and only one may make
+        self.ending = False
         self.environment = {**os.environ, **SANITIZERS, "PYTHONDONTWRITEBYTECODE": "1"}
         if options.long:
             self.environment["SETTLED_LONG"] = "1"
@@ -130,12 +144,17 @@ class Run:
         if outcome == "skipped" and CI:
             outcome, detail = "failed", f"skipped, which is a failure under CI=true: {detail}"
         self.results.append(Result(name, outcome, detail))
+        return outcome
 
     def wanted(self, name):
         return not self.options.only or re.search(self.options.only, name)
 
     def command(self, name, command, seconds=1800, more=None):
         """Runs one with its output in a log, and with `more` in its environment; says how long it took. Returns (status, log)."""
+        if self.ending:
+            raise services.Stopped
+        if threading.current_thread() is not threading.main_thread():
+            command = [*LOW_PRIORITY, *command]
         log = RESULTS / (re.sub(r"[^A-Za-z0-9]+", "-", name) + ".log")
         start = time.monotonic()
         with open(log, "wb") as out:
@@ -158,21 +177,25 @@ class Run:
 
     def build(self, preset):
         """Configures and builds a preset once; its own result counts as a test."""
-        if preset not in self.built:
-            command = ["sh", "-ec",
-                       f"cmake --preset {preset} {STRICT} && cmake --build --preset {preset} --parallel {JOBS}"]
-            if preset == DEBIAN13:
-                command = ["tests/lib/debian13.sh"]
-            self.built[preset] = self.check(f"build {preset}", command)
-        return self.built[preset]
+        with self.locks[preset]:
+            if preset not in self.built:
+                command = ["sh", "-ec",
+                           f"cmake --preset {preset} {STRICT} && cmake --build --preset {preset} --parallel {JOBS}"]
+                if preset == DEBIAN13:
+                    command = ["tests/lib/debian13.sh"]
+                self.built[preset] = self.check(f"build {preset}", command)
+            return self.built[preset]
 
     def names_in(self, preset, selection):
         """The ctest names of a preset that a selection and --only leave, after configuring it."""
         here = "release" if preset == DEBIAN13 else preset  # which has the same tests
-        configured = subprocess.run(["cmake", "--preset", here, STRICT], cwd=ROOT, stdout=subprocess.DEVNULL,
-                                    stderr=subprocess.DEVNULL, check=False)
-        if configured.returncode != 0:
-            return []
+        with self.locks[here]:
+            if here not in self.configured:
+                done = subprocess.run(["cmake", "--preset", here, STRICT], cwd=ROOT, stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL, check=False)
+                if done.returncode != 0:
+                    return []
+                self.configured.add(here)
         listed = subprocess.run(["ctest", "--test-dir", f"build/{here}", "-N", *selection], cwd=ROOT,
                                 capture_output=True, text=True, check=False).stdout
         names = re.findall(r"^\s*Test\s+#\d+: (\S+)", listed, re.MULTILINE)
@@ -190,35 +213,33 @@ class Run:
         print(f"ok     services started ({time.monotonic() - start:.0f} s)", flush=True)
 
     def junit(self, path, suffix):
-        """Adds the results of a JUnit file; returns how many."""
+        """Adds the results of a JUnit file; returns their outcomes."""
         try:
             cases = list(xml.etree.ElementTree.parse(path).iter("testcase"))
         except (OSError, xml.etree.ElementTree.ParseError):
-            return 0
-        for case in cases:
-            name = case.get("name")
-            if case.get("classname") not in (None, name):
-                name = f"{case.get('classname')}::{name}"
-            failed = [each for each in case if each.tag in ("failure", "error")]
-            skipped = case.find("skipped")
-            said = "".join(each.get("message", "") + "\n" + (each.text or "") for each in failed)
-            said += case.findtext("system-out") or "" if failed else ""
-            if failed:
-                self.add(name + suffix, "failed", "\n".join(said.strip().splitlines()[-60:]))
-            elif skipped is not None or case.get("status") in ("notrun", "disabled"):
-                reason = skipped.get("message") if skipped is not None else case.get("status")
-                self.add(name + suffix, "skipped", reason or "")
-            else:
-                self.add(name + suffix, "passed")
-        return len(cases)
+            return []
+        return [self.junit_case(case, suffix) for case in cases]
+
+    def junit_case(self, case, suffix):
+        name = case.get("name")
+        if case.get("classname") not in (None, name):
+            name = f"{case.get('classname')}::{name}"
+        failed = [each for each in case if each.tag in ("failure", "error")]
+        skipped = case.find("skipped")
+        said = "".join(each.get("message", "") + "\n" + (each.text or "") for each in failed)
+        said += case.findtext("system-out") or "" if failed else ""
+        if failed:
+            return self.add(name + suffix, "failed", "\n".join(said.strip().splitlines()[-60:]))
+        if skipped is not None or case.get("status") in ("notrun", "disabled"):
+            reason = skipped.get("message") if skipped is not None else case.get("status")
+            return self.add(name + suffix, "skipped", reason or "")
+        return self.add(name + suffix, "passed")
 
     def report(self, name, status, log, path, suffix, least=1):
         """Adds the results of a command that wrote a JUnit file; or its own failure, if the file does not show it."""
-        before = [each.outcome for each in self.results].count("failed")
-        ran = self.junit(path, suffix)
-        failed = [each.outcome for each in self.results].count("failed") - before
-        if ran < least or (status != 0 and failed == 0):
-            self.add(name, "failed", f"{ran} tests ran, at least {least} expected\n{services.tail(log, 60)}")
+        outcomes = self.junit(path, suffix)
+        if len(outcomes) < least or (status != 0 and "failed" not in outcomes):
+            self.add(name, "failed", f"{len(outcomes)} tests ran, at least {least} expected\n{services.tail(log, 60)}")
 
     def refused(self, name, presets):
         """Whether this user cannot run what is built in this way; if so, says it."""
@@ -286,6 +307,10 @@ class Run:
         self.report(step.name, status, log, report, step.suffix, least=len(nodes))
 
     def make_venv(self):
+        with self.locks["venv"]:
+            return self.venv_made()
+
+    def venv_made(self):
         """The virtual environment, made anew when the requirements or the interpreter have changed."""
         wanted = hashlib.sha256((ROOT / "tests" / "requirements.txt").read_bytes() + sys.version.encode()).hexdigest()
         stamp = VENV / "made-for"
@@ -321,14 +346,29 @@ class Run:
         RESULTS.mkdir(parents=True)
         with services.Services() as self.owner:
             try:
-                for step in PLAN:
-                    try:
-                        self.one(step)
-                    except services.ServiceError as error:
-                        name = step.name if isinstance(step, Pytest) else f"ctest {step.preset}"
-                        self.add(f"services for {name}", "failed", str(error))
+                beside = threading.Thread(target=self.steps, args=[COMPUTED], daemon=True)
+                beside.start()
+                if self.options.list:
+                    beside.join()
+                self.steps(ON_SERVICES)
+                beside.join()
             finally:
+                self.ending = True  # a signal came: the other list begins nothing more
                 self.owner.keep_logs(RESULTS / "services")
+
+    def steps(self, steps):
+        for step in steps:
+            name = f"ctest {step.preset}" if isinstance(step, Ctest) else step.name
+            try:
+                self.one(step)
+            except services.ServiceError as error:
+                self.add(f"services for {name}", "failed", str(error))
+            except services.Stopped:
+                if not self.ending:
+                    raise
+                return
+            except Exception:  # it would end the thread, and nobody would count it
+                self.add(name, "failed", traceback.format_exc())
 
     def summary(self):
         failed = [each for each in self.results if each.outcome == "failed"]
