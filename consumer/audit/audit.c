@@ -310,20 +310,48 @@ static void tell_decision(struct audit_shard *w, const struct decision *decision
                                                       .folded = folded});
 }
 
-// The reject or record that a decision is about must exist, and the decision must have been applied
-// in its turn and within its day.
+// The first record of a decision of which something is not as it must be is told.
+static void check_decided_records(struct audit_shard *w, const struct audit_decision *d)
+{
+    const struct decision *decision = &d->decision;
+    bool about_reject = decision->kind == DECISION_ACCEPT || decision->kind == DECISION_REQUEUE;
+    for (size_t i = 0; i < decision->count; i++) {
+        char where[64];
+        snprintf(where, sizeof where, "%s of offset %" PRId64, decision_symbol(decision->kind),
+                 decision->offsets[i]);
+        if (about_reject && d->reasons[i] == REJECT_NONE) {
+            tell_decision(w, decision, "kafka_offset", where, "no reject there");
+            return;
+        }
+        if (decision->kind != DECISION_PASS && d->reasons[i] != REJECT_NONE &&
+            d->named[i] != decision->number) {
+            tell_decision(w, decision, "number", where, "a reject that names another decision");
+            return;
+        }
+    }
+}
+
+// Its content must be that of the records of its request.
+static void check_content(struct audit_shard *w, const struct decision *decision)
+{
+    char content[DECISION_CONTENT_SIZE];
+    decision_content(&(struct decided_records){w->deployment->topics[decision->input], w->shard,
+                                               decision->count, decision->offsets},
+                     content);
+    if (strcmp(content, decision->content) != 0)
+        tell_decision(w, decision, "content", decision->content, content);
+}
+
+// The rejects or records that a decision is about must exist, and the decision must have been
+// applied in its turn and within its day.
 static void check_decision(struct audit_shard *w, const struct audit_decision *d,
                            const struct window *window)
 {
     const struct decision *decision = &d->decision;
     int64_t before = fold_state(w->fold)->decisions;
     static const char *const positions[INPUT_COUNT] = {"calls_at", "purchases_at", "credits_at"};
-    bool about_reject = decision->kind == DECISION_ACCEPT || decision->kind == DECISION_REQUEUE;
-    if (about_reject && d->reason == REJECT_NONE)
-        tell_decision(w, decision, "kafka_offset", decision_symbol(decision->kind),
-                      "no reject there");
-    if (decision->kind != DECISION_PASS && d->reason != REJECT_NONE && d->named != decision->number)
-        tell_decision(w, decision, "number", "this decision", "a reject that names another one");
+    check_decided_records(w, d);
+    check_content(w, decision);
     if (!d->asked)
         tell_decision(w, decision, "request", "another than was asked for", "that of its request");
     if (decision->number != before + 1)
@@ -343,7 +371,7 @@ static void apply_decisions(struct audit_shard *w, const struct window *window)
         if (d->decision.day != window->day)
             continue;
         check_decision(w, d, window);
-        fold_audit_decision(w->fold, &d->decision, d->reason);
+        fold_audit_decision(w->fold, &d->decision, d->reasons);
     }
 }
 

@@ -107,9 +107,11 @@ static int64_t decided_of(const struct audit_shard *w, const struct step_hold *h
     int64_t count = 0;
     for (size_t i = 0; i < w->snapshot.decision_count; i++) {
         const struct audit_decision *d = &w->snapshot.decisions[i];
-        count += d->decision.day == hold->day && d->decision.kind != DECISION_PASS &&
-                 d->decision.input == hold->input && d->reason != REJECT_NONE &&
-                 reject_group_of(d->reason) == hold->group;
+        if (d->decision.day != hold->day || d->decision.kind == DECISION_PASS ||
+            d->decision.input != hold->input)
+            continue;
+        for (size_t k = 0; k < d->decision.count; k++)
+            count += d->reasons[k] != REJECT_NONE && reject_group_of(d->reasons[k]) == hold->group;
     }
     return count;
 }

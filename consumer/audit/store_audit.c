@@ -58,42 +58,41 @@ static int read_day(void *context, const PGresult *row, int i, struct error *e)
     return 0;
 }
 
-static char *keep(const char *text)
+static const char *keep(struct arena *arena, const char *text)
 {
-    char *copy = strdup(text);
-    if (!copy)
-        abort();
-    return copy;
+    return arena_copy(arena, text, strlen(text));
 }
 
 static int read_decision(void *context, const PGresult *row, int i, struct error *e)
 {
     struct load_rules *l = context;
     struct audit_snapshot *s = l->out;
-    struct audit_decision found = {
-        .decision = {.number = get_int8(row, i, 0),
-                     .request = get_int8(row, i, 1),
-                     .input = store_input_of(l->store, get_string(row, i, 3)),
-                     .offset = get_int8(row, i, 4),
-                     .as_of = get_time(row, i, 5),
-                     .operator_name = keep(get_string(row, i, 6)),
-                     .content = keep(get_string(row, i, 7)),
-                     .day = get_day(row, i, 8),
-                     .at = {get_int8(row, i, 9), get_int8(row, i, 10), get_int8(row, i, 11)}},
-        .named = get_null(row, i, 13) ? 0 : get_int8(row, i, 13),
-        .asked = *get_string(row, i, 14) == 1,
-    };
     s->decisions = memory_reserve(s->decisions, s->decision_count, &l->decision_capacity,
                                   sizeof *s->decisions);
     struct audit_decision *added = &s->decisions[s->decision_count++];
-    *added = found;
-    if (!decision_parse(get_string(row, i, 2), &added->decision.kind))
+    *added = (struct audit_decision){
+        .decision = {.number = get_int8(row, i, 0),
+                     .request = get_int8(row, i, 1),
+                     .input = store_input_of(l->store, get_string(row, i, 3)),
+                     .as_of = get_time(row, i, 5),
+                     .operator_name = keep(s->arena, get_string(row, i, 6)),
+                     .content = keep(s->arena, get_string(row, i, 7)),
+                     .day = get_day(row, i, 8),
+                     .at = {get_int8(row, i, 9), get_int8(row, i, 10), get_int8(row, i, 11)}},
+        .asked = *get_string(row, i, 14) == 1,
+    };
+    size_t count;
+    struct decision *d = &added->decision;
+    d->offsets = get_int8_array(row, i, 4, s->arena, &d->count);
+    added->named = get_int8_array(row, i, 13, s->arena, &count);
+    assert(count == d->count);
+    enum reject_reason *reasons = arena_alloc(s->arena, d->count * sizeof *reasons);
+    added->reasons = reasons;
+    if (!decision_parse(get_string(row, i, 2), &d->kind))
         return store_unknown(l->store, "kind of decision", get_string(row, i, 2), e);
-    if (added->decision.input == INPUT_COUNT)
+    if (d->input == INPUT_COUNT)
         return store_unknown(l->store, "input topic", get_string(row, i, 3), e);
-    if (!get_null(row, i, 12) && !reject_parse(get_string(row, i, 12), &added->reason))
-        return store_unknown(l->store, "reject reason", get_string(row, i, 12), e);
-    return 0;
+    return restore_reasons(l->store, get_string(row, i, 12), d->count, reasons, e);
 }
 
 static const char days_query[] =
@@ -104,16 +103,19 @@ static const char days_query[] =
     "b.business_day order by 1";
 
 static const char decisions_query[] =
-    "select d.number, d.request, d.kind, d.topic, d.kafka_offset, d.as_of, d.operator, d.content, "
+    "select d.number, d.request, d.kind, d.topic, o.offsets, d.as_of, d.operator, d.content, "
     "d.business_day,"
-    " d.calls_at, d.purchases_at, d.credits_at, r.reason, r.decision,"
-    " coalesce((q.shard, q.kind, q.topic, q.kafka_offset, q.operator, q.content, q.requested_at, "
-    "q.decision) ="
-    "   (d.shard, d.kind, d.topic, d.kafka_offset, d.operator, d.content, d.as_of, d.number), "
-    "false)"
-    " from settled.decisions d left join settled.rejects r"
-    "   on r.topic = d.topic and r.partition = d.shard and r.kafka_offset = d.kafka_offset"
-    " left join settled.requests q on q.id = d.request where d.shard = $1 order by d.number";
+    " d.calls_at, d.purchases_at, d.credits_at, o.reasons, o.named,"
+    " coalesce((q.shard, q.kind, q.topic, q.operator, q.requested_at, q.decision) ="
+    "   (d.shard, d.kind, d.topic, d.operator, d.as_of, d.number), false)"
+    " from settled.decisions d left join settled.requests q on q.id = d.request,"
+    " lateral (select coalesce(array_agg(s.kafka_offset order by s.kafka_offset), '{}') as offsets,"
+    "   coalesce(string_agg(coalesce(r.reason, '-'), ' ' order by s.kafka_offset), '') as reasons,"
+    "   coalesce(array_agg(coalesce(r.decision, 0) order by s.kafka_offset), '{}') as named"
+    "  from settled.request_records s left join settled.rejects r on r.topic = d.topic"
+    "   and r.partition = d.shard and r.kafka_offset = s.kafka_offset"
+    "  where s.request = d.request) o"
+    " where d.shard = $1 order by d.number";
 
 static const char holds_query[] =
     "select business_day, topic, reasons, rejects, records, at_offset from settled.holds"
@@ -175,7 +177,9 @@ enum store_result audit_begin(struct store *store, struct error *e)
 enum store_result store_audit_begin(struct store *store, int32_t shard, struct audit_snapshot *out,
                                     struct error *e)
 {
-    *out = (struct audit_snapshot){0};
+    *out = (struct audit_snapshot){.arena = arena_create()};
+    if (!out->arena)
+        abort(); // out of memory
     struct load_rules l = {.store = store, .out = out};
     struct sql_params params = SQL_PARAMS(sql_int4(shard));
     enum store_result result = audit_begin(store, e);
@@ -197,10 +201,7 @@ void store_audit_end(struct store *store)
 
 void audit_snapshot_release(struct audit_snapshot *snapshot)
 {
-    for (size_t i = 0; i < snapshot->decision_count; i++) {
-        free((void *)(uintptr_t)snapshot->decisions[i].decision.operator_name);
-        free((void *)(uintptr_t)snapshot->decisions[i].decision.content);
-    }
+    arena_destroy(snapshot->arena);
     free(snapshot->decisions);
     free(snapshot->days);
     free(snapshot->holds);

@@ -19,9 +19,10 @@ struct audit_day {
 
 struct audit_decision {
     struct decision decision;
-    enum reject_reason reason; // of the recorded reject it is about; REJECT_NONE: there is none
-    int64_t named; // the decision that the reject names; 0: none
-    bool asked; // its request says the same: kind, record, operator, content, time
+    // Of each record it is about, the recorded reject's; REJECT_NONE: there is none.
+    const enum reject_reason *reasons;
+    const int64_t *named; // the decision that the reject names; 0: none
+    bool asked; // its request says the same: kind, records, operator, time
 };
 
 struct audit_snapshot {
@@ -31,6 +32,7 @@ struct audit_snapshot {
     struct audit_day *days; // rising; those that have a row in either table
     struct audit_decision *decisions; // rising numbers
     struct step_hold *holds; // rising days
+    struct arena *arena; // behind the decisions
 };
 
 // Begins the snapshot, and loads cutoffs, verdicts and decisions.

@@ -34,10 +34,10 @@ static const char orphans_query[] =
     "  where topic not in ($2, $3, $4) group by partition"
     " union all select 'rejects', partition, count(*), 'rows that name another decision' from "
     "settled.rejects r"
-    "  where decision is not null and not exists (select from settled.decisions d where d.shard = "
-    "r.partition"
-    "   and (d.number, d.topic, d.kafka_offset) = (r.decision, r.topic, r.kafka_offset)) group by "
-    "partition) x"
+    "  where decision is not null and not exists (select from settled.decisions d join "
+    "settled.request_records q using (request)"
+    "  where d.shard = r.partition and d.number = r.decision and d.topic = r.topic"
+    "   and q.kafka_offset = r.kafka_offset) group by partition) x"
     " order by t, s, what";
 
 static void tell_stray(const struct strays *strays, const PGresult *row, int i)

@@ -62,7 +62,7 @@ static const struct option_spec rejects_options[] = {
     {"group-by", 0, "reason|schema|account|topic",
      "list: only how many there are of each, with the first and the last one"},
     {"format", 0, "table|json|csv", "how to list (table)"},
-    {"operator", 0, "NAME", "the name to record for this decision (the user who runs it)"},
+    {"dry-run", 0, NULL, "print what would be decided, and record nothing"},
     {"wait", 0, "SECONDS", "wait this long for the owners of the shards to answer (0)"},
     {NULL, 0, NULL, NULL},
 };
@@ -254,15 +254,19 @@ const struct verb verbs[] = {
      .summary = "list what could not be billed, and decide about it",
      .about =
          "list prints the open rejects, or with --group-by how many there are of each kind. "
-         "requeue sends the original record again, once, after "
-         "its cause was mended: with the bytes, key and headers of the reject, and with the "
+         "requeue sends the original record again, once, after its cause was mended: with the "
+         "bytes, key and headers of the reject (where its topic has lost it, with the bytes and "
+         "the key that the topic of rejects keeps), and with the "
          "headers settled_requeued_topic, _partition, _offset and _request. accept records "
          "that nobody will be billed for it. pass is for a record with an impossible "
          "timestamp, before which its log waits: it lets the record be judged. refuse is for a "
          "record whose schema could not be had for schemas.patience, before which its log "
-         "waits, too: it becomes UNKNOWN_SCHEMA; list shows it as WAITING until then.\nThe process "
-         "that owns the shard applies a decision, and the next day close names it. Making "
-         "the same decision again changes nothing.\nReasons:" REJECT_PARAGRAPHS,
+         "waits, too: it becomes UNKNOWN_SCHEMA; list shows it as WAITING until then.\nOne request "
+         "asks about all of the chosen records of a partition, or about none where one of them is "
+         "no open reject. It is recorded under the name by which PostgreSQL knows you; the role "
+         "settled_operator is enough. The process that owns the shard applies a decision, and the "
+         "next day close names it, with a digest of the records' coordinates. Making the same "
+         "decision again changes nothing.\nReasons:" REJECT_PARAGRAPHS,
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .actions = "list|requeue|accept|pass|refuse",
      .operands = "[TOPIC/PARTITION/OFFSET...]",

@@ -621,36 +621,47 @@ void fold_add_override(struct fold *fold, enum input input, int64_t offset, int6
 
 void fold_name_decision(struct fold *fold, const struct decision *decision)
 {
-    int size = snprintf(NULL, 0, "%" PRId64 " %s %s", decision->number,
-                        decision_symbol(decision->kind), decision->content);
+    static const char form[] = "%" PRId64 " %s %s %s";
+    const char *kind = decision_symbol(decision->kind);
+    int size =
+        snprintf(NULL, 0, form, decision->number, kind, decision->operator_name, decision->content);
     char *text = memory_grow(NULL, (size_t)size + 1, 1);
-    snprintf(text, (size_t)size + 1, "%" PRId64 " %s %s", decision->number,
-             decision_symbol(decision->kind), decision->content);
+    snprintf(text, (size_t)size + 1, form, decision->number, kind, decision->operator_name,
+             decision->content);
     fold->named =
         memory_reserve(fold->named, fold->named_count, &fold->named_capacity, sizeof *fold->named);
     fold->named[fold->named_count++] = text;
 }
 
-static int check_decision(const struct fold *fold, const struct decision *decision,
-                          enum reject_reason reason, struct error *e)
+// Why nothing can be decided about the record; NULL: it can.
+static const char *undecidable(const struct fold *fold, const struct decision *decision,
+                               int64_t offset, enum reject_reason reason)
 {
-    const struct log_state *log = &fold->state.log[decision->input];
-    bool judged = decision->offset < log->next;
+    bool judged = offset < fold->state.log[decision->input].next;
     bool of_what_waits = decision->kind == DECISION_PASS || decision->kind == DECISION_REFUSE;
     if (of_what_waits && judged)
-        return error_set(e, ERROR_CONFIG,
-                         "%s: the record was judged already; nothing waits before it",
-                         decision->content);
-    if (decision->kind == DECISION_PASS &&
-        fold_find_override(fold, decision->input, decision->offset))
-        return error_set(e, ERROR_CONFIG, "%s: it was passed already", decision->content);
-    if (decision->kind == DECISION_REFUSE &&
-        fold_refused_by(fold, decision->input, decision->offset))
-        return error_set(e, ERROR_CONFIG, "%s: it was refused already", decision->content);
+        return "the record was judged already; nothing waits before it";
+    if (decision->kind == DECISION_PASS && fold_find_override(fold, decision->input, offset))
+        return "it was passed already";
+    if (decision->kind == DECISION_REFUSE && fold_refused_by(fold, decision->input, offset))
+        return "it was refused already";
     if (!of_what_waits && (!judged || reason == REJECT_NONE))
-        return error_set(e, ERROR_CONFIG,
-                         "%s: it is not among the rejects; see settled rejects list",
-                         decision->content);
+        return "it is not among the rejects, or was decided already; see settled rejects list";
+    return NULL;
+}
+
+static int check_decision(const struct fold *fold, const struct decision *decision,
+                          const enum reject_reason *reasons, struct error *e)
+{
+    assert(decision->count > 0);
+    for (size_t i = 0; i < decision->count; i++) {
+        const char *why =
+            undecidable(fold, decision, decision->offsets[i], reasons ? reasons[i] : REJECT_NONE);
+        if (why)
+            return error_set(e, ERROR_CONFIG, "%.*s/%" PRId32 "/%" PRId64 ": %s",
+                             (int)strcspn(decision->content, " "), decision->content,
+                             fold->options.shard, decision->offsets[i], why);
+    }
     return 0;
 }
 
@@ -664,30 +675,45 @@ bool fold_resolve(struct log_state *log, int64_t offset, enum reject_reason reas
     return true;
 }
 
-int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason,
-                struct error *e)
+static const struct decision *add_decision(struct fold *fold, const struct decision *decision)
 {
-    if (check_decision(fold, decision, reason, e) != 0)
+    struct arena *arena = fold->step.arena;
+    struct decision *added = step_add_decision(&fold->step);
+    *added = *decision;
+    added->number = ++fold->state.decisions;
+    added->day = fold->state.day;
+    added->operator_name =
+        arena_copy(arena, decision->operator_name, strlen(decision->operator_name));
+    added->content = arena_copy(arena, decision->content, strlen(decision->content));
+    int64_t *offsets = arena_alloc(arena, decision->count * sizeof *offsets);
+    memcpy(offsets, decision->offsets, decision->count * sizeof *offsets);
+    added->offsets = offsets;
+    for (int i = 0; i < INPUT_COUNT; i++)
+        added->at[i] = fold->state.log[i].next;
+    fold_name_decision(fold, added);
+    fold->step.moved = true;
+    return added;
+}
+
+int fold_decide(struct fold *fold, const struct decision *decision,
+                const enum reject_reason *reasons, struct error *e)
+{
+    if (check_decision(fold, decision, reasons, e) != 0)
         return -1;
     assert(!fold->step.closed); // its close names the decisions before it
-    struct decision *applied = step_add_decision(&fold->step);
-    *applied = *decision;
-    applied->number = ++fold->state.decisions;
-    applied->day = fold->state.day;
-    applied->operator_name =
-        arena_copy(fold->step.arena, decision->operator_name, strlen(decision->operator_name));
-    applied->content = arena_copy(fold->step.arena, decision->content, strlen(decision->content));
-    for (int i = 0; i < INPUT_COUNT; i++)
-        applied->at[i] = fold->state.log[i].next;
-    fold_name_decision(fold, applied);
-    fold->step.moved = true;
+    const struct decision *added = add_decision(fold, decision);
     struct log_state *log = &fold->state.log[decision->input];
-    if (decision->kind == DECISION_PASS) {
-        fold_add_override(fold, decision->input, decision->offset, decision->as_of);
-    } else if (decision->kind == DECISION_REFUSE) {
-        fold_add_refusal(fold, decision->input,
-                         (struct refusal){decision->offset, applied->number});
-    } else if (fold_resolve(log, decision->offset, reason) && fold->state.held) {
+    bool resolved = false;
+    for (size_t i = 0; i < added->count; i++) {
+        int64_t offset = added->offsets[i];
+        if (added->kind == DECISION_PASS)
+            fold_add_override(fold, added->input, offset, added->as_of);
+        else if (added->kind == DECISION_REFUSE)
+            fold_add_refusal(fold, added->input, (struct refusal){offset, added->number});
+        else if (fold_resolve(log, offset, reasons[i]))
+            resolved = true;
+    }
+    if (resolved && fold->state.held) {
         // R51: only decisions release, and none while another log or group is beyond its share.
         add_holds(fold);
         if (!is_still_held(fold))

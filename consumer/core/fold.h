@@ -126,6 +126,7 @@ void fold_restore_count(struct fold *fold, int64_t from_offset, int64_t judged);
 int fold_restore_reject(struct fold *fold, int64_t offset, struct error *e);
 // A recorded decision. Needed are PASS decisions about offsets that are still to be judged (others
 // are ignored), and all decisions since the last close, because the next close names them.
+// Of other kinds the records are not needed.
 int fold_restore_decision(struct fold *fold, const struct decision *decision, bool since_last_close,
                           struct error *e);
 // Rebuilds the calls of open and retained days: events of the calls log from calls_from up to the
@@ -179,10 +180,11 @@ void fold_clock_end(struct fold *fold, enum input input, int64_t end, int64_t as
 // Whether a log is open, due by the clock and has no end on record: then query its end and call
 // fold_clock_end.
 bool fold_wants_end(const struct fold *fold, enum input input, int64_t now_ms);
-// Applies an operator's decision to the step. Returns 0, or -1 with *e (no such reject, already
-// decided). `reason` is that of the recorded reject (ACCEPT, REQUEUE).
-int fold_decide(struct fold *fold, const struct decision *decision, enum reject_reason reason,
-                struct error *e);
+// Applies an operator's decision to the step, about all of its records. Returns 0, or -1 with *e
+// (one of them is no reject, or decided already), and then about none. `reasons` are those of the
+// recorded rejects (ACCEPT, REQUEUE), one for each record; REJECT_NONE: there is none that is open.
+int fold_decide(struct fold *fold, const struct decision *decision,
+                const enum reject_reason *reasons, struct error *e);
 
 // All three logs are cut and the day is not held.
 bool fold_close_due(const struct fold *fold);
@@ -222,10 +224,10 @@ struct audit_verdict {
     bool beyond_due; // its timestamp is at or past end + grace: only a held day takes it
 };
 
-// A recorded decision of the open day, in the order of their numbers; `reason` as in fold_decide.
+// A recorded decision of the open day, in the order of their numbers; `reasons` as in fold_decide.
 // One that passes a record must come before that record.
 void fold_audit_decision(struct fold *fold, const struct decision *decision,
-                         enum reject_reason reason);
+                         const enum reject_reason *reasons);
 struct recorded_verdict {
     enum reject_reason reason; // that it was rejected for; REJECT_NONE: it was not
     const char *detail; // of the reject

@@ -93,7 +93,7 @@ struct fold {
     // of each log, rising offsets at or above its position
     size_t refusal_count[INPUT_COUNT], refusal_capacity[INPUT_COUNT];
     struct refusal *refusals[INPUT_COUNT];
-    // Decisions since the last close, "NUMBER KIND CONTENT".
+    // Decisions since the last close, "NUMBER KIND OPERATOR CONTENT".
     size_t named_count, named_capacity;
     char **named;
     struct replay replay;

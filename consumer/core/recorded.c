@@ -6,20 +6,22 @@
 #include <stdio.h>
 
 void fold_audit_decision(struct fold *fold, const struct decision *decision,
-                         enum reject_reason reason)
+                         const enum reject_reason *reasons)
 {
     assert(!fold->replay.active);
     assert(!fold->step.closed);
     int64_t next = fold->state.log[decision->input].next;
     fold->state.decisions = decision->number;
     fold_name_decision(fold, decision);
-    if (decision->kind == DECISION_PASS)
-        fold_add_override(fold, decision->input, decision->offset, decision->as_of);
-    else if (decision->kind == DECISION_REFUSE && decision->offset >= next)
-        fold_add_refusal(fold, decision->input,
-                         (struct refusal){decision->offset, decision->number});
-    else if (decision->kind != DECISION_REFUSE && reason != REJECT_NONE)
-        fold_resolve(&fold->state.log[decision->input], decision->offset, reason);
+    for (size_t i = 0; i < decision->count; i++) {
+        int64_t offset = decision->offsets[i];
+        if (decision->kind == DECISION_PASS)
+            fold_add_override(fold, decision->input, offset, decision->as_of);
+        else if (decision->kind == DECISION_REFUSE && offset >= next)
+            fold_add_refusal(fold, decision->input, (struct refusal){offset, decision->number});
+        else if (decision->kind != DECISION_REFUSE && reasons[i] != REJECT_NONE)
+            fold_resolve(&fold->state.log[decision->input], offset, reasons[i]);
+    }
 }
 
 int64_t fold_judged_at(const struct fold *fold, enum input input, int64_t offset, int64_t timestamp)

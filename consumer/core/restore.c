@@ -170,13 +170,15 @@ int fold_restore_decision(struct fold *fold, const struct decision *decision, bo
                          "; it was changed by hand: restore it from a backup",
                          fold->options.shard, decision->number, fold->state.decisions);
     // What was judged is not judged again: a replay goes by the recorded verdicts.
-    if (decision->kind == DECISION_PASS &&
-        decision->offset >= fold->state.log[decision->input].next)
-        fold_add_override(fold, decision->input, decision->offset, decision->as_of);
-    if (decision->kind == DECISION_REFUSE &&
-        decision->offset >= fold->state.log[decision->input].next)
-        fold_add_refusal(fold, decision->input,
-                         (struct refusal){decision->offset, decision->number});
+    for (size_t i = 0; i < decision->count; i++) {
+        int64_t offset = decision->offsets[i];
+        if (offset < fold->state.log[decision->input].next)
+            continue;
+        if (decision->kind == DECISION_PASS)
+            fold_add_override(fold, decision->input, offset, decision->as_of);
+        if (decision->kind == DECISION_REFUSE)
+            fold_add_refusal(fold, decision->input, (struct refusal){offset, decision->number});
+    }
     if (since_last_close)
         fold_name_decision(fold, decision);
     return 0;

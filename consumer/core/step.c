@@ -1,9 +1,12 @@
 #include "consumer/core/step_build.h"
 
 #include "consumer/base/memory.h"
+#include "pricing/book.h"
 #include "pricing/symbol.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +113,23 @@ bool decision_parse(const char *symbol, enum decision_kind *out)
         return false;
     *out = (enum decision_kind)found;
     return true;
+}
+
+void decision_content(const struct decided_records *records, char out[DECISION_CONTENT_SIZE])
+{
+    enum { LINE_SIZE = 11 + 1 + 20 + 1 };
+    char *text = memory_grow(NULL, records->count * LINE_SIZE + 1, 1), digest[65];
+    size_t used = 0;
+    for (size_t i = 0; i < records->count; i++) {
+        assert(i == 0 || records->offsets[i] > records->offsets[i - 1]);
+        used += (size_t)snprintf(text + used, LINE_SIZE + 1, "%" PRId32 "/%" PRId64 "\n",
+                                 records->partition, records->offsets[i]);
+    }
+    book_sha256(text, used, digest);
+    free(text);
+    int size =
+        snprintf(out, DECISION_CONTENT_SIZE, "%s %zu %s", records->topic, records->count, digest);
+    assert(size < DECISION_CONTENT_SIZE);
 }
 
 // Appends a zeroed element to a list of the step and evaluates to its address.

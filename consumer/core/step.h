@@ -150,23 +150,35 @@ struct day_close {
     fen_t amount;
     char price_book[65], parameters[65];
     size_t decision_count;
-    const char **decisions; // "NUMBER KIND CONTENT", in number order
+    const char **decisions; // "NUMBER KIND OPERATOR CONTENT", in number order
 };
 
 enum decision_kind { DECISION_ACCEPT, DECISION_REQUEUE, DECISION_PASS, DECISION_REFUSE };
 const char *decision_symbol(enum decision_kind kind);
 bool decision_parse(const char *symbol, enum decision_kind *out);
 
-// An operator's decision about one record of an input log.
+// What a decision is about, as texts and digests have it: "TOPIC COUNT SHA256", the last of the
+// records' coordinates in rising order, "PARTITION/OFFSET" and a newline each.
+enum { DECISION_CONTENT_SIZE = 249 + 1 + 20 + 1 + 64 + 1 };
+struct decided_records {
+    const char *topic;
+    int32_t partition;
+    size_t count;
+    const int64_t *offsets; // rising
+};
+void decision_content(const struct decided_records *records, char out[DECISION_CONTENT_SIZE]);
+
+// An operator's decision about records of an input log: about all of them, or none.
 struct decision {
     int64_t number; // from 1 per shard, in the order of application
     int64_t request; // the row it comes from
     enum decision_kind kind;
     enum input input;
-    int64_t offset; // the record it is about
+    size_t count; // of the records it is about, at least one
+    const int64_t *offsets; // of these, rising
     int64_t as_of; // ms: when it was asked for; DECISION_PASS judges the record by it
-    const char *operator_name;
-    const char *content; // "call-records/3/1234", a text for people and the next close
+    const char *operator_name; // percent-encoded
+    const char *content; // of decision_content, for the next close
     day_t day; // open when it was applied
     int64_t at[INPUT_COUNT]; // positions of the logs when it was applied
 };

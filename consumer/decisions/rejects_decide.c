@@ -1,62 +1,28 @@
-// accept, pass, requeue: asks for a decision, which the shard's owner takes in a step of its fold.
+// accept, pass, refuse, requeue: asks for decisions, which the shards' owners take in steps of
+// their folds. One request covers all records of a partition.
 #include "consumer/cli/args.h"
 #include "consumer/decisions/rejects.h"
+#include "consumer/decisions/rejects_send.h"
 
-#include "consumer/kafka/fetch_record.h"
-#include "consumer/kafka/requeue.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/fault.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { READ_TIMEOUT_MS = 10000, LOOK_AGAIN_MS = 200 };
-
-// A request that is recorded, or will be.
-struct item {
-    struct coordinates at;
-    int64_t request; // 0: not asked yet
-};
-
-struct items {
-    size_t count, capacity;
-    struct item *list;
-};
+enum { LOOK_AGAIN_MS = 200 };
 
 struct deciding {
     struct rejects *r;
     enum decision_kind kind;
-    char operator_name[256];
-    struct items chosen, half_way;
-    struct client_properties properties;
-    const char *pairs[CONFIG_PAIRS_MAX][2];
-    struct record_fetcher *peek; // of a requeue, as the next
-    struct requeue *sender;
-    size_t refused; // records that could not be decided; the others went on
+    bool dry_run;
+    struct batches chosen;
+    struct sender *sender; // of a requeue
+    size_t refused; // records and requests that could not be decided; the others went on
 };
-
-static void add_item(struct items *items, struct item item)
-{
-    if (items->count == items->capacity) {
-        items->capacity = items->capacity ? 2 * items->capacity : 64;
-        items->list = realloc(items->list, items->capacity * sizeof *items->list);
-        if (!items->list)
-            abort(); // out of memory
-    }
-    items->list[items->count++] = item;
-}
-
-static const char *where(const struct deciding *d, struct coordinates at, char out[320])
-{
-    snprintf(out, 320, "%s/%" PRId32 "/%" PRId64, d->r->recorded->topics[at.input], at.partition,
-             at.offset);
-    return out;
-}
 
 // ---- which records ----
 
@@ -95,7 +61,7 @@ static int choose_row(void *context, const struct reject_row *row, struct error 
     (void)e;
     // What is refused waits; what is accepted or requeued is a reject.
     if (row->request == 0 && row->waiting == (d->kind == DECISION_REFUSE))
-        add_item(&d->chosen, (struct item){{row->input, row->shard, row->offset}, 0});
+        batches_add(&d->chosen, (struct coordinates){row->input, row->shard, row->offset}, 0);
     return 0;
 }
 
@@ -104,10 +70,10 @@ static int choose(struct deciding *d, struct error *e)
     const struct args *args = d->r->args;
     struct reject_filter filter = d->r->filter;
     for (size_t i = 1; i < args->operand_count; i++) {
-        struct item item = {0};
-        if (parse_coordinates(d, args->operands[i], &item.at, e))
+        struct coordinates at;
+        if (parse_coordinates(d, args->operands[i], &at, e))
             return -1;
-        add_item(&d->chosen, item);
+        batches_add(&d->chosen, at, 0);
     }
     if (args->operand_count > 1 && d->r->filtered)
         return error_set(e, ERROR_USAGE, "name records or filter them, not both");
@@ -124,52 +90,70 @@ static int choose(struct deciding *d, struct error *e)
     return rejects_stored(store_list_rejects(d->r->store, &filter, choose_row, d, e));
 }
 
-static int name_operator(struct deciding *d, struct error *e)
-{
-    const char *name = args_get(d->r->args, "operator");
-    const struct passwd *user = name ? NULL : getpwuid(getuid());
-    if (!name)
-        name = getenv("SUDO_USER");
-    if (!name && user)
-        name = user->pw_name;
-    if (!name || !*name || strlen(name) >= sizeof d->operator_name)
-        return error_set(e, ERROR_USAGE, "who decides is recorded: name yourself with --operator");
-    snprintf(d->operator_name, sizeof d->operator_name, "%s", name);
-    return 0;
-}
-
 // ---- asking ----
 
-static int ask(struct deciding *d, struct item *item, enum request_state *state, struct error *e)
+static struct ask ask_of(const struct deciding *d, const struct batch *batch)
 {
-    struct ask question = {
+    return (struct ask){
         .kind = d->kind,
-        .input = item->at.input,
-        .shard = item->at.partition,
-        .offset = item->at.offset,
-        .operator_name = d->operator_name,
+        .input = batch->input,
+        .shard = batch->partition,
+        .count = batch->count,
+        .offsets = batch->offsets,
         .now_ms = clock_wall_ms(),
         .patience_ms = d->r->config.patience_ms,
     };
-    return rejects_stored(store_add_request(d->r->store, &question, &item->request, state, e));
 }
 
-static void tell(const struct deciding *d, const struct item *item, enum request_state state)
+static void tell(const struct deciding *d, const struct batch *batch, enum request_state state)
 {
-    char text[320];
-    printf("%s: %s, request %" PRId64 ": %s\n", where(d, item->at, text), decision_symbol(d->kind),
-           item->request,
+    char name[BATCH_NAME_SIZE];
+    printf("%s: %s, request %" PRId64 ": %s\n", batch_name(d->r, batch, name),
+           decision_symbol(d->kind), batch->request,
            state == REQUEST_WAITING ? "waits for the owner of the shard"
                                     : request_state_symbol(state));
 }
 
-// If one record cannot be decided, the others still are; if a service fails, everything stops.
-static int refuse(struct deciding *d, const struct error *e)
+static int try_batch(struct deciding *d, const struct batch *batch, struct error *e)
 {
+    char name[BATCH_NAME_SIZE], content[DECISION_CONTENT_SIZE];
+    const struct ask question = ask_of(d, batch);
+    if (rejects_stored(store_try_request(d->r->store, &question, e)))
+        return -1;
+    decision_content(&(struct decided_records){d->r->recorded->topics[batch->input],
+                                               batch->partition, batch->count, batch->offsets},
+                     content);
+    printf("%s: %s %s: nothing is written, as --dry-run says\n", batch_name(d->r, batch, name),
+           decision_symbol(d->kind), content);
+    return 0;
+}
+
+static int ask_batch(struct deciding *d, struct batch *batch, struct error *e)
+{
+    struct asked asked;
+    const struct ask question = ask_of(d, batch);
+    if (rejects_stored(store_add_request(d->r->store, &question, &asked, e)))
+        return -1;
+    batch->request = asked.id;
+    fault_point(requeue_asked);
+    // What an earlier program left half-way was completed, but for what cannot be sent.
+    if (asked.made && d->kind == DECISION_REQUEUE)
+        return sender_send(d->sender, batch, e);
+    tell(d, batch, asked.state);
+    return 0;
+}
+
+// If one request cannot be made, the others still are; if a service fails, everything stops.
+static int refuse(struct deciding *d, const struct batch *batch, const struct error *e)
+{
+    char name[BATCH_NAME_SIZE];
     assert(e->kind != ERROR_NONE);
     if (e->kind != ERROR_CONFIG)
         return -1;
     fprintf(stderr, "settled rejects: %s\n", e->text);
+    if (batch->count > 1)
+        fprintf(stderr, "settled rejects: so nothing is decided about %s\n",
+                batch_name(d->r, batch, name));
     d->refused++;
     return 0;
 }
@@ -177,169 +161,48 @@ static int refuse(struct deciding *d, const struct error *e)
 static int ask_all(struct deciding *d, struct error *e)
 {
     for (size_t i = 0; i < d->chosen.count; i++) {
-        enum request_state state;
-        if (ask(d, &d->chosen.list[i], &state, e) == 0)
-            tell(d, &d->chosen.list[i], state);
-        else if (refuse(d, e))
+        struct batch *batch = &d->chosen.list[i];
+        if (batch->count == 0)
+            continue; // none of them can be sent
+        int status = d->dry_run ? try_batch(d, batch, e) : ask_batch(d, batch, e);
+        if (status && refuse(d, batch, e))
             return -1;
     }
     return 0;
 }
 
-// ---- requeue ----
-
-static int collect_half_way(void *context, const struct reject_row *row, struct error *e)
+// The records are read first: a requeue that cannot be sent must not be recorded.
+static int prepare_requeue(struct deciding *d, struct error *e)
 {
-    struct deciding *d = context;
-    (void)e;
-    if (row->request && row->request_state == REQUEST_SENDING)
-        add_item(&d->half_way, (struct item){{row->input, row->shard, row->offset}, row->request});
-    return 0;
-}
-
-static int read_original(struct deciding *d, struct coordinates at, rd_kafka_message_t **out,
-                         struct error *e)
-{
-    char text[320];
-    const struct record_coordinates there = {d->r->recorded->topics[at.input], at.partition,
-                                             at.offset};
-    if (fetch_record_at(d->peek, there, READ_TIMEOUT_MS, out, e)) {
-        if (e->kind == ERROR_CONFIG)
-            error_context(e, "it cannot be requeued; its bytes are in the topic of rejects");
-        return -1;
-    }
-    if ((*out)->key)
-        return 0;
-    rd_kafka_message_destroy(*out);
-    return error_set(
-        e, ERROR_CONFIG,
-        "%s has no key, so it belongs to no partition; let its producer send it again, and "
-        "accept this one",
-        where(d, at, text));
-}
-
-static int record_sent(struct deciding *d, const struct item *item,
-                       const struct requeue_position *sent, struct error *e)
-{
-    char text[320];
-    if (rejects_stored(
-            store_request_sent(d->r->store, item->request, sent->partition, sent->offset, e)))
-        return -1;
-    fault_point(requeue_recorded);
-    printf("%s: REQUEUE, request %" PRId64 ": sent to %s/%" PRId32 "/%" PRId64 "\n",
-           where(d, item->at, text), item->request, d->r->recorded->topics[item->at.input],
-           sent->partition, sent->offset);
-    return 0;
-}
-
-// The request is recorded as being sent. The original record is read again each time, since the
-// topic may have lost it meanwhile.
-static int send_item(struct deciding *d, const struct item *item,
-                     const rd_kafka_message_t *original, struct error *e)
-{
-    const struct fixed_parameters *fixed = &d->r->recorded->policy.fixed;
-    struct requeue_position sent;
-    int32_t partition =
-        partition_of(fixed->partitioner, original->key, original->key_len, fixed->partitions);
-    assert(partition >= 0);
-    assert(partition < fixed->partitions);
-    // If the topic has the producers' timestamps, the record keeps its own: the time by which it is
-    // judged must not change.
-    int64_t timestamp =
-        fixed->timestamps == TIMESTAMPS_CREATE ? rd_kafka_message_timestamp(original, NULL) : 0;
-    const struct requeue_order order = {item->request, original, partition, timestamp};
-    if (requeue_send(d->sender, &order, &sent, e))
-        return -1;
-    return record_sent(d, item, &sent, e);
-}
-
-// Requests that an earlier program left half-way: their record was sent exactly if Kafka's position
-// names them (requeue.h).
-static int settle_half_way(struct deciding *d, struct error *e)
-{
-    const struct reject_filter all = {.open_only = true};
-    const struct requeue_position last = requeue_last(d->sender);
-    if (rejects_stored(store_list_rejects(d->r->store, &all, collect_half_way, d, e)))
-        return -1;
-    for (size_t i = 0; i < d->half_way.count; i++) {
-        const struct item *item = &d->half_way.list[i];
-        if (item->request != last.request)
-            continue;
-        if (record_sent(d, item, &last, e))
-            return -1;
-    }
-    for (size_t i = 0; i < d->half_way.count; i++) {
-        const struct item *item = &d->half_way.list[i];
-        rd_kafka_message_t *original;
-        if (item->request == last.request)
-            continue;
-        if (read_original(d, item->at, &original, e)) {
-            if (refuse(d, e))
-                return -1;
-            continue;
-        }
-        int status = send_item(d, item, original, e);
-        rd_kafka_message_destroy(original);
-        if (status)
-            return -1;
-    }
-    return 0;
-}
-
-static int requeue_item(struct deciding *d, struct item *item, struct error *e)
-{
-    enum request_state state;
-    rd_kafka_message_t *original;
-    // The record is read first: a requeue that cannot be sent must not be recorded.
-    if (read_original(d, item->at, &original, e))
-        return -1;
-    int status = ask(d, item, &state, e);
-    fault_point(requeue_asked);
-    if (status == 0 && state == REQUEST_SENDING)
-        status = send_item(d, item, original, e);
-    else if (status == 0)
-        tell(d, item, state);
-    rd_kafka_message_destroy(original);
-    return status;
-}
-
-static int requeue_all(struct deciding *d, struct error *e)
-{
-    d->properties = config_properties(&d->r->config, d->pairs);
-    struct requeue_options options = {
-        .group = d->r->config.group,
-        .position_topic = d->r->recorded->topics[INPUT_CALLS],
-        .properties = d->properties,
-    };
-    if (fetch_record_open(&d->properties, d->r->config.group, &d->peek, e) ||
-        requeue_create(&options, &d->sender, e) || settle_half_way(d, e))
+    if (sender_open(d->r, &d->sender, e) ||
+        (!d->dry_run && sender_begin(d->sender, &d->refused, e)))
         return -1;
     for (size_t i = 0; i < d->chosen.count; i++)
-        if (requeue_item(d, &d->chosen.list[i], e) && refuse(d, e))
+        if (sender_check(d->sender, &d->chosen.list[i], &d->refused, e))
             return -1;
     return 0;
 }
 
 // ---- waiting for the answers ----
 
-static int take_answer(struct deciding *d, const struct item *item, bool *open, struct error *e)
+static int take_answer(struct deciding *d, const struct batch *batch, bool *open, struct error *e)
 {
     struct request_answer answer;
-    char text[320];
-    if (rejects_stored(store_load_answer(d->r->store, item->request, &answer, e)))
+    char name[BATCH_NAME_SIZE];
+    if (rejects_stored(store_load_answer(d->r->store, batch->request, &answer, e)))
         return -1;
     *open = answer.state != REQUEST_DONE && answer.state != REQUEST_REFUSED;
     if (answer.state == REQUEST_DONE)
-        printf("%s: decision %" PRId64 "\n", where(d, item->at, text), answer.decision);
+        printf("%s: decision %" PRId64 "\n", batch_name(d->r, batch, name), answer.decision);
     if (answer.state == REQUEST_REFUSED) {
-        fprintf(stderr, "settled rejects: %s: refused: %s\n", where(d, item->at, text),
+        fprintf(stderr, "settled rejects: %s: refused: %s\n", batch_name(d->r, batch, name),
                 answer.text);
         d->refused++;
     }
     return 0;
 }
 
-// *left: how many are still without an answer when the time is up.
+// *left: how many requests are still without an answer when the time is up.
 static int await_answers(struct deciding *d, int64_t wait_ms, size_t *left, struct error *e)
 {
     int64_t end = clock_wall_ms() + wait_ms;
@@ -360,16 +223,16 @@ static int await_answers(struct deciding *d, int64_t wait_ms, size_t *left, stru
 
 int rejects_decide(struct rejects *r, enum decision_kind kind, int *status, struct error *e)
 {
-    struct deciding d = {.r = r, .kind = kind};
+    struct deciding d = {.r = r, .kind = kind, .dry_run = args_get(r->args, "dry-run") != NULL};
     int64_t wait_s;
     size_t left = 0;
     int failed = args_integer(r->args, "wait", 0, 86400, 0, &wait_s, e);
     if (!failed)
-        failed = name_operator(&d, e);
-    if (!failed)
         failed = choose(&d, e);
+    if (!failed && kind == DECISION_REQUEUE)
+        failed = prepare_requeue(&d, e);
     if (!failed)
-        failed = kind == DECISION_REQUEUE ? requeue_all(&d, e) : ask_all(&d, e);
+        failed = ask_all(&d, e);
     if (!failed && wait_s > 0)
         failed = await_answers(&d, wait_s * 1000, &left, e);
     if (!failed && d.chosen.count == 0)
@@ -381,9 +244,7 @@ int rejects_decide(struct rejects *r, enum decision_kind kind, int *status, stru
     *status = d.refused ? error_exit_status(ERROR_CONFIG)
               : left    ? error_exit_status(ERROR_RESTART)
                         : 0;
-    requeue_destroy(d.sender);
-    fetch_record_close(d.peek);
-    free(d.chosen.list);
-    free(d.half_way.list);
+    sender_close(d.sender);
+    batches_free(&d.chosen);
     return failed;
 }

@@ -41,15 +41,12 @@ static int parse_position(const rd_kafka_topic_partition_t *at, struct requeue_p
         return 0;
     snprintf(text, sizeof text, "%.*s", (int)at->metadata_size,
              at->metadata ? (const char *)at->metadata : "");
-    char *end;
+    int end = 0;
     out->request = at->offset;
-    out->partition = (int32_t)strtol(text, &end, 10);
-    if (end != text && *end == ' ') {
-        char *start = end + 1;
-        out->offset = strtoll(start, &end, 10);
-        if (end != start && !*end)
-            return 0;
-    }
+    if (sscanf(text, "%" SCNd64 " %" SCNd32 " %" SCNd64 "%n", &out->from, &out->partition,
+               &out->offset, &end) == 3 &&
+        !text[end])
+        return 0;
     return error_set(
         e, ERROR_CONFIG,
         "the offset of the requeue group on topic %s was stored by another program: two "
@@ -169,19 +166,15 @@ struct requeue_position requeue_last(const struct requeue *requeue)
     return requeue->last;
 }
 
-static rd_kafka_headers_t *make_headers(const rd_kafka_message_t *original, int64_t request)
+static rd_kafka_headers_t *make_headers(const struct requeue_original *original, int64_t request)
 {
-    rd_kafka_headers_t *own = NULL;
     char partition[16], offset[24], id[24];
-    const char *topic = rd_kafka_topic_name(original->rkt);
     rd_kafka_headers_t *headers =
-        rd_kafka_message_headers(original, &own) == RD_KAFKA_RESP_ERR_NO_ERROR
-            ? rd_kafka_headers_copy(own)
-            : rd_kafka_headers_new(4);
+        original->headers ? rd_kafka_headers_copy(original->headers) : rd_kafka_headers_new(4);
     snprintf(partition, sizeof partition, "%" PRId32, original->partition);
     snprintf(offset, sizeof offset, "%" PRId64, original->offset);
     snprintf(id, sizeof id, "%" PRId64, request);
-    const char *pairs[][2] = {{"settled_requeued_topic", topic},
+    const char *pairs[][2] = {{"settled_requeued_topic", original->topic},
                               {"settled_requeued_partition", partition},
                               {"settled_requeued_offset", offset},
                               {"settled_requeued_request", id}};
@@ -195,13 +188,13 @@ static rd_kafka_headers_t *make_headers(const rd_kafka_message_t *original, int6
 // Produces and waits for the broker's answer: its offset goes into the position.
 static int produce(struct requeue *r, const struct requeue_order *order, struct error *e)
 {
-    const rd_kafka_message_t *original = order->original;
+    const struct requeue_original *original = &order->original;
     rd_kafka_headers_t *headers = make_headers(original, order->request);
     r->delivered = false;
     rd_kafka_resp_err_t code = rd_kafka_producev(
-        r->producer, RD_KAFKA_V_TOPIC(rd_kafka_topic_name(original->rkt)),
-        RD_KAFKA_V_PARTITION(order->partition), RD_KAFKA_V_KEY(original->key, original->key_len),
-        RD_KAFKA_V_VALUE(original->payload, original->len),
+        r->producer, RD_KAFKA_V_TOPIC(original->topic), RD_KAFKA_V_PARTITION(order->partition),
+        RD_KAFKA_V_KEY(original->key.data, original->key.size),
+        RD_KAFKA_V_VALUE((void *)(uintptr_t)original->value.data, original->value.size),
         RD_KAFKA_V_TIMESTAMP(order->timestamp_ms), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
         RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
     if (code)
@@ -213,16 +206,16 @@ static int produce(struct requeue *r, const struct requeue_order *order, struct 
     if (!code)
         return 0;
     return error_set(e, ERROR_UNAVAILABLE,
-                     "Kafka: the record cannot be written to %s: %s; run it again",
-                     rd_kafka_topic_name(original->rkt), rd_kafka_err2str(code));
+                     "Kafka: the record cannot be written to %s: %s; run it again", original->topic,
+                     rd_kafka_err2str(code));
 }
 
 static int send_position(struct requeue *r, const struct requeue_position *position,
                          struct error *e)
 {
     char metadata[METADATA_SIZE];
-    int size = snprintf(metadata, sizeof metadata, "%" PRId32 " %" PRId64, position->partition,
-                        position->offset);
+    int size = snprintf(metadata, sizeof metadata, "%" PRId64 " %" PRId32 " %" PRId64,
+                        position->from, position->partition, position->offset);
     assert((size_t)size < sizeof metadata); // or the next program could not read it
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, r->position_topic, 0);
@@ -254,8 +247,8 @@ int requeue_send(struct requeue *r, const struct requeue_order *order,
     if (error)
         return fail(error, "a transaction cannot begin", e);
     int status = produce(r, order, e);
-    *sent = (struct requeue_position){
-        .request = order->request, .partition = order->partition, .offset = r->offset};
+    *sent = (struct requeue_position){order->request, order->original.offset, order->partition,
+                                      r->offset};
     fault_point(requeue_produced);
     if (status == 0)
         assert(r->delivered); // the position is only sent for a record that is in the log

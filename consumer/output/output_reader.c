@@ -274,3 +274,53 @@ int output_reader_sequence(const struct output_reader *form, struct slice body,
     struct wire wire = {start, start + body.size, "no body"};
     return read_number(form, &wire, false, out, e);
 }
+
+// ---- the record that was rejected ----
+
+static bool read_bytes(struct wire *wire, struct slice *out)
+{
+    int64_t size = 0;
+    bool good = wire_text(wire, &out->data, &size);
+    out->size = (size_t)size;
+    return good;
+}
+
+static bool read_nullable_bytes(struct wire *wire, struct slice *out)
+{
+    uint32_t branch = 0;
+    return wire_index(wire, 2, &branch) && (branch == 0 || read_bytes(wire, out));
+}
+
+// One field: those that are asked for are read, any other is skipped.
+static bool read_of_reject(const struct shapes *shapes, const struct avsc_member *field,
+                           struct wire *wire, struct rejected_record *out)
+{
+    static const char *const numbers[] = {"partition", "offset", "timestamp"};
+    int64_t *const to[] = {&out->partition, &out->offset, &out->timestamp};
+    for (size_t i = 0; i < sizeof to / sizeof *to; i++)
+        if (strcmp(field->name, numbers[i]) == 0)
+            return wire_long(wire, to[i]);
+    if (strcmp(field->name, "topic") == 0)
+        return read_bytes(wire, &out->topic);
+    if (strcmp(field->name, "detail") == 0)
+        return read_bytes(wire, &out->detail);
+    if (strcmp(field->name, "key") == 0)
+        return read_nullable_bytes(wire, &out->key);
+    if (strcmp(field->name, "value") == 0)
+        return read_nullable_bytes(wire, &out->value);
+    return skip_value(shapes, field->type, wire, 0);
+}
+
+int output_reader_reject(const struct output_reader *form, struct slice body,
+                         struct rejected_record *out, struct error *e)
+{
+    const struct avsc_type *record = &form->schema->types[form->schema->root];
+    const struct shapes shapes = {form->schema->shapes, form->schema->links};
+    const uint8_t *start = (const uint8_t *)body.data;
+    struct wire wire = {start, start + body.size, "no body"};
+    *out = (struct rejected_record){0};
+    for (uint32_t i = 0; i < record->count; i++)
+        if (!read_of_reject(&shapes, &form->schema->members[record->first + i], &wire, out))
+            return error_set(e, ERROR_CONFIG, "%s at byte %td", wire.fault, wire.at - start);
+    return 0;
+}

@@ -25,6 +25,15 @@ int output_reader_number(const struct output_reader *form, struct slice body,
 int output_reader_sequence(const struct output_reader *form, struct slice body,
                            struct output_number *out, struct error *e);
 
+// What a Reject keeps of the input record. Its bytes are those of the body; data NULL: null.
+struct rejected_record {
+    struct slice topic, key, value, detail;
+    int64_t partition, offset, timestamp;
+};
+// Of a reader of OUTPUT_REJECTS; a body as output_reader_sequence takes it.
+int output_reader_reject(const struct output_reader *form, struct slice body,
+                         struct rejected_record *out, struct error *e);
+
 // Every field of a body that output_number takes, in order: "lines[1].amount" and its value in the
 // form that people write.
 typedef void output_reader_visit(void *context, const char *path, const char *text);

@@ -178,11 +178,13 @@ const char *request_state_symbol(enum request_state state);
 
 struct request {
     int64_t id;
-    // number, day and at are not set; strings valid until the next call on the store
+    // number, day and at are not set; all that is pointed at is valid until the next call on the
+    // store
     struct decision decision;
-    // of the recorded reject (ACCEPT, REQUEUE); REJECT_NONE: none that is open
-    enum reject_reason reason;
-    // REQUEUE: where the record was sent, when to this shard's own partition; else -1
+    // of the recorded rejects (ACCEPT, REQUEUE), one for each record; REJECT_NONE: none that is
+    // open
+    const enum reject_reason *reasons;
+    // REQUEUE: the last place in this shard's own partition to which a record was sent; else -1
     int64_t new_offset;
 };
 // Requests that wait for a shard, in order; the same ones until a step that decides them is
@@ -200,8 +202,8 @@ struct undecided_rejects {
 enum store_result store_load_undecided(struct store *store, int32_t shard,
                                        struct undecided_rejects *out, size_t capacity,
                                        size_t *count, struct error *e);
-// A request that cannot be applied (already decided, no such reject): recorded as refused with its
-// reason.
+// A request that cannot be applied (one of its records is decided already, or is no reject):
+// recorded as refused with its reason, as a whole.
 enum store_result store_refuse_request(struct store *store, int64_t id, const char *why,
                                        struct error *e);
 
@@ -216,25 +218,35 @@ struct waiting_record {
 enum store_result store_note_waiting(struct store *store, int32_t shard, int64_t epoch,
                                      const struct waiting_record *record, struct error *e);
 
-// What an operator asks for: a decision about the record at input/shard/offset.
+// What an operator asks for: a decision about records of one partition.
 struct ask {
     enum decision_kind kind;
     enum input input;
     int32_t shard;
-    int64_t offset;
-    const char *operator_name;
-    int64_t now_ms; // a PASS judges the record by it
+    size_t count; // at least one
+    const int64_t *offsets; // rising
+    int64_t now_ms; // a PASS judges the records by it
     int64_t patience_ms; // a REFUSE needs that the record's schema was waited for so long
 };
-// Records the request once. If the same was requested before, *id and *state are those of the
-// earlier request (a requeue that is SENDING was left half-way: send the record, a second copy is a
-// duplicate). ERROR_CONFIG: there is no such open reject, or another decision was requested about
-// it.
-enum store_result store_add_request(struct store *store, const struct ask *ask, int64_t *id,
-                                    enum request_state *state, struct error *e);
-// The requeued record is now in the log, at this place.
-enum store_result store_request_sent(struct store *store, int64_t id, int32_t partition,
-                                     int64_t offset, struct error *e);
+struct asked {
+    int64_t id;
+    enum request_state state;
+    bool made; // now; else the same was requested before, and the request stands
+};
+// Records the request once, in the name of the database's user. ERROR_CONFIG: one of the records is
+// no open reject, or another request about it stands; nothing is recorded.
+enum store_result store_add_request(struct store *store, const struct ask *ask, struct asked *out,
+                                    struct error *e);
+// Whether it could be recorded: the same error, and nothing is changed.
+enum store_result store_try_request(struct store *store, const struct ask *ask, struct error *e);
+// A requeued record is now in the log: the one that stood at `from`.
+struct sent_record {
+    int64_t from;
+    int32_t partition; // where it is now
+    int64_t offset;
+};
+enum store_result store_record_sent(struct store *store, int64_t id, struct sent_record sent,
+                                    struct error *e);
 struct request_answer {
     enum request_state state;
     int64_t decision; // its number, when DONE; else 0
@@ -265,6 +277,7 @@ struct reject_row {
     int64_t request; // that stands about it; 0: none
     enum decision_kind request_kind; // with a request
     enum request_state request_state; // with a request
+    bool sent; // by the request, a requeue
 };
 // Returns 0, or -1 with *e to stop. It must not call the store.
 typedef int store_reject_visit(void *context, const struct reject_row *reject, struct error *e);

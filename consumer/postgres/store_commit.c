@@ -214,7 +214,7 @@ static enum store_result send_shard(const struct commit *c, struct error *e)
         e);
 }
 
-// A decision answers its request, and settles what becomes of the reject.
+// A decision answers its request, and settles what becomes of its rejects.
 static enum store_result send_answers(const struct commit *c, struct error *e)
 {
     enum store_result result = STORE_OK;
@@ -226,12 +226,14 @@ static enum store_result send_answers(const struct commit *c, struct error *e)
         // A record that is passed or refused is not judged yet.
         if (d->kind == DECISION_PASS || d->kind == DECISION_REFUSE || result != STORE_OK)
             continue;
-        result = pipe_send(c->store,
-                           "update settled.rejects set decision = $1 where topic = $2 and "
-                           "partition = $3 and kafka_offset = $4",
-                           SQL_PARAMS(sql_int8(d->number), sql_text(c->store->topics[d->input]),
-                                      sql_int4(c->shard), sql_int8(d->offset)),
-                           e);
+        result =
+            pipe_send(c->store,
+                      "update settled.rejects r set decision = $1 from settled.request_records q"
+                      " where q.request = $2 and r.topic = $3 and r.partition = $4"
+                      " and r.kafka_offset = q.kafka_offset",
+                      SQL_PARAMS(sql_int8(d->number), sql_int8(d->request),
+                                 sql_text(c->store->topics[d->input]), sql_int4(c->shard)),
+                      e);
     }
     return result;
 }

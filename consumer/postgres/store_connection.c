@@ -92,7 +92,8 @@ static const struct {
     {"42703", "run \"settled migrate\""},
     {"42883", "run \"settled migrate\""},
     {"42501",
-     "grant the user settled_writer (or settled_owner to migrate, settled_auditor to read)"},
+     "grant the user settled_writer (or settled_owner to migrate, settled_operator to decide about "
+     "rejects, settled_auditor to read)"},
     {"P0001",
      "a trigger or a function that settled did not make refuses this: find it, and take it "
      "away"},
@@ -408,6 +409,7 @@ enum store_result store_ready(struct store *store, struct error *e)
     assert(!store->conn || PQpipelineStatus(store->conn) == PQ_PIPELINE_OFF);
     PQclear(store->answer);
     store->answer = NULL;
+    arena_reset(store->arrays);
     if (store->stopped)
         return interrupted(store, e);
     if (store->conn && PQstatus(store->conn) == CONNECTION_OK &&
@@ -479,7 +481,9 @@ int store_open(const char *dsn, enum store_access access, struct store **out, st
 {
     struct store *store = calloc(1, sizeof *store);
     *out = NULL;
-    if (!store || !(store->dsn = strdup(dsn))) {
+    if (!store || !(store->dsn = strdup(dsn)) || !(store->arrays = arena_create())) {
+        if (store)
+            free(store->dsn);
         free(store);
         return error_set(e, ERROR_UNAVAILABLE, "PostgreSQL: memory is short");
     }
@@ -506,6 +510,7 @@ void store_close(struct store *store)
     if (store->stop_fd >= 0)
         close(store->stop_fd);
     free(store->seen);
+    arena_destroy(store->arrays);
     free(store->dsn);
     free(store);
 }

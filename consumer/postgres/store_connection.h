@@ -23,6 +23,7 @@ struct store {
     int stop_fd; // becomes readable when interrupted, for good
     atomic_bool stopped;
     PGresult *answer; // behind the strings of the last answer
+    struct arena *arrays; // behind its arrays
     struct bytes copying; // rows on their way into a COPY
     struct bytes queued; // what was sent in the pipeline, a byte each: STATEMENT or PREPARATION
     int named; // prepared statements so far, for their names

@@ -1,5 +1,6 @@
 // What operators ask for, and the rejects it is about.
 #include "consumer/postgres/store_deployment.h"
+#include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_sql.h"
 
 #include "pricing/symbol.h"
@@ -8,8 +9,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { OPERATOR_MAX = 512 };
 
 static const char *const states[] = {[REQUEST_SENDING] = "SENDING",
                                      [REQUEST_WAITING] = "WAITING",
@@ -48,25 +47,27 @@ static int read_input(const struct store *store, const char *topic, enum input *
 
 // ---- the owner's side ----
 
-static int read_request(const struct store *store, int32_t shard, const PGresult *rows, int i,
+static int read_request(struct store *store, int32_t shard, const PGresult *rows, int i,
                         struct request *out, struct error *e)
 {
     *out = (struct request){.id = get_int8(rows, i, 0), .new_offset = -1};
     struct decision *d = &out->decision;
     d->request = out->id;
-    d->offset = get_int8(rows, i, 3);
+    d->offsets = get_int8_array(rows, i, 3, store->arrays, &d->count);
     d->operator_name = get_string(rows, i, 4);
-    d->content = get_string(rows, i, 5);
-    d->as_of = get_time(rows, i, 6);
+    d->as_of = get_time(rows, i, 5);
+    if (!get_null(rows, i, 7))
+        out->new_offset = get_int8(rows, i, 7);
+    enum reject_reason *reasons = arena_alloc(store->arrays, d->count * sizeof *reasons);
+    out->reasons = reasons;
     if (read_kind(store, get_string(rows, i, 1), &d->kind, e) ||
-        read_input(store, get_string(rows, i, 2), &d->input, e))
+        read_input(store, get_string(rows, i, 2), &d->input, e) ||
+        restore_reasons(store, get_string(rows, i, 6), d->count, reasons, e))
         return error_context(e, "request %" PRId64, out->id);
-    if (!get_null(rows, i, 9) && !reject_parse(get_string(rows, i, 9), &out->reason)) {
-        store_unknown(store, "reject reason", get_string(rows, i, 9), e);
-        return error_context(e, "request %" PRId64, out->id);
-    }
-    if (!get_null(rows, i, 7) && get_int4(rows, i, 7) == shard)
-        out->new_offset = get_int8(rows, i, 8);
+    char *content = arena_alloc(store->arrays, DECISION_CONTENT_SIZE);
+    decision_content(
+        &(struct decided_records){store->topics[d->input], shard, d->count, d->offsets}, content);
+    d->content = content;
     return 0;
 }
 
@@ -80,16 +81,19 @@ enum store_result store_load_requests(struct store *store, int32_t shard, struct
         result = store_topics(store, e);
     if (result != STORE_OK)
         return store_undo(store, result);
-    result = sql_run(
-        store,
-        "select q.id, q.kind, q.topic, q.kafka_offset, q.operator, q.content, q.requested_at,"
-        " q.new_partition, q.new_offset, r.reason"
-        " from settled.requests q left join settled.rejects r"
-        "   on r.topic = q.topic and r.partition = q.shard and r.kafka_offset = q.kafka_offset"
-        "  and r.decision is null"
-        " where q.shard = $1 and q.state = 'WAITING'"
-        " order by q.kind = 'REFUSE', q.id limit $2",
-        SQL_PARAMS(sql_int4(shard), sql_int8((int64_t)capacity)), &store->answer, e);
+    result = sql_run(store,
+                     "select q.id, q.kind, q.topic, array_agg(s.kafka_offset order by "
+                     "s.kafka_offset), q.operator, q.requested_at,"
+                     " string_agg(coalesce(r.reason, '-'), ' ' order by s.kafka_offset),"
+                     " max(s.new_offset) filter (where s.new_partition = q.shard)"
+                     " from (select * from settled.requests where shard = $1 and state = 'WAITING'"
+                     "       order by kind = 'REFUSE', id limit $2) q"
+                     " join settled.request_records s on s.request = q.id"
+                     " left join settled.rejects r on r.topic = q.topic and r.partition = q.shard"
+                     "  and r.kafka_offset = s.kafka_offset and r.decision is null"
+                     " group by q.id, q.kind, q.topic, q.operator, q.requested_at"
+                     " order by q.kind = 'REFUSE', q.id",
+                     SQL_PARAMS(sql_int4(shard), sql_int8((int64_t)capacity)), &store->answer, e);
     if (result != STORE_OK)
         return store_undo(store, result);
     for (int i = 0; i < PQntuples(store->answer); i++)
@@ -150,8 +154,10 @@ enum store_result store_refuse_request(struct store *store, int64_t id, const ch
     char answer[ERROR_TEXT_SIZE];
     return store_undo(
         store, sql_run(store,
-                       "update settled.requests set state = 'REFUSED', answer = $2"
-                       " where id = $1 and state = 'WAITING'",
+                       "with refused as (update settled.requests set state = 'REFUSED', answer = $2"
+                       "  where id = $1 and state = 'WAITING' returning id)"
+                       " update settled.request_records r set stands = false from refused"
+                       " where r.request = refused.id",
                        SQL_PARAMS(sql_int8(id), sql_clean(why, answer, sizeof answer)), NULL, e));
 }
 
@@ -180,155 +186,91 @@ enum store_result store_note_waiting(struct store *store, int32_t shard, int64_t
 
 // ---- the operator's side ----
 
-// The request about the same record that stands already. *id 0: none.
-static enum store_result find_request(struct store *store, const struct ask *ask, int64_t *id,
-                                      enum request_state *state, struct error *e)
+// Offsets as the text of an array.
+static const char *array_text(const struct ask *ask, struct bytes *out)
 {
-    PGresult *row;
-    enum store_result result =
-        sql_run(store,
-                "select id, state, kind from settled.requests where topic = $1 and shard = $2"
-                " and kafka_offset = $3 and state <> 'REFUSED' and"
-                " case when $4 in ('PASS', 'REFUSE') then kind = $4"
-                "      else kind not in ('PASS', 'REFUSE') end",
-                SQL_PARAMS(sql_text(store->topics[ask->input]), sql_int4(ask->shard),
-                           sql_int8(ask->offset), sql_text(decision_symbol(ask->kind))),
-                &row, e);
-    if (result != STORE_OK)
-        return result;
-    *id = 0;
-    if (PQntuples(row) == 1) {
-        *id = get_int8(row, 0, 0);
-        enum decision_kind kind;
-        if (read_state(store, get_string(row, 0, 1), state, e) ||
-            read_kind(store, get_string(row, 0, 2), &kind, e))
-            result = STORE_FAILED;
-        else if (kind != ask->kind)
-            result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                               "%s/%" PRId32 "/%" PRId64
-                               ": %s was asked for already (request %" PRId64 ", %s)",
-                               store->topics[ask->input], ask->shard, ask->offset,
-                               get_string(row, 0, 2), *id, states[*state]);
+    char number[24];
+    out->used = 0;
+    for (size_t i = 0; i < ask->count; i++) {
+        int size =
+            snprintf(number, sizeof number, "%c%" PRId64, i == 0 ? '{' : ',', ask->offsets[i]);
+        bytes_append(out, number, (size_t)size);
     }
-    PQclear(row);
-    return result;
+    bytes_append(out, "}", sizeof "}");
+    return (const char *)out->data;
 }
 
-// It may be refused when its schema could not be had for long enough: until then it may come.
-static enum store_result check_waiting(struct store *store, const struct ask *ask, struct error *e)
+// Runs a function of the database about the request; its last column is the trouble, or null.
+static enum store_result run_ask(struct store *store, const struct ask *ask, const char *sql,
+                                 PGresult **row, struct error *e)
 {
-    PGresult *row;
-    enum store_result result = sql_run(
-        store,
-        "select w.kafka_offset, w.schema_id, (extract(epoch from now() - w.since) * 1000)::bigint"
-        " from settled.waiting w join settled.shard_logs l on l.shard = w.shard and l.topic = "
-        "w.topic"
-        " where w.topic = $1 and w.shard = $2 and w.kafka_offset >= l.next_offset",
-        SQL_PARAMS(sql_text(store->topics[ask->input]), sql_int4(ask->shard)), &row, e);
-    if (result != STORE_OK)
-        return result;
-    bool waits = PQntuples(row) == 1 && get_int8(row, 0, 0) == ask->offset;
-    int64_t schema_id = waits ? get_int8(row, 0, 1) : 0,
-            waited_ms = waits ? get_int8(row, 0, 2) : 0;
-    PQclear(row);
-    if (!waits)
-        return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                         "%s/%" PRId32 "/%" PRId64
-                         " is not waiting for its schema: settled rejects list shows what waits",
-                         store->topics[ask->input], ask->shard, ask->offset);
-    if (waited_ms >= ask->patience_ms)
-        return STORE_OK;
-    return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                     "%s/%" PRId32 "/%" PRId64 " waits for the schema of id %" PRId64
-                     " since %" PRId64 " s; it may be refused after schemas.patience, %" PRId64
-                     " s: mend the registry, or come again",
-                     store->topics[ask->input], ask->shard, ask->offset, schema_id,
-                     waited_ms / 1000, ask->patience_ms / 1000);
-}
-
-static enum store_result check_open_reject(struct store *store, const struct ask *ask,
-                                           struct error *e)
-{
-    PGresult *row;
-    if (ask->kind == DECISION_PASS)
-        return STORE_OK;
-    if (ask->kind == DECISION_REFUSE)
-        return check_waiting(store, ask, e);
-    enum store_result result = sql_run(store,
-                                       "select decision from settled.rejects where topic = $1 and "
-                                       "partition = $2 and kafka_offset = $3",
-                                       SQL_PARAMS(sql_text(store->topics[ask->input]),
-                                                  sql_int4(ask->shard), sql_int8(ask->offset)),
-                                       &row, e);
-    if (result != STORE_OK)
-        return result;
-    const char *trouble = PQntuples(row) == 0    ? "is not among the rejects"
-                          : !get_null(row, 0, 0) ? "was decided before"
-                                                 : NULL;
-    PQclear(row);
-    if (!trouble)
-        return STORE_OK;
-    return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
-                     "%s/%" PRId32 "/%" PRId64 " %s: see settled rejects list",
-                     store->topics[ask->input], ask->shard, ask->offset, trouble);
-}
-
-static enum store_result insert_request(struct store *store, const struct ask *ask, struct error *e)
-{
-    char content[STORE_TOPIC_SIZE + 48], operator_name[OPERATOR_MAX];
-    snprintf(content, sizeof content, "%s/%" PRId32 "/%" PRId64, store->topics[ask->input],
-             ask->shard, ask->offset);
-    enum request_state state = ask->kind == DECISION_REQUEUE ? REQUEST_SENDING : REQUEST_WAITING;
-    return sql_run(store,
-                   "insert into settled.requests"
-                   " (topic, shard, kafka_offset, kind, operator, content, requested_at, state)"
-                   " values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
-                   SQL_PARAMS(sql_text(store->topics[ask->input]), sql_int4(ask->shard),
-                              sql_int8(ask->offset), sql_text(decision_symbol(ask->kind)),
-                              sql_clean(ask->operator_name, operator_name, sizeof operator_name),
-                              sql_text(content), sql_time(ask->now_ms), sql_text(states[state])),
-                   NULL, e);
-}
-
-enum store_result store_add_request(struct store *store, const struct ask *ask, int64_t *id,
-                                    enum request_state *state, struct error *e)
-{
+    struct bytes offsets = {0};
     assert(ask->input < INPUT_COUNT);
-    assert(ask->offset >= 0);
+    assert(ask->count > 0);
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
         result = store_topics(store, e);
     if (result == STORE_OK)
-        result = find_request(store, ask, id, state, e);
-    if (result == STORE_OK && *id == 0) {
-        result = check_open_reject(store, ask, e);
-        if (result == STORE_OK)
-            result = insert_request(store, ask, e);
-        // Somebody may have asked at the same time: whoever it was, there is one now.
-        if (result == STORE_OK)
-            result = find_request(store, ask, id, state, e);
+        result = sql_run(store, sql,
+                         SQL_PARAMS(sql_text(decision_symbol(ask->kind)),
+                                    sql_text(store->topics[ask->input]), sql_int4(ask->shard),
+                                    sql_text(array_text(ask, &offsets)), sql_int8(ask->patience_ms),
+                                    sql_time(ask->now_ms)),
+                         row, e);
+    bytes_release(&offsets);
+    if (result != STORE_OK)
+        return result;
+    int last = PQnfields(*row) - 1;
+    if (!get_null(*row, 0, last))
+        result = store_say(store, STORE_FAILED, ERROR_CONFIG, e, "%s", get_string(*row, 0, last));
+    return result;
+}
+
+enum store_result store_add_request(struct store *store, const struct ask *ask, struct asked *out,
+                                    struct error *e)
+{
+    PGresult *row = NULL;
+    enum store_result result = run_ask(store, ask,
+                                       "select request, state, made::int4, trouble from settled.ask"
+                                       " ($1, $2, $3, $4::bigint[], $6, $5)",
+                                       &row, e);
+    if (result == STORE_OK) {
+        out->id = get_int8(row, 0, 0);
+        out->made = get_int4(row, 0, 2) != 0;
+        if (read_state(store, get_string(row, 0, 1), &out->state, e) != 0)
+            result = STORE_FAILED;
     }
+    PQclear(row);
     return store_undo(store, result);
 }
 
-enum store_result store_request_sent(struct store *store, int64_t id, int32_t partition,
-                                     int64_t offset, struct error *e)
+enum store_result store_try_request(struct store *store, const struct ask *ask, struct error *e)
 {
-    PGresult *done = NULL;
+    PGresult *row = NULL;
+    enum store_result result = run_ask(store, ask,
+                                       "select trouble from settled.trouble_with"
+                                       " ($1, $2, $3, $4::bigint[], $5)",
+                                       &row, e);
+    PQclear(row);
+    return store_undo(store, result);
+}
+
+enum store_result store_record_sent(struct store *store, int64_t id, struct sent_record sent,
+                                    struct error *e)
+{
+    PGresult *row = NULL;
     enum store_result result = store_ready(store, e);
-    if (result != STORE_OK)
-        return result;
-    result =
-        sql_run(store,
-                "update settled.requests set state = 'WAITING', new_partition = $2, new_offset = $3"
-                " where id = $1 and state = 'SENDING'",
-                SQL_PARAMS(sql_int8(id), sql_int4(partition), sql_int8(offset)), &done, e);
-    if (result == STORE_OK && strcmp(PQcmdTuples(done), "1") != 0)
+    if (result == STORE_OK)
+        result = sql_run(store, "select settled.record_sent($1, $2, $3, $4)::int4",
+                         SQL_PARAMS(sql_int8(id), sql_int8(sent.from), sql_int4(sent.partition),
+                                    sql_int8(sent.offset)),
+                         &row, e);
+    if (result == STORE_OK && get_int4(row, 0, 0) == 0)
         result = store_say(store, STORE_FAILED, ERROR_CONFIG, e,
                            "request %" PRId64
                            " is not being sent: another \"settled rejects requeue\" took it over",
                            id);
-    PQclear(done);
+    PQclear(row);
     return store_undo(store, result);
 }
 
@@ -375,6 +317,7 @@ static int list_one(void *context, const PGresult *rows, int i, struct error *e)
         .decision = get_null(rows, i, 8) ? 0 : get_int8(rows, i, 8),
         .request = get_null(rows, i, 9) ? 0 : get_int8(rows, i, 9),
         .waiting = get_int4(rows, i, 12) != 0,
+        .sent = !get_null(rows, i, 13),
     };
     if (read_input(listing->store, reject.topic, &reject.input, e))
         return -1;
@@ -427,11 +370,11 @@ static enum store_result read_rejects(struct store *store, const struct reject_f
         REJECTS_OF_FILTER
         " select r.topic, r.partition, r.kafka_offset, r.reason, r.detail, r.account_id, "
         "r.record_id,"
-        " r.received_at, r.decision, q.id, q.kind, q.state, r.waiting::int4"
-        " from r left join settled.requests q"
-        "   on q.topic = r.topic and q.shard = r.partition and q.kafka_offset = r.kafka_offset"
-        "  and q.state <> 'REFUSED' and q.kind <> 'PASS'"
-        "  and case q.kind when 'REFUSE' then r.waiting or r.decision = q.decision"
+        " r.received_at, r.decision, q.id, q.kind, q.state, r.waiting::int4, s.new_offset"
+        " from r left join (settled.request_records s join settled.requests q on q.id = s.request)"
+        "   on s.topic = r.topic and s.shard = r.partition and s.kafka_offset = r.kafka_offset"
+        "  and s.stands and s.subject <> 'PASS'"
+        "  and case s.subject when 'REFUSE' then r.waiting or r.decision = q.decision"
         "      else not r.waiting end" FILTER_OF_REJECTS
         " order by r.topic, r.partition, r.kafka_offset limit $8",
         SQL_PARAMS(PARAMS_OF_FILTER(store, filter, clean)), list_one, listing, e);

@@ -103,6 +103,21 @@ static int restore_hold(void *context, const PGresult *row, int i, struct error 
     return 0;
 }
 
+int restore_reasons(const struct store *store, const char *symbols, size_t count,
+                    enum reject_reason *out, struct error *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        char symbol[64];
+        size_t size = strcspn(symbols, " ");
+        snprintf(symbol, sizeof symbol, "%.*s", (int)size, symbols);
+        out[i] = REJECT_NONE;
+        if (strcmp(symbol, "-") != 0 && !reject_parse(symbol, &out[i]))
+            return store_unknown(store, "reject reason", symbol, e);
+        symbols += size + (symbols[size] == ' ');
+    }
+    return 0;
+}
+
 static int restore_decision(void *context, const PGresult *row, int i, struct error *e)
 {
     struct restore *r = context;
@@ -110,7 +125,6 @@ static int restore_decision(void *context, const PGresult *row, int i, struct er
         .number = get_int8(row, i, 0),
         .request = get_int8(row, i, 1),
         .input = store_input_of(r->store, get_string(row, i, 3)),
-        .offset = get_int8(row, i, 4),
         .as_of = get_time(row, i, 5),
         .operator_name = get_string(row, i, 6),
         .content = get_string(row, i, 7),
@@ -121,6 +135,8 @@ static int restore_decision(void *context, const PGresult *row, int i, struct er
         return store_unknown(r->store, "kind of decision", get_string(row, i, 2), e);
     if (decision.input == INPUT_COUNT)
         return store_unknown(r->store, "input topic", get_string(row, i, 3), e);
+    arena_reset(r->store->arrays);
+    decision.offsets = get_int8_array(row, i, 4, r->store->arrays, &decision.count);
     return fold_restore_decision(r->fold, &decision, decision.day >= r->open_day, e);
 }
 
@@ -167,10 +183,11 @@ static const struct {
      "by kafka_offset",
      restore_reject_row},
     // Of the days before, what may still let a record through: a pass, or what nobody knows here.
-    {"select number, request, kind, topic, kafka_offset, as_of, operator, content, business_day, "
-     "calls_at,"
-     " purchases_at, credits_at from settled.decisions"
-     " where shard = $1 and (business_day >= $2 or kind not in ('ACCEPT', 'REQUEUE')) order by "
+    {"select number, request, kind, topic, array(select kafka_offset from settled.request_records r"
+     "  where r.request = d.request and d.kind not in ('ACCEPT', 'REQUEUE') order by 1),"
+     " as_of, operator, content, business_day, calls_at, purchases_at, credits_at"
+     " from settled.decisions d where shard = $1 and (business_day >= $2 or kind not in ('ACCEPT', "
+     "'REQUEUE')) order by "
      "number",
      restore_decision},
 };

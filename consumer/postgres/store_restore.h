@@ -20,6 +20,10 @@ int restore_credit_row(void *context, const PGresult *row, int i, struct error *
 // kafka_offset
 int restore_reject_row(void *context, const PGresult *row, int i, struct error *e);
 
+// The reasons of so many rejects, from a text of their symbols; "-": there is no such reject.
+int restore_reasons(const struct store *store, const char *symbols, size_t count,
+                    enum reject_reason *out, struct error *e);
+
 // From nine columns at `first`: package_id, service, units, used, remaining, amount, valid_from,
 // valid_until, kafka_offset.
 int package_read(const struct store *store, const PGresult *result, int row, int first,

@@ -252,9 +252,9 @@ static bool encode_holds(void *context, size_t i, struct sql_row *row)
 
 static const struct table decisions_table = {
     "settled.decisions",
-    "shard, number, operator, kind, content, topic, kafka_offset, as_of,"
+    "shard, number, operator, kind, content, topic, as_of,"
     " business_day, calls_at, purchases_at, credits_at, request, decided_at",
-    14, NULL};
+    13, NULL};
 
 static bool encode_decisions(void *context, size_t i, struct sql_row *row)
 {
@@ -262,8 +262,8 @@ static bool encode_decisions(void *context, size_t i, struct sql_row *row)
     const struct decision *d = &c->step->decisions[i];
     sql_row_set(row, SQL_PARAMS(sql_int4(c->shard), sql_int8(d->number), sql_text(d->operator_name),
                                 sql_text(decision_symbol(d->kind)), sql_text(d->content),
-                                sql_text(c->store->topics[d->input]), sql_int8(d->offset),
-                                sql_time(d->as_of), sql_day(d->day), sql_int8(d->at[INPUT_CALLS]),
+                                sql_text(c->store->topics[d->input]), sql_time(d->as_of),
+                                sql_day(d->day), sql_int8(d->at[INPUT_CALLS]),
                                 sql_int8(d->at[INPUT_PURCHASES]), sql_int8(d->at[INPUT_CREDITS]),
                                 sql_int8(d->request), sql_time(c->now_ms)));
     return true;

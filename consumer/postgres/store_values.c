@@ -258,3 +258,30 @@ void get_copy(const PGresult *result, int row, int column, char *out, size_t siz
 {
     snprintf(out, size, "%s", get_string(result, row, column));
 }
+
+static int32_t array_number(const char *wire)
+{
+    uint32_t number;
+    memcpy(&number, wire, sizeof number);
+    return (int32_t)be32toh(number);
+}
+
+const int64_t *get_int8_array(const PGresult *result, int row, int column, struct arena *arena,
+                              size_t *count)
+{
+    // dimensions, whether there are nulls, the elements' type; of the dimension its size and lower
+    // bound; then each element behind its length
+    enum { HEAD = 3 * 4, DIMENSION = 2 * 4, ELEMENT = 4 + 8 };
+    struct slice wire = get_slice(result, row, column);
+    assert(wire.size >= HEAD);
+    *count = array_number(wire.data) == 0 ? 0 : (size_t)array_number(wire.data + HEAD);
+    assert(array_number(wire.data) <= 1);
+    assert(*count == 0 || wire.size == HEAD + DIMENSION + *count * ELEMENT);
+    int64_t *out = arena_alloc(arena, *count * sizeof *out);
+    for (size_t i = 0; i < *count; i++) {
+        uint64_t element;
+        memcpy(&element, wire.data + HEAD + DIMENSION + i * ELEMENT + 4, sizeof element);
+        out[i] = (int64_t)be64toh(element);
+    }
+    return out;
+}

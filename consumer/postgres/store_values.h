@@ -8,6 +8,7 @@
 // share one list.
 #pragma once
 
+#include "consumer/base/arena.h"
 #include "consumer/base/slice.h"
 #include "pricing/calendar.h"
 
@@ -117,3 +118,6 @@ const char *get_string(const PGresult *result, int row, int column); // terminat
 struct slice get_slice(const PGresult *result, int row, int column); // data NULL for null
 // Copies the text into a buffer, cut to fit.
 void get_copy(const PGresult *result, int row, int column, char *out, size_t size);
+// A bigint[] without nulls, as a copy in the arena.
+const int64_t *get_int8_array(const PGresult *result, int row, int column, struct arena *arena,
+                              size_t *count);

@@ -48,7 +48,7 @@ struct published_close {
     day_t day;
     struct cutoff cutoffs[INPUT_COUNT]; // to_offset and cut_by
     int64_t last_decision; // highest number that it names; 0: none
-    char last_decision_text[200];
+    char last_decision_text[640];
 };
 int message_close(const struct message_reader *reader, const struct published_row *row,
                   struct published_close *out, struct error *e);

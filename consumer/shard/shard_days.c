@@ -154,8 +154,8 @@ void shard_tell_hold(struct shard *shard, int64_t mono_ms)
 
 // ---- operators ----
 
-// A requeued record is judged before its reject no longer counts, unless the log waits for exactly
-// that.
+// Requeued records are judged before their rejects no longer count, unless the log waits for
+// exactly that.
 // A record is refused when its log stands before one whose schema is missing; until then it may
 // come.
 static bool must_wait(const struct shard *shard, const struct request *request)
@@ -163,7 +163,8 @@ static bool must_wait(const struct shard *shard, const struct request *request)
     const struct input_log *log = &shard->log[request->decision.input];
     int64_t next = fold_state(shard->fold)->log[request->decision.input].next;
     if (request->decision.kind == DECISION_REFUSE)
-        return log->stop != FOLD_SCHEMA && request->decision.offset >= next;
+        return log->stop != FOLD_SCHEMA &&
+               request->decision.offsets[request->decision.count - 1] >= next;
     return request->decision.kind == DECISION_REQUEUE && log->stop != FOLD_REJECTS &&
            request->new_offset >= next;
 }
@@ -218,7 +219,7 @@ void shard_serve_requests(struct shard *shard, int64_t mono_ms)
         const struct request *request = &requests[i];
         if (must_wait(shard, request))
             continue;
-        if (fold_decide(shard->fold, &request->decision, request->reason, &why) == 0) {
+        if (fold_decide(shard->fold, &request->decision, request->reasons, &why) == 0) {
             log_event(LOG_INFO, "operator's decision applied",
                       LOG_FIELDS(log_int("shard", shard->id),
                                  log_text("kind", decision_symbol(request->decision.kind)),

@@ -324,25 +324,37 @@ create table if not exists settled.waiting (
 comment on table settled.waiting is 'the record before which a log waits, as its writer''s schema cannot be had; since: that the log waits for this schema';
 
 create table if not exists settled.requests (
-    id            bigint generated always as identity primary key,
-    shard         integer not null,
-    kind          text not null check (kind in ('ACCEPT', 'REQUEUE', 'PASS', 'REFUSE')),
-    topic         text not null,
-    kafka_offset  bigint not null,
-    operator      text not null,
-    content       text not null,
-    requested_at  timestamptz not null,
-    state         text not null check (state in ('SENDING', 'WAITING', 'DONE', 'REFUSED')),
-    new_partition integer,
-    new_offset    bigint,
-    decision      bigint,
-    answer        text
+    id           bigint generated always as identity primary key,
+    shard        integer not null,
+    kind         text not null check (kind in ('ACCEPT', 'REQUEUE', 'PASS', 'REFUSE')),
+    topic        text not null,
+    operator     text not null,
+    requested_at timestamptz not null,
+    state        text not null check (state in ('SENDING', 'WAITING', 'DONE', 'REFUSED')),
+    decision     bigint,
+    answer       text
 );
--- One that stands for each record; those about a record that waits are of another kind than those about a reject.
-create unique index if not exists requests_once on settled.requests
-    (topic, shard, kafka_offset, (case kind when 'PASS' then 1 when 'REFUSE' then 2 else 0 end)) where state <> 'REFUSED';
 create index if not exists requests_waiting on settled.requests (shard, id) where state = 'WAITING';
 comment on table settled.requests is 'what operators ask for: SENDING (a requeue under way) -> WAITING (for the shard''s owner) -> DONE (a decision) or REFUSED';
+comment on column settled.requests.operator is 'session_user of whoever asked, percent-encoded; recorded by the database';
+
+create table if not exists settled.request_records (
+    request       bigint not null references settled.requests,
+    topic         text not null,
+    shard         integer not null,
+    kafka_offset  bigint not null,
+    subject       text not null check (subject in ('REJECT', 'PASS', 'REFUSE')),
+    stands        boolean not null default true,
+    new_partition integer,
+    new_offset    bigint,
+    primary key (request, kafka_offset)
+);
+-- One that stands for each record; those about a record that waits are of another kind than those about a reject.
+create unique index if not exists request_records_once on settled.request_records (topic, shard, kafka_offset, subject)
+    where stands;
+comment on table settled.request_records is 'the records that a request is about, all of one partition of a topic';
+comment on column settled.request_records.stands is 'false: the request was refused, and another one may be made';
+comment on column settled.request_records.new_offset is 'of a requeue: where the record was sent; null: not yet';
 
 create table if not exists settled.decisions (
     shard        integer not null,
@@ -351,7 +363,6 @@ create table if not exists settled.decisions (
     kind         text not null check (kind in ('ACCEPT', 'REQUEUE', 'PASS', 'REFUSE')),
     content      text not null,
     topic        text not null,
-    kafka_offset bigint not null,
     as_of        timestamptz not null,
     business_day date not null,
     calls_at     bigint not null,
@@ -361,8 +372,123 @@ create table if not exists settled.decisions (
     decided_at   timestamptz not null,
     primary key (shard, number)
 );
+comment on column settled.decisions.content is 'TOPIC COUNT SHA256: how many records, and the digest of their coordinates; settled.request_records names them';
 comment on column settled.decisions.business_day is 'open when it was applied; its close names the decision';
 comment on column settled.decisions.calls_at is 'position of the log when the decision was applied; so are the next two';
+
+-- Who asks is who is logged in, whatever role they have taken: nobody asks in another's name. Bytes that are unreserved
+-- in RFC 3986 stay as they are, so the name has no blanks.
+create or replace function settled.percent_encoded(name text) returns text language sql immutable strict as $$
+    select coalesce(string_agg(case when chr(byte) ~ '[A-Za-z0-9._~-]' and byte < 128 then chr(byte)
+                                    else '%' || upper(lpad(to_hex(byte), 2, '0')) end, '' order by i), '')
+      from (select i, get_byte(convert_to(name, 'UTF8'), i) as byte
+              from generate_series(0, octet_length(convert_to(name, 'UTF8')) - 1) as i) as bytes
+$$;
+create or replace function settled.name_operator() returns trigger language plpgsql as $$
+begin
+    new.operator := case tg_op when 'INSERT' then settled.percent_encoded(session_user) else old.operator end;
+    return new;
+end $$;
+drop trigger if exists name_operator on settled.requests;
+create trigger name_operator before insert or update on settled.requests
+    for each row execute function settled.name_operator();
+
+-- Why a decision about these records cannot be asked for, of the first record for which it cannot; null: it can. The
+-- request that stands about exactly these records already is no trouble: standing.
+create or replace function settled.trouble_with(asked_kind text, asked_topic text, asked_shard integer, offsets bigint[],
+                                                patience_ms bigint, out standing bigint, out trouble text)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    earlier record;
+begin
+    select q.id, q.kind, q.state, r.kafka_offset into earlier
+      from settled.request_records r join settled.requests q on q.id = r.request
+     where r.stands and r.topic = asked_topic and r.shard = asked_shard and r.kafka_offset = any (offsets)
+       and r.subject = case when asked_kind in ('PASS', 'REFUSE') then asked_kind else 'REJECT' end
+     order by r.kafka_offset limit 1;
+    if earlier.id is not null then
+        if earlier.kind = asked_kind and offsets = (select array_agg(kafka_offset order by kafka_offset)
+                                                    from settled.request_records where request = earlier.id) then
+            standing := earlier.id;
+            return;
+        end if;
+        trouble := format('%s/%s/%s: %s was asked for already (request %s, %s)', asked_topic, asked_shard,
+                          earlier.kafka_offset, earlier.kind, earlier.id, earlier.state);
+        return;
+    end if;
+    if asked_kind in ('ACCEPT', 'REQUEUE') then
+        select format('%s/%s/%s %s: see settled rejects list', asked_topic, asked_shard, o,
+                      case when r.topic is null then 'is not among the rejects' else 'was decided before' end)
+          into trouble
+          from unnest(offsets) as o left join settled.rejects r
+            on r.topic = asked_topic and r.partition = asked_shard and r.kafka_offset = o
+         where r.topic is null or r.decision is not null order by o limit 1;
+    elsif asked_kind = 'REFUSE' then
+        -- It may be refused when its schema could not be had for long enough: until then it may come.
+        select case when w.topic is null then
+                    format('%s/%s/%s is not waiting for its schema: settled rejects list shows what waits',
+                           asked_topic, asked_shard, o)
+               else format('%s/%s/%s waits for the schema of id %s since %s s; it may be refused after '
+                           'schemas.patience, %s s: mend the registry, or come again', asked_topic, asked_shard, o,
+                           w.schema_id, extract(epoch from now() - w.since)::bigint, patience_ms / 1000) end
+          into trouble
+          from unnest(offsets) as o left join (settled.waiting w join settled.shard_logs l
+                                               on l.shard = w.shard and l.topic = w.topic)
+            on w.topic = asked_topic and w.shard = asked_shard and w.kafka_offset = o and w.kafka_offset >= l.next_offset
+         where w.topic is null or extract(epoch from now() - w.since) * 1000 < patience_ms order by o limit 1;
+    end if;
+end $$;
+
+-- Records the request about all of these records, or says why it cannot. The same request, made again, is the one that
+-- stands. Only those who ask wait for each other here, never the owner of a shard.
+create or replace function settled.ask(asked_kind text, asked_topic text, asked_shard integer, offsets bigint[],
+                                       asked_at timestamptz, patience_ms bigint,
+                                       out request bigint, out state text, out made boolean, out trouble text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if offsets is null or cardinality(offsets) = 0 or array_position(offsets, null) is not null
+       or offsets <> (select array_agg(distinct o order by o) from unnest(offsets) as o) then
+        raise exception 'the offsets of a request rise, and there is one at least' using errcode = 'invalid_parameter_value';
+    end if;
+    perform pg_advisory_xact_lock('settled.requests'::regclass::oid::bigint);
+    select t.standing, t.trouble into request, trouble
+      from settled.trouble_with(asked_kind, asked_topic, asked_shard, offsets, patience_ms) as t;
+    made := request is null and trouble is null;
+    if made then
+        insert into settled.requests as q (shard, kind, topic, operator, requested_at, state)
+        values (asked_shard, asked_kind, asked_topic, '', asked_at,
+                case asked_kind when 'REQUEUE' then 'SENDING' else 'WAITING' end)
+        returning q.id into request;
+        insert into settled.request_records (request, topic, shard, kafka_offset, subject)
+        select ask.request, asked_topic, asked_shard, o,
+               case when asked_kind in ('PASS', 'REFUSE') then asked_kind else 'REJECT' end
+          from unnest(offsets) as o;
+    end if;
+    state := (select q.state from settled.requests q where q.id = ask.request);
+end $$;
+
+-- A requeued record is in the log now. The shard's owner looks at the request when all of its records are. False: the
+-- request is not being sent, or this record of it was sent before.
+create or replace function settled.record_sent(sent_request bigint, sent_offset bigint, to_partition integer,
+                                               to_offset bigint) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    sending boolean;
+begin
+    select q.state = 'SENDING' into sending from settled.requests q where q.id = sent_request for update;
+    if not coalesce(sending, false) then
+        return false;
+    end if;
+    update settled.request_records r set new_partition = to_partition, new_offset = to_offset
+     where r.request = sent_request and r.kafka_offset = sent_offset and r.new_offset is null;
+    if not found then
+        return false;
+    end if;
+    update settled.requests q set state = 'WAITING'
+     where q.id = sent_request and not exists (select from settled.request_records r
+                                                where r.request = sent_request and r.new_offset is null);
+    return true;
+end $$;
 
 -- ---- outbox ----
 

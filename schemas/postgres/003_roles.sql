@@ -1,9 +1,10 @@
--- Four roles, without login: grant them to the users that log in. They belong to the cluster, not to this database, so
+-- Five roles, without login: grant them to the users that log in. They belong to the cluster, not to this database, so
 -- a user who may not create them leaves the rest to a later run: `settled migrate` calls this procedure at its end,
 -- every time, and passes its warnings on.
 --
 --   settled_owner     owns the schema; runs migrations
---   settled_writer    the daemon and operators: appends, and updates only what is state
+--   settled_writer    the daemon: appends, and updates only what is state
+--   settled_operator  may ask for decisions about rejects, under the name of its login, and do nothing else
 --   settled_auditor   reads everything
 --   settled_console   reads what account holders may be shown
 
@@ -12,7 +13,7 @@ declare
     missing text;
 begin
     for missing in
-        select name from unnest(array['settled_owner', 'settled_writer', 'settled_auditor', 'settled_console']) as name
+        select name from unnest(array['settled_owner', 'settled_writer', 'settled_operator', 'settled_auditor', 'settled_console']) as name
          where to_regrole(name) is null
     loop
         begin
@@ -54,15 +55,24 @@ create or replace procedure settled.grant_rights() language plpgsql as $$
 declare
     entry record;
 begin
+    -- They act with the rights of the schema's owner, and by default everybody may call a function.
+    revoke execute on function settled.trouble_with(text, text, integer, bigint[], bigint),
+        settled.ask(text, text, integer, bigint[], timestamptz, bigint),
+        settled.record_sent(bigint, bigint, integer, bigint) from public;
     for entry in
         select role, command from (values
             ('settled_writer', 'usage on schema settled'),
             ('settled_writer', 'select on all tables in schema settled'),
-            ('settled_writer', 'insert on settled.deployment, settled.price_books, settled.parameters, settled.writer_schemas, settled.shards, settled.shard_logs, settled.accounts, settled.credits, settled.packages, settled.settlements, settled.settlement_lines, settled.status_changes, settled.day_closes, settled.day_cutoffs, settled.holds, settled.rejects, settled.requests, settled.decisions, settled.waiting, settled.outbox, settled.relay_marks'),
-            ('settled_writer', 'update on settled.shards, settled.shard_logs, settled.accounts, settled.packages, settled.requests, settled.waiting'),
+            ('settled_writer', 'insert on settled.deployment, settled.price_books, settled.parameters, settled.writer_schemas, settled.shards, settled.shard_logs, settled.accounts, settled.credits, settled.packages, settled.settlements, settled.settlement_lines, settled.status_changes, settled.day_closes, settled.day_cutoffs, settled.holds, settled.rejects, settled.decisions, settled.waiting, settled.outbox, settled.relay_marks'),
+            ('settled_writer', 'update on settled.shards, settled.shard_logs, settled.accounts, settled.packages, settled.waiting'),
+            ('settled_writer', 'update (state, decision, answer) on settled.requests'),
+            ('settled_writer', 'update (stands) on settled.request_records'),
             ('settled_writer', 'update (decision) on settled.rejects'),
             ('settled_writer', 'update (cluster_id) on settled.deployment'), -- also lets it be locked
             ('settled_writer', 'delete on settled.outbox, settled.relay_marks'),
+            ('settled_operator', 'usage on schema settled'),
+            ('settled_operator', 'select on settled.deployment, settled.price_books, settled.parameters, settled.schema_migrations, settled.shard_logs, settled.rejects, settled.waiting, settled.requests, settled.request_records, settled.decisions'),
+            ('settled_operator', 'execute on function settled.trouble_with(text, text, integer, bigint[], bigint), settled.ask(text, text, integer, bigint[], timestamptz, bigint), settled.record_sent(bigint, bigint, integer, bigint)'),
             ('settled_auditor', 'usage on schema settled'),
             ('settled_auditor', 'select on all tables in schema settled'),
             ('settled_console', 'usage on schema settled'),

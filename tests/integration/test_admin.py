@@ -359,6 +359,9 @@ def listed(world, *arguments):
     return json.loads(world.run("rejects", "list", "--format", "json", *arguments).stdout)
 
 
+REQUESTS = "settled.requests JOIN settled.request_records ON request = id"
+
+
 def requeued(world):
     return [m for m in world.records("calls") if dict(m.headers() or []).get("settled_requeued_offset")]
 
@@ -427,7 +430,7 @@ def test_a_reject_is_requeued_once_with_its_bytes_and_coordinates(rejected):
     assert sent.partition() == twin[0]
     assert "waits for the owner of the shard" in rejected.run("rejects", "requeue", where).stdout
     assert len(requeued(rejected)) == 1
-    assert rejected.sql("SELECT kind, state, new_partition, new_offset FROM settled.requests") == [
+    assert rejected.sql(f"SELECT kind, state, new_partition, new_offset FROM {REQUESTS}") == [
         ("REQUEUE", "WAITING", sent.partition(), sent.offset())]
 
 
@@ -454,13 +457,12 @@ def test_a_requeue_killed_after_its_transaction_is_not_sent_again(rejected):
     sent = requeued(rejected)
     assert sorted(m.key() for m in sent) == [b"account-0", b"account-1"]
     first = next(m for m in sent if m.key() == b"account-0")
-    assert rejected.sql("SELECT state, new_partition, new_offset FROM settled.requests ORDER BY id")[0] == (
+    assert rejected.sql(f"SELECT state, new_partition, new_offset FROM {REQUESTS} ORDER BY id")[0] == (
         "WAITING", first.partition(), first.offset())
 
 
 def test_a_requeue_killed_before_its_transaction_is_sent_by_the_next(rejected):
-    rejected.sql("INSERT INTO settled.requests (shard, kind, topic, kafka_offset, operator, content, requested_at, state)"
-                 " VALUES (0, 'REQUEUE', %s, %s, 'x', 'x', now(), 'SENDING')", rejected.topics["calls"], rejected.offsets[0])
+    rejected.sql("SELECT settled.ask('REQUEUE', %s, 0, %s, now(), 0)", rejected.topics["calls"], [rejected.offsets[0]])
     rejected.run("rejects", "requeue", rejected.where("calls", 0, rejected.offsets[0]))
     assert [m.key() for m in requeued(rejected)] == [b"account-0"]
     assert rejected.sql("SELECT state FROM settled.requests") == [("WAITING",)]
@@ -491,20 +493,21 @@ def test_what_cannot_be_requeued_is_told_and_the_rest_goes_on(rejected):
     assert f"{rejected.where('calls', 1, offset)} has no key" in failed.stderr
     assert f"{rejected.where('credits', 2, 77)} is not in the log: no committed record has this offset" in failed.stderr
     assert len(requeued(rejected)) == 2
-    assert len(rejected.sql("SELECT 1 FROM settled.requests")) == 2
+    assert rejected.sql("SELECT kafka_offset FROM settled.request_records ORDER BY 1") == [
+        (each,) for each in sorted(rejected.offsets)]
 
 
 def test_accept_and_pass_are_asked_once(rejected):
     where = rejected.where("calls", 0, rejected.offsets[0])
-    first = rejected.run("rejects", "accept", where, "--operator", "alice").stdout
+    first = rejected.run("rejects", "accept", where).stdout
     assert first == f"{where}: ACCEPT, request 1: waits for the owner of the shard\n"
-    assert rejected.run("rejects", "accept", where, "--operator", "bob").stdout == first
+    assert rejected.run("rejects", "accept", where).stdout == first
     assert "ACCEPT was asked for already" in rejected.run("rejects", "requeue", where, status=78).stderr
     assert rejected.run("rejects", "accept", rejected.where("calls", 0, 999), status=78).stderr.endswith(
         "is not among the rejects: see settled rejects list\n")
-    rejected.run("rejects", "pass", rejected.where("credits", 1, 5), "--operator", "alice")
-    assert rejected.sql("SELECT kind, operator, kafka_offset, shard, state FROM settled.requests ORDER BY id") == [
-        ("ACCEPT", "alice", rejected.offsets[0], 0, "WAITING"), ("PASS", "alice", 5, 1, "WAITING")]
+    rejected.run("rejects", "pass", rejected.where("credits", 1, 5))
+    assert rejected.sql(f"SELECT kind, kafka_offset, settled.requests.shard, state FROM {REQUESTS} ORDER BY id") == [
+        ("ACCEPT", rejected.offsets[0], 0, "WAITING"), ("PASS", 5, 1, "WAITING")]
     assert [r["state"] for r in listed(rejected)][0] == "ACCEPT asked (WAITING)"
 
 
@@ -513,6 +516,7 @@ def test_a_decision_is_waited_for_within_a_bound(rejected):
     late = rejected.run("rejects", "accept", where, "--wait", "1", status=75)
     assert "1 without an answer after 1 s" in late.stderr
     rejected.sql("UPDATE settled.requests SET state = 'REFUSED', answer = 'no'")
+    rejected.sql("UPDATE settled.request_records SET stands = false")
     # After a refused request, another one about the same reject is possible, and is answered.
     rejected.sql("CREATE FUNCTION done() RETURNS trigger LANGUAGE plpgsql AS"
                  " 'BEGIN NEW.state = ''DONE''; NEW.decision = 9; RETURN NEW; END'")

@@ -883,8 +883,8 @@ def test_recorded_verdicts_and_decisions_rule(deploy):
     d.drain("2026-11-01T13:00:00+08:00")
     assert d.sql("select reason from settled.rejects") == [("UNKNOWN_SCHEMA",)]
     (d.folder / d.name / "schemas" / "999.avsc").write_bytes(record)
-    d.run("rejects", "pass", f"{d.topics['calls']}/0/2", "--operator", "ann")
-    d.run("rejects", "requeue", f"{d.topics['calls']}/0/1", "--operator", "ann")
+    d.run("rejects", "pass", f"{d.topics['calls']}/0/2")
+    d.run("rejects", "requeue", f"{d.topics['calls']}/0/1")
     # What is sent again is stamped now, so the days up to now are settled as well.
     clock = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=10)
     d.drain(clock.isoformat(timespec="seconds"))
@@ -899,4 +899,12 @@ def test_recorded_verdicts_and_decisions_rule(deploy):
                    "delete from settled.decisions where kind = 'REQUEUE'"):
         with tampered(d, "decisions", change):
             assert findings(d, status=1)["difference_count"] > 0, change
+    # So are the records of each decision with its digest, and the rejects among them with what they name.
+    for table, field, change in (
+            ("request_records", "content", "update settled.request_records set kafka_offset = 77 where subject = 'PASS'"),
+            ("request_records", "kafka_offset", "update settled.request_records set kafka_offset = 0 where subject = 'REJECT'"),
+            ("requests", "request", "update settled.requests set requested_at = requested_at + interval '1 hour'"),
+            ("decisions", "content", "update settled.decisions set content = replace(content, ' 1 ', ' 2 ')")):
+        with tampered(d, table, change):
+            assert ("decisions", field) in {(f["where"], f.get("field")) for f in findings(d, status=1)["differences"]}, change
     findings(d, status=0)

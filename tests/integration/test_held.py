@@ -1,10 +1,14 @@
 """What a wrong deployment sends must not close a day, suspend anybody, or keep a top-up from its account."""
 
+import hashlib
 import json
 import re
 
+import confluent_kafka
+import confluent_kafka.admin
 import fastavro
 import psycopg
+import psycopg.conninfo
 import pytest
 
 from deployment import at
@@ -57,6 +61,32 @@ def break_top_ups(d, count):
     d.flush()
 
 
+def accept_as_operator(d, count):
+    """By somebody who may ask and do nothing else. Returns how the next close must name the decision."""
+    config, topic = d.config, d.topics["credits"]
+    with psycopg.connect(d.dsn, autocommit=True) as connection:
+        connection.execute("do $$ begin if to_regrole('\"settled test ops\"') is null then"
+                           ' create role "settled test ops" login; end if; end $$')
+        connection.execute('grant settled_operator to "settled test ops"')
+    d.config = d.write_config("operator.yaml", postgres={
+        "dsn": psycopg.conninfo.make_conninfo(d.dsn, user="settled test ops")})
+    assert "UNDECODABLE" not in d.run("rejects", "list", "--topic", "credits", "--limit", "1")
+    about = f"{topic}/0/0 to {count - 1} ({count} records)"
+    digest = hashlib.sha256("".join(f"0/{i}\n" for i in range(count)).encode()).hexdigest()
+    assert d.run("rejects", "accept", "--topic", "credits", "--dry-run") == (
+        f"{about}: ACCEPT {topic} {count} {digest}: nothing is written, as --dry-run says\n")
+    assert d.sql("select * from settled.requests") == []
+    assert d.run("rejects", "accept", "--topic", "credits") == (
+        f"{about}: ACCEPT, request 1: waits for the owner of the shard\n")
+    assert d.run("rejects", "accept", "--topic", "credits", "--dry-run") == "no open rejects without a request\n"
+    # One of the records of that request cannot be asked about anew, nor with others that could.
+    refused = d.run("rejects", "accept", f"{topic}/0/7", f"{topic}/0/999", status=78)
+    assert f"{topic}/0/7: ACCEPT was asked for already (request 1, WAITING)" in refused
+    assert f"so nothing is decided about {topic}/0/7 to 999 (2 records)" in refused
+    d.config = config
+    return f"1 ACCEPT settled%20test%20ops {topic} {count} {digest}"
+
+
 def test_broken_top_ups_hold_the_day_and_are_not_stopped(shop):
     d = shop
     break_top_ups(d, 300)
@@ -76,8 +106,9 @@ def test_broken_top_ups_hold_the_day_and_are_not_stopped(shop):
     assert (again["rejects"], again["undecided"]) == ("300", "300")
     assert d.sql("select count(*), sum(balance) from settled.accounts") == [(300, 300_000_000)]
     # Only decisions release it.
-    d.run("rejects", "accept", "--topic", "credits", "--operator", "ops")
+    name = accept_as_operator(d, 300)
     d.drain("2026-11-02T10:00:00+08:00")
+    assert [body["decisions"] for _, _, _, body in d.read("day_closes")] == [[name]]
     assert statuses(d) == {"ACTIVE": 300}
     assert d.sql("select distinct cut_by from settled.day_cutoffs") == [("RELEASE",)]
     assert d.sql("select held_since, released_at from settled.shards") == [(None, None)]
@@ -138,7 +169,7 @@ def test_a_good_afternoon_releases_no_broken_morning(shop):
         d.call(f"a{i % 50}", f"k{i}", at(NEXT, "00:00:00") - 1000, timestamp=at(NEXT, "00:20:00") + i)
     d.flush()
     d.drain("2026-11-02T01:00:00+08:00", status=HELD)
-    d.run("rejects", "accept", "--topic", "calls", "--operator", "ops")
+    d.run("rejects", "accept", "--topic", "calls")
     d.drain("2026-11-02T02:00:00+08:00")
     assert d.sql("select sum(calls)::int from settled.settlements") == [(13_000,)]
     d.audit()
@@ -158,7 +189,7 @@ def test_the_audit_tells_a_hold_that_the_logs_do_not_give(shop):
     d = shop
     break_top_ups(d, 20)
     d.drain(AFTER, status=HELD)
-    d.run("rejects", "accept", "--topic", "credits", "--operator", "ops")
+    d.run("rejects", "accept", "--topic", "credits")
     d.drain(AFTER)
     d.audit()
     for statement, told in (("update settled.holds set records = records + 1", "records"),
@@ -219,3 +250,30 @@ def test_what_is_forgotten_is_not_read_again(deploy):
     d.check_published()
     d.audit("--from", "2026-11-04")
     d.run("explain", "a", "2026-11-04")
+
+
+def test_a_reject_whose_input_has_expired_is_sent_again_from_the_topic_of_rejects(shop):
+    d, topic = shop, shop.topics["calls"]
+    value, large = b"no record \0\xff", b"x" * 950_000
+    for sent in (value, large):
+        d.send_bytes("calls", sent, MORNING, "acme")
+        d.flush()
+    d.drain(f"{DAY}T13:00:00+08:00")
+    assert d.sql("select kafka_offset, reason from settled.rejects order by 1") == [(0, "UNDECODABLE"), (1, "UNDECODABLE")]
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": d.brokers})
+    for done in admin.delete_records([confluent_kafka.TopicPartition(topic, 0, 2)]).values():
+        done.result(30)
+    told = d.run("rejects", "requeue", "--all", "--dry-run", status=78)
+    assert f"{topic}/0/0: REQUEUE {topic} 1 " in told
+    assert d.sql("select * from settled.requests") == []
+    told = d.run("rejects", "requeue", "--all", status=78)
+    assert f"{topic}/0/0: REQUEUE, request 1: sent to {topic}/0/2" in told
+    assert f"{topic}/0/1 is not in the log any more, and its reject has no value, as it had none or was too large" in told
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": d.brokers, "group.id": f"{d.name}-copies"})
+    consumer.assign([confluent_kafka.TopicPartition(topic, 0, 2)])
+    copy = consumer.poll(30)
+    consumer.close()
+    assert (copy.offset(), copy.key(), copy.value(), copy.timestamp()[1]) == (2, b"acme", value, MORNING)
+    assert dict(copy.headers()) == {"settled_requeued_topic": topic.encode(), "settled_requeued_partition": b"0",
+                                    "settled_requeued_offset": b"0", "settled_requeued_request": b"1"}
+    assert d.sql("select kafka_offset, new_offset from settled.request_records") == [(0, 2)]

@@ -144,15 +144,15 @@ def test_a_record_whose_schema_cannot_be_had_may_be_refused(deploy, registry):
     row, = waiting()
     assert (row["reason"], row["state"], row["offset"]) == ("WAITING", "waiting", len(ACCOUNTS))
     assert row["detail"].startswith("for the schema of id 100: schema registry ")
-    assert "waits for the schema of id 100 since" in d.run("rejects", "refuse", where[0], "--operator", "op", status=78)
-    assert "is not waiting for its schema" in d.run("rejects", "refuse", where[1], "--operator", "op", status=78)
+    assert "waits for the schema of id 100 since" in d.run("rejects", "refuse", where[0], status=78)
+    assert "is not waiting for its schema" in d.run("rejects", "refuse", where[1], status=78)
     config["schemas"]["patience"] = "2s"
     d.config.write_text(json.dumps(config))
     time.sleep(2)
-    assert "decision 1" in d.run("rejects", "refuse", where[0], "--operator", "op", "--wait", "20")
+    assert "decision 1" in d.run("rejects", "refuse", where[0], "--wait", "20")
     # The next one is of the same schema, which was waited for long enough.
     d.until(lambda: [row["offset"] for row in waiting()] == [len(ACCOUNTS) + 1], process)
-    assert "decision 2" in d.run("rejects", "refuse", "--all", "--operator", "op", "--wait", "20")
+    assert "decision 2" in d.run("rejects", "refuse", "--all", "--wait", "20")
     d.until(lambda: judged(process) == calls, process)
     assert waiting() == [] and process.stop() == 0
     assert d.sql("select kafka_offset::int, reason, detail, decision::int from settled.rejects order by 1") == [
@@ -165,7 +165,7 @@ def test_a_record_whose_schema_cannot_be_had_may_be_refused(deploy, registry):
     closed = [body for _, _, _, body in d.read("day_closes")]
     assert [" ".join(text.split()[:2]) for text in closed[0]["decisions"]] == ["1 REFUSE", "2 REFUSE"]
     assert "refused" in d.run("rejects", "list", "--all")
-    assert "was decided before" in d.run("rejects", "accept", where[0], "--operator", "op", status=78)
+    assert "was decided before" in d.run("rejects", "accept", where[0], status=78)
     d.audit()
     d.run("explain", ACCOUNTS[0], DAY)
 

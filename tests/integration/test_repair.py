@@ -173,7 +173,7 @@ def test_it_refuses_what_a_lost_decision_changed(failed):
     d = failed.deployment
     live(d, DAY_ENDS[:1])
     lost = failed.copy()
-    d.run("rejects", "accept", "--topic", d.topics["calls"], "--all", "--operator", "somebody")
+    d.run("rejects", "accept", "--topic", d.topics["calls"], "--all")
     live(d, DAY_ENDS[1:2])
     with failed.on(lost):
         said = d.run("repair", status=78)

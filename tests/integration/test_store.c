@@ -604,14 +604,12 @@ static void a_released_day_stays_released(void **state)
     for (enum input i = 0; i < INPUT_COUNT; i++)
         fold_clock_end(b->fold, i, b->offsets[i], b->now);
     commit(w);
-    run_sql(w,
-            "insert into settled.requests (shard, kind, topic, kafka_offset, operator, content, "
-            "requested_at, state) select 0, 'ACCEPT', topic, 0, 'op', 'x', now(), 'WAITING' from "
-            "settled.holds");
-    struct decision accepted = {
-        .kind = DECISION_ACCEPT, .input = INPUT_CREDITS, .operator_name = "op", .content = "x"};
+    run_sql(w, "select settled.ask('ACCEPT', topic, 0, '{0}', now(), 0) from settled.holds");
+    const int64_t first = 0;
+    const enum reject_reason reason = REJECT_MISROUTED;
+    struct decision accepted = decision_about(DECISION_ACCEPT, INPUT_CREDITS, &first, 1);
     accepted.request = number_of(w, "select max(id) from settled.requests");
-    assert_int_equal(fold_decide(b->fold, &accepted, REJECT_MISROUTED, &e), 0);
+    assert_int_equal(fold_decide(b->fold, &accepted, &reason, &e), 0);
     commit(w);
     assert_int_equal(number_of(w, "select count(*) from settled.shards where held_since is null"
                                   " and released_at is not null"),
@@ -696,108 +694,142 @@ static void rejects_are_listed_by_filter(void **state)
     assert_int_equal(list(w, &(struct reject_filter){.received_to = at(w->bench, 1, 0)}).count, 1);
 }
 
-static struct ask ask_of(struct world *w, enum decision_kind kind, int64_t offset)
+static struct ask ask_of(struct world *w, enum decision_kind kind, const int64_t *offsets,
+                         size_t count)
 {
     return (struct ask){.kind = kind,
                         .input = INPUT_CALLS,
-                        .offset = offset,
-                        .operator_name = "eve",
+                        .count = count,
+                        .offsets = offsets,
                         .now_ms = w->bench->now};
+}
+
+static const int64_t fifth = 5, both[] = {3, 5};
+#define CONTENT "call-records 2 a44b498566012525640f9848afb231f28fedeedd73dfb3d2962e4f13339b76d0"
+
+// The next owner's next close names the decision.
+static void check_next_close(struct world *w)
+{
+    struct shard_row row;
+    claim(w, w->store, &row);
+    struct fold *fold = restored(w, &row), *old = w->bench->fold;
+    w->bench->fold = fold;
+    char named[256];
+    snprintf(named, sizeof named, "1 ACCEPT %s " CONTENT,
+             value_of(w, "select settled.percent_encoded(session_user)"));
+    assert_int_equal(settle(w->bench)->close.decision_count, 1);
+    assert_string_equal(fold_step(fold)->close.decisions[0], named);
+    w->bench->fold = old;
+    fold_destroy(fold);
 }
 
 static void a_request_becomes_a_decision(void **state)
 {
     struct world *w = *state;
     struct request requests[4];
-    enum request_state now;
-    int64_t id, again;
+    struct asked asked, again;
     size_t count;
     busy_days(w);
-    struct ask ask = ask_of(w, DECISION_ACCEPT, 5);
-    assert_ok(w, store_add_request(w->store, &ask, &id, &now, &w->e));
-    assert_int_equal(now, REQUEST_WAITING);
-    assert_ok(w, store_add_request(w->store, &ask, &again, &now, &w->e));
-    assert_int_equal(again, id);
-    ask.kind = DECISION_REQUEUE; // of the same record
-    assert_int_equal(store_add_request(w->store, &ask, &again, &now, &w->e), STORE_FAILED);
+    struct ask ask = ask_of(w, DECISION_ACCEPT, both, 2);
+    assert_ok(w, store_try_request(w->store, &ask, &w->e));
+    assert_ok(w, store_add_request(w->store, &ask, &asked, &w->e));
+    assert_true(asked.made);
+    assert_int_equal(asked.state, REQUEST_WAITING);
+    assert_ok(w, store_add_request(w->store, &ask, &again, &w->e));
+    assert_int_equal(again.id, asked.id);
+    assert_false(again.made);
+    ask.kind = DECISION_REQUEUE; // of the same records
+    assert_int_equal(store_add_request(w->store, &ask, &again, &w->e), STORE_FAILED);
     assert_int_equal(w->e.kind, ERROR_CONFIG);
+    assert_non_null(
+        strstr(w->e.text, "call-records/0/3: ACCEPT was asked for already (request 1,"));
+    ask = ask_of(w, DECISION_ACCEPT, &fifth, 1); // of one of them
+    assert_int_equal(store_try_request(w->store, &ask, &w->e), STORE_FAILED);
+    assert_non_null(strstr(w->e.text, "call-records/0/5: ACCEPT was asked for already"));
     assert_ok(w, store_load_requests(w->store, 0, requests, 4, &count, &w->e));
     assert_int_equal(count, 1);
-    assert_int_equal(requests[0].id, id);
-    assert_int_equal(requests[0].reason, REJECT_INVALID);
-    assert_string_equal(requests[0].decision.content, "call-records/0/5");
-    assert_string_equal(requests[0].decision.operator_name, "eve");
-    assert_int_equal(requests[0].decision.as_of, w->bench->now);
-    assert_ok(w, fold_decide(w->bench->fold, &requests[0].decision, requests[0].reason, &w->e));
+    const struct decision *decision = &requests[0].decision;
+    assert_int_equal(requests[0].id, asked.id);
+    assert_int_equal(requests[0].reasons[0], REJECT_CONFLICT);
+    assert_int_equal(requests[0].reasons[1], REJECT_INVALID);
+    assert_int_equal(decision->count, 2);
+    assert_int_equal(decision->offsets[1], 5);
+    assert_string_equal(decision->content, CONTENT);
+    assert_int_equal(decision->as_of, w->bench->now);
+    assert_ok(w, fold_decide(w->bench->fold, decision, requests[0].reasons, &w->e));
     commit(w);
     struct request_answer answer;
-    assert_ok(w, store_load_answer(w->store, id, &answer, &w->e));
+    assert_ok(w, store_load_answer(w->store, asked.id, &answer, &w->e));
     assert_int_equal(answer.state, REQUEST_DONE);
     assert_int_equal(answer.decision, 1);
     assert_ok(w, store_load_requests(w->store, 0, requests, 4, &count, &w->e));
     assert_int_equal(count, 0);
-    assert_string_equal(list(w, &(struct reject_filter){.by_offset = true, .offset = 5}).text,
-                        "call-records/0/5 INVALID ann 1 DONE;");
+    assert_string_equal(list(w, &(struct reject_filter){0}).text,
+                        "call-records/0/3 CONFLICT bob 1 DONE;call-records/0/5 INVALID ann 1 "
+                        "DONE;");
     assert_string_equal(
         value_of(w, "select kind || ' ' || content || ' ' || business_day || ' ' || calls_at"
                     " from settled.decisions"),
-        "ACCEPT call-records/0/5 2026-11-03 7");
-    // The next owner's next close names it.
-    struct shard_row row;
-    claim(w, w->store, &row);
-    struct fold *fold = restored(w, &row), *old = w->bench->fold;
-    w->bench->fold = fold;
-    assert_int_equal(settle(w->bench)->close.decision_count, 1);
-    assert_string_equal(fold_step(fold)->close.decisions[0], "1 ACCEPT call-records/0/5");
-    w->bench->fold = old;
-    fold_destroy(fold);
+        "ACCEPT " CONTENT " 2026-11-03 7");
+    check_next_close(w);
 }
 
-static void a_requeue_waits_until_the_record_is_sent(void **state)
+static void a_requeue_waits_until_its_records_are_sent(void **state)
 {
     struct world *w = *state;
     struct request requests[4];
-    enum request_state now;
-    int64_t id, again;
+    struct asked asked, again;
     size_t count;
     busy_days(w);
-    struct ask ask = ask_of(w, DECISION_REQUEUE, 3);
-    assert_ok(w, store_add_request(w->store, &ask, &id, &now, &w->e));
-    assert_int_equal(now, REQUEST_SENDING);
+    struct ask ask = ask_of(w, DECISION_REQUEUE, both, 2);
+    assert_ok(w, store_add_request(w->store, &ask, &asked, &w->e));
+    assert_int_equal(asked.state, REQUEST_SENDING);
     assert_ok(w, store_load_requests(w->store, 0, requests, 4, &count, &w->e));
     assert_int_equal(count, 0);
     // the sender died and tries again
-    assert_ok(w, store_add_request(w->store, &ask, &again, &now, &w->e));
-    assert_int_equal(again, id);
-    assert_int_equal(now, REQUEST_SENDING);
-    assert_ok(w, store_request_sent(w->store, id, 0, 41, &w->e));
-    assert_int_equal(store_request_sent(w->store, id, 0, 42, &w->e), STORE_FAILED);
+    assert_ok(w, store_add_request(w->store, &ask, &again, &w->e));
+    assert_int_equal(again.id, asked.id);
+    assert_int_equal(again.state, REQUEST_SENDING);
+    assert_false(again.made);
+    const struct sent_record first = {3, 0, 41}, other = {3, 0, 42}, second = {5, 1, 90};
+    assert_ok(w, store_record_sent(w->store, asked.id, first, &w->e));
+    assert_int_equal(store_record_sent(w->store, asked.id, other, &w->e), STORE_FAILED);
+    assert_ok(w, store_load_requests(w->store, 0, requests, 4, &count, &w->e));
+    assert_int_equal(count, 0); // one of them is not sent yet
+    assert_ok(w, store_record_sent(w->store, asked.id, second, &w->e));
     assert_ok(w, store_load_requests(w->store, 0, requests, 4, &count, &w->e));
     assert_int_equal(count, 1);
-    assert_int_equal(requests[0].new_offset, 41);
+    assert_int_equal(requests[0].new_offset, 41); // the other one went to another partition
     assert_int_equal(requests[0].decision.kind, DECISION_REQUEUE);
-    assert_ok(w, store_refuse_request(w->store, id, "no \xff", &w->e));
+    assert_ok(w, store_refuse_request(w->store, asked.id, "no \xff", &w->e));
     struct request_answer answer;
-    assert_ok(w, store_load_answer(w->store, id, &answer, &w->e));
+    assert_ok(w, store_load_answer(w->store, asked.id, &answer, &w->e));
     assert_int_equal(answer.state, REQUEST_REFUSED);
     assert_string_equal(answer.text, "no \xef\xbf\xbd");
     // a refusal does not stand
-    assert_ok(w, store_add_request(w->store, &ask, &again, &now, &w->e));
-    assert_true(again > id);
+    assert_ok(w, store_add_request(w->store, &ask, &again, &w->e));
+    assert_true(again.id > asked.id);
 }
 
+// A request about records of which one cannot be decided about is not made about the others.
 static void only_open_rejects_can_be_asked_about(void **state)
 {
     struct world *w = *state;
-    enum request_state now;
-    int64_t id;
+    struct asked asked;
+    const int64_t offsets[] = {5, 4711};
     busy_days(w);
-    struct ask ask = ask_of(w, DECISION_ACCEPT, 4711);
-    assert_int_equal(store_add_request(w->store, &ask, &id, &now, &w->e), STORE_FAILED);
-    assert_non_null(strstr(w->e.text, "call-records/0/4711"));
-    ask.kind = DECISION_PASS; // about a record that is not judged
-    assert_ok(w, store_add_request(w->store, &ask, &id, &now, &w->e));
-    assert_int_equal(now, REQUEST_WAITING);
+    struct ask ask = ask_of(w, DECISION_ACCEPT, offsets, 2);
+    assert_int_equal(store_add_request(w->store, &ask, &asked, &w->e), STORE_FAILED);
+    assert_non_null(strstr(w->e.text, "call-records/0/4711 is not among the rejects"));
+    assert_int_equal(number_of(w, "select count(*) from settled.request_records"), 0);
+    ask = ask_of(w, DECISION_PASS, offsets + 1, 1); // about a record that is not judged
+    assert_ok(w, store_add_request(w->store, &ask, &asked, &w->e));
+    assert_int_equal(asked.state, REQUEST_WAITING);
+    run_sql(w, "update settled.rejects set decision = 1 where kafka_offset = 3");
+    ask = ask_of(w, DECISION_ACCEPT, both, 2);
+    assert_int_equal(store_add_request(w->store, &ask, &asked, &w->e), STORE_FAILED);
+    assert_non_null(strstr(w->e.text, "call-records/0/3 was decided before"));
+    assert_int_equal(number_of(w, "select count(*) from settled.request_records"), 1);
 }
 
 static struct waiting_record waits_at(const struct world *w, int64_t offset, int64_t schema_id)
@@ -810,14 +842,15 @@ static struct waiting_record waits_at(const struct world *w, int64_t offset, int
 static void what_waits_for_its_schema_may_be_refused(void **state)
 {
     struct world *w = *state;
-    enum request_state now;
-    int64_t id, large = INT64_C(1) << 40;
+    struct asked asked;
+    int64_t large = INT64_C(1) << 40;
     const struct reject_filter waiting = {.waiting = true, .by_shard = true};
     busy_days(w);
     int before = list(w, &waiting).count;
     struct waiting_record record = waits_at(w, 0, large);
-    struct ask ask = ask_of(w, DECISION_REFUSE, record.offset);
-    assert_int_equal(store_add_request(w->store, &ask, &id, &now, &w->e), STORE_FAILED);
+    int64_t refused = record.offset;
+    struct ask ask = ask_of(w, DECISION_REFUSE, &refused, 1);
+    assert_int_equal(store_add_request(w->store, &ask, &asked, &w->e), STORE_FAILED);
     assert_non_null(strstr(w->e.text, "is not waiting for its schema"));
     // Nobody but the owner says what waits.
     assert_ok(w, store_note_waiting(w->store, 0, w->row.epoch - 1, &record, &w->e));
@@ -829,17 +862,17 @@ static void what_waits_for_its_schema_may_be_refused(void **state)
     assert_string_equal(value_of(w, "select answer from settled.waiting"),
                         "the registry is \xef\xbf\xbd");
     ask.patience_ms = 3600000;
-    assert_int_equal(store_add_request(w->store, &ask, &id, &now, &w->e), STORE_FAILED);
+    assert_int_equal(store_add_request(w->store, &ask, &asked, &w->e), STORE_FAILED);
     assert_int_equal(w->e.kind, ERROR_CONFIG);
     assert_non_null(strstr(w->e.text, "it may be refused after schemas.patience, 3600 s"));
     // Another record of the same schema waits since the same time; one of another schema does not.
     run_sql(w, "update settled.waiting set since = since - interval '2 hours'");
     record.offset++;
     assert_ok(w, store_note_waiting(w->store, 0, w->row.epoch, &record, &w->e));
-    assert_int_equal(store_add_request(w->store, &ask, &id, &now, &w->e), STORE_FAILED);
-    ask.offset++;
-    assert_ok(w, store_add_request(w->store, &ask, &id, &now, &w->e));
-    assert_int_equal(now, REQUEST_WAITING);
+    assert_int_equal(store_add_request(w->store, &ask, &asked, &w->e), STORE_FAILED);
+    refused++;
+    assert_ok(w, store_add_request(w->store, &ask, &asked, &w->e));
+    assert_int_equal(asked.state, REQUEST_WAITING);
     assert_non_null(strstr(list(w, &waiting).text, " WAITING - 0 WAITING;"));
     record.schema_id++;
     assert_ok(w, store_note_waiting(w->store, 0, w->row.epoch, &record, &w->e));
@@ -957,6 +990,67 @@ static bool may(struct world *w, const char *role, const char *statement)
     return done;
 }
 
+#define ASK "select settled.ask('ACCEPT', 'call-records', 0, '{5}', now(), 0)"
+
+static void an_operator_may_ask_and_do_nothing_else(void **state)
+{
+    struct world *w = *state;
+    busy_days(w);
+    assert_string_equal(
+        value_of(w, "select string_agg(relname, ' ' order by relname) from pg_class"
+                    " where relnamespace = 'settled'::regnamespace and relkind in ('r', 'v')"
+                    " and has_table_privilege('settled_operator', oid, 'select')"),
+        "decisions deployment parameters price_books rejects request_records requests "
+        "schema_migrations shard_logs waiting");
+    assert_int_equal(
+        number_of(w, "select count(*) from pg_class, unnest(array['insert', 'update', 'delete',"
+                     " 'truncate', 'references', 'trigger']) as privilege"
+                     " where relnamespace = 'settled'::regnamespace and relkind in ('r', 'v')"
+                     " and (has_table_privilege('settled_operator', oid, privilege)"
+                     "  or (privilege in ('insert', 'update', 'references')"
+                     "   and has_any_column_privilege('settled_operator', oid, privilege)))"),
+        0);
+    assert_int_equal(number_of(w, "select has_schema_privilege('settled_operator', 'settled',"
+                                  " 'create')::int::bigint"),
+                     0);
+    // Of what acts with the rights of the owner it may call what asks; nobody else may.
+    assert_string_equal(
+        value_of(w,
+                 "select string_agg(rolname || ' ' || proname, ', ' order by proname)"
+                 " from pg_proc, pg_roles where pronamespace = 'settled'::regnamespace"
+                 " and prosecdef and has_function_privilege(pg_roles.oid, pg_proc.oid, 'execute')"
+                 " and rolname in ('settled_writer', 'settled_operator', 'settled_auditor',"
+                 " 'settled_console')"),
+        "settled_operator ask, settled_operator record_sent, settled_operator trouble_with");
+    assert_true(may(w, "settled_operator", ASK));
+    assert_false(may(w, "settled_writer", ASK));
+    assert_false(may(w, "settled_writer", "insert into settled.requests default values"));
+    assert_false(may(w, "settled_writer", "update settled.requests set operator = 'eve'"));
+    assert_false(may(w, "settled_writer", "update settled.request_records set kafka_offset = 0"));
+}
+
+// Who asks is recorded by the database, in a form without blanks, whatever is claimed.
+static void an_operator_has_the_name_of_its_login(void **state)
+{
+    struct world *w = *state;
+    busy_days(w);
+    run_sql(w, "create role \"settled test/\u00f6 1~_.-\"; grant settled_operator to"
+               " \"settled test/\u00f6 1~_.-\"; set session authorization"
+               " \"settled test/\u00f6 1~_.-\"");
+    run_sql(w, "do $$ begin perform settled.ask('ACCEPT', 'call-records', 0, '{5}', now(), 0);"
+               " end $$");
+    run_sql(w, "reset session authorization; drop role \"settled test/\u00f6 1~_.-\"");
+    assert_string_equal(value_of(w, "select operator from settled.requests"),
+                        "settled%20test%2F%C3%B6%201~_.-");
+    run_sql(w, "insert into settled.requests (shard, kind, topic, operator, requested_at, state)"
+               " values (0, 'PASS', 'call-records', 'eve', now(), 'REFUSED');"
+               " update settled.requests set operator = 'mallory' where kind = 'PASS'");
+    assert_string_equal(value_of(w,
+                                 "select (operator = settled.percent_encoded(session_user))::text"
+                                 " from settled.requests where kind = 'PASS'"),
+                        "true");
+}
+
 static void roles_may_what_they_must(void **state)
 {
     struct world *w = *state;
@@ -1004,11 +1098,20 @@ static void the_daemon_lives_as_the_writer(void **state)
     commit(w);
     settle(b);
     commit(w);
-    enum request_state now;
-    int64_t id;
-    struct ask ask = ask_of(w, DECISION_REQUEUE, 5);
-    assert_ok(w, store_add_request(w->store, &ask, &id, &now, &w->e));
-    assert_ok(w, store_request_sent(w->store, id, 0, 100, &w->e));
+    // It answers what others ask; it asks nothing.
+    struct asked asked;
+    struct ask ask = ask_of(w, DECISION_ACCEPT, &fifth, 1);
+    assert_int_equal(store_add_request(w->store, &ask, &asked, &w->e), STORE_FAILED);
+    assert_non_null(strstr(w->e.text, "settled_operator to decide about rejects"));
+    run_sql(w, "select settled.ask('ACCEPT', 'call-records', 0, '{5}', now(), 0)");
+    struct request requests[4];
+    size_t count;
+    assert_ok(w, store_load_requests(w->store, 0, requests, 4, &count, &w->e));
+    assert_int_equal(count, 1);
+    assert_ok(w, fold_decide(b->fold, &requests[0].decision, requests[0].reasons, &w->e));
+    commit(w);
+    run_sql(w, "select settled.ask('ACCEPT', 'call-records', 0, '{3}', now(), 0)");
+    assert_ok(w, store_refuse_request(w->store, requests[0].id + 1, "no", &w->e));
     assert_ok(w,
               store_mark_relayed(w->store, 0, w->row.epoch, w->row.chain.sequence, b->now, &w->e));
     assert_ok(w, store_mark_relayed(w->store, 0, w->row.epoch, w->row.chain.sequence,
@@ -1083,9 +1186,11 @@ int main(void)
         READY(a_lower_epoch_commits_nothing),
         READY(rejects_are_listed_by_filter),
         READY(a_request_becomes_a_decision),
-        READY(a_requeue_waits_until_the_record_is_sent),
+        READY(a_requeue_waits_until_its_records_are_sent),
         READY(only_open_rejects_can_be_asked_about),
         READY(what_waits_for_its_schema_may_be_refused),
+        READY(an_operator_may_ask_and_do_nothing_else),
+        READY(an_operator_has_the_name_of_its_login),
         READY(the_relay_reads_in_portions),
         READY(a_portion_touches_its_own_rows_only),
         READY(published_rows_go_after_eight_days_but_the_last),

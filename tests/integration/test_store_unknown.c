@@ -10,12 +10,10 @@ enum { STATEMENT_SIZE = 512 };
 static void a_day(struct world *w)
 {
     struct bench *b = w->bench;
-    struct decision accepted = {.kind = DECISION_ACCEPT,
-                                .input = INPUT_CALLS,
-                                .request = 1,
-                                .offset = 1,
-                                .operator_name = "eve",
-                                .content = "call-records/0/1"};
+    const int64_t first = 1;
+    const enum reject_reason reason = REJECT_CONFLICT;
+    struct decision accepted = decision_about(DECISION_ACCEPT, INPUT_CALLS, &first, 1);
+    accepted.request = 1;
     accept(b, INPUT_CREDITS, credit(b, "ann", "k", CREDIT_TOP_UP, 100, at(b, 0, HOUR)));
     accept(b, INPUT_PURCHASES,
            purchase(b, "ann", "p", SERVICE_PURCHASE_INTENT, 10000, 7000000, at(b, 0, HOUR)));
@@ -23,11 +21,10 @@ static void a_day(struct world *w)
     reject(b, INPUT_CALLS, call(b, "ann", "c1", -1, at(b, 0, 3 * HOUR)), REJECT_CONFLICT);
     reject(b, INPUT_CALLS, call(b, "ann", "c1", -1, at(b, 0, 4 * HOUR)), REJECT_CONFLICT);
     commit(w);
-    run_sql(w, "insert into settled.requests (shard, kind, topic, kafka_offset, operator, content,"
-               " requested_at, state) values (0, 'ACCEPT', 'call-records', 1, 'eve',"
-               " 'call-records/0/1', now(), 'WAITING'), (0, 'REQUEUE', 'call-records', 2, 'eve',"
-               " 'call-records/0/2', now(), 'WAITING')");
-    assert_ok(w, fold_decide(b->fold, &accepted, REJECT_CONFLICT, &w->e));
+    run_sql(w, "select settled.ask('ACCEPT', 'call-records', 0, '{1}', now(), 0);"
+               " select settled.ask('REQUEUE', 'call-records', 0, '{2}', now(), 0);"
+               " select settled.record_sent(2, 2, 0, 9)");
+    assert_ok(w, fold_decide(b->fold, &accepted, &reason, &w->e));
     settle(b);
     commit(w);
 }
@@ -70,11 +67,11 @@ static int load_answer(struct world *w)
 
 static int ask_again(struct world *w)
 {
+    const int64_t offset = 2;
     const struct ask ask = {
-        .kind = DECISION_REQUEUE, .input = INPUT_CALLS, .offset = 2, .operator_name = "eve"};
-    enum request_state now;
-    int64_t id;
-    return (int)store_add_request(w->store, &ask, &id, &now, &w->e);
+        .kind = DECISION_REQUEUE, .input = INPUT_CALLS, .count = 1, .offsets = &offset};
+    struct asked asked;
+    return (int)store_add_request(w->store, &ask, &asked, &w->e);
 }
 
 static int count_rejects(void *context, const struct reject_row *reject, struct error *e)
@@ -156,7 +153,6 @@ static const struct {
     {"settlement_lines", "service", "true", "'THIRD'", restore_past, "\"THIRD\" is no service"},
     {"settlement_lines", "charge", "true", "'GIFT'", restore_past, "\"GIFT\" is no charge"},
     {"requests", "kind", "id = 2", "'FORGIVE'", load_requests, "request 2: PostgreSQL"},
-    {"requests", "kind", "id = 2", "'FORGIVE'", ask_again, "\"FORGIVE\" is no kind of decision"},
     {"requests", "kind", "id = 2", "'FORGIVE'", list_rejects, "\"FORGIVE\" is no kind of decision"},
     {"requests", "state", "id = 2", "'LOST'", load_answer, "\"LOST\" is no state of a request"},
     {"requests", "state", "id = 2", "'LOST'", ask_again, "\"LOST\" is no state of a request"},

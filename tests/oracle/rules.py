@@ -10,6 +10,7 @@ import decimal
 import hashlib
 import io
 import json
+import urllib.parse
 import zlib
 
 import fastavro
@@ -128,6 +129,13 @@ class Account:
     @property
     def balance(self):
         return self.opening + self.credits + self.adjustments  # R33
+
+
+def decision_text(decision, topics, shard):
+    """As the next close names it."""
+    coordinates = "".join(f"{shard}/{offset}\n" for offset in sorted(decision["offsets"]))
+    return (f"{decision['number']} {decision['kind']} {urllib.parse.quote(decision['operator'], safe='')}"
+            f" {topics[decision['log']]} {len(decision['offsets'])} {hashlib.sha256(coordinates.encode()).hexdigest()}")
 
 
 def is_id(text):  # R42
@@ -302,17 +310,19 @@ class Shard:
         if decision is None or any(self.position[log] != decision["at"][log] for log in LOGS):
             return False
         self.pending_decisions.pop(0)
-        self.named.append(f"{decision['number']} {decision['kind']} {decision['content']}")
+        self.named.append(decision_text(decision, self.world.topics, self.number))
+        records = [(decision["log"], offset) for offset in decision["offsets"]]
         if decision["kind"] == "REFUSE":
-            self.refused.add((decision["log"], decision["offset"]))
+            self.refused.update(records)
             return True
         if decision["kind"] == "PASS":
-            self.passed[decision["log"], decision["offset"]] = decision["as_of"]
+            self.passed.update(dict.fromkeys(records, decision["as_of"]))
             # The log that waited before the record goes on.
             if self.cut[decision["log"]] == "CLOCK" and self.position[decision["log"]] < ends[decision["log"]]:
                 self.cut[decision["log"]] = None
             return True
-        self.unresolved.pop((decision["log"], decision["offset"]), None)
+        for record in records:
+            self.unresolved.pop(record, None)
         if self.held and not self.still_held():
             self.held = False
             self.cut = {log: "RELEASE" for log in LOGS}  # R51

@@ -9,7 +9,7 @@ int64_t oracle_time(const struct oracle *o, enum input input, int64_t offset)
 {
     for (size_t i = 0; i < o->rows->decisions.count; i++) {
         const struct decision *d = &o->rows->decisions.at[i];
-        if (d->kind == DECISION_PASS && d->input == input && d->offset == offset)
+        if (d->kind == DECISION_PASS && d->input == input && decision_is_about(d, offset))
             return d->as_of;
     }
     return o->world->kafka.logs[o->shard][input].entries.at[offset].timestamp;
@@ -19,7 +19,7 @@ static bool is_refused(const struct oracle *o, enum input input, int64_t offset)
 {
     for (size_t i = 0; i < o->rows->decisions.count; i++) {
         const struct decision *d = &o->rows->decisions.at[i];
-        if (d->kind == DECISION_REFUSE && d->input == input && d->offset == offset)
+        if (d->kind == DECISION_REFUSE && d->input == input && decision_is_about(d, offset))
             return true;
     }
     return false;

@@ -9,6 +9,14 @@ const char *const breakage_names[BREAKAGES] = {"nothing", "epoch",   "outbox", "
 
 // ---- rows ----
 
+bool decision_is_about(const struct decision *decision, int64_t offset)
+{
+    for (size_t i = 0; i < decision->count; i++)
+        if (decision->offsets[i] == offset)
+            return true;
+    return false;
+}
+
 void rows_free(struct rows *rows)
 {
     list_free(&rows->accounts);
@@ -227,13 +235,18 @@ static void write_decisions(const struct writing *w)
         decision.operator_name =
             arena_copy(w->pg->arena, decision.operator_name, strlen(decision.operator_name));
         decision.content = arena_copy(w->pg->arena, decision.content, strlen(decision.content));
+        decision.offsets =
+            (const int64_t *)keep(w->pg, (struct slice){(const char *)decision.offsets,
+                                                        decision.count * sizeof(int64_t)})
+                .data;
         *list_add(&w->rows->decisions) = decision;
         for (size_t k = 0; k < w->rows->asks.count; k++)
             if (w->rows->asks.at[k].request.id == decision.request)
                 w->rows->asks.at[k].state = REQUEST_DONE;
         for (size_t k = 0; k < w->rows->rejects.count && decision.kind != DECISION_PASS; k++) {
             struct reject_row_of *row = &w->rows->rejects.at[k];
-            if (row->reject.input == decision.input && row->reject.offset == decision.offset)
+            if (row->reject.input == decision.input &&
+                decision_is_about(&decision, row->reject.offset))
                 row->decision = decision.number;
         }
     }

@@ -75,6 +75,7 @@ struct rows {
 };
 
 void rows_free(struct rows *rows);
+bool decision_is_about(const struct decision *decision, int64_t offset);
 
 // A transaction whose server process still holds the row's lock while its client is gone.
 struct zombie {

@@ -73,6 +73,17 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
     return STORE_UNAVAILABLE;
 }
 
+// REJECT_NONE: there is no such reject, or it is decided.
+static enum reject_reason open_reason(const struct rows *rows, enum input input, int64_t offset)
+{
+    for (size_t k = 0; k < rows->rejects.count; k++) {
+        const struct reject_row_of *row = &rows->rejects.at[k];
+        if (row->reject.input == input && row->reject.offset == offset && row->decision == 0)
+            return row->reject.reason;
+    }
+    return REJECT_NONE;
+}
+
 static enum store_result host_load_requests(void *context, int32_t shard, struct request *out,
                                             size_t capacity, size_t *count, struct error *e)
 {
@@ -88,12 +99,12 @@ static enum store_result host_load_requests(void *context, int32_t shard, struct
             continue;
         struct request *request = &out[(*count)++];
         *request = rows->asks.at[i].request;
-        for (size_t k = 0; k < rows->rejects.count; k++) {
-            const struct reject_row_of *row = &rows->rejects.at[k];
-            if (row->reject.input == request->decision.input &&
-                row->reject.offset == request->decision.offset && row->decision == 0)
-                request->reason = row->reject.reason;
-        }
+        const struct decision *decision = &request->decision;
+        enum reject_reason *reasons =
+            arena_alloc(w->postgres.arena, decision->count * sizeof *reasons);
+        for (size_t d = 0; d < decision->count; d++)
+            reasons[d] = open_reason(rows, decision->input, decision->offsets[d]);
+        request->reasons = reasons;
     }
     return answer(p, result, e);
 }

@@ -160,35 +160,64 @@ static bool is_asked(const struct rows *rows, enum input input, int64_t offset, 
 {
     for (size_t i = 0; i < rows->asks.count; i++) {
         const struct decision *decision = &rows->asks.at[i].request.decision;
-        if (decision->input == input && decision->offset == offset &&
+        if (decision->input == input && decision_is_about(decision, offset) &&
             (kinds & 1U << decision->kind) && rows->asks.at[i].state != REQUEST_REFUSED)
             return true;
     }
     return false;
 }
 
-static void ask(struct world *w, int32_t shard, enum decision_kind kind, enum input input,
-                int64_t offset, int64_t new_offset)
+// About records of one log, rising.
+struct asked_about {
+    enum input input;
+    size_t count;
+    int64_t offsets[8];
+    int64_t new_offset; // of a requeue: the last one in the shard's own partition
+};
+
+static int by_offset(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void ask(struct world *w, int32_t shard, enum decision_kind kind, struct asked_about about)
 {
     struct rows *rows = &w->postgres.rows[shard];
-    char content[64];
-    int size = snprintf(content, sizeof content, "%d/%d/%d", input, (int)shard, (int)offset);
+    char content[DECISION_CONTENT_SIZE], topic[16];
+    if (about.count == 0)
+        return;
+    qsort(about.offsets, about.count, sizeof *about.offsets, by_offset);
+    size_t size = about.count * sizeof *about.offsets;
+    const int64_t *offsets = memcpy(arena_alloc(w->postgres.arena, size), about.offsets, size);
+    snprintf(topic, sizeof topic, "input-%d", about.input);
+    decision_content(&(struct decided_records){topic, shard, about.count, offsets}, content);
     struct ask_row row = {.state = REQUEST_WAITING};
-    row.request = (struct request){.id = ++w->postgres.last_ask, .new_offset = new_offset};
+    row.request = (struct request){.id = ++w->postgres.last_ask, .new_offset = about.new_offset};
     row.request.decision =
         (struct decision){.request = row.request.id,
                           .kind = kind,
-                          .input = input,
-                          .offset = offset,
+                          .input = about.input,
+                          .count = about.count,
+                          .offsets = offsets,
                           .as_of = w->now,
                           .operator_name = "operator",
-                          .content = arena_copy(w->postgres.arena, content, (size_t)size)};
+                          .content = arena_copy(w->postgres.arena, content, strlen(content))};
     *list_add(&rows->asks) = row;
-    world_say(w, "the operator asks for %s of %s", decision_symbol(kind), content);
+    world_say(w, "the operator asks for %s of %s, from offset %d on", decision_symbol(kind),
+              content, (int)offsets[0]);
 }
 
-// The same bytes once more, through the partitioner.
-static void requeue(struct world *w, int32_t shard, enum input input, int64_t offset)
+static void ask_about_one(struct world *w, int32_t shard, enum decision_kind kind, enum input input,
+                          int64_t offset)
+{
+    ask(w, shard, kind,
+        (struct asked_about){.input = input, .count = 1, .offsets = {offset}, .new_offset = -1});
+}
+
+// The same bytes once more, through the partitioner. Where they are now, if it is the shard's own
+// partition; else -1.
+static int64_t send_again(struct world *w, int32_t shard, enum input input, int64_t offset)
 {
     struct send again = {.fact = w->kafka.logs[shard][input].entries.at[offset].fact};
     struct slice key = again.fact.key;
@@ -196,25 +225,44 @@ static void requeue(struct world *w, int32_t shard, enum input input, int64_t of
                                    key.data ? key.size : 0, w->kafka.shards);
     int64_t at = (int64_t)w->kafka.logs[again.partition][input].entries.count;
     kafka_append(&w->kafka, &again, w->now);
-    ask(w, shard, DECISION_REQUEUE, input, offset, again.partition == shard ? at : -1);
+    return again.partition == shard ? at : -1;
 }
 
-// Decides about rejects that hold a day, and sometimes about any reject; a record that was let pass
-// may have become one.
-static void judge_rejects(struct world *w, int32_t shard)
+// Chooses rejects of one log that nobody has decided about, several at once: those that hold a day,
+// and sometimes any; a record that was let pass may have become one.
+static struct asked_about choose_rejects(struct world *w, int32_t shard, enum input input,
+                                         size_t most)
 {
     static const unsigned final = ~(1U << DECISION_PASS);
     const struct rows *rows = &w->postgres.rows[shard];
-    for (size_t i = 0; i < rows->rejects.count; i++) {
+    struct asked_about about = {.input = input, .new_offset = -1};
+    for (size_t i = 0; i < rows->rejects.count && about.count < most; i++) {
         const struct step_reject *r = &rows->rejects.at[i].reject;
-        if (rows->rejects.at[i].decision != 0 || is_asked(rows, r->input, r->offset, final))
-            continue;
-        if (!dice_hit(&w->dice, rows->state.held ? 90 : 1))
-            continue;
-        if (!w->kafka.down && dice_hit(&w->dice, 20))
-            requeue(w, shard, r->input, r->offset);
-        else
-            ask(w, shard, DECISION_ACCEPT, r->input, r->offset, -1);
+        if (r->input == input && rows->rejects.at[i].decision == 0 &&
+            !is_asked(rows, input, r->offset, final) &&
+            dice_hit(&w->dice, rows->state.held ? 90 : 1))
+            about.offsets[about.count++] = r->offset;
+    }
+    return about;
+}
+
+static void judge_rejects(struct world *w, int32_t shard)
+{
+    enum { AT_ONCE = sizeof((struct asked_about *)0)->offsets / sizeof(int64_t), ROUNDS = 200 };
+    for (enum input input = 0; input < INPUT_COUNT; input++) {
+        for (int round = 0; round < ROUNDS; round++) {
+            size_t most = (size_t)dice_between(&w->dice, 1, AT_ONCE);
+            struct asked_about about = choose_rejects(w, shard, input, most);
+            bool again = !w->kafka.down && dice_hit(&w->dice, 20);
+            for (size_t i = 0; i < about.count && again; i++) {
+                int64_t at = send_again(w, shard, input, about.offsets[i]);
+                if (at > about.new_offset)
+                    about.new_offset = at;
+            }
+            ask(w, shard, again ? DECISION_REQUEUE : DECISION_ACCEPT, about);
+            if (about.count < most)
+                break; // there are no more
+        }
     }
 }
 
@@ -231,7 +279,7 @@ static void pass_stuck(struct world *w, int32_t shard, enum input input)
         return;
     const struct entry *entry = &log->entries.at[at];
     if (!entry->log_append || entry->timestamp > w->now + HOUR)
-        ask(w, shard, DECISION_PASS, input, at, -1);
+        ask_about_one(w, shard, DECISION_PASS, input, at);
 }
 
 // The record that a log stands at, while the registry says nothing. Some come to be judged all the
@@ -249,7 +297,7 @@ static void refuse_stuck(struct world *w, int32_t shard, enum input input)
     // What has no framing needs no schema.
     const struct slice value = log->entries.at[at].fact.value;
     if (value.data && value.data[0] == 0)
-        ask(w, shard, DECISION_REFUSE, input, at, -1);
+        ask_about_one(w, shard, DECISION_REFUSE, input, at);
 }
 
 static void operate(struct world *w)

@@ -201,6 +201,28 @@ static inline void reject(struct bench *b, enum input input, struct event ev,
     assert_true(strlen(last->detail) > 0);
 }
 
+// Of an operator "op"; the digest is not looked at.
+static inline struct decision decision_about(enum decision_kind kind, enum input input,
+                                             const int64_t *offsets, size_t count)
+{
+    return (struct decision){
+        .kind = kind,
+        .input = input,
+        .count = count,
+        .offsets = offsets,
+        .operator_name = "op",
+        .content = count == 1 ? "call-records 1 -" : "call-records 2 -",
+    };
+}
+
+// About one record of the calls.
+static inline int decide_one(struct fold *fold, enum decision_kind kind, int64_t offset,
+                             enum reject_reason reason, struct error *e)
+{
+    const struct decision decision = decision_about(kind, INPUT_CALLS, &offset, 1);
+    return fold_decide(fold, &decision, &reason, e);
+}
+
 static inline void duplicate(struct bench *b, enum input input, struct event ev)
 {
     int64_t before = fold_state(b->fold)->log[input].duplicates;

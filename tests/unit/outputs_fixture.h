@@ -125,7 +125,9 @@ static struct step_reject fixture_rejects[] = {
      .value = {"\1\2\3", 3}},
 };
 
-static const char *fixture_decisions[] = {"1 ACCEPT call-records/3/1234"};
+static const char *fixture_decisions[] = {
+    "1 ACCEPT operator call-records 1 "
+    "bf916bbf88fe00a50bda7b68d8a1617df32e619f711475b081dfdbf11a84d2bc"};
 
 static struct emission fixture_emissions[] = {{EMIT_REJECT, 0},     {EMIT_STATUS, 1},
                                               {EMIT_SETTLEMENT, 0}, {EMIT_STATUS, 0},

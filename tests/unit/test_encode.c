@@ -172,7 +172,9 @@ static void day_close_holds_every_field(void **state)
         "\"late\":1,\"zero_unit_calls\":0,\"settlements\":2,\"amount\":13440000,\"price_book\":\"%"
         "s\","
         "\"parameters\":\"%s\",\"decisions\":[\"1 ACCEPT "
-        "call-records/3/1234\"],\"settlement_schema\":\"%s\","
+        "operator call-records 1 "
+        "bf916bbf88fe00a50bda7b68d8a1617df32e619f711475b081dfdbf11a84d2bc\"],\"settlement_schema\":"
+        "\"%s\","
         "\"content_digest\":\"cc\",\"previous_digest\":\"pp\",\"digest\":\"dd\",\"sequence\":9}",
         BOOK_OF_TEST, PARAMETERS_OF_TEST, schema);
     assert_body(OUTPUT_DAY_CLOSES, body, expected);

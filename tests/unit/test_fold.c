@@ -547,12 +547,7 @@ static void too_many_broken_records_hold_the_day_until_accepted(void **state)
     // Reading and crediting go on in the held day, past its end.
     accept(b, INPUT_CREDITS, credit(b, "a", "k", CREDIT_TOP_UP, 5, b->now + HOUR));
     accept(b, INPUT_CALLS, call(b, "a", "next day's", -1, at(b, 1, 2 * HOUR)));
-    struct decision decision = {.kind = DECISION_ACCEPT,
-                                .input = INPUT_CALLS,
-                                .offset = 0,
-                                .operator_name = "op",
-                                .content = "call-records/0/0"};
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, &e), 0);
+    assert_int_equal(decide_one(b->fold, DECISION_ACCEPT, 0, REJECT_UNDECODABLE, &e), 0);
     assert_false(fold_state(b->fold)->held);
     assert_true(fold_close_due(b->fold));
     assert_int_equal(fold_close(b->fold, &e), 0);
@@ -560,7 +555,7 @@ static void too_many_broken_records_hold_the_day_until_accepted(void **state)
     assert_int_equal(close->cutoffs[INPUT_CREDITS].cut_by, CUT_RELEASE);
     assert_int_equal(close->cutoffs[INPUT_CALLS].to_offset, 101);
     assert_int_equal(close->decision_count, 1);
-    assert_string_equal(close->decisions[0], "1 ACCEPT call-records/0/0");
+    assert_string_equal(close->decisions[0], "1 ACCEPT op call-records 1 -");
     assert_int_equal(close->settlements, 0);
     fold_step_done(b->fold);
     settle(b);
@@ -588,9 +583,7 @@ static void rejects_beyond_10000_stop_a_log(void **state)
     }
     struct event next = call(b, "a", "c", -1, at(b, 0, 0));
     assert_int_equal(feed(b, INPUT_CALLS, next), FOLD_REJECTS);
-    struct decision decision = {
-        .kind = DECISION_ACCEPT, .input = INPUT_CALLS, .operator_name = "op", .content = "x"};
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, &e), 0);
+    assert_int_equal(decide_one(b->fold, DECISION_ACCEPT, 0, REJECT_UNDECODABLE, &e), 0);
     accept(b, INPUT_CALLS, next);
 }
 
@@ -606,14 +599,10 @@ static void a_record_of_a_broker_years_ahead_is_passed_by_a_decision(void **stat
     assert_int_equal(
         fold_records(b->fold, INPUT_CALLS, (struct event_batch){&ev, 1}, b->now, &consumed, &e),
         FOLD_FUTURE);
-    struct decision decision = {.kind = DECISION_PASS,
-                                .input = INPUT_CALLS,
-                                .offset = ev.offset,
-                                .as_of = b->now,
-                                .operator_name = "op",
-                                .content = "call-records/0/0"};
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), -1);
+    struct decision decision = decision_about(DECISION_PASS, INPUT_CALLS, &ev.offset, 1);
+    decision.as_of = b->now;
+    assert_int_equal(fold_decide(b->fold, &decision, NULL, &e), 0);
+    assert_int_equal(fold_decide(b->fold, &decision, NULL, &e), -1);
     assert_int_equal(
         fold_records(b->fold, INPUT_CALLS, (struct event_batch){&ev, 1}, b->now, &consumed, &e),
         FOLD_MORE);

@@ -288,34 +288,61 @@ static void batches_of_any_size_are_judged_alike(void **state)
 
 // ---- decisions ----
 
-static struct decision decide_about(enum decision_kind kind, int64_t offset)
-{
-    return (struct decision){.kind = kind,
-                             .input = INPUT_CALLS,
-                             .offset = offset,
-                             .operator_name = "op",
-                             .content = "call-records/0/0"};
-}
-
 static void decisions_about_nothing_are_refused(void **state)
 {
     struct bench *b = *state;
     struct error e = {0};
     accept(b, INPUT_CALLS, call(b, "a", "c", -1, at(b, 0, 0)));
-    struct decision decision = decide_about(DECISION_PASS, 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), -1);
-    says(&e, "was judged already");
-    decision = decide_about(DECISION_ACCEPT, 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), -1);
+    assert_int_equal(decide_one(b->fold, DECISION_PASS, 0, REJECT_NONE, &e), -1);
+    says(&e, "call-records/0/0: the record was judged already");
+    assert_int_equal(decide_one(b->fold, DECISION_ACCEPT, 0, REJECT_NONE, &e), -1);
     says(&e, "not among the rejects");
-    decision = decide_about(DECISION_REQUEUE, 5);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_INVALID, &e), -1);
+    assert_int_equal(decide_one(b->fold, DECISION_REQUEUE, 5, REJECT_INVALID, &e), -1);
     says(&e, "not among the rejects");
-    decision = decide_about(DECISION_PASS, 5);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), -1);
+    assert_int_equal(decide_one(b->fold, DECISION_PASS, 5, REJECT_NONE, &e), 0);
+    assert_int_equal(decide_one(b->fold, DECISION_PASS, 5, REJECT_NONE, &e), -1);
     says(&e, "passed already");
     assert_int_equal(fold_state(b->fold)->decisions, 1);
+}
+
+// One decision about many records is made about all of them, or about none.
+static void a_decision_is_about_all_of_its_records_or_none(void **state)
+{
+    struct bench *b = *state;
+    struct error e = {0};
+    const int64_t offsets[] = {0, 2, 3};
+    enum reject_reason reasons[] = {REJECT_UNDECODABLE, REJECT_UNDECODABLE, REJECT_NONE};
+    for (int i = 0; i < 4; i++) {
+        struct event ev = event(b, INPUT_CALLS, "a", b->now);
+        ev.fault = REJECT_UNDECODABLE;
+        ev.fault_detail = "x";
+        reject(b, INPUT_CALLS, ev, REJECT_UNDECODABLE);
+    }
+    const struct log_state *log = &fold_state(b->fold)->log[INPUT_CALLS];
+    struct decision decision = decision_about(DECISION_ACCEPT, INPUT_CALLS, offsets, 3);
+    assert_int_equal(fold_decide(b->fold, &decision, reasons, &e), -1);
+    says(&e, "call-records/0/3: it is not among the rejects, or was decided already");
+    assert_int_equal(log->undecided, 4);
+    assert_int_equal(fold_state(b->fold)->decisions, 0);
+    reasons[2] = REJECT_UNDECODABLE;
+    assert_int_equal(fold_decide(b->fold, &decision, reasons, &e), 0);
+    assert_int_equal(log->undecided, 1);
+    assert_int_equal(log->undecided_of[REJECTS_BROKEN], 1);
+    assert_int_equal(fold_step(b->fold)->decision_count, 1);
+    assert_int_equal(fold_step(b->fold)->decisions[0].count, 3);
+    assert_int_equal(fold_step(b->fold)->decisions[0].offsets[1], 2);
+}
+
+// schemas/README.md has this vector.
+static void the_digest_of_a_decision_is_that_of_its_coordinates(void **state)
+{
+    char content[DECISION_CONTENT_SIZE];
+    (void)state;
+    decision_content(&(struct decided_records){"call-records", 3, 3, (int64_t[]){7, 1234, 99999}},
+                     content);
+    assert_string_equal(content,
+                        "call-records 3 "
+                        "61c6d1a95c0cd59c414613790d838a0de587fec8d79d1c41602442442715a122");
 }
 
 // A record whose schema cannot be had: its log waits until somebody decides.
@@ -327,9 +354,8 @@ static void what_waits_for_its_schema_may_be_refused(void **state)
     ev.schema_pending = true;
     ev.schema_id = 4711;
     assert_int_equal(feed(b, INPUT_CALLS, ev), FOLD_SCHEMA);
-    struct decision decision = decide_about(DECISION_REFUSE, ev.offset);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), -1);
+    assert_int_equal(decide_one(b->fold, DECISION_REFUSE, ev.offset, REJECT_NONE, &e), 0);
+    assert_int_equal(decide_one(b->fold, DECISION_REFUSE, ev.offset, REJECT_NONE, &e), -1);
     says(&e, "it was refused already");
     assert_int_equal(feed(b, INPUT_CALLS, ev), FOLD_MORE);
     const struct step *step = fold_step(b->fold);
@@ -343,10 +369,11 @@ static void what_waits_for_its_schema_may_be_refused(void **state)
     assert_int_equal(log->rejected, 1);
     assert_int_equal(log->undecided, 0);
     assert_int_equal(log->undecided_of[REJECTS_BROKEN], 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNKNOWN_SCHEMA, &e), -1);
+    assert_int_equal(decide_one(b->fold, DECISION_REFUSE, ev.offset, REJECT_UNKNOWN_SCHEMA, &e),
+                     -1);
     says(&e, "was judged already");
     settle(b);
-    assert_string_equal(fold_step(b->fold)->close.decisions[0], "1 REFUSE call-records/0/0");
+    assert_string_equal(fold_step(b->fold)->close.decisions[0], "1 REFUSE op call-records 1 -");
 }
 
 // Recorded before it takes effect: the record is refused also if its schema has come meanwhile, as
@@ -356,7 +383,8 @@ static void what_was_refused_stays_so(void **state)
     struct bench *b = *state;
     struct error e = {0};
     struct fold_state row = *fold_state(b->fold);
-    struct decision refused = decide_about(DECISION_REFUSE, 1);
+    const int64_t second = 1;
+    struct decision refused = decision_about(DECISION_REFUSE, INPUT_CALLS, &second, 1);
     bool done;
     refused.number = row.decisions = 3;
     assert_int_equal(fold_restore_state(b->fold, &row, &e), 0);
@@ -377,8 +405,8 @@ static void many_are_refused_in_any_order(void **state)
     struct error e = {0};
     enum { COUNT = 100 };
     for (int64_t i = 0; i < COUNT; i += 2) {
-        struct decision decision = decide_about(DECISION_REFUSE, i * 7 % COUNT / 2 * 2);
-        assert_int_equal(fold_decide(b->fold, &decision, REJECT_NONE, &e), 0);
+        int64_t offset = i * 7 % COUNT / 2 * 2;
+        assert_int_equal(decide_one(b->fold, DECISION_REFUSE, offset, REJECT_NONE, &e), 0);
     }
     for (int i = 0; i < COUNT; i++) {
         char id[16];
@@ -402,8 +430,7 @@ static void a_decision_about_an_earlier_day_weighs_on_no_open_one(void **state)
     reject(b, INPUT_CALLS, ev, REJECT_UNDECODABLE);
     settle(b);
     fold_step_done(b->fold);
-    struct decision decision = decide_about(DECISION_ACCEPT, 0);
-    assert_int_equal(fold_decide(b->fold, &decision, REJECT_UNDECODABLE, &e), 0);
+    assert_int_equal(decide_one(b->fold, DECISION_ACCEPT, 0, REJECT_UNDECODABLE, &e), 0);
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].undecided, 0);
     assert_int_equal(fold_step(b->fold)->decision_count, 1);
     assert_int_equal(fold_step(b->fold)->decisions[0].day, b->first_day + 1);
@@ -450,8 +477,9 @@ static void decisions_are_restored(void **state)
 {
     struct bench *b = *state;
     struct error e = {0};
-    struct decision accepted = decide_about(DECISION_ACCEPT, 0),
-                    passed = decide_about(DECISION_PASS, 0);
+    const int64_t first = 0;
+    struct decision accepted = decision_about(DECISION_ACCEPT, INPUT_CALLS, &first, 1),
+                    passed = decision_about(DECISION_PASS, INPUT_CALLS, &first, 1);
     accepted.number = 7;
     passed.number = 8;
     passed.as_of = at(b, 0, HOUR);
@@ -476,7 +504,7 @@ static void decisions_are_restored(void **state)
         FOLD_MORE);
     settle(b);
     assert_int_equal(fold_step(b->fold)->close.decision_count, 1);
-    assert_string_equal(fold_step(b->fold)->close.decisions[0], "7 ACCEPT call-records/0/0");
+    assert_string_equal(fold_step(b->fold)->close.decisions[0], "7 ACCEPT op call-records 1 -");
 }
 
 // ---- parameters that change ----
@@ -580,6 +608,8 @@ int main(void)
         CASE(records_below_the_position_are_dropped),
         CASE(batches_of_any_size_are_judged_alike),
         CASE(decisions_about_nothing_are_refused),
+        CASE(a_decision_is_about_all_of_its_records_or_none),
+        CASE(the_digest_of_a_decision_is_that_of_its_coordinates),
         CASE(what_waits_for_its_schema_may_be_refused),
         CASE(what_was_refused_stays_so),
         CASE(many_are_refused_in_any_order),

@@ -51,12 +51,8 @@ static int decide_on(struct bench *b, enum input input, enum decision_kind kind,
                      enum reject_reason reason)
 {
     struct error e = {0};
-    struct decision decision = {.kind = kind,
-                                .input = input,
-                                .offset = offset,
-                                .operator_name = "op",
-                                .content = "call-records/0/0"};
-    return fold_decide(b->fold, &decision, reason, &e);
+    const struct decision decision = decision_about(kind, input, &offset, 1);
+    return fold_decide(b->fold, &decision, &reason, &e);
 }
 
 static int decide(struct bench *b, enum decision_kind kind, int64_t offset,
@@ -418,8 +414,8 @@ static void requeues_release_it_once_it_is_below(void **state)
     assert_int_equal(close->cutoffs[INPUT_CALLS].rejected, 102);
     assert_int_equal(close->cutoffs[INPUT_CALLS].cut_by, CUT_RELEASE);
     assert_int_equal(close->decision_count, 4);
-    assert_string_equal(close->decisions[0], "1 REQUEUE call-records/0/0");
-    assert_string_equal(close->decisions[3], "4 ACCEPT call-records/0/0");
+    assert_string_equal(close->decisions[0], "1 REQUEUE op call-records 1 -");
+    assert_string_equal(close->decisions[3], "4 ACCEPT op call-records 1 -");
     assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].undecided, 0);
 }
 

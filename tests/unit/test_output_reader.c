@@ -116,9 +116,12 @@ static void fields_are_told_as_people_write_them(void **state)
                       "settlement_id=acc-a/2026-11-01\n", "business_day=2026-11-01\n",
                       "adjustments=-1000\n", "status=SUSPENDED\n", "lines[1].tier_from=null\n",
                       "lines[2].package_id=package-1\n", "lines[3].amount=13000000\n", NULL});
-    assert_fields(OUTPUT_DAY_CLOSES,
-                  (const char *const[]){"cutoffs[1].cut_by=RECORD\n", "cutoffs[3].rejected=1\n",
-                                        "decisions[1]=1 ACCEPT call-records/3/1234\n", NULL});
+    assert_fields(
+        OUTPUT_DAY_CLOSES,
+        (const char *const[]){"cutoffs[1].cut_by=RECORD\n", "cutoffs[3].rejected=1\n",
+                              "decisions[1]=1 ACCEPT operator call-records 1 "
+                              "bf916bbf88fe00a50bda7b68d8a1617df32e619f711475b081dfdbf11a84d2bc\n",
+                              NULL});
     assert_fields(OUTPUT_REJECTS, (const char *const[]){"reason=REFUND\n", "value=3 bytes 010203\n",
                                                         "record_id=credit-6\n", NULL});
     assert_fields(OUTPUT_STATUS,

@@ -280,10 +280,12 @@ static void times_are_told(void **state)
     ev.timestamp = at(b, 900, 0);
     struct decision pass = {.number = 1,
                             .kind = DECISION_PASS,
-                            .offset = ev.offset,
+                            .count = 1,
+                            .offsets = &ev.offset,
                             .as_of = at(b, 0, 2 * HOUR),
-                            .content = "calls/0/2"};
-    fold_audit_decision(b->fold, &pass, REJECT_NONE);
+                            .operator_name = "op",
+                            .content = "calls 1 -"};
+    fold_audit_decision(b->fold, &pass, NULL);
     assert_int_equal(fold_judged_at(b->fold, INPUT_CALLS, ev.offset, ev.timestamp), pass.as_of);
     struct audit_verdict v = give_one(b, INPUT_CALLS, ev, REJECT_NONE);
     assert_false(v.lacks_override);
@@ -320,19 +322,21 @@ static void decisions_weigh_and_are_named(void **state)
     for (int i = 0; i < 150; i++)
         give_one(b, INPUT_CALLS, call(b, "acme", "", -1, at(b, 0, HOUR)), REJECT_INVALID);
     assert_true(fold_must_hold(b->fold));
-    for (int i = 0; i < 150; i++) {
-        struct decision accept = {
-            .number = i + 1, .kind = DECISION_ACCEPT, .offset = i, .content = "calls/0"};
-        fold_audit_decision(b->fold, &accept, REJECT_INVALID);
+    enum reject_reason reasons[2] = {REJECT_INVALID, REJECT_INVALID};
+    for (int i = 0; i < 75; i++) {
+        const int64_t offsets[] = {2 * i, 2 * i + 1};
+        struct decision accept = decision_about(DECISION_ACCEPT, INPUT_CALLS, offsets, 2);
+        accept.number = i + 1;
+        fold_audit_decision(b->fold, &accept, reasons);
     }
     assert_false(fold_must_hold(b->fold));
     for (enum input i = 0; i < INPUT_COUNT; i++)
         fold_audit_cut(b->fold, i, b->offsets[i], CUT_RELEASE);
     assert_int_equal(fold_close(b->fold, &e), 0);
     const struct day_close *close = &fold_step(b->fold)->close;
-    assert_int_equal(close->decision_count, 150);
-    assert_string_equal(close->decisions[149], "150 ACCEPT calls/0");
-    assert_int_equal(fold_state(b->fold)->decisions, 150);
+    assert_int_equal(close->decision_count, 75);
+    assert_string_equal(close->decisions[74], "75 ACCEPT op call-records 2 -");
+    assert_int_equal(fold_state(b->fold)->decisions, 75);
     bench_destroy(b);
 }
 

@@ -32,6 +32,7 @@ struct rows {
     } cutoffs[ROWS];
     int64_t rejects[ROWS];
     struct decision decisions[ROWS]; // their texts are constants
+    int64_t decided[ROWS]; // the offset of each
 };
 
 static struct slice keep(struct slice s)
@@ -104,7 +105,10 @@ static void store_decisions(struct rows *rows, const struct step *step)
         struct decision *decision = &rows->decisions[rows->decision_count++];
         *decision = step->decisions[i];
         decision->operator_name = "op";
-        decision->content = "call-records/0/N";
+        decision->content = "call-records 1 -";
+        assert_int_equal(decision->count, 1);
+        rows->decided[rows->decision_count - 1] = decision->offsets[0];
+        decision->offsets = &rows->decided[rows->decision_count - 1];
     }
 }
 
@@ -293,15 +297,11 @@ static void commit_both(struct world *w)
 static void decide_both(struct world *w, enum decision_kind kind, enum input input, int64_t offset)
 {
     struct error e = {0};
-    struct decision decision = {.kind = kind,
-                                .input = input,
-                                .offset = offset,
-                                .as_of = w->b->now,
-                                .operator_name = "op",
-                                .content = "call-records/0/N"};
+    struct decision decision = decision_about(kind, input, &offset, 1);
+    decision.as_of = w->b->now;
     enum reject_reason reason = kind == DECISION_PASS ? REJECT_NONE : REJECT_UNDECODABLE;
-    assert_int_equal(fold_decide(w->b->fold, &decision, reason, &e), 0);
-    assert_int_equal(fold_decide(w->restarted, &decision, reason, &e), 0);
+    assert_int_equal(fold_decide(w->b->fold, &decision, &reason, &e), 0);
+    assert_int_equal(fold_decide(w->restarted, &decision, &reason, &e), 0);
 }
 
 // False: the day is held.

@@ -116,6 +116,8 @@ static enum store_result host_load_undecided(void *context, int32_t shard,
 static enum store_result host_load_requests(void *context, int32_t shard, struct request *out,
                                             size_t capacity, size_t *count, struct error *e)
 {
+    static const int64_t offset = 0;
+    static const enum reject_reason reason = REJECT_UNDECODABLE;
     const struct world *w = context;
     (void)shard;
     (void)capacity;
@@ -126,10 +128,11 @@ static enum store_result host_load_requests(void *context, int32_t shard, struct
         out[0] = (struct request){.id = 1,
                                   .decision = {.kind = DECISION_ACCEPT,
                                                .input = INPUT_CALLS,
-                                               .offset = 0,
-                                               .content = "calls/0/0",
+                                               .count = 1,
+                                               .offsets = &offset,
+                                               .content = "calls 1 -",
                                                .operator_name = "op"},
-                                  .reason = REJECT_UNDECODABLE,
+                                  .reasons = &reason,
                                   .new_offset = -1};
     return STORE_OK;
 }

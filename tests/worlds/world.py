@@ -246,21 +246,18 @@ class World:
         return stands[0].topic(), stands[0].partition(), stands[0].offset()
 
     def pass_by(self, astray, clock):
-        """An operator lets the record be judged as of an instant; the request is the row that `rejects pass` adds."""
+        """An operator lets the record be judged as of an instant; the request is the one that `rejects pass` makes."""
         topic, partition, offset = astray
         as_of = datetime.datetime.fromisoformat(rfc3339(clock - self.random.randrange(generate.HOUR)))
         with psycopg.connect(self.dsn) as connection:
-            connection.execute(
-                "insert into settled.requests (shard, kind, topic, kafka_offset, operator, content, requested_at, state)"
-                " values (%s, 'PASS', %s, %s, 'oracle', %s, %s, 'WAITING')",
-                (partition, topic, offset, f"{topic}/{partition}/{offset}", as_of))
+            connection.execute("select settled.ask('PASS', %s, %s, %s, %s, 0)", (topic, partition, [offset], as_of))
 
     def accept_some(self):
         """An operator accepts the loss of some rejects, too few to decide whether a day is held."""
         rows = self.sql("select topic, partition, kafka_offset from settled.rejects where decision is null"
                         " order by random() limit 3")
         if rows:
-            self.settled("rejects", "accept", *("/".join(map(str, row)) for row in rows), "--operator", "oracle")
+            self.settled("rejects", "accept", *("/".join(map(str, row)) for row in rows))
 
     def leave_open(self, clock):
         """Leaves a transaction open while a drain runs: what is behind its records is not stable yet."""
@@ -310,9 +307,9 @@ class World:
                 return
             # The day is held: misrouted records are requeued, the loss of the rest is accepted, and the day is released.
             # The next day that is due may be held as well.
-            self.settled("rejects", "requeue", "--reason", "MISROUTED", "--operator", "oracle", status=(0, KEYLESS))
+            self.settled("rejects", "requeue", "--reason", "MISROUTED", status=(0, KEYLESS))
             for log in rules.LOGS:
-                self.settled("rejects", "accept", "--topic", log, "--operator", "oracle")
+                self.settled("rejects", "accept", "--topic", log)
             ends = self.ends()
 
     def drain_once(self, clock, ends, command):
@@ -376,12 +373,13 @@ class World:
 
     def decisions(self):
         logs = {self.topics[log]: log for log in rules.LOGS}
-        return [{"shard": shard, "number": number, "kind": kind, "content": content, "log": logs[topic],
-                 "offset": offset, "as_of": milliseconds(as_of), "day": day_number(day),
+        return [{"shard": shard, "number": number, "kind": kind, "operator": user, "log": logs[topic],
+                 "offsets": offsets, "as_of": milliseconds(as_of), "day": day_number(day),
                  "at": {rules.CALLS: calls, rules.PURCHASES: purchases, rules.CREDITS: credits}}
-                for shard, number, kind, content, topic, offset, as_of, day, calls, purchases, credits in self.sql(
-                    "select shard, number, kind, content, topic, kafka_offset, as_of, business_day, calls_at,"
-                    " purchases_at, credits_at from settled.decisions order by shard, number")]
+                for shard, number, kind, user, topic, offsets, as_of, day, calls, purchases, credits in self.sql(
+                    "select shard, number, kind, session_user::text, topic, array(select kafka_offset from"
+                    " settled.request_records r where r.request = d.request order by 1), as_of, business_day, calls_at,"
+                    " purchases_at, credits_at from settled.decisions d order by shard, number")]
 
     def parameter_rows(self):
         return [{"from_day": day if day is None else day_number(day), "grace": grace, "late_days": late,
@@ -528,19 +526,24 @@ def compare_shards(world, oracle, out):
     for number, undone in enumerate(world.undone):
         out.same(f"drain {number} of {len(world.undone)}: its status, where shards {undone} have a day left",
                  UNHELD if undone else 0, world.statuses[number])
-    decided = {(topic, shard, offset): number for shard, number, kind, topic, offset in world.sql(
-        "select shard, number, kind, topic, kafka_offset from settled.decisions where kind <> 'PASS'")}
+    decided = {(topic, shard, offset): number for shard, number, topic, offset in world.sql(
+        "select d.shard, number, d.topic, kafka_offset from settled.decisions d join settled.request_records using (request)"
+        " where kind <> 'PASS'")}
     for topic, partition, offset, number in world.sql(
             "select topic, partition, kafka_offset, decision from settled.rejects"):
         out.same(f"rejects {topic}/{partition}/{offset}: decision", decided.get((topic, partition, offset)), number)
-    for content, where in world.sql("select content, topic || '/' || shard || '/' || kafka_offset from settled.decisions"):
-        out.same("decisions: content", where, content)
+    recorded = {(shard, number): text for shard, number, text in world.sql(
+        "select shard, number, concat_ws(' ', number, kind, operator, content) from settled.decisions")}
+    for decision in world.decisions():
+        out.same("decisions: content", rules.decision_text(decision, world.topics, decision["shard"]),
+                 recorded[decision["shard"], decision["number"]])
     # A requeued record behind a transaction that is still open at the last drain is never judged.
     read_to = world.drains[-1][1][rules.CALLS]
-    for request in world.sql("select content, kind, state, shard, new_partition, new_offset from settled.requests "
-                             "where state <> 'DONE'"):
-        _, kind, state, shard, new_partition, new_offset = request
-        unread = (kind, state, shard) == ("REQUEUE", "WAITING", new_partition) and new_offset >= read_to[shard]
+    for request in world.sql(
+            "select id, kind, state, q.shard, max(new_offset) filter (where new_partition = q.shard) from settled.requests q"
+            " join settled.request_records on request = id where state <> 'DONE' group by id"):
+        _, kind, state, shard, new_offset = request
+        unread = (kind, state) == ("REQUEUE", "WAITING") and new_offset is not None and new_offset >= read_to[shard]
         if not unread:
             out.append(f"requests: not decided: {request}")
 

@@ -231,13 +231,15 @@ def kill_requeue(subject, rng, point):
         astray_at = (rng.choice(stream.accounts[home]), (home + 1) % deployment.partitions, number)
         stream.extra.append(lambda t, a=astray_at: astray(t, *a))
     wait_for(lambda: len(open_rejects(subject)) >= count, 60, lambda: f"{open_rejects(subject)} of {count} rejects")
-    command = [subject.settled, "rejects", "requeue", "-c", deployment.config, "--reason", "MISROUTED", "--operator", "t"]
-    environment = {"SETTLED_FAULT": f"{point}:{rng.randrange(1, count + 1)}", "PATH": "/usr/bin"}
+    command = [subject.settled, "rejects", "requeue", "-c", deployment.config, "--reason", "MISROUTED"]
+    # Each point is passed once a record, but that of asking: one request asks about all records of a partition.
+    times = 1 if point == "requeue_asked" else rng.randrange(1, count + 1)
+    environment = {"SETTLED_FAULT": f"{point}:{times}", "PATH": "/usr/bin"}
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90,
                           check=False)
     if done.returncode != -signal.SIGKILL or f"fault point {point}" not in done.stderr:
         raise AssertionError(f"{point}: requeue ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    deployment.run("rejects", "requeue", "--reason", "MISROUTED", "--operator", "t")
+    deployment.run("rejects", "requeue", "--reason", "MISROUTED")
     wait_for(lambda: not open_rejects(subject), 60, lambda: f"{open_rejects(subject)} have no decision")
     return f"{point}, {count} records"
 
