@@ -11,8 +11,8 @@
 // audit_messages.c the topics.
 #pragma once
 
-#include "consumer/audit/audit_report.h"
 #include "consumer/config/config.h"
+#include "consumer/findings/audit_report.h"
 
 struct audit_options {
     day_t from, to; // DAY_NONE: from the first day; to what is committed now

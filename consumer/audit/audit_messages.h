@@ -5,7 +5,8 @@
 // to be pending or lost.
 #pragma once
 
-#include "consumer/audit/audit_report.h"
+#include "consumer/audit/store_audit_rows.h"
+#include "consumer/findings/audit_report.h"
 #include "consumer/kafka/scan.h"
 
 struct messages;

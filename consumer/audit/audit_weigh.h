@@ -3,7 +3,7 @@
 #pragma once
 
 #include "consumer/audit/audit_expected.h"
-#include "consumer/audit/audit_report.h"
+#include "consumer/findings/audit_report.h"
 
 #include <librdkafka/rdkafka.h>
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "consumer/audit/store_audit.h"
+#include "consumer/findings/audit_report.h"
 #include "consumer/output/outbox.h"
 
 enum audit_table {
@@ -20,18 +21,6 @@ enum audit_table {
     AUDIT_WINDOWED,
 };
 
-// A difference between what is recorded or published, and what the inputs give.
-struct difference {
-    const char *where; // a table, or a message as TOPIC/PARTITION/OFFSET
-    const char *key; // of the row or message
-    struct slice account_id; // data NULL: none
-    day_t day; // DAY_NONE: none
-    const char *field; // NULL: the whole of it
-    const char *recorded, *folded; // what is there, and what the inputs give; NULL: nothing
-    bool published; // it is a message: what is there is published
-    bool by_row; // `folded` is not what the inputs give, but what the row of the table says
-    bool halts; // what comes after it could not be compared
-};
 typedef void difference_visit(void *context, const struct difference *difference);
 
 // Reports, by table and shard, how many rows belong to shards that have not begun or do not exist,

@@ -1,4 +1,4 @@
-#include "consumer/audit/audit_publication.h"
+#include "consumer/findings/audit_publication.h"
 
 #include "consumer/base/format.h"
 #include "consumer/base/memory.h"

@@ -2,9 +2,21 @@
 // the output topics, and a summary.
 #pragma once
 
-#include "consumer/audit/audit_publication.h"
-#include "consumer/audit/store_audit_rows.h"
+#include "consumer/findings/audit_publication.h"
 #include "consumer/preflight/recorded_books.h"
+
+// A difference between what is recorded or published, and what the inputs give.
+struct difference {
+    const char *where; // a table, or a message as TOPIC/PARTITION/OFFSET
+    const char *key; // of the row or message
+    struct slice account_id; // data NULL: none
+    day_t day; // DAY_NONE: none
+    const char *field; // NULL: the whole of it
+    const char *recorded, *folded; // what is there, and what the inputs give; NULL: nothing
+    bool published; // it is a message: what is there is published
+    bool by_row; // `folded` is not what the inputs give, but what the row of the table says
+    bool halts; // what comes after it could not be compared
+};
 
 struct audit_totals {
     int64_t shards, days, records, settlements; // folded again

@@ -1,4 +1,4 @@
-#include "consumer/audit/audit_report.h"
+#include "consumer/findings/audit_report.h"
 
 #include "consumer/base/format.h"
 #include "consumer/base/memory.h"
