@@ -47,14 +47,6 @@ static void tell_number(struct audit_shard *w, const char *field, int64_t record
 
 // ---- which days ----
 
-static const struct audit_day *find_day(const struct audit_shard *w, day_t day)
-{
-    for (size_t i = 0; i < w->snapshot.day_count; i++)
-        if (w->snapshot.days[i].day == day)
-            return &w->snapshot.days[i];
-    return NULL;
-}
-
 static bool is_cut(const struct audit_day *day)
 {
     return day && day->cut == (1u << INPUT_COUNT) - 1;
@@ -94,7 +86,7 @@ static bool days_are_whole(struct audit_shard *w, day_t first, day_t last)
 {
     day_t begin = w->deployment->policy.fixed.first_day;
     for (day_t day = first > begin ? first - 1 : first; day <= last; day++) {
-        const struct audit_day *found = find_day(w, day);
+        const struct audit_day *found = audit_snapshot_day(&w->snapshot, day);
         bool whole = is_cut(found) && (day >= first || found->closed);
         if (whole)
             continue;
@@ -134,7 +126,8 @@ static int create_fold(struct audit_shard *w, struct error *e)
 // Where an audit that begins with this day reads each input from.
 static void find_starts(const struct audit_shard *w, day_t first, int64_t starts[INPUT_COUNT])
 {
-    const struct audit_day *day = find_day(w, first), *before = find_day(w, first - 1);
+    const struct audit_day *day = audit_snapshot_day(&w->snapshot, first),
+                           *before = audit_snapshot_day(&w->snapshot, first - 1);
     bool begins = first == w->deployment->policy.fixed.first_day;
     for (int i = 0; i < INPUT_COUNT; i++)
         starts[i] = !begins ? before->cutoffs[i].to_offset
@@ -178,7 +171,7 @@ static int check_kept(const struct audit_shard *w, day_t first, const int64_t st
 static int open_day(struct audit_shard *w, day_t first, const int64_t starts[INPUT_COUNT],
                     struct error *e)
 {
-    const struct audit_day *before = find_day(w, first - 1);
+    const struct audit_day *before = audit_snapshot_day(&w->snapshot, first - 1);
     memset(w->chain.previous_digest, '0', sizeof w->chain.previous_digest - 1);
     if (first == w->deployment->policy.fixed.first_day) {
         fold_begin(w->fold, starts);
@@ -246,7 +239,7 @@ static int open_rows(struct audit_shard *w, day_t first, day_t last,
     struct audit_range range = {.shard = w->shard,
                                 .account_id = w->report->account_id,
                                 .zone_ms = w->deployment->policy.shelf.books[0]->offset_ms};
-    const struct audit_day *end = open ? NULL : find_day(w, last);
+    const struct audit_day *end = open ? NULL : audit_snapshot_day(&w->snapshot, last);
     bool begins = first == w->deployment->policy.fixed.first_day;
     for (int t = 0; t < AUDIT_WINDOWED; t++) {
         range.from[t] = first;
@@ -443,7 +436,10 @@ static int walk_window(struct audit_shard *w, const struct window *window, struc
         return -1;
     apply_decisions(w, window);
     audit_holds_open(w, window->day);
-    if (audit_shard_logs(w, window, e) || (window->closes && settle(w, window, e)))
+    if (audit_shard_logs(w, window, e))
+        return -1;
+    audit_look_at_window(w, window);
+    if (window->closes && settle(w, window, e))
         return -1;
     return compare_window(w, window, e);
 }
@@ -473,7 +469,7 @@ static int compare_end(struct audit_shard *w, day_t first, day_t last, bool open
     assert(messages_count(w->messages) == 0);
     assert(fold_step(w->fold)->emission_count == 0); // all of it was compared
     if (!open)
-        then = point_after(find_day(w, last), messages_base(w->messages));
+        then = point_after(audit_snapshot_day(&w->snapshot, last), messages_base(w->messages));
     if (audit_rows_state(w->rows, w->fold, open ? NULL : &then, take_difference, w, e) != STORE_OK)
         return -1;
     if (open)
@@ -488,7 +484,7 @@ static int compare_end(struct audit_shard *w, day_t first, day_t last, bool open
 static int64_t offsets_to_read(const struct audit_shard *w, const int64_t starts[INPUT_COUNT],
                                day_t last, bool open)
 {
-    const struct audit_day *end = open ? NULL : find_day(w, last);
+    const struct audit_day *end = open ? NULL : audit_snapshot_day(&w->snapshot, last);
     int64_t total = 0;
     for (int i = 0; i < INPUT_COUNT; i++)
         total += (end ? end->cutoffs[i].to_offset : w->snapshot.row.state.log[i].next) - starts[i];
@@ -517,7 +513,7 @@ static int walk_days(struct audit_shard *w, day_t first, day_t last, bool open, 
     int failed =
         first > w->deployment->policy.fixed.first_day ? audit_shard_replay(w, &stop, e) : 0;
     for (day_t day = first; day <= last && !failed && !stop; day++) {
-        struct window window = settled_window(w, find_day(w, day));
+        struct window window = settled_window(w, audit_snapshot_day(&w->snapshot, day));
         failed = walk_window(w, &window, e);
     }
     if (open && !failed && !stop) {
@@ -654,6 +650,8 @@ int audit(const struct config *config, const struct audit_options *options, stru
                  encoder_create(&w.encoder, e) ||
                  replay_decoder_create(config, &w.deployment->policy.fixed, &w.decoder, e) ||
                  walk_shards(&w, e);
+    if (report->totals.differences > 0 || report->causes.count > 0)
+        audit_look_at_topics(&w);
     replay_decoder_destroy(w.decoder);
     encoder_destroy(w.encoder);
     store_close(w.other);

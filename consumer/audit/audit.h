@@ -7,8 +7,8 @@
 //     opening state ─► (day: rejects' rows ─► three logs ─► close ─► rows, messages) … ─► open day
 //                   ─► accounts, packages, logs, shard
 //
-// audit.c walks shards and days, audit_logs.c the three logs of a day, store_audit*.c the rows,
-// audit_messages.c the topics.
+// audit.c walks shards and days, audit_look.c looks for causes of many differences, audit_logs.c
+// walks the three logs of a day, store_audit*.c the rows, audit_messages.c the topics.
 #pragma once
 
 #include "consumer/config/config.h"

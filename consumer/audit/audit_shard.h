@@ -48,5 +48,10 @@ int audit_shard_replay(struct audit_shard *walk, bool *stop, struct error *e);
 // `released`: its cutoffs say so.
 void audit_holds_open(struct audit_shard *walk, day_t day);
 void audit_holds_close(struct audit_shard *walk, bool released);
+// Looks for what explains many differences at once, after the logs of a window were read: rules
+// that are others than those of then, records that are gone.
+void audit_look_at_window(struct audit_shard *walk, const struct window *window);
+// The same of the topics, when something differs.
+void audit_look_at_topics(struct audit_shard *walk);
 // Gives the contents of the fold's step to the comparison.
 int audit_shard_flush(struct audit_shard *walk, struct error *e);

@@ -41,6 +41,8 @@ static int read_day(void *context, const PGresult *row, int i, struct error *e)
         day->sequence = get_int8(row, i, 1);
         day->calls_from = get_int8(row, i, 2);
         get_copy(row, i, 3, day->digest, sizeof day->digest);
+        get_copy(row, i, 12, day->price_book, sizeof day->price_book);
+        get_copy(row, i, 13, day->parameters, sizeof day->parameters);
     }
     if (get_null(row, i, 4))
         return 0;
@@ -51,10 +53,16 @@ static int read_day(void *context, const PGresult *row, int i, struct error *e)
     if (!cut_parse(get_string(row, i, 7), &cut_by))
         return store_unknown(l->store, "kind of cutoff", get_string(row, i, 7), e);
     day->cut |= 1u << input;
-    day->cutoffs[input] = (struct cutoff){
-        .from_offset = get_int8(row, i, 5), .to_offset = get_int8(row, i, 6), .cut_by = cut_by};
+    struct cutoff *cut = &day->cutoffs[input];
+    *cut = (struct cutoff){.from_offset = get_int8(row, i, 5),
+                           .to_offset = get_int8(row, i, 6),
+                           .cut_by = cut_by,
+                           .accepted = get_int8(row, i, 8),
+                           .duplicates = get_int8(row, i, 9),
+                           .rejected = get_int8(row, i, 10),
+                           .voids = get_int8(row, i, 11)};
     if (input == INPUT_CALLS)
-        day->judged = get_int8(row, i, 8);
+        day->judged = cut->accepted + cut->duplicates;
     return 0;
 }
 
@@ -97,7 +105,8 @@ static int read_decision(void *context, const PGresult *row, int i, struct error
 
 static const char days_query[] =
     "select coalesce(b.business_day, k.business_day), b.sequence, b.calls_from, b.digest,"
-    " k.topic, k.from_offset, k.to_offset, k.cut_by, k.accepted + k.duplicates"
+    " k.topic, k.from_offset, k.to_offset, k.cut_by, k.accepted, k.duplicates, k.rejected, k.void,"
+    " b.price_book, b.parameters"
     " from (select * from settled.day_closes where shard = $1) b"
     " full join (select * from settled.day_cutoffs where shard = $1) k on k.business_day = "
     "b.business_day order by 1";
@@ -197,6 +206,14 @@ enum store_result store_audit_begin(struct store *store, int32_t shard, struct a
 void store_audit_end(struct store *store)
 {
     store_undo(store, STORE_OK);
+}
+
+const struct audit_day *audit_snapshot_day(const struct audit_snapshot *snapshot, day_t day)
+{
+    for (size_t i = 0; i < snapshot->day_count; i++)
+        if (snapshot->days[i].day == day)
+            return &snapshot->days[i];
+    return NULL;
 }
 
 void audit_snapshot_release(struct audit_snapshot *snapshot)

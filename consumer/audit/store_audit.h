@@ -8,10 +8,11 @@
 
 struct audit_day {
     day_t day;
-    bool closed; // has a row in day_closes; the next four are from there
+    bool closed; // has a row in day_closes; the next five are from there
     int64_t sequence; // of its DayClosed
     int64_t calls_from;
     char digest[65];
+    char price_book[65], parameters[65]; // SHA-256
     unsigned cut; // bit i: has a row in day_cutoffs for this input
     struct cutoff cutoffs[INPUT_COUNT];
     int64_t judged; // accepted calls and duplicates that the close had counted
@@ -40,6 +41,8 @@ enum store_result store_audit_begin(struct store *store, int32_t shard, struct a
                                     struct error *e);
 void store_audit_end(struct store *store);
 void audit_snapshot_release(struct audit_snapshot *snapshot);
+const struct audit_day *audit_snapshot_day(const struct audit_snapshot *snapshot,
+                                           day_t day); // NULL: it has no row
 
 // Where a shard stood between two days.
 struct audit_point {

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "consumer/audit/store_audit.h"
-#include "consumer/findings/audit_report.h"
+#include "consumer/findings/audit_groups.h"
 #include "consumer/output/outbox.h"
 
 enum audit_table {

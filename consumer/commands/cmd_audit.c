@@ -24,7 +24,8 @@ int cmd_audit(const struct args *args)
     struct config config = {0};
     struct error e = {0};
     const char *format = args_get(args, "format");
-    struct report report = {.json = format && strcmp(format, "json") == 0};
+    struct report report = {.json = format && strcmp(format, "json") == 0,
+                            .all = args_get(args, "all") != NULL};
     if (read_options(args, &options, &e))
         return cli_fail("audit", &e);
     if (options.account_id)

@@ -89,6 +89,7 @@ static const struct option_spec audit_options[] = {
     {"to", 0, "DATE",
      "last day to compare; it must be settled (all that is committed, the open day included)"},
     {"account", 0, "ID", "compare only what concerns this account"},
+    {"all", 0, NULL, "table: a line for each difference, not only the first ones of each kind"},
     {"format", 0, "table|json", "how to print what differs and the summary (table)"},
     {NULL, 0, NULL, NULL},
 };
@@ -216,8 +217,10 @@ const struct verb verbs[] = {
      .summary = "compute everything again from the topics, and compare the tables and output "
                 "topics with it",
      .about = "Reads the three topics from the recorded offsets, with the recorded cutoffs, "
-              "verdicts, decisions and parameters, settles each day again, and prints each "
-              "difference with its account, day and field. For each output topic and shard it "
+              "verdicts, decisions and parameters, settles each day again, and says "
+              "what differs: first what is the cause of many differences (another price book, "
+              "records that are gone), then how many there are of each table and field, with the "
+              "first ones, their accounts and days. For each output topic and shard it "
               "says how many rows are published, which are lost, repeated or out of order, and "
               "which records are foreign, with topic/partition@offset, number, account and id. A "
               "recorded row that is still to be published is pending. It writes nothing, needs "

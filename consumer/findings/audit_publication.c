@@ -151,19 +151,25 @@ static void print_publication(const struct publication *topic)
     printf("; %s\n", publication_result(topic, wrong));
 }
 
-static void print_kind(const struct publications *p, enum publication_kind kind)
+void publication_print(const struct publication_anomaly *anomaly)
+{
+    char where[PUBLICATION_TEXT_SIZE], row[PUBLICATION_TEXT_SIZE];
+    printf("%s %s: %s: %s\n", kinds[anomaly->kind].title, publication_where(anomaly, where),
+           publication_row(anomaly, row), anomaly->detail);
+}
+
+static void print_kind(const struct publications *p, enum publication_kind kind, bool examples)
 {
     char number[NUMBER_SIZE];
     int64_t found = p->found[kind],
             shown = found < PUBLICATION_EXAMPLES ? found : PUBLICATION_EXAMPLES;
     printf("\n%s %s, %s\n", kinds[kind].title, format_count(found, number), kinds[kind].meaning);
-    for (int64_t i = 0; i < shown; i++) {
+    for (int64_t i = 0; examples && i < shown; i++) {
         const struct publication_example *example = &p->examples[kind][i];
         printf("  %s: %s: %s\n", example->where, example->row, example->detail);
     }
-    if (shown < found)
-        printf("  and %s more; --format json names them all\n",
-               format_count(found - shown, number));
+    if (examples && shown < found)
+        printf("  and %s more; --all names each\n", format_count(found - shown, number));
 }
 
 // The counts of the topics add up to the total of each kind.
@@ -177,14 +183,14 @@ static void check_sums(const struct publications *p)
     }
 }
 
-void publications_print(const struct publications *p)
+void publications_print(const struct publications *p, bool examples)
 {
     check_sums(p);
     for (size_t i = 0; i < p->count; i++)
         print_publication(&p->list[i]);
     for (int kind = 0; kind < PUBLICATION_KINDS; kind++)
         if (p->found[kind] > 0)
-            print_kind(p, (enum publication_kind)kind);
+            print_kind(p, (enum publication_kind)kind, examples);
     if (p->count > 0)
         putchar('\n');
 }

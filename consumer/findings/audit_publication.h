@@ -59,4 +59,7 @@ enum { PUBLICATION_TEXT_SIZE = 512 };
 const char *publication_where(const struct publication_anomaly *anomaly,
                               char out[PUBLICATION_TEXT_SIZE]);
 
-void publications_print(const struct publications *publications);
+// The line of one anomaly.
+void publication_print(const struct publication_anomaly *anomaly);
+// `examples` false: each anomaly was printed already.
+void publications_print(const struct publications *publications, bool examples);

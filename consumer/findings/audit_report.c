@@ -11,33 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ACCOUNT_SIZE = 256 };
-
 void report_begin(struct report *report)
 {
     if (report->json)
         printf("{\"differences\": [");
-}
-
-static void print_line(const struct difference *d)
-{
-    char day[DAY_TEXT_SIZE] = "-", account_id[ACCOUNT_SIZE] = "-";
-    if (d->day != DAY_NONE)
-        calendar_format_day(d->day, day);
-    if (d->account_id.data)
-        text_show(d->account_id, account_id, sizeof account_id);
-    printf("%-10s  %s  %s %s", day, account_id, d->where, d->key);
-    if (d->field)
-        printf("  %s", d->field);
-    if (d->field)
-        printf(": %s %s, %s %s\n", d->published ? "published" : "recorded",
-               d->recorded ? d->recorded : "nothing",
-               d->by_row ? "its row in PostgreSQL has" : "the inputs give",
-               d->folded ? d->folded : "nothing");
-    else if (d->recorded)
-        printf(": recorded is %s that the inputs do not give\n", d->recorded);
-    else
-        printf(": the inputs give %s that is not recorded\n", d->folded);
 }
 
 static json_t *json_of(struct slice text)
@@ -83,14 +60,17 @@ static bool is_mine(const struct report *report, struct slice account_id)
 
 void report_difference(struct report *report, const struct difference *d)
 {
+    char text[DIFFERENCE_TEXT_SIZE];
     assert(d->recorded || d->folded); // one of the two sides has something
     if (!d->halts && !is_mine(report, d->account_id))
         return;
     report->totals.differences++;
+    if (!report->json)
+        groups_add(&report->groups, d);
     if (report->json)
         print_report_json(report, d);
-    else
-        print_line(d);
+    else if (report->all)
+        puts(difference_text(d, text));
     fflush(stdout);
 }
 
@@ -125,6 +105,8 @@ void report_anomaly(struct report *report, size_t publication,
     publications_count(&report->publications, publication, anomaly);
     if (report->json)
         print_anomaly(report, anomaly);
+    else if (report->all)
+        publication_print(anomaly);
     fflush(stdout);
 }
 
@@ -181,6 +163,32 @@ static json_t *json_of_books(const struct recorded_books *books)
     return list;
 }
 
+static const char *const cause_symbols[] = {
+    [AUDIT_OTHER_BOOK] = "other_book",     [AUDIT_OTHER_PARAMETERS] = "other_parameters",
+    [AUDIT_RECORDS_GONE] = "records_gone", [AUDIT_RECORDS_MORE] = "records_more",
+    [AUDIT_COMPACTED] = "compacted",       [AUDIT_POLICY_UNKNOWN] = "policy_unknown",
+};
+
+static json_t *json_of_causes(const struct report *report)
+{
+    json_t *list = json_array();
+    char text[CAUSE_TEXT_SIZE];
+    for (size_t i = 0; i < report->causes.count; i++) {
+        enum audit_cause_kind kind = report->causes.list[i].kind;
+        cause_text(&report->causes, i, report->books, text);
+        json_array_append_new(
+            list, json_pack("{s:s, s:o}", "kind", cause_symbols[kind], "text", json_of_text(text)));
+    }
+    return list;
+}
+
+static void print_causes(const struct report *report)
+{
+    char text[CAUSE_TEXT_SIZE];
+    for (size_t i = 0; i < report->causes.count; i++)
+        printf("CAUSE: %s\n\n", cause_text(&report->causes, i, report->books, text));
+}
+
 static void print_books(const struct recorded_books *books)
 {
     char text[RECORDED_BOOK_TEXT];
@@ -192,11 +200,11 @@ static void end_json(const struct report *report, const struct error *trouble)
 {
     const struct audit_totals *t = &report->totals;
     json_t *json = json_pack(
-        "{s:s, s:s?, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
-        result_name(t, trouble), "error", trouble ? trouble->text : NULL, "topics",
-        json_of_topics(&report->publications), "price_books", json_of_books(report->books),
-        "shards", (json_int_t)t->shards, "days", (json_int_t)t->days, "records",
-        (json_int_t)t->records, "settlements", (json_int_t)t->settlements, "rows",
+        "{s:s, s:s?, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
+        result_name(t, trouble), "error", trouble ? trouble->text : NULL, "causes",
+        json_of_causes(report), "topics", json_of_topics(&report->publications), "price_books",
+        json_of_books(report->books), "shards", (json_int_t)t->shards, "days", (json_int_t)t->days,
+        "records", (json_int_t)t->records, "settlements", (json_int_t)t->settlements, "rows",
         (json_int_t)t->rows, "messages", (json_int_t)t->messages, "pending", (json_int_t)t->pending,
         "difference_count", (json_int_t)t->differences);
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -207,7 +215,7 @@ static void end_json(const struct report *report, const struct error *trouble)
     json_decref(json);
 }
 
-static void end_table(const struct report *report, const struct error *trouble)
+static void end_table(struct report *report, const struct error *trouble)
 {
     const struct audit_totals *t = &report->totals;
     const struct {
@@ -224,9 +232,11 @@ static void end_table(const struct report *report, const struct error *trouble)
         {t->differences, "differences"},
     };
     char number[NUMBER_SIZE];
-    if (t->differences > 0)
+    if (report->all && t->differences > 0)
         putchar('\n');
-    publications_print(&report->publications);
+    print_causes(report);
+    groups_print(&report->groups, !report->all);
+    publications_print(&report->publications, !report->all);
     print_books(report->books);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         printf("%15s  %s\n", format_count(lines[i].count, number), lines[i].what);
@@ -240,5 +250,7 @@ void report_end(struct report *report, const struct error *trouble)
     else
         end_table(report, trouble);
     publications_release(&report->publications);
+    groups_release(&report->groups);
+    causes_release(&report->causes);
     free(report->books);
 }
