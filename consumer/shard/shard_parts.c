@@ -167,7 +167,7 @@ void shard_reset_logs(struct shard *shard)
         struct input_log *log = &shard->log[i];
         log->stop = FOLD_MORE;
         log->located = log->unproved = log->warned = log->ended = false;
-        log->stopped_at = 0;
+        log->stopped_at = log->rejects_told = 0;
         shard_forget_ends(log);
     }
     shard->drained_rejects = shard->decided = shard->compared = false;

@@ -27,6 +27,7 @@ struct input_log {
     struct record_decoder reader;
     enum fold_stop stop;
     int64_t retry_at; // AHEAD, FUTURE: when to look again
+    int64_t rejects_told; // FOLD_REJECTS: before which offset it was told that it waits; 0: none
     int64_t stopped_at; // FUTURE: since when
     bool warned;
     uint64_t generation; // SCHEMA: of the writers, when it stopped

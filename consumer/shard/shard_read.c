@@ -108,7 +108,6 @@ static void stop_log(struct shard *shard, enum input input, enum fold_stop stop,
 {
     struct input_log *log = &shard->log[input];
     int64_t next = fold_state(shard->fold)->log[input].next;
-    bool again = log->stop == stop;
     log->stop = stop;
     if (stop != FOLD_FUTURE) {
         log->stopped_at = 0;
@@ -136,8 +135,9 @@ static void stop_log(struct shard *shard, enum input input, enum fold_stop stop,
     case FOLD_REJECTS:
         if (shard->draining)
             shard->drained_rejects = log->ended = true;
-        if (again)
+        if (log->rejects_told == next) // each commit tries again
             break;
+        log->rejects_told = next;
         log_event(
             LOG_ERROR, "too many rejects: the log waits for settled rejects requeue or accept",
             LOG_FIELDS(log_int("shard", shard->id),

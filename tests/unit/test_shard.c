@@ -39,6 +39,7 @@ struct world {
     bool asks, decided;
     int64_t published; // as the relay says; -1: it does not know yet
     bool read_only; // the database answers, and takes no writes
+    bool fenced; // another process has claimed the shard meanwhile
 };
 
 static int64_t host_clock(void *context)
@@ -85,6 +86,10 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
 {
     struct world *w = context;
     (void)shard;
+    if (w->fenced) {
+        error_set(e, ERROR_RESTART, "another process owns it");
+        return STORE_FENCED;
+    }
     if (w->read_only) {
         error_set(e, ERROR_UNAVAILABLE, "the database is read-only");
         return STORE_UNAVAILABLE;
@@ -229,18 +234,21 @@ static struct block *end_block(int64_t offset)
     return block;
 }
 
-static void add_record(struct world *w, int64_t timestamp)
+// At the end of the calls log; they cannot be decoded.
+static void add_records(struct world *w, int count, int64_t timestamp)
 {
     size_t size = raw_bytes(RAW_NULL, RAW_NULL);
-    w->block = calloc(1, sizeof *w->block + size);
+    w->block = calloc(1, sizeof *w->block + (size_t)count * size);
     assert_non_null(w->block);
-    w->block->used = w->block->capacity = size;
-    *(struct raw *)(void *)w->block->data = (struct raw){.offset = w->end[INPUT_CALLS]++,
-                                                         .timestamp = timestamp,
-                                                         .key_size = RAW_NULL,
-                                                         .value_size = RAW_NULL,
-                                                         .log_append = true,
-                                                         .stamped = true};
+    w->block->used = w->block->capacity = (size_t)count * size;
+    for (int i = 0; i < count; i++)
+        *(struct raw *)(void *)(w->block->data + (size_t)i * size) =
+            (struct raw){.offset = w->end[INPUT_CALLS]++,
+                         .timestamp = timestamp,
+                         .key_size = RAW_NULL,
+                         .value_size = RAW_NULL,
+                         .log_append = true,
+                         .stamped = true};
 }
 
 static struct block *host_next_block(void *context, int32_t shard, enum input input)
@@ -248,7 +256,7 @@ static struct block *host_next_block(void *context, int32_t shard, enum input in
     struct world *w = context;
     (void)shard;
     if (w->busy && input == INPUT_CALLS)
-        add_record(w, w->now);
+        add_records(w, 1, w->now);
     if (w->ended[input]) {
         w->ended[input] = false;
         return end_block(w->end[input]);
@@ -546,6 +554,35 @@ static void what_is_in_memory_is_kept_only_for_the_row_it_belongs_to(void **stat
     assert_int_equal(w->restores, 2);
 }
 
+// ---- what it waits for ----
+
+static void a_log_with_too_many_rejects_says_so_once(void **state)
+{
+    static const char text[] = "message=\"too many rejects: the log waits for settled rejects "
+                               "requeue or accept\" shard=0 topic=calls offset=10001 rejects=10001";
+    struct world *w = *state;
+    add_records(w, FOLD_PAUSE_MIN + 2, w->now);
+    shard_assign(w->worker[0], 0);
+    assert_int_equal(run_counting(w, 0, 60000, text), 1);
+    assert_int_equal(w->metrics->shards[0].stop[INPUT_CALLS], FOLD_REJECTS);
+    assert_int_equal(fold_state(shard_fold(w->worker[0]))->log[INPUT_CALLS].next, 10001);
+}
+
+static void a_shard_that_another_process_took_is_left_to_it(void **state)
+{
+    static const char text[] = "another process owns the shard, waiting one session time-out "
+                               "before looking again";
+    struct world *w = *state;
+    add_records(w, 1, w->now);
+    w->fenced = true;
+    shard_assign(w->worker[0], 0);
+    assert_int_equal(run_counting(w, 0, 5000, text), 1);
+    expect_shown(w, SHARD_FENCED, 1);
+    w->fenced = false;
+    assert_int_equal(run_counting(w, 5000, 20000, text), 0);
+    expect_shown(w, SHARD_RUNNING, 1);
+}
+
 // ---- drains ----
 
 // A request that an operator makes while the last records are read is decided, however early the
@@ -554,7 +591,7 @@ static void a_drain_ends_only_when_the_requests_are_decided(void **state)
 {
     struct world *w = *state;
     bool held, drained = false;
-    add_record(w, w->now);
+    add_records(w, 1, w->now);
     w->asks = true;
     struct shard *shard =
         shard_create(&w->host, 0, (const int64_t[INPUT_COUNT]){[INPUT_CALLS] = 1});
@@ -575,7 +612,7 @@ static void a_record_ahead_of_the_clock_is_told_of_after_a_minute(void **state)
 {
     static const char text[] = "topic=calls offset=0";
     struct world *w = *state;
-    add_record(w, w->now + 24 * HOUR_MS);
+    add_records(w, 1, w->now + 24 * HOUR_MS);
     shard_assign(w->worker[0], 0);
     assert_int_equal(run_counting(w, 0, 60000, text), 0);
     assert_int_equal(w->metrics->shards[0].stop[INPUT_CALLS], FOLD_FUTURE);
@@ -587,7 +624,7 @@ static void a_record_ahead_of_the_clock_is_told_of_after_a_minute(void **state)
 static void a_record_ahead_of_the_clock_is_judged_once_the_clock_is_there(void **state)
 {
     struct world *w = *state;
-    add_record(w, w->now + 6 * MINUTE_MS);
+    add_records(w, 1, w->now + 6 * MINUTE_MS);
     shard_assign(w->worker[0], 0);
     assert_int_equal(run_counting(w, 0, 30000, "level=warn"), 0);
     assert_int_equal(fold_state(shard_fold(w->worker[0]))->log[INPUT_CALLS].next, 0);
@@ -692,7 +729,7 @@ static void nothing_is_committed_before_the_published_position_is_compared(void 
 {
     struct world *w = *state;
     w->published = -1;
-    add_record(w, w->now);
+    add_records(w, 1, w->now);
     shard_assign(w->worker[0], 0);
     for (int64_t at = 0; at <= 5000; at += ROUND_MS)
         shard_run(w->worker[0], at);
@@ -721,10 +758,10 @@ static void effects_are_committed_at_once_where_nothing_more_comes(void **state)
     shard_assign(w->worker[0], 0);
     for (int64_t at = 0; at < 1000; at += ROUND_MS)
         shard_run(w->worker[0], at);
-    add_record(w, w->now);
+    add_records(w, 1, w->now);
     shard_run(w->worker[0], 1000);
     assert_int_equal(rejected(w), 1);
-    add_record(w, w->now);
+    add_records(w, 1, w->now);
     shard_run(w->worker[0], 1001);
     assert_int_equal(rejected(w), 1); // commits are not made without a pause
     assert_in_range(shard_deadline(w->worker[0]), 1002, 1000 + SHARD_PAUSE_MS);
@@ -765,7 +802,7 @@ static void a_database_that_takes_no_writes_is_not_ready(void **state)
     struct world *w = *state;
     char why[SHARD_UNREADY_SIZE];
     w->read_only = true;
-    add_record(w, w->now);
+    add_records(w, 1, w->now);
     shard_assign(w->worker[0], 0);
     for (int64_t at = 0; at < 20000; at += ROUND_MS)
         shard_run(w->worker[0], at);
@@ -784,7 +821,7 @@ static void a_shard_that_goes_takes_its_trouble_with_it(void **state)
 {
     struct world *w = *state;
     w->read_only = true;
-    add_record(w, w->now);
+    add_records(w, 1, w->now);
     shard_assign(w->worker[0], 0);
     for (int64_t at = 0; at < 2000; at += ROUND_MS)
         shard_run(w->worker[0], at);
@@ -800,7 +837,7 @@ static void a_commit_is_measured_by_the_clock_of_the_host(void **state)
 {
     struct world *w = *state;
     w->mono_us = INT64_C(7000000);
-    add_record(w, w->now);
+    add_records(w, 1, w->now);
     shard_assign(w->worker[0], 0);
     for (int64_t at = 0; at < 1000; at += ROUND_MS)
         shard_run(w->worker[0], at);
@@ -844,6 +881,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_shard_that_comes_back_shows_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_in_memory_is_kept_only_for_the_row_it_belongs_to,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_log_with_too_many_rejects_says_so_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_shard_that_another_process_took_is_left_to_it, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_drain_ends_only_when_the_requests_are_decided, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(
