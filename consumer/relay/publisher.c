@@ -272,13 +272,10 @@ static enum publish_result refused(const struct publisher *p, struct error *e)
     size_t limit = p->refused_size + 4096; // the batch's and the record's own headers count as well
     error_set(e, ERROR_CONFIG,
               "topic %s partition %" PRId32 " refuses row %" PRId64
-              " of settled.outbox, %zu bytes, as too large: raise "
-              "max.message.bytes of %s to at least %zu (kafka-configs --alter --entity-type topics "
-              "--entity-name %s "
-              "--add-config max.message.bytes=%zu), and restart; nothing of the shard is published "
-              "until then",
-              p->refused_topic, p->shard, p->refused_sequence, p->refused_size, p->refused_topic,
-              limit, p->refused_topic, limit);
+              " of settled.outbox, %zu bytes, as too large: run settled topics apply, which sets "
+              "max.message.bytes (at least %zu is needed here; declare more where that is not "
+              "enough), and restart; nothing of the shard is published until then",
+              p->refused_topic, p->shard, p->refused_sequence, p->refused_size, limit);
     return PUBLISH_IMPOSSIBLE;
 }
 

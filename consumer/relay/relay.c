@@ -339,9 +339,10 @@ static enum relay_event_kind split(struct relay_shard *s, int64_t last)
                     : s->alone_rows < ALONE_ROWS_MAX ? s->alone_rows * 2
                                                      : ALONE_ROWS_MAX;
     s->alone_to = last + s->alone_rows;
-    log_event(LOG_WARN, "a batch is too large for an output topic: rows go one by one for a while",
-              LOG_FIELDS(log_int("shard", s->number), log_int("up_to", s->alone_to),
-                         log_text("remedy", "raise max.message.bytes of the topic to 1048588")));
+    log_event(
+        LOG_WARN, "a batch is too large for an output topic: rows go one by one for a while",
+        LOG_FIELDS(log_int("shard", s->number), log_int("up_to", s->alone_to),
+                   log_text("remedy", "run settled topics apply, which sets max.message.bytes")));
     return RELAY_ON_ABORTED;
 }
 

@@ -568,14 +568,15 @@ static void test_the_impossible_halts(void **state)
 {
     (void)state;
     struct error why = {ERROR_CONFIG,
-                        "shard 7: row 12 of 2000000 bytes: raise max.message.bytes and restart"};
+                        "shard 7: row 12 of 2000000 bytes: run settled topics apply, and "
+                        "restart"};
     struct relay_machine m = idle_at(10);
     on(&m, RELAY_ON_ROWS, 14);
     struct relay_event impossible = {.kind = RELAY_ON_IMPOSSIBLE, .error = &why};
     relay_machine_on(&m, &impossible);
-    assert_halted(&m, "row 12", "max.message.bytes");
+    assert_halted(&m, "row 12", "settled topics apply");
     on(&m, RELAY_ON_ROWS, 99);
-    assert_halted(&m, "row 12", "max.message.bytes");
+    assert_halted(&m, "row 12", "settled topics apply");
 }
 
 // ---- several relays against a model ----
