@@ -159,7 +159,7 @@ def await_settings(admin, broker, topic, wanted, seconds=20):
 
 class Deployment:
     def __init__(self, settled, brokers, dsn, folder, partitions=4, workers=2, inputs_of=None, replicas=1, framing="confluent",
-                 **billing):
+                 book=ROOT / "pricing" / "pricebooks" / "apcas.yaml", **billing):
         self.settled, self.brokers, self.dsn, self.folder = settled, brokers, dsn, folder
         self.partitions, self.replicas = partitions, replicas
         self.name = f"t{uuid.uuid4().hex[:12]}"
@@ -167,7 +167,7 @@ class Deployment:
         if inputs_of:
             self.topics.update({key: inputs_of.topics[key] for key in INPUTS})
         self.billing = {"first_day": "2026-11-01", "grace": "5m", "timestamps": "create", **billing}
-        self.workers, self.framing = workers, framing
+        self.workers, self.framing, self.book = workers, framing, book
         self.processes = []
         self.schemas = {record: parsed_schema(record) for record in SCHEMAS}
         self._make_topics([key for key in self.topics if not (inputs_of and key in INPUTS)])
@@ -206,13 +206,14 @@ class Deployment:
             "topics": self.topics,
             "schemas": {"directory": str(schemas), "framing": self.framing},
             "postgres": {"dsn": self.dsn},
-            "pricing": {"book": str(ROOT / "pricing" / "pricebooks" / "apcas.yaml")},
+            "pricing": {"book": str(self.book)},
             "billing": self.billing,
             "run": {"workers": self.workers},
             "http": {"listen": "127.0.0.1:0"},
         }
         for section, values in sections.items():
-            config[section] = {**config.get(section, {}), **values}
+            merged = {**config.get(section, {}), **values}
+            config[section] = {key: value for key, value in merged.items() if value is not None}  # None takes a key out
         path = folder / name
         path.write_text(json.dumps(config))  # JSON is YAML
         return path
@@ -257,13 +258,16 @@ class Deployment:
         """What stands before a body."""
         return b"\0" + schema.to_bytes(8 if self.framing == "apicurio" else 4, "big")
 
-    def send(self, key, record, timestamp, account=None, partition=None, schema=None):
+    def encoded(self, key, record, schema=None):
         """`schema`: another id under which the record's schema is registered."""
         out = io.BytesIO()
         name = INPUTS[key]
         out.write(self.head(schema or SCHEMAS[name]))
         fastavro.schemaless_writer(out, self.schemas[name], record)
-        self.send_bytes(key, out.getvalue(), timestamp, account or record["account_id"], partition)
+        return out.getvalue()
+
+    def send(self, key, record, timestamp, account=None, partition=None, schema=None):
+        self.send_bytes(key, self.encoded(key, record, schema), timestamp, account or record["account_id"], partition)
 
     def send_bytes(self, key, value, timestamp, account, partition=None, headers=None):
         where = {} if partition is None else {"partition": partition}

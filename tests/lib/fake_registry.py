@@ -1,5 +1,7 @@
 """A schema registry that misbehaves on demand: the part of Confluent's interface that settled uses, on a free port.
 
+`script`, while it is set, gives the answers one after the other, whatever is asked for.
+
 `mode` is how it answers from now on: "well"; "compressed" (well, but gzip, asked for or not); "error" (500); "garbage" (200
 with a page); "lost" (404 with a page, as a proxy gives it); "gateway" (404 in a registry's form to everything, as one before
 several services gives it); stop() refuses connections until start().
@@ -10,10 +12,20 @@ import http.server
 import json
 import re
 import threading
+import time
+import typing
 
 from services import free_port
 
 PAGE = b"<html><body>It works!</body></html>"
+
+
+class Answer(typing.NamedTuple):
+    """`sent`: whole, chunked, compressed, cut off (half of the body), or at last (a second later)."""
+    status: int
+    body: bytes
+    sent: str = "whole"
+    retry_after: str | None = None
 
 
 class FakeRegistry:
@@ -23,6 +35,7 @@ class FakeRegistry:
         self.references = {}  # of an id: a list of {"name", "subject", "version"}
         self.versions = {}  # text by (subject, version): what is referred to
         self.mode = "well"
+        self.script = None
         self.asked = []  # paths, in order
         self.port = free_port()
         self._server = None
@@ -36,6 +49,8 @@ class FakeRegistry:
         registry = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def log_message(self, *_):
                 pass
 
@@ -47,14 +62,30 @@ class FakeRegistry:
 
             def answer(self, body):
                 registry.asked.append(self.path)
+                script = registry.script
+                if script:
+                    self.give(next(script))
+                    return
                 status, content = registry.answer(self.path, body)
-                self.send_response(status)
-                if registry.mode == "compressed":
-                    content = gzip.compress(content)
+                self.give(Answer(status, content, "compressed" if registry.mode == "compressed" else "whole"))
+
+            def give(self, answer):
+                content = gzip.compress(answer.body) if answer.sent == "compressed" else answer.body
+                if answer.sent == "at last":
+                    time.sleep(1)
+                self.send_response(answer.status)
+                self.send_header("Connection", "close")
+                if answer.retry_after:
+                    self.send_header("Retry-After", answer.retry_after)
+                if answer.sent == "compressed":
                     self.send_header("Content-Encoding", "gzip")
-                self.send_header("Content-Length", str(len(content)))
+                if answer.sent == "chunked" and content:
+                    self.send_header("Transfer-Encoding", "chunked")
+                    content = b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
+                else:
+                    self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                self.wfile.write(content[:len(content) // 2] if answer.sent == "cut off" else content)
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -2,6 +2,7 @@
 oracle."""
 
 import collections
+import pathlib
 import subprocess
 
 import world as worlds  # of tests/worlds
@@ -163,7 +164,7 @@ class Facts(worlds.World):
                                                           deployment.topics)
         self.deployment, self.clock, self.schemas = deployment, clock, schemas
         self.open_transaction = None
-        self.books = [worlds.BOOK.read_bytes()]
+        self.books = [pathlib.Path(deployment.book).read_bytes()]
         self.generator = self
         self.first_day = rules.day_of(at(FIRST_DAY))
         self.partitions, self.head = deployment.partitions, deployment.head

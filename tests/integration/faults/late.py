@@ -279,7 +279,7 @@ def lend(subject):
     stream.pass_days(begun, 2)
     subject.converge()
     subject.published = Published(subject)
-    subject.closing.append(subject.published)
+    subject.closing.callback(subject.published.close)
     subject.problems += subject.published.check()
 
 

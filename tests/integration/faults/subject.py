@@ -22,6 +22,14 @@ CONVERGE_SECONDS = 120
 TRANSIENT = {69, 75}  # what it needs is not there yet; it asks to be started again
 
 
+def wait_for(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what()}")
+        time.sleep(0.05)
+
+
 class Slot:
     """A place for a process. A process that ends is started again, unless the slot is held."""
 
@@ -70,11 +78,18 @@ class Slot:
 
 class Subject:
     def __init__(self, settled, cluster, postgres, seed, processes=2, proxied=False, partitions=4, dsn=None,
-                 brokers_proxied=False):
+                 brokers_proxied=False, book=None, registry=None, run=None):
+        """`book`: the text of another price book. `registry`: makes the one that the processes ask, by schemas. `run`: more
+        of that section of their configurations."""
         self.settled, self.cluster, self.postgres, self.seed = settled, cluster, postgres, seed
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="settled-faults-"))
         self.problems, self.done = [], []
         self.brokers_proxied = brokers_proxied  # for every process, not only the one that `proxied` means
+        self.run, self.registry = run or {}, None
+        self.more = {}
+        if book:
+            self.more["book"] = self.folder / "book.yaml"
+            self.more["book"].write_text(book)
         self.watch = checks.Watch()
         self.database = f"faults_{seed}_{time.monotonic_ns() % 10**9}"
         self.create_database(self.database)
@@ -82,15 +97,18 @@ class Subject:
         self.deployment = Deployment(settled, cluster.brokers, self.dsn_of(self.database), self.folder,
                                      partitions=partitions, workers=1, replicas=3, first_day=FIRST_DAY,
                                      grace=f"{GRACE // 60_000}m", late_days=LATE_DAYS,
-                                     max_refused_share="100%")
+                                     max_refused_share="100%", **self.more)
         cluster.await_topics(self.deployment.topics.values())
         self.schemas = {number: (ROOT / "schemas" / "avro" / f"{name}.avsc").read_text()
                         for name, number in SCHEMAS.items()}
+        self.closing = contextlib.ExitStack()  # what is to be closed with it
+        if registry:
+            self.registry = registry(self.schemas)
+            self.closing.callback(self.registry.stop)
         self.slots = [Slot(self, number, self.write_config(number, proxied and number == 0, dsn))
                       for number in range(processes)]
         self.extra = None  # a process that comes and goes
         self.stream = Stream(self.deployment, [slot.clock for slot in self.slots], seed)
-        self.closing = []  # what is to be closed with it
         self._ended = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -111,7 +129,8 @@ class Subject:
         brokers = self.cluster.proxied_brokers if proxied or self.brokers_proxied else self.cluster.brokers
         return self.deployment.write_config(
             f"process-{number}.yaml", kafka={"brokers": brokers, "properties": properties},
-            postgres={"dsn": dsn or self.dsn_of(self.database, self.proxy.port if proxied else None)})
+            postgres={"dsn": dsn or self.dsn_of(self.database, self.proxy.port if proxied else None)},
+            run=self.run, schemas={"directory": None, "registry": self.registry.url} if self.registry else {})
 
     def start(self):
         self.stream.start()
@@ -212,7 +231,7 @@ class Subject:
         calm = Deployment(self.settled, self.cluster.brokers, self.dsn_of(database), self.folder,
                           partitions=self.deployment.partitions, workers=1, inputs_of=self.deployment, replicas=3,
                           **{name: self.deployment.billing[name] for name in ("first_day", "grace", "late_days",
-                                                                     "max_refused_share")})
+                                                                     "max_refused_share")}, **self.more)
         self.cluster.await_topics(calm.topics.values())
         for number, text in self.schemas.items():
             (calm.folder / calm.name / "schemas" / f"{number}.avsc").write_text(text)
@@ -235,8 +254,7 @@ class Subject:
         if self._supervisor.is_alive():
             self._supervisor.join(60)
         self.stream.stop()
-        for each in self.closing:
-            each.close()
+        self.closing.close()
         self.deployment.close()
         with contextlib.suppress(confluent_kafka.KafkaException):  # a cluster of many topics restarts slowly
             self.deployment.delete_topics(list(self.deployment.topics))

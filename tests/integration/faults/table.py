@@ -9,10 +9,12 @@ import time
 
 import worlds_path  # noqa: F401  puts tests/lib, tests/worlds and tests on the path
 import late
+import sites
 from deployment import INPUTS, ROOT
+from fake_registry import FakeRegistry
 from oracle import rules
 from proxy import DOWN, UP
-from subject import SESSION_MS, TRANSACTION_MS, Subject
+from subject import SESSION_MS, TRANSACTION_MS, Subject, wait_for
 
 SOURCES = ROOT / "consumer"
 POINT = re.compile(r"\bfault_point\((\w+)\)")
@@ -29,14 +31,6 @@ def points():
     for path in SOURCES.rglob("*.c"):
         found |= set(POINT.findall(path.read_text()))
     return sorted(found)
-
-
-def wait_for(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what()}")
-        time.sleep(0.05)
 
 
 # --- kill -9 at a named point ---
@@ -401,6 +395,14 @@ TABLE = [
     Row("late", "request of the relay's producer arriving late, in another transaction", late.arrive_late,
         late.all_cases(), len(late.FIRST), 500, together=5, prepare=late.lend, each_judged=True, world=10,
         brokers_proxied=True),
+    Row("readonly", "PostgreSQL read-only for a while, or failed over to one that is", sites.turn_read_only,
+        [sites.STANDBY, sites.SETTING, sites.RESTARTED], 3, 32, together=3, prepare=sites.follow, proxied=True),
+    Row("open", "a transaction of a producer left open over a cutoff", sites.leave_open, sites.OPEN_ENDS, 3, 30, together=3,
+        run={"open_transaction_wait": f"{sites.OPEN_WAIT}s"}),
+    Row("bound", "records at the bounds of what one may cost, and kill -9", sites.go_to_the_bounds, long=30,
+        book=sites.dearest_book()),
+    Row("registry", "a registry that answers anything, then right", sites.answer_anything, long=24,
+        registry=FakeRegistry),
     Row("brokers", "broker killed and started again", kill_broker, list(BROKERS), 4, 100, alone=True),
 ]
 

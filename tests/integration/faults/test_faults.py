@@ -2,6 +2,8 @@
 
 By hand, and in the long form: faults.py."""
 
+import gzip
+import http.client
 import os
 import re
 import subprocess
@@ -10,8 +12,10 @@ import pytest
 import worlds_path  # noqa: F401
 import faults
 import late
+import sites
 import table
 from deployment import ROOT
+from fake_registry import Answer, FakeRegistry
 
 FAULTS = ROOT / "build" / "faults" / "settled"
 RELEASE = ROOT / "build" / "release" / "settled"
@@ -50,6 +54,43 @@ def test_late_requests_of_every_kind_are_in_the_short_form():
     assert {case.others for case in cases} == {case.alone for case in cases} == {True, False}
     assert len(set(late.all_cases())) > 500
     assert late.all_cases() == late.all_cases()
+
+
+def test_every_way_to_be_read_only_or_open_is_in_the_short_form():
+    rows = {row.name: row for row in table.TABLE}
+    ways = [rows["readonly"].variants[number] for number in range(rows["readonly"].times["short"])]
+    assert set(ways) == {sites.SETTING, sites.STANDBY, sites.RESTARTED}
+    opened = [rows["open"].variants[number] for number in range(rows["open"].times["short"])]
+    assert {key for key, _ in opened} == {"credits", "purchases"}
+    assert {ends for _, ends in opened} == {"aborted", "committed", "left alone"}
+    assert len(set(rows["open"].variants)) == 6
+
+
+@pytest.mark.parametrize("sent", sites.SENT)
+def test_the_registry_of_the_row_answers_as_it_was_told(sent):
+    answers = sites.wrong_answers()
+    assert (404, b'{"error_code":40403,"message":"Schema not found"}') in answers
+    assert {status // 100 for status, _ in answers} == {2, 3, 4, 5} and (204, b"") in answers
+    registry = FakeRegistry({})
+    try:
+        registry.script = iter([Answer(status, body, sent, "1") for status, body in answers if body])
+        for status, body in answers:
+            if not body:
+                continue
+            connection = http.client.HTTPConnection("127.0.0.1", registry.port, timeout=10)
+            connection.request("GET", "/schemas/ids/7")
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["Retry-After"]) == (status, "1")
+            if sent == "cut off":
+                with pytest.raises(http.client.IncompleteRead):
+                    answer.read()
+            elif status != 304:
+                said = answer.read()
+                assert (gzip.decompress(said) if sent == "compressed" else said) == body
+            if sent == "at last":
+                break  # each takes a second
+    finally:
+        registry.stop()
 
 
 def test_nothing_of_it_is_in_a_release():
