@@ -389,25 +389,49 @@ class Generator:
         return messages
 
     def flood(self, start, end):
-        """A wrong deployment: more than a hundred broken calls within one day, all of them in one shard; or a dozen credits,
-        whose times are of 1970: seconds for milliseconds."""
+        """A wrong deployment: within one day, and in one shard, most records of one log are broken or refused."""
         if self.held_day is None:
             return []
         at = rules.start_of(self.first_day + self.held_day) + 12 * HOUR
         if not start <= at < end:
             return []
-        key = self.accounts[0].encode()
-        partition = self.partition(key)
-        if self.seed % 2 == 0:
-            found = [self.framed(rules.CREDITS, {**self.credit(at + n), "credit_id": f"s{n}", "account_id": self.accounts[0],
-                                                 "credited_at": at // 1000}, at + n) for n in range(12)]
-            return found + [self.message(log, self.random.randrange(at, end)) for log in rules.LOGS for _ in range(5)]
-        found = [Message(rules.CALLS, key, b"\0\0\0", at + n) for n in range(100)]
-        # What is only in the wrong partition is billed when it is sent again.
-        found += [self.astray(at + n, partition) for n in range(30)]
+        wrong = [self.calls_broken, self.credits_of_1970, self.purchases_not_for_sale, self.credits_broken,
+                 self.ids_start_over, self.purchases_broken][self.seed // 5 % 6]
         # While the day is held, the logs go on in it.
-        later = start + (end - start) // 2
-        return found + [self.message(log, self.random.randrange(later, end)) for log in rules.LOGS for _ in range(5)]
+        later = max(start + (end - start) // 2, at)
+        return wrong(at) + [self.message(log, self.random.randrange(later, end)) for log in rules.LOGS for _ in range(5)]
+
+    def calls_broken(self, at):
+        """What is only in the wrong partition is billed when it is sent again."""
+        key = self.accounts[0].encode()
+        return self.unframed(rules.CALLS, at, 100) + [self.astray(at + n, self.partition(key)) for n in range(30)]
+
+    def credits_broken(self, at):
+        return self.unframed(rules.CREDITS, at, 30)
+
+    def purchases_broken(self, at):
+        return self.unframed(rules.PURCHASES, at, 30)
+
+    def unframed(self, log, at, count):
+        return [Message(log, self.accounts[0].encode(), b"\0\0\0", at + n) for n in range(count)]
+
+    def credits_of_1970(self, at):
+        """Seconds for milliseconds."""
+        return [self.framed(rules.CREDITS, {**self.credit(at + n), "credit_id": f"s{n}", "account_id": self.accounts[0],
+                                            "credited_at": at // 1000}, at + n) for n in range(30)]
+
+    def purchases_not_for_sale(self, at):
+        service = self.random.choice(list(rules.SERVICES))
+        units, amount = self.random.choice([each for each in WRONG_OFFERS[service] if min(each) > 0])
+        return [self.framed(rules.PURCHASES, {
+            "purchase_id": f"wrong-{n}", "account_id": self.accounts[0], "service": service, "units": units, "used": 0,
+            "amount": amount, "currency": "CNY", "purchased_at": at + n}, at + n) for n in range(30)]
+
+    def ids_start_over(self, at):
+        """A gateway that counts from one again after each call."""
+        return [self.framed(rules.CALLS, {**self.call(at + n), "call_id": "1", "account_id": self.accounts[0],
+                                          "service": "PURCHASE_INTENT", "lead_count": n, "occurred_at": at}, at + n)
+                for n in range(200)]
 
     def astray(self, at, partition):
         record = {**self.call(at), "call_id": str(uuid.UUID(int=self.random.getrandbits(128))), "occurred_at": at}

@@ -9,6 +9,7 @@ Starts services of its own when SETTLED_TEST_BROKERS, _DSN and _REGISTRY are not
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import datetime
 import hashlib
 import io
@@ -19,7 +20,9 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -31,12 +34,14 @@ import fastavro
 import psycopg
 
 import generate
+from fake_registry import FakeRegistry
 from oracle import avro, rules
 
 OUTPUTS = {"settlements": "Settlement", "status": "AccountStatusChanged", "day_closes": "DayClosed", "rejects": "Reject"}
 KEYS = (*rules.LOGS, *OUTPUTS)
 BOOK = generate.BOOK
 UNHELD = 75
+LOST_ID = 1_000_000_007  # of a schema that nobody has registered
 STAMPS = {"create": confluent_kafka.TIMESTAMP_CREATE_TIME, "log-append": confluent_kafka.TIMESTAMP_LOG_APPEND_TIME}
 KEYLESS = 78  # `rejects requeue` cannot send all of them: one without a key belongs to no partition
 
@@ -52,6 +57,25 @@ def milliseconds(moment):
 
 def day_number(date):
     return (date - datetime.date(1970, 1, 1)).days
+
+
+class LosingRegistry(FakeRegistry):
+    """Passes everything on to a registry, but never has one schema at hand."""
+
+    def __init__(self, registry):
+        self.registry = registry
+        super().__init__({})
+
+    def answer(self, path, body):
+        if path.startswith(f"/schemas/ids/{LOST_ID}"):
+            return 503, b'{"error_code":50003,"message":"not now"}'
+        request = urllib.request.Request(self.registry + path, json.dumps(body).encode() if body else None,
+                                         {"Content-Type": "application/vnd.schemaregistry.v1+json"})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
 
 
 class World:
@@ -139,7 +163,8 @@ class World:
                 self.leave_open(clock)
             if "accept" in happens:
                 self.accept_some()
-            self.drain(clock)
+            with self.refusing(clock) if "lost" in happens else contextlib.nullcontext():
+                self.drain(clock)
             if "open" in happens:
                 self.end_open()
             if astray:
@@ -151,7 +176,7 @@ class World:
 
     def draw_events(self, drains):
         """Draws which event happens before or after which drain; most events happen only in some worlds."""
-        shares = {"astray": 0 if self.generator.live else .4, "open": .3, "accept": .3}
+        shares = {"astray": 0 if self.generator.live else .4, "open": .3, "accept": .3, "lost": .2}
         self.events = {event: self.random.randrange(drains) if self.random.random() < share else None
                        for event, share in shares.items()}
 
@@ -165,7 +190,8 @@ class World:
             self.settled("parameters", "apply")
         if self.seed % 3 == 1:
             text = BOOK.read_text().replace("unit_price: 2200", "unit_price: 2300").replace(
-                "{units: 50, price: 100000}", "{units: 50, price: 100001}")
+                "{units: 50, price: 100000}", "{units: 50, price: 100001}").replace(
+                "unit_price: 2.5", "unit_price: 100.01")  # at which the largest number of leads costs too much
             day = rules.day_of(clock) + 3
             later = self.folder / "later.yaml"
             later.write_text(f"effective_from: {rules.date_of(day)}\n" + text)
@@ -252,6 +278,33 @@ class World:
         with psycopg.connect(self.dsn) as connection:
             connection.execute("select settled.ask('PASS', %s, %s, %s, %s, 0)", (topic, partition, [offset], as_of))
 
+    @contextlib.contextmanager
+    def refusing(self, clock):
+        """Sends a record whose schema the registry cannot give while a drain runs, and an operator refuses it."""
+        log = self.random.choice(rules.LOGS)
+        message = self.generator.framed(log, self.generator.fresh(log, clock), clock)
+        message.value = self.generator.head(LOST_ID) + b"lost"
+        self.send([message])
+        registry, done = LosingRegistry(self.registry), threading.Event()
+        config = json.loads(self.config.read_text())
+        operator = concurrent.futures.ThreadPoolExecutor(1)
+        try:
+            self.config.write_text(json.dumps({**config, "schemas": {
+                **config["schemas"], "registry": registry.url, "patience": "0s"}}))
+            refusals = operator.submit(self.refuse_what_waits, done)
+            yield
+        finally:
+            done.set()
+            operator.shutdown()
+            registry.stop()
+            self.config.write_text(json.dumps(config))
+        refusals.result()
+
+    def refuse_what_waits(self, done):
+        while not done.wait(0.2):
+            for row in self.sql(f"select topic, shard, kafka_offset from settled.waiting where schema_id = {LOST_ID}"):
+                self.settled("rejects", "refuse", "/".join(map(str, row)), "--operator", "oracle", status=(0, 78))
+
     def accept_some(self):
         """An operator accepts the loss of some rejects, too few to decide whether a day is held."""
         rows = self.sql("select topic, partition, kafka_offset from settled.rejects where decision is null"
@@ -265,7 +318,8 @@ class World:
         self.open_transaction = self.producer({"transactional.id": f"{self.name}-open"})
         self.open_transaction.init_transactions(30)
         self.open_transaction.begin_transaction()
-        self.produce(self.open_transaction, self.generator.message(rules.CALLS, clock))
+        for log in rules.LOGS:
+            self.produce(self.open_transaction, self.generator.message(log, clock))
         self.open_transaction.flush(30)
         self.send([self.generator.message(log, clock) for log in rules.LOGS for _ in range(4)])
 
