@@ -10,6 +10,7 @@
 #include "consumer/decisions/decisions.h"
 #include "consumer/decisions/decisions_open.h"
 #include "consumer/kafka/client.h"
+#include "consumer/kafka/refusal.h"
 #include "consumer/postgres/store.h"
 #include "consumer/preflight/schema_ids.h"
 #include "consumer/system/clock.h"
@@ -302,10 +303,16 @@ static int produce(struct adjustment *a, rd_kafka_t *producer, uint8_t *value, s
         code = a->delivered ? a->delivery : RD_KAFKA_RESP_ERR__TIMED_OUT;
     if (!code)
         return 0;
-    return error_set(e, ERROR_UNAVAILABLE,
-                     "topic %s did not take the adjustment: %s; this user needs Write on it. Run "
-                     "the same command again: it is booked once",
-                     topic, rd_kafka_err2str(code));
+    // A fatal error hides why.
+    char text[256];
+    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(producer, text, sizeof text);
+    const struct refusal_call call = {.topic = topic, .operations = REFUSAL_WRITE};
+    error_set(e, ERROR_UNAVAILABLE,
+              "topic %s did not take the adjustment: %s. Run the same command again: it is booked "
+              "once",
+              topic, rd_kafka_err2str(fatal ? fatal : code));
+    (void)refusal_explain(producer, fatal ? fatal : code, &call, e);
+    return -1;
 }
 
 static rd_kafka_t *create_producer(struct adjustment *a, struct error *e)

@@ -1,4 +1,5 @@
 #include "consumer/kafka/admin.h"
+#include "consumer/kafka/refusal.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -11,6 +12,7 @@ struct admin {
     rd_kafka_queue_t *queue;
     int timeout_ms;
     char trouble[256]; // last error of the client: why no broker answers
+    bool login_refused; // which was that
 };
 
 // A verb prints one error, so the client's own log lines are dropped, and the last trouble becomes
@@ -19,8 +21,10 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
 {
     struct admin *admin = opaque;
     (void)client;
-    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-        snprintf(admin->trouble, sizeof admin->trouble, "%s", reason);
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+        return;
+    snprintf(admin->trouble, sizeof admin->trouble, "%s", reason);
+    admin->login_refused = code == RD_KAFKA_RESP_ERR__AUTHENTICATION;
 }
 
 int admin_create(const struct client_properties *properties, int timeout_ms, struct admin **out,
@@ -55,10 +59,19 @@ void admin_destroy(struct admin *admin)
     free(admin);
 }
 
+const rd_kafka_t *admin_client(const struct admin *admin)
+{
+    return admin->client;
+}
+
 static int unreachable(struct admin *admin, const char *reason, struct error *e)
 {
     rd_kafka_poll(admin->client, 0); // errors are delivered here
     const char *why = admin->trouble[0] ? admin->trouble : reason;
+    if (admin->login_refused) {
+        refusal_of_login(admin->client, why, e);
+        return -1;
+    }
     return error_set(e, ERROR_UNAVAILABLE,
                      "no Kafka broker answers within %d s (%s); check kafka.brokers",
                      admin->timeout_ms / 1000, why);
@@ -154,8 +167,20 @@ static void take_settings(struct admin_settings *settings,
     }
 }
 
-static int take_described(rd_kafka_event_t *event, struct admin_topic *topics, size_t count,
-                          struct error *e)
+static int refuse_settings(const struct admin *admin, const rd_kafka_ConfigResource_t *of,
+                           struct error *e)
+{
+    const char *name = rd_kafka_ConfigResource_name(of);
+    error_set(e, ERROR_CONFIG, "topic %s: its settings cannot be read: %s", name,
+              rd_kafka_ConfigResource_error_string(of));
+    (void)refusal_explain(
+        admin->client, rd_kafka_ConfigResource_error(of),
+        &(struct refusal_call){.topic = name, .operations = REFUSAL_DESCRIBE_CONFIGS}, e);
+    return -1;
+}
+
+static int take_described(const struct admin *admin, rd_kafka_event_t *event,
+                          struct admin_topic *topics, size_t count, struct error *e)
 {
     size_t found;
     const rd_kafka_ConfigResource_t **resources = rd_kafka_DescribeConfigs_result_resources(
@@ -163,10 +188,7 @@ static int take_described(rd_kafka_event_t *event, struct admin_topic *topics, s
     for (size_t i = 0; i < found; i++) {
         const char *name = rd_kafka_ConfigResource_name(resources[i]);
         if (rd_kafka_ConfigResource_error(resources[i]))
-            return error_set(
-                e, ERROR_CONFIG,
-                "topic %s: its settings cannot be read: %s; grant DescribeConfigs to this user",
-                name, rd_kafka_ConfigResource_error_string(resources[i]));
+            return refuse_settings(admin, resources[i], e);
         for (size_t j = 0; j < count; j++)
             if (strcmp(topics[j].name, name) == 0)
                 take_settings(&topics[j].settings, resources[i]);
@@ -192,7 +214,7 @@ static int read_settings(struct admin *admin, struct admin_topic *topics, size_t
     rd_kafka_event_t *event = await(admin, e);
     if (!event)
         return -1;
-    int status = take_described(event, topics, count, e);
+    int status = take_described(admin, event, topics, count, e);
     rd_kafka_event_destroy(event);
     return status;
 }
@@ -208,6 +230,56 @@ int admin_describe(struct admin *admin, const char *const *names, size_t count,
         return 0;
     admin_release(out, count);
     return -1;
+}
+
+static bool find_partition(struct admin *admin, const char *topic, int32_t partition,
+                           struct rd_kafka_metadata_partition *out)
+{
+    const struct rd_kafka_metadata *metadata;
+    bool found = false;
+    if (rd_kafka_metadata(admin->client, 1, NULL, &metadata, admin->timeout_ms))
+        return false;
+    for (int i = 0; i < metadata->topic_cnt; i++)
+        for (int p = 0; p < metadata->topics[i].partition_cnt; p++)
+            if (strcmp(metadata->topics[i].topic, topic) == 0 &&
+                metadata->topics[i].partitions[p].id == partition) {
+                *out = metadata->topics[i].partitions[p];
+                found = true;
+            }
+    rd_kafka_metadata_destroy(metadata);
+    return found;
+}
+
+bool admin_explain_unwritten(struct admin *admin, const char *topic, int32_t partition,
+                             struct error *e)
+{
+    struct rd_kafka_metadata_partition at;
+    struct admin_topic described = {0};
+    struct error ignored;
+    if (!find_partition(admin, topic, partition, &at))
+        return false;
+    if (at.leader < 0) {
+        error_set(e, ERROR_UNAVAILABLE,
+                  "topic %s partition %" PRId32
+                  " takes no records: it has no leader; start the brokers that hold it",
+                  topic, partition);
+        return true;
+    }
+    if (admin_describe(admin, &topic, 1, &described, &ignored))
+        return false;
+    const struct admin_setting *setting = admin_setting(&described.settings, "min.insync.replicas");
+    int least = setting ? (int)strtol(setting->value, NULL, 10) : 1;
+    admin_release(&described, 1);
+    if (at.isr_cnt >= least)
+        return false;
+    error_set(e, ERROR_UNAVAILABLE,
+              "topic %s partition %" PRId32
+              " takes no records: %d of its %d replicas are in sync, and min.insync.replicas is "
+              "%d; start the brokers that are missing, give it more replicas, or lower the "
+              "setting (kafka-configs --alter --entity-type topics --entity-name %s --add-config "
+              "min.insync.replicas=…)",
+              topic, partition, at.isr_cnt, at.replica_cnt, least, topic);
+    return true;
 }
 
 static void release_settings(struct admin_settings *settings)

@@ -16,9 +16,11 @@ struct admin;
 int admin_create(const struct client_properties *properties, int timeout_ms, struct admin **out,
                  struct error *e);
 void admin_destroy(struct admin *admin);
+// Whose client it is, for refusal.h.
+const rd_kafka_t *admin_client(const struct admin *admin);
 
 // Whether a broker answers, and the id of the cluster. ERROR_UNAVAILABLE with the last reason
-// librdkafka gave.
+// librdkafka gave; ERROR_CONFIG: the login is refused.
 int admin_cluster(struct admin *admin, char id[ADMIN_CLUSTER_ID_SIZE], struct error *e);
 
 struct admin_setting {
@@ -45,6 +47,10 @@ struct admin_topic {
 // Looks topics up, with their settings where they exist. Release with admin_release.
 int admin_describe(struct admin *admin, const char *const *names, size_t count,
                    struct admin_topic *out, struct error *e);
+// Whether a partition takes no records now, and why as far as Kafka tells: it has no leader, or
+// fewer replicas are in sync than min.insync.replicas. Then *e says so.
+bool admin_explain_unwritten(struct admin *admin, const char *topic, int32_t partition,
+                             struct error *e);
 void admin_release(struct admin_topic *topics, size_t count);
 
 struct admin_broker {

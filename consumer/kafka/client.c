@@ -1,14 +1,16 @@
 #include "consumer/kafka/client.h"
+#include "consumer/kafka/refusal.h"
 
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
-enum { RETRY_MS = 100 };
+enum { RETRY_MS = 100, TELL_MS = 30000 };
 
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
@@ -27,11 +29,27 @@ static void on_log(const rd_kafka_t *client, int level, const char *facility, co
                          log_text("facility", facility), log_text("text", text)));
 }
 
+// Every client of the process is refused, and tries again for ever.
+static void tell_login(const rd_kafka_t *client, const char *reason)
+{
+    static _Atomic int64_t told_at;
+    int64_t now = clock_monotonic_ms(), before = told_at;
+    struct error e;
+    if ((before != 0 && now - before < TELL_MS) ||
+        !atomic_compare_exchange_strong(&told_at, &before, now))
+        return;
+    refusal_of_login(client, reason, &e);
+    log_event(LOG_ERROR, "Kafka refuses a login",
+              LOG_FIELDS(log_text("client", rd_kafka_name(client)), log_text("reason", e.text)));
+}
+
 // Trouble with a single broker is in the log lines already; only the loss of all brokers is a
 // state.
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
 {
     (void)opaque;
+    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION)
+        tell_login(client, reason);
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         log_event(
             LOG_WARN, "no Kafka broker can be reached",
@@ -130,6 +148,41 @@ bool client_error_passes(rd_kafka_resp_err_t code)
     }
 }
 
+rd_kafka_resp_err_t client_transaction_trouble(rd_kafka_t *producer)
+{
+    // Begins nothing while one is under way: the refusal names what has failed, if something has.
+    rd_kafka_error_t *error = rd_kafka_begin_transaction(producer);
+    assert(error);
+    rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    rd_kafka_error_destroy(error);
+    return code == RD_KAFKA_RESP_ERR__STATE ? RD_KAFKA_RESP_ERR_NO_ERROR : code;
+}
+
+rd_kafka_resp_err_t client_committed(rd_kafka_t *consumer, rd_kafka_topic_partition_list_t *list,
+                                     int timeout_ms, int pause_ms)
+{
+    rd_kafka_resp_err_t code = rd_kafka_committed(consumer, list, timeout_ms);
+    for (int i = 0; i < list->cnt && !code; i++)
+        code = list->elems[i].err;
+    rd_kafka_message_t *event;
+    while (code && (event = rd_kafka_consumer_poll(consumer, pause_ms))) {
+        if (refusal_of_permission(event->err))
+            code = event->err;
+        rd_kafka_message_destroy(event);
+        pause_ms = 0;
+    }
+    return code;
+}
+
+static int fail_topic(const rd_kafka_t *client, const char *topic, rd_kafka_resp_err_t code,
+                      struct error *e)
+{
+    error_set(e, ERROR_UNAVAILABLE, "topic %s: %s", topic, rd_kafka_err2str(code));
+    (void)refusal_explain(client, code,
+                          &(struct refusal_call){.topic = topic, .operations = REFUSAL_READ}, e);
+    return -1;
+}
+
 int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out,
                       struct error *e)
 {
@@ -151,8 +204,7 @@ int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int
         failed =
             error_set(e, ERROR_CONFIG, "topic %s does not exist; run settled topics apply", topic);
     else if (found->err)
-        failed =
-            error_set(e, ERROR_UNAVAILABLE, "topic %s: %s", topic, rd_kafka_err2str(found->err));
+        failed = fail_topic(client, topic, found->err, e);
     else
         *out = found->partition_cnt;
     rd_kafka_metadata_destroy(metadata);
@@ -225,7 +277,8 @@ int client_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out
     int64_t until = clock_monotonic_ms() + query->timeout_ms;
     rd_kafka_resp_err_t why;
     const char *topic;
-    while ((topic = ask_ends(client, query, out, &why)) && clock_monotonic_ms() < until) {
+    while ((topic = ask_ends(client, query, out, &why)) && !refusal_of_permission(why) &&
+           clock_monotonic_ms() < until) {
         int32_t partitions;
         struct error moving;
         nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
@@ -234,7 +287,10 @@ int client_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out
     }
     if (!topic)
         return 0;
-    return error_set(e, ERROR_UNAVAILABLE,
-                     "%s/%" PRId32 ": the log's ends are not known: %s; check the brokers", topic,
-                     query->partition, rd_kafka_err2str(why));
+    error_set(e, ERROR_UNAVAILABLE,
+              "%s/%" PRId32 ": the log's ends are not known: %s; check the brokers", topic,
+              query->partition, rd_kafka_err2str(why));
+    (void)refusal_explain(client, why,
+                          &(struct refusal_call){.topic = topic, .operations = REFUSAL_READ}, e);
+    return -1;
 }

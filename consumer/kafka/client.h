@@ -33,6 +33,17 @@ void client_destroy_reader(rd_kafka_t *reader);
 // error says nothing about what the log holds.
 bool client_error_passes(rd_kafka_resp_err_t code);
 
+// Why the transaction under way can only be aborted; 0: it goes on. librdkafka does not tell its
+// records' senders.
+rd_kafka_resp_err_t client_transaction_trouble(rd_kafka_t *producer);
+
+// Asks once for the offsets that the consumer's group has committed. librdkafka 2.0.2 gives up on
+// an offset that is not stable yet after a few tries and then calls it success, with the error only
+// on the partition; and that the group may not be used is only an event. `pause_ms`: before it
+// returns an error.
+rd_kafka_resp_err_t client_committed(rd_kafka_t *consumer, rd_kafka_topic_partition_list_t *list,
+                                     int timeout_ms, int pause_ms);
+
 // Partitions of a topic. Errors: ERROR_UNAVAILABLE, or ERROR_CONFIG for a topic that does not
 // exist.
 int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int32_t *out,

@@ -1,4 +1,5 @@
 #include "consumer/kafka/fetch_record.h"
+#include "consumer/kafka/refusal.h"
 #include "consumer/system/clock.h"
 
 #include <assert.h>
@@ -43,6 +44,13 @@ void fetch_record_close(struct record_fetcher *peek)
         return;
     client_destroy_reader(peek->consumer);
     free(peek);
+}
+
+bool fetch_record_refused(const struct record_fetcher *peek, const char *topic,
+                          rd_kafka_resp_err_t code, struct error *e)
+{
+    const struct refusal_call call = {.topic = topic, .operations = REFUSAL_READ};
+    return refusal_explain(peek->consumer, code, &call, e);
 }
 
 static int assign(struct record_fetcher *peek, const rd_kafka_topic_partition_list_t *list,
@@ -97,6 +105,12 @@ static int say_absent(const struct record_fetcher *peek, struct record_coordinat
                      at.topic, at.partition, at.offset);
 }
 
+// Also what is of no partition, such as that this user may not use the group, which is not used.
+static bool is_passing(const rd_kafka_message_t *message)
+{
+    return client_error_passes(message->err) || (message->err && !message->rkt);
+}
+
 // Whether the message that a poll returned ends the search for one record. Takes the message.
 static bool settle_record(struct record_fetcher *peek, rd_kafka_message_t *message,
                           struct record_coordinates at, rd_kafka_message_t **out, int *status,
@@ -106,7 +120,7 @@ static bool settle_record(struct record_fetcher *peek, rd_kafka_message_t *messa
     bool past = !message->err
                     ? message->offset > at.offset
                     : message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || is_outside(message->err);
-    bool passing = client_error_passes(message->err), refused = message->err && !past && !passing;
+    bool passing = is_passing(message), refused = message->err && !past && !passing;
     if (passing)
         peek->trouble = message->err;
     if (ours) {
@@ -116,9 +130,11 @@ static bool settle_record(struct record_fetcher *peek, rd_kafka_message_t *messa
     }
     if (past)
         *status = say_absent(peek, at, e);
-    if (refused)
+    if (refused) {
         *status = error_set(e, ERROR_CONFIG, "%s/%" PRId32 "/%" PRId64 " cannot be read: %s",
                             at.topic, at.partition, at.offset, rd_kafka_message_errstr(message));
+        (void)fetch_record_refused(peek, at.topic, message->err, e);
+    }
     rd_kafka_message_destroy(message);
     return past || refused;
 }
@@ -157,10 +173,12 @@ static int refuse_range(const struct record_fetcher *peek, const struct record_r
     if (is_outside(message->err) && begins_later(peek, from, &first))
         return client_not_kept(range->topic, range->partition, first, range->from,
                                "restore them, from a mirror that keeps offsets", e);
-    return error_set(e, ERROR_CONFIG, "%s/%" PRId32 " cannot be read from offset %" PRId64 ": %s",
-                     range->topic, range->partition, range->from,
-                     is_outside(message->err) ? "the log ends before it"
-                                              : rd_kafka_message_errstr(message));
+    error_set(e, ERROR_CONFIG, "%s/%" PRId32 " cannot be read from offset %" PRId64 ": %s",
+              range->topic, range->partition, range->from,
+              is_outside(message->err) ? "the log ends before it"
+                                       : rd_kafka_message_errstr(message));
+    (void)fetch_record_refused(peek, range->topic, message->err, e);
+    return -1;
 }
 
 // Handles the message that a poll returned, for a range: 0 go on, 1 the end is reached, -1 with *e.
@@ -176,7 +194,7 @@ static int visit_one(struct record_fetcher *peek, const struct record_range *ran
         return visit(context, NULL, e) ? -1 : 1;
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
         return 0;
-    if (client_error_passes(message->err)) {
+    if (is_passing(message)) {
         peek->trouble = message->err;
         return 0;
     }
@@ -256,16 +274,18 @@ int fetch_record_ends(struct record_fetcher *peek, struct partition_ends *list, 
         code = ask_ends_of(peek, list, count, sides[side], timeout_ms, &failed);
         if (!code)
             side++;
-        else if (clock_monotonic_ms() >= until)
+        else if (refusal_of_permission(code) || clock_monotonic_ms() >= until)
             break;
         else // a leader that moves is looked for meanwhile
             nanosleep(&(struct timespec){.tv_nsec = SLICE_MS * 1000000L}, NULL);
     }
-    return code ? error_set(e, ERROR_UNAVAILABLE,
-                            "%s/%" PRId32 ": where it begins and ends is not known: %s; check "
-                            "the brokers",
-                            list[failed].topic, list[failed].partition, rd_kafka_err2str(code))
-                : 0;
+    if (!code)
+        return 0;
+    error_set(e, ERROR_UNAVAILABLE,
+              "%s/%" PRId32 ": where it begins and ends is not known: %s; check the brokers",
+              list[failed].topic, list[failed].partition, rd_kafka_err2str(code));
+    (void)fetch_record_refused(peek, list[failed].topic, code, e);
+    return -1;
 }
 
 // What is read of each range.
@@ -303,9 +323,9 @@ static void take_one_of_many(struct record_fetcher *peek, struct many *many,
                              const rd_kafka_message_t *message)
 {
     size_t i = range_of(many, message);
-    if (client_error_passes(message->err))
+    if (is_passing(message))
         peek->trouble = message->err;
-    if (i == many->ranges.count || client_error_passes(message->err))
+    if (i == many->ranges.count || is_passing(message))
         return;
     if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF &&
         (message->err || message->offset < many->ranges.list[i].to))

@@ -12,6 +12,9 @@ struct record_fetcher; // a consumer
 // `group` only names the client to brokers with access lists; it is never joined.
 int fetch_record_open(const struct client_properties *properties, const char *group,
                       struct record_fetcher **out, struct error *e);
+// Whether a topic cannot be read because this user may not: then *e says so (see refusal.h).
+bool fetch_record_refused(const struct record_fetcher *peek, const char *topic,
+                          rd_kafka_resp_err_t code, struct error *e);
 void fetch_record_close(struct record_fetcher *peek);
 
 // Where one record stands, and where a run of them does.

@@ -1,4 +1,6 @@
 #include "consumer/kafka/requeue.h"
+#include "consumer/kafka/refusal.h"
+#include "consumer/system/clock.h"
 #include "consumer/system/fault.h"
 
 #include <assert.h>
@@ -7,9 +9,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { GROUP_SIZE = 280, CALL_MS = 15000, ASK_MS = 1000, ASKS_MAX = 15, METADATA_SIZE = 96 };
+enum {
+    GROUP_SIZE = 280,
+    CALL_MS = 15000,
+    SLICE_MS = 250,
+    ASK_MS = 1000,
+    ASKS_MAX = 15,
+    PAUSE_MS = 100, // between two
+    METADATA_SIZE = 96
+};
 
 struct requeue {
     rd_kafka_t *producer;
@@ -54,18 +63,11 @@ static int parse_position(const rd_kafka_topic_partition_t *at, struct requeue_p
         at->topic);
 }
 
-// librdkafka 2.0 reports an offset that is not stable yet on the partition only, not as the call's
-// result.
 static rd_kafka_resp_err_t ask_position(rd_kafka_t *consumer, rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
-    for (int i = 0; i < ASKS_MAX && code; i++) {
-        if (i)
-            nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-        code = rd_kafka_committed(consumer, list, ASK_MS);
-        if (!code)
-            code = list->elems[0].err;
-    }
+    for (int i = 0; i < ASKS_MAX && code && !refusal_of_permission(code); i++)
+        code = client_committed(consumer, list, ASK_MS, PAUSE_MS);
     return code;
 }
 
@@ -84,14 +86,16 @@ static int read_position(struct requeue *r, const struct client_properties *prop
     rd_kafka_t *consumer = conf ? client_create(RD_KAFKA_CONSUMER, conf, e) : NULL;
     if (!consumer)
         return -1;
+    rd_kafka_poll_set_consumer(consumer);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, r->position_topic, 0);
     rd_kafka_resp_err_t code = ask_position(consumer, list);
     int status;
-    if (code)
+    if (code) {
         status = error_set(e, ERROR_UNAVAILABLE, "Kafka does not say the offset of group %s: %s",
                            r->group, rd_kafka_err2str(code));
-    else
+        (void)refusal_explain(consumer, code, &(struct refusal_call){.group = r->group}, e);
+    } else
         status = parse_position(&list->elems[0], &r->last, e);
     rd_kafka_topic_partition_list_destroy(list);
     client_destroy_reader(consumer);
@@ -101,7 +105,7 @@ static int read_position(struct requeue *r, const struct client_properties *prop
 // ---- the producer ----
 
 // Turns an error of librdkafka into *e; takes it.
-static int fail(rd_kafka_error_t *error, const char *what, struct error *e)
+static int fail(const struct requeue *r, rd_kafka_error_t *error, const char *what, struct error *e)
 {
     rd_kafka_resp_err_t code = rd_kafka_error_code(error);
     bool fenced = code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
@@ -112,6 +116,11 @@ static int fail(rd_kafka_error_t *error, const char *what, struct error *e)
     else
         error_set(e, ERROR_UNAVAILABLE, "Kafka: %s: %s; run it again", what,
                   rd_kafka_error_string(error));
+    const struct refusal_call call = {.topic = r->position_topic,
+                                      .operations = REFUSAL_READ,
+                                      .group = r->group,
+                                      .transactional_id = r->group};
+    (void)refusal_explain(r->producer, code, &call, e);
     rd_kafka_error_destroy(error);
     return -1;
 }
@@ -134,7 +143,7 @@ static int create_producer(struct requeue *r, const struct client_properties *pr
     if (!r->producer)
         return -1;
     rd_kafka_error_t *error = rd_kafka_init_transactions(r->producer, CALL_MS);
-    return error ? fail(error, "transactions cannot begin", e) : 0;
+    return error ? fail(r, error, "transactions cannot begin", e) : 0;
 }
 
 int requeue_create(const struct requeue_options *options, struct requeue **out, struct error *e)
@@ -185,6 +194,20 @@ static rd_kafka_headers_t *make_headers(const struct requeue_original *original,
     return headers;
 }
 
+// A transaction that has failed drops its records, and does not tell them why.
+static rd_kafka_resp_err_t await_delivery(struct requeue *r)
+{
+    int64_t until = clock_monotonic_ms() + CALL_MS;
+    rd_kafka_resp_err_t failed = RD_KAFKA_RESP_ERR_NO_ERROR;
+    while (!r->delivered && !failed && clock_monotonic_ms() < until) {
+        rd_kafka_flush(r->producer, SLICE_MS);
+        failed = client_transaction_trouble(r->producer);
+    }
+    if (failed)
+        return failed;
+    return r->delivered ? r->delivery : RD_KAFKA_RESP_ERR__TIMED_OUT;
+}
+
 // Produces and waits for the broker's answer: its offset goes into the position.
 static int produce(struct requeue *r, const struct requeue_order *order, struct error *e)
 {
@@ -200,14 +223,14 @@ static int produce(struct requeue *r, const struct requeue_order *order, struct 
     if (code)
         rd_kafka_headers_destroy(headers);
     else
-        rd_kafka_flush(r->producer, CALL_MS);
-    if (!code)
-        code = r->delivered ? r->delivery : RD_KAFKA_RESP_ERR__TIMED_OUT;
+        code = await_delivery(r);
     if (!code)
         return 0;
-    return error_set(e, ERROR_UNAVAILABLE,
-                     "Kafka: the record cannot be written to %s: %s; run it again", original->topic,
-                     rd_kafka_err2str(code));
+    const struct refusal_call call = {.topic = original->topic, .operations = REFUSAL_WRITE};
+    error_set(e, ERROR_UNAVAILABLE, "Kafka: the record cannot be written to %s: %s; run it again",
+              original->topic, rd_kafka_err2str(code));
+    (void)refusal_explain(r->producer, code, &call, e);
+    return -1;
 }
 
 static int send_position(struct requeue *r, const struct requeue_position *position,
@@ -227,7 +250,7 @@ static int send_position(struct requeue *r, const struct requeue_position *posit
         rd_kafka_send_offsets_to_transaction(r->producer, list, group, CALL_MS);
     rd_kafka_consumer_group_metadata_destroy(group);
     rd_kafka_topic_partition_list_destroy(list);
-    return error ? fail(error, "the position cannot be written", e) : 0;
+    return error ? fail(r, error, "the position cannot be written", e) : 0;
 }
 
 static int commit(struct requeue *r, struct error *e)
@@ -237,7 +260,7 @@ static int commit(struct requeue *r, struct error *e)
         rd_kafka_error_destroy(error);
         error = rd_kafka_commit_transaction(r->producer, CALL_MS);
     }
-    return error ? fail(error, "the transaction is not committed", e) : 0;
+    return error ? fail(r, error, "the transaction is not committed", e) : 0;
 }
 
 int requeue_send(struct requeue *r, const struct requeue_order *order,
@@ -245,7 +268,7 @@ int requeue_send(struct requeue *r, const struct requeue_order *order,
 {
     rd_kafka_error_t *error = rd_kafka_begin_transaction(r->producer);
     if (error)
-        return fail(error, "a transaction cannot begin", e);
+        return fail(r, error, "a transaction cannot begin", e);
     int status = produce(r, order, e);
     *sent = (struct requeue_position){order->request, order->original.offset, order->partition,
                                       r->offset};

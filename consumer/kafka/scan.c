@@ -1,4 +1,5 @@
 #include "consumer/kafka/scan.h"
+#include "consumer/kafka/refusal.h"
 #include "consumer/system/clock.h"
 
 #include <assert.h>
@@ -211,9 +212,12 @@ static int refuse(const struct scan *scan, const struct scan_lane *lane,
     if (gone && begins_later(scan, lane, &first))
         return client_not_kept(lane->topic, scan->partition, first, lane->at,
                                "restore them, from a mirror that keeps offsets", e);
-    return error_set(e, ERROR_CONFIG, "%s/%" PRId32 ": offset %" PRId64 " cannot be read: %s",
-                     lane->topic, scan->partition, lane->at,
-                     gone ? "the log ends before it" : rd_kafka_message_errstr(message));
+    error_set(e, ERROR_CONFIG, "%s/%" PRId32 ": offset %" PRId64 " cannot be read: %s", lane->topic,
+              scan->partition, lane->at,
+              gone ? "the log ends before it" : rd_kafka_message_errstr(message));
+    const struct refusal_call call = {.topic = lane->topic, .operations = REFUSAL_READ};
+    (void)refusal_explain(scan->consumer, message->err, &call, e);
+    return -1;
 }
 
 static void pass_to(struct scan *scan, struct scan_lane *lane, int64_t offset)

@@ -1,4 +1,5 @@
 #include "consumer/kafka/topic_counts.h"
+#include "consumer/kafka/refusal.h"
 
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
@@ -46,6 +47,9 @@ static enum look judge_topic(const struct topic_counts *counts, const char *topi
         error_set(e, ERROR_UNAVAILABLE,
                   "topic %s: Kafka does not say how many partitions it has: %s", topic,
                   found && found->err ? rd_kafka_err2str(found->err) : "it is not there");
+        const struct refusal_call call = {.topic = topic, .operations = REFUSAL_READ};
+        if (found)
+            (void)refusal_explain(counts->client, found->err, &call, e);
         return LOOK_FAILED;
     }
     if (found->partition_cnt == counts->options.partitions)

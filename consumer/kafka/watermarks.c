@@ -1,4 +1,5 @@
 #include "consumer/kafka/watermarks.h"
+#include "consumer/kafka/refusal.h"
 #include "consumer/kafka/scan.h"
 
 #include "consumer/system/log.h"
@@ -77,9 +78,13 @@ int watermarks_query(struct watermarks *ends, int32_t shard, enum input input, i
     if (!code)
         code = rd_kafka_query_watermark_offsets(ends->committed.client, topic, shard, &out->low,
                                                 &out->stable, timeout_ms);
-    if (code)
-        return error_set(e, ERROR_UNAVAILABLE, "Kafka does not say where %s/%" PRId32 " ends: %s",
-                         topic, shard, rd_kafka_err2str(code));
+    if (code) {
+        error_set(e, ERROR_UNAVAILABLE, "Kafka does not say where %s/%" PRId32 " ends: %s", topic,
+                  shard, rd_kafka_err2str(code));
+        const struct refusal_call call = {.topic = topic, .operations = REFUSAL_READ};
+        (void)refusal_explain(ends->committed.client, code, &call, e);
+        return -1;
+    }
     assert(out->low <= out->stable);
     out->since_ms = SINCE_NONE;
     return 0;

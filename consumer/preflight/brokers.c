@@ -27,10 +27,8 @@ const struct broker_verdict broker_verdicts[BROKER_FENCINGS] = {
     [BROKER_KEEPS_SILENT] = {false, "it did not answer when asked for its settings: " NOT_SHOWN
                                     "; look at it, and run "
                                     "settled check again"},
-    [BROKER_FORBIDS] = {false,
-                        "this user may not see its settings: " NOT_SHOWN
-                        "; grant DescribeConfigs on the cluster "
-                        "to this user (kafka-acls --add --cluster --operation DescribeConfigs)"},
+    [BROKER_FORBIDS] = {false, "this user may not see its settings: " NOT_SHOWN
+                               "; grant DescribeConfigs on the cluster: "}, // the command follows
 };
 
 // A setting that a version does not know is absent from the answer, not empty.

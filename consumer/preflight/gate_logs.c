@@ -10,8 +10,10 @@
 #include <string.h>
 
 enum {
-    // The last offsets of a partition may be control records, which are never delivered.
+    // The last offsets of a partition may be control records, which are never delivered. Before
+    // them there may be any number of records of aborted transactions.
     NEWEST_TAIL = 10,
+    TAIL_GROWTH = 32,
 };
 
 // ---- where the topics begin and end ----
@@ -91,11 +93,9 @@ static struct gates_partition *partition_of_range(const struct tails *t, size_t 
 
 static void tell_unread(struct gates *g, const struct record_range *range, rd_kafka_resp_err_t code)
 {
-    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
-        WRONG(g,
-              "topic %s: %s may not read it; grant Read (kafka-acls --add --operation Read --topic "
-              "%s)",
-              range->topic, gates_user(g), range->topic);
+    struct error e = {0};
+    if (fetch_record_refused(g->reader, range->topic, code, &e))
+        gates_find_error(g, &e);
     else
         WRONG(g, "topic %s cannot be read: %s", range->topic, rd_kafka_err2str(code));
 }
@@ -199,6 +199,24 @@ static size_t list_ranges(struct tails *t, bool far)
     return count;
 }
 
+// The outputs of which no row was found in their last `tail` offsets: what comes before these.
+static size_t list_earlier(struct tails *t, int64_t tail)
+{
+    const struct gates *g = t->g;
+    size_t count = 0;
+    for (int i = INPUT_COUNT; i < TOPIC_COUNT; i++)
+        for (int32_t p = 0; g->topics[i].exists && p < g->topics[i].partitions; p++) {
+            const struct gates_partition *at = &g->partitions[i][p];
+            int64_t to = at->high - tail, from = at->high - tail * TAIL_GROWTH;
+            if (at->newest_sequence >= 0 || at->unread || to <= at->low)
+                continue;
+            t->list[count] = (struct tail){.topic = i};
+            t->ranges[count++] =
+                (struct record_range){g->topics[i].name, p, from > at->low ? from : at->low, to};
+        }
+    return count;
+}
+
 static int read_tails(struct tails *t, struct error *e)
 {
     for (enum output o = 0; o < OUTPUT_COUNT; o++)
@@ -209,8 +227,13 @@ static int read_tails(struct tails *t, struct error *e)
                                          GATES_KAFKA_MS, take_gate_record, t, e))
         return -1;
     count = list_ranges(t, false);
-    return fetch_record_ranges(t->g->reader, (struct record_ranges){t->ranges, count},
-                               GATES_KAFKA_MS, take_gate_record, t, e);
+    int failed = fetch_record_ranges(t->g->reader, (struct record_ranges){t->ranges, count},
+                                     GATES_KAFKA_MS, take_gate_record, t, e);
+    for (int64_t tail = NEWEST_TAIL; !failed && (count = list_earlier(t, tail)) > 0;
+         tail *= TAIL_GROWTH)
+        failed = fetch_record_ranges(t->g->reader, (struct record_ranges){t->ranges, count},
+                                     GATES_KAFKA_MS, take_gate_record, t, e);
+    return failed;
 }
 
 void gate_records(struct gates *g)

@@ -37,11 +37,3 @@ void gates_find_error(struct gates *g, const struct error *e)
 {
     gates_find(g, FINDING_ERROR, e->kind, "%s", e->text);
 }
-
-const char *gates_user(const struct gates *g)
-{
-    for (size_t i = 0; i < g->config->property_count; i++)
-        if (strcmp(g->config->property_names[i], "sasl.username") == 0)
-            return g->config->property_values[i];
-    return "this user";
-}

@@ -59,9 +59,6 @@ void gates_find_error(struct gates *g, const struct error *e);
 #define WARN(g, ...) gates_find(g, FINDING_WARNING, ERROR_CONFIG, __VA_ARGS__)
 #define NOTE(g, ...) gates_find(g, FINDING_NOTE, ERROR_CONFIG, __VA_ARGS__)
 
-// Whose permissions are spoken of: "User:NAME", or words for a client without a name.
-const char *gates_user(const struct gates *g);
-
 // ---- gates that have files of their own ----
 // gate_logs.c: what the topics hold, against what is recorded.
 void gate_ends(struct gates *g);
@@ -69,5 +66,5 @@ void gate_records(struct gates *g);
 void gate_clock(struct gates *g);
 void gate_positions(struct gates *g);
 void gate_published(struct gates *g);
-// gate_permissions.c: whether this user may do what the daemon does, tried without a trace.
+// gate_permissions.c: whether this user may do what the daemon does.
 void gate_permissions(struct gates *g);

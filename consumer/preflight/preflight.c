@@ -1,6 +1,7 @@
 #include "consumer/preflight/preflight.h"
 
 #include "consumer/kafka/fetch_record.h"
+#include "consumer/kafka/refusal.h"
 #include "consumer/preflight/brokers.h"
 #include "consumer/preflight/gates.h"
 #include "consumer/preflight/recorded_books.h"
@@ -18,7 +19,6 @@ enum {
     BUSIEST_OF_DAYS = 31,
     BOOKS_SHOWN = 8,
     RELAY_KEEPS_DAYS = 8,
-    SCRAM_MENDED = 0x020601ff
 };
 
 // ---- secrets ----
@@ -472,14 +472,15 @@ static void tell_missing(struct gates *g, const char *topic, bool input)
     rd_kafka_t *consumer =
         client_create_reader(&g->properties, g->config->group, &(struct client_properties){0}, &e);
     bool hidden = consumer && !client_may_see(consumer, topic, GATES_KAFKA_MS);
+    const unsigned operations = REFUSAL_READ | REFUSAL_DESCRIBE_CONFIGS;
+    const struct refusal_call call = {
+        .topic = topic, .operations = input ? operations : operations | REFUSAL_WRITE};
+    if (!hidden)
+        WRONG(g, "topic %s does not exist; " APPLY, topic);
+    else if (refusal_explain(consumer, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, &call, &e))
+        gates_find_error(g, &e);
     if (consumer)
         client_destroy_reader(consumer);
-    if (hidden)
-        WRONG(g,
-              "topic %s: %s may not see it; grant %s (kafka-acls --add --operation … --topic %s)",
-              topic, gates_user(g), input ? "Read" : "Read and Write", topic);
-    else
-        WRONG(g, "topic %s does not exist; " APPLY, topic);
 }
 
 static void gate_topics(struct gates *g)
@@ -515,9 +516,15 @@ static void check_fencing(struct gates *g, const struct admin_broker *brokers, s
                      brokers[i].id);
     }
     assert(broker_verdicts[what].text != NULL);
+    char command[REFUSAL_COMMAND_SIZE] = "";
+    if (what == BROKER_FORBIDS)
+        (void)refusal_command(admin_client(g->admin),
+                              RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+                              &(struct refusal_call){.cluster = true}, command);
     if (found)
         gates_find(g, broker_verdicts[what].refused ? FINDING_ERROR : FINDING_WARNING, ERROR_CONFIG,
-                   "Kafka broker%s %s: %s", found == 1 ? "" : "s", ids, broker_verdicts[what].text);
+                   "Kafka broker%s %s: %s%s", found == 1 ? "" : "s", ids,
+                   broker_verdicts[what].text, command);
 }
 
 // A transaction that the brokers would still end by themselves must not be given up before.
@@ -557,29 +564,6 @@ static void gate_brokers(struct gates *g)
 
 // ---- the cluster ----
 
-// An old librdkafka's SCRAM is not what today's brokers speak, and looks like a wrong password.
-static bool scram_fails(const struct gates *g)
-{
-    for (size_t i = 0; i < g->config->property_count; i++)
-        if ((strcmp(g->config->property_names[i], "sasl.mechanism") == 0 ||
-             strcmp(g->config->property_names[i], "sasl.mechanisms") == 0) &&
-            strncmp(g->config->property_values[i], "SCRAM-", 6) == 0)
-            return rd_kafka_version() < SCRAM_MENDED;
-    return false;
-}
-
-static void tell_no_cluster(struct gates *g, const struct error *e)
-{
-    if (scram_fails(g) && strstr(e->text, "uthentication"))
-        WRONG(g,
-              "%s: librdkafka %s cannot log in by SCRAM at brokers of Apache Kafka 3.9 or later, "
-              "and calls a right password invalid; use librdkafka 2.6.1 or later, or SASL/PLAIN "
-              "over TLS",
-              e->text, rd_kafka_version_str());
-    else
-        gates_find_error(g, e);
-}
-
 static void gate_cluster(struct gates *g)
 {
     const char *names[TOPIC_COUNT];
@@ -591,7 +575,7 @@ static void gate_cluster(struct gates *g)
     if (admin_create(&g->properties, GATES_KAFKA_MS, &g->admin, &e) ||
         admin_cluster(g->admin, g->cluster_id, &e) ||
         admin_describe(g->admin, names, TOPIC_COUNT, g->topics, &e))
-        tell_no_cluster(g, &e);
+        gates_find_error(g, &e);
     else
         g->facts |= FACT_CLUSTER;
 }

@@ -1,4 +1,5 @@
 #include "consumer/relay/published_log.h"
+#include "consumer/kafka/refusal.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
 
@@ -284,6 +285,8 @@ static enum taken take_message(struct published_log *log, struct output_log *t,
               "shard %" PRId32 ": topic %s partition %" PRId32
               " cannot be read back at offset %" PRId64 ": %s",
               log->shard, t->topic, log->shard, t->next, rd_kafka_message_errstr(message));
+    const struct refusal_call call = {.topic = t->topic, .operations = REFUSAL_READ};
+    (void)refusal_explain(log->reader->consumer, message->err, &call, e);
     return TAKEN_ERROR;
 }
 

@@ -1,5 +1,6 @@
 #include "consumer/relay/published_position.h"
 #include "consumer/kafka/framing.h"
+#include "consumer/kafka/refusal.h"
 #include "consumer/system/clock.h"
 
 #include <inttypes.h>
@@ -46,16 +47,6 @@ static rd_kafka_t *open_reader(const struct publisher_options *options, struct e
     return reader;
 }
 
-// librdkafka 2.0.2 gives up on an unstable offset after a few tries and then reports it as success,
-// with the error only on the partition and the offset as if none were stored.
-static rd_kafka_resp_err_t ask_committed(rd_kafka_t *reader, rd_kafka_topic_partition_list_t *list)
-{
-    rd_kafka_resp_err_t code = rd_kafka_committed(reader, list, COMMITTED_MS);
-    for (int i = 0; i < list->cnt && !code; i++)
-        code = list->elems[i].err;
-    return code;
-}
-
 static enum published_result read_position(const rd_kafka_topic_partition_t *at,
                                            const struct publisher_options *options,
                                            struct published_at *out, struct error *e)
@@ -86,12 +77,8 @@ static rd_kafka_resp_err_t wait_for_committed(rd_kafka_t *reader,
 {
     int64_t since = clock_monotonic_ms();
     rd_kafka_resp_err_t code;
-    while ((code = ask_committed(reader, list)) &&
-           code != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED && may_wait(stop, since)) {
-        rd_kafka_message_t *event = rd_kafka_consumer_poll(reader, PAUSE_MS); // reports, no records
-        if (event)
-            rd_kafka_message_destroy(event);
-    }
+    while ((code = client_committed(reader, list, COMMITTED_MS, PAUSE_MS)) &&
+           !refusal_of_permission(code) && may_wait(stop, since)) {}
     return code;
 }
 
@@ -111,6 +98,19 @@ static enum published_result read_positions(const rd_kafka_topic_partition_list_
     return result;
 }
 
+static void fail_positions(const rd_kafka_t *reader, const struct publisher_options *options,
+                           int32_t shard, rd_kafka_resp_err_t code, struct error *e)
+{
+    char group[RELAY_GROUP_SIZE];
+    const struct refusal_call call = {.topic = options->topics[OUTPUT_SETTLEMENTS],
+                                      .operations = REFUSAL_READ,
+                                      .group = relay_group(options->group, group)};
+    error_set(e, ERROR_UNAVAILABLE,
+              "shard %" PRId32 ": Kafka does not say the offset of group %s: %s", shard, group,
+              rd_kafka_err2str(code));
+    (void)refusal_explain(reader, code, &call, e);
+}
+
 enum published_result published_positions(const struct publisher_options *options,
                                           struct published_shards shards, const atomic_bool *stop,
                                           struct published_at *out, struct error *e)
@@ -127,9 +127,7 @@ enum published_result published_positions(const struct publisher_options *option
     rd_kafka_resp_err_t code = wait_for_committed(reader, list, stop);
     enum published_result result = PUBLISHED_UNAVAILABLE;
     if (code)
-        error_set(e, ERROR_UNAVAILABLE,
-                  "shard %" PRId32 ": Kafka does not say the offset of group %s-relay: %s",
-                  shards.list[0], options->group, rd_kafka_err2str(code));
+        fail_positions(reader, options, shards.list[0], code, e);
     else
         result = read_positions(list, options, out, e);
     rd_kafka_topic_partition_list_destroy(list);

@@ -1,6 +1,8 @@
 #include "consumer/relay/publisher.h"
 
+#include "consumer/kafka/admin.h"
 #include "consumer/kafka/framing.h"
+#include "consumer/kafka/refusal.h"
 #include "consumer/relay/sent_requests.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/fault.h"
@@ -22,6 +24,8 @@ enum {
     INIT_MS = 2000, // then it says why; init_transactions goes on in the background and is resumed
     OFFSETS_MS = 10000, // for send_offsets_to_transaction, which cannot be resumed
     GRACE_MS = 1000, // the same once `stop` is set
+    SLOW_MS = 5000, // what takes so long is told of while it goes on
+    ADMIN_MS = 2000, // to ask why a topic takes no rows
     HEADER_COUNT = 6,
     CE_SOURCE_SIZE = 320,
 };
@@ -37,6 +41,9 @@ struct publisher {
     char ce_types[OUTPUT_COUNT][64];
     bool alone; // each row is in a batch of its own
     bool acknowledged; // every row of the transaction
+    bool written[OUTPUT_COUNT]; // topics that it has rows for
+    struct publisher_news news;
+    struct error slow; // that was told of in the transaction; kind ERROR_NONE: nothing was
     // A call that may hang, on a thread of its own
     pthread_mutex_t lock; // of calling, orphaned, outcome
     pthread_cond_t returned;
@@ -86,9 +93,56 @@ bool position_parse(const char *text, size_t size, int64_t *n, uint8_t hash[32])
     return strcmp(copy, again) == 0;
 }
 
-static bool may_wait(const struct publisher *p, int64_t until_ms)
+// A wait for brokers, which is told of when it lasts.
+struct patience {
+    const char *what;
+    int64_t until_ms;
+    bool rows; // it is for the topics to acknowledge rows
+    int64_t tell_at; // that it lasts
+};
+
+static struct patience have_patience(const char *what, int64_t ms)
 {
-    return !atomic_load(p->stop) && clock_monotonic_ms() < until_ms;
+    int64_t now = clock_monotonic_ms();
+    return (struct patience){.what = what, .until_ms = now + ms, .tell_at = now + SLOW_MS};
+}
+
+// Why no rows are acknowledged, if that can be found out.
+static bool explain_unwritten(const struct publisher *p, struct error *e)
+{
+    struct admin *admin = NULL;
+    struct error ignored;
+    bool found = false;
+    if (admin_create(&p->options->properties, ADMIN_MS, &admin, &ignored))
+        return false;
+    for (enum output o = 0; o < OUTPUT_COUNT && !found && !atomic_load(p->stop); o++)
+        found = p->written[o] && admin_explain_unwritten(admin, p->options->topics[o], p->shard, e);
+    admin_destroy(admin);
+    return found;
+}
+
+static void tell_slow(struct publisher *p, const struct patience *wait)
+{
+    struct error cause = {0};
+    if (wait->rows && explain_unwritten(p, &cause))
+        error_set(&p->slow, cause.kind, "shard %" PRId32 ": %.900s", p->shard, cause.text);
+    else
+        error_set(&p->slow, ERROR_UNAVAILABLE,
+                  "shard %" PRId32
+                  ": %s for more than %d s: look at the brokers, and at partitions "
+                  "without a leader or with fewer replicas in sync than min.insync.replicas",
+                  p->shard, wait->what, SLOW_MS / 1000);
+    if (p->news.tell)
+        p->news.tell(p->news.context, &p->slow);
+}
+
+static bool may_wait(struct publisher *p, struct patience *wait)
+{
+    if (clock_monotonic_ms() >= wait->tell_at && !atomic_load(p->stop)) {
+        tell_slow(p, wait); // the reason may show later only
+        wait->tell_at = clock_monotonic_ms() + SLOW_MS;
+    }
+    return !atomic_load(p->stop) && clock_monotonic_ms() < wait->until_ms;
 }
 
 // Only failures are reported. A message that an abort purged was not refused itself.
@@ -210,9 +264,50 @@ void publisher_destroy(struct publisher *p)
         release(p);
 }
 
+void publisher_tell(struct publisher *p, struct publisher_news news)
+{
+    p->news = news;
+}
+
 void publisher_poll(struct publisher *p)
 {
     rd_kafka_poll(p->producer, 0);
+}
+
+// The only topic that the transaction writes to. NULL: there are several, and Kafka does not say
+// which of them refuses.
+static const char *only_topic(const struct publisher *p)
+{
+    const char *found = NULL;
+    for (int o = 0; o < OUTPUT_COUNT; o++) {
+        if (p->written[o] && found)
+            return NULL;
+        if (p->written[o])
+            found = p->options->topics[o];
+    }
+    return found;
+}
+
+static void explain(const struct publisher *p, rd_kafka_resp_err_t code, const char *topic,
+                    struct error *e)
+{
+    char id[RELAY_GROUP_SIZE + 16], group[RELAY_GROUP_SIZE];
+    snprintf(id, sizeof id, "%s-", relay_group(p->options->group, group));
+    // Once the rows are written, only the position is left, which names a topic that must be read.
+    struct refusal_call call = {.topic = topic,
+                                .operations = REFUSAL_WRITE,
+                                .group = group,
+                                .transactional_id = id,
+                                .prefix = true};
+    if (p->acknowledged) {
+        call.topic = p->options->topics[OUTPUT_SETTLEMENTS];
+        call.operations = REFUSAL_READ;
+    }
+    if (!refusal_explain(p->producer, code, &call, e) && refusal_of_permission(code))
+        error_set(e, ERROR_CONFIG,
+                  "shard %" PRId32 ": an output topic may not be written to by this user: settled "
+                  "check names it, and the command that grants it",
+                  p->shard);
 }
 
 // Takes the error. The text becomes "WHAT: librdkafka's words".
@@ -223,18 +318,18 @@ static enum publish_result take_error(struct publisher *p, rd_kafka_error_t *err
     bool fatal = rd_kafka_error_is_fatal(error);
     error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": %s: %s (%s)", p->shard, what,
               rd_kafka_error_string(error), rd_kafka_error_name(error));
+    explain(p, rd_kafka_error_code(error), only_topic(p), e);
     rd_kafka_error_destroy(error);
     return fatal ? PUBLISH_FENCED : otherwise;
 }
 
 // Calls again while librdkafka says that the operation goes on in the background.
 static rd_kafka_error_t *resume(struct publisher *p, rd_kafka_error_t *(*call)(rd_kafka_t *, int),
-                                int64_t patience_ms)
+                                struct patience wait)
 {
-    int64_t until = clock_monotonic_ms() + patience_ms;
     for (;;) {
         rd_kafka_error_t *error = call(p->producer, SLICE_MS);
-        if (!error || !rd_kafka_error_is_retriable(error) || !may_wait(p, until))
+        if (!error || !rd_kafka_error_is_retriable(error) || !may_wait(p, &wait))
             return error;
         rd_kafka_error_destroy(error);
         // Some retriable answers come at once.
@@ -245,7 +340,8 @@ static rd_kafka_error_t *resume(struct publisher *p, rd_kafka_error_t *(*call)(r
 enum publish_result publisher_init(struct publisher *p, struct error *e)
 {
     fault_point(init_before);
-    rd_kafka_error_t *error = resume(p, rd_kafka_init_transactions, INIT_MS);
+    rd_kafka_error_t *error =
+        resume(p, rd_kafka_init_transactions, have_patience("beginning to publish takes", INIT_MS));
     fault_point(init_after);
     if (!error)
         return PUBLISH_OK;
@@ -265,6 +361,7 @@ static enum publish_result refused(const struct publisher *p, struct error *e)
               "topic %s partition %" PRId32 " refuses row %" PRId64 " of %zu bytes: %s",
               p->refused_topic, p->shard, p->refused_sequence, p->refused_size,
               rd_kafka_err2str(p->refusal));
+    explain(p, p->refusal, p->refused_topic, e);
     if (p->refusal != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
         return PUBLISH_ABORTED;
     if (!p->alone)
@@ -284,7 +381,8 @@ static enum publish_result refused(const struct publisher *p, struct error *e)
 static enum publish_result give_up(struct publisher *p, struct error *e)
 {
     struct error why;
-    rd_kafka_error_t *error = resume(p, rd_kafka_abort_transaction, PATIENCE_MS);
+    rd_kafka_error_t *error = resume(p, rd_kafka_abort_transaction,
+                                     have_patience("aborting a transaction takes", PATIENCE_MS));
     if (error) {
         enum publish_result result =
             take_error(p, error, "cannot abort a transaction", PUBLISH_BROKEN, &why);
@@ -345,10 +443,11 @@ static rd_kafka_error_t *send_row(struct publisher *p, const struct outbox_row *
 // Queues one row, waiting while the queue is full.
 static rd_kafka_error_t *queue_row(struct publisher *p, const struct outbox_row *row)
 {
-    int64_t until = clock_monotonic_ms() + PATIENCE_MS;
+    struct patience wait = have_patience("rows wait to be queued", PATIENCE_MS);
     rd_kafka_error_t *error;
+    wait.rows = true;
     while ((error = send_row(p, row)) &&
-           rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL && may_wait(p, until)) {
+           rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL && may_wait(p, &wait)) {
         rd_kafka_error_destroy(error);
         rd_kafka_poll(p->producer, 50);
     }
@@ -378,12 +477,15 @@ enum publish_result publisher_begin(struct publisher *p, const struct outbox_row
     assert(!p->calling);
     p->refusal = RD_KAFKA_RESP_ERR_NO_ERROR;
     p->acknowledged = false;
+    p->slow = (struct error){0};
+    memset(p->written, 0, sizeof p->written);
     rd_kafka_error_t *error = rd_kafka_begin_transaction(p->producer);
     if (error)
         return take_error(p, error, "cannot begin a transaction", PUBLISH_BROKEN, e);
     fault_point(produce_before);
     for (size_t i = 0; i < count; i++) {
         assert(i == 0 || rows[i - 1]->sequence < rows[i]->sequence); // I3
+        p->written[rows[i]->output] = true;
         error = queue_row(p, rows[i]);
         fault_point(row_produced);
         if (error)
@@ -397,14 +499,23 @@ enum publish_result publisher_begin(struct publisher *p, const struct outbox_row
 
 enum publish_result publisher_flush(struct publisher *p, struct error *e)
 {
-    int64_t until = clock_monotonic_ms() + PATIENCE_MS;
-    while (!p->acknowledged && !p->refusal && may_wait(p, until))
+    struct patience wait = have_patience("rows wait to be acknowledged", PATIENCE_MS);
+    rd_kafka_resp_err_t failed = RD_KAFKA_RESP_ERR_NO_ERROR;
+    wait.rows = true;
+    while (!p->acknowledged && !p->refusal && !failed && may_wait(p, &wait)) {
         p->acknowledged = rd_kafka_flush(p->producer, SLICE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
+        // Then the queue is empty, because the rows were dropped.
+        failed = client_transaction_trouble(p->producer);
+    }
     fault_point(rows_acknowledged);
-    if (p->acknowledged && !p->refusal)
+    if (p->acknowledged && !p->refusal && !failed)
         return PUBLISH_OK;
-    error_set(e, ERROR_UNAVAILABLE,
-              "shard %" PRId32 ": the output topics do not acknowledge rows in time", p->shard);
+    p->acknowledged = false;
+    error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 ": the output topics do not take rows: %s",
+              p->shard, failed ? rd_kafka_err2str(failed) : "they were not acknowledged in time");
+    explain(p, failed, only_topic(p), e);
+    if (!failed && p->slow.kind != ERROR_NONE)
+        *e = p->slow;
     return give_up(p, e);
 }
 
@@ -470,6 +581,7 @@ static bool send_position(struct publisher *p, int64_t last, const uint8_t hash[
         abort();
     pthread_detach(thread);
     int64_t until = clock_monotonic_ms() + OFFSETS_MS + GRACE_MS, slice;
+    struct patience wait = have_patience("the position waits to be acknowledged", INT32_MAX);
     pthread_mutex_lock(&p->lock);
     while (p->calling && (slice = clock_monotonic_ms()) < until) {
         if (atomic_load(p->stop) && until > slice + GRACE_MS)
@@ -477,6 +589,9 @@ static bool send_position(struct publisher *p, int64_t last, const uint8_t hash[
         slice += SLICE_MS;
         const struct timespec when = {slice / 1000, slice % 1000 * 1000000};
         pthread_cond_timedwait(&p->returned, &p->lock, &when);
+        pthread_mutex_unlock(&p->lock);
+        (void)may_wait(p, &wait); // tells of it
+        pthread_mutex_lock(&p->lock);
     }
     bool done = !p->calling;
     *error = done ? p->outcome : NULL;
@@ -505,7 +620,8 @@ enum publish_result publisher_commit(struct publisher *p, int64_t last, const ui
         return result == PUBLISH_FENCED ? result : give_up(p, e);
     }
     fault_point(transaction_end_before);
-    error = resume(p, rd_kafka_commit_transaction, PATIENCE_MS);
+    error = resume(p, rd_kafka_commit_transaction,
+                   have_patience("committing a transaction takes", PATIENCE_MS));
     fault_point(transaction_end_after);
     if (!error)
         return PUBLISH_OK;

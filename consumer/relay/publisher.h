@@ -31,6 +31,13 @@ enum publish_result {
 // properties that librdkafka refuses.
 int publisher_create(const struct publisher_options *options, int32_t shard, bool alone,
                      const atomic_bool *stop, struct publisher **out, struct error *e);
+// Called in the thread of a call below when it lasts, every few seconds: what it waits for, and why
+// as far as that is known. The call goes on.
+struct publisher_news {
+    void (*tell)(void *context, const struct error *slow);
+    void *context;
+};
+void publisher_tell(struct publisher *publisher, struct publisher_news news);
 // After PUBLISH_BROKEN a call of librdkafka may still hang: then this returns all the same, and the
 // producer is destroyed once that call returns.
 void publisher_destroy(struct publisher *publisher);

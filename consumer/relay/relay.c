@@ -52,6 +52,7 @@ struct relay_shard {
     int64_t lost_rows, spent_producers;
     int64_t lost_now; // of the transaction under way
     bool complained; // a trouble was logged and is not over
+    bool kafkas; // the last trouble was Kafka's, not PostgreSQL's
 };
 
 struct relay {
@@ -162,6 +163,27 @@ static enum relay_event_kind event_of_published(enum published_result result,
 
 // ---- actions: each fills the event that answers it ----
 
+static void complain(struct relay_shard *s, const struct error *e)
+{
+    if (!s->complained)
+        log_event(LOG_WARN, "publishing is in trouble, and goes on trying",
+                  LOG_FIELDS(log_int("shard", s->number), log_text("reason", e->text)));
+    s->complained = true;
+}
+
+// An action lasts: how it ends is told by the event that answers it.
+static void on_slow(void *context, const struct error *slow)
+{
+    struct relay_shard *s = context;
+    pthread_mutex_lock(&s->lock);
+    if (strcmp(s->status.error.text, slow->text) != 0)
+        s->complained = false; // it is another reason
+    s->status.error = *slow;
+    s->status.kafkas = true;
+    pthread_mutex_unlock(&s->lock);
+    complain(s, slow);
+}
+
 static enum relay_event_kind create(struct relay_shard *s, struct error *e)
 {
     publisher_destroy(s->publisher);
@@ -169,6 +191,8 @@ static enum relay_event_kind create(struct relay_shard *s, struct error *e)
     bool alone = s->alone_to > 0;
     int failed =
         publisher_create(&s->relay->publisher, s->number, alone, &s->stop, &s->publisher, e);
+    if (!failed)
+        publisher_tell(s->publisher, (struct publisher_news){on_slow, s});
     fault_point(producer_created);
     return failed ? RELAY_ON_FAILED : RELAY_ON_CREATED;
 }
@@ -484,6 +508,7 @@ static void report(struct relay_shard *s)
     s->status.halted = m->state == RELAY_HALTED;
     s->status.lost = m->state == RELAY_LOST;
     s->status.error = m->trouble;
+    s->status.kafkas = trouble && s->kafkas;
     s->status.lost_rows = s->lost_rows;
     s->status.spent_producers = s->spent_producers;
     if (s->log)
@@ -497,9 +522,8 @@ static void report(struct relay_shard *s)
     else if (m->state == RELAY_LOST)
         log_event(LOG_INFO, "publishing ends: another process owns the shard",
                   LOG_FIELDS(log_int("shard", s->number), log_int("epoch", s->epoch)));
-    else if (trouble && !s->complained)
-        log_event(LOG_WARN, "publishing is in trouble, and goes on trying",
-                  LOG_FIELDS(log_int("shard", s->number), log_text("reason", m->trouble.text)));
+    else if (trouble)
+        complain(s, &m->trouble);
     else if (!trouble && s->complained)
         log_event(LOG_INFO, "publishing goes on",
                   LOG_FIELDS(log_int("shard", s->number), log_int("published", m->n)));
@@ -549,12 +573,23 @@ static void read_back(struct relay_shard *s)
         event =
             (struct relay_event){.kind = RELAY_ON_BROKEN, .now_ms = event.now_ms, .error = &why};
     relay_machine_on(m, &event);
+    s->kafkas = s->kafkas || m->state == RELAY_CREATE;
     bool news = m->read_back != before || m->state == RELAY_CREATE ||
                 published_strange_count(strange) != strange_before;
     if (news)
         report(s);
-    if (m->state == RELAY_CREATE)
-        close_log(s); // not certain: the topics are read anew, from the mark
+    if (m->state != RELAY_CREATE)
+        return;
+    close_log(s); // not certain: the topics are read anew, from the mark
+}
+
+// Whose trouble a failure of an action is.
+static bool is_kafkas(enum relay_action action, enum relay_event_kind kind)
+{
+    if (action == RELAY_DO_PUBLISH)
+        return kind != RELAY_ON_FAILED && kind != RELAY_ON_NOTHING;
+    return action == RELAY_DO_CREATE || action == RELAY_DO_INIT ||
+           action == RELAY_DO_READ_POSITION || action == RELAY_DO_READ_TOPICS;
 }
 
 static void act(struct relay_shard *s, enum relay_action action)
@@ -566,6 +601,8 @@ static void act(struct relay_shard *s, enum relay_action action)
         return; // the answer may be no more than that
     event.now_ms = clock_monotonic_ms();
     event.error = why.kind == ERROR_NONE ? NULL : &why;
+    if (event.error)
+        s->kafkas = is_kafkas(action, event.kind);
     relay_machine_on(&s->machine, &event);
     if (event.kind == RELAY_ON_VERIFIED && s->machine.known)
         published_log_take_as_read(s->log, s->machine.read_back);

@@ -53,6 +53,7 @@ struct relay_status {
     bool halted; // e.g. Kafka is ahead of PostgreSQL; error says the numbers and the remedy
     // of the halt, or the last trouble while retrying; kind ERROR_NONE when all is well
     struct error error;
+    bool kafkas; // the trouble is Kafka's, not PostgreSQL's
     // Since the shard was added:
     // that the topics had acknowledged and did not have: they were published again
     int64_t lost_rows;

@@ -1,6 +1,7 @@
 """`settled check` and `settled run` go through the same gates: whatever is broken, both end with the same status and say
 the same, before a record is read. What is only a warning to one is a warning to the other."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 
 from conftest import ROOT
+import permissions
 from deployment import SCHEMAS, alter_topic, at
 from services import Services
 
@@ -258,6 +260,22 @@ def another_hash(d):
     relay_position(d, n, f"1 {n} {'ab' * 32}")
 
 
+def aborted_ends(d):
+    """What was published last stands before more aborted records than are read at first, and no position says how far."""
+    producer = confluent_kafka.Producer({"bootstrap.servers": d.brokers, "transactional.id": f"{d.name}-aborts"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for key in ("settlements", "status", "day_closes", "rejects"):
+        for _ in range(400):
+            producer.produce(d.topics[key], b"x", b"k", partition=0)
+    producer.flush(20)
+    producer.abort_transaction(20)
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": d.brokers})
+    for done in admin.delete_consumer_groups([f"{d.name}-relay"]).values():
+        done.result(20)
+    sql("update settled.shards set relayed = 1, sequence = 1", "delete from settled.outbox where sequence > 1")(d)
+
+
 def foreign_position(d):
     relay_position(d, 3, "somebody else's")
 
@@ -282,6 +300,7 @@ BILLED = {
     "emptied outputs": (outputs_emptied, "the output topics hold nothing above sequence 0"),
     "commits lost in a fail-over": (sql("update settled.shards set relayed = 1, sequence = 1",
                                         "delete from settled.outbox where sequence > 1"), "PostgreSQL only up to 1"),
+    "commits lost, and the outputs end in aborted records": (aborted_ends, "PostgreSQL only up to 1"),
     "a row of another history": (another_hash, "is not the one that was published under this sequence"),
     "a row of the outbox that is gone": (sql("delete from settled.outbox"), "of settled.outbox is missing"),
     "a position of another program": (foreign_position, "two programs use one group name"),
@@ -371,7 +390,7 @@ SCRAM = {"sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
 @pytest.fixture(scope="module")
 def guarded():
     with Services() as services:
-        kafka = services.kafka(users={"biller": "secret"}, settings=SCRAM)
+        kafka = services.kafka(users={"biller": "secret", "clerk": "quill"}, settings=SCRAM)
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": kafka.brokers})
         scram = confluent_kafka.admin.ScramCredentialInfo(confluent_kafka.admin.ScramMechanism.SCRAM_SHA_256, 4096)
         for done in admin.alter_user_scram_credentials([confluent_kafka.admin.UserScramCredentialUpsertion(
@@ -380,36 +399,16 @@ def guarded():
         yield kafka
 
 
-def listed():
-    """The table of deploy/RUNBOOK.md, "Permissions in Kafka": what, and the operations on it."""
-    text = (ROOT / "deploy" / "RUNBOOK.md").read_text()
-    table = re.search(r"^## Permissions in Kafka\n.*?^\|---\|---\|\n(.*?)\n\n", text, re.DOTALL | re.MULTILINE).group(1)
-    for row in table.splitlines():
-        what, operations = row.strip("|").split("|")
-        yield what.strip(), [re.sub(r"(?<=[a-z])(?=[A-Z])", "_", each.strip()).upper() for each in operations.split(",")]
-
-
-def needed(d):
-    """All that the daemon needs by that table."""
-    resources = {
-        "each input topic": [f"topic {d.topics[key]}" for key in ("calls", "purchases", "credits")],
-        "each output topic": [f"topic {d.topics[key]}" for key in ("settlements", "status", "day_closes", "rejects")],
-        "group `GROUP`": [f"group {d.name}"], "group `GROUP-relay`": [f"group {d.name}-relay"],
-        "transactional ids with the prefix `GROUP-relay-`": [f"transactional_id {d.name}-relay-*"]}
-    return [f"{operation} {resource}" for what, operations in listed() for resource in resources[what]
-            for operation in operations]
-
-
-def secured(d, guarded, **properties):
-    login = {**guarded.login("biller"), **properties}
-    return d.write_config("secured.yaml", kafka={"brokers": guarded.secured_brokers,
+def secured(d, guarded, user="biller", **properties):
+    login = {**guarded.login(user), **properties}
+    return d.write_config(f"{user}.yaml", kafka={"brokers": guarded.secured_brokers,
                                                  "properties": {"session.timeout.ms": "6000", **login}})
 
 
 @pytest.fixture
 def allowed(deploy, guarded):
     d = deploy(brokers=guarded.brokers, partitions=1, workers=1)
-    guarded.allow("biller", *needed(d))
+    guarded.allow("biller", *permissions.of_daemon(d))
     d.config = secured(d, guarded)
     return d
 
@@ -426,32 +425,69 @@ def test_the_daemon_runs_with_exactly_the_permissions_of_the_list(allowed):
         f["text"] for f in found if f["gate"] == "brokers"]  # the settings of brokers are for DescribeConfigs of the cluster
 
 
-MISSING = {
-    "reading an input": (0, "may not see it; grant Read"),
-    "the settings of an input": (1, "its settings cannot be read"),
-    "reading an output": (6, "may not read it; grant Read"),
-    "writing to an output": (7, "may not write to it; grant Write"),
-    "the settings of an output": (8, "its settings cannot be read"),
-    "the group": (18, "grant Read (kafka-acls --add --operation Read --group"),
-    "the group of the relay": (19, "-relay: biller may not use it; grant Read"),
-    "the transactional ids": (20, "may not use them; grant Write on the prefix"),
-}
+def told(guarded, user, grant):
+    """What is said without this grant: who may not do what, and the command that gives it back."""
+    operation, kind, name = grant.split()
+    option = "--" + kind.replace("_", "-")
+    name, prefixed = name.removesuffix("*"), " --resource-pattern-type prefixed" * name.endswith("*")
+    named = {"READ": "Read", "WRITE": "Write", "DESCRIBE_CONFIGS": "DescribeConfigs"}[operation]
+    return (f"{name}: User:{user} may not ", f"grant it: kafka-acls --bootstrap-server {guarded.secured_brokers} --add "
+            f"--allow-principal User:{user} ", f"--operation {named} ", f"{option} {name}{prefixed}")
 
 
-@pytest.mark.parametrize("what", MISSING)
-def test_a_missing_permission_is_refused_by_name(allowed, guarded, what):
-    number, words = MISSING[what]
-    grant = needed(allowed)[number]
-    guarded.forbid("biller", grant)
-    time.sleep(0.5)  # the authorizer follows the log of metadata
-    text = refused(allowed, 78, words)
-    assert grant.split()[-1].rstrip("*-") in text
+@contextlib.contextmanager
+def without(guarded, user, grant):
+    guarded.forbid(user, grant)
+    time.sleep(0.3)  # the authorizer follows the log of metadata
+    yield
+    guarded.allow(user, grant)
+    time.sleep(0.3)
+
+
+def test_each_missing_permission_is_refused_by_name(allowed, guarded):
+    inputs, outputs = (3 * 2, 4 * 3)
+    grants = permissions.of_daemon(allowed)
+    # one topic of a kind is as good as another; each group and id
+    for grant in grants[:2] + grants[inputs:inputs + 3] + grants[inputs + outputs:]:
+        with without(guarded, "biller", grant):
+            text = refused(allowed, 78, "may not")
+            assert [part for part in told(guarded, "biller", grant) if part not in text] == [], (grant, text)
+    assert findings(allowed)[0] == 0
+
+
+def test_decisions_need_exactly_the_permissions_of_their_list(allowed, guarded):
+    d = allowed
+    guarded.allow("clerk", *permissions.of_decisions(d))
+    d.top_up("acme", "t1", 1000, at(DAY, "09:00:00"))
+    d.send_bytes("calls", b"not a record", at(DAY, "11:00:00"), "acme")
+    d.send_bytes("calls", b"not one either", at(DAY, "11:00:00"), "acme")
+    d.flush()
+    d.drain("2026-11-01T13:00:00+08:00")
+    clerk = secured(d, guarded, "clerk")
+
+    def requeue(offset):
+        return outcome(d, "rejects", "requeue", f"{d.topics['calls']}/0/{offset}", config=clerk)
+
+    def adjust(reference):
+        return outcome(d, "adjust", "acme", "--amount", "-1", "--reason", "x", "--reference", reference, "--date", DAY,
+                       config=clerk)
+
+    credits = d.topics["credits"]
+    for grant in permissions.of_decisions(d):
+        if d.topics["purchases"] in grant or grant == f"READ topic {credits}":
+            continue  # as for calls; of credits the adjustment needs only Write
+        with without(guarded, "clerk", grant):
+            done = adjust("nothing") if credits in grant else requeue(0)
+            assert done.returncode == 78, (grant, done.stderr)
+            assert [part for part in told(guarded, "clerk", grant) if part not in done.stderr] == [], (grant, done.stderr)
+    for done in (requeue(0), requeue(1), adjust("one")):
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_wrong_password_is_refused(allowed, guarded):
+    """With 78: no start would help before it is mended."""
     config = secured(allowed, guarded, **{"sasl.password": "guess"})
-    code, _ = findings(allowed, config)
-    refused(allowed, code, "uthentication", config=config)
+    refused(allowed, 78, "Kafka refuses the login of User:biller (", config=config)
 
 
 def test_scram_of_an_old_librdkafka_is_told_from_a_wrong_password(allowed, guarded):

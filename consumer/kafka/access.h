@@ -1,0 +1,34 @@
+// Whether this user may do what the daemon does. Brokers do not tell an application what it may do,
+// so each thing is tried, in a way that leaves nothing behind. Blocking, with bounded time.
+#pragma once
+
+#include "consumer/kafka/client.h"
+#include "consumer/kafka/refusal.h"
+
+enum { ACCESS_TOPICS_MAX = 16, ACCESS_GROUPS = 2 };
+
+struct access_needs { // borrowed
+    struct client_properties properties;
+    const char *writes[ACCESS_TOPICS_MAX]; // topics
+    size_t write_count;
+    const char *groups[ACCESS_GROUPS];
+    // All transactional ids begin with it; the one that is tried ends in "check", so that no
+    // producer is fenced.
+    const char *transactional_ids;
+    const char *offset_topic; // that no group has offsets of; it is read, too
+};
+
+// Of one thing that was tried. code 0: it may. Otherwise `why` says what it may not, with the
+// command that grants it (ERROR_CONFIG), or why that is not known (ERROR_UNAVAILABLE).
+struct access_answer {
+    rd_kafka_resp_err_t code;
+    struct error why;
+};
+typedef void access_tell(void *context, const struct access_answer *answer);
+
+// Errors: ERROR_CONFIG for properties that librdkafka refuses; what cannot be had is told.
+int access_try_writing(const struct access_needs *needs, access_tell *tell, void *context,
+                       struct error *e);
+// The transactional ids, and then the groups.
+int access_try_transactions(const struct access_needs *needs, access_tell *tell, void *context,
+                            struct error *e);
