@@ -114,8 +114,9 @@ static const struct {
     [REGISTRY_UP] = {"settled_registry_up", "gauge", "",
                      "1 when the last call to the schema registry was answered."},
     [KAFKA_UP] = {"settled_kafka_up", "gauge", "",
-                  "1 when the last queries for the ends of logs and for the partitions of the "
-                  "topics were answered."},
+                  "1 while Kafka does all of its work, as far as it was last seen: this process is "
+                  "in its group, reads, is told the ends of logs and the partitions of topics, "
+                  "publishes, and no permission is missing; readiness says what it does not do."},
     [RELOADS] = {"settled_config_reloads_total", "counter", "",
                  "Configurations reloaded on SIGHUP."},
     [RELOAD_ERRORS] = {"settled_config_reload_errors_total", "counter", "",
@@ -240,21 +241,39 @@ static void render_totals(const struct metrics *m, FILE *out)
         }
 }
 
-// Of one log; false: there is nothing to say.
-static bool log_value(const struct shard_metrics *s, enum metric metric, int input, int64_t now_ms,
-                      int64_t *value)
+// Of one log; 0 where it is not known, or is another process's.
+static int64_t log_value(const struct shard_metrics *s, enum metric metric, int input,
+                         int64_t now_ms)
 {
+    if (!s->owned)
+        return 0;
     int64_t position = s->position[input], end = s->end[input], last = s->last_timestamp[input];
     int64_t lag = end > position ? end - position : 0, open_ms = s->open_ms[input];
     int64_t open_s = open_ms >= 0 ? open_ms / 1000 + 1 : 0; // never 0 while one is open
-    *value = metric == POSITION ? position : metric == OPEN_TRANSACTION ? open_s : lag;
-    if (metric == POSITION || metric == OPEN_TRANSACTION)
-        return true;
-    if (metric == LAG_SECONDS) {
-        *value = lag > 0 && last > 0 && now_ms > last ? (now_ms - last) / 1000 : 0;
-        *value = *value < open_s ? open_s : *value;
+    int64_t age_s = lag > 0 && last > 0 && now_ms > last ? (now_ms - last) / 1000 : 0;
+    switch (metric) {
+    case POSITION:
+        return position;
+    case OPEN_TRANSACTION:
+        return open_s;
+    case LAG_SECONDS:
+        return age_s < open_s ? open_s : age_s;
+    default:
+        return lag;
     }
-    return end >= 0;
+}
+
+static void render_waiting(const struct metrics *m, FILE *out)
+{
+    heading(out, LOG_WAITING);
+    for (int32_t p = 0; p < m->partitions; p++)
+        for (int i = 0; i < INPUT_COUNT; i++)
+            for (int stop = 0; stop < STOP_NAMES; stop++) {
+                int waits = m->shards[p].owned && m->shards[p].stop[i] == stop;
+                if (stop_names[stop])
+                    fprintf(out, "%s{topic=\"%s\",partition=\"%" PRId32 "\",for=\"%s\"} %d\n",
+                            table[LOG_WAITING].name, m->topics[i], p, stop_names[stop], waits);
+            }
 }
 
 static void render_logs(const struct metrics *m, int64_t now_ms, FILE *out)
@@ -262,51 +281,54 @@ static void render_logs(const struct metrics *m, int64_t now_ms, FILE *out)
     for (enum metric metric = LAG_RECORDS; metric <= POSITION; metric++) {
         heading(out, metric);
         for (int32_t p = 0; p < m->partitions; p++)
-            for (int i = 0; i < INPUT_COUNT; i++) {
-                int64_t value;
-                if (m->shards[p].owned && log_value(&m->shards[p], metric, i, now_ms, &value))
-                    fprintf(out, "%s{topic=\"%s\",partition=\"%" PRId32 "\"} %" PRId64 "\n",
-                            table[metric].name, m->topics[i], p, value);
-            }
+            for (int i = 0; i < INPUT_COUNT; i++)
+                fprintf(out, "%s{topic=\"%s\",partition=\"%" PRId32 "\"} %" PRId64 "\n",
+                        table[metric].name, m->topics[i], p,
+                        log_value(&m->shards[p], metric, i, now_ms));
     }
-    heading(out, LOG_WAITING);
-    for (int32_t p = 0; p < m->partitions; p++)
-        for (int i = 0; m->shards[p].owned && i < INPUT_COUNT; i++) {
-            int stop = m->shards[p].stop[i];
-            if (stop > 0 && stop < STOP_NAMES && stop_names[stop])
-                fprintf(out, "%s{topic=\"%s\",partition=\"%" PRId32 "\",for=\"%s\"} 1\n",
-                        table[LOG_WAITING].name, m->topics[i], p, stop_names[stop]);
-        }
+    render_waiting(m, out);
 }
 
-static int64_t shard_value(const struct shard_metrics *s, enum metric metric)
+// Of a shard that runs.
+static int64_t state_value(const struct shard_metrics *s, enum metric metric)
 {
     switch (metric) {
     case OPEN_DAY:
         return s->open_day * (DAY_MS / 1000);
-    case DAYS_CLOSED:
-        return s->days_closed;
-    case SETTLEMENTS:
-        return s->settlements;
     case RESIDENT_CALLS:
         return s->resident_calls;
     case MEMORY:
         return s->resident_bytes;
     case OUTBOX_SEQUENCE:
         return s->sequence;
-    case RELAY_PUBLISHED:
-        return s->published;
-    case RELAY_BACKLOG:
-        return s->sequence - s->published;
     case RELAY_TROUBLE:
         return s->relay_trouble;
+    default:
+        assert(false);
+        return 0;
+    }
+}
+
+// Of a shard; 0 where it is not known, or is another process's. What this process has counted
+// stays.
+static int64_t shard_value(const struct shard_metrics *s, enum metric metric)
+{
+    bool runs = s->state == SHARD_RUNNING, known = runs && s->published >= 0;
+    switch (metric) {
+    case DAYS_CLOSED:
+        return s->days_closed;
+    case SETTLEMENTS:
+        return s->settlements;
     case RELAY_LOST_ROWS:
         return s->lost_rows;
     case RELAY_SPENT:
         return s->spent_producers;
+    case RELAY_PUBLISHED:
+        return known ? s->published : 0;
+    case RELAY_BACKLOG:
+        return known ? s->sequence - s->published : 0;
     default:
-        assert(false);
-        return 0;
+        return runs ? state_value(s, metric) : 0;
     }
 }
 
@@ -318,15 +340,9 @@ static void render_figures(const struct metrics *m, FILE *out)
     for (size_t k = 0; k < sizeof shown / sizeof shown[0]; k++) {
         enum metric metric = shown[k];
         heading(out, metric);
-        for (int32_t p = 0; p < m->partitions; p++) {
-            const struct shard_metrics *s = &m->shards[p];
-            if (s->state != SHARD_RUNNING)
-                continue;
-            if ((metric == RELAY_PUBLISHED || metric == RELAY_BACKLOG) && s->published < 0)
-                continue;
+        for (int32_t p = 0; p < m->partitions; p++)
             fprintf(out, "%s{shard=\"%" PRId32 "\"} %" PRId64 "\n", table[metric].name, p,
-                    shard_value(s, metric));
-        }
+                    shard_value(&m->shards[p], metric));
     }
 }
 
@@ -335,9 +351,8 @@ static void render_strange(const struct metrics *m, FILE *out)
     heading(out, RELAY_STRANGE);
     for (int32_t p = 0; p < m->partitions; p++)
         for (int k = 0; k < STRANGE_KINDS; k++)
-            if (m->shards[p].state == SHARD_RUNNING)
-                fprintf(out, "%s{shard=\"%" PRId32 "\",kind=\"%s\"} %" PRId64 "\n",
-                        table[RELAY_STRANGE].name, p, strange_names[k], m->shards[p].strange[k]);
+            fprintf(out, "%s{shard=\"%" PRId32 "\",kind=\"%s\"} %" PRId64 "\n",
+                    table[RELAY_STRANGE].name, p, strange_names[k], m->shards[p].strange[k]);
 }
 
 static void render_states(const struct metrics *m, FILE *out)
@@ -348,11 +363,10 @@ static void render_states(const struct metrics *m, FILE *out)
                 shard_state_name((enum shard_state)m->shards[p].state));
     heading(out, DAY_STATE);
     for (int32_t p = 0; p < m->partitions; p++) {
-        // gcc 12 reads an atomic that is an index as if it were none
-        int phase = m->shards[p].phase;
-        if (m->shards[p].state == SHARD_RUNNING)
-            fprintf(out, "%s{shard=\"%" PRId32 "\",state=\"%s\"} 1\n", table[DAY_STATE].name, p,
-                    phase_names[phase]);
+        bool runs = m->shards[p].state == SHARD_RUNNING;
+        for (int phase = 0; phase <= DAY_CLOSING; phase++)
+            fprintf(out, "%s{shard=\"%" PRId32 "\",state=\"%s\"} %d\n", table[DAY_STATE].name, p,
+                    phase_names[phase], runs && m->shards[p].phase == phase);
     }
 }
 
@@ -360,9 +374,10 @@ static void render_holds(const struct metrics *m, FILE *out)
 {
     heading(out, HELD_REJECTS);
     for (int32_t p = 0; p < m->partitions; p++)
-        for (int i = 0; m->shards[p].state == SHARD_RUNNING && i < INPUT_COUNT; i++)
+        for (int i = 0; i < INPUT_COUNT; i++)
             for (enum reject_group g = 0; g < REJECT_GROUPS; g++) {
-                int64_t rejects = m->shards[p].held_rejects[i][g];
+                bool runs = m->shards[p].state == SHARD_RUNNING;
+                int64_t rejects = runs ? m->shards[p].held_rejects[i][g] : 0;
                 fprintf(out,
                         "%s{topic=\"%s\",partition=\"%" PRId32 "\",group=\"%s\"} %" PRId64 "\n",
                         table[HELD_REJECTS].name, m->topics[i], p, reject_group_symbol(g), rejects);
@@ -435,6 +450,10 @@ void metrics_print_reference(FILE *out)
     fputs("# Metrics\n\n"
           "What `/metrics` has, in Prometheus' text format. `settled help --metrics` prints this "
           "page.\n\n"
+          "Each series is there from the start, in every process and for every shard. A gauge is 0 "
+          "where its value\nis not known yet, or where another process works on the shard; so the "
+          "sum over all processes is right,\nand for `settled_open_day_seconds`, leave out what is "
+          "0.\n\n"
           "| metric | type | labels | meaning |\n|---|---|---|---|\n",
           out);
     for (int i = 0; i < METRIC_COUNT; i++)

@@ -456,7 +456,7 @@ class Trial:
 
     def owns(self, slot):
         try:
-            return f'settled_relay_published_sequence{{shard="{self.shard}"}}' in slot.process.get("/metrics")[1]
+            return slot.process.metric("settled_shard_state", shard=str(self.shard), state="running") == 1
         except (OSError, AssertionError):  # it has just begun, or just ended
             return False
 
