@@ -48,6 +48,16 @@ static bool is_alive(struct run *run, int64_t now)
     return alive;
 }
 
+// What of Kafka is missing or does not answer, for no single worker. "": nothing.
+static void find_trouble(struct run *run, char out[ERROR_TEXT_SIZE])
+{
+    permissions_trouble(run->permissions, out, ERROR_TEXT_SIZE);
+    if (!out[0])
+        topic_counts_trouble(run->shared.counts, out, ERROR_TEXT_SIZE);
+    if (!out[0])
+        watermarks_trouble(run->shared.ends, out, ERROR_TEXT_SIZE);
+}
+
 static bool is_ready(struct run *run, char reason[REASON_SIZE])
 {
     struct worker_status status;
@@ -55,16 +65,16 @@ static bool is_ready(struct run *run, char reason[REASON_SIZE])
     bool *shards = calloc((size_t)run->shared.partitions, sizeof *shards);
     bool ready = shards != NULL && !run->stopping;
     snprintf(reason, REASON_SIZE, "%s", ready ? "ready" : "stopping");
+    find_trouble(run, trouble);
+    if (ready && trouble[0]) {
+        ready = false;
+        snprintf(reason, REASON_SIZE, "%s", trouble);
+    }
     for (size_t i = 0; ready && i < run->worker_count; i++) {
         worker_status(run->workers[i], &status, shards);
         ready = status.ready;
         if (!ready)
             snprintf(reason, REASON_SIZE, "worker %zu: %s", i, status.unready);
-    }
-    topic_counts_trouble(run->shared.counts, trouble, sizeof trouble);
-    if (ready && trouble[0]) {
-        ready = false;
-        snprintf(reason, REASON_SIZE, "%s", trouble);
     }
     free(shards);
     return ready;
@@ -231,17 +241,28 @@ static bool check_workers(struct loop *loop, int64_t now, struct error *e)
     return true;
 }
 
+// Reads, commits to and publishes in Kafka, as far as is known.
+static bool is_kafka_up(struct loop *loop)
+{
+    struct run *run = loop->run;
+    struct worker_status status;
+    char trouble[ERROR_TEXT_SIZE];
+    find_trouble(run, trouble);
+    bool up = !trouble[0];
+    for (size_t i = 0; i < run->worker_count; i++) {
+        worker_status(run->workers[i], &status, loop->owned);
+        up = up && !status.kafka_trouble;
+    }
+    return up;
+}
+
 static void look_around(struct loop *loop, int64_t now)
 {
     struct metrics *metrics = loop->run->shared.metrics;
     char trouble[ERROR_TEXT_SIZE];
     writer_schemas_trouble(loop->run->shared.writers, trouble, sizeof trouble);
     metrics->registry_up = !trouble[0];
-    watermarks_trouble(loop->run->shared.ends, trouble, sizeof trouble);
-    metrics->kafka_up = !trouble[0];
-    topic_counts_trouble(loop->run->shared.counts, trouble, sizeof trouble);
-    if (trouble[0])
-        metrics->kafka_up = 0;
+    metrics->kafka_up = is_kafka_up(loop);
     if (loop->watchdog_ms == 0 || now < loop->watchdog_at || !is_alive(loop->run, now))
         return;
     loop->watchdog_at = now + loop->watchdog_ms / 2;

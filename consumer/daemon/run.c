@@ -333,7 +333,9 @@ int run_open(struct run *run, const struct args *args, struct error *e)
     if (gather_properties(run, e) || open_store(run, e) ||
         schema_ids_find(&run->config, run->config.framing, &run->shared.framing, e))
         return -1;
-    if (open_counts(run, e) || open_ends(run, e) || (run->drain && take_drain_ends(run, e)))
+    if (open_counts(run, e) || open_ends(run, e) ||
+        permissions_create(&run->config, &shared->properties, &run->permissions, e) ||
+        (run->drain && take_drain_ends(run, e)))
         return -1;
     if (writer_schemas_create(run->config.dsn, &run->config.registry, &shared->writers, e))
         return -1;
@@ -355,7 +357,8 @@ bool run_close(struct run *run)
     if (!all)
         return false;
     all = watermarks_destroy(run->shared.ends, HANG_MS) &&
-          topic_counts_destroy(run->shared.counts, HANG_MS);
+          topic_counts_destroy(run->shared.counts, HANG_MS) &&
+          permissions_destroy(run->permissions, HANG_MS);
     if (!all)
         return false;
     writer_schemas_destroy(run->shared.writers);

@@ -4,6 +4,7 @@
 
 #include "consumer/cli/args.h"
 #include "consumer/daemon/http.h"
+#include "consumer/daemon/permissions.h"
 #include "consumer/daemon/worker.h"
 
 struct run {
@@ -18,6 +19,7 @@ struct run {
     size_t worker_count;
     struct worker **workers;
     atomic_bool stopping;
+    struct permissions *permissions;
     struct http *http;
 };
 

@@ -432,12 +432,62 @@ static void check_unassigned(const struct shard *shard)
     assert(state == SHARD_NONE || state == SHARD_PARKED || state == SHARD_HALTED);
 }
 
+// A log that could not be read, and has more.
+static bool is_unread(struct worker *worker, struct error *e)
+{
+    for (int32_t p = 0; p < worker->shared->partitions; p++)
+        for (enum input i = 0; worker->assigned[p] && i < INPUT_COUNT; i++) {
+            const struct shard_metrics *figures = &worker->shared->metrics->shards[p];
+            if (figures->position[i] < figures->end[i] && intake_unread(worker->intake, p, i, e))
+                return true;
+        }
+    return false;
+}
+
+// What Kafka does not do for this worker. False: nothing is known to be wrong.
+static bool find_kafka_trouble(struct worker *worker, struct error *e)
+{
+    *e = (struct error){0};
+    if (!intake_is_member(worker->intake, e) && e->kind != ERROR_NONE)
+        return true;
+    if (is_unread(worker, e))
+        return true;
+    for (int32_t p = 0; p < worker->shared->partitions; p++) {
+        if (!worker->assigned[p] || !worker->shared->metrics->shards[p].relay_trouble)
+            continue;
+        struct relay_status relay = relay_status(worker->relay, p);
+        if (!relay.kafkas)
+            continue;
+        error_set(e, relay.error.kind, "publishing: %.1000s", relay.error.text);
+        return true;
+    }
+    return false;
+}
+
+// NULL: it does all of its work.
+static const char *find_unready(struct worker *worker, const struct error *trouble,
+                                char out[SHARD_UNREADY_SIZE])
+{
+    struct error ignored;
+    const char *why = trouble->kind != ERROR_NONE ? trouble->text : NULL;
+    if (why)
+        return why;
+    if (worker->assignment == 0 || worker->unconfirmed ||
+        !intake_is_member(worker->intake, &ignored))
+        return "it has no assignment yet";
+    for (int32_t p = 0; p < worker->shared->partitions && !why; p++)
+        if (worker->shards[p] && worker->assigned[p])
+            why = shard_unready(worker->shards[p], out);
+    return why;
+}
+
 static void tell_status(struct worker *worker, int64_t mono_ms)
 {
-    struct error e;
+    struct error e, trouble;
     bool running = worker->assignment > 0 && !worker->unconfirmed, drained = running, held = false;
     char unready[SHARD_UNREADY_SIZE];
-    const char *why = running ? NULL : "it has no assignment yet";
+    bool troubled = find_kafka_trouble(worker, &trouble);
+    const char *why = find_unready(worker, &trouble, unready);
     bool failed = intake_failed(worker->intake, &e);
     for (int32_t p = 0; p < worker->shared->partitions; p++) {
         struct shard *shard = worker->shards[p];
@@ -453,8 +503,6 @@ static void tell_status(struct worker *worker, int64_t mono_ms)
         }
         bool shard_held;
         running = running && shard_state(shard) == SHARD_RUNNING;
-        if (!why)
-            why = shard_unready(shard, unready);
         drained = drained && shard_drained(shard, &shard_held);
         held = held || (drained && shard_held);
     }
@@ -465,6 +513,7 @@ static void tell_status(struct worker *worker, int64_t mono_ms)
     assert(worker->assignment >= worker->status.assignment);
     worker->status.assignment = worker->assignment;
     worker->status.ready = !why;
+    worker->status.kafka_trouble = troubled;
     snprintf(worker->status.unready, sizeof worker->status.unready, "%s", why ? why : "");
     worker->status.drained = drained && running;
     worker->status.held = held;

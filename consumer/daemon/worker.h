@@ -54,6 +54,7 @@ struct worker_status {
     uint64_t assignment; // rises with each; 0: none yet
     bool ready; // assigned, and every shard reads, commits and publishes
     char unready[SHARD_UNREADY_SIZE]; // why not
+    bool kafka_trouble; // it is in no group, cannot read, or cannot publish
     bool drained; // ready, and every shard is drained
     bool held; // of a drained shard: it waits for an operator
     int64_t heartbeat; // monotonic ms at which both threads last went round

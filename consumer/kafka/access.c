@@ -1,5 +1,7 @@
 #include "consumer/kafka/access.h"
 
+#include "consumer/kafka/fetch_record.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +14,7 @@ struct attempt {
     void *context;
     rd_kafka_t *producer;
     rd_kafka_resp_err_t written[ACCESS_TOPICS_MAX]; // what came of the record
+    rd_kafka_resp_err_t read[ACCESS_TOPICS_MAX];
 };
 
 static void tell_answer(const struct attempt *t, const struct refusal_call *call, const char *what,
@@ -22,6 +25,52 @@ static void tell_answer(const struct attempt *t, const struct refusal_call *call
         error_set(&answer.why, ERROR_UNAVAILABLE, "whether this user may %s: %s", what,
                   rd_kafka_err2str(code));
     t->tell(t->context, &answer);
+}
+
+// ---- reading ----
+
+static void take_read(void *context, size_t i, const rd_kafka_message_t *message)
+{
+    ((struct attempt *)context)->read[i] = message->err;
+}
+
+static int read_ends(struct attempt *t, struct record_fetcher *fetcher, struct error *e)
+{
+    const struct access_needs *needs = t->needs;
+    struct partition_ends ends[ACCESS_TOPICS_MAX];
+    struct record_range ranges[ACCESS_TOPICS_MAX];
+    for (size_t i = 0; i < needs->read_count; i++)
+        ends[i] = (struct partition_ends){.topic = needs->reads[i]};
+    if (fetch_record_ends(fetcher, ends, needs->read_count, ACCESS_MS, e))
+        return -1;
+    // Nothing is there; whoever may not read it is told so all the same.
+    for (size_t i = 0; i < needs->read_count; i++)
+        ranges[i] = (struct record_range){needs->reads[i], 0, ends[i].high, ends[i].high};
+    return fetch_record_ranges(fetcher, (struct record_ranges){ranges, needs->read_count},
+                               ACCESS_MS, take_read, t, e);
+}
+
+int access_try_reading(const struct access_needs *needs, access_tell *tell, void *context,
+                       struct error *e)
+{
+    struct attempt t = {.needs = needs, .tell = tell, .context = context};
+    struct record_fetcher *fetcher = NULL;
+    struct access_answer answer = {0};
+    assert(needs->read_count <= ACCESS_TOPICS_MAX);
+    if (fetch_record_open(&needs->properties, needs->groups[0], &fetcher, e))
+        return -1;
+    if (read_ends(&t, fetcher, &answer.why)) {
+        answer.code = answer.why.kind == ERROR_CONFIG ? RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+                                                      : RD_KAFKA_RESP_ERR__TIMED_OUT;
+        tell(context, &answer);
+    }
+    for (size_t i = 0; i < needs->read_count; i++) {
+        answer = (struct access_answer){.code = t.read[i]};
+        if (fetch_record_refused(fetcher, needs->reads[i], t.read[i], &answer.why))
+            tell(context, &answer);
+    }
+    fetch_record_close(fetcher);
+    return 0;
 }
 
 // ---- writing ----
@@ -135,14 +184,13 @@ static void try_groups(const struct attempt *t)
 int access_try_transactions(const struct access_needs *needs, access_tell *tell, void *context,
                             struct error *e)
 {
-    char id[ID_SIZE], what[2 * ID_SIZE];
+    char what[2 * ID_SIZE];
     struct attempt t = {.needs = needs, .tell = tell, .context = context};
     const struct refusal_call call = {.transactional_id = needs->transactional_ids, .prefix = true};
-    const char *own[][2] = {{"transactional.id", id},
+    const char *own[][2] = {{"transactional.id", needs->tried_id},
                             {"transaction.timeout.ms", "10000"},
                             {"message.timeout.ms", "10000"},
                             {"allow.auto.create.topics", "false"}};
-    snprintf(id, sizeof id, "%scheck", needs->transactional_ids);
     t.producer =
         open_producer(needs, &(struct client_properties){sizeof own / sizeof *own, own}, NULL, e);
     if (!t.producer)

@@ -9,12 +9,11 @@ enum { ACCESS_TOPICS_MAX = 16, ACCESS_GROUPS = 2 };
 
 struct access_needs { // borrowed
     struct client_properties properties;
-    const char *writes[ACCESS_TOPICS_MAX]; // topics
-    size_t write_count;
-    const char *groups[ACCESS_GROUPS];
-    // All transactional ids begin with it; the one that is tried ends in "check", so that no
-    // producer is fenced.
-    const char *transactional_ids;
+    const char *reads[ACCESS_TOPICS_MAX], *writes[ACCESS_TOPICS_MAX]; // topics
+    size_t read_count, write_count;
+    const char *groups[ACCESS_GROUPS]; // the first is read with
+    const char *transactional_ids; // that all of them begin with
+    const char *tried_id; // one that no producer has, so that none is fenced
     const char *offset_topic; // that no group has offsets of; it is read, too
 };
 
@@ -27,6 +26,8 @@ struct access_answer {
 typedef void access_tell(void *context, const struct access_answer *answer);
 
 // Errors: ERROR_CONFIG for properties that librdkafka refuses; what cannot be had is told.
+int access_try_reading(const struct access_needs *needs, access_tell *tell, void *context,
+                       struct error *e);
 int access_try_writing(const struct access_needs *needs, access_tell *tell, void *context,
                        struct error *e);
 // The transactional ids, and then the groups.

@@ -1,4 +1,5 @@
 #include "consumer/kafka/intake.h"
+#include "consumer/kafka/refusal.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/fault.h"
 
@@ -45,6 +46,8 @@ struct intake_lane {
     struct block *filling;
     int64_t expected; // offset of the next record that is not dropped
     int64_t told_at; // trouble with it, monotonic ms; 0: never
+    // why it could not be read, and nothing has come since; read by any thread
+    _Atomic rd_kafka_resp_err_t trouble;
     // `expected` when it last changed or had no need to, and when that was
     int64_t moved_to, moved_at;
     // Changed under the intake's lock:
@@ -75,6 +78,8 @@ struct intake {
     int64_t assigned_at, wanted_at; // monotonic ms; wanted_at 0: no lane is WANTED
     bool failed;
     struct error error;
+    bool member; // the group has given it its part, which may be nothing
+    struct error trouble; // why it is no member; kind ERROR_NONE: not known
     struct block *pool;
     int pooled;
     _Atomic int64_t memory; // bytes of blocks in use
@@ -283,6 +288,7 @@ static void take_end(struct intake_lane *lane, int64_t offset)
         return;
     }
     raw->kind = RAW_END;
+    lane->trouble = RD_KAFKA_RESP_ERR_NO_ERROR;
     if (offset > lane->expected)
         lane->expected = offset;
 }
@@ -320,12 +326,41 @@ static void tell_trouble(struct intake *intake, struct intake_lane *lane, const 
                          log_text("reason", reason)));
 }
 
+// `topic`: NULL where it is of none.
+static void explain_trouble(struct intake *intake, const char *topic, rd_kafka_resp_err_t code,
+                            const char *text, struct error *e)
+{
+    const struct refusal_call call = {
+        .topic = topic, .operations = REFUSAL_READ, .group = intake->options.group};
+    error_set(e, ERROR_UNAVAILABLE, "reading%s%s: %s", topic ? " " : "", topic ? topic : "",
+              text ? text : rd_kafka_err2str(code));
+    (void)refusal_explain(intake->client, code, &call, e);
+}
+
+// It goes on trying.
+static void take_trouble(struct intake *intake, struct intake_lane *lane,
+                         const rd_kafka_message_t *message)
+{
+    struct error e;
+    const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : NULL;
+    explain_trouble(intake, topic, message->err, rd_kafka_message_errstr(message), &e);
+    tell_trouble(intake, lane, e.text);
+    if (lane) {
+        lane->trouble = message->err;
+        return;
+    }
+    pthread_mutex_lock(&intake->lock);
+    intake->trouble = e;
+    pthread_mutex_unlock(&intake->lock);
+    ring(intake);
+}
+
 static void take_error(struct intake *intake, struct intake_lane *lane,
                        const rd_kafka_message_t *message)
 {
     const char *text = rd_kafka_message_errstr(message);
     if (!is_loss(message->err)) {
-        tell_trouble(intake, lane, text ? text : rd_kafka_err2str(message->err));
+        take_trouble(intake, lane, message);
         return;
     }
     struct error e;
@@ -378,6 +413,7 @@ static void revoke_locked(struct intake *intake)
     }
     memset(intake->assigned, 0, (size_t)intake->options.partitions * sizeof *intake->assigned);
     intake->wanted_at = 0;
+    intake->member = false;
     intake->assignment++;
 }
 
@@ -417,21 +453,52 @@ static bool read_assignment(struct intake *intake, const rd_kafka_topic_partitio
     return false;
 }
 
+// A member is given nothing of a topic that its client does not see; NULL: it sees all.
+static const char *unseen_topic(const struct intake *intake,
+                                const rd_kafka_topic_partition_list_t *list)
+{
+    int given[INPUT_COUNT] = {0};
+    for (int i = 0; i < list->cnt; i++)
+        for (int input = 0; input < INPUT_COUNT; input++)
+            given[input] += strcmp(list->elems[i].topic, intake->options.topics[input]) == 0;
+    for (int input = 0; list->cnt > 0 && input < INPUT_COUNT; input++)
+        if (given[input] == 0)
+            return intake->options.topics[input];
+    return NULL;
+}
+
+// Caller holds the lock.
+static void take_assignment_locked(struct intake *intake,
+                                   const rd_kafka_topic_partition_list_t *list)
+{
+    struct error e;
+    const char *unseen = unseen_topic(intake, list);
+    intake->assigned_at = clock_monotonic_ms();
+    if (unseen) {
+        // The group gives it out again as soon as the topic shows.
+        error_set(&intake->trouble, ERROR_UNAVAILABLE,
+                  "topic %s does not show: it is not there, or this user may not read it; settled "
+                  "check says which",
+                  unseen);
+        return;
+    }
+    if (!read_assignment(intake, list, &e))
+        fail_locked(intake, &e);
+    intake->member = true;
+    intake->trouble = (struct error){0};
+}
+
 // Nothing is fetched until the shards say from where: an assignment of no partitions acknowledges
 // the group's.
 static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
                          rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     struct intake *intake = opaque;
-    struct error e;
     check_poller(intake);
     pthread_mutex_lock(&intake->lock);
     revoke_locked(intake);
-    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-        if (!read_assignment(intake, list, &e))
-            fail_locked(intake, &e);
-        intake->assigned_at = clock_monotonic_ms();
-    }
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+        take_assignment_locked(intake, list);
     pthread_mutex_unlock(&intake->lock);
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         rd_kafka_topic_partition_list_t *nothing = rd_kafka_topic_partition_list_new(1);
@@ -580,6 +647,8 @@ static bool serve_lanes(struct intake *intake)
         int64_t before = lane->expected;
         busy |= rd_kafka_consume_callback_queue(lane->queue, 0, take, lane) > 0;
         assert(lane->expected >= before);
+        if (lane->expected > before)
+            lane->trouble = RD_KAFKA_RESP_ERR_NO_ERROR;
         assert(lane->blocks >= 0);
         lane_flush(lane);
     }
@@ -633,6 +702,8 @@ static const char *(member_properties[])[2] = {
     {"enable.partition.eof", "true"},
     {"partition.assignment.strategy", "range"},
     {"check.crcs", "true"},
+    // A topic that has been hidden from this user shows again by then.
+    {"topic.metadata.refresh.interval.ms", "30000"},
     {"session.timeout.ms", "10000"},
     {"heartbeat.interval.ms", "1000"}, // by a heartbeat a member learns that another one joins
     {"max.poll.interval.ms", "30000"},
@@ -836,6 +907,25 @@ void intake_release(struct intake *intake, int32_t shard, enum input input, stru
     pthread_mutex_unlock(&intake->lock);
     if (was_full)
         wake(intake);
+}
+
+bool intake_is_member(struct intake *intake, struct error *e)
+{
+    pthread_mutex_lock(&intake->lock);
+    bool member = intake->member;
+    *e = intake->trouble;
+    pthread_mutex_unlock(&intake->lock);
+    return member;
+}
+
+bool intake_unread(struct intake *intake, int32_t shard, enum input input, struct error *e)
+{
+    struct intake_lane *lane = lane_of(intake, shard, input);
+    rd_kafka_resp_err_t code = lane->trouble;
+    if (!code)
+        return false;
+    explain_trouble(intake, topic_of(lane), code, NULL, e);
+    return true;
 }
 
 int64_t intake_end(struct intake *intake, int32_t shard, enum input input)

@@ -53,6 +53,12 @@ void intake_start(struct intake *intake, uint64_t assignment, int32_t shard,
 struct block *intake_next(struct intake *intake, int32_t shard, enum input input);
 void intake_release(struct intake *intake, int32_t shard, enum input input, struct block *block);
 
+// Whether the group has given this member its part of the shards, which may be none. False: *e says
+// why not, as far as that is known (kind ERROR_NONE: nothing is).
+bool intake_is_member(struct intake *intake, struct error *e);
+// Whether nothing has come of the log since it could not be read; *e says why. That is no trouble
+// where nothing more is in it.
+bool intake_unread(struct intake *intake, int32_t shard, enum input input, struct error *e);
 // The end of the log that the last fetch reported, only for metrics; -1: not known.
 int64_t intake_end(struct intake *intake, int32_t shard, enum input input);
 // Commits the positions to the group, only for tools that show lag: this program never reads them

@@ -1,9 +1,6 @@
 // Whether this user may write to the outputs, use the transactional ids, and commit for the groups.
-#include "consumer/kafka/access.h"
 #include "consumer/preflight/gates.h"
-#include "consumer/relay/publisher.h"
-
-#include <stdio.h>
+#include "consumer/preflight/needed_access.h"
 
 struct verdicts {
     struct gates *g;
@@ -36,23 +33,19 @@ void gate_permissions(struct gates *g)
 {
     struct error e = {0};
     struct verdicts verdicts = {.g = g};
-    char relay[RELAY_GROUP_SIZE], ids[RELAY_GROUP_SIZE + 1];
-    struct access_needs needs = {
-        .properties = g->properties,
-        .groups = {g->config->group, relay_group(g->config->group, relay)},
-        .transactional_ids = ids,
-        .offset_topic = g->config->output_topics[OUTPUT_DAY_CLOSES],
-    };
-    snprintf(ids, sizeof ids, "%s-", relay);
+    struct needed_access needed;
+    struct access_needs *needs = &needed.needs;
+    needed_access_find(g->config, &g->properties, "check", &needed);
+    needs->write_count = 0;
     for (enum output o = 0; o < OUTPUT_COUNT; o++)
         if (g->topics[INPUT_COUNT + o].exists)
-            needs.writes[needs.write_count++] = g->config->output_topics[o];
-    if (access_try_writing(&needs, take_answer, &verdicts, &e))
+            needs->writes[needs->write_count++] = g->config->output_topics[o];
+    if (access_try_writing(needs, take_answer, &verdicts, &e))
         gates_find_error(g, &e);
     if (!g->topics[INPUT_COUNT + OUTPUT_DAY_CLOSES].exists)
         return;
     verdicts.all = true;
-    if (access_try_transactions(&needs, take_group, &verdicts, &e))
+    if (access_try_transactions(needs, take_group, &verdicts, &e))
         gates_find_error(g, &e);
     else if (verdicts.all)
         g->facts |= FACT_GROUPS;

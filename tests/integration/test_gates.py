@@ -455,6 +455,36 @@ def test_each_missing_permission_is_refused_by_name(allowed, guarded):
     assert findings(allowed)[0] == 0
 
 
+def is_told(process, words):
+    status, text = process.get("/healthz/ready")
+    return status == 503 and words in text and process.metric("settled_kafka_up") == 0
+
+
+def works(process):
+    return process.get("/healthz/ready")[0] == 200 and process.metric("settled_kafka_up") == 1
+
+
+def test_an_idle_daemon_says_what_is_taken_from_it_and_goes_on_once_it_is_back(allowed, guarded):
+    d = allowed
+    # soon enough, the group gives nothing of a topic that does not show any more
+    config = secured(d, guarded, **{"topic.metadata.refresh.interval.ms": "1000"})
+    process = d.start("--clock", CLOSED, config=config)
+    process.await_ready()
+    grants = permissions.of_daemon(d)
+    topics = {key: f"topic {d.topics[key]}" for key in d.topics}
+    rounds = [[f"READ {topics['credits']}", f"WRITE {topics['rejects']}", grants[-1]],
+              [f"READ {topics['status']}", *grants[-3:-1]]]
+    for taken in rounds:
+        d.until(lambda: works(process), process)
+        guarded.forbid("biller", *taken)
+        d.until(lambda: is_told(process, "may not"), process)
+        for grant in taken:  # it never publishes meanwhile: it finds out by trying
+            d.until(lambda grant=grant: all(part in process.log for part in told(guarded, "biller", grant)), process)
+        guarded.allow("biller", *taken)
+        d.until(lambda: works(process), process)
+    assert process.stop() == 0
+
+
 def test_decisions_need_exactly_the_permissions_of_their_list(allowed, guarded):
     d = allowed
     guarded.allow("clerk", *permissions.of_decisions(d))
