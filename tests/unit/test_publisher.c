@@ -79,9 +79,33 @@ static void test_rows_that_wait_are_told_of(void **state)
     assert_int_equal(publisher_commit(f->publisher, 1, hash, &e), PUBLISH_OK);
 }
 
+// Why, and what it takes, although librdkafka only says that the rows were dropped.
+static void test_rows_that_a_failed_transaction_drops(void **state)
+{
+    enum { ADD_PARTITIONS = 24 };
+    struct fixture *f = *state;
+    struct error e = {0};
+    const struct outbox_row row = {.sequence = 1,
+                                   .output = OUTPUT_REJECTS,
+                                   .key = {"k", 1},
+                                   .ce_id = "id",
+                                   .body = {"body", 4}};
+    const struct outbox_row *rows = &row;
+    assert_int_equal(publisher_init(f->publisher, &e), PUBLISH_OK);
+    rd_kafka_mock_push_request_errors(f->brokers, ADD_PARTITIONS, 1,
+                                      RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    assert_int_equal(publisher_begin(f->publisher, &rows, 1, &e), PUBLISH_OK);
+    assert_int_equal(publisher_flush(f->publisher, &e), PUBLISH_ABORTED);
+    assert_non_null(
+        strstr(e.text, "topic rejects: User:ANONYMOUS may not write to it; grant it: "));
+    assert_non_null(strstr(e.text, "--operation Write --topic rejects"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_rows_that_wait_are_told_of, setup, teardown)};
+        cmocka_unit_test_setup_teardown(test_rows_that_wait_are_told_of, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rows_that_a_failed_transaction_drops, setup,
+                                        teardown)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
