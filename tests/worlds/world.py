@@ -303,7 +303,7 @@ class World:
     def refuse_what_waits(self, done):
         while not done.wait(0.2):
             for row in self.sql(f"select topic, shard, kafka_offset from settled.waiting where schema_id = {LOST_ID}"):
-                self.settled("rejects", "refuse", "/".join(map(str, row)), "--operator", "oracle", status=(0, 78))
+                self.settled("rejects", "refuse", "/".join(map(str, row)), status=(0, 78))
 
     def accept_some(self):
         """An operator accepts the loss of some rejects, too few to decide whether a day is held."""
