@@ -343,28 +343,28 @@ static int list_one(void *context, const PGresult *rows, int i, struct error *e)
     "   and ($5 is null or r.received_at >= $5) and ($6 is null or r.received_at < $6)"            \
     "   and (not $7 or r.decision is null) and ($9 is null or r.kafka_offset = $9)"
 
-#define PARAMS_OF_FILTER(store, filter, clean)                                                     \
+#define PARAMS_OF_FILTER(store, filter, account)                                                   \
     sql_given(filter->by_input, sql_text(store->topics[filter->input])),                           \
         sql_given(filter->by_shard, sql_int4(filter->shard)),                                      \
         sql_given(filter->reason != REJECT_NONE, sql_text(reject_symbol(filter->reason))),         \
-        sql_given(filter->account_id != NULL, sql_text(clean)),                                    \
-        sql_given(filter->received_from != 0, sql_time(filter->received_from)),                    \
+        account, sql_given(filter->received_from != 0, sql_time(filter->received_from)),           \
         sql_given(filter->received_to != 0, sql_time(filter->received_to)),                        \
         sql_bool(filter->open_only),                                                               \
         sql_given(filter->limit > 0, sql_int8((int64_t)filter->limit)),                            \
         sql_given(filter->by_offset, sql_int8(filter->offset)), sql_bool(filter->waiting)
 
-static void account_of(const struct reject_filter *filter, char clean[ERROR_TEXT_SIZE])
+static struct sql_value account_of(const struct reject_filter *filter, char clean[ERROR_TEXT_SIZE])
 {
-    assert(filter->input < INPUT_COUNT);
-    sql_clean(filter->account_id ? filter->account_id : "", clean, ERROR_TEXT_SIZE);
+    const char *account = filter->account_id ? filter->account_id : "";
+    return sql_given(filter->account_id != NULL, sql_clean(account, clean, ERROR_TEXT_SIZE));
 }
 
 static enum store_result read_rejects(struct store *store, const struct reject_filter *filter,
                                       struct reject_listing *listing, struct error *e)
 {
     char clean[ERROR_TEXT_SIZE];
-    account_of(filter, clean);
+    const struct sql_value account = account_of(filter, clean);
+    assert(filter->input < INPUT_COUNT);
     return sql_each(
         store,
         REJECTS_OF_FILTER
@@ -377,7 +377,7 @@ static enum store_result read_rejects(struct store *store, const struct reject_f
         "  and case s.subject when 'REFUSE' then r.waiting or r.decision = q.decision"
         "      else not r.waiting end" FILTER_OF_REJECTS
         " order by r.topic, r.partition, r.kafka_offset limit $8",
-        SQL_PARAMS(PARAMS_OF_FILTER(store, filter, clean)), list_one, listing, e);
+        SQL_PARAMS(PARAMS_OF_FILTER(store, filter, account)), list_one, listing, e);
 }
 
 static enum store_result begin_reading(struct store *store, struct error *e)
@@ -448,7 +448,8 @@ static enum store_result read_groups(struct store *store, const struct reject_fi
                                      const char *by, struct group_listing *listing, struct error *e)
 {
     char clean[ERROR_TEXT_SIZE];
-    account_of(filter, clean);
+    const struct sql_value account = account_of(filter, clean);
+    assert(filter->input < INPUT_COUNT);
     return sql_each(
         store,
         REJECTS_OF_FILTER
@@ -465,7 +466,7 @@ static enum store_result read_groups(struct store *store, const struct reject_fi
         " select g.key, g.rejects, g.accounts, g.reasons, " PLACE_OF("a") ", " PLACE_OF(
             "z") " from g join a using (key) join z using (key) order by g.rejects desc, g.key "
                  "limit $8",
-        SQL_PARAMS(PARAMS_OF_FILTER(store, filter, clean), sql_text(by)), list_group, listing, e);
+        SQL_PARAMS(PARAMS_OF_FILTER(store, filter, account), sql_text(by)), list_group, listing, e);
 }
 
 enum store_result store_group_rejects(struct store *store, const struct reject_filter *filter,
