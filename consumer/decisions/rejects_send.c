@@ -20,8 +20,18 @@ struct original {
     struct slice key, value;
     int64_t timestamp;
     const rd_kafka_headers_t *headers;
+    const char *detail; // of its reject, where it was read from there
     rd_kafka_message_t *message;
     char *bytes;
+};
+
+// What the topic of rejects has of one log, from an offset on, below another.
+struct found_rejects {
+    enum input input;
+    int32_t partition;
+    int64_t from, to;
+    size_t count, capacity, bytes;
+    struct original *list;
 };
 
 struct sender {
@@ -35,6 +45,7 @@ struct sender {
     // the bound is read once more when it is sent.
     size_t kept_count, kept_capacity, kept_bytes;
     struct original *kept;
+    struct found_rejects found;
 };
 
 static const char *topic_sent_to(const struct sender *s, enum input input)
@@ -71,84 +82,122 @@ static int read_input(struct sender *s, struct coordinates at, struct original *
     return 0;
 }
 
-// A record that is looked for in the topic of rejects.
-struct reject_search {
-    struct sender *s;
-    struct coordinates at;
-    bool found;
-    struct original *out;
-    char detail[512];
-};
+static void clear_found(struct found_rejects *found)
+{
+    for (size_t i = 0; i < found->count; i++)
+        release_original(&found->list[i]);
+    found->count = found->bytes = 0;
+}
 
-static void keep_bytes(const struct rejected_record *record, struct coordinates at,
-                       struct original *out)
+static struct original copy_of(const struct original *original)
+{
+    size_t size = original->key.size + original->value.size;
+    struct original copy = *original;
+    copy.bytes = memcpy(memory_grow(NULL, size + 1, 1), original->bytes, size);
+    if (copy.key.data)
+        copy.key.data = copy.bytes;
+    copy.value.data = copy.bytes + copy.key.size;
+    copy.detail = NULL;
+    return copy;
+}
+
+static void add_found(struct found_rejects *found, const struct rejected_record *record)
 {
     size_t key = record->key.size, value = record->value.size;
-    char *bytes = memory_grow(NULL, key + value + 1, 1);
-    if (record->key.data)
-        memcpy(bytes, record->key.data, key);
-    if (record->value.data)
-        memcpy(bytes + key, record->value.data, value);
-    release_original(out); // of the same record, before a fail-over
-    *out = (struct original){.at = at,
-                             .key = {record->key.data ? bytes : NULL, key},
-                             .value = {record->value.data ? bytes + key : NULL, value},
-                             .timestamp = record->timestamp,
-                             .bytes = bytes};
+    char *bytes = memory_grow(NULL, key + value + record->detail.size + 1, 1);
+    char *end = bytes;
+    const struct slice parts[] = {record->key, record->value, record->detail};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (parts[i].data)
+            memcpy(end, parts[i].data, parts[i].size);
+        end += parts[i].size;
+    }
+    *end = '\0';
+    found->list = memory_reserve(found->list, found->count, &found->capacity, sizeof *found->list);
+    found->list[found->count++] =
+        (struct original){.at = {found->input, found->partition, record->offset},
+                          .key = {record->key.data ? bytes : NULL, key},
+                          .value = {record->value.data ? bytes + key : NULL, value},
+                          .timestamp = record->timestamp,
+                          .detail = bytes + key + value,
+                          .bytes = bytes};
+    found->bytes += (size_t)(end - bytes);
 }
 
 static int look_at_reject(void *context, const rd_kafka_message_t *message, struct error *e)
 {
-    struct reject_search *search = context;
+    struct sender *s = context;
+    struct found_rejects *found = &s->found;
     struct rejected_record record;
     struct slice body;
     int64_t id;
-    const char *topic = topic_sent_to(search->s, search->at.input);
+    const char *topic = topic_sent_to(s, found->input);
     if (!message || !message->payload ||
-        !framing_take_off(search->s->r->recorded->policy.fixed.framing,
+        !framing_take_off(s->r->recorded->policy.fixed.framing,
                           (struct slice){message->payload, message->len}, &id, &body))
         return 0;
-    if (output_reader_reject(search->s->form, body, &record, e))
+    if (output_reader_reject(s->form, body, &record, e))
         return error_context(e, "%s/%" PRId32 "/%" PRId64 " is no Reject",
-                             search->s->r->config.output_topics[OUTPUT_REJECTS], message->partition,
+                             s->r->config.output_topics[OUTPUT_REJECTS], message->partition,
                              message->offset);
-    if (record.offset != search->at.offset || record.partition != search->at.partition ||
-        record.topic.size != strlen(topic) || memcmp(record.topic.data, topic, strlen(topic)) != 0)
+    if (record.offset < found->from || record.offset >= found->to ||
+        record.partition != found->partition || record.topic.size != strlen(topic) ||
+        memcmp(record.topic.data, topic, strlen(topic)) != 0)
         return 0;
-    search->found = true;
-    keep_bytes(&record, search->at, search->out);
-    snprintf(search->detail, sizeof search->detail, "%.*s", (int)record.detail.size,
-             record.detail.data);
+    // The rejects of a log come in the order of its offsets.
+    if (found->bytes > KEPT_BYTES_MAX)
+        found->to = record.offset;
+    else
+        add_found(found, &record);
     return 0;
 }
 
-// Its headers are not kept there.
+// Reads what the topic of rejects has of a log from an offset on, as much as may be kept.
+static int find_rejects(struct sender *s, struct coordinates at, struct error *e)
+{
+    const char *rejects = s->r->config.output_topics[OUTPUT_REJECTS];
+    struct partition_ends ends = {.topic = rejects, .partition = at.partition};
+    clear_found(&s->found);
+    s->found.input = at.input;
+    s->found.partition = at.partition;
+    s->found.from = at.offset;
+    s->found.to = at.offset; // nothing, until all of it is read
+    if (fetch_record_ends(s->peek, &ends, 1, READ_TIMEOUT_MS, e))
+        return -1;
+    s->found.to = INT64_MAX;
+    const struct record_range range = {rejects, at.partition, ends.low, ends.high};
+    if (ends.low >= ends.high ||
+        fetch_record_range(s->peek, &range, READ_TIMEOUT_MS, look_at_reject, s, e) == 0)
+        return 0;
+    s->found.to = at.offset;
+    return -1;
+}
+
+// After an error that says why the input topic does not have it. Its headers are not kept there.
 static int read_reject(struct sender *s, struct coordinates at, struct original *out,
                        struct error *e)
 {
-    const char *rejects = s->r->config.output_topics[OUTPUT_REJECTS],
-               *topic = topic_sent_to(s, at.input);
-    struct reject_search search = {.s = s, .at = at, .out = out};
-    struct partition_ends ends = {.topic = rejects, .partition = at.partition};
-    if (fetch_record_ends(s->peek, &ends, 1, READ_TIMEOUT_MS, e))
+    const struct error gone = *e;
+    struct found_rejects *found = &s->found;
+    bool looked_at = found->input == at.input && found->partition == at.partition &&
+                     at.offset >= found->from && at.offset < found->to;
+    if (!looked_at && find_rejects(s, at, e))
         return -1;
-    const struct record_range range = {rejects, at.partition, ends.low, ends.high};
-    if (ends.low < ends.high &&
-        fetch_record_range(s->peek, &range, READ_TIMEOUT_MS, look_at_reject, &search, e))
-        return -1;
-    if (search.found && out->value.data)
+    for (size_t i = 0; i < found->count; i++) {
+        if (found->list[i].at.offset != at.offset)
+            continue;
+        if (!found->list[i].value.data)
+            return error_set(e, ERROR_CONFIG,
+                             "%s; its reject has no value, as it had none or was too large (%s): "
+                             "let its producer send it again, and accept this one",
+                             gone.text, found->list[i].detail);
+        *out = copy_of(&found->list[i]);
         return 0;
-    if (search.found)
-        return error_set(e, ERROR_CONFIG,
-                         "%s/%" PRId32 "/%" PRId64
-                         " is not in the log any more, and its reject has "
-                         "no value, as it had none or was too large (%s); let its producer send "
-                         "it again, and accept this one",
-                         topic, at.partition, at.offset, search.detail);
+    }
     return error_set(e, ERROR_CONFIG,
-                     "%s/%" PRId32 "/%" PRId64 " is not in the log (any more), and its reject is "
-                     "not in %s/%" PRId32 "; let its producer send it again, and accept this one",
-                     topic, at.partition, at.offset, rejects, at.partition);
+                     "%s; its reject is not in %s/%" PRId32 ": let its producer send it again, and "
+                     "accept this one",
+                     gone.text, s->r->config.output_topics[OUTPUT_REJECTS], at.partition);
 }
 
 static int read_original(struct sender *s, struct coordinates at, struct original *out,
@@ -344,6 +393,8 @@ void sender_close(struct sender *s)
     for (size_t i = 0; i < s->kept_count; i++)
         release_original(&s->kept[i]);
     free(s->kept);
+    clear_found(&s->found);
+    free(s->found.list);
     requeue_destroy(s->requeue);
     fetch_record_close(s->peek);
     output_reader_destroy(s->form);

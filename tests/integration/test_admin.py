@@ -490,6 +490,7 @@ def test_what_cannot_be_requeued_is_told_and_the_rest_goes_on(rejected):
     failed = rejected.run("rejects", "requeue", "--all", status=78)
     assert (f"{rejected.where('purchases', 0, expired)} is not kept any more: the log begins at offset {expired + 1} now"
             in failed.stderr)
+    assert f"; its reject is not in {rejected.topics['rejects']}/0: let its producer send it again" in failed.stderr
     assert f"{rejected.where('calls', 1, offset)} has no key" in failed.stderr
     assert f"{rejected.where('credits', 2, 77)} is not in the log: no committed record has this offset" in failed.stderr
     assert len(requeued(rejected)) == 2

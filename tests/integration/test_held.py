@@ -255,25 +255,27 @@ def test_what_is_forgotten_is_not_read_again(deploy):
 def test_a_reject_whose_input_has_expired_is_sent_again_from_the_topic_of_rejects(shop):
     d, topic = shop, shop.topics["calls"]
     value, large = b"no record \0\xff", b"x" * 950_000
-    for sent in (value, large):
+    for sent in (value, large, b"another"):
         d.send_bytes("calls", sent, MORNING, "acme")
         d.flush()
     d.drain(f"{DAY}T13:00:00+08:00")
-    assert d.sql("select kafka_offset, reason from settled.rejects order by 1") == [(0, "UNDECODABLE"), (1, "UNDECODABLE")]
+    assert d.sql("select kafka_offset, reason from settled.rejects order by 1") == [(n, "UNDECODABLE") for n in range(3)]
     admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": d.brokers})
-    for done in admin.delete_records([confluent_kafka.TopicPartition(topic, 0, 2)]).values():
+    for done in admin.delete_records([confluent_kafka.TopicPartition(topic, 0, 3)]).values():
         done.result(30)
     told = d.run("rejects", "requeue", "--all", "--dry-run", status=78)
-    assert f"{topic}/0/0: REQUEUE {topic} 1 " in told
+    assert f"{topic}/0/0 to 2 (2 records): REQUEUE {topic} 2 " in told
     assert d.sql("select * from settled.requests") == []
     told = d.run("rejects", "requeue", "--all", status=78)
-    assert f"{topic}/0/0: REQUEUE, request 1: sent to {topic}/0/2" in told
-    assert f"{topic}/0/1 is not in the log any more, and its reject has no value, as it had none or was too large" in told
+    assert f"{topic}/0/0 to 2 (2 records): REQUEUE, request 1: sent again" in told
+    assert f"{topic}/0/1 is not kept any more: the log begins at offset 3 now" in told
+    assert "; its reject has no value, as it had none or was too large (" in told
     consumer = confluent_kafka.Consumer({"bootstrap.servers": d.brokers, "group.id": f"{d.name}-copies"})
-    consumer.assign([confluent_kafka.TopicPartition(topic, 0, 2)])
-    copy = consumer.poll(30)
+    consumer.assign([confluent_kafka.TopicPartition(topic, 0, 3)])
+    copy, other = consumer.poll(30), consumer.poll(30)
     consumer.close()
-    assert (copy.offset(), copy.key(), copy.value(), copy.timestamp()[1]) == (2, b"acme", value, MORNING)
+    assert (copy.offset(), copy.key(), copy.value(), copy.timestamp()[1]) == (3, b"acme", value, MORNING)
+    assert (other.value(), dict(other.headers())["settled_requeued_offset"]) == (b"another", b"2")
     assert dict(copy.headers()) == {"settled_requeued_topic": topic.encode(), "settled_requeued_partition": b"0",
                                     "settled_requeued_offset": b"0", "settled_requeued_request": b"1"}
-    assert d.sql("select kafka_offset, new_offset from settled.request_records") == [(0, 2)]
+    assert d.sql("select kafka_offset, new_offset from settled.request_records order by 1") == [(0, 3), (2, other.offset())]
