@@ -28,7 +28,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 import services  # noqa: E402 (the path is set above)
-from patched import Bench, Broken, services_needed, supervise, tests_in  # noqa: E402
+from patched import Bench, Broken, services_needed, supervise, targets_of, tests_in  # noqa: E402
 
 @dataclasses.dataclass
 class Mutant:
@@ -81,7 +81,7 @@ def judge(bench, mutant):
     """Returns the case that noticed it."""
     before = bench.apply(mutant.patch)
     try:
-        status, output = bench.build({program for program, _ in mutant.tests})
+        status, output = bench.build(targets_of(mutant.tests))
         if status != 0:
             raise Broken(f"does not compile:\n{output[-3000:]}")
         said = []
@@ -99,7 +99,7 @@ def run(bench, mutants):
     """Prints a line for each; returns how many failed."""
     start = time.monotonic()
     tests = sorted({each for mutant in mutants for each in mutant.tests})
-    bench.prepare({program for program, _ in tests})
+    bench.prepare(targets_of(tests))
     for program, case in tests:
         outcome = bench.case(program, case)
         if outcome != "passed":
