@@ -41,6 +41,19 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
 
 // ---- the position ----
 
+// A number that ends with `last`; the text goes on behind it.
+static bool take_number(const char **text, char last, int64_t *out)
+{
+    char *end;
+    if (**text < '0' || **text > '9')
+        return false;
+    *out = strtoll(*text, &end, 10);
+    if (*end != last)
+        return false;
+    *text = end + (last != '\0');
+    return true;
+}
+
 static int parse_position(const rd_kafka_topic_partition_t *at, struct requeue_position *out,
                           struct error *e)
 {
@@ -50,12 +63,14 @@ static int parse_position(const rd_kafka_topic_partition_t *at, struct requeue_p
         return 0;
     snprintf(text, sizeof text, "%.*s", (int)at->metadata_size,
              at->metadata ? (const char *)at->metadata : "");
-    int end = 0;
+    const char *rest = text;
+    int64_t partition;
     out->request = at->offset;
-    if (sscanf(text, "%" SCNd64 " %" SCNd32 " %" SCNd64 "%n", &out->from, &out->partition,
-               &out->offset, &end) == 3 &&
-        !text[end])
+    if (take_number(&rest, ' ', &out->from) && take_number(&rest, ' ', &partition) &&
+        partition <= INT32_MAX && take_number(&rest, '\0', &out->offset)) {
+        out->partition = (int32_t)partition;
         return 0;
+    }
     return error_set(
         e, ERROR_CONFIG,
         "the offset of the requeue group on topic %s was stored by another program: two "
@@ -216,7 +231,7 @@ static int produce(struct requeue *r, const struct requeue_order *order, struct 
     r->delivered = false;
     rd_kafka_resp_err_t code = rd_kafka_producev(
         r->producer, RD_KAFKA_V_TOPIC(original->topic), RD_KAFKA_V_PARTITION(order->partition),
-        RD_KAFKA_V_KEY(original->key.data, original->key.size),
+        RD_KAFKA_V_KEY((void *)(uintptr_t)original->key.data, original->key.size),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)original->value.data, original->value.size),
         RD_KAFKA_V_TIMESTAMP(order->timestamp_ms), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
         RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
