@@ -343,28 +343,30 @@ static int list_one(void *context, const PGresult *rows, int i, struct error *e)
     "   and ($5 is null or r.received_at >= $5) and ($6 is null or r.received_at < $6)"            \
     "   and (not $7 or r.decision is null) and ($9 is null or r.kafka_offset = $9)"
 
-#define PARAMS_OF_FILTER(store, filter, account)                                                   \
-    sql_given(filter->by_input, sql_text(store->topics[filter->input])),                           \
-        sql_given(filter->by_shard, sql_int4(filter->shard)),                                      \
-        sql_given(filter->reason != REJECT_NONE, sql_text(reject_symbol(filter->reason))),         \
-        account, sql_given(filter->received_from != 0, sql_time(filter->received_from)),           \
-        sql_given(filter->received_to != 0, sql_time(filter->received_to)),                        \
-        sql_bool(filter->open_only),                                                               \
-        sql_given(filter->limit > 0, sql_int8((int64_t)filter->limit)),                            \
-        sql_given(filter->by_offset, sql_int8(filter->offset)), sql_bool(filter->waiting)
-
-static struct sql_value account_of(const struct reject_filter *filter, char clean[ERROR_TEXT_SIZE])
+// `by` is $11, which a query need not have.
+static struct sql_params params_of(const struct store *store, const struct reject_filter *f,
+                                   const char *by, struct sql_row *row)
 {
-    const char *account = filter->account_id ? filter->account_id : "";
-    return sql_given(filter->account_id != NULL, sql_clean(account, clean, ERROR_TEXT_SIZE));
+    const char *account = f->account_id ? f->account_id : "";
+    assert(f->input < INPUT_COUNT);
+    sql_row_set(
+        row, SQL_PARAMS(
+                 sql_given(f->by_input, sql_text(store->topics[f->input])),
+                 sql_given(f->by_shard, sql_int4(f->shard)),
+                 sql_given(f->reason != REJECT_NONE, sql_text(reject_symbol(f->reason))),
+                 // There is room for any id that an account can have.
+                 sql_given(f->account_id != NULL, sql_clean(account, row->text, sizeof row->text)),
+                 sql_given(f->received_from != 0, sql_time(f->received_from)),
+                 sql_given(f->received_to != 0, sql_time(f->received_to)), sql_bool(f->open_only),
+                 sql_given(f->limit > 0, sql_int8((int64_t)f->limit)),
+                 sql_given(f->by_offset, sql_int8(f->offset)), sql_bool(f->waiting), sql_text(by)));
+    return sql_row_params(row);
 }
 
 static enum store_result read_rejects(struct store *store, const struct reject_filter *filter,
                                       struct reject_listing *listing, struct error *e)
 {
-    char clean[ERROR_TEXT_SIZE];
-    const struct sql_value account = account_of(filter, clean);
-    assert(filter->input < INPUT_COUNT);
+    struct sql_row row;
     return sql_each(
         store,
         REJECTS_OF_FILTER
@@ -377,7 +379,7 @@ static enum store_result read_rejects(struct store *store, const struct reject_f
         "  and case s.subject when 'REFUSE' then r.waiting or r.decision = q.decision"
         "      else not r.waiting end" FILTER_OF_REJECTS
         " order by r.topic, r.partition, r.kafka_offset limit $8",
-        SQL_PARAMS(PARAMS_OF_FILTER(store, filter, account)), list_one, listing, e);
+        params_of(store, filter, NULL, &row), list_one, listing, e);
 }
 
 static enum store_result begin_reading(struct store *store, struct error *e)
@@ -447,9 +449,7 @@ static int list_group(void *context, const PGresult *rows, int i, struct error *
 static enum store_result read_groups(struct store *store, const struct reject_filter *filter,
                                      const char *by, struct group_listing *listing, struct error *e)
 {
-    char clean[ERROR_TEXT_SIZE];
-    const struct sql_value account = account_of(filter, clean);
-    assert(filter->input < INPUT_COUNT);
+    struct sql_row row;
     return sql_each(
         store,
         REJECTS_OF_FILTER
@@ -466,7 +466,7 @@ static enum store_result read_groups(struct store *store, const struct reject_fi
         " select g.key, g.rejects, g.accounts, g.reasons, " PLACE_OF("a") ", " PLACE_OF(
             "z") " from g join a using (key) join z using (key) order by g.rejects desc, g.key "
                  "limit $8",
-        SQL_PARAMS(PARAMS_OF_FILTER(store, filter, account), sql_text(by)), list_group, listing, e);
+        params_of(store, filter, by, &row), list_group, listing, e);
 }
 
 enum store_result store_group_rejects(struct store *store, const struct reject_filter *filter,
