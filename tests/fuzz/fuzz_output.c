@@ -1,6 +1,6 @@
 // Any bytes as the body of an output record, of the kind that the first byte names: they are
 // refused with a reason and a place, or give a number at the reported place, and fields that can
-// all be read.
+// all be read; of a reject also the record that was rejected.
 #include "consumer/output/output_reader.h"
 
 #include <assert.h>
@@ -63,6 +63,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         assert(e.kind == ERROR_CONFIG && e.text[0]);
     }
+    struct rejected_record record;
+    if (data[0] % OUTPUT_COUNT == OUTPUT_REJECTS &&
+        output_reader_reject(reader, body, &record, &e) == 0)
+        assert(record.key.size + record.value.size + record.detail.size <= body.size);
     free(bytes);
     return 0;
 }

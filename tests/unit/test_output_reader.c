@@ -128,6 +128,38 @@ static void fields_are_told_as_people_write_them(void **state)
                   (const char *const[]){"cause=CREDIT\n", "settlement_id=null\n", NULL});
 }
 
+static void assert_slice(struct slice found, const char *wanted, size_t size)
+{
+    assert_int_equal(found.size, size);
+    assert_memory_equal(found.data, wanted, size);
+}
+
+// What is needed to send the record again. No part of the body passes for a whole one.
+static void a_reject_gives_its_record_back(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct rejected_record record;
+    const struct slice body = first_of(OUTPUT_REJECTS)->body;
+    assert_int_equal(output_reader_reject(forms[OUTPUT_REJECTS], body, &record, &e), 0);
+    assert_slice(record.topic, "account-credits", 15);
+    assert_int_equal(record.partition, 3);
+    assert_int_equal(record.offset, 41);
+    assert_int_equal(record.timestamp, INT64_C(1793500000001));
+    assert_slice(record.key, "acc-b", 5);
+    assert_slice(record.value, "\1\2\3", 3);
+    assert_slice(record.detail, "a top-up of -5 fen", 18);
+    for (size_t size = 0; size < body.size; size++) {
+        char *part = malloc(size + 1);
+        assert_non_null(part);
+        memcpy(part, body.data, size);
+        struct slice cut = {part, size};
+        assert_int_equal(output_reader_reject(forms[OUTPUT_REJECTS], cut, &record, &e), -1);
+        assert_int_equal(e.kind, ERROR_CONFIG);
+        free(part);
+    }
+}
+
 // Changes any single byte: either the body is refused, or its fields can be read; nothing beyond
 // the body is read.
 static void a_changed_byte_breaks_nothing(void **state)
@@ -159,6 +191,7 @@ int main(void)
         cmocka_unit_test(every_output_tells_its_number),
         cmocka_unit_test(a_part_of_a_body_is_none),
         cmocka_unit_test(fields_are_told_as_people_write_them),
+        cmocka_unit_test(a_reject_gives_its_record_back),
         cmocka_unit_test(a_changed_byte_breaks_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
