@@ -344,6 +344,23 @@ static int collect_half_way(void *context, const struct reject_row *row, struct 
     return 0;
 }
 
+// What cannot be sent any more must not keep the rest of its request from being decided.
+static int complete_batch(struct sender *s, struct batch *batch, size_t *left_out, struct error *e)
+{
+    size_t count = batch->count, sent = 0;
+    int64_t *all = memory_grow(NULL, count, sizeof *all);
+    memcpy(all, batch->offsets, count * sizeof *all);
+    int status = sender_check(s, batch, left_out, e);
+    for (size_t i = 0; i < count && status == 0; i++) {
+        if (sent < batch->count && batch->offsets[sent] == all[i])
+            sent++;
+        else
+            status = rejects_stored(store_record_lost(s->r->store, batch->request, all[i], e));
+    }
+    free(all);
+    return status ? status : sender_send(s, batch, e);
+}
+
 static int complete(struct sender *s, struct half_way *h, size_t *left_out, struct error *e)
 {
     const struct reject_filter all = {.open_only = true};
@@ -352,8 +369,7 @@ static int complete(struct sender *s, struct half_way *h, size_t *left_out, stru
     if (!h->last_is_noted && note_sent(s, h->last.request, &h->last, e))
         return -1;
     for (size_t i = 0; i < h->batches.count; i++)
-        if (sender_check(s, &h->batches.list[i], left_out, e) ||
-            sender_send(s, &h->batches.list[i], e))
+        if (complete_batch(s, &h->batches.list[i], left_out, e))
             return -1;
     return 0;
 }

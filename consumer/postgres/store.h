@@ -247,6 +247,10 @@ struct sent_record {
 };
 enum store_result store_record_sent(struct store *store, int64_t id, struct sent_record sent,
                                     struct error *e);
+// A record of a requeue that was left half-way cannot be sent any more: the request goes on without
+// it, and is refused where it was about no other.
+enum store_result store_record_lost(struct store *store, int64_t id, int64_t offset,
+                                    struct error *e);
 struct request_answer {
     enum request_state state;
     int64_t decision; // its number, when DONE; else 0

@@ -274,6 +274,16 @@ enum store_result store_record_sent(struct store *store, int64_t id, struct sent
     return store_undo(store, result);
 }
 
+enum store_result store_record_lost(struct store *store, int64_t id, int64_t offset,
+                                    struct error *e)
+{
+    enum store_result result = store_ready(store, e);
+    if (result == STORE_OK)
+        result = sql_run(store, "select settled.record_lost($1, $2)",
+                         SQL_PARAMS(sql_int8(id), sql_int8(offset)), NULL, e);
+    return store_undo(store, result);
+}
+
 enum store_result store_load_answer(struct store *store, int64_t id, struct request_answer *out,
                                     struct error *e)
 {

@@ -490,6 +490,30 @@ begin
     return true;
 end $$;
 
+-- A record of a requeue under way cannot be sent any more: the request goes on without it, and is refused where it was
+-- about no other.
+create or replace function settled.record_lost(sent_request bigint, lost_offset bigint) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform from settled.requests q where q.id = sent_request and q.state = 'SENDING' for update;
+    if not found then
+        return;
+    end if;
+    update settled.request_records r set stands = false
+     where r.request = sent_request and r.kafka_offset = lost_offset and r.new_offset is null
+       and not exists (select from settled.request_records o where o.request = sent_request and o.kafka_offset <> lost_offset);
+    if found then
+        update settled.requests q set state = 'REFUSED', answer = 'its record cannot be sent any more'
+         where q.id = sent_request;
+        return;
+    end if;
+    delete from settled.request_records r
+     where r.request = sent_request and r.kafka_offset = lost_offset and r.new_offset is null;
+    update settled.requests q set state = 'WAITING'
+     where q.id = sent_request and not exists (select from settled.request_records r
+                                                where r.request = sent_request and r.new_offset is null);
+end $$;
+
 -- ---- outbox ----
 
 create table if not exists settled.outbox (

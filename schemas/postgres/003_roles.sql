@@ -58,7 +58,7 @@ begin
     -- They act with the rights of the schema's owner, and by default everybody may call a function.
     revoke execute on function settled.trouble_with(text, text, integer, bigint[], bigint),
         settled.ask(text, text, integer, bigint[], timestamptz, bigint),
-        settled.record_sent(bigint, bigint, integer, bigint) from public;
+        settled.record_sent(bigint, bigint, integer, bigint), settled.record_lost(bigint, bigint) from public;
     for entry in
         select role, command from (values
             ('settled_writer', 'usage on schema settled'),
@@ -72,7 +72,7 @@ begin
             ('settled_writer', 'delete on settled.outbox, settled.relay_marks'),
             ('settled_operator', 'usage on schema settled'),
             ('settled_operator', 'select on settled.deployment, settled.price_books, settled.parameters, settled.schema_migrations, settled.shard_logs, settled.rejects, settled.waiting, settled.requests, settled.request_records, settled.decisions'),
-            ('settled_operator', 'execute on function settled.trouble_with(text, text, integer, bigint[], bigint), settled.ask(text, text, integer, bigint[], timestamptz, bigint), settled.record_sent(bigint, bigint, integer, bigint)'),
+            ('settled_operator', 'execute on function settled.trouble_with(text, text, integer, bigint[], bigint), settled.ask(text, text, integer, bigint[], timestamptz, bigint), settled.record_sent(bigint, bigint, integer, bigint), settled.record_lost(bigint, bigint)'),
             ('settled_auditor', 'usage on schema settled'),
             ('settled_auditor', 'select on all tables in schema settled'),
             ('settled_console', 'usage on schema settled'),

@@ -811,6 +811,36 @@ static void a_requeue_waits_until_its_records_are_sent(void **state)
     assert_true(again.id > asked.id);
 }
 
+// A record of a requeue that cannot be sent any more does not keep the others from being decided.
+static void a_requeue_goes_on_without_what_is_lost(void **state)
+{
+    struct world *w = *state;
+    struct request requests[4];
+    struct asked asked, again;
+    size_t count;
+    busy_days(w);
+    struct ask ask = ask_of(w, DECISION_REQUEUE, both, 2);
+    const struct sent_record sent = {3, 0, 41};
+    assert_ok(w, store_add_request(w->store, &ask, &asked, &w->e));
+    assert_ok(w, store_record_sent(w->store, asked.id, sent, &w->e));
+    assert_ok(w, store_record_lost(w->store, asked.id, 3, &w->e)); // it was sent: nothing changes
+    assert_ok(w, store_record_lost(w->store, asked.id, 5, &w->e));
+    assert_ok(w, store_load_requests(w->store, 0, requests, 4, &count, &w->e));
+    assert_int_equal(count, 1);
+    assert_int_equal(requests[0].decision.count, 1);
+    assert_int_equal(requests[0].decision.offsets[0], 3);
+    // The other one may be decided about in another way, and so may a request's only one.
+    ask = ask_of(w, DECISION_REQUEUE, &fifth, 1);
+    assert_ok(w, store_add_request(w->store, &ask, &asked, &w->e));
+    assert_ok(w, store_record_lost(w->store, asked.id, 5, &w->e));
+    ask.kind = DECISION_ACCEPT;
+    assert_ok(w, store_add_request(w->store, &ask, &again, &w->e));
+    assert_true(again.made);
+    struct request_answer answer;
+    assert_ok(w, store_load_answer(w->store, asked.id, &answer, &w->e));
+    assert_int_equal(answer.state, REQUEST_REFUSED);
+}
+
 // A request about records of which one cannot be decided about is not made about the others.
 static void only_open_rejects_can_be_asked_about(void **state)
 {
@@ -1021,7 +1051,8 @@ static void an_operator_may_ask_and_do_nothing_else(void **state)
                  " and prosecdef and has_function_privilege(pg_roles.oid, pg_proc.oid, 'execute')"
                  " and rolname in ('settled_writer', 'settled_operator', 'settled_auditor',"
                  " 'settled_console')"),
-        "settled_operator ask, settled_operator record_sent, settled_operator trouble_with");
+        "settled_operator ask, settled_operator record_lost, settled_operator record_sent, "
+        "settled_operator trouble_with");
     assert_true(may(w, "settled_operator", ASK));
     assert_false(may(w, "settled_writer", ASK));
     assert_false(may(w, "settled_writer", "insert into settled.requests default values"));
@@ -1187,6 +1218,7 @@ int main(void)
         READY(rejects_are_listed_by_filter),
         READY(a_request_becomes_a_decision),
         READY(a_requeue_waits_until_its_records_are_sent),
+        READY(a_requeue_goes_on_without_what_is_lost),
         READY(only_open_rejects_can_be_asked_about),
         READY(what_waits_for_its_schema_may_be_refused),
         READY(an_operator_may_ask_and_do_nothing_else),
