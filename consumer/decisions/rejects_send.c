@@ -205,7 +205,7 @@ static int read_original(struct sender *s, struct coordinates at, struct origina
 {
     *out = (struct original){0};
     int status = read_input(s, at, out, e);
-    if (status && e->kind == ERROR_CONFIG)
+    if (status && e->kind == ERROR_CONFIG && !fetch_record_is_forbidden(s->peek))
         status = read_reject(s, at, out, e);
     if (status == 0 && !out->key.data)
         status = error_set(e, ERROR_CONFIG,

@@ -200,7 +200,7 @@ int client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms, int
         metadata->topic_cnt == 1 ? &metadata->topics[0] : NULL;
     int failed = 0;
     if (!found || found->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-        found->partition_cnt == 0)
+        (!found->err && found->partition_cnt == 0))
         failed =
             error_set(e, ERROR_CONFIG, "topic %s does not exist; run settled topics apply", topic);
     else if (found->err)

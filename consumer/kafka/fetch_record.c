@@ -12,6 +12,7 @@
 struct record_fetcher {
     rd_kafka_t *consumer;
     rd_kafka_resp_err_t trouble; // why nothing comes, as far as it was told since the last call
+    bool forbidden; // the record of the last call may not be read by this user
 };
 
 enum {
@@ -38,6 +39,11 @@ int fetch_record_open(const struct client_properties *properties, const char *gr
     return 0;
 }
 
+bool fetch_record_is_forbidden(const struct record_fetcher *peek)
+{
+    return peek->forbidden;
+}
+
 void fetch_record_close(struct record_fetcher *peek)
 {
     if (!peek)
@@ -57,6 +63,7 @@ static int assign(struct record_fetcher *peek, const rd_kafka_topic_partition_li
                   struct error *e)
 {
     peek->trouble = RD_KAFKA_RESP_ERR_NO_ERROR;
+    peek->forbidden = false;
     rd_kafka_resp_err_t code = rd_kafka_assign(peek->consumer, list);
     return code ? error_set(e, ERROR_UNAVAILABLE, "partitions cannot be read: %s",
                             rd_kafka_err2str(code))
@@ -133,7 +140,7 @@ static bool settle_record(struct record_fetcher *peek, rd_kafka_message_t *messa
     if (refused) {
         *status = error_set(e, ERROR_CONFIG, "%s/%" PRId32 "/%" PRId64 " cannot be read: %s",
                             at.topic, at.partition, at.offset, rd_kafka_message_errstr(message));
-        (void)fetch_record_refused(peek, at.topic, message->err, e);
+        peek->forbidden = fetch_record_refused(peek, at.topic, message->err, e);
     }
     rd_kafka_message_destroy(message);
     return past || refused;
@@ -263,6 +270,25 @@ static rd_kafka_resp_err_t ask_ends_of(struct record_fetcher *peek, struct parti
     return code;
 }
 
+// A topic that this user may not see has no partitions as far as the client knows. Whether one of
+// them is hidden, or does not exist; then *e says so.
+static bool find_hidden(const struct record_fetcher *peek, const struct partition_ends *list,
+                        size_t count, struct error *e)
+{
+    int32_t partitions;
+    struct error found;
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && strcmp(list[i].topic, list[i - 1].topic) == 0)
+            continue;
+        if (client_partitions(peek->consumer, list[i].topic, ASK_MS, &partitions, &found) &&
+            found.kind == ERROR_CONFIG) {
+            *e = found;
+            return true;
+        }
+    }
+    return false;
+}
+
 int fetch_record_ends(struct record_fetcher *peek, struct partition_ends *list, size_t count,
                       int timeout_ms, struct error *e)
 {
@@ -284,7 +310,8 @@ int fetch_record_ends(struct record_fetcher *peek, struct partition_ends *list, 
     error_set(e, ERROR_UNAVAILABLE,
               "%s/%" PRId32 ": where it begins and ends is not known: %s; check the brokers",
               list[failed].topic, list[failed].partition, rd_kafka_err2str(code));
-    (void)fetch_record_refused(peek, list[failed].topic, code, e);
+    if (!fetch_record_refused(peek, list[failed].topic, code, e))
+        (void)find_hidden(peek, list, count, e);
     return -1;
 }
 

@@ -33,6 +33,9 @@ struct record_range {
 // it is not there (any more), ERROR_UNAVAILABLE.
 int fetch_record_at(struct record_fetcher *peek, struct record_coordinates at, int timeout_ms,
                     rd_kafka_message_t **out, struct error *e);
+// Whether the last call of it failed because this user may not read the topic: the record may be
+// there.
+bool fetch_record_is_forbidden(const struct record_fetcher *peek);
 
 // Every committed record of the range, in order. `visit` returns 0, or -1 with *e to stop;
 // In the end `message` is NULL if the last offsets below `to` are never delivered. Errors:

@@ -21,6 +21,8 @@ def _resources(d, what):
         return [f"topic {d.topics[key]}" for key in INPUTS]
     if what == "each output topic":
         return [f"topic {d.topics[key]}" for key in OUTPUTS]
+    if what == "the output topic of rejects":
+        return [f"topic {d.topics['rejects']}"]
     kind, prefix, name = re.fullmatch(r"(group|transactional id)(s with the prefix)? `GROUP(.*)`", what).groups()
     return [f"{kind.replace(' ', '_')} {d.name}{name}{'*' if prefix else ''}"]
 
