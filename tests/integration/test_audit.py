@@ -2,9 +2,11 @@
 
 import contextlib
 import datetime
+import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -14,7 +16,7 @@ import confluent_kafka
 import fastavro
 import psycopg
 import pytest
-from deployment import OUTPUTS, Deployment, at
+from deployment import OUTPUTS, Deployment, alter_topic, at
 from topic_copies import copied, messages_of
 
 FIRST, DAYS = "2026-11-01", 4
@@ -232,6 +234,7 @@ def test_every_column_is_compared(world, table):
         after = world.sql(f"select {names} from settled.{table} where ({', '.join(key)}) = ({', '.join(['%s'] * len(key))})",
                           *rows[0])[0]
         found = findings(world, status=1)
+    assert found["causes"] == []  # one row that was changed explains no other
     told = {d["field"]: d for d in found["differences"] if d["where"] == table}
     assert {name for name in changed if name != "sequence"} <= set(told), found["differences"][:3]
     if "sequence" in changed:  # compared with the message's own
@@ -272,6 +275,10 @@ def test_every_column_is_compared(world, table):
 def test_a_changed_value_is_found(world, table, change, where, field):
     with tampered(world, table, f"update settled.{table} {change}"):
         found = findings(world, status=1)
+    rules = [cause["kind"] for cause in found["causes"]]
+    assert rules == (["other_parameters"] if table == "parameters" else []), found["causes"]
+    assert all(re.match(r"2026-11-01 to 2026-11-05 closed by parameters whose SHA-256 is [0-9a-f]{64}, but for that time"
+                        " parameters of [0-9a-f]{64} are recorded now", cause["text"]) for cause in found["causes"])
     named = [d for d in found["differences"] if where in (None, d["where"]) and field in (None, d["field"])]
     assert named and named[0]["recorded"] != named[0]["folded"], found["differences"][:5]
 
@@ -352,15 +359,62 @@ def test_a_difference_names_account_day_field_and_both_values(world):
             "field": "amount", "recorded": str(amount + 1), "folded": str(amount)}]
         done = audit(world)
         assert done.returncode == 1
-        assert done.stdout.splitlines()[0] == (f"{day}  {account}  settlement_lines {account}/{day}/{line}  amount:"
-                                               f" recorded {amount + 1}, the inputs give {amount}")
-        assert done.stdout.splitlines()[-1] == "different"
+        lines = done.stdout.splitlines()
+        assert lines[:3] == ["DIFFERENCES: 1 of 1 kinds, possible causes before their effects", "",
+                             f"  settlement_lines, amount: 1, {day} to {day}"]
+        assert lines[3] == ("    " f"{day}  {account}  settlement_lines {account}/{day}/{line}  amount:"
+                                               f" recorded {amount + 1} fen, computed again {amount} fen")
+        assert lines[-1] == "different"
+
+
+def test_many_differences_are_counted_and_a_few_are_shown(world):
+    """The table shows three of each kind; --all a line for each; a kind that may be the cause comes first."""
+    with tampered(world, "settlement_lines", "update settled.settlement_lines set amount = amount + 1"), \
+            tampered(world, "credits", "update settled.credits set amount = amount + 1 where account_id = 'acme'"):
+        found = findings(world, status=1)
+        table, all_of_them = audit(world), audit(world, "--all")
+    count = found["difference_count"]
+    lines = sum(each["where"] == "settlement_lines" for each in found["differences"])
+    assert lines > 50 and found["causes"] == []
+    told = table.stdout.splitlines()
+    heads = [line for line in told if line.startswith("  ") and ": " in line and line[2] != " " and line[2].isalpha()]
+    assert heads[0].startswith("  credits, amount: ") and heads[1].startswith("  settlement_lines, amount: "), heads
+    assert told[0].startswith(f"DIFFERENCES: {count:,} of ")
+    assert f"    and {lines - 3:,} more; --all prints each" in told
+    assert sum("  settlement_lines " in line for line in told if line.startswith("    2")) == 3
+    assert sum("  settlement_lines " in line for line in all_of_them.stdout.splitlines() if line[0:1] == "2") == lines
+    assert all_of_them.stdout.splitlines()[-1] == "different" and (table.returncode, all_of_them.returncode) == (1, 1)
+    assert "more; --all" not in all_of_them.stdout
+
+
+def test_another_price_book_is_the_cause_and_not_the_inputs(world):
+    """Somebody put other prices into the row by which the days were settled, under the digest of the new text."""
+    old, text = world.sql("select sha256, file from settled.price_books")[0]
+    changed = re.sub(rb"unit_price: (\d+)", lambda found: b"unit_price: %d" % (int(found[1]) + 1), bytes(text))
+    new = hashlib.sha256(changed).hexdigest()
+    assert changed != bytes(text)
+    update = f"set file = decode('{changed.hex()}', 'hex'), sha256 = '{new}'"
+    with tampered(world, "price_books", f"update settled.price_books {update}"), \
+            tampered(world, "parameters", f"update settled.parameters set book_sha256 = '{new}'"):
+        found = findings(world, status=1)
+        account = world.sql("select account_id from settled.settlement_lines where unit_price > 0 limit 1")[0][0]
+        one = findings(world, "--account", account, status=1)
+        told = audit(world).stdout.splitlines()
+    for each in (found, one):
+        cause, = each["causes"]
+        assert cause["kind"] == "other_book"
+        assert cause["text"].startswith(f"2026-11-01 to 2026-11-05 settled by price book {old} (not recorded any more), but for"
+                                        f" that time {new} is recorded now (")
+        assert "by postgres)" in cause["text"] and "was changed (or settled.day_closes), not the inputs" in cause["text"]
+    assert told[0] == f"CAUSE: {found['causes'][0]['text']}"
+    assert any(re.search(r"  unit_price: recorded \d+ fen, computed again \d+ fen$", line) for line in told)
+    assert 4 * len(told) < found["difference_count"]
 
 
 def test_what_is_told_is_text_of_one_line(world):
     with tampered(world, "outbox", "update settled.outbox set key = '\\x1b5b324aff'::bytea where shard = 0 and sequence = 3"):
         found = findings(world, status=1)
-        lines = audit(world).stdout.splitlines()
+        lines = audit(world, "--all").stdout.splitlines()
     assert ("[2J.", ) == tuple({d["recorded"][1:] for d in found["differences"] if d["field"] == "key"})
     assert sum("  outbox " in line for line in lines) == found["difference_count"]
     assert "\x1b" not in "".join(lines)
@@ -432,6 +486,11 @@ def test_a_changed_message_is_found(world, shard, key):
 
 
 KINDS = ("lost", "repeated", "out_of_order", "foreign")
+MEANINGS = {"lost": "recorded in PostgreSQL or given by the inputs, and not in the topic, though its turn to be published is"
+                    " over: subscribers never got it",
+            "repeated": "the row stands in its topic more than once: a subscriber that does not identify records by ce_id",
+            "out_of_order": "the row stands on the wrong side of another row of its topic: a subscriber that keeps",
+            "foreign": "settled did not write this record there: another program writes to the topic, or the topic or the"}
 
 
 def sequence_of(d, key, value):
@@ -484,6 +543,7 @@ class Told:
         assert any(line.endswith(found[0]["detail"]) for line in lines), (start, self.lines)
         title = {"lost": "LOST: ", "repeated": "REPEATED: ", "out_of_order": "OUT OF ORDER: ", "foreign": "FOREIGN: "}[kind]
         assert sum(line.startswith(title) for line in self.lines) == 1
+        assert any(MEANINGS[kind] in line for line in self.lines if line.startswith(title))
         return found[0]
 
 
@@ -539,7 +599,7 @@ def test_a_lost_topic(world, shard, key):
     shown = [line for line in told.lines if line.startswith(f"  {told.topic}/{shard}: row ")]
     assert len(shown) == min(10, len(messages))
     if len(messages) > 10:
-        assert f"  and {len(messages) - 10} more; --format json names them all" in told.lines
+        assert f"  and {len(messages) - 10} more; --all names each" in told.lines
     assert [each["sequence"] for each in told.anomalies] == [sequence_of(world, key, m[1]) for m in messages]
 
 
@@ -638,7 +698,7 @@ def test_a_row_out_of_order_is_compared_all_the_same(world, shard):
     told.check(shard, out_of_order=1)
     assert [(each["field"], each["key"], each["where"]) for each in told.others] == [
         ("amount", identity(messages[0][2]), f"{told.topic}/{shard}/{len(messages) - 1}")]
-    assert any(line.endswith(f"amount: published {told.others[0]['recorded']}, the inputs give {told.others[0]['folded']}")
+    assert any(line.endswith(f"amount: published {told.others[0]['recorded']} fen, computed again {told.others[0]['folded']} fen")
                for line in told.lines)
 
 
@@ -785,6 +845,15 @@ def cut_off(d, key, offset):
         each.result(30)
 
 
+def await_end(d, key, end):
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": d.brokers, "group.id": uuid.uuid4().hex})
+    deadline = time.monotonic() + 30
+    while consumer.get_watermark_offsets(confluent_kafka.TopicPartition(d.topics[key], 0), 10)[1] < end:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    consumer.close()
+
+
 def refused(d, *arguments, words, config=None):
     done = audit(d, "--format", "json", *arguments, config=config)
     assert done.returncode == 2, done.stdout + done.stderr
@@ -803,6 +872,35 @@ def test_records_that_are_not_kept_any_more(small):
     findings(small, "--from", day, status=0)
     cut_off(small, "calls", -1)
     assert audit(small).returncode == 2
+
+
+def test_records_that_are_gone_from_the_middle_are_the_cause(small):
+    """As compaction leaves a topic: what is recorded is right, and nobody changed it."""
+    messages = messages_of(small, "calls", 0)
+    small.delete_topics(["calls"])
+    small._make_topics(["calls"])
+    producer = confluent_kafka.Producer({"bootstrap.servers": small.brokers, "transactional.id": f"{small.name}-gap"})
+    producer.init_transactions(30)
+    stamps = [at(FIRST, "10:00:00") + 1000] * 5 + [at("2026-11-02", "10:00:00") + 1000] * 5
+    for offset, (key, value, headers) in enumerate(messages):
+        if offset == 2:  # a record that was aborted, and the mark of that, take two offsets and show nothing
+            producer.begin_transaction()
+            producer.produce(small.topics["calls"], b"", b"", 0)
+            producer.flush(30)
+            producer.abort_transaction(30)
+            await_end(small, "calls", 4)  # the coordinator writes the mark by itself, somewhat later
+        if offset not in (2, 3):
+            small.producer.produce(small.topics["calls"], value, key, 0, headers=headers, timestamp=stamps[offset])
+        small.producer.flush(30)
+    alter_topic(small.brokers, small.topics["calls"], cleanup_policy="compact")
+    found = findings(small, status=1)
+    gone, compacted = sorted(found["causes"], key=lambda cause: cause["kind"], reverse=True)
+    assert (gone["kind"], compacted["kind"]) == ("records_gone", "compacted")
+    assert gone["text"].startswith(f"{small.topics['calls']}/0: 2 records that were judged on {FIRST} are not in the topic any"
+                                   " more (its cleanup.policy is compact): it was compacted, made again, or lost data.")
+    assert compacted["text"].startswith(f"{small.topics['calls']} has cleanup.policy compact: compaction takes away records")
+    told = audit(small).stdout
+    assert told.index("CAUSE: ") == 0 and told.index("CAUSE: ") < told.index("DIFFERENCES: ")
 
 
 def test_messages_that_are_not_kept_any_more(small):

@@ -107,7 +107,7 @@ static void what_may_be_the_cause_comes_first(void **state)
         const char *found = strstr(at, order[i]);
         if (!found)
             fail_msg("no %s in\n%s", order[i], at);
-        at = found;
+        at = found ? found : at;
     }
     groups_release(&groups);
 }
