@@ -79,6 +79,7 @@ def test_a_changed_row_is_refused(world):
     done = explain(world, "2026-11-01")
     assert done.returncode == 78
     assert "acme/2026-11-01: line 2 is recorded with 101 units" in done.stderr
+    assert "; the database or the topics were changed after the fact, see the runbook" in done.stderr
     assert not done.stdout
 
 

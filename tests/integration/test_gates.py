@@ -295,8 +295,8 @@ BILLED = {
     "a row of a log that is gone": (sql("delete from settled.shard_logs where topic like '%-credits'"),
                                     "does not have three rows a shard"),
     "calls cut past calls_from": (cut("calls", 2), "are needed and are not kept any more"),
-    "a topic made again, shorter": (made_again("credits", 0), "but the log ends at 0: the topic was deleted and made again"),
-    "a topic made again, as long": (made_again("calls", 8), "is not the one that was read there"),
+    "a topic made again, shorter": (made_again("credits", 0), "but the log ends at 0: the topic was deleted and made again, or the cluster lost data; see the runbook"),
+    "a topic made again, as long": (made_again("calls", 8), "is not the one that was read there: the topic was deleted and made again, or rewritten; see the runbook"),
     "emptied outputs": (outputs_emptied, "the output topics hold nothing above sequence 0"),
     "commits lost in a fail-over": (sql("update settled.shards set relayed = 1, sequence = 1",
                                         "delete from settled.outbox where sequence > 1"), "PostgreSQL only up to 1"),
@@ -334,7 +334,7 @@ def held(d):
 def test_a_held_day_is_told(fresh):
     fresh.call("acme", "c", at(DAY, "10:00:00"))
     held(fresh)
-    warned(fresh, "day 2026-11-01 is held")
+    warned(fresh, "day 2026-11-01 is held, and no later one settles before it: see settled rejects list, then requeue or accept")
 
 
 def test_another_file_is_told(settled_day):
@@ -482,6 +482,7 @@ def test_an_idle_daemon_says_what_is_taken_from_it_and_goes_on_once_it_is_back(a
             d.until(lambda grant=grant: all(part in process.log for part in told(guarded, "biller", grant)), process)
         guarded.allow("biller", *taken)
         d.until(lambda: works(process), process)
+    assert 'level=error message="a permission in Kafka is missing"' in process.log
     assert process.stop() == 0
 
 

@@ -81,6 +81,19 @@ def by_registry(d, registry):
     d.config.write_text(json.dumps(config))
 
 
+def test_ids_that_do_not_fit_the_framing_are_refused(deploy):
+    wide = FakeRegistry({number + 2**40: (ROOT / "schemas" / "avro" / f"{name}.avsc").read_text()
+                         for name, number in SCHEMAS.items()})
+    try:
+        d = deploy(workers=1)
+        by_registry(d, wide)
+        told = d.run("check", status=78)
+        assert (f"of the schema of {d.topics['settlements']}-value has no room in 4 bytes, which schemas.framing: confluent"
+                " has; use the ids of its Confluent interface") in told
+    finally:
+        wide.stop()
+
+
 def test_a_registry_that_fails_while_running_rejects_nothing(deploy, registry):
     d = deploy(workers=1)
     by_registry(d, registry)

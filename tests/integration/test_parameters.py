@@ -164,4 +164,6 @@ def test_a_book_put_in_by_hand_is_named_with_who_did_it(deploy):
     assert refused in findings(d, "error", status=78)[0]
     assert refused in d.drain(CLOSED, status=78).log
     assert refused in d.run("audit", status=2)
-    assert "ITS DIGEST, NAME OR DAY IS NOT THAT OF ITS TEXT" in d.run("books", "list", status=78)
+    listed = d.run("books", "list", status=78)
+    assert "ITS DIGEST, NAME OR DAY IS NOT THAT OF ITS TEXT" in listed
+    assert f"the recorded price book {digest} was changed by hand: its digest, name or day is not that of its text" in listed

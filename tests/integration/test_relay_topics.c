@@ -1,6 +1,7 @@
 // The topics are the truth: what the relay does, on a real broker, when the topics, the position
 // and PostgreSQL disagree on what is published.
 #include "tests/integration/relay_fixture.h"
+#include "tests/lib/captured_log.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -213,9 +214,12 @@ static void test_rows_lost_at_a_topics_end_are_published_again(void **state)
     set_mark(f, 0); // so that nothing was read back of what is lost
     empty_topic(f, OUTPUT_REJECTS);
     add_mixed_rows(f, 1);
+    struct captured_log log = captured_begin();
     struct relay *relay = start_relay(f);
     struct relay_status status = await(relay, 10);
     relay_destroy(relay);
+    assert_non_null(strstr(captured_end(&log), "output topics have lost rows that they had "
+                                               "acknowledged: they are published again"));
     assert_int_equal(status.published, 10);
     assert_int_equal(status.lost_rows, 4); // 2, 4, 6, 8
     assert_times(f, 10, 0, 0);
@@ -239,6 +243,31 @@ static void test_a_row_lost_before_others_of_its_topic_halts(void **state)
     if (!strstr(status.error.text, "row 2 (id-2) is missing") ||
         !strstr(status.error.text, "settled repair"))
         fail_msg("%s", status.error.text);
+}
+
+// Somebody mirrored a part of the topic back, and in another order.
+static void test_a_row_behind_a_later_one_is_told_and_a_row_before_it_halts(void **state)
+{
+    struct fixture *f = *state;
+    struct captured_log log = captured_begin();
+    add_mixed_rows(f, 9);
+    publish_all(f);
+    set_mark(f, 0);
+    empty_topic(f, OUTPUT_STATUS);
+    write_row_again(f, 5);
+    write_row_again(f, 3);
+    add_mixed_rows(f, 1);
+    struct relay *relay = start_relay(f);
+    struct relay_status status = await(relay, INT64_MAX);
+    relay_destroy(relay);
+    const char *text = captured_end(&log);
+    assert_true(status.halted);
+    if (!strstr(status.error.text, "row 1 (id-1) is missing in topic ") ||
+        !strstr(status.error.text, ", which has row 5 already: the topic has lost data, and to "
+                                   "publish it now would break the order"))
+        fail_msg("%s", status.error.text);
+    assert_non_null(strstr(status.strange.last, "row 3 stands behind one with a higher sequence"));
+    assert_non_null(strstr(text, "an output topic holds what it should not"));
 }
 
 static bool has_repeated(const struct relay_status *status)
@@ -348,6 +377,7 @@ int main(void)
         ON(test_a_position_ahead_of_the_topics_loses_nothing),
         ON(test_rows_lost_at_a_topics_end_are_published_again),
         ON(test_a_row_lost_before_others_of_its_topic_halts),
+        ON(test_a_row_behind_a_later_one_is_told_and_a_row_before_it_halts),
         ON(test_a_row_that_stands_twice_is_told),
         ON(test_records_of_others_are_told_and_passed_over),
         ON(test_rows_behind_an_open_transaction_are_waited_for),

@@ -28,6 +28,44 @@ def test_each_message_is_one_that_the_program_has():
     assert missing == []
 
 
+UNFORCED = {
+    "memory is short",  # nothing that a test can do makes an allocation fail in one place alone
+    "Kafka refuses a login",  # the brokers of the tests keep their passwords while they run; a start is refused before it
+}
+WINDOW = 18  # so many letters of a message, and of no other one, must stand in a test
+
+
+def expected():
+    """All string literals of the tests that run the program or a part of it, with adjacent ones joined."""
+    texts = []
+    for folder in ("unit", "integration"):
+        for source in sorted((ROOT / "tests" / folder).rglob("*.[chp]*")):
+            if source.suffix not in (".c", ".h", ".py") or source.name == "test_runbook.py":
+                continue
+            code = re.sub(r"\s*PRI[a-z0-9]+\s*", '""', source.read_text())
+            for literals in re.findall(r'(?:(?<!\w)[frb]{0,2}"(?:[^"\\\n]|\\.)*"\s*)+', code):
+                text = "".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', literals))
+                texts.append(re.sub(r"\\(.)", r"\1", text))
+    return "\n".join(texts)
+
+
+def windows(quote):
+    parts = [part.strip(" .,():") for part in quote.split("…")]
+    return {part[at:at + WINDOW] for part in parts if len(part) >= 10 for at in range(max(1, len(part) - WINDOW + 1))}
+
+
+def test_each_message_is_forced_by_a_test():
+    """What the runbook explains was seen: some test runs into it, and expects words that no other entry has."""
+    quoted = set(re.findall(r"^> `(.*)`$", RUNBOOK, re.MULTILINE))
+    known = expected()
+    unseen = set()
+    for quote in quoted:
+        own = {words for words in windows(quote) if not any(words in other for other in quoted - {quote})}
+        if not any(words in known for words in own or windows(quote)):
+            unseen.add(quote)
+    assert unseen == UNFORCED
+
+
 def test_each_place_that_points_to_an_entry_has_it():
     titles = {title.lower() for title in re.findall(r"^#+ (.*)$", RUNBOOK, re.MULTILINE)}
     pointed = set(re.findall(r'runbook, \\?"(\w+)', "\n".join(p.read_text() for p in (ROOT / "consumer").rglob("*.c"))))

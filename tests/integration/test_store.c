@@ -49,7 +49,7 @@ static void another_builds_migration_is_refused(void **state)
     run_sql(w, "update settled.schema_migrations set sha256 = 'x' where number = 2");
     assert_int_equal(store_check_version(w->store, &w->e), -1);
     assert_int_equal(w->e.kind, ERROR_CONFIG);
-    assert_non_null(strstr(w->e.text, "another build"));
+    assert_non_null(strstr(w->e.text, "it was made by another build"));
 }
 
 // ---- errors and settings of the connection ----
@@ -135,6 +135,7 @@ static void what_never_changes_is_refused_with_both_values(void **state)
     assert_int_equal(w->e.kind, ERROR_CONFIG);
     assert_non_null(strstr(w->e.text, "2026-11-01"));
     assert_non_null(strstr(w->e.text, "2026-11-02"));
+    assert_non_null(strstr(w->e.text, "it never changes; put the recorded value into"));
     wish(w, other);
     other->policy.fixed.partitions = 7;
     assert_int_equal(record(w, w->store, other), STORE_FAILED);
@@ -147,6 +148,8 @@ static void what_never_changes_is_refused_with_both_values(void **state)
     snprintf(other->group, sizeof other->group, "other");
     assert_int_equal(record(w, w->store, other), STORE_FAILED);
     assert_non_null(strstr(w->e.text, "kafka.group"));
+    assert_non_null(
+        strstr(w->e.text, "a database serves one deployment; use the recorded one, or"));
     wish(w, other);
     snprintf(other->cluster_id, sizeof other->cluster_id, "cluster-2");
     assert_int_equal(record(w, w->store, other), STORE_FAILED);
@@ -347,6 +350,8 @@ static void a_schema_id_keeps_its_text(void **state)
     free(schema);
     assert_int_equal(store_save_schema(w->store, 7, "\"string\"", &w->e), STORE_FAILED);
     assert_int_equal(w->e.kind, ERROR_CONFIG);
+    assert_non_null(strstr(w->e.text, "schema id 7 is recorded with another text: an id never "
+                                      "changes its schema"));
 }
 
 // ---- commits ----

@@ -309,6 +309,7 @@ static void lost_commits_halt(void **state)
     top_up(w, "c3", 5);
     assert_int_equal(try_commit(w), STORE_DIVERGED);
     assert_int_equal(w->e.kind, ERROR_CONFIG);
+    assert_non_null(strstr(w->e.text, ": the database has lost commits (a fail-over, a restore)"));
     assert_non_null(strstr(w->e.text, "step 1,"));
     assert_non_null(strstr(w->e.text, "step 2,"));
     assert_int_equal(stored_sum(w), 10);
@@ -334,11 +335,12 @@ static void a_new_connection_looks_for_the_last_outbox_row(void **state)
     run_sql(w, "create table kept as select * from settled.outbox; delete from settled.outbox");
     reopen(w, NULL, NULL, NULL);
     assert_int_equal(try_commit(w), STORE_DIVERGED);
-    assert_non_null(strstr(w->e.text, "is missing"));
+    assert_non_null(
+        strstr(w->e.text, "is missing: the database is not the one that was written to"));
     run_sql(w, "insert into settled.outbox select * from kept;"
                " update settled.outbox set hash = sha256(hash) where shard = 0");
     assert_int_equal(try_commit(w), STORE_DIVERGED);
-    assert_non_null(strstr(w->e.text, "another hash"));
+    assert_non_null(strstr(w->e.text, "has another hash: the database is not the one"));
     run_sql(w, "delete from settled.outbox; insert into settled.outbox select * from kept");
     commit(w);
 }

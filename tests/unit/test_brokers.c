@@ -126,6 +126,19 @@ static void test_each_verdict_says_what_to_do(void **state)
         assert_int_equal(verdict->refused, what < BROKER_OF_ANOTHER_MAKE);
         assert_int_equal(verdict->refused, strstr(verdict->text, "is not shown") == NULL);
     }
+    static const struct {
+        enum broker_fencing what;
+        const char *words;
+    } said[] = {
+        {BROKER_BEFORE_3_6, "older than Apache Kafka 3.6 ("},
+        {BROKER_BEFORE_3_7, "older than Apache Kafka 3.7 ("},
+        {BROKER_PREVIEWS, "Apache Kafka 3.7 with the early group coordinator"},
+        {BROKER_UNVERIFIED, "a late request of an earlier transaction can lose records, or publish "
+                            "them twice"},
+    };
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++)
+        if (!strstr(broker_verdicts[said[i].what].text, said[i].words))
+            fail_msg("%s", broker_verdicts[said[i].what].text);
     assert_non_null(strstr(broker_verdicts[BROKER_FORBIDS].text, "DescribeConfigs on the cluster"));
 }
 

@@ -306,6 +306,21 @@ static void test_a_log_that_stands_still_is_told(void **state)
     assert_null(strstr(text, "trouble"));
 }
 
+// A reader that begins where the log has nothing: nobody may take another place for it.
+static void test_records_that_are_gone_end_the_reading(void **state)
+{
+    struct reading r = begin_reading(*state, 10 * WAIT_MS);
+    struct error e = {0};
+    intake_start(r.intake, r.assignment, 0, (const int64_t[INPUT_COUNT]){[INPUT_CALLS] = 100});
+    for (int64_t until = clock_monotonic_ms() + WAIT_MS; !intake_failed(r.intake, &e); nap())
+        assert_true(clock_monotonic_ms() < until);
+    (void)end_reading(&r);
+    assert_int_equal(e.kind, ERROR_CONFIG);
+    assert_non_null(strstr(e.text, "calls/0: reading from offset 100 failed: "));
+    assert_non_null(strstr(e.text, "; the records from there on are missing or damaged: restore "
+                                   "the topic, nothing was skipped"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +332,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_the_intake_reads_on_and_tells_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_log_that_stands_still_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_records_that_are_gone_end_the_reading, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

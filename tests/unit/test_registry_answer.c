@@ -144,6 +144,9 @@ static void an_answer_that_is_cut_off_waits(void **state)
     }
     check_answer((struct fake_answer){.status = 200, .body = SCHEMA, .encoding = FAKE_STRANGE},
                  CONFIG);
+    assert_non_null(strstr(error.text,
+                           "its answer is compressed in a way that is not known here, or "
+                           "badly"));
     assert_non_null(strstr(error.text, "check the proxy before it"));
 }
 

@@ -518,7 +518,10 @@ static void a_missing_reject_is_noticed(void **state)
     (void)state;
     struct past p = make_past();
     struct event calls[] = {p.calls[0], p.calls[2]};
-    expect_contradiction(&p, calls, 2, "offset 1: a rejected record is not there");
+    expect_contradiction(&p, calls, 2,
+                         "shard 0: the calls log contradicts the recorded verdicts at offset 1: a "
+                         "rejected record is not there any more; the topic or the database was "
+                         "changed after the fact: see the runbook");
 }
 
 static void another_record_at_the_position_is_noticed(void **state)

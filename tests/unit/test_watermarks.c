@@ -1,8 +1,10 @@
 #include "consumer/kafka/watermarks.h"
 
 #include "consumer/system/clock.h"
+#include "tests/lib/captured_log.h"
 #include "tests/lib/mock_brokers.h"
 
+#include <string.h>
 #include <time.h>
 
 // Longer than a query takes to fail, much shorter than librdkafka's cache of leaders lasts.
@@ -89,6 +91,7 @@ static void test_a_log_without_a_leader_holds_up_no_other(void **state)
     struct fixture *f = *state;
     struct log_watermarks ends;
     char trouble[ERROR_TEXT_SIZE];
+    struct captured_log log = captured_begin();
     place(f, INPUT_CALLS, 0, -1);
     watermarks_ask(f->ends, 0, INPUT_CALLS, SINCE_NONE);
     watermarks_ask(f->ends, 1, INPUT_CREDITS, SINCE_NONE);
@@ -98,6 +101,9 @@ static void test_a_log_without_a_leader_holds_up_no_other(void **state)
     assert_string_not_equal(trouble, "");
     place(f, INPUT_CALLS, 0, 2);
     assert_true(answered(f, 0, INPUT_CALLS));
+    const char *text = captured_end(&log);
+    assert_non_null(strstr(text, "level=warn message=\"a log's end is not known\" reason="));
+    assert_null(strstr(strstr(text, "not known") + 1, "not known")); // once
 }
 
 int main(void)
