@@ -181,8 +181,13 @@ static int read_reject(struct sender *s, struct coordinates at, struct original 
     struct found_rejects *found = &s->found;
     bool looked_at = found->input == at.input && found->partition == at.partition &&
                      at.offset >= found->from && at.offset < found->to;
-    if (!looked_at && find_rejects(s, at, e))
-        return -1;
+    const char *rejects = s->r->config.output_topics[OUTPUT_REJECTS];
+    if (!looked_at && find_rejects(s, at, e)) {
+        const struct error below = *e;
+        return error_set(e, below.kind,
+                         "%s; its reject cannot be looked for, which takes Read on %s: %s",
+                         gone.text, rejects, below.text);
+    }
     for (size_t i = 0; i < found->count; i++) {
         if (found->list[i].at.offset != at.offset)
             continue;
@@ -197,7 +202,7 @@ static int read_reject(struct sender *s, struct coordinates at, struct original 
     return error_set(e, ERROR_CONFIG,
                      "%s; its reject is not in %s/%" PRId32 ": let its producer send it again, and "
                      "accept this one",
-                     gone.text, s->r->config.output_topics[OUTPUT_REJECTS], at.partition);
+                     gone.text, rejects, at.partition);
 }
 
 static int read_original(struct sender *s, struct coordinates at, struct original *out,
