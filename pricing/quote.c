@@ -75,6 +75,26 @@ static bool custom_option(const struct custom_offer *custom, int64_t need, struc
            out->package_price <= AMOUNT_MAX;
 }
 
+// R58: packages together, if that is better than each way by itself.
+static int add_combination(struct quote *quote, const struct service_prices *prices,
+                           const struct quote_option *least, struct error *e)
+{
+    struct stretch stretches[QUOTE_GROUPS_MAX];
+    for (size_t i = 0; i < quote->group_count; i++)
+        stretches[i] = (struct stretch){quote->groups[i].calls * quote->groups[i].units,
+                                        quote->groups[i].unit_price};
+    struct combination *found = &quote->combination;
+    combine(prices, stretches, quote->group_count, found);
+    int64_t left = found->units > quote->need_units ? found->units - quote->need_units : 0;
+    if (found->total > least->total || (found->total == least->total && left <= least->left_units))
+        return 0;
+    struct quote_option option = {
+        .way = QUOTE_COMBINATION, .package_units = found->units, .package_price = found->price};
+    int status = add_option(quote, option, e);
+    assert(status != 0 || quote->options[quote->count - 1].total == found->total);
+    return status;
+}
+
 // R58: of equally cheap ways, the one that leaves more units.
 static size_t least_option(const struct quote *quote)
 {
@@ -114,6 +134,9 @@ int quote_make(const struct book *book, const struct quote_request *request, str
     }
     struct quote_option custom;
     if (custom_option(&prices->custom, out->need_units, &custom) && add_option(out, custom, e) != 0)
+        return -1;
+    out->least = least_option(out);
+    if (add_combination(out, prices, &out->options[out->least], e) != 0)
         return -1;
     out->least = least_option(out);
     return 0;

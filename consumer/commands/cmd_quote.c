@@ -205,7 +205,8 @@ static void fill_row(const struct quote_option *option, struct quote_row *row)
 {
     static const char *const ways[] = {[QUOTE_POSTPAID] = "postpaid",
                                        [QUOTE_PACKAGE] = "package",
-                                       [QUOTE_CUSTOM] = "custom package"};
+                                       [QUOTE_CUSTOM] = "custom package",
+                                       [QUOTE_COMBINATION] = "combination"};
     snprintf(row->cells[COLUMN_WAY], NUMBER_SIZE, "%s", ways[option->way]);
     for (int c = COLUMN_PACKAGE; c <= COLUMN_LEFT; c++)
         snprintf(row->cells[c], NUMBER_SIZE, "-");
@@ -247,6 +248,31 @@ static void print_options(const struct quote *quote)
         print_row(i == quote->least ? "*" : " ", &rows[i + 1], widths);
 }
 
+static const char *print_part(const char *joint, int64_t count, const char *of)
+{
+    char number[NUMBER_SIZE];
+    printf("%s%s %spackage%s of ", joint, format_count(count, number), of, count == 1 ? "" : "s");
+    return " and ";
+}
+
+// What a combination is made of, as it would be bought.
+static void print_parts(const struct service_prices *prices, const struct combination *c)
+{
+    char number[NUMBER_SIZE];
+    const char *joint = "\n  combination: ";
+    for (size_t i = prices->offer_count; i-- > 0;)
+        if (c->offers[i] > 0) {
+            joint = print_part(joint, c->offers[i], "");
+            printf("%s", format_count(prices->offers[i].units, number));
+        }
+    if (c->custom_count > 0) {
+        print_part(joint, c->custom_count, "custom ");
+        printf("%s%s", format_count(c->custom_units, number),
+               c->custom_count > 1 ? " together" : "");
+    }
+    putchar('\n');
+}
+
 static void print_quote_table(const struct quote_request *request, const struct book *book,
                               const struct quote *quote)
 {
@@ -257,26 +283,61 @@ static void print_quote_table(const struct quote_request *request, const struct 
         assert(quote->options[i].total >= least->total);
     print_head(request, book, quote);
     print_options(quote);
+    if (least->way == QUOTE_COMBINATION)
+        print_parts(&book->services[request->service], &quote->combination);
     printf("\n* the least: %s yuan", format_yuan(least->total, total));
     if (least->way == QUOTE_POSTPAID)
         puts(", paid after use");
     else
         printf(", %s less than postpaid; what is left stays valid for a year from the purchase\n",
                format_yuan(quote->options[0].total - least->total, saved));
+    if (!quote->combination.all)
+        puts("There are too many combinations to look at all of them: others may cost still less.");
 }
 
 // ---- the answer for programs: amounts in fen ----
 
-static json_t *option_json(const struct quote_option *option)
+static json_t *part_json(const char *kind, int64_t count, int64_t units)
 {
-    static const char *const ways[] = {
-        [QUOTE_POSTPAID] = "POSTPAID", [QUOTE_PACKAGE] = "PACKAGE", [QUOTE_CUSTOM] = "CUSTOM"};
+    return json_pack("{s:s, s:I, s:I}", "kind", kind, "count", (json_int_t)count, "units",
+                     (json_int_t)units);
+}
+
+// What is to be bought; `units` are those of all packages of a part.
+static json_t *parts_json(const struct service_prices *prices, const struct quote *quote,
+                          const struct quote_option *option)
+{
+    json_t *parts = json_array();
+    const struct combination *c = &quote->combination;
+    if (option->way == QUOTE_PACKAGE)
+        json_array_append_new(parts, part_json("OFFER", 1, option->package_units));
+    if (option->way == QUOTE_CUSTOM)
+        json_array_append_new(parts, part_json("CUSTOM", 1, option->package_units));
+    if (option->way != QUOTE_COMBINATION)
+        return parts;
+    for (size_t i = 0; i < prices->offer_count; i++)
+        if (c->offers[i] > 0)
+            json_array_append_new(
+                parts, part_json("OFFER", c->offers[i], c->offers[i] * prices->offers[i].units));
+    if (c->custom_count > 0)
+        json_array_append_new(parts, part_json("CUSTOM", c->custom_count, c->custom_units));
+    return parts;
+}
+
+static json_t *option_json(const struct service_prices *prices, const struct quote *quote,
+                           const struct quote_option *option)
+{
+    static const char *const ways[] = {[QUOTE_POSTPAID] = "POSTPAID",
+                                       [QUOTE_PACKAGE] = "PACKAGE",
+                                       [QUOTE_CUSTOM] = "CUSTOM",
+                                       [QUOTE_COMBINATION] = "COMBINATION"};
     return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "way", ways[option->way], "package_units",
-        (json_int_t)option->package_units, "package_price", (json_int_t)option->package_price,
-        "covered_units", (json_int_t)option->covered_units, "left_units",
-        (json_int_t)option->left_units, "postpaid_units", (json_int_t)option->postpaid_units,
-        "postpaid_amount", (json_int_t)option->postpaid_amount, "total", (json_int_t)option->total);
+        "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "way", ways[option->way], "packages",
+        parts_json(prices, quote, option), "package_units", (json_int_t)option->package_units,
+        "package_price", (json_int_t)option->package_price, "covered_units",
+        (json_int_t)option->covered_units, "left_units", (json_int_t)option->left_units,
+        "postpaid_units", (json_int_t)option->postpaid_units, "postpaid_amount",
+        (json_int_t)option->postpaid_amount, "total", (json_int_t)option->total);
 }
 
 static json_t *group_json(const struct quote_group *group)
@@ -291,18 +352,20 @@ static json_t *quote_json(const struct quote_request *request, const struct book
                           const struct quote *quote)
 {
     json_t *groups = json_array(), *options = json_array();
+    const struct service_prices *prices = &book->services[request->service];
     char from[DAY_TEXT_SIZE];
     bool always = book->effective_from == DAY_NONE;
     for (size_t i = 0; i < quote->group_count; i++)
         json_array_append_new(groups, group_json(&quote->groups[i]));
     for (size_t i = 0; i < quote->count; i++)
-        json_array_append_new(options, option_json(&quote->options[i]));
-    return json_pack("{s:s, s:s, s:{s:s, s:s, s:s?}, s:I, s:o, s:o, s:o}", "service",
+        json_array_append_new(options, option_json(prices, quote, &quote->options[i]));
+    return json_pack("{s:s, s:s, s:{s:s, s:s, s:s?}, s:I, s:o, s:o, s:o, s:b}", "service",
                      service_symbol(request->service), "currency", book->currency, "price_book",
                      "name", book->name, "sha256", book->sha256, "effective_from",
                      always ? NULL : calendar_format_day(book->effective_from, from), "need_units",
                      (json_int_t)quote->need_units, "calls", groups, "options", options, "least",
-                     option_json(&quote->options[quote->least]));
+                     option_json(prices, quote, &quote->options[quote->least]), "all_combinations",
+                     quote->combination.all);
 }
 
 static int print_quote_json(const struct quote_request *request, const struct book *book,

@@ -140,8 +140,9 @@ const struct verb verbs[] = {
      .summary = "calculate what calls or leads cost with each way of paying",
      .about =
          "Compares paying after use with buying a package once, for each package on sale (what "
-         "it does not cover is paid after use), and with buying the custom package. Marks "
-         "the cheapest way: buying more can cost less. Calls draw on a package one after the "
+         "it does not cover is paid after use), with buying the custom package, and with the "
+         "cheapest of all combinations of packages, where that costs less. Marks the cheapest "
+         "way: buying more can cost less. Calls draw on a package one after the "
          "other, and each call is priced by its own number of leads.",
      .config = TAKES_CONFIG,
      .operands = "[N...]",

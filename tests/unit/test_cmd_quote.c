@@ -57,9 +57,13 @@ static void the_worked_example_as_a_table(void **state)
         strstr(output, "  postpaid              -             -        -        -    24,000     "
                        "240,000.00    240,000.00\n"));
     assert_non_null(
-        strstr(output, "* package          10,000     70,000.00   10,000        0    14,000     "
+        strstr(output, "  package          10,000     70,000.00   10,000        0    14,000     "
                        "140,000.00    210,000.00\n"));
-    assert_non_null(strstr(output, "* the least: 210,000.00 yuan, 30,000.00 less than postpaid"));
+    assert_non_null(
+        strstr(output, "* combination      20,000    140,000.00   20,000        0     4,000      "
+                       "40,000.00    180,000.00\n"));
+    assert_non_null(strstr(output, "\n  combination: 2 packages of 10,000\n"));
+    assert_non_null(strstr(output, "* the least: 180,000.00 yuan, 60,000.00 less than postpaid"));
 }
 
 static void one_of_each_is_singular(void **state)
@@ -103,6 +107,26 @@ static void json_has_fen(void **state)
     // the built-in book is the repository's
     assert_string_equal(json_string_value(named), book.sha256);
     json_decref(json);
+}
+
+static void a_combination_says_what_to_buy(void **state)
+{
+    (void)state;
+    json_t *json = quote_json("--service PURCHASE_INTENT --leads 8000 --calls 20 --format json");
+    json_t *least = json_object_get(json, "least"), *parts = json_object_get(least, "packages");
+    assert_string_equal(json_string_value(json_object_get(least, "way")), "COMBINATION");
+    assert_true(json_is_true(json_object_get(json, "all_combinations")));
+    int64_t units = 0;
+    for (size_t i = 0; i < json_array_size(parts); i++)
+        units += json_integer_value(json_object_get(json_array_get(parts, i), "units"));
+    assert_int_equal(units, json_integer_value(json_object_get(least, "package_units")));
+    json_decref(json);
+    assert_int_equal(quote("--service PURCHASE_INTENT --leads 8000 --calls 14"), 0);
+    assert_non_null(
+        strstr(output, "\n  combination: 1 package of 100,000 and 1 package of 10,000\n"));
+    assert_int_equal(quote("--service PURCHASE_INTENT --leads 1000000000 --calls 2"), 0);
+    assert_non_null(
+        strstr(output, "\n  combination: 2 custom packages of 2,000,000,000 together\n"));
 }
 
 static void several_calls_by_operands_or_commas(void **state)
@@ -213,6 +237,7 @@ int main(void)
         cmocka_unit_test(the_worked_example_as_a_table),
         cmocka_unit_test(one_of_each_is_singular),
         cmocka_unit_test(json_has_fen),
+        cmocka_unit_test(a_combination_says_what_to_buy),
         cmocka_unit_test(several_calls_by_operands_or_commas),
         cmocka_unit_test(wrong_usage_says_what_to_give),
         cmocka_unit_test(at_most_64_sizes),

@@ -67,8 +67,8 @@ static void test_rows_that_wait_are_told_of(void **state)
                                    .body = {"body", 4}};
     const struct outbox_row *rows = &row;
     publisher_tell(f->publisher, (struct publisher_news){take_slow, f});
-    // Before the first look at the topic: librdkafka 2.8's mock broker crashes when it gets rows of a
-    // partition that has lost its leader.
+    // Before the first look at the topic: librdkafka 2.8's mock broker crashes when it gets rows of
+    // a partition that has lost its leader.
     rd_kafka_mock_partition_set_leader(f->brokers, "rejects", 0, -1);
     assert_int_equal(publisher_init(f->publisher, &e), PUBLISH_OK);
     assert_int_equal(publisher_begin(f->publisher, &rows, 1, &e), PUBLISH_OK);

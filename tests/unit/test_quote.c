@@ -51,7 +51,7 @@ static void the_pages_worked_example(void **state)
     assert_int_equal(q.need_units, 24000);
     assert_int_equal(q.groups[0].tier_from, 0);
     assert_int_equal(q.groups[0].unit_price, 1000);
-    assert_int_equal(q.count, 7);
+    assert_int_equal(q.count, 8);
     check_option(&q, 0,
                  (struct quote_option){
                      .postpaid_units = 24000, .postpaid_amount = 24000000, .total = 24000000});
@@ -72,7 +72,16 @@ static void the_pages_worked_example(void **state)
                                        .covered_units = 24000,
                                        .total = 120150000,
                                        .left_units = 777000});
-    assert_int_equal(q.options[q.least].package_units, 10000);
+    // Each of two packages of 10,000 costs less than the leads it covers; a third would not.
+    check_option(&q, 20000,
+                 (struct quote_option){.package_price = 14000000,
+                                       .covered_units = 20000,
+                                       .postpaid_units = 4000,
+                                       .postpaid_amount = 4000000,
+                                       .total = 18000000});
+    assert_int_equal(q.combination.offers[0], 2);
+    assert_int_equal(q.options[q.least].way, QUOTE_COMBINATION);
+    assert_int_equal(q.options[q.least].package_units, 20000);
 }
 
 // R16
@@ -200,11 +209,15 @@ static void a_custom_package_beyond_a_record_is_left_out(void **state)
     struct quote q = quote_of(P, 1, UNITS_OF_RECORD_MAX);
     assert_int_equal(q.options[q.count - 1].package_units, UNITS_OF_RECORD_MAX);
     q = quote_of(P, 2, UNITS_OF_RECORD_MAX);
-    assert_int_equal(q.options[q.count - 1].package_units, 800000);
+    assert_int_equal(q.options[q.count - 2].package_units, 800000);
+    assert_int_equal(q.options[q.count - 1].way, QUOTE_COMBINATION);
+    assert_int_equal(q.combination.custom_count, 2);
     q = quote_of(A, AMOUNT_MAX / 50000, 0);
     assert_int_equal(q.options[q.count - 1].package_price, AMOUNT_MAX);
     q = quote_of(A, AMOUNT_MAX / 50000 + 1, 0);
-    assert_int_equal(q.options[q.count - 1].way, QUOTE_PACKAGE);
+    assert_int_equal(q.options[q.count - 2].way, QUOTE_PACKAGE);
+    assert_int_equal(q.combination.custom_count, 2); // each below what a record can hold
+    assert_int_equal(q.combination.custom_units, AMOUNT_MAX / 50000 + 1);
 }
 
 // R61
