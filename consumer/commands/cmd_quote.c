@@ -1,11 +1,12 @@
-// The price calculator. It needs neither Kafka nor PostgreSQL, only a price book and the number of
-// calls or leads.
+// The price calculator. It needs a price book and the number of calls or leads; PostgreSQL only
+// where it is to be the book that is recorded for a day.
 #include "consumer/base/format.h"
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
 #include "consumer/commands/commands.h"
 #include "consumer/config/book_file.h"
 #include "consumer/config/config.h"
+#include "consumer/postgres/store.h"
 #include "pricing/quote.h"
 
 #include <assert.h>
@@ -114,6 +115,28 @@ static int load_configured(const struct args *args, struct book *out, struct err
     return result;
 }
 
+// What is billed on a day is what is recorded, whatever the configured file says. Where nothing is
+// recorded yet, *out stays as it is.
+static int load_recorded(const struct args *args, day_t day, struct book *out, struct error *e)
+{
+    struct config config;
+    struct store *store = NULL;
+    bool recorded = false;
+    struct deployment *deployment = calloc(1, sizeof *deployment);
+    if (!deployment)
+        abort(); // out of memory
+    int failed = args_load_config(args, &config, e) ||
+                 store_open(config.dsn, STORE_READS, &store, e) || store_check_version(store, e) ||
+                 store_load_deployment(store, deployment, &recorded, e);
+    if (!failed && recorded)
+        *out = *shelf_at(&deployment->policy.shelf, day);
+    shelf_clear(&deployment->policy.shelf);
+    free(deployment);
+    store_close(store);
+    config_free(&config);
+    return failed ? -1 : 0;
+}
+
 static int choose_book(const struct args *args, struct book *out, struct error *e)
 {
     const char *file = args_get(args, "book");
@@ -124,7 +147,8 @@ static int choose_book(const struct args *args, struct book *out, struct error *
         if (book_load(file, out, NULL, NULL, e) != 0)
             return -1;
     } else if (args->config_file) {
-        if (load_configured(args, out, e) != 0)
+        if (load_configured(args, out, e) != 0 ||
+            (day != DAY_NONE && load_recorded(args, day, out, e) != 0))
             return -1;
     } else {
         book_load_builtin(out);

@@ -19,7 +19,9 @@ static const struct option_spec quote_options[] = {
      "leads of one call; for calls of different sizes write several: --leads 8000 12000"},
     {"calls", 0, "N",
      "calls in a day; with a service billed by lead, each of them has --leads leads (1)"},
-    {"day", 0, "DATE", "refuse a price book that is not yet in force on this day"},
+    {"day", 0, "DATE",
+     "with a configuration, by the price book that is recorded for this day; a book that is not in "
+     "force on it is refused"},
     {"book", 0, "FILE",
      "price book (that of the configuration, or else the one built into this program)"},
     {"format", 0, "table|json", "how to print it; json has amounts in fen (table)"},

@@ -126,6 +126,10 @@ def test_a_new_book_is_recorded_by_an_apply_and_an_old_file_does_not_bring_it_ba
     assert any(re.match("pricing.book is .*, but .* is recorded, which stays in force", text)
                for text in findings(d, "warning"))
     assert "parameter=pricing.book" in d.drain(NOON).log
+    # What a day costs is what is recorded for it, whatever file is configured.
+    for day, total in (("2026-11-30", 220000), ("2026-12-01", 230000)):
+        quoted = json.loads(d.run("quote", "--service", "AUDIENCE_INSIGHT", "--calls", "1", "--day", day, "--format", "json"))
+        assert quoted["least"]["total"] == total
 
 
 @pytest.mark.parametrize("day, words", [("2026-11-01", "but days up to 2026-11-01 are open or have records"),
