@@ -239,6 +239,7 @@ static void write_decisions(const struct writing *w)
             (const int64_t *)keep(w->pg, (struct slice){(const char *)decision.offsets,
                                                         decision.count * sizeof(int64_t)})
                 .data;
+        assert(decision.offsets); // at least one record
         *list_add(&w->rows->decisions) = decision;
         for (size_t k = 0; k < w->rows->asks.count; k++)
             if (w->rows->asks.at[k].request.id == decision.request)
