@@ -322,12 +322,23 @@ class Postgres(Service):
         super().stop(seconds)
 
     def kill(self):
-        """Kills the postmaster and what it forked: each of those leads a process group of its own."""
-        forked = children(self.process.pid) if self.running else []
+        """Kills the postmaster and what it forked: each of those leads a process group of its own.
+
+        Until the last of them has ended, no other postmaster starts on the same data: their shared memory is in use. The
+        postmaster stands still meanwhile, so that it forks none that is not listed."""
+        forked = []
+        if self.running:
+            os.kill(self.process.pid, signal.SIGSTOP)
+            forked = children(self.process.pid)
         super().kill()
         for pid in forked:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(lives(pid) for pid in forked):
+            if time.monotonic() > deadline:
+                raise ServiceError(f"{self.name} was killed, and what it forked has not ended within {STOP_SECONDS} s")
+            time.sleep(0.01)
 
     # The postmaster stands still while what it forked is listed: else it reaps meanwhile, and the kernel's list leaves
     # out one that then stands still for ever.
@@ -764,6 +775,14 @@ def children(pid):
         with contextlib.suppress(OSError):
             found += [int(child) for child in task.read_text().split()]
     return found
+
+
+def lives(pid):
+    """Whether the process has not ended; one that nobody has reaped yet has."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def adopt_orphans():
