@@ -438,4 +438,12 @@ void world_heal(struct world *w)
         if (p->back_at > w->now)
             p->back_at = w->now;
     }
+    // What a requeue has sent again may lie behind a transaction, and a held day may wait for that
+    // requeue: brokers leave no transaction open for ever.
+    const struct script *script = &w->script;
+    int64_t sent = w->sent < script->sends.count ? script->sends.at[script->sends.count - 1].at : 0;
+    int64_t end = sent > w->now ? sent : w->now;
+    for (size_t i = w->ended; i < script->endings.count; i++)
+        if (script->endings.at[i].at > end)
+            script->endings.at[i].at = end;
 }
