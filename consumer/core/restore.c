@@ -265,6 +265,17 @@ static int recorded_reject(struct fold *fold, int64_t offset, bool *rejected, st
     return 0;
 }
 
+bool fold_replay_needs(const struct fold *fold, int64_t offset)
+{
+    const struct replay *replay = &fold->replay;
+    if (offset >= fold->state.log[INPUT_CALLS].next)
+        return false;
+    size_t i = replay->reject_at;
+    while (i < replay->reject_count && replay->rejects[i] < offset)
+        i++;
+    return i == replay->reject_count || replay->rejects[i] > offset;
+}
+
 static int replay_event(struct fold *fold, const struct event *event, struct error *e)
 {
     struct replay *replay = &fold->replay;
