@@ -15,9 +15,9 @@ enum {
     PAUSE_MS = 50, // between two questions for an offset that is not stable yet
 };
 
-static bool may_wait(const atomic_bool *stop, int64_t since_ms)
+static bool may_wait(const atomic_bool *stop, int64_t until_ms)
 {
-    return !atomic_load(stop) && clock_monotonic_ms() - since_ms < PATIENCE_MS;
+    return !atomic_load(stop) && clock_monotonic_ms() < until_ms;
 }
 
 // It joins no group; it only asks for an offset.
@@ -73,12 +73,12 @@ static enum published_result read_position(const rd_kafka_topic_partition_t *at,
 // Of every partition of the list; 0, or the first error.
 static rd_kafka_resp_err_t wait_for_committed(rd_kafka_t *reader,
                                               rd_kafka_topic_partition_list_t *list,
-                                              const atomic_bool *stop)
+                                              int patience_ms, const atomic_bool *stop)
 {
-    int64_t since = clock_monotonic_ms();
+    int64_t until = clock_monotonic_ms() + (patience_ms ? patience_ms : PATIENCE_MS);
     rd_kafka_resp_err_t code;
     while ((code = client_committed(reader, list, COMMITTED_MS, PAUSE_MS)) &&
-           !refusal_of_permission(code) && may_wait(stop, since)) {}
+           !refusal_of_permission(code) && may_wait(stop, until)) {}
     return code;
 }
 
@@ -124,7 +124,7 @@ enum published_result published_positions(const struct publisher_options *option
     for (size_t i = 0; i < shards.count; i++)
         rd_kafka_topic_partition_list_add(list, options->topics[OUTPUT_SETTLEMENTS],
                                           shards.list[i]);
-    rd_kafka_resp_err_t code = wait_for_committed(reader, list, stop);
+    rd_kafka_resp_err_t code = wait_for_committed(reader, list, shards.patience_ms, stop);
     enum published_result result = PUBLISHED_UNAVAILABLE;
     if (code)
         fail_positions(reader, options, shards.list[0], code, e);
@@ -139,7 +139,7 @@ enum published_result published_position(const struct publisher_options *options
                                          const atomic_bool *stop, struct published_at *out,
                                          struct error *e)
 {
-    return published_positions(options, (struct published_shards){&shard, 1}, stop, out, e);
+    return published_positions(options, (struct published_shards){&shard, 1, 0}, stop, out, e);
 }
 
 int published_sequence(const struct output_reader *form, enum framing framing, struct slice value,

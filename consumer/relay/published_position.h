@@ -29,6 +29,7 @@ enum published_result published_position(const struct publisher_options *options
 struct published_shards {
     const int32_t *list;
     size_t count;
+    int patience_ms; // for brokers that do not say, as a transaction may be open; 0: half a minute
 };
 enum published_result published_positions(const struct publisher_options *options,
                                           struct published_shards shards, const atomic_bool *stop,
