@@ -592,12 +592,13 @@ def compare_shards(world, oracle, out):
         out.same("decisions: content", rules.decision_text(decision, world.topics, decision["shard"]),
                  recorded[decision["shard"], decision["number"]])
     # A requeued record behind a transaction that is still open at the last drain is never judged.
-    read_to = world.drains[-1][1][rules.CALLS]
+    read_to, log_of = world.drains[-1][1], {topic: log for log, topic in world.topics.items()}
     for request in world.sql(
-            "select id, kind, state, q.shard, max(new_offset) filter (where new_partition = q.shard) from settled.requests q"
-            " join settled.request_records on request = id where state <> 'DONE' group by id"):
-        _, kind, state, shard, new_offset = request
-        unread = (kind, state) == ("REQUEUE", "WAITING") and new_offset is not None and new_offset >= read_to[shard]
+            "select id, kind, state, q.shard, q.topic, max(new_offset) filter (where new_partition = q.shard)"
+            " from settled.requests q join settled.request_records on request = id where state <> 'DONE' group by id"):
+        _, kind, state, shard, topic, new_offset = request
+        unread = ((kind, state) == ("REQUEUE", "WAITING") and new_offset is not None
+                  and new_offset >= read_to[log_of[topic]][shard])
         if not unread:
             out.append(f"requests: not decided: {request}")
 
