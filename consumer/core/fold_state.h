@@ -188,6 +188,8 @@ const struct credit_entry *ledger_find_credit(const struct fold *fold, struct ac
                                               uint32_t account, struct identity id);
 void ledger_add_credit(struct fold *fold, struct account_hash hash,
                        const struct credit_entry *credit);
+// R60: the id of a purchase is known until its own day falls below the floor.
+bool ledger_is_known(const struct fold *fold, const struct package *package);
 // R60: no retained day can draw on the package any more, and its id is forgotten.
 bool ledger_is_gone(const struct fold *fold, const struct package *package);
 // Forgets the ids of purchases and credits below the floor, and packages that are gone. Packages

@@ -215,8 +215,8 @@ void ledger_check_packages(const struct ledger *ledger)
         check_list(ledger, (uint32_t)a);
 }
 
-// R60: the id of a purchase is known until its own day falls below the floor.
-static bool is_known(const struct fold *fold, const struct package *package)
+// R60
+bool ledger_is_known(const struct fold *fold, const struct package *package)
 {
     return package->valid_from >= credit_start(fold);
 }
@@ -229,7 +229,8 @@ static bool is_drawable(const struct fold *fold, const struct package *package)
 
 bool ledger_is_gone(const struct fold *fold, const struct package *package)
 {
-    return !fold->options.keeps_packages && !is_known(fold, package) && !is_drawable(fold, package);
+    return !fold->options.keeps_packages && !ledger_is_known(fold, package) &&
+           !is_drawable(fold, package);
 }
 
 static void index_package(struct fold *fold, uint32_t number)
@@ -267,7 +268,7 @@ uint32_t ledger_add_package(struct fold *fold, const struct package *package)
     added->touched = false;
     added->next = 0;
     ledger->package_count++;
-    if (is_known(fold, added))
+    if (ledger_is_known(fold, added))
         index_package(fold, number);
     if (is_drawable(fold, added))
         list_package(ledger, number); // others are never drawn: a restart brings many of them
@@ -298,7 +299,7 @@ static void forget_packages(struct fold *fold)
         assert(!package->touched); // no step tells of it
         package->id = keep_text(ledger->package_texts, package->id);
         package->next = 0;
-        if (is_known(fold, package))
+        if (ledger_is_known(fold, package))
             index_package(fold, i);
         if (is_drawable(fold, package))
             list_package(ledger, i);
@@ -367,7 +368,7 @@ void ledger_forget(struct fold *fold)
     int64_t oldest = credit_start(fold);
     size_t known = 0, gone = 0, credits = 0;
     for (size_t i = 0; i < ledger->package_count; i++) {
-        known += is_known(fold, &ledger->packages[i]);
+        known += ledger_is_known(fold, &ledger->packages[i]);
         gone += ledger_is_gone(fold, &ledger->packages[i]);
     }
     for (size_t i = 0; i < ledger->credit_count; i++)

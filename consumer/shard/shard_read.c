@@ -303,8 +303,8 @@ static bool replay_some(struct shard *shard, bool *done)
         failed = fold_replay_reached(shard->fold, raw->offset, done, &e);
     } else {
         count = record_decoder_decode(reader, &shard->host->source, INT64_MAX);
-        const struct event *last = count > 0 ? &scratch->events[count - 1] : NULL;
-        if (last && last->schema_pending && fold_replay_needs(shard->fold, last->offset)) {
+        if (count > 0 && scratch->events[count - 1].schema_pending &&
+            fold_replay_needs(shard->fold, scratch->events[count - 1].offset)) {
             log->stop = FOLD_SCHEMA;
             count--;
         }
