@@ -48,33 +48,38 @@ static bool is_alive(struct run *run, int64_t now)
     return alive;
 }
 
-// What of Kafka is missing or does not answer, for no single worker. "": nothing.
-static void find_trouble(struct run *run, char out[ERROR_TEXT_SIZE])
+// What of Kafka does not answer, for no single worker. "": nothing.
+static void find_silence(struct run *run, char out[ERROR_TEXT_SIZE])
 {
-    permissions_trouble(run->permissions, out, ERROR_TEXT_SIZE);
-    if (!out[0])
-        topic_counts_trouble(run->shared.counts, out, ERROR_TEXT_SIZE);
+    topic_counts_trouble(run->shared.counts, out, ERROR_TEXT_SIZE);
     if (!out[0])
         watermarks_trouble(run->shared.ends, out, ERROR_TEXT_SIZE);
 }
 
+// What is told first is what an operator can mend at once; then what a shard says of itself; then
+// brokers that are silent, which a shard often knows better.
 static bool is_ready(struct run *run, char reason[REASON_SIZE])
 {
     struct worker_status status;
-    char trouble[ERROR_TEXT_SIZE];
+    char missing[ERROR_TEXT_SIZE], silent[ERROR_TEXT_SIZE];
     bool *shards = calloc((size_t)run->shared.partitions, sizeof *shards);
     bool ready = shards != NULL && !run->stopping;
     snprintf(reason, REASON_SIZE, "%s", ready ? "ready" : "stopping");
-    find_trouble(run, trouble);
-    if (ready && trouble[0]) {
+    permissions_trouble(run->permissions, missing, sizeof missing);
+    if (ready && missing[0]) {
         ready = false;
-        snprintf(reason, REASON_SIZE, "%s", trouble);
+        snprintf(reason, REASON_SIZE, "%s", missing);
     }
     for (size_t i = 0; ready && i < run->worker_count; i++) {
         worker_status(run->workers[i], &status, shards);
         ready = status.ready;
         if (!ready)
             snprintf(reason, REASON_SIZE, "worker %zu: %s", i, status.unready);
+    }
+    find_silence(run, silent);
+    if (ready && silent[0]) {
+        ready = false;
+        snprintf(reason, REASON_SIZE, "%s", silent);
     }
     free(shards);
     return ready;
@@ -247,7 +252,9 @@ static bool is_kafka_up(struct loop *loop)
     struct run *run = loop->run;
     struct worker_status status;
     char trouble[ERROR_TEXT_SIZE];
-    find_trouble(run, trouble);
+    permissions_trouble(run->permissions, trouble, sizeof trouble);
+    if (!trouble[0])
+        find_silence(run, trouble);
     bool up = !trouble[0];
     for (size_t i = 0; i < run->worker_count; i++) {
         worker_status(run->workers[i], &status, loop->owned);
