@@ -122,7 +122,7 @@ linger() {
     cd $folder; PATH=$root/build/release:\$PATH
     settled explain -c demo.yaml $followed ${days[1]}
     settled quote --service PURCHASE_INTENT --leads 120000
-    settled rejects accept -c demo.yaml --reason UNDECODABLE --operator \$USER
+    settled rejects accept -c demo.yaml --reason UNDECODABLE
     settled generate -c demo.yaml --from-day $next --seed $seed ${workload[*]}
     settled run -c demo.yaml --drain --clock $(date -d "$next + 1 day" +%F)T00:10:00+08:00
     psql '$dsn'
