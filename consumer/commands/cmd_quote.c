@@ -105,34 +105,32 @@ static int ask(const struct args *args, const struct book *book, struct quote_re
 
 // ---- which book ----
 
-static int load_configured(const struct args *args, struct book *out, struct error *e)
-{
-    struct config config;
-    int result = args_load_config(args, &config, e);
-    if (result == 0)
-        result = config_read_book(&config, out, NULL, NULL, e);
-    config_free(&config);
-    return result;
-}
-
 // What is billed on a day is what is recorded, whatever the configured file says. Where nothing is
 // recorded yet, *out stays as it is.
-static int load_recorded(const struct args *args, day_t day, struct book *out, struct error *e)
+static int load_recorded(const struct config *config, day_t day, struct book *out, struct error *e)
 {
-    struct config config;
     struct store *store = NULL;
     bool recorded = false;
     struct deployment *deployment = calloc(1, sizeof *deployment);
     if (!deployment)
         abort(); // out of memory
-    int failed = args_load_config(args, &config, e) ||
-                 store_open(config.dsn, STORE_READS, &store, e) || store_check_version(store, e) ||
+    int failed = store_open(config->dsn, STORE_READS, &store, e) || store_check_version(store, e) ||
                  store_load_deployment(store, deployment, &recorded, e);
     if (!failed && recorded)
         *out = *shelf_at(&deployment->policy.shelf, day);
     shelf_clear(&deployment->policy.shelf);
     free(deployment);
     store_close(store);
+    return failed ? -1 : 0;
+}
+
+// `day`: DAY_NONE for none.
+static int load_configured(const struct args *args, day_t day, struct book *out, struct error *e)
+{
+    struct config config;
+    int failed = args_load_config(args, &config, e) ||
+                 config_read_book(&config, out, NULL, NULL, e) ||
+                 (day != DAY_NONE && load_recorded(&config, day, out, e));
     config_free(&config);
     return failed ? -1 : 0;
 }
@@ -147,8 +145,7 @@ static int choose_book(const struct args *args, struct book *out, struct error *
         if (book_load(file, out, NULL, NULL, e) != 0)
             return -1;
     } else if (args->config_file) {
-        if (load_configured(args, out, e) != 0 ||
-            (day != DAY_NONE && load_recorded(args, day, out, e) != 0))
+        if (load_configured(args, day, out, e) != 0)
             return -1;
     } else {
         book_load_builtin(out);

@@ -288,7 +288,6 @@ static void forget_packages(struct fold *fold)
     for (size_t a = 0; a < ledger->account_count; a++)
         ledger->accounts[a].first_package = 0;
     index_free(&ledger->package_index);
-    ledger->package_index = (struct index){0};
     ledger->package_ids = 0;
     ledger->package_count = kept;
     ledger->package_texts = arena_create();
@@ -355,7 +354,6 @@ static void forget_credits(struct fold *fold)
         if (ledger->credits[i].credited_at >= oldest)
             ledger->credits[kept++] = ledger->credits[i];
     index_free(&ledger->credit_index);
-    ledger->credit_index = (struct index){0};
     ledger->credit_count = kept;
     for (uint32_t i = 0; i < kept; i++)
         index_insert(&ledger->credit_index, credit_hash(fold, i), i);

@@ -444,11 +444,12 @@ static bool is_unread(struct worker *worker, struct error *e)
     return false;
 }
 
-// What Kafka does not do for this worker. False: nothing is known to be wrong.
-static bool find_kafka_trouble(struct worker *worker, struct error *e)
+// What Kafka does not do for this worker. False: nothing is known to be wrong, which may be so
+// though it is no member of the group yet.
+static bool find_kafka_trouble(struct worker *worker, bool *member, struct error *e)
 {
-    *e = (struct error){0};
-    if (!intake_is_member(worker->intake, e) && e->kind != ERROR_NONE)
+    *member = intake_is_member(worker->intake, e);
+    if (!*member && e->kind != ERROR_NONE)
         return true;
     if (is_unread(worker, e))
         return true;
@@ -464,16 +465,12 @@ static bool find_kafka_trouble(struct worker *worker, struct error *e)
     return false;
 }
 
-// NULL: it does all of its work.
-static const char *find_unready(struct worker *worker, const struct error *trouble,
+// What keeps its shards from their work. NULL: nothing does.
+static const char *find_unready(const struct worker *worker, bool member,
                                 char out[SHARD_UNREADY_SIZE])
 {
-    struct error ignored;
-    const char *why = trouble->kind != ERROR_NONE ? trouble->text : NULL;
-    if (why)
-        return why;
-    if (worker->assignment == 0 || worker->unconfirmed ||
-        !intake_is_member(worker->intake, &ignored))
+    const char *why = NULL;
+    if (worker->assignment == 0 || worker->unconfirmed || !member)
         return "it has no assignment yet";
     for (int32_t p = 0; p < worker->shared->partitions && !why; p++)
         if (worker->shards[p] && worker->assigned[p])
@@ -486,8 +483,8 @@ static void tell_status(struct worker *worker, int64_t mono_ms)
     struct error e, trouble;
     bool running = worker->assignment > 0 && !worker->unconfirmed, drained = running, held = false;
     char unready[SHARD_UNREADY_SIZE];
-    bool troubled = find_kafka_trouble(worker, &trouble);
-    const char *why = find_unready(worker, &trouble, unready);
+    bool member, troubled = find_kafka_trouble(worker, &member, &trouble);
+    const char *why = troubled ? trouble.text : find_unready(worker, member, unready);
     bool failed = intake_failed(worker->intake, &e);
     for (int32_t p = 0; p < worker->shared->partitions; p++) {
         struct shard *shard = worker->shards[p];

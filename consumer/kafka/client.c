@@ -294,3 +294,15 @@ int client_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out
                           &(struct refusal_call){.topic = topic, .operations = REFUSAL_READ}, e);
     return -1;
 }
+
+bool client_begins_later(rd_kafka_t *client, const char *topic, int32_t partition, int64_t offset,
+                         int timeout_ms, int64_t *first)
+{
+    struct error ignored;
+    const struct ends_query query = {.count = 1,
+                                     .topics = &topic,
+                                     .partition = partition,
+                                     .which = RD_KAFKA_OFFSET_BEGINNING,
+                                     .timeout_ms = timeout_ms};
+    return client_ends(client, &query, first, &ignored) == 0 && *first > offset;
+}

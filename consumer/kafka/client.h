@@ -75,3 +75,7 @@ struct ends_query {
     int timeout_ms;
 };
 int client_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out, struct error *e);
+// Whether the log begins behind the offset now: records may have expired since it was found. False
+// also where the brokers do not say. *first: where it begins.
+bool client_begins_later(rd_kafka_t *client, const char *topic, int32_t partition, int64_t offset,
+                         int timeout_ms, int64_t *first);

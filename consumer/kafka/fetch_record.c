@@ -84,23 +84,11 @@ static bool is_outside(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
 }
 
-static bool begins_later(const struct record_fetcher *peek, struct record_coordinates at,
-                         int64_t *first)
-{
-    struct error ignored;
-    const struct ends_query query = {.count = 1,
-                                     .topics = &at.topic,
-                                     .partition = at.partition,
-                                     .which = RD_KAFKA_OFFSET_BEGINNING,
-                                     .timeout_ms = ASK_MS};
-    return client_ends(peek->consumer, &query, first, &ignored) == 0 && *first > at.offset;
-}
-
 static int say_absent(const struct record_fetcher *peek, struct record_coordinates at,
                       struct error *e)
 {
     int64_t first;
-    if (begins_later(peek, at, &first))
+    if (client_begins_later(peek->consumer, at.topic, at.partition, at.offset, ASK_MS, &first))
         return error_set(e, ERROR_CONFIG,
                          "%s/%" PRId32 "/%" PRId64
                          " is not kept any more: the log begins at offset %" PRId64
@@ -176,8 +164,9 @@ static int refuse_range(const struct record_fetcher *peek, const struct record_r
                         const rd_kafka_message_t *message, struct error *e)
 {
     int64_t first;
-    const struct record_coordinates from = {range->topic, range->partition, range->from};
-    if (is_outside(message->err) && begins_later(peek, from, &first))
+    if (is_outside(message->err) &&
+        client_begins_later(peek->consumer, range->topic, range->partition, range->from, ASK_MS,
+                            &first))
         return client_not_kept(range->topic, range->partition, first, range->from,
                                "restore them, from a mirror that keeps offsets", e);
     error_set(e, ERROR_CONFIG, "%s/%" PRId32 " cannot be read from offset %" PRId64 ": %s",

@@ -913,7 +913,8 @@ bool intake_is_member(struct intake *intake, struct error *e)
 {
     pthread_mutex_lock(&intake->lock);
     bool member = intake->member;
-    *e = intake->trouble;
+    if (!member)
+        *e = intake->trouble;
     pthread_mutex_unlock(&intake->lock);
     return member;
 }

@@ -191,25 +191,14 @@ void scan_close(struct scan *scan)
 
 // ---- reading ----
 
-// Whether the log begins behind the place now: records may have expired since the scan was opened.
-static bool begins_later(const struct scan *scan, const struct scan_lane *lane, int64_t *first)
-{
-    struct error ignored;
-    const struct ends_query query = {.count = 1,
-                                     .topics = &lane->topic,
-                                     .partition = scan->partition,
-                                     .which = RD_KAFKA_OFFSET_BEGINNING,
-                                     .timeout_ms = ASK_MS};
-    return client_ends(scan->consumer, &query, first, &ignored) == 0 && *first > lane->at;
-}
-
 static int refuse(const struct scan *scan, const struct scan_lane *lane,
                   const rd_kafka_message_t *message, struct error *e)
 {
     int64_t first;
     bool gone = message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
                 message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
-    if (gone && begins_later(scan, lane, &first))
+    if (gone &&
+        client_begins_later(scan->consumer, lane->topic, scan->partition, lane->at, ASK_MS, &first))
         return client_not_kept(lane->topic, scan->partition, first, lane->at,
                                "restore them, from a mirror that keeps offsets", e);
     error_set(e, ERROR_CONFIG, "%s/%" PRId32 ": offset %" PRId64 " cannot be read: %s", lane->topic,

@@ -312,25 +312,37 @@ struct reject_listing {
     void *context;
 };
 
+#define PLACE_OF(row)                                                                              \
+    row ".topic, " row ".partition, " row ".kafka_offset, " row ".received_at, " row               \
+        ".reason, " row ".detail, " row ".account_id, " row ".record_id"
+
+// The columns of PLACE_OF, from column `at` on.
+static int read_place(const struct store *store, const PGresult *rows, int i, int at,
+                      struct reject_row *out, struct error *e)
+{
+    *out = (struct reject_row){
+        .topic = get_string(rows, i, at),
+        .shard = get_int4(rows, i, at + 1),
+        .offset = get_int8(rows, i, at + 2),
+        .received_at = get_time(rows, i, at + 3),
+        .reason = get_string(rows, i, at + 4),
+        .detail = get_string(rows, i, at + 5),
+        .account_id = get_null(rows, i, at + 6) ? NULL : get_string(rows, i, at + 6),
+        .record_id = get_null(rows, i, at + 7) ? NULL : get_string(rows, i, at + 7),
+    };
+    return read_input(store, out->topic, &out->input, e);
+}
+
 static int list_one(void *context, const PGresult *rows, int i, struct error *e)
 {
     const struct reject_listing *listing = context;
-    struct reject_row reject = {
-        .topic = get_string(rows, i, 0),
-        .shard = get_int4(rows, i, 1),
-        .offset = get_int8(rows, i, 2),
-        .reason = get_string(rows, i, 3),
-        .detail = get_string(rows, i, 4),
-        .account_id = get_null(rows, i, 5) ? NULL : get_string(rows, i, 5),
-        .record_id = get_null(rows, i, 6) ? NULL : get_string(rows, i, 6),
-        .received_at = get_time(rows, i, 7),
-        .decision = get_null(rows, i, 8) ? 0 : get_int8(rows, i, 8),
-        .request = get_null(rows, i, 9) ? 0 : get_int8(rows, i, 9),
-        .waiting = get_int4(rows, i, 12) != 0,
-        .sent = !get_null(rows, i, 13),
-    };
-    if (read_input(listing->store, reject.topic, &reject.input, e))
+    struct reject_row reject;
+    if (read_place(listing->store, rows, i, 0, &reject, e))
         return -1;
+    reject.decision = get_null(rows, i, 8) ? 0 : get_int8(rows, i, 8);
+    reject.request = get_null(rows, i, 9) ? 0 : get_int8(rows, i, 9);
+    reject.waiting = get_int4(rows, i, 12) != 0;
+    reject.sent = !get_null(rows, i, 13);
     if (reject.request &&
         (read_kind(listing->store, get_string(rows, i, 10), &reject.request_kind, e) ||
          read_state(listing->store, get_string(rows, i, 11), &reject.request_state, e)))
@@ -379,16 +391,16 @@ static enum store_result read_rejects(struct store *store, const struct reject_f
     struct sql_row row;
     return sql_each(
         store,
-        REJECTS_OF_FILTER
-        " select r.topic, r.partition, r.kafka_offset, r.reason, r.detail, r.account_id, "
-        "r.record_id,"
-        " r.received_at, r.decision, q.id, q.kind, q.state, r.waiting::int4, s.new_offset"
-        " from r left join (settled.request_records s join settled.requests q on q.id = s.request)"
-        "   on s.topic = r.topic and s.shard = r.partition and s.kafka_offset = r.kafka_offset"
-        "  and s.stands and s.subject <> 'PASS'"
-        "  and case s.subject when 'REFUSE' then r.waiting or r.decision = q.decision"
-        "      else not r.waiting end" FILTER_OF_REJECTS
-        " order by r.topic, r.partition, r.kafka_offset limit $8",
+        REJECTS_OF_FILTER " select " PLACE_OF(
+            "r") ", r.decision, q.id, q.kind, q.state, r.waiting::int4, s.new_offset"
+                 " from r left join (settled.request_records s join settled.requests q on q.id = "
+                 "s.request)"
+                 "   on s.topic = r.topic and s.shard = r.partition and s.kafka_offset = "
+                 "r.kafka_offset"
+                 "  and s.stands and s.subject <> 'PASS'"
+                 "  and case s.subject when 'REFUSE' then r.waiting or r.decision = q.decision"
+                 "      else not r.waiting end" FILTER_OF_REJECTS
+                 " order by r.topic, r.partition, r.kafka_offset limit $8",
         params_of(store, filter, NULL, &row), list_one, listing, e);
 }
 
@@ -422,23 +434,6 @@ struct group_listing {
     void *context;
 };
 
-// From column `at` on.
-static int read_place(const struct group_listing *listing, const PGresult *rows, int i, int at,
-                      struct reject_row *out, struct error *e)
-{
-    *out = (struct reject_row){
-        .topic = get_string(rows, i, at),
-        .shard = get_int4(rows, i, at + 1),
-        .offset = get_int8(rows, i, at + 2),
-        .received_at = get_time(rows, i, at + 3),
-        .reason = get_string(rows, i, at + 4),
-        .detail = get_string(rows, i, at + 5),
-        .account_id = get_null(rows, i, at + 6) ? NULL : get_string(rows, i, at + 6),
-        .record_id = get_null(rows, i, at + 7) ? NULL : get_string(rows, i, at + 7),
-    };
-    return read_input(listing->store, out->topic, &out->input, e);
-}
-
 static int list_group(void *context, const PGresult *rows, int i, struct error *e)
 {
     const struct group_listing *listing = context;
@@ -446,15 +441,11 @@ static int list_group(void *context, const PGresult *rows, int i, struct error *
                                      .count = get_int8(rows, i, 1),
                                      .accounts = get_int8(rows, i, 2),
                                      .reasons = get_string(rows, i, 3)};
-    if (read_place(listing, rows, i, 4, &group.first, e) ||
-        read_place(listing, rows, i, 12, &group.last, e))
+    if (read_place(listing->store, rows, i, 4, &group.first, e) ||
+        read_place(listing->store, rows, i, 12, &group.last, e))
         return -1;
     return listing->visit(listing->context, &group, e);
 }
-
-#define PLACE_OF(row)                                                                              \
-    row ".topic, " row ".partition, " row ".kafka_offset, " row ".received_at, " row               \
-        ".reason, " row ".detail, " row ".account_id, " row ".record_id"
 
 static enum store_result read_groups(struct store *store, const struct reject_filter *filter,
                                      const char *by, struct group_listing *listing, struct error *e)

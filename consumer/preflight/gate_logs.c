@@ -421,16 +421,13 @@ void gate_published(struct gates *g)
         check_all_published(g, positions);
         break;
     case PUBLISHED_UNAVAILABLE:
+    case PUBLISHED_FOREIGN:
         // A process that was killed may have left a transaction open, and the first thing that the
         // relay does is to end it. It compares the same before anything is committed.
-        if (e.kind == ERROR_UNAVAILABLE) {
+        if (e.kind == ERROR_UNAVAILABLE)
             WARN(g, "not looked at yet: %s; the relays look before anything is committed", e.text);
-            break;
-        }
-        gates_find_error(g, &e);
-        break;
-    case PUBLISHED_FOREIGN:
-        gates_find_error(g, &e);
+        else
+            gates_find_error(g, &e);
         break;
     }
     free(positions);

@@ -14,9 +14,8 @@
 #include "consumer/shard/shard.h"
 
 enum {
-    // A step with effects is committed as soon as nothing more is there to be read, but so long
-    // after
-    // the commit before it; and in any case so long after the first of its effects.
+    // A step with effects is committed as soon as nothing more is there to be read, but no sooner
+    // than this after the commit before it; and in any case so long after the first of its effects.
     SHARD_PAUSE_MS = 5,
     SHARD_EFFECTS_MS = 50,
     SHARD_POSITIONS_MS = 1000, // one without

@@ -46,6 +46,10 @@ static int teardown(void **state)
     return 0;
 }
 
+static const struct outbox_row row = {
+    .sequence = 1, .output = OUTPUT_REJECTS, .key = {"k", 1}, .ce_id = "id", .body = {"body", 4}};
+static const struct outbox_row *rows = &row;
+
 // Then the partition has a leader again.
 static void take_slow(void *context, const struct error *slow)
 {
@@ -60,12 +64,6 @@ static void test_rows_that_wait_are_told_of(void **state)
     struct fixture *f = *state;
     struct error e = {0};
     static const uint8_t hash[32];
-    const struct outbox_row row = {.sequence = 1,
-                                   .output = OUTPUT_REJECTS,
-                                   .key = {"k", 1},
-                                   .ce_id = "id",
-                                   .body = {"body", 4}};
-    const struct outbox_row *rows = &row;
     publisher_tell(f->publisher, (struct publisher_news){take_slow, f});
     // Before the first look at the topic: librdkafka 2.8's mock broker crashes when it gets rows of
     // a partition that has lost its leader.
@@ -87,12 +85,6 @@ static void test_rows_that_a_failed_transaction_drops(void **state)
     enum { ADD_PARTITIONS = 24 };
     struct fixture *f = *state;
     struct error e = {0};
-    const struct outbox_row row = {.sequence = 1,
-                                   .output = OUTPUT_REJECTS,
-                                   .key = {"k", 1},
-                                   .ce_id = "id",
-                                   .body = {"body", 4}};
-    const struct outbox_row *rows = &row;
     assert_int_equal(publisher_init(f->publisher, &e), PUBLISH_OK);
     rd_kafka_mock_push_request_errors(f->brokers, ADD_PARTITIONS, 1,
                                       RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
