@@ -14,7 +14,8 @@
     X("apicurio.value.contentHash", "apicurio.registry.headers.enabled=false")                     \
     X("apicurio.value.artifactId", "apicurio.registry.headers.enabled=false")
 
-// The number of the row whose header the message has, from 1; 0: none of them.
+// The number of the row whose header the message has, from 1; 0: none of them. The message is one
+// that librdkafka has consumed.
 uint8_t id_header_of(const rd_kafka_message_t *message);
 // The detail of the reject of such a message.
 const char *id_header_text(uint8_t number);
