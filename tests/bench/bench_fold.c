@@ -1,5 +1,5 @@
 // What the fold costs: memory and time for each call, the longest stop between two batches of calls
-// (where a table grows), and a day's settlement. `bench_fold [CALLS] [ACCOUNTS]`
+// (where a table grows), and a day's settlement. `bench_fold [CALLS] [ACCOUNTS]` prints JSON.
 #include "consumer/core/fold.h"
 
 #include <inttypes.h>
@@ -121,20 +121,23 @@ int main(int argc, char **argv)
     size_t before = fold_memory(fold);
     struct spent spent = ingest(fold, calls, accounts, when);
     int64_t held = fold_resident_calls(fold), due = fold_due_at(fold);
-    printf("calls %" PRId64 ", accounts %zu\n", held, fold_account_count(fold));
-    printf("ns a call        %.0f\n", spent.all * 1e9 / (double)held);
-    printf("longest stop     %.2f ms\n", spent.longest * 1e3);
-    printf("bytes a call     %.1f (accounts included)\n",
+    // The bytes include those of the accounts.
+    printf("{\"calls\": %" PRId64 ", \"accounts\": %zu, \"ns_a_call\": %.1f, \"longest_ms\": %.2f, "
+           "\"bytes_a_call\": %.1f",
+           held, fold_account_count(fold), spent.all * 1e9 / (double)held, spent.longest * 1e3,
            (double)(fold_memory(fold) - before) / (double)held);
     fold_step_done(fold);
     for (enum input i = 0; i < INPUT_COUNT; i++)
         fold_clock_end(fold, i, fold_state(fold)->log[i].next, due);
     double start = seconds();
-    if (fold_close(fold, &e) != 0)
+    if (fold_close(fold, &e) != 0) {
         fprintf(stderr, "%s\n", e.text);
-    printf("settled accounts a second %.0f (%zu settlements)\n",
-           (double)fold_step(fold)->settlement_count / (seconds() - start),
-           fold_step(fold)->settlement_count);
+        exit(1);
+    }
+    double took = seconds() - start;
+    size_t settlements = fold_step(fold)->settlement_count;
+    printf(", \"settlements\": %zu, \"settlements_a_second\": %.0f}\n", settlements,
+           (double)settlements / took);
     fold_destroy(fold);
     shelf_clear(&policy.shelf);
     return 0;

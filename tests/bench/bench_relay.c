@@ -1,6 +1,6 @@
 // What publishing exactly once costs: the relay, from outbox rows in PostgreSQL to committed
 // messages, beside a bare transactional producer of the same messages in the same run. `bench_relay
-// [ROWS]`; needs the integration tests' services.
+// [ROWS]` prints JSON; needs the integration tests' services.
 #include "tests/integration/relay_fixture.h"
 
 enum { BARE_BATCH = 20000 };
@@ -88,11 +88,9 @@ int main(int argc, char **argv)
     struct fixture *f = fixture_create(database, test_brokers(), 0);
     add_rows(f, (int)rows, 0);
     double relay = run_relay(f), bare = run_bare(f, (int)rows), single = run_single(f, 50);
-    printf("rows                 %ld\n", rows);
-    printf("relay                %.0f rows/s\n", (double)rows / relay);
-    printf("bare producer        %.0f messages/s\n", (double)rows / bare);
-    printf("relay of bare        %.2f\n", bare / relay);
-    printf("one row, committed   %.1f ms\n", single * 1000);
+    printf(
+        "{\"rows\": %ld, \"relay_a_second\": %.0f, \"bare_a_second\": %.0f, \"single_ms\": %.2f}\n",
+        rows, (double)rows / relay, (double)rows / bare, single * 1000);
     fixture_destroy(f);
     drop_relay_database();
     return 0;

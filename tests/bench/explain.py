@@ -1,27 +1,23 @@
 #!/usr/bin/env python3
-"""How long `settled explain` takes for one account with many calls in a day: several programs in turn, over one topic and
-one database.
+"""How long `settled explain` takes for one account with many calls in a day, and whether twice the calls take twice the
+time: more would show a search that becomes slower with their number.
 
-    build/venv/bin/python tests/bench/explain.py PROGRAM... [--calls N] [--rounds N]
+    build/venv/bin/python tests/bench/explain.py [OPTIONS of bench.py]
 
-A program is the path of a built settled; the first settles the day. Each explains it in every round, and the fastest
-counts. A second line has twice the calls. It shows whether a search becomes slower with their number: twice the calls
-should take about twice the time. It exits with 1 when two programs do not print the same.
+With --last both programs explain the same settlements, and must print the same.
 """
 
-import argparse
 import contextlib
-import pathlib
-import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
-import services  # noqa: E402 (the path is set above)
-from deployment import Deployment, at  # noqa: E402
+import frame
+from deployment import at
 
 ACCOUNT, DAY, NEXT_DAY = "acme", "2026-11-01", "2026-11-02T00:05:00+08:00"
+ONCE = frame.Row("explain, 100,000 calls of a day", "s")
+TWICE = frame.Row("explain, twice the calls", "s", "100,000 calls", frame.ratio_at_most(2.2))
+ROWS = [ONCE, TWICE]
 
 
 def settle(deployment, calls):
@@ -32,56 +28,37 @@ def settle(deployment, calls):
                         timestamp=midnight + 80_000_000)
     deployment.flush()
     deployment.drain(NEXT_DAY)
+    settled = deployment.sql("select calls from settled.settlements")
+    if settled != [(calls,)]:
+        raise frame.Failed(f"{settled} calls are settled of {calls}")
 
 
-def explain(program, config):
+def explain(deployment, program):
     """What it prints, and how long that takes."""
-    start = time.monotonic()
-    done = subprocess.run([program, "explain", "-c", config, ACCOUNT, DAY], capture_output=True, timeout=600, check=True)
-    return done.stdout, time.monotonic() - start
+    deployment.settled, start = program, time.monotonic()
+    return deployment.run("explain", ACCOUNT, DAY, seconds=frame.TOOL_SECONDS), time.monotonic() - start
 
 
-def run(options, owner):
-    kafka, postgres = owner.kafka(start=False), owner.postgres(start=False)
-    owner.start()
-    same = True
-    for calls in (options.calls, 2 * options.calls):
-        name = f"explain_{calls}"
-        postgres.sql(f"CREATE DATABASE {name}")
-        with contextlib.closing(Deployment(options.programs[0], kafka.brokers, postgres.dsn_of(name), owner.folder,
-                                           partitions=1, workers=1, first_day=DAY)) as deployment:
-            settle(deployment, calls)
-            took = [[] for _ in options.programs]
+def measure(bench):
+    calls = bench.size(100_000, 2_000)
+    figures = frame.Figures(bench)
+    with contextlib.ExitStack() as stack:
+        once, twice = (stack.enter_context(bench.deployment(partitions=1, workers=1, first_day=DAY)) for _ in range(2))
+        settle(once, calls)
+        settle(twice, 2 * calls)
+        for _ in bench.rounds():
             printed = set()
-            for _ in range(options.rounds):
-                for number, program in enumerate(options.programs):
-                    text, seconds = explain(program, deployment.config)
-                    printed.add(text)
-                    took[number].append(seconds)
-        for program, seconds in zip(options.programs, took):
-            print(f"{calls:>9,} calls  {min(seconds):7.2f} s  {program}", flush=True)
-        same = same and len(printed) == 1
-    if not same:
-        print("the programs do not print the same")
-    return 0 if same else 1
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("programs", nargs="+", metavar="PROGRAM")
-    parser.add_argument("--calls", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    services.adopt_orphans()
-    services.stop_on_signals()
-    try:
-        with services.Services() as owner:
-            return run(options, owner)
-    except services.Stopped as stopped:
-        return 128 + stopped.args[0]
-    finally:
-        services.reap_all()
+            for who, program in bench.programs.items():
+                said, single = explain(once, program)
+                said_of_twice, double = explain(twice, program)
+                printed.add((said, said_of_twice))
+                figures.add(who, {ONCE: single, TWICE: double})
+                if who == "settled":
+                    figures.add("baseline", {TWICE: single})
+            if len(printed) > 1:
+                raise frame.Failed("the two programs do not print the same")
+    yield from figures.results()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(frame.script(__doc__, ROWS, measure))

@@ -1,8 +1,8 @@
 // Fills a topic with CallRecords as fast as a broker takes them, and says how fast that was.
-//   fill BROKERS TOPIC RECORDS ACCOUNTS SCHEMA_ID [SEED]
-// Confluent framing, random UUIDs, each record on the partition its account hashes to (murmur2),
-// about 85 bytes of key and value. The same arguments give the same records, except for their
-// times.
+//   fill BROKERS TOPIC RECORDS ACCOUNTS SCHEMA_ID [SEED [PER_SECOND]]
+// or, with PER_SECOND above 0, at that rate. Confluent framing, random UUIDs, each record on the
+// partition its account hashes to (murmur2), about 85 bytes of key and value. The same arguments
+// give the same records, except for their times.
 #include <librdkafka/rdkafka.h>
 
 #include <inttypes.h>
@@ -13,6 +13,7 @@
 #include <time.h>
 
 enum { PARTITIONS_MAX = 64, BATCH = 2000, KEY_SIZE = 16, VALUE_MAX = 80, UUID_SIZE = 36 };
+enum { PACES_A_SECOND = 50 };
 
 struct slot {
     char key[KEY_SIZE + 1], value[VALUE_MAX];
@@ -199,13 +200,24 @@ static int count_partitions(struct filler *f)
     return count;
 }
 
+// Hands everything over, and waits until `done` records are due at this rate.
+static void keep_pace(struct filler *f, int64_t done, double start, int64_t per_second)
+{
+    for (int p = 0; p < f->partitions; p++)
+        hand_over(f, p);
+    for (double due = start + (double)done / (double)per_second, left; (left = due - now()) > 0;)
+        rd_kafka_poll(f->producer, (int)(left * 1000) + 1);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc < 6 || argc > 7) {
-        fputs("usage: fill BROKERS TOPIC RECORDS ACCOUNTS SCHEMA_ID [SEED]\n", stderr);
+    if (argc < 6 || argc > 8) {
+        fputs("usage: fill BROKERS TOPIC RECORDS ACCOUNTS SCHEMA_ID [SEED [PER_SECOND]]\n", stderr);
         return 64;
     }
     int64_t records = strtoll(argv[3], NULL, 10);
+    int64_t per_second = argc > 7 ? strtoll(argv[7], NULL, 10) : 0;
+    int64_t stride = per_second / PACES_A_SECOND + 1;
     struct filler f = {.accounts = strtoull(argv[4], NULL, 10),
                        .schema_id = (uint32_t)strtoul(argv[5], NULL, 10),
                        .random = argc > 6 ? strtoull(argv[6], NULL, 10) : 1,
@@ -220,8 +232,11 @@ int main(int argc, char **argv)
         fail("memory", "short");
 
     double start = now();
-    for (int64_t i = 0; i < records; i++)
+    for (int64_t i = 0; i < records; i++) {
         add(&f);
+        if (per_second > 0 && (i + 1) % stride == 0)
+            keep_pace(&f, i + 1, start, per_second);
+    }
     for (int p = 0; p < f.partitions; p++)
         hand_over(&f, p);
     if (rd_kafka_flush(f.producer, 120000) != RD_KAFKA_RESP_ERR_NO_ERROR)

@@ -1,65 +1,78 @@
 #!/usr/bin/env python3
-"""How soon a resumption is published after the credit that caused it, and how many transactions a second a relay makes:
-several programs in turn, on one broker and one PostgreSQL, so that a slow moment of the machine hits all of them.
+"""How soon a resumption is published after the credit that caused it, against the least that any program must do then: one
+commit of PostgreSQL and one transaction of Kafka.
 
-    build/venv/bin/python tests/bench/latency.py PROGRAM PROGRAM... [--rounds N] [--credits N] [--seconds S] [--partitions N]
+    build/venv/bin/python tests/bench/latency.py [OPTIONS of bench.py]
 
-A program is the path of a built settled; the first is what the others are compared with. In each round every program is
-started with topics and a database of its own, and then they take turns within the second, in an order that changes:
+Each time is taken until a read_committed consumer has the record, and the p50 and p99 of a round are its figures. In a
+round every program is started with topics and a database of its own, and then credits and bare transactions alternate:
 
-    calm    from sending a credit until a read_committed consumer has the resumption; nothing else is under way, so
-            each is a transaction of its own that begins at once
-    busy    the same while rejects come in without a pause, so that the relay is never idle
-    txn/s   the transactions of that time, counted by the markers in the topic of rejects. One relay makes as many as the
-            shard commits steps; with --partitions 8 the machine limits them
-
-The table has the percentiles over the credits of all rounds, and their ratio to the first program's. It exits with 1 when
-a program did not do its work.
+    idle       nothing else is under way
+    half load  meanwhile calls come in at half the rate that the program takes in while the same machine makes them, on the
+               same shard; that rate is measured before
 """
 
-import argparse
+import concurrent.futures
 import contextlib
 import datetime
-import pathlib
-import statistics
 import sys
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
-import confluent_kafka.admin  # noqa: E402 (the path is set above)
-import services  # noqa: E402
-from deployment import ZONE, Deployment  # noqa: E402
+import confluent_kafka
+import psycopg
 
-REJECT_PAUSE = 0.004  # s between rejects: less than a transaction takes
-SLICE = 2.0  # s for which a program is busy at a time
-PERCENTILES = {"p50": 0.5, "p99": 0.99}
+import frame
+from frame import percentile
+
+SLICE = 5.0  # s of load for a program at a time
+SLICES = 2  # in a round
+SETTLE = 0.5  # s of load before the first credit
+LOAD_ACCOUNTS = 5_000
+CREDITS_A_SECOND = 40  # at most, one after the other
+AGAINST = "commit + transaction"
 
 
-class Failed(Exception):
-    """A measured program did not do its work."""
+class Kind:
+    """The rows of a kind of load."""
+
+    def __init__(self, name, p50, p99):
+        name = f"credit to resumption, {name}"
+        self.p50 = frame.Row(f"{name}: p50", "ms", AGAINST, frame.ratio_at_most(p50))
+        self.p99 = frame.Row(f"{name}: p99", "ms", AGAINST, frame.ratio_at_most(p99))
+        self.rows = [self.p50, self.p99]
+
+    def figures(self, took):
+        """From the times of one round, in ms."""
+        return {self.p50: percentile(took, 0.5), self.p99: percentile(took, 0.99)}
+
+
+IDLE, LOADED = Kind("idle", 3, 2), Kind("half load", 4, 3)
+RATE = frame.Row("calls taken in while they are made, one shard", "records/s")
+ROWS = [*IDLE.rows, *LOADED.rows, RATE]
 
 
 def now_ms():
     return int(time.time() * 1000)
 
 
-def percentile(values, share):
-    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
+def until(condition, what, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise frame.Failed(f"{what} after {seconds} s")
+        time.sleep(0.01)
 
 
 class Listener:
-    """Notes when the resumption of each account is seen, as a gateway would see it."""
+    """Notes when the newest record of each key is seen, as a gateway would see it."""
 
-    def __init__(self, deployment):
-        self.seen, self.error = {}, None
+    def __init__(self, brokers, topic, partitions):
+        self.seen = {}
         self.consumer = confluent_kafka.Consumer({
-            "bootstrap.servers": deployment.brokers, "group.id": f"{deployment.name}-listener",
-            "enable.auto.commit": False, "isolation.level": "read_committed", "fetch.wait.max.ms": 500,
-            "auto.offset.reset": "earliest"})
-        self.consumer.assign([confluent_kafka.TopicPartition(deployment.topics["status"], partition, 0)
-                              for partition in range(deployment.partitions)])
+            "bootstrap.servers": brokers, "group.id": f"{topic}-listener", "enable.auto.commit": False,
+            "isolation.level": "read_committed", "fetch.wait.max.ms": 500, "auto.offset.reset": "earliest"})
+        self.consumer.assign([confluent_kafka.TopicPartition(topic, partition, 0) for partition in range(partitions)])
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.listen, daemon=True)
         self.thread.start()
@@ -68,181 +81,155 @@ class Listener:
         while not self.ended.is_set():
             message = self.consumer.poll(0.1)
             if message and not message.error():
-                # The first change is the suspension; the last one that is seen is the resumption.
                 self.seen[message.key().decode()] = time.monotonic()
         self.consumer.close()
+
+    def time_of(self, key, begin):
+        """ms from before `begin` is called until a record of the key is seen."""
+        self.seen.pop(key, None)
+        start = time.monotonic()
+        begin()
+        until(lambda: key in self.seen, f"no record of {key} is seen")
+        return (self.seen[key] - start) * 1000
 
     def close(self):
         self.ended.set()
         self.thread.join()
 
 
-class Measurement:
-    """One program in a deployment of its own."""
+class Bare:
+    """One commit of a row and one transaction of a record at a time, in the database and the cluster of a deployment."""
 
-    def __init__(self, program, options, kafka, postgres, folder, name):
-        postgres.sql(f"CREATE DATABASE {name}")
-        self.options, self.rejected, self.seconds = options, 0, 0.0
-        self.took = {"calm": [], "busy": []}
-        yesterday = datetime.datetime.now(ZONE).date() - datetime.timedelta(days=1)
-        self.deployment = Deployment(program, kafka.brokers, postgres.dsn_of(name), folder,
-                                     partitions=options.partitions, workers=1, first_day=str(yesterday))
-        self.accounts = [f"account-{number}" for number in range(2 * options.credits)]  # the calm ones, the busy ones
-        self.listener = None
+    def __init__(self, deployment):
+        self.topic = deployment.add_topic("bare")
+        self.database = psycopg.connect(deployment.dsn, autocommit=True)
+        self.database.execute("create table bare (key text)")
+        # As settled's producers are: otherwise the next transaction waits 100 ms for the end of the last one.
+        self.producer = confluent_kafka.Producer({
+            "bootstrap.servers": deployment.brokers, "transactional.id": f"{deployment.name}-bare", "linger.ms": 0,
+            "retry.backoff.ms": 10})
+        self.producer.init_transactions(30)
+        self.listener = Listener(deployment.brokers, self.topic, deployment.partitions)
+        self.number = 0
+
+    def once(self):
+        self.number += 1
+        return self.listener.time_of(str(self.number), lambda: self.write(str(self.number)))
+
+    def write(self, key):
+        self.database.execute("insert into bare values (%s)", [key])
+        self.producer.begin_transaction()
+        self.producer.produce(self.topic, key, key)
+        self.producer.commit_transaction(30)
+
+    def close(self):
+        self.listener.close()
+        self.database.close()
+
+
+class Subject:
+    """One program in a deployment of its own, which has an account that owes for each credit that is to be paid."""
+
+    def __init__(self, bench, deployment, accounts):
+        self.bench, self.deployment = bench, deployment
+        self.accounts = [f"debtor-{number}" for number in range(accounts)]
+        self.loaded = 0
+        self.took = {kind: {"settled": [], "bare": []} for kind in (IDLE, LOADED)}
+        self.process = self.listener = self.bare = self.rate = None
 
     def start(self):
-        self.suspend()
-        self.deployment.start()
-        self.await_rows("status_changes", len(self.accounts))
-        self.listener = Listener(self.deployment)
-        self.until(lambda: len(self.listener.seen) == len(self.accounts), "the suspensions are not seen")
-
-    def suspend(self):
         """Makes each account owe for a call of yesterday; that day is closed as soon as settled runs."""
         day_ago = now_ms() - 86_400_000
         for account in self.accounts:
             self.deployment.call(account, f"call-{account}", day_ago, timestamp=day_ago)
         self.deployment.flush()
+        self.process = self.deployment.start()
+        self.listener = Listener(self.deployment.brokers, self.deployment.topics["status"], self.deployment.partitions)
+        self.deployment.until(lambda: len(self.listener.seen) == len(self.accounts), self.process)
+        self.bare = Bare(self.deployment)
 
-    @staticmethod
-    def until(condition, what, seconds=90):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise Failed(f"{what} after {seconds} s")
-            time.sleep(0.01)
+    def pay(self, kind):
+        """A credit to the next suspended account, and then a bare transaction."""
+        account = self.accounts.pop()
 
-    def await_rows(self, table, count):
-        def published():
-            rows = self.deployment.sql(f"select count(*) from settled.{table}")[0][0]
-            waiting = self.deployment.sql("select coalesce(sum(sequence - relayed), 0)::bigint from settled.shards")
-            return rows >= count and waiting == [(0,)]
-        self.until(published, f"{table} has not {count} rows that are published")
+        def send():
+            self.deployment.top_up(account, f"credit-{account}", 10**9, now_ms(), now_ms())
+            self.deployment.flush()
+        self.took[kind]["settled"].append(self.listener.time_of(account, send))
+        self.took[kind]["bare"].append(self.bare.once())
 
-    def pay(self, account):
-        """Sends a credit; returns how long it takes to become a resumption, in ms."""
-        self.listener.seen.pop(account)
-        sent = time.monotonic()
-        self.deployment.top_up(account, f"credit-{account}", 10**9, now_ms(), now_ms())
-        self.deployment.flush()
-        self.until(lambda: account in self.listener.seen, f"no resumption of {account}")
-        return (self.listener.seen[account] - sent) * 1000
+    def await_calls(self, calls):
+        """Until all of them are accepted, besides those before."""
+        self.loaded += calls
+        accepted = "select sum(accepted)::bigint from settled.shard_logs"  # since yesterday's close, which took the debtors'
+        self.deployment.until(lambda: self.deployment.sql(accepted)[0][0] >= self.loaded, self.process)
 
-    def pay_calmly(self, number):
-        self.took["calm"].append(self.pay(self.accounts[number]))
+    def measure_rate(self, calls):
+        """Calls a second, from the first that is made to the last that is committed."""
+        start = time.monotonic()
+        self.bench.fill(self.deployment, calls, LOAD_ACCOUNTS)
+        self.await_calls(calls)
+        self.rate = calls / (time.monotonic() - start)
 
-    def reject(self, ended):
-        """Sends records that cannot be decoded, without a pause that the relay would notice."""
-        while not ended.is_set():
-            self.rejected += 1
-            self.deployment.send_bytes("credits", b"\1broken-%d" % self.rejected, now_ms(), self.accounts[self.rejected % 97])
-            self.deployment.producer.poll(0)
-            time.sleep(REJECT_PAUSE)
+    def pay_loaded(self, seconds):
+        """Credits for so long, beside half of the calls that it could take in."""
+        calls = int(self.rate / 2 * (seconds + SETTLE))
+        with concurrent.futures.ThreadPoolExecutor() as beside:
+            filling = beside.submit(self.bench.fill, self.deployment, calls, LOAD_ACCOUNTS, int(self.rate / 2))
+            time.sleep(SETTLE)
+            ends = time.monotonic() + seconds
+            while time.monotonic() < ends and self.accounts and not filling.done():
+                self.pay(LOADED)
+            filling.result()
+        self.await_calls(calls)
 
-    def pay_busily(self, accounts):
-        """Credits, spread over a slice, beside rejects."""
-        ended, begun = threading.Event(), time.monotonic()
-        rejecting = threading.Thread(target=self.reject, args=(ended,), daemon=True)
-        rejecting.start()
-        for number, account in enumerate(accounts):
-            time.sleep(max(0.0, begun + SLICE * (number + 1) / (len(accounts) + 1) - time.monotonic()))
-            self.took["busy"].append(self.pay(account))
-        time.sleep(max(0.0, begun + SLICE - time.monotonic()))
-        ended.set()
-        rejecting.join()
-        self.seconds += time.monotonic() - begun
-        self.deployment.flush()
-        self.await_rows("rejects", self.rejected)
-
-    def rate(self):
-        """Transactions a second: each leaves a marker."""
-        return (self.offsets("rejects") - self.rejected) / self.seconds
-
-    def offsets(self, key):
-        """How many there are in a topic, markers included."""
-        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.deployment.brokers})
-        ends = admin.list_offsets({
-            confluent_kafka.TopicPartition(self.deployment.topics[key], partition): confluent_kafka.admin.OffsetSpec.latest()
-            for partition in range(self.deployment.partitions)})
-        return sum(each.result(20).offset for each in ends.values())
+    def add_to(self, figures, who):
+        for kind, took in self.took.items():
+            figures.add(who, kind.figures(took["settled"]))
+            if who == "settled":
+                figures.add("baseline", kind.figures(took["bare"]))
+        figures.add(who, {RATE: self.rate})
 
     def close(self):
-        if self.listener:
-            self.listener.close()
-        self.deployment.close()
+        for each in (self.listener, self.bare):
+            if each:
+                each.close()
 
 
-def turns(measurements, number):
+def turns(subjects, number):
     """All of them, in an order that changes."""
-    first = number % len(measurements)
-    return measurements[first:] + measurements[:first]
+    first = number % len(subjects)
+    return subjects[first:] + subjects[:first]
 
 
-def measure(options, measurements):
-    for number in range(options.credits):
-        for each in turns(measurements, number):
-            each.pay_calmly(number)
-    slices = max(1, round(options.seconds / SLICE))
-    for number in range(slices):
-        for each in turns(measurements, number):
-            each.pay_busily(each.accounts[options.credits + number::slices][:options.credits // slices])
+def measure_round(bench, subjects, credits, seconds):
+    for subject in subjects:
+        subject.start()
+        subject.measure_rate(bench.size(1_000_000, 20_000))
+    for number in range(credits):
+        for subject in turns(subjects, number):
+            subject.pay(IDLE)
+    for number in range(SLICES):
+        for subject in turns(subjects, number):
+            subject.pay_loaded(seconds)
 
 
-def run(options, owner):
-    kafka, postgres = owner.kafka(start=False), owner.postgres(start=False)
-    owner.start()
-    found = [{"calm": [], "busy": [], "txn/s": []} for _ in options.programs]
-    for turn in range(options.rounds):
+def measure(bench):
+    credits, seconds = bench.size(150, 5), bench.size(SLICE, 0.5)
+    yesterday = frame.today() - datetime.timedelta(days=1)
+    figures = frame.Figures(bench)
+    for _ in bench.rounds():
         with contextlib.ExitStack() as stack:
-            measurements = []
-            for number, program in enumerate(options.programs):
-                measurements.append(stack.enter_context(contextlib.closing(Measurement(
-                    program, options, kafka, postgres, owner.folder, f"latency_{turn}_{number}"))))
-                measurements[-1].start()
-            measure(options, measurements)
-            for mine, each in zip(found, measurements):
-                for kind, took in each.took.items():
-                    mine[kind] += took
-                mine["txn/s"].append(each.rate())
-        print(f"round {turn + 1} of {options.rounds}", flush=True)
-        show(options, found)
-
-
-def figures(mine):
-    """By column."""
-    cells = {f"{kind} {name} ms": percentile(mine[kind], share) for kind in ("calm", "busy")
-             for name, share in PERCENTILES.items()}
-    return {**cells, "txn/s": statistics.median(mine["txn/s"])}
-
-
-def show(options, found):
-    width = max(len(program) for program in options.programs)
-    first = figures(found[0])
-    print(f"{'':{width}} " + " ".join(f"{name:>11} {'ratio':>5}" for name in first))
-    for program, mine in zip(options.programs, found):
-        print(f"{program:{width}} " + " ".join(f"{value:>11.1f} {value / first[name]:>5.2f}"
-                                               for name, value in figures(mine).items()), flush=True)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("programs", nargs="+", metavar="PROGRAM")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--credits", type=int, default=200, help="of each kind in a round")
-    parser.add_argument("--seconds", type=float, default=10, help="for which each is busy in a round")
-    parser.add_argument("--partitions", type=int, default=1)
-    options = parser.parse_args()
-    services.stop_on_signals()
-    try:
-        with services.Services() as owner:
-            run(options, owner)
-    except services.Stopped as stopped:
-        return 128 + stopped.args[0]
-    except (services.ServiceError, Failed, AssertionError) as error:
-        print(f"latency.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+            subjects = {}
+            for who, program in bench.programs.items():
+                deployment = stack.enter_context(bench.deployment(program, partitions=1, workers=1, first_day=str(yesterday)))
+                subject = Subject(bench, deployment, credits + int(SLICES * seconds * CREDITS_A_SECOND))
+                subjects[who] = stack.enter_context(contextlib.closing(subject))
+            measure_round(bench, list(subjects.values()), credits, seconds)
+            for who, subject in subjects.items():
+                subject.add_to(figures, who)
+    yield from figures.results()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(frame.script(__doc__, ROWS, measure))

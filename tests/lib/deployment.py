@@ -170,7 +170,8 @@ class Deployment:
         self.workers, self.framing, self.book = workers, framing, book
         self.processes = []
         self.schemas = {record: parsed_schema(record) for record in SCHEMAS}
-        self._make_topics([key for key in self.topics if not (inputs_of and key in INPUTS)])
+        self.own_topics = [key for key in self.topics if not (inputs_of and key in INPUTS)]
+        self._make_topics(self.own_topics)
         self.config = self.write_config()
         self.run("migrate")
         self.producer = confluent_kafka.Producer({
@@ -181,14 +182,21 @@ class Deployment:
 
     def _make_topics(self, keys):
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
-        made = admin.create_topics([
-            confluent_kafka.admin.NewTopic(self.topics[key], self.partitions, self.replicas,
-                                           config={"message.timestamp.type": "CreateTime"}) for key in keys])
+        stamps = {"message.timestamp.type": "LogAppendTime" if self.billing["timestamps"] == "log-append" else "CreateTime"}
+        made = admin.create_topics([confluent_kafka.admin.NewTopic(self.topics[key], self.partitions, self.replicas,
+                                                                   config=stamps) for key in keys])
         for each in made.values():
             each.result(30)
         for number in admin.list_topics(timeout=20).brokers:
             for key in keys:
-                await_settings(admin, number, self.topics[key], {"message.timestamp.type": "CreateTime"})
+                await_settings(admin, number, self.topics[key], stamps)
+
+    def add_topic(self, key):
+        """One that settled knows nothing of; its name."""
+        self.topics[key] = f"{self.name}-{key}"
+        self.own_topics.append(key)
+        self._make_topics([key])
+        return self.topics[key]
 
     def delete_topics(self, keys):
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
@@ -220,9 +228,9 @@ class Deployment:
 
     # --- the program ---
 
-    def run(self, verb, *arguments, status=0):
+    def run(self, verb, *arguments, status=0, seconds=120):
         done = subprocess.run([self.settled, verb, "-c", self.config, *arguments], stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=120, check=False)
+                              capture_output=True, text=True, timeout=seconds, check=False)
         assert done.returncode == status, f"settled {verb} ended with {done.returncode}:\n{done.stderr}{done.stdout}"
         return done.stdout + done.stderr
 

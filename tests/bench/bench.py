@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+"""Measures how fast settled is, and prints each row with its baseline, ratio, spread and goal.
+
+    build/venv/bin/python tests/bench/bench.py [--only REGEX] [--quick] [--long] [--rounds N] [--json FILE] [--record]
+
+It starts a broker and a PostgreSQL of its own. Each figure is the median of the rounds; in a round, settled and what it
+is compared with take turns. By default it takes less than twenty minutes on two cores. After every row the results are
+written (--json, --record), so that an interrupted run keeps what it has. It exits with 1 when a row could not be
+measured; that a goal is not met is no error.
+"""
+
+import sys
+
+import audit
+import explain
+import fold
+import frame
+import ingest
+import latency
+import relay
+import restart
+import sizes
+
+SCRIPTS = [ingest, fold, latency, restart, audit, explain, relay, sizes]
+
+if __name__ == "__main__":
+    sys.exit(frame.main(__doc__, SCRIPTS))
