@@ -15,7 +15,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ASK_MS = 15000, HANG_MS = 5000, SESSION_MS = 10000, SPEED_MAX = 1000000 };
+enum {
+    ASK_MS = 15000,
+    HANG_MS = 5000,
+    SESSION_MS = 10000,
+    FIRST_MS = 100, // for which the other workers wait while the first one joins an empty group
+    SPEED_MAX = 1000000,
+};
 
 static int read_clock(struct run *run, const struct args *args, struct error *e)
 {
@@ -300,6 +306,35 @@ static int take_drain_ends(struct run *run, struct error *e)
     return 0;
 }
 
+static bool has_assignment(struct run *run, size_t worker)
+{
+    struct worker_status status;
+    bool *shards = calloc((size_t)run->shared.partitions, sizeof *shards);
+    if (!shards)
+        return true;
+    worker_status(run->workers[worker], &status, shards);
+    free(shards);
+    return status.failed || status.assignment > 0;
+}
+
+// Each member that joins later makes the others begin again, so it is best that all join at once.
+// But of members that find an empty group at the same moment, librdkafka makes one wait for a
+// second. So the first one goes ahead. Where others are in the group already it gets no shards at
+// once, and the others join the rebalance that it waits for.
+static int join_all(struct run *run, struct error *e)
+{
+    const struct timespec pause = {.tv_nsec = 2000000};
+    for (size_t i = 0; i < run->worker_count; i++) {
+        if (worker_join(run->workers[i], e))
+            return -1;
+        int64_t end = clock_monotonic_ms() + FIRST_MS;
+        while (i == 0 && run->worker_count > 1 && !has_assignment(run, 0) &&
+               clock_monotonic_ms() < end)
+            nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 static int start_workers(struct run *run, struct error *e)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -317,7 +352,7 @@ static int start_workers(struct run *run, struct error *e)
         if (worker_create(&run->shared, (int)run->worker_count, &run->workers[run->worker_count],
                           e))
             return -1;
-    return 0;
+    return join_all(run, e);
 }
 
 int run_open(struct run *run, const struct args *args, struct error *e)

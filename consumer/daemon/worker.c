@@ -667,6 +667,11 @@ int worker_create(struct worker_shared *shared, int number, struct worker **out,
     return -1;
 }
 
+int worker_join(struct worker *worker, struct error *e)
+{
+    return intake_join(worker->intake, e);
+}
+
 void worker_stop(struct worker *worker)
 {
     worker->stopping = true;

@@ -43,6 +43,8 @@ struct worker_shared {
 };
 
 int worker_create(struct worker_shared *shared, int number, struct worker **out, struct error *e);
+// Joins the consumer group, in the background.
+int worker_join(struct worker *worker, struct error *e);
 // Asks it to stop; returns at once.
 void worker_stop(struct worker *worker);
 // Waits until it has stopped, within a bound, and frees it. False: it hangs and is left behind.

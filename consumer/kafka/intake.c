@@ -19,6 +19,7 @@
 enum {
     LANE_BLOCKS = 2, // every lane may hold so many, whatever the others hold
     POOL_BLOCKS = 256, // kept for reuse
+    BEAT_MS = 250, // how often librdkafka looks whether a heartbeat is due
     CONFIRM_MS = 100, // polls without a loss for so long confirm an assignment
     GATHER_MS = 50, // shards that start within it start with one assignment
     IDLE_MS = 100,
@@ -663,10 +664,19 @@ static bool wanted_is_due(struct intake *intake, int64_t now)
     return due;
 }
 
+// Left alone, librdkafka's own thread looks only once a second whether a heartbeat is due. Each
+// question to it makes it look.
+static void keep_beating(struct intake *intake)
+{
+    char *id = rd_kafka_memberid(intake->client);
+    if (id)
+        rd_kafka_mem_free(intake->client, id);
+}
+
 static void *poll_main(void *argument)
 {
     struct intake *intake = argument;
-    int64_t figures_at = 0;
+    int64_t figures_at = 0, beat_at = 0;
     intake->poller = pthread_self();
     while (!intake->stopping) {
         int64_t now = clock_monotonic_ms();
@@ -676,6 +686,10 @@ static void *poll_main(void *argument)
         if (wanted_is_due(intake, now))
             assign_wanted(intake);
         bool busy = serve_lanes(intake);
+        if (now - beat_at >= BEAT_MS) {
+            keep_beating(intake);
+            beat_at = now;
+        }
         if (now - figures_at >= FIGURES_MS) {
             refresh_ends(intake);
             tell_still_logs(intake, now);
@@ -705,7 +719,7 @@ static const char *(member_properties[])[2] = {
     // A topic that has been hidden from this user shows again by then.
     {"topic.metadata.refresh.interval.ms", "30000"},
     {"session.timeout.ms", "10000"},
-    {"heartbeat.interval.ms", "1000"}, // by a heartbeat a member learns that another one joins
+    {"heartbeat.interval.ms", "250"}, // by a heartbeat a member learns that another one joins
     {"max.poll.interval.ms", "30000"},
     // A full queue is looked at again when the fetch under way comes back. That fetch may be one of
     // idle partitions only, which waits for this long. It must not wait longer than the queued
@@ -739,23 +753,6 @@ static rd_kafka_t *member_create(struct intake *intake, struct error *e)
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     rd_kafka_conf_set_opaque(conf, intake);
     return client_create(RD_KAFKA_CONSUMER, conf, e);
-}
-
-static int join_group(struct intake *intake, struct error *e)
-{
-    static const uint64_t one = 1;
-    rd_kafka_poll_set_consumer(intake->client);
-    intake->group_queue = rd_kafka_queue_get_consumer(intake->client);
-    rd_kafka_queue_io_event_enable(intake->group_queue, intake->wake, &one, sizeof one);
-    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(INPUT_COUNT);
-    for (int i = 0; i < INPUT_COUNT; i++)
-        rd_kafka_topic_partition_list_add(topics, intake->options.topics[i], RD_KAFKA_PARTITION_UA);
-    rd_kafka_resp_err_t code = rd_kafka_subscribe(intake->client, topics);
-    rd_kafka_topic_partition_list_destroy(topics);
-    if (code)
-        return error_set(e, ERROR_CONFIG, "subscribing to the input topics: %s",
-                         rd_kafka_err2str(code));
-    return 0;
 }
 
 static void free_all(struct intake *intake)
@@ -808,8 +805,12 @@ int intake_create(const struct intake_options *options, struct intake **out, str
             lane->end = -1;
         }
     intake->client = member_create(intake, e);
-    if (!intake->client || join_group(intake, e))
+    if (!intake->client)
         goto failed;
+    static const uint64_t one = 1;
+    rd_kafka_poll_set_consumer(intake->client);
+    intake->group_queue = rd_kafka_queue_get_consumer(intake->client);
+    rd_kafka_queue_io_event_enable(intake->group_queue, intake->wake, &one, sizeof one);
     if (pthread_create(&intake->thread, NULL, poll_main, intake)) {
         error_set(e, ERROR_RESTART, "no thread can be started");
         goto failed;
@@ -820,6 +821,19 @@ int intake_create(const struct intake_options *options, struct intake **out, str
 failed:
     free_all(intake);
     return -1;
+}
+
+int intake_join(struct intake *intake, struct error *e)
+{
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(INPUT_COUNT);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        rd_kafka_topic_partition_list_add(topics, intake->options.topics[i], RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(intake->client, topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    if (code)
+        return error_set(e, ERROR_CONFIG, "subscribing to the input topics: %s",
+                         rd_kafka_err2str(code));
+    return 0;
 }
 
 static void *destroy_main(void *argument)

@@ -34,8 +34,10 @@ struct intake_options {
     void *context;
 };
 
-// Joins the group. Errors: ERROR_CONFIG.
+// A client that finds its coordinator, and is no member yet. Errors: ERROR_CONFIG.
 int intake_create(const struct intake_options *options, struct intake **out, struct error *e);
+// Joins the group, in the background. Errors: ERROR_CONFIG.
+int intake_join(struct intake *intake, struct error *e);
 // Leaves the group, and waits at most `timeout_ms` for that: librdkafka's close can hang. False: it
 // did, and its thread and memory are left behind.
 bool intake_destroy(struct intake *intake, int timeout_ms);

@@ -24,6 +24,10 @@ static_assert((int)PUBLISHED_TOPICS == (int)OUTPUT_COUNT, "a row of each output 
 struct published_reader {
     const struct publisher_options *options;
     rd_kafka_t *consumer;
+    // Asks for leaders and ends, and fetches nothing. A broker answers the requests of a connection
+    // in turn, so behind each fetch of an idle log a question of the consumer waits as long as
+    // that.
+    rd_kafka_t *asker;
     struct output_reader *forms[OUTPUT_COUNT];
 };
 
@@ -52,11 +56,11 @@ struct published_log {
 
 // ---- the client ----
 
-int published_reader_create(const struct publisher_options *options, struct published_reader **out,
-                            struct error *e)
+static rd_kafka_t *create_client(const struct publisher_options *options, const char *suffix,
+                                 struct error *e)
 {
     char id[RELAY_GROUP_SIZE + 16], group[RELAY_GROUP_SIZE];
-    snprintf(id, sizeof id, "%s-reader", relay_group(options->group, group));
+    snprintf(id, sizeof id, "%s-%s", relay_group(options->group, group), suffix);
     const char *own[][2] = {
         {"client.id", id},
         {"isolation.level", "read_committed"},
@@ -72,18 +76,26 @@ int published_reader_create(const struct publisher_options *options, struct publ
         {"queued.min.messages", "10000"},
         {"queued.max.messages.kbytes", "16384"},
     };
+    const struct client_properties ours = {sizeof own / sizeof *own, own};
+    rd_kafka_conf_t *conf = client_conf(&options->properties, &ours, e);
+    return conf ? client_create(RD_KAFKA_CONSUMER, conf, e) : NULL;
+}
+
+int published_reader_create(const struct publisher_options *options, struct published_reader **out,
+                            struct error *e)
+{
     struct published_reader *reader = calloc(1, sizeof *reader);
     if (!reader)
         return error_set(e, ERROR_RESTART, "memory is short");
     reader->options = options;
-    const struct client_properties ours = {sizeof own / sizeof *own, own};
     bool failed = false;
     for (enum output o = 0; o < OUTPUT_COUNT && !failed; o++)
         failed = output_reader_create(o, &reader->forms[o], e) != 0;
-    rd_kafka_conf_t *conf = failed ? NULL : client_conf(&options->properties, &ours, e);
-    if (conf)
-        reader->consumer = client_create(RD_KAFKA_CONSUMER, conf, e);
-    if (!reader->consumer) {
+    if (!failed)
+        reader->consumer = create_client(options, "reader", e);
+    if (reader->consumer)
+        reader->asker = create_client(options, "asker", e);
+    if (!reader->asker) {
         published_reader_destroy(reader);
         return -1;
     }
@@ -95,6 +107,8 @@ void published_reader_destroy(struct published_reader *reader)
 {
     if (!reader)
         return;
+    if (reader->asker)
+        client_destroy_reader(reader->asker);
     if (reader->consumer)
         client_destroy_reader(reader->consumer);
     for (int o = 0; o < OUTPUT_COUNT; o++)
@@ -324,12 +338,13 @@ bool published_log_take(struct published_log *log, struct error *e)
 
 // ---- to the ends ----
 
-// Asks for the leaders first: the client knows them only of topics that it has asked for.
+// Asks for the leaders first: the client knows them only of topics that it has asked for, and as
+// they were then.
 static int learn_leaders(struct published_log *log, struct error *e)
 {
     int32_t partitions;
     for (int o = 0; o < OUTPUT_COUNT; o++)
-        if (client_partitions(log->reader->consumer, log->logs[o].topic, ASK_MS, &partitions, e))
+        if (client_partitions(log->reader->asker, log->logs[o].topic, ASK_MS, &partitions, e))
             return -1;
     return 0;
 }
@@ -342,10 +357,10 @@ static int ask_ends(struct published_log *log, struct error *e)
                                .partition = log->shard,
                                .which = RD_KAFKA_OFFSET_BEGINNING,
                                .timeout_ms = ASK_MS};
-    if (client_ends(log->reader->consumer, &query, low, e))
+    if (client_ends(log->reader->asker, &query, low, e))
         return -1;
     query.which = RD_KAFKA_OFFSET_END;
-    if (client_ends(log->reader->consumer, &query, end, e))
+    if (client_ends(log->reader->asker, &query, end, e))
         return -1;
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         log->logs[o].low = low[o];
@@ -458,8 +473,7 @@ static enum published_result make_sure(struct published_log *log, int64_t expect
 enum published_result published_log_read(struct published_log *log, int64_t expected,
                                          const atomic_bool *stop, bool *whole_logs, struct error *e)
 {
-    bool fresh = log->logs[0].queue == NULL;
-    if ((fresh && learn_leaders(log, e)) || ask_ends(log, e))
+    if (learn_leaders(log, e) || ask_ends(log, e))
         return PUBLISHED_UNAVAILABLE;
     for (int o = 0; o < OUTPUT_COUNT; o++)
         if (!log->logs[o].queue && start_log(log, &log->logs[o], WINDOW_FIRST, e))

@@ -258,6 +258,7 @@ static struct reading begin_reading(struct fixture *f, int still_ms)
     for (int i = 0; i < INPUT_COUNT; i++)
         options.topics[i] = topics[i];
     assert_int_equal(intake_create(&options, &r.intake, &e), 0);
+    assert_int_equal(intake_join(r.intake, &e), 0);
     r.assignment = wait_for_assignment(r.intake);
     dup2(fileno(r.file), STDERR_FILENO);
     return r;
