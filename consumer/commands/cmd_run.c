@@ -87,28 +87,36 @@ static bool is_ready(struct run *run, char reason[REASON_SIZE])
 
 static void put_line(struct http_answer *out, bool good, const char *line)
 {
-    out->status = good ? 200 : 503;
-    if (asprintf(&out->body, "%s\n", line) < 0)
-        out->body = NULL;
-    out->size = out->body ? strlen(out->body) : 0;
+    char text[REASON_SIZE + 1];
+    snprintf(text, sizeof text, "%s\n", line);
+    http_put_text(out, good ? 200 : 503, text);
 }
 
-static void answer_live(void *context, struct http_answer *out)
+static void answer_live(void *context, int thread, const struct http_request *request,
+                        struct http_answer *out)
 {
     bool alive = is_alive(context, clock_monotonic_ms());
+    (void)thread;
+    (void)request;
     put_line(out, alive, alive ? "alive" : "a thread is stuck");
 }
 
-static void answer_ready(void *context, struct http_answer *out)
+static void answer_ready(void *context, int thread, const struct http_request *request,
+                         struct http_answer *out)
 {
     char reason[REASON_SIZE];
     bool ready = is_ready(context, reason);
+    (void)thread;
+    (void)request;
     put_line(out, ready, reason);
 }
 
-static void answer_metrics(void *context, struct http_answer *out)
+static void answer_metrics(void *context, int thread, const struct http_request *request,
+                           struct http_answer *out)
 {
     struct run *run = context;
+    (void)thread;
+    (void)request;
     out->content_type = "text/plain; version=0.0.4; charset=utf-8";
     out->body = metrics_render(run->shared.metrics, run_clock_ms(&run->clock));
     out->size = out->body ? strlen(out->body) : 0;
@@ -119,9 +127,9 @@ static void answer_metrics(void *context, struct http_answer *out)
 static int serve_http(struct run *run, struct error *e)
 {
     static struct http_route routes[] = {
-        {"/healthz/live", answer_live, NULL},
-        {"/healthz/ready", answer_ready, NULL},
-        {"/metrics", answer_metrics, NULL},
+        {"/healthz/live", answer_live, NULL, false},
+        {"/healthz/ready", answer_ready, NULL, false},
+        {"/metrics", answer_metrics, NULL, false},
     };
     enum { COUNT = sizeof routes / sizeof routes[0] };
     if (!run->config.http_listen[0])

@@ -3,9 +3,9 @@
 #pragma once
 
 #include "consumer/cli/args.h"
-#include "consumer/daemon/http.h"
 #include "consumer/daemon/permissions.h"
 #include "consumer/daemon/worker.h"
+#include "consumer/http/http.h"
 
 struct run {
     struct config config;

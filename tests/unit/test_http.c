@@ -1,10 +1,12 @@
-#include "consumer/daemon/http.h"
+#include "consumer/http/http.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,25 +17,59 @@
 
 #include <cmocka.h>
 
-static void answer_name(void *context, struct http_answer *out)
+static void answer_name(void *context, int thread, const struct http_request *request,
+                        struct http_answer *out)
 {
-    out->body = strdup(context);
-    assert_non_null(out->body);
-    out->size = strlen(out->body);
+    (void)thread;
+    (void)request;
+    http_put_text(out, 200, context);
 }
 
-static void answer_file(void *context, struct http_answer *out)
+static void answer_file(void *context, int thread, const struct http_request *request,
+                        struct http_answer *out)
 {
+    (void)thread;
+    (void)request;
     out->bytes = context;
     out->size = strlen(context);
     out->content_type = "text/html; charset=utf-8";
+    snprintf(out->etag, sizeof out->etag, "\"page-1\"");
+}
+
+// What was asked, as it was understood.
+static void answer_echo(void *context, int thread, const struct http_request *request,
+                        struct http_answer *out)
+{
+    char text[1024] = "";
+    size_t used = 0;
+    (void)context;
+    assert_in_range(thread, 0, HTTP_THREADS - 1);
+    for (size_t i = 0; i < request->segment_count; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "[%s]", request->segments[i]);
+    for (size_t i = 0; i < request->parameter_count; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "{%s=%s}",
+                                 request->parameters[i].name, request->parameters[i].value);
+    http_put_text(out, 200, text);
+}
+
+// Requests are answered when the test lets them.
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int begun; // how many have come to the gate
+
+static void answer_later(void *context, int thread, const struct http_request *request,
+                         struct http_answer *out)
+{
+    begun++;
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    answer_echo(context, thread, request, out);
 }
 
 static char exact_name[] = "exact", below_name[] = "below", page[] = "<p>page</p>";
 static const struct http_route routes[] = {
-    {"/a", answer_name, exact_name},
-    {"/files/", answer_name, below_name},
-    {"/files/index.html", answer_file, page},
+    {"/a", answer_name, exact_name, false},          {"/files/", answer_name, below_name, false},
+    {"/files/index.html", answer_file, page, false}, {"/echo/", answer_echo, NULL, true},
+    {"/later/", answer_later, NULL, true},
 };
 
 static int setup(void **state)
@@ -52,18 +88,26 @@ static int teardown(void **state)
     return 0;
 }
 
-// An answer that does not come fails the test.
-static int open_connection(struct http *http)
+// From an address of this machine. An answer that does not come fails the test.
+static int open_connection_from(struct http *http, const char *source)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)http_port(http))};
     const struct timeval patience = {.tv_sec = HTTP_TIMEOUT_S / 2};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in from = {.sin_family = AF_INET};
     assert_true(fd >= 0);
+    assert_int_equal(inet_pton(AF_INET, source, &from.sin_addr), 1);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&from, sizeof from), 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
     return fd;
+}
+
+static int open_connection(struct http *http)
+{
+    return open_connection_from(http, "127.0.0.1");
 }
 
 // One request on a connection of its own; the answer with its headers.
@@ -194,6 +238,139 @@ static void test_who_asks_stays(void **state)
     close(fd);
 }
 
+// A crowd of one address pushes out its own connections, not those of others.
+static void test_a_crowd_pushes_out_its_own(void **state)
+{
+    enum { OTHERS = 20 };
+    static int fds[CROWD], others[OTHERS];
+    static const char again[] = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+    char answer[1024];
+    allow_descriptors(CROWD + HTTP_CONNECTIONS_MAX + 200);
+    for (int i = 0; i < OTHERS; i++)
+        others[i] = open_connection_from(*state, "127.0.0.2");
+    crowd(*state, fds, CROWD, "");
+    expect(ask(*state, plain), "exact");
+    for (int i = 0; i < OTHERS; i++) {
+        assert_int_equal(write(others[i], again, strlen(again)), (ssize_t)strlen(again));
+        ssize_t got = read(others[i], answer, sizeof answer - 1);
+        assert_true(got > 0);
+        answer[got] = '\0';
+        expect(answer, "exact");
+    }
+    leave(fds, CROWD);
+    leave(others, OTHERS);
+}
+
+// ---- what is asked ----
+
+static const char *get(struct http *http, const char *target, const char *headers)
+{
+    char request[4096];
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: h\r\n%sConnection: close\r\n\r\n",
+             target, headers);
+    return ask(http, request);
+}
+
+static void test_targets_are_decoded(void **state)
+{
+    expect(get(*state, "/echo/a%2Fb/%e4%B8%AD+/", ""), "[echo][a/b][\xe4\xb8\xad+][]");
+    expect(get(*state, "/echo/?q=x+y%26z&empty=&flag&q=2", ""),
+           "[echo][]{q=x y&z}{empty=}{flag=}{q=2}");
+    static const char *const bad[] = {
+        "/echo/%",   "/echo/%4",     "/echo/%zz",    "/echo/%00",
+        "/echo/%ff", "/echo/?a=%c3", "/echo/?%00=1", "/echo/1/2/3/4/5/6/7/8"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        expect(get(*state, bad[i], ""), "HTTP/1.1 400");
+    char many[1024] = "/echo/?";
+    for (int i = 0; i <= HTTP_PARAMETERS_MAX; i++)
+        snprintf(many + strlen(many), sizeof many - strlen(many), "a=1&");
+    expect(get(*state, many, ""), "HTTP/1.1 400");
+}
+
+static void test_etags(void **state)
+{
+    const char *answer = get(*state, "/files/index.html", "If-None-Match: \"page-0\"\r\n");
+    expect(answer, "HTTP/1.1 200");
+    expect(answer, "ETag: \"page-1\"");
+    expect(answer, "<p>page</p>");
+    static const char *const known[] = {"\"page-1\"", "\"page-0\", W/\"page-1\"", "*"};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        char header[128];
+        snprintf(header, sizeof header, "If-None-Match: %s\r\n", known[i]);
+        answer = get(*state, "/files/index.html", header);
+        expect(answer, "HTTP/1.1 304");
+        expect(answer, "ETag: \"page-1\"");
+        assert_null(strstr(answer, "<p>page</p>"));
+    }
+    assert_null(strstr(get(*state, "/a", ""), "ETag"));
+}
+
+// ---- answers that wait ----
+
+static void send_request(int fd, const char *target)
+{
+    char request[256];
+    int size = snprintf(request, sizeof request,
+                        "GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", target);
+    assert_int_equal(write(fd, request, (size_t)size), size);
+}
+
+static void expect_from(int fd, const char *part)
+{
+    char answer[2048];
+    size_t used = 0;
+    for (ssize_t got; (got = read(fd, answer + used, sizeof answer - 1 - used)) > 0;)
+        used += (size_t)got;
+    answer[used] = '\0';
+    expect(answer, part);
+    close(fd);
+}
+
+// Others are answered meanwhile, and what is too much is refused at once.
+static void test_waiting_keeps_nobody_waiting(void **state)
+{
+    enum { ALL = HTTP_THREADS + HTTP_WAITING_MAX };
+    int fds[ALL];
+    char target[32];
+    begun = 0;
+    pthread_mutex_lock(&gate);
+    for (int i = 0; i < ALL; i++) {
+        snprintf(target, sizeof target, "/later/%d", i);
+        fds[i] = open_connection(*state);
+        send_request(fds[i], target);
+        while (begun < HTTP_THREADS && begun <= i)
+            usleep(1000);
+        expect(get(*state, "/a", ""), "exact");
+    }
+    const char *answer = get(*state, "/later/more", "");
+    expect(answer, "HTTP/1.1 503");
+    expect(answer, "Retry-After: 1");
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < ALL; i++) {
+        snprintf(target, sizeof target, "[later][%d]", i);
+        expect_from(fds[i], target);
+    }
+}
+
+// The server ends while answers are being made, and each client has its own.
+static void test_end_waits_for_answers(void **state)
+{
+    struct http *http;
+    struct error e;
+    int fds[HTTP_THREADS * 2];
+    (void)state;
+    assert_int_equal(
+        http_create("127.0.0.1:0", routes, sizeof routes / sizeof routes[0], &http, &e), 0);
+    for (int round = 0; round < 20; round++)
+        expect(get(http, "/echo/x", ""), "[echo][x]");
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        fds[i] = open_connection(http);
+        send_request(fds[i], "/echo/y");
+    }
+    http_destroy(http);
+    leave(fds, sizeof fds / sizeof fds[0]);
+}
+
 static void test_listen_errors(void **state)
 {
     struct error e;
@@ -216,6 +393,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_idle_connections_keep_nobody_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_slow_clients_keep_nobody_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_asks_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_crowd_pushes_out_its_own, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_targets_are_decoded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_etags, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waiting_keeps_nobody_waiting, setup, teardown),
+        cmocka_unit_test(test_end_waits_for_answers),
         cmocka_unit_test_setup_teardown(test_listen_errors, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
