@@ -24,3 +24,11 @@ static inline bool slice_same(struct slice a, struct slice b)
         return !a.data && !b.data;
     return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
+
+// R64: the order of bytes.
+static inline int slice_compare(struct slice a, struct slice b)
+{
+    size_t common = a.size < b.size ? a.size : b.size;
+    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}

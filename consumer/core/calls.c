@@ -120,7 +120,9 @@ void calls_add(struct calls *calls, uint64_t hash, const struct call *call, int6
     if (table->count % CALL_BLOCK == 0) {
         table->blocks = memory_reserve(table->blocks, table->block_count, &table->block_capacity,
                                        sizeof *table->blocks);
-        table->blocks[table->block_count++] = add_block(calls, call->day);
+        uint32_t added = add_block(calls, call->day);
+        calls->blocks[added]->number = (uint32_t)table->block_count;
+        table->blocks[table->block_count++] = added;
     }
     uint32_t number = table->blocks[table->count / CALL_BLOCK], at = table->count % CALL_BLOCK;
     struct call_block *block = calls->blocks[number];

@@ -19,6 +19,7 @@ enum { CALL_BLOCK = 4096, CALL_MS_BITS = 27, CALL_SERVICE_BITS = 4 };
 
 struct call_block {
     day_t day;
+    uint32_t number; // among those of its day
     uint64_t half[CALL_BLOCK][2]; // identity
     uint32_t account[CALL_BLOCK];
     // from the lowest bit on: ms in the usage day, the service, and in the last bit a packed UUID

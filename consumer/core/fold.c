@@ -49,6 +49,7 @@ void fold_destroy(struct fold *fold)
 {
     if (!fold)
         return;
+    account_calls_drop(&fold->chains);
     calls_free(&fold->calls);
     ledger_free(&fold->ledger);
     if (fold->step.arena)
@@ -151,8 +152,8 @@ int64_t fold_calls_of_day(const struct fold *fold, day_t usage_day)
 
 size_t fold_memory(const struct fold *fold)
 {
-    return sizeof *fold + calls_memory(&fold->calls) + ledger_memory(&fold->ledger) +
-           arena_used(fold->step.arena);
+    return sizeof *fold + calls_memory(&fold->calls) + account_calls_memory(&fold->chains) +
+           ledger_memory(&fold->ledger) + arena_used(fold->step.arena);
 }
 
 int64_t fold_oldest_credit(const struct fold *fold)

@@ -3,6 +3,7 @@
 // and replay), recorded.c (audits).
 #pragma once
 
+#include "consumer/core/account_calls.h"
 #include "consumer/core/calls.h"
 #include "consumer/core/fold.h"
 #include "consumer/core/step_build.h"
@@ -88,6 +89,7 @@ struct fold {
     bool counted[INPUT_COUNT]; // of fold_set_counted
     struct ledger ledger;
     struct calls calls;
+    struct account_calls chains; // of those who ask (preview.c)
     size_t override_count, override_capacity;
     struct timestamp_override *overrides;
     // of each log, rising offsets at or above its position
