@@ -25,7 +25,7 @@ static inline bool slice_same(struct slice a, struct slice b)
     return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
-// R64: the order of bytes.
+// In the order of bytes, as ids are ordered.
 static inline int slice_compare(struct slice a, struct slice b)
 {
     size_t common = a.size < b.size ? a.size : b.size;

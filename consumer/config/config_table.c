@@ -1,6 +1,6 @@
 #include "consumer/config/config_table.h"
 
-#include "consumer/core/calls.h"
+#include "consumer/usage/calls.h"
 
 #include <assert.h>
 #include <string.h>

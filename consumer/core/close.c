@@ -189,7 +189,6 @@ static void open_next(struct fold *fold)
     fold->state.released = false;
     memset(fold->state.holds, 0, sizeof fold->state.holds);
     fold_open_day(fold, fold->state.day + 1);
-    account_calls_drop(&fold->chains);
     // R29: an id is known as long as its day can be billed.
     calls_forget(&fold->calls, fold->floor);
     fold->state.calls_from = calls_first_offset(&fold->calls, fold->state.log[INPUT_CALLS].next);
@@ -209,6 +208,7 @@ int fold_close(struct fold *fold, struct error *e)
     calls_check(&fold->calls);
     struct closing c = {.fold = fold, .settling = {.fold = fold, .e = e}};
     gather(&c);
+    account_calls_drop(&fold->chains);
     c.settling.days = c.days;
     int result = settle_accounts(&c);
     if (result == 0)

@@ -3,10 +3,10 @@
 // and replay), recorded.c (audits).
 #pragma once
 
-#include "consumer/core/account_calls.h"
-#include "consumer/core/calls.h"
 #include "consumer/core/fold.h"
 #include "consumer/core/step_build.h"
+#include "consumer/usage/account_calls.h"
+#include "consumer/usage/calls.h"
 
 #define ACCOUNT_NONE UINT32_MAX
 

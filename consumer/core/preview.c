@@ -11,6 +11,7 @@ struct preview {
     struct arena *texts;
     struct slice id;
     bool begun;
+    uint64_t number; // of the fold that it is copied from
     // Newest first while they are copied, then in the order of settling.
     size_t pending_count, pending_capacity;
     struct pending *pending;
@@ -135,31 +136,32 @@ static void copy_account(struct preview *p, const struct fold *fold, uint32_t nu
     p->result.account.first_package = 0;
 }
 
-// A day was settled since, and its calls are on settlements: what was copied is of no use.
-static void begin(struct preview *p, const struct fold *fold)
+static void begin(struct preview *p, const struct fold *fold, uint64_t number)
 {
     p->begun = true;
+    p->number = number;
     p->pending_count = p->day_count = 0;
     p->newest = p->reached = p->at = 0;
     p->result.day = fold->state.day;
 }
 
-bool preview_take(struct preview *p, struct fold *fold, size_t most)
+bool preview_take(struct preview *p, struct fold *fold, uint64_t number, size_t most)
 {
     struct account_hash hash;
     assert(!p->copy);
     assert(!fold->replay.active);
-    if (!p->begun || p->result.day != fold->state.day)
-        begin(p, fold);
+    // Once a day is settled, its calls are on settlements.
+    if (!p->begun || p->number != number || p->result.day != fold->state.day)
+        begin(p, fold, number);
     if (!account_calls_catch_up(&fold->chains, &fold->calls, fold->ledger.account_count, most))
         return false;
     identity_of_account(&fold->key, p->id, &hash);
-    uint32_t number = ledger_find_account(fold, hash);
-    p->result.known = number != ACCOUNT_NONE;
+    uint32_t account = ledger_find_account(fold, hash);
+    p->result.known = account != ACCOUNT_NONE;
     if (p->result.known) {
-        if (!copy_some(p, fold, number, most))
+        if (!copy_some(p, fold, account, most))
             return false;
-        copy_account(p, fold, number);
+        copy_account(p, fold, account);
     }
     for (int i = 0; i < INPUT_COUNT; i++)
         p->result.next[i] = fold->state.log[i].next;

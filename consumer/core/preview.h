@@ -45,8 +45,9 @@ struct preview_result {
 // NULL when memory is short. The policy of the fold must outlive it.
 struct preview *preview_create(struct slice account_id);
 void preview_destroy(struct preview *preview);
-// Copies up to about `most` calls. True: all is copied, as of now.
-bool preview_take(struct preview *preview, struct fold *fold, size_t most);
+// Copies up to about `most` calls. True: all is copied, as of now. `number` tells one fold of the
+// shard from the next: what was copied of another one is dropped.
+bool preview_take(struct preview *preview, struct fold *fold, uint64_t number, size_t most);
 // ERROR_CONFIG: an amount would pass 64 bits, as it would at the close.
 int preview_settle(struct preview *preview, struct error *e);
 const struct preview_result *preview_result(const struct preview *preview);

@@ -372,6 +372,8 @@ int run_open(struct run *run, const struct args *args, struct error *e)
         permissions_create(&run->config, &shared->properties, &run->permissions, e) ||
         (run->drain && take_drain_ends(run, e)))
         return -1;
+    if (live_create(shared->partitions, &shared->live, e))
+        return -1;
     if (writer_schemas_create(run->config.dsn, &run->config.registry, &shared->writers, e))
         return -1;
     return start_workers(run, e);
@@ -396,6 +398,7 @@ bool run_close(struct run *run)
           permissions_destroy(run->permissions, HANG_MS);
     if (!all)
         return false;
+    live_destroy(run->shared.live);
     writer_schemas_destroy(run->shared.writers);
     metrics_destroy(run->shared.metrics);
     store_close(run->store);

@@ -37,6 +37,7 @@ struct worker {
     struct decoder_scratch *scratch;
     struct shard_host host;
     struct shard **shards; // by partition; NULL: never assigned
+    int32_t running; // the shard that is held; -1: none
     bool *assigned; // by partition, as of `assignment`
     uint64_t assignment; // seen; shards not assigned yet while `unconfirmed`
     bool unconfirmed;
@@ -101,43 +102,63 @@ static int64_t host_monotonic_us(void *context)
     return clock_monotonic_us();
 }
 
+// Others look at the shard while the database is waited for.
+static struct store *begin_wait(struct worker *worker)
+{
+    check_folder(worker);
+    if (worker->running >= 0)
+        live_let_go(worker->shared->live, worker->running);
+    return worker->store;
+}
+
+static enum store_result end_wait(struct worker *worker, enum store_result result)
+{
+    if (worker->running >= 0)
+        live_hold(worker->shared->live, worker->running);
+    return result;
+}
+
 static enum store_result host_claim(void *context, int32_t shard, struct shard_row *out,
                                     struct error *e)
 {
-    check_folder(context);
-    return store_claim(((struct worker *)context)->store, shard, out, e);
+    struct store *store = begin_wait(context);
+    return end_wait(context, store_claim(store, shard, out, e));
 }
 
 static enum store_result host_restore(void *context, int32_t shard, const struct shard_row *row,
                                       struct fold *fold, struct error *e)
 {
-    return store_restore(((struct worker *)context)->store, shard, row, fold, e);
+    struct store *store = begin_wait(context);
+    return end_wait(context, store_restore(store, shard, row, fold, e));
 }
 
 static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row,
                                      const struct commit_request *request, struct error *e)
 {
-    check_folder(context);
-    return store_commit(((struct worker *)context)->store, shard, row, request, e);
+    struct store *store = begin_wait(context);
+    return end_wait(context, store_commit(store, shard, row, request, e));
 }
 
 static enum store_result host_load_requests(void *context, int32_t shard, struct request *out,
                                             size_t capacity, size_t *count, struct error *e)
 {
-    return store_load_requests(((struct worker *)context)->store, shard, out, capacity, count, e);
+    struct store *store = begin_wait(context);
+    return end_wait(context, store_load_requests(store, shard, out, capacity, count, e));
 }
 
 static enum store_result host_refuse_request(void *context, int64_t id, const char *why,
                                              struct error *e)
 {
-    return store_refuse_request(((struct worker *)context)->store, id, why, e);
+    struct store *store = begin_wait(context);
+    return end_wait(context, store_refuse_request(store, id, why, e));
 }
 
 static enum store_result host_load_undecided(void *context, int32_t shard,
                                              struct undecided_rejects *out, size_t capacity,
                                              size_t *count, struct error *e)
 {
-    return store_load_undecided(((struct worker *)context)->store, shard, out, capacity, count, e);
+    struct store *store = begin_wait(context);
+    return end_wait(context, store_load_undecided(store, shard, out, capacity, count, e));
 }
 
 static enum store_result host_note_waiting(void *context, int32_t shard, int64_t epoch,
@@ -148,7 +169,8 @@ static enum store_result host_note_waiting(void *context, int32_t shard, int64_t
     struct waiting_record noted = *record;
     writer_schemas_answer(worker->shared->writers, record->schema_id, answer, sizeof answer);
     noted.answer = answer;
-    return store_note_waiting(worker->store, shard, epoch, &noted, e);
+    struct store *store = begin_wait(worker);
+    return end_wait(worker, store_note_waiting(store, shard, epoch, &noted, e));
 }
 
 static void deployment_free(struct deployment *deployment)
@@ -164,9 +186,8 @@ static const struct deployment *current_deployment(const struct worker *worker)
     return worker->deployment_count > 0 ? worker->deployments[worker->deployment_count - 1] : NULL;
 }
 
-static enum store_result host_refresh_policy(void *context, struct error *e)
+static enum store_result refresh_policy(struct worker *worker, struct error *e)
 {
-    struct worker *worker = context;
     bool recorded;
     struct deployment *fresh = calloc(1, sizeof *fresh);
     if (!fresh) {
@@ -196,6 +217,12 @@ static enum store_result host_refresh_policy(void *context, struct error *e)
     if (known)
         worker->shared->recorded_news++;
     return STORE_OK;
+}
+
+static enum store_result host_refresh_policy(void *context, struct error *e)
+{
+    begin_wait(context);
+    return end_wait(context, refresh_policy(context, e));
 }
 
 static const struct policy *host_policy(void *context)
@@ -279,6 +306,11 @@ static void host_release_block(void *context, int32_t shard, enum input input, s
     worker->shared->last_read_at = clock_monotonic_ms();
 }
 
+static void host_let_look(void *context, int32_t shard)
+{
+    live_let_look(((struct worker *)context)->shared->live, shard);
+}
+
 static void host_init(struct worker *worker)
 {
     const struct config *config = worker->shared->config;
@@ -306,6 +338,7 @@ static void host_init(struct worker *worker)
         .start = host_start,
         .next_block = host_next_block,
         .release_block = host_release_block,
+        .let_look = host_let_look,
         .encoder = worker->encoder,
         .source = {.context = worker,
                    .framing = config->framing,
@@ -324,6 +357,19 @@ static void host_init(struct worker *worker)
 
 // ---- the fold thread ----
 
+static void hold(struct worker *worker, int32_t shard)
+{
+    assert(worker->running < 0);
+    live_hold(worker->shared->live, shard);
+    worker->running = shard;
+}
+
+static void let_go(struct worker *worker)
+{
+    live_let_go(worker->shared->live, worker->running);
+    worker->running = -1;
+}
+
 // The workers of a process join one after the other, and each join deals out all shards anew. Work
 // that the first worker began would be wasted. False: wait for the others, for a bounded time.
 static bool all_joined(struct worker *worker, int64_t mono_ms)
@@ -337,6 +383,24 @@ static bool all_joined(struct worker *worker, int64_t mono_ms)
            mono_ms - worker->joined_at > worker->shared->session_ms;
 }
 
+static void revoke(struct worker *worker, int32_t p, int64_t mono_ms)
+{
+    if (!worker->shards[p])
+        return;
+    hold(worker, p);
+    shard_revoke(worker->shards[p], mono_ms);
+    live_hide(worker->shared->live, p, worker->shards[p]);
+    let_go(worker);
+}
+
+static void assign(struct worker *worker, int32_t p, int64_t mono_ms)
+{
+    hold(worker, p);
+    shard_assign(worker->shards[p], mono_ms);
+    live_show(worker->shared->live, p, worker->shards[p]);
+    let_go(worker);
+}
+
 static void take_assignment(struct worker *worker, int64_t mono_ms)
 {
     bool confirmed;
@@ -348,8 +412,7 @@ static void take_assignment(struct worker *worker, int64_t mono_ms)
         worker->assignment = assignment;
         worker->unconfirmed = true;
         for (int32_t p = 0; p < worker->shared->partitions; p++)
-            if (worker->shards[p])
-                shard_revoke(worker->shards[p], mono_ms);
+            revoke(worker, p, mono_ms);
     }
     if (!worker->unconfirmed || !confirmed || !all_joined(worker, mono_ms))
         return;
@@ -367,7 +430,7 @@ static void take_assignment(struct worker *worker, int64_t mono_ms)
             fail_worker(worker, &e);
             return;
         }
-        shard_assign(worker->shards[p], mono_ms);
+        assign(worker, p, mono_ms);
         count++;
     }
     log_event(LOG_INFO, "shards assigned",
@@ -532,6 +595,16 @@ static void wait_for_bell(struct worker *worker, int64_t until_ms)
     pthread_mutex_unlock(&worker->lock);
 }
 
+static void finish(struct worker *worker, int32_t p)
+{
+    if (!worker->shards[p])
+        return;
+    hold(worker, p);
+    shard_finish(worker->shards[p]);
+    live_hide(worker->shared->live, p, worker->shards[p]);
+    let_go(worker);
+}
+
 static void *fold_main(void *argument)
 {
     struct worker *worker = argument;
@@ -546,7 +619,9 @@ static void *fold_main(void *argument)
         for (int32_t p = 0; p < partitions && !worker->stopping; p++) {
             if (!worker->shards[p])
                 continue;
+            hold(worker, p);
             more |= shard_run(worker->shards[p], now);
+            let_go(worker);
             int64_t deadline = shard_deadline(worker->shards[p]);
             if (shard_state(worker->shards[p]) != SHARD_NONE && deadline < wake_at)
                 wake_at = deadline;
@@ -557,8 +632,7 @@ static void *fold_main(void *argument)
             wait_for_bell(worker, wake_at);
     }
     for (int32_t p = 0; p < partitions; p++)
-        if (worker->shards[p])
-            shard_finish(worker->shards[p]);
+        finish(worker, p);
     return NULL;
 }
 
@@ -632,7 +706,7 @@ static int create_parts(struct worker *worker, struct error *e)
     if (store_open(worker->shared->config->dsn, STORE_WRITES, &worker->store, e) ||
         encoder_create(&worker->encoder, e))
         return -1;
-    if (host_refresh_policy(worker, e) != STORE_OK)
+    if (refresh_policy(worker, e) != STORE_OK)
         return -1;
     if (!current_deployment(worker))
         return error_set(e, ERROR_BUG, "the deployment is not recorded");
@@ -655,6 +729,7 @@ int worker_create(struct worker_shared *shared, int number, struct worker **out,
         return error_set(e, ERROR_RESTART, "memory is short for a worker");
     worker->shared = shared;
     worker->number = number;
+    worker->running = -1;
     worker->status.heartbeat = clock_monotonic_ms();
     pthread_mutex_init(&worker->lock, NULL);
     thread_init_condition(&worker->bell);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "consumer/config/config.h"
+#include "consumer/daemon/live.h"
 #include "consumer/kafka/intake.h"
 #include "consumer/kafka/topic_counts.h"
 #include "consumer/kafka/watermarks.h"
@@ -29,6 +30,7 @@ struct worker_shared {
     int64_t session_ms; // of the group
     struct run_clock *clock;
     struct watermarks *ends;
+    struct live *live; // others look at the shards
     struct topic_counts *counts;
     struct writer_schemas *writers;
     struct metrics *metrics;

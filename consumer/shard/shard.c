@@ -260,6 +260,11 @@ struct fold *shard_fold(struct shard *shard)
     return shard->fold;
 }
 
+uint64_t shard_fold_number(const struct shard *shard)
+{
+    return shard->fold_number;
+}
+
 const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE])
 {
     struct relay_status relay = shard->host->relay_status(shard->host->context, shard->id);

@@ -68,6 +68,8 @@ struct shard_host {
     void (*start)(void *context, int32_t shard, const int64_t offsets[INPUT_COUNT]);
     struct block *(*next_block)(void *context, int32_t shard, enum input input);
     void (*release_block)(void *context, int32_t shard, enum input input, struct block *block);
+    // Between two batches: other threads that wait for a look at the fold have it now.
+    void (*let_look)(void *context, int32_t shard);
 
     struct encoder *encoder;
     // what its readers need; the scratch is shared by the shards of a worker
@@ -104,6 +106,8 @@ const struct error *shard_error(const struct shard *shard); // HALTED: why
 // is known to come.
 void shard_say_full(const struct metrics *metrics, int64_t resident, int64_t most, struct error *e);
 struct fold *shard_fold(struct shard *shard); // NULL while there is none
+// Tells one fold of the shard from the next.
+uint64_t shard_fold_number(const struct shard *shard);
 // NULL when the shard does all of its work: it reads, commits and publishes. Otherwise `out`, which
 // says what it does not do, or what an operator must look at before the process is started again.
 enum { SHARD_UNREADY_SIZE = ERROR_TEXT_SIZE + 64 };

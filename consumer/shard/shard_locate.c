@@ -91,6 +91,7 @@ static enum store_result new_fold(struct shard *shard, struct error *e)
     struct fold_options options = {
         .shard = shard->id, .max_resident_calls = host->max_resident_calls, .asks_counts = true};
     memcpy(options.id_key, host->id_key, sizeof options.id_key);
+    shard->fold_number++;
     shard->fold = fold_create(&options, host->policy(host->context));
     if (!shard->fold) {
         error_set(e, ERROR_RESTART, "memory is short for the fold");

@@ -56,6 +56,7 @@ struct shard {
     enum shard_state state;
     struct error error;
     struct fold *fold;
+    uint64_t fold_number; // how many it has had
     struct shard_row row; // as committed last; of the fold, when there is one
     struct input_log log[INPUT_COUNT];
     struct outbox outbox;

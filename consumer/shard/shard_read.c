@@ -1,10 +1,10 @@
 // From blocks into the fold, and the calls again from where replay starts.
 #include "consumer/shard/shard_parts.h"
 
-#include "consumer/core/calls.h"
 #include "consumer/core/log_proof.h"
 #include "consumer/system/fault.h"
 #include "consumer/system/log.h"
+#include "consumer/usage/calls.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -268,6 +268,7 @@ bool shard_read_log(struct shard *shard, enum input input, int64_t mono_ms, int6
         } else {
             more = next_block(shard, input) && judge_some(shard, input, mono_ms, now_ms);
         }
+        shard->host->let_look(shard->host->context, shard->id);
     }
     return more && shard->state == SHARD_RUNNING;
 }

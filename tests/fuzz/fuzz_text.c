@@ -1,7 +1,7 @@
 // Any bytes as an id and as a text: compared with a simple decoder of UTF-8 and a simple reader of
 // UUIDs.
 #include "consumer/base/text.h"
-#include "consumer/core/identity.h"
+#include "consumer/usage/identity.h"
 
 #include <assert.h>
 #include <stdlib.h>

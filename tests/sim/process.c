@@ -365,6 +365,30 @@ static void host_release_block(void *context, int32_t shard, enum input input, s
     free(block);
 }
 
+// One account after the other. What is answered is compared in unit_settlement; here the asking is
+// between all else that happens to a shard.
+static void host_let_look(void *context, int32_t shard)
+{
+    struct process *p = context;
+    struct shard *s = p->shards[shard];
+    struct fold *fold = shard_fold(s);
+    size_t accounts = fold ? fold_account_count(fold) : 0;
+    struct error e;
+    p->looks++;
+    if (!p->preview && accounts > 0) {
+        uint32_t number = (uint32_t)((size_t)p->looks % accounts);
+        p->preview = preview_create(fold_account(fold, number)->id);
+        p->previewed = shard;
+    }
+    if (!p->preview || p->previewed != shard || shard_state(s) != SHARD_RUNNING ||
+        !preview_take(p->preview, fold, shard_fold_number(s), (size_t)(1 + p->looks % 5)))
+        return;
+    if (preview_settle(p->preview, &e) != 0)
+        world_fail(p->world, "a preview of shard %d: %s", shard, e.text);
+    preview_destroy(p->preview);
+    p->preview = NULL;
+}
+
 // Like librdkafka, which is configured to fail if a log no longer holds the wanted offset.
 static void check_ranges(struct process *p)
 {
@@ -510,6 +534,7 @@ static void host_init(struct process *p)
         .start = host_start,
         .next_block = host_next_block,
         .release_block = host_release_block,
+        .let_look = host_let_look,
         .encoder = world_encoder(),
         .source = {.context = p,
                    .framing = p->world->first_policy.fixed.framing,
@@ -549,6 +574,8 @@ void process_kill(struct process *p)
         shard_destroy(p->shards[s]);
         p->shards[s] = NULL;
     }
+    preview_destroy(p->preview);
+    p->preview = NULL;
     metrics_destroy(p->metrics);
     p->metrics = NULL;
     p->alive = false;

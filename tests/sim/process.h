@@ -3,6 +3,7 @@
 // as relay/relay.c answers it), its connections.
 #pragma once
 
+#include "consumer/core/preview.h"
 #include "consumer/relay/published_rows.h"
 #include "consumer/relay/relay_machine.h"
 #include "consumer/shard/shard.h"
@@ -101,6 +102,10 @@ struct process {
     int64_t counted_step;
     bool count_wanted; // a later look is needed
     struct session session;
+    // Somebody asks what an account has used, a piece at a time: it must change nothing.
+    struct preview *preview;
+    int32_t previewed; // the shard
+    int64_t looks; // pieces so far
     // The relay
     struct publishing publishing[SHARDS_MAX];
     enum batch_fate batch_fate;

@@ -1,6 +1,6 @@
 // Compares the accepted calls with a plain list: identity, content, days, forgetting, and memory
 // that is used again.
-#include "consumer/core/calls.h"
+#include "consumer/usage/calls.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

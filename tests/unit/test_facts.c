@@ -1,9 +1,9 @@
 // Some facts stand once in the program and are repeated in schemas and documents. These tests check
 // that they agree: whoever adds a row to a table of the program is told what is missing elsewhere.
 #include "consumer/config/config_table.h"
-#include "consumer/core/calls.h"
 #include "consumer/core/fold.h"
 #include "consumer/core/reject_reason.h"
+#include "consumer/usage/calls.h"
 #include "pricing/error.h"
 #include "pricing/service.h"
 

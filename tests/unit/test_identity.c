@@ -1,5 +1,5 @@
 // Identities: which ids are packed as UUIDs, and what the deployment's key keys.
-#include "consumer/core/identity.h"
+#include "consumer/usage/identity.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -275,6 +275,12 @@ static void host_release_block(void *context, int32_t shard, enum input input, s
     free(block);
 }
 
+static void host_let_look(void *context, int32_t shard)
+{
+    (void)context;
+    (void)shard;
+}
+
 static void make_policy(struct policy *policy)
 {
     const struct book book = load_apcas();
@@ -320,6 +326,7 @@ static int set_up(void **state)
         .start = host_start,
         .next_block = host_next_block,
         .release_block = host_release_block,
+        .let_look = host_let_look,
         .source = {.scratch = &w->scratch},
         .metrics = w->metrics,
         .partitions = 1,

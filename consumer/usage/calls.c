@@ -1,4 +1,4 @@
-#include "consumer/core/calls.h"
+#include "consumer/usage/calls.h"
 
 #include "consumer/base/memory.h"
 

@@ -4,7 +4,7 @@
 // the fold only.
 #pragma once
 
-#include "consumer/core/calls.h"
+#include "consumer/usage/calls.h"
 
 struct chained_day {
     day_t day;

@@ -1,4 +1,4 @@
-#include "consumer/core/identity.h"
+#include "consumer/usage/identity.h"
 
 #include <assert.h>
 #include <openssl/evp.h>

@@ -1,4 +1,4 @@
-#include "consumer/core/account_calls.h"
+#include "consumer/usage/account_calls.h"
 
 #include "consumer/base/memory.h"
 

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "consumer/base/index.h"
-#include "consumer/core/identity.h"
+#include "consumer/usage/identity.h"
 #include "pricing/book.h"
 
 // What a call costs in its columns; and with its share of the index at most. The latter stands in
