@@ -1,6 +1,7 @@
 #include "consumer/daemon/live.h"
 
 #include "consumer/system/clock.h"
+#include "consumer/system/thread.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -81,13 +82,16 @@ void live_hide(struct live *live, int32_t shard, const struct shard *hidden)
 // ---- for those who look ----
 
 // False: the time is up.
-static bool look(struct live_shard *s, int64_t until_ms)
+static bool hold_to_look(struct live_shard *s, int64_t until_ms)
 {
-    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    int64_t left = until_ms - clock_monotonic_ms();
+    const struct timespec until = thread_wall_after(left);
     bool held = false;
+    if (left <= 0)
+        return false;
     s->waiting++;
-    if (pthread_mutex_clocklock(&s->gate, CLOCK_MONOTONIC, &until) == 0) {
-        held = pthread_mutex_clocklock(&s->fold, CLOCK_MONOTONIC, &until) == 0;
+    if (pthread_mutex_timedlock(&s->gate, &until) == 0) {
+        held = pthread_mutex_timedlock(&s->fold, &until) == 0;
         pthread_mutex_unlock(&s->gate);
     }
     s->waiting--;
@@ -115,11 +119,9 @@ enum live_result live_take(struct live *live, const struct live_question *questi
     struct live_shard *s = &live->shards[question->shard];
     enum live_result result = LIVE_BUSY;
     *out = preview_create(question->account_id);
-    while (*out && result == LIVE_BUSY && look(s, question->until_ms)) {
+    while (*out && result == LIVE_BUSY && hold_to_look(s, question->until_ms)) {
         result = take_piece(s, question, *out, phase);
         pthread_mutex_unlock(&s->fold);
-        if (clock_monotonic_ms() > question->until_ms)
-            break;
     }
     if (result == LIVE_TAKEN)
         return result;

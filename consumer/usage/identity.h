@@ -2,7 +2,7 @@
 // hash. The key belongs to the deployment; no output depends on it.
 #pragma once
 
-#include "consumer/core/record.h"
+#include "consumer/base/slice.h"
 
 enum { IDENTITY_SECRET_SIZE = 192 };
 
