@@ -187,6 +187,8 @@ static int compare_by_day(const void *a, const void *b)
 // From newest first into the order of days, and within a day into that of offsets.
 static void order_pending(struct preview *p)
 {
+    if (p->pending_count == 0)
+        return;
     uint32_t *ranks = memory_grow(NULL, p->day_count + 1, sizeof *ranks);
     day_t *sorted = memory_grow(NULL, p->day_count + 1, sizeof *sorted);
     memcpy(sorted, p->days, p->day_count * sizeof *sorted);

@@ -1,6 +1,7 @@
 #include "consumer/http/http.h"
 
 #include "consumer/base/arena.h"
+#include "consumer/http/http_client.h"
 #include "consumer/http/http_peers.h"
 #include "consumer/http/http_pool.h"
 #include "consumer/http/http_target.h"
@@ -35,6 +36,7 @@ struct exchange {
     const struct http_route *route;
     struct arena *texts;
     struct http_request request;
+    bool heard; // the headers are there
     bool bad, crowded; // an escape that is none; too many parameters
     bool answered; // by the other thread
     struct http_answer answer;
@@ -115,6 +117,7 @@ static void read_request(struct exchange *x, const char *url)
     x->request.authorization = copy_header(x, MHD_HTTP_HEADER_AUTHORIZATION);
     x->request.accept = copy_header(x, MHD_HTTP_HEADER_ACCEPT);
     x->request.if_none_match = copy_header(x, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    x->request.asked_by = copy_header(x, HTTP_ASKED_BY);
 }
 
 static const struct http_route *find_route(const struct http *http, const char *path)
@@ -258,20 +261,23 @@ static enum MHD_Result send_answer(struct exchange *x)
     return result;
 }
 
-static struct exchange *begin(struct http *http, struct MHD_Connection *connection)
+// The first that is known of a request: its target as it was sent. NULL: memory is short.
+static void *begin(void *context, const char *target, struct MHD_Connection *connection)
 {
     struct exchange *x = calloc(1, sizeof *x);
     if (!x)
         return NULL;
-    x->http = http;
+    x->http = context;
     x->connection = connection;
     x->answer =
         (struct http_answer){.status = MHD_HTTP_OK, .content_type = "text/plain; charset=utf-8"};
     x->texts = arena_create();
-    if (x->texts)
-        return x;
-    free(x);
-    return NULL;
+    if (!x->texts) {
+        free(x);
+        return NULL;
+    }
+    x->request.target = arena_copy(x->texts, target, strlen(target));
+    return x;
 }
 
 // Called first when the headers are there, then for each piece of a body, then for the answer; and
@@ -281,12 +287,15 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
                                   size_t *upload_size, void **state)
 {
     struct exchange *x = *state;
+    (void)context;
     (void)version;
     (void)upload;
-    if (!x) {
+    if (!x)
+        return MHD_NO;
+    if (!x->heard) {
         // No answer yet: before any body, it would close the connection.
-        *state = begin(context, connection);
-        return *state ? MHD_YES : MHD_NO;
+        x->heard = true;
+        return MHD_YES;
     }
     if (*upload_size > 0) {
         *upload_size = 0;
@@ -358,9 +367,9 @@ static struct MHD_Daemon *start_daemon(struct http *http, const struct addrinfo 
     return MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, http, MHD_OPTION_SOCK_ADDR, address->ai_addr,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, http, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, http,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)ACCEPTED_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)HTTP_TIMEOUT_S, MHD_OPTION_END);
+        on_completed, http, MHD_OPTION_URI_LOG_CALLBACK, begin, http, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_escapes, http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)ACCEPTED_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_TIMEOUT_S, MHD_OPTION_END);
 }
 
 static int start(struct http *http, const char *listen, const struct addrinfo *address,

@@ -1,4 +1,5 @@
 #include "consumer/http/http.h"
+#include "consumer/http/http_client.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -65,11 +66,39 @@ static void answer_later(void *context, int thread, const struct http_request *r
     answer_echo(context, thread, request, out);
 }
 
+// What came with the request.
+static void answer_headers(void *context, int thread, const struct http_request *request,
+                           struct http_answer *out)
+{
+    char text[256];
+    (void)context;
+    (void)thread;
+    snprintf(text, sizeof text, "[%s][%s]", request->authorization ? request->authorization : "",
+             request->asked_by ? request->asked_by : "");
+    http_put_text(out, 203, text);
+}
+
+static void answer_at_length(void *context, int thread, const struct http_request *request,
+                             struct http_answer *out)
+{
+    (void)thread;
+    (void)request;
+    out->size = *(const size_t *)context;
+    out->body = calloc(1, out->size);
+    assert_non_null(out->body);
+}
+
+static size_t most = HTTP_REPLY_MAX, more = HTTP_REPLY_MAX + 1;
 static char exact_name[] = "exact", below_name[] = "below", page[] = "<p>page</p>";
 static const struct http_route routes[] = {
-    {"/a", answer_name, exact_name, false},          {"/files/", answer_name, below_name, false},
-    {"/files/index.html", answer_file, page, false}, {"/echo/", answer_echo, NULL, true},
+    {"/a", answer_name, exact_name, false},
+    {"/files/", answer_name, below_name, false},
+    {"/files/index.html", answer_file, page, false},
+    {"/echo/", answer_echo, NULL, true},
     {"/later/", answer_later, NULL, true},
+    {"/headers", answer_headers, NULL, true},
+    {"/length/most", answer_at_length, &most, true},
+    {"/length/more", answer_at_length, &more, true},
 };
 
 static int setup(void **state)
@@ -352,6 +381,73 @@ static void test_waiting_keeps_nobody_waiting(void **state)
     }
 }
 
+// ---- one process asks another ----
+
+static struct http_question question_of(struct http *http, const char *target, char address[32])
+{
+    snprintf(address, 32, "127.0.0.1:%u", http_port(http));
+    return (struct http_question){.address = address,
+                                  .target = target,
+                                  .authorization = "Bearer x",
+                                  .asked_by = "127.0.0.1:1",
+                                  .timeout_ms = 5000};
+}
+
+static void test_another_process_is_asked(void **state)
+{
+    char address[32];
+    struct error e;
+    struct http_client *client;
+    struct http_reply reply;
+    assert_int_equal(http_client_create(&client, &e), 0);
+    struct http_question question = question_of(*state, "/echo/a%2Fb/../%e4%B8%AD?q=%26", address);
+    assert_int_equal(http_client_get(client, &question, &reply, &e), 0);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, "[echo][a/b][..][\xe4\xb8\xad]{q=&}");
+    assert_string_equal(reply.content_type, "text/plain; charset=utf-8");
+    free(reply.body);
+    question = question_of(*state, "/headers", address);
+    assert_int_equal(http_client_get(client, &question, &reply, &e), 0);
+    assert_int_equal(reply.status, 203);
+    assert_string_equal(reply.body, "[Bearer x][127.0.0.1:1]");
+    free(reply.body);
+    question.authorization = NULL;
+    assert_int_equal(http_client_get(client, &question, &reply, &e), 0);
+    assert_string_equal(reply.body, "[][127.0.0.1:1]");
+    free(reply.body);
+    http_client_destroy(client);
+}
+
+static void test_another_process_is_no_help(void **state)
+{
+    char address[32];
+    struct error e;
+    struct http_client *client;
+    struct http_reply reply;
+    assert_int_equal(http_client_create(&client, &e), 0);
+    // It says too much.
+    struct http_question question = question_of(*state, "/length/most", address);
+    assert_int_equal(http_client_get(client, &question, &reply, &e), 0);
+    assert_int_equal(reply.size, HTTP_REPLY_MAX);
+    free(reply.body);
+    question = question_of(*state, "/length/more", address);
+    assert_int_equal(http_client_get(client, &question, &reply, &e), -1);
+    assert_int_equal(e.kind, ERROR_UNAVAILABLE);
+    assert_null(reply.body);
+    // It says nothing in time.
+    pthread_mutex_lock(&gate);
+    question = question_of(*state, "/later/", address);
+    question.timeout_ms = 50;
+    assert_int_equal(http_client_get(client, &question, &reply, &e), -1);
+    assert_non_null(strstr(e.text, address));
+    pthread_mutex_unlock(&gate);
+    // Nobody is there.
+    question.address = "127.0.0.1:1";
+    assert_int_equal(http_client_get(client, &question, &reply, &e), -1);
+    assert_non_null(strstr(e.text, "127.0.0.1:1"));
+    http_client_destroy(client);
+}
+
 // The server ends while answers are being made, and each client has its own.
 static void test_end_waits_for_answers(void **state)
 {
@@ -397,6 +493,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_targets_are_decoded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_etags, setup, teardown),
         cmocka_unit_test_setup_teardown(test_waiting_keeps_nobody_waiting, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_another_process_is_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_another_process_is_no_help, setup, teardown),
         cmocka_unit_test(test_end_waits_for_answers),
         cmocka_unit_test_setup_teardown(test_listen_errors, setup, teardown),
     };
