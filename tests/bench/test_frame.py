@@ -144,7 +144,7 @@ def test_each_script_has_rows_of_its_own_and_documents_itself():
     names = [row.name for module in command.SCRIPTS for row in module.ROWS]
     assert len(names) == len(set(names))
     scripts = {path.stem for path in pathlib.Path(__file__).parent.glob("*.py")}
-    assert scripts - {"bench", "frame", "instructions", "test_frame"} == {module.__name__ for module in command.SCRIPTS}
+    assert scripts - {"bench", "frame", "instructions", "test_frame", "test_instructions"} == {module.__name__ for module in command.SCRIPTS}
     assert all(module.__doc__ for module in command.SCRIPTS)
 
 
