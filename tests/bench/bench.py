@@ -19,9 +19,11 @@ import ingest
 import latency
 import relay
 import restart
+import rolling
 import sizes
+import start
 
-SCRIPTS = [ingest, fold, latency, restart, audit, explain, relay, sizes]
+SCRIPTS = [ingest, fold, latency, restart, start, rolling, audit, explain, relay, sizes]
 
 if __name__ == "__main__":
     sys.exit(frame.main(__doc__, SCRIPTS))

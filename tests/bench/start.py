@@ -2,43 +2,32 @@
 """How long settled takes to start and to end when there is nothing to do: an empty `run --drain`, against librdkafka
 alone as a member of a group over the same topics.
 
-    build/venv/bin/python tests/bench/start.py PROGRAM... [--rounds N] [--workers N] [--partitions N]
+    build/venv/bin/python tests/bench/start.py [OPTIONS of bench.py]
 
-A program is the path of a built settled. Each has a deployment of its own that has settled a day before, so that the
-checks find records to compare. Needs bare_member of the release build. In each round, a bare member joins a group and leaves
-it, and then each program drains once, so that a slow moment of the machine hits all. Both are timed as whole processes.
-The table has each program's median, its ratio to the bare member of the same round, and what it takes beyond it: the
-median, the least and the most of the rounds.
+The deployment has settled a day before, so that the checks find records to compare. In each round a bare member joins a
+group and leaves it, and then settled drains once. Both are timed as whole processes.
 """
 
-import argparse
 import contextlib
-import pathlib
-import statistics
 import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
-import services  # noqa: E402 (the path is set above)
-from deployment import INPUTS, Deployment, at  # noqa: E402
+import frame
+from deployment import INPUTS, at
 
-BARE = ROOT / "build" / "release" / "tests" / "bench" / "bare_member"
-DAY, NEXT_DAY = "2026-11-01", "2026-11-02"
-NOON = f"{NEXT_DAY}T12:00:00+08:00"
-ACCOUNTS = 100
+PARTITIONS, WORKERS, ACCOUNTS = 8, 2, 100
+DAY, NOON = "2026-11-01", "2026-11-02T12:00:00+08:00"
+EMPTY = frame.Row("empty drain", "s", "a bare member joins and leaves", frame.difference_at_most(1))
+ROWS = [EMPTY]
 
 
-class Failed(Exception):
-    """A measured program did not do its work."""
-
-
-def seconds_of(command):
+def seconds_of(*command):
     start = time.monotonic()
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                          timeout=frame.TOOL_SECONDS)
     if done.returncode != 0:
-        raise Failed(f"{pathlib.Path(command[0]).name} ended with status {done.returncode}: {done.stderr[-3000:]}")
+        raise frame.Failed(f"{command[0]} ended with status {done.returncode}: {done.stderr[-3000:]}")
     return time.monotonic() - start
 
 
@@ -52,56 +41,23 @@ def settle_a_day(deployment):
     deployment.drain(NOON)
 
 
-def run(options, owner):
-    kafka, postgres = owner.kafka(start=False), owner.postgres(start=False)
-    owner.start()
-    bare, found = [], {program: [] for program in options.programs}
+def measure(bench):
+    figures = frame.Figures(bench)
     with contextlib.ExitStack() as stack:
         deployments = {}
-        for number, program in enumerate(options.programs):
-            postgres.sql(f"CREATE DATABASE start_{number}")
-            deployments[program] = stack.enter_context(contextlib.closing(Deployment(
-                program, kafka.brokers, postgres.dsn_of(f"start_{number}"), owner.folder, first_day=DAY,
-                partitions=options.partitions, workers=options.workers)))
-            settle_a_day(deployments[program])
-        first = deployments[options.programs[0]]
-        topics = [first.topics[key] for key in INPUTS]
-        for _ in range(options.rounds):
-            bare.append(seconds_of([BARE, kafka.brokers, f"{first.name}-bare", *topics]))
-            for program, deployment in deployments.items():
-                found[program].append(seconds_of([program, "run", "-c", deployment.config, "--drain", "--clock", NOON]))
-    show(bare, found)
-
-
-def show(bare, found):
-    width = max(len(str(program)) for program in found)
-    print(f"{'':{width}} {'seconds':>8} {'ratio':>6} {'beyond the join':>16} {'least':>6} {'most':>6}")
-    print(f"{'bare member':{width}} {statistics.median(bare):>8.2f}")
-    for program, took in found.items():
-        beyond = [mine - each for mine, each in zip(took, bare)]
-        ratio = statistics.median(mine / each for mine, each in zip(took, bare))
-        print(f"{program:{width}} {statistics.median(took):>8.2f} {ratio:>6.2f} {statistics.median(beyond):>16.2f} "
-              f"{min(beyond):>6.2f} {max(beyond):>6.2f}", flush=True)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("programs", nargs="*", metavar="PROGRAM", default=[str(ROOT / "build" / "release" / "settled")])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--partitions", type=int, default=8)
-    options = parser.parse_args()
-    services.stop_on_signals()
-    try:
-        with services.Services() as owner:
-            run(options, owner)
-    except services.Stopped as stopped:
-        return 128 + stopped.args[0]
-    except (services.ServiceError, Failed, AssertionError, OSError) as error:
-        print(f"start.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+        for who, program in bench.programs.items():
+            deployments[who] = stack.enter_context(
+                bench.deployment(program, partitions=PARTITIONS, workers=WORKERS, first_day=DAY))
+            settle_a_day(deployments[who])
+        measured = deployments["settled"]
+        topics = [measured.topics[key] for key in INPUTS]
+        for _ in bench.rounds():
+            figures.add("baseline", {EMPTY: seconds_of(frame.PROGRAMS / "bare_member", measured.brokers,
+                                                       f"{measured.name}-bare", *topics)})
+            for who, deployment in deployments.items():
+                figures.add(who, {EMPTY: bench.drain(deployment, "--clock", NOON).wall})
+    yield from figures.results()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(frame.script(__doc__, ROWS, measure))
