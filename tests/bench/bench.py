@@ -12,6 +12,7 @@ measured; that a goal is not met is no error.
 import sys
 
 import audit
+import close
 import explain
 import fold
 import frame
@@ -23,7 +24,7 @@ import rolling
 import sizes
 import start
 
-SCRIPTS = [ingest, fold, latency, restart, start, rolling, audit, explain, relay, sizes]
+SCRIPTS = [ingest, fold, close, latency, start, restart, rolling, audit, explain, relay, sizes]
 
 if __name__ == "__main__":
     sys.exit(frame.main(__doc__, SCRIPTS))

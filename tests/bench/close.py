@@ -1,54 +1,41 @@
 #!/usr/bin/env python3
 """How long the close of a large day takes, against a COPY of the same rows into the same tables by one connection.
 
-    build/venv/bin/python tests/bench/close.py [--accounts N,N] [--rounds N] [--settled PATH]...
+    build/venv/bin/python tests/bench/close.py [OPTIONS of bench.py]
 
-Needs the release build (which holds fill) and what tests/lib/services.py needs. In each round, for each number of accounts
-and each program (--settled may be given several times; the first is what the others are compared with), a deployment of 8
-partitions is filled with four calls an account, which is about 1.4 lines of a settlement. All of it is read, and the clock
-is past the day's end, but an open transaction on the log of purchases keeps the day open. When it is committed, its record
-cuts the last log, and the day is closed at once:
+In each round, for each number of accounts, a deployment of 8 partitions is filled with four calls an account, which is about
+1.4 lines of a settlement. All of it is read, and the clock is past the day's end, but an open transaction on the log of
+purchases keeps the day open. When it is committed, its record cuts the last log, and the day is closed at once:
 
-    on shard 7 first. Its accounts are suspended by that, and credits resume some of them: "idle"
+    on shard 7 first. Its accounts are suspended by that, and credits resume some of them while nothing else is under way
     then on the other seven at once. This is the close that is timed. Meanwhile credits go to shard 7, twenty a second, as
-    a gateway's customers would send them: "during"
+    a gateway's customers would send them
 
-    close   from before the transaction is committed until a read_committed consumer has the last DayClosed: in each topic
-            the last message of its day, and within a shard the last of all
-    commit  the same until the last shard logs "day settled", which is before its messages are published
-    COPY    the rows that this close has written, in PostgreSQL's binary format, into a second database of the same
-            migrations, on one connection, one table after the other
-
-The table has the medians. "growth" is the time of a number of accounts over that of the first number, divided by the ratio
-of the numbers: 1.00 is linear. A credit is timed from before it is sent until a read_committed consumer has the resumption.
-It exits with 1 when a program did not do its work.
+The time is that from before the transaction is committed until a read_committed consumer has the last DayClosed: in each
+topic the last message of its day, and within a shard the last of all. The COPY has the rows that this close has written, in
+PostgreSQL's binary format, and puts them into a second database of the same migrations, on one connection, one table after
+the other. A credit is timed from before it is sent until a read_committed consumer has the resumption.
 """
 
-import argparse
 import contextlib
 import datetime
-import json
-import pathlib
-import re
-import statistics
 import subprocess
 import sys
-import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "lib"), str(ROOT / "tests")]
-import confluent_kafka  # noqa: E402 (the path is set above)
-import services  # noqa: E402
-from deployment import ZONE, Deployment, at  # noqa: E402
-from oracle import rules  # noqa: E402
+import confluent_kafka
 
-PARTITIONS = 8
+import frame
+from deployment import at
+
+sys.path.append(str(frame.ROOT / "tests"))
+from oracle import rules  # noqa: E402 (the path is set above)
+
+PARTITIONS, WORKERS = 8, 2
 ASIDE = PARTITIONS - 1  # the shard that is closed before
 CALLS = 4  # an account
-SECONDS = 300  # for which anything is waited for
+SECONDS = 600  # for which a close is waited for
 CREDIT_PAUSE = 0.05  # s between credits during the close
-IDLE_CREDITS = 40
 # What a close writes, as a query of the rows of the shards that are closed together.
 WRITTEN = {
     "accounts": "select * from settled.accounts where shard <> {aside}",
@@ -60,71 +47,45 @@ WRITTEN = {
 }
 
 
-class Failed(Exception):
-    """A measured program did not do its work."""
+class Size:
+    """The rows of a number of accounts; `least`: the size with which its growth is compared."""
+
+    def __init__(self, thousands, least=None):
+        self.accounts = thousands * 1000
+        name = f"close of a day, {self.accounts:,} accounts"
+        self.whole = frame.Row(name, "s", "COPY", frame.ratio_at_most(0.9))
+        self.p50, self.p99 = (frame.Row(f"{name}: credit to resumption elsewhere, {name_of}", "ms", "nothing is closed")
+                              for name_of in ("p50", "p99"))
+        self.rows = [self.whole, self.p50, self.p99]
+        self.growth = None
+        if least:
+            self.growth = frame.Row(f"{name}: growth", "µs an account", f"{least.accounts:,} accounts", frame.ratio_at_most(1.1))
+            self.rows.append(self.growth)
 
 
-def percentile(values, share):
-    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
+LEAST = Size(125)
+SIZES = [LEAST, Size(250, LEAST), Size(1000, LEAST)]
+LONG = SIZES[2:]
+ROWS = [row for size in SIZES for row in size.rows]
 
 
-class Reader:
-    """Notes when a read_committed consumer sees the keys of a topic."""
-
-    def __init__(self, deployment, topic, partitions):
-        self.seen = {}
-        self.consumer = confluent_kafka.Consumer({
-            "bootstrap.servers": deployment.brokers, "group.id": f"{deployment.name}-{topic}-reader",
-            "enable.auto.commit": False, "isolation.level": "read_committed", "fetch.wait.max.ms": 500})
-        self.consumer.assign([confluent_kafka.TopicPartition(deployment.topics[topic], partition, 0)
-                              for partition in partitions])
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.read, daemon=True)
-        self.thread.start()
-
-    def read(self):
-        while not self.ended.is_set():
-            messages = self.consumer.consume(1000, 0.1)
-            now = time.monotonic()
-            for message in messages:
-                if not message.error():
-                    self.seen[message.key().decode()] = now
-        self.consumer.close()
-
-    def close(self):
-        self.ended.set()
-        self.thread.join()
-
-
-class Run:
+class Subject:
     """One close by one program, in a deployment of its own."""
 
-    def __init__(self, program, accounts, kafka, postgres, folder):
-        self.accounts, self.postgres, self.folder = accounts, postgres, folder
-        self.day = datetime.datetime.now(ZONE).date()
-        self.next_day = self.day + datetime.timedelta(days=1)
-        self.database, self.copied = f"close_{time.monotonic_ns()}", f"copy_{time.monotonic_ns()}"
-        postgres.sql(f"CREATE DATABASE {self.database}")
-        self.deployment = Deployment(program, kafka.brokers, postgres.dsn_of(self.database), folder,
-                                     partitions=PARTITIONS, workers=2, first_day=str(self.day))
-        self.config = self.deployment.write_config("close.yaml", run={"open_transaction_wait": "1h"})
+    def __init__(self, bench, deployment, accounts):
+        self.bench, self.deployment, self.accounts = bench, deployment, accounts
+        self.next_day = frame.today() + datetime.timedelta(days=1)
+        self.config = deployment.write_config("close.yaml", run={"open_transaction_wait": "1h"})
+        self.stack = contextlib.ExitStack()
         self.process = self.statuses = self.day_closes = None
-        self.suspended, self.credits = [], 0
-
-    def fill(self):
-        done = subprocess.run(
-            [ROOT / "build" / "release" / "tests" / "bench" / "fill", self.deployment.brokers,
-             self.deployment.topics["calls"], str(CALLS * self.accounts), str(self.accounts), "1"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if done.returncode != 0 or json.loads(done.stdout)["failed"]:
-            raise Failed(f"fill ended with status {done.returncode}: {done.stdout}{done.stderr}")
+        self.suspended = []
 
     def hold_open(self, shards):
         """Begins a transaction with a purchase that ends the day of each of these shards, once it is committed."""
         d = self.deployment
         producer = confluent_kafka.Producer({
             "bootstrap.servers": d.brokers, "transactional.id": f"{d.name}-{shards[0]}", "partitioner": "murmur2_random",
-            "transaction.timeout.ms": 600_000})
+            "transaction.timeout.ms": 800_000})
         producer.init_transactions()
         producer.begin_transaction()
         due = at(self.next_day, "00:05:00")
@@ -136,205 +97,144 @@ class Run:
         producer.flush()
         return producer
 
-    def start(self):
-        """Runs the program on a clock that stands still past the day's end, until all is read."""
-        self.process = self.deployment.start("--clock", f"{self.next_day}T00:06:00+08:00", config=self.config)
-        self.until(lambda: self.number("select coalesce(sum(accepted), 0)::bigint from settled.shard_logs")
-                   == CALLS * self.accounts, "the calls are not read", pause=0.5)
-        self.statuses = Reader(self.deployment, "status", [ASIDE])
-        self.day_closes = Reader(self.deployment, "day_closes", range(PARTITIONS))
-
     def number(self, statement):
         return self.deployment.sql(statement)[0][0]
 
-    def until(self, condition, what, seconds=SECONDS, pause=0.005):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if self.process.process.poll() is not None:
-                raise Failed(f"settled ended with {self.process.process.returncode}:\n{self.process.log[-3000:]}")
-            if time.monotonic() > deadline:
-                raise Failed(f"{what} after {seconds} s:\n{self.process.log[-3000:]}")
-            time.sleep(pause)
+    def until(self, condition):
+        self.deployment.until(condition, self.process, seconds=SECONDS)
+
+    def start(self):
+        """Runs the program on a clock that stands still past the day's end, until all is read."""
+        self.process = self.deployment.start("--clock", f"{self.next_day}T00:06:00+08:00", config=self.config)
+        accepted = "select coalesce(sum(accepted), 0)::bigint from settled.shard_logs"
+        self.until(lambda: self.number(accepted) == CALLS * self.accounts)
+        self.statuses, self.day_closes = (
+            self.stack.enter_context(contextlib.closing(frame.Listener(
+                self.deployment.brokers, self.deployment.topics[key], partitions)))
+            for key, partitions in (("status", [ASIDE]), ("day_closes", range(PARTITIONS))))
 
     def close_aside(self, ender):
         ender.commit_transaction()
-        self.until(lambda: str(ASIDE) in self.day_closes.seen, f"shard {ASIDE} has not closed its day")
-        self.suspended = self.deployment.sql(
-            "select account_id from settled.accounts where shard = %s and status = 'SUSPENDED' order by account_id", ASIDE)
-        expected = self.number(f"select count(*) from settled.status_changes where shard = {ASIDE}")
-        self.until(lambda: len(self.statuses.seen) == expected, "the suspensions are not seen")
+        self.day_closes.await_key(str(ASIDE), SECONDS)
+        self.suspended = [account for account, in self.deployment.sql(
+            "select account_id from settled.accounts where shard = %s and status = 'SUSPENDED' order by account_id", ASIDE)]
+        self.until(lambda: len(self.statuses.seen) == self.number(
+            f"select count(*) from settled.status_changes where shard = {ASIDE}"))
 
     def pay(self):
         """Sends a credit to the next suspended account; returns the account and when that was."""
-        (account,) = self.suspended[self.credits]
-        self.credits += 1
+        account = self.suspended.pop()
         self.statuses.seen.pop(account)
-        sent = time.monotonic()
-        occurred = at(self.next_day, "00:04:00")
-        self.deployment.top_up(account, f"credit-{self.credits}", 10**9, occurred, at(self.next_day, "00:05:00"))
+        sent, occurred = time.monotonic(), at(self.next_day, "00:04:00")
+        self.deployment.top_up(account, f"credit-{account}", 10**9, occurred, at(self.next_day, "00:05:00"))
         self.deployment.flush()
         return account, sent
 
     def resumed(self, paid):
         """How long each took, in ms."""
-        self.until(lambda: all(account in self.statuses.seen for account, _ in paid), "resumptions are not seen")
-        return [1000 * (self.statuses.seen[account] - sent) for account, sent in paid]
+        return [1000 * (self.statuses.await_key(account) - sent) for account, sent in paid]
 
-    def pay_idly(self):
+    def pay_idly(self, credits):
         took = []
-        for _ in range(IDLE_CREDITS):
+        for _ in range(credits):
             took += self.resumed([self.pay()])
             time.sleep(CREDIT_PAUSE)
         return took
 
     def close_day(self, shards, ender):
-        """The close that is timed."""
-        self.postgres.sql("checkpoint", self.database)
-        began, ended, paid = time.time(), time.monotonic(), []
+        """The close that is timed: its seconds, and how long credits of the other shard took meanwhile."""
+        self.bench.postgres.sql("checkpoint")
+        began, paid = time.monotonic(), []
         ender.commit_transaction()
         while not all(str(shard) in self.day_closes.seen for shard in shards):
-            if self.credits < len(self.suspended):
+            if self.suspended:
                 paid.append(self.pay())
-            if time.monotonic() - ended > SECONDS:
-                raise Failed(f"the day is not closed after {SECONDS} s:\n{self.process.log[-3000:]}")
+            if time.monotonic() - began > SECONDS:
+                raise frame.Failed(f"the day is not closed after {SECONDS} s:\n{self.process.log[-3000:]}")
             time.sleep(CREDIT_PAUSE)
-        closed = max(self.day_closes.seen[str(shard)] for shard in shards) - ended
+        closed = max(self.day_closes.seen[str(shard)] for shard in shards) - began
         self.check(shards)
-        return closed, self.committed() - began, self.resumed(paid)
-
-    def committed(self):
-        """When the last shard said that its day is settled: seconds since 1970."""
-        said = re.findall(r"^time=(\S+) .*day settled", self.process.log, re.MULTILINE)
-        return max(datetime.datetime.fromisoformat(each.replace("Z", "+00:00")).timestamp() for each in said)
+        return closed, self.resumed(paid)
 
     def check(self, shards):
         """Every row is there and published."""
-        self.until(lambda: self.number("select sum(sequence - relayed)::bigint from settled.shards") == 0,
-                   "rows are unpublished")
+        self.until(lambda: self.number("select sum(sequence - relayed)::bigint from settled.shards") == 0)
         closes = self.number(f"select sum(settlements)::bigint from settled.day_closes where shard <> {ASIDE}")
-        rows = self.number(f"select count(*) from settled.settlements where shard <> {ASIDE}")
-        if not closes == rows > 0.9 * self.accounts * len(shards) / PARTITIONS:
-            raise Failed(f"{closes} settlements in the closes, {rows} rows")
+        rows, calls = self.deployment.sql(
+            f"select count(*), sum(calls)::bigint from settled.settlements where shard <> {ASIDE}")[0]
+        share = len(shards) / PARTITIONS
+        if not closes == rows > 0.9 * self.accounts * share or not 0.9 < calls / (CALLS * self.accounts * share) < 1.1:
+            raise frame.Failed(f"{closes} settlements in the closes, {rows} rows, {calls} calls")
 
     def psql(self, database, *commands):
         arguments = [argument for command in commands for argument in ("-c", command)]
-        done = subprocess.run([self.postgres.bin / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d",
-                               self.postgres.dsn_of(database), *arguments], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, check=False)
+        done = subprocess.run([self.bench.postgres.bin / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d",
+                               self.bench.postgres.dsn_of(database), *arguments], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise Failed(f"psql: {done.stderr}")
+            raise frame.Failed(f"psql: {done.stderr}")
 
     def copy(self):
         """The same rows into the same tables, on one connection; the seconds that takes."""
-        files = {table: self.folder / f"{self.database}-{table}" for table in WRITTEN}
-        self.psql(self.database, *(f"\\copy ({query.format(aside=ASIDE)}) to '{files[table]}' with (format binary)"
-                                   for table, query in WRITTEN.items()))
-        self.postgres.sql(f"CREATE DATABASE {self.copied}")
-        config = self.deployment.write_config("copy.yaml", postgres={"dsn": self.postgres.dsn_of(self.copied)})
-        subprocess.run([self.deployment.settled, "migrate", "-c", config], stdin=subprocess.DEVNULL, capture_output=True,
-                       check=True)
-        self.postgres.sql("checkpoint", self.copied)
+        database, copied = self.deployment.dsn.rpartition("/")[2], f"{self.deployment.name}_copy"
+        files = {table: self.deployment.folder / f"{copied}-{table}" for table in WRITTEN}
+        self.psql(database, *(f"\\copy ({query.format(aside=ASIDE)}) to '{files[table]}' with (format binary)"
+                              for table, query in WRITTEN.items()))
+        self.bench.postgres.sql(f"CREATE DATABASE {copied}")
+        self.stack.callback(self.bench.postgres.sql, f"DROP DATABASE {copied} WITH (FORCE)")
+        self.deployment.config = self.deployment.write_config(
+            "copy.yaml", postgres={"dsn": self.bench.postgres.dsn_of(copied)})
+        self.deployment.run("migrate")
+        self.bench.postgres.sql("checkpoint")
         began = time.monotonic()
-        self.psql(self.copied, *(f"\\copy settled.{table} from '{file}' with (format binary)"
-                                 for table, file in files.items()))
+        self.psql(copied, *(f"\\copy settled.{table} from '{file}' with (format binary)" for table, file in files.items()))
         took = time.monotonic() - began
         for file in files.values():
             file.unlink()
         return took
 
-    def measure(self):
-        shards = [shard for shard in range(PARTITIONS) if shard != ASIDE]
-        self.fill()
-        enders = self.hold_open([ASIDE]), self.hold_open(shards)
-        self.start()
-        self.close_aside(enders[0])
-        idle = self.pay_idly()
-        closed, committed, during = self.close_day(shards, enders[1])
-        accounts = self.number(f"select count(*) from settled.settlements where shard <> {ASIDE}")
-        self.process.stop()
-        return {"accounts": accounts, "close": closed, "commit": committed, "copy": self.copy(), "idle": idle, "during": during}
-
     def close(self):
-        for reader in (self.statuses, self.day_closes):
-            if reader:
-                reader.close()
-        self.deployment.close()
-        with contextlib.suppress(confluent_kafka.KafkaException):
-            self.deployment.delete_topics(list(self.deployment.topics))
-        for database in (self.database, self.copied):
-            self.postgres.sql(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        self.stack.close()
 
 
-def measured(*arguments):
-    with contextlib.closing(Run(*arguments)) as run:
-        return run.measure()
+def close_once(bench, program, size):
+    """Figures of the program and of what it is compared with."""
+    accounts = size.accounts // bench.size(1, 50)
+    shards = [shard for shard in range(PARTITIONS) if shard != ASIDE]
+    with bench.deployment(program, partitions=PARTITIONS, workers=WORKERS) as deployment, \
+            contextlib.closing(Subject(bench, deployment, accounts)) as subject:
+        bench.fill(deployment, CALLS * accounts, accounts)
+        enders = subject.hold_open([ASIDE]), subject.hold_open(shards)
+        subject.start()
+        subject.close_aside(enders[0])
+        idle = subject.pay_idly(bench.size(40, 3))
+        closed, during = subject.close_day(shards, enders[1])
+        subject.process.stop()
+        during = during or idle  # a close that is over before a credit was sent
+        return {size.whole: closed, size.p50: frame.percentile(during, 0.5), size.p99: frame.percentile(during, 0.99)}, \
+               {size.whole: subject.copy(), size.p50: frame.percentile(idle, 0.5), size.p99: frame.percentile(idle, 0.99)}
 
 
-def middle(rounds, of):
-    return statistics.median(of(each) for each in rounds)
-
-
-def ratio(each):
-    return each["close"] / each["copy"]
-
-
-def figures(mine, small, first):
-    """By column: of one program and number of accounts, against the smallest number, and against the first program."""
-    accounts = middle(mine, lambda each: each["accounts"])
-    closed = middle(mine, lambda each: each["close"])
-    growth = closed / middle(small, lambda each: each["close"]) / (accounts / middle(small, lambda each: each["accounts"]))
-    credits = {f"{kind} {name}": f"{percentile([took for each in mine for took in each[kind]], share):.0f}"
-               for kind in ("idle", "during") for name, share in (("p50 ms", 0.5), ("p99 ms", 0.99))}
-    return {
-        "accounts": f"{accounts:,.0f}", "commit s": f"{middle(mine, lambda each: each['commit']):.2f}",
-        "close s": f"{closed:.2f}", "COPY s": f"{middle(mine, lambda each: each['copy']):.2f}",
-        "ratio": f"{middle(mine, ratio):.2f}",
-        "spread": "{:.2f}-{:.2f}".format(min(map(ratio, mine)), max(map(ratio, mine))),
-        "to first": f"{statistics.median(each['close'] / other['close'] for each, other in zip(mine, first)):.2f}",
-        "growth": f"{growth:.2f}", **credits}
-
-
-def show(found, programs, sizes):
-    width = max(len(program) for program in programs)
-    for number, program in enumerate(programs):
-        for size in sizes:
-            cells = figures(found[number, size], found[number, sizes[0]], found[0, size])
-            if number == 0 and size == sizes[0]:
-                print(f"{'':{width}} " + " ".join(f"{name:>13}" for name in cells))
-            print(f"{program:{width}} " + " ".join(f"{value:>13}" for value in cells.values()), flush=True)
-
-
-def run(options, owner):
-    kafka, postgres = owner.kafka(start=False, jvm=("-Xmx1g",)), owner.postgres(start=False)
-    owner.start()
-    programs = options.settled or [str(ROOT / "build" / "release" / "settled")]
-    sizes = [int(each) for each in options.accounts.split(",")]
-    found = {(number, size): [] for number in range(len(programs)) for size in sizes}
-    for turn in range(options.rounds):
-        for size in sizes:
-            for number in sorted(range(len(programs)), reverse=turn % 2 == 1):
-                found[number, size].append(measured(programs[number], size, kafka, postgres, owner.folder))
-        print(f"round {turn + 1} of {options.rounds}", flush=True)
-        show(found, programs, sizes)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--accounts", default="125000,250000", help="numbers of accounts, the smallest first")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--settled", action="append", metavar="PATH", help="a built settled; may be given several times")
-    options = parser.parse_args()
-    services.stop_on_signals()
-    try:
-        with services.Services() as owner:
-            run(options, owner)
-    except services.Stopped as stopped:
-        return 128 + stopped.args[0]
-    except (services.ServiceError, Failed, AssertionError) as error:
-        print(f"close.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+def measure(bench):
+    wanted = [size for size in SIZES if bench.wants(*size.rows) and (bench.options.long or size not in LONG)]
+    sizes = [LEAST, *(size for size in wanted if size is not LEAST)]  # with which each is compared
+    figures = frame.Figures(bench)
+    for _ in bench.rounds():
+        for who, program in bench.programs.items():
+            least = None
+            for size in sizes:
+                got, baseline = close_once(bench, program, size)
+                each = got[size.whole] / size.accounts * 1e6
+                least = least or each
+                if size.growth:
+                    got[size.growth], baseline[size.growth] = each, least
+                figures.add(who, got)
+                if who == "settled":
+                    figures.add("baseline", baseline)
+    yield from figures.results()
+    if not bench.options.long:
+        yield from (row.missing("only with --long") for size in LONG for row in size.rows if bench.wants(row))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(frame.script(__doc__, ROWS, measure))

@@ -21,6 +21,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -34,6 +35,7 @@ PROGRAMS = ROOT / "build" / "release" / "tests" / "bench"
 RESULTS = ROOT / "tests" / "bench" / "RESULTS.md"
 ROUNDS = 5
 TOOL_SECONDS = 900  # after which a measured program is taken to hang
+SEEN_SECONDS = 90  # after which a record is taken to be lost
 # As the tests have it, but with the compiler that a broker in use has.
 JVM = ("-Xmx1g", "-XX:+UseSerialGC")
 HEAD = """\
@@ -165,6 +167,49 @@ def percentile(values, share):
 
 
 # --- what measures ------------------------------------------------------------------------------------------------
+
+
+class Listener:
+    """Notes when a read_committed consumer sees the newest record of each key in some partitions of a topic, as a gateway
+    would see it."""
+
+    def __init__(self, brokers, topic, partitions):
+        self.topic, self.seen = topic, {}
+        self.consumer = confluent_kafka.Consumer({
+            "bootstrap.servers": brokers, "group.id": f"{topic}-listener", "enable.auto.commit": False,
+            "isolation.level": "read_committed", "fetch.wait.max.ms": 500, "auto.offset.reset": "earliest"})
+        self.consumer.assign([confluent_kafka.TopicPartition(topic, partition, 0) for partition in partitions])
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.listen, daemon=True)
+        self.thread.start()
+
+    def listen(self):
+        # One at a time: `consume` of many waits for as many, and would see the first of them late.
+        while not self.ended.is_set():
+            message = self.consumer.poll(0.1)
+            if message and not message.error():
+                self.seen[message.key().decode()] = time.monotonic()
+        self.consumer.close()
+
+    def await_key(self, key, seconds=SEEN_SECONDS):
+        """Until a record of the key is seen; returns when that was."""
+        deadline = time.monotonic() + seconds
+        while key not in self.seen:
+            if time.monotonic() > deadline:
+                raise Failed(f"no record of {key} in {self.topic} within {seconds} s")
+            time.sleep(0.005)
+        return self.seen[key]
+
+    def time_of(self, key, begin):
+        """ms from before `begin` is called until a record of the key is seen."""
+        self.seen.pop(key, None)
+        start = time.monotonic()
+        begin()
+        return (self.await_key(key) - start) * 1000
+
+    def close(self):
+        self.ended.set()
+        self.thread.join()
 
 
 class Figures:

@@ -16,7 +16,6 @@ import concurrent.futures
 import contextlib
 import datetime
 import sys
-import threading
 import time
 
 import confluent_kafka
@@ -56,47 +55,6 @@ def now_ms():
     return int(time.time() * 1000)
 
 
-def until(condition, what, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise frame.Failed(f"{what} after {seconds} s")
-        time.sleep(0.01)
-
-
-class Listener:
-    """Notes when the newest record of each key is seen, as a gateway would see it."""
-
-    def __init__(self, brokers, topic, partitions):
-        self.seen = {}
-        self.consumer = confluent_kafka.Consumer({
-            "bootstrap.servers": brokers, "group.id": f"{topic}-listener", "enable.auto.commit": False,
-            "isolation.level": "read_committed", "fetch.wait.max.ms": 500, "auto.offset.reset": "earliest"})
-        self.consumer.assign([confluent_kafka.TopicPartition(topic, partition, 0) for partition in range(partitions)])
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.listen, daemon=True)
-        self.thread.start()
-
-    def listen(self):
-        while not self.ended.is_set():
-            message = self.consumer.poll(0.1)
-            if message and not message.error():
-                self.seen[message.key().decode()] = time.monotonic()
-        self.consumer.close()
-
-    def time_of(self, key, begin):
-        """ms from before `begin` is called until a record of the key is seen."""
-        self.seen.pop(key, None)
-        start = time.monotonic()
-        begin()
-        until(lambda: key in self.seen, f"no record of {key} is seen")
-        return (self.seen[key] - start) * 1000
-
-    def close(self):
-        self.ended.set()
-        self.thread.join()
-
-
 class Bare:
     """One commit of a row and one transaction of a record at a time, in the database and the cluster of a deployment."""
 
@@ -109,7 +67,7 @@ class Bare:
             "bootstrap.servers": deployment.brokers, "transactional.id": f"{deployment.name}-bare", "linger.ms": 0,
             "retry.backoff.ms": 10})
         self.producer.init_transactions(30)
-        self.listener = Listener(deployment.brokers, self.topic, deployment.partitions)
+        self.listener = frame.Listener(deployment.brokers, self.topic, range(deployment.partitions))
         self.number = 0
 
     def once(self):
@@ -144,7 +102,7 @@ class Subject:
             self.deployment.call(account, f"call-{account}", day_ago, timestamp=day_ago)
         self.deployment.flush()
         self.process = self.deployment.start()
-        self.listener = Listener(self.deployment.brokers, self.deployment.topics["status"], self.deployment.partitions)
+        self.listener = frame.Listener(self.deployment.brokers, self.deployment.topics["status"], range(self.deployment.partitions))
         self.deployment.until(lambda: len(self.listener.seen) == len(self.accounts), self.process)
         self.bare = Bare(self.deployment)
 
