@@ -18,7 +18,6 @@
 #include <xxhash.h>
 
 enum {
-    AHEAD = 16, // events whose memory loads are started before one is judged; a power of two
     PPM = 1000000,
 };
 
@@ -560,6 +559,16 @@ void fold_set_counted(struct fold *fold, enum input input, bool counted)
     fold->counted[input] = counted;
 }
 
+const struct lookup *fold_look_ahead(const struct fold *fold, struct look_ahead *look,
+                                     struct event_batch batch, size_t i)
+{
+    for (; look->ahead < batch.count && look->ahead < i + LOOK_AHEAD; look->ahead++)
+        judge_prefetch(fold, &batch.events[look->ahead], &look->lookups[look->ahead % LOOK_AHEAD]);
+    if (i + LOOK_AHEAD / 2 < look->ahead)
+        judge_prefetch_account(fold, &look->lookups[(i + LOOK_AHEAD / 2) % LOOK_AHEAD]);
+    return &look->lookups[i % LOOK_AHEAD];
+}
+
 enum fold_stop fold_records(struct fold *fold, enum input input, struct event_batch batch,
                             int64_t now_ms, size_t *consumed, struct error *e)
 {
@@ -570,23 +579,21 @@ enum fold_stop fold_records(struct fold *fold, enum input input, struct event_ba
     enum fold_stop stop = FOLD_MORE;
     struct verdict verdict;
     int64_t at_ms;
-    struct lookup lookups[AHEAD];
-    size_t i = 0, ahead = 0;
+    struct look_ahead look;
+    size_t i = 0;
     verdict.error = e;
+    look.ahead = 0;
     for (; i < batch.count; i++) {
         const struct event *event = &batch.events[i];
-        for (; input == INPUT_CALLS && ahead < batch.count && ahead < i + AHEAD; ahead++)
-            judge_prefetch(fold, &batch.events[ahead], &lookups[ahead % AHEAD]);
-        if (i + AHEAD / 2 < ahead)
-            judge_prefetch_account(fold, &lookups[(i + AHEAD / 2) % AHEAD]);
+        const struct lookup *lookup =
+            input == INPUT_CALLS ? fold_look_ahead(fold, &look, batch, i) : NULL;
         if (event->offset < log->next)
             continue;
         stop = admit(fold, input, event, now_ms, &at_ms);
         if (stop != FOLD_MORE)
             break;
         verdict.decision = fold_refused_by(fold, input, event->offset);
-        judge(fold, input, event, input == INPUT_CALLS ? &lookups[i % AHEAD] : NULL, at_ms,
-              &verdict);
+        judge(fold, input, event, lookup, at_ms, &verdict);
         stop = stop_of(&verdict);
         if (stop != FOLD_MORE)
             break;

@@ -160,6 +160,15 @@ void judge_prefetch(const struct fold *fold, const struct event *event, struct l
 // The second load of the chain, once the first has arrived: the hash of the account that the index
 // names.
 void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup);
+// What the next calls of a batch will be looked up by.
+enum { LOOK_AHEAD = 16 }; // calls whose memory loads are started before one is judged
+struct look_ahead {
+    struct lookup lookups[LOOK_AHEAD];
+    size_t ahead; // events of the batch that have been looked at; 0 at its beginning
+};
+// Of call i, in turn from 0 on; starts the loads of those after it. (fold.c)
+const struct lookup *fold_look_ahead(const struct fold *fold, struct look_ahead *look,
+                                     struct event_batch batch, size_t i);
 // Judges one record and applies it when it is accepted. `at_ms`: its T, or the decision's time for
 // a passed one. `lookup`: of a call, from judge_prefetch.
 void judge(struct fold *fold, enum input input, const struct event *event,
@@ -168,9 +177,9 @@ void judge(struct fold *fold, enum input input, const struct event *event,
 void judge_add_reject(struct fold *fold, enum input input, const struct event *event,
                       const struct verdict *verdict);
 // The call of a record that was not rejected, for replays; false where its fields cannot be those
-// of an accepted one.
-bool judge_recorded_call(struct fold *fold, const struct event *event, struct call *call,
-                         uint64_t *hash);
+// of an accepted one. `lookup`: from judge_prefetch.
+bool judge_recorded_call(struct fold *fold, const struct event *event, const struct lookup *lookup,
+                         struct call *call, uint64_t *hash);
 
 // ---- ledger.c ----
 void ledger_create(struct ledger *ledger);

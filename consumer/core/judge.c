@@ -590,20 +590,18 @@ void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup
         __builtin_prefetch(&fold->ledger.account_hashes[number]);
 }
 
-bool judge_recorded_call(struct fold *fold, const struct event *event, struct call *call,
-                         uint64_t *hash)
+bool judge_recorded_call(struct fold *fold, const struct event *event, const struct lookup *lookup,
+                         struct call *call, uint64_t *hash)
 {
-    struct lookup lookup;
     // nothing of it was decoded: its fields are those of another record
     if (event->fault != REJECT_NONE)
         return false;
-    look_up(fold, event, CALL_CALL_ID, &lookup);
-    struct validation c = open_validation(fold, INPUT_CALLS, event, &lookup, event->timestamp);
+    struct validation c = open_validation(fold, INPUT_CALLS, event, lookup, event->timestamp);
     struct verdict v = {0};
     if (!check_route(&c, &v) || !check_common(&c, &v) || !check_call_units(&c, &v))
         return false;
     call_of(&c, call);
-    *hash = identity_hash(&fold->key, call->identity.half, lookup.account);
-    call->account = ledger_account(fold, lookup.account, c.account_id);
+    *hash = identity_hash(&fold->key, call->identity.half, lookup->account);
+    call->account = ledger_account(fold, lookup->account, c.account_id);
     return true;
 }

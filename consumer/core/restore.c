@@ -278,7 +278,8 @@ bool fold_replay_needs(const struct fold *fold, int64_t offset)
     return i == replay->reject_count || replay->rejects[i] > offset;
 }
 
-static int replay_event(struct fold *fold, const struct event *event, struct error *e)
+static int replay_event(struct fold *fold, const struct event *event, const struct lookup *lookup,
+                        struct error *e)
 {
     struct replay *replay = &fold->replay;
     const struct log_state *log = &fold->state.log[INPUT_CALLS];
@@ -296,7 +297,7 @@ static int replay_event(struct fold *fold, const struct event *event, struct err
     replay->judged++;
     struct call call;
     uint64_t hash;
-    if (!judge_recorded_call(fold, event, &call, &hash))
+    if (!judge_recorded_call(fold, event, lookup, &call, &hash))
         return contradiction(fold, event->offset, "the record was accepted, but it is broken", e);
     bool retained = call.day >= fold->floor;
     enum call_match match = retained ? calls_match(&fold->calls, hash, &call) : CALL_SAME;
@@ -365,10 +366,14 @@ int fold_replay(struct fold *fold, const struct event *events, size_t count, boo
     struct replay *replay = &fold->replay;
     int64_t end = fold->state.log[INPUT_CALLS].next;
     *done = !replay->active;
+    struct look_ahead look;
+    look.ahead = 0;
     for (size_t i = 0; i < count && !*done; i++) {
+        const struct lookup *lookup =
+            fold_look_ahead(fold, &look, (struct event_batch){events, count}, i);
         if (events[i].offset < replay->next)
             continue;
-        if (events[i].offset < end && replay_event(fold, &events[i], e) != 0)
+        if (events[i].offset < end && replay_event(fold, &events[i], lookup, e) != 0)
             return -1;
         replay->next = events[i].offset < end ? events[i].offset + 1 : end;
         if (replay->next >= end && finish_restore(fold, done, e) != 0)

@@ -38,6 +38,27 @@ static struct spent ingest(struct fold *fold, int64_t calls, size_t accounts, in
     return spent;
 }
 
+// The same calls in a fold that is restored; `recorded`: where the first one stood.
+static double replay(struct fold *fold, const struct fold_state *recorded, size_t accounts,
+                     int64_t when)
+{
+    static struct made_batch batch;
+    struct error e = {0};
+    bool done = false;
+    double all = 0;
+    int failed = fold_restore_state(fold, recorded, &e);
+    for (int64_t offset = 0; !failed && !done; offset += MADE_BATCH) {
+        make_calls(&batch, offset, accounts, when);
+        double start = seconds();
+        failed = fold_replay(fold, batch.events, MADE_BATCH, &done, &e);
+        all += seconds() - start;
+    }
+    if (!failed)
+        return all;
+    fprintf(stderr, "%s\n", e.text);
+    exit(1);
+}
+
 int main(int argc, char **argv)
 {
     static struct policy policy;
@@ -46,11 +67,12 @@ int main(int argc, char **argv)
     size_t accounts = argc > 2 ? (size_t)strtoull(argv[2], NULL, 10) : 100000;
     struct error e = {0};
     make_policy(&policy);
-    struct fold *fold = fold_create(
-        &(struct fold_options){.id_key = {7}, .max_resident_calls = INT64_MAX}, &policy);
+    const struct fold_options options = {.id_key = {7}, .max_resident_calls = INT64_MAX};
+    struct fold *fold = fold_create(&options, &policy);
     fold_begin(fold, (int64_t[INPUT_COUNT]){0, 0, 0});
     int64_t when = calendar_day_start(policy.fixed.first_day, 28800000) + 3600000;
     size_t before = fold_memory(fold);
+    uint64_t seed = made_state;
     struct spent spent = ingest(fold, calls, accounts, when);
     int64_t held = fold_resident_calls(fold), due = fold_due_at(fold);
     // The bytes include those of the accounts.
@@ -59,6 +81,7 @@ int main(int argc, char **argv)
            held, fold_account_count(fold), spent.all * 1e9 / (double)held, spent.longest * 1e3,
            (double)(fold_memory(fold) - before) / (double)held);
     fold_step_done(fold);
+    const struct fold_state recorded = *fold_state(fold);
     for (enum input i = 0; i < INPUT_COUNT; i++)
         fold_clock_end(fold, i, fold_state(fold)->log[i].next, due);
     double start = seconds();
@@ -68,8 +91,13 @@ int main(int argc, char **argv)
     }
     double took = seconds() - start;
     size_t settlements = fold_step(fold)->settlement_count;
-    printf(", \"settlements\": %zu, \"settlements_a_second\": %.0f}\n", settlements,
+    printf(", \"settlements\": %zu, \"settlements_a_second\": %.0f", settlements,
            (double)settlements / took);
+    fold_destroy(fold);
+    fold = fold_create(&options, &policy);
+    made_state = seed;
+    printf(", \"replay_ns_a_call\": %.1f}\n",
+           replay(fold, &recorded, accounts, when) * 1e9 / (double)held);
     fold_destroy(fold);
     shelf_clear(&policy.shelf);
     return 0;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What a call costs in the fold of one shard, with few and with many calls held: time, memory, and the longest stop where
-a table grows; and how many accounts a second it settles.
+a table grows; how fast a restart has the calls again; and how many accounts a second it settles.
 
     build/venv/bin/python tests/bench/fold.py [OPTIONS of bench.py]
 
@@ -24,10 +24,11 @@ class Size:
         name = f"the fold, {millions} M calls held"
         self.time = frame.Row(f"{name}: a call", "ns", "1 M calls held", frame.ratio_at_most(1.25)) if least else \
             frame.Row(f"{name}: a call", "ns", "", frame.value_at_most(120))
+        self.replay = frame.Row(f"{name}: a call again after a restart", "ns", "taking it in", frame.ratio_at_most(1))
         self.stop = frame.Row(f"{name}: longest stop", "ms", "", frame.value_at_most(50))
         self.bytes = frame.Row(f"{name}: memory", "bytes a call", "", frame.value_at_most(40) if millions >= 10 else None)
         self.settled = frame.Row(f"{name}: a day's settlement", "accounts/s")
-        self.rows = [self.time, self.stop, self.bytes, self.settled]
+        self.rows = [self.time, self.replay, self.stop, self.bytes, self.settled]
 
 
 LEAST = Size(1)
@@ -52,8 +53,8 @@ def judge(bench, program, size):
     # It judges whole batches.
     if not calls <= got["calls"] < calls + 256 or got["settlements"] > got["accounts"]:
         raise frame.Failed(f"{got['calls']} calls are held of {calls}, {got['settlements']} of {got['accounts']} settled")
-    return {size.time: got["ns_a_call"], size.stop: got["longest_ms"], size.bytes: got["bytes_a_call"],
-            size.settled: got["settlements_a_second"]}
+    return {size.time: got["ns_a_call"], size.replay: got["replay_ns_a_call"], size.stop: got["longest_ms"],
+            size.bytes: got["bytes_a_call"], size.settled: got["settlements_a_second"]}
 
 
 def measure(bench):
@@ -68,6 +69,8 @@ def measure(bench):
             for who, program in programs.items():
                 got = judge(bench, program, size)
                 figures.add(who, got)
+                if who == "settled":
+                    figures.add("baseline", {size.replay: got[size.time]})
                 if size is LEAST and who == "settled":
                     figures.add("baseline", {other.time: got[size.time] for other in sizes if other is not LEAST})
     yield from figures.results()

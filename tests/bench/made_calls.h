@@ -11,13 +11,14 @@
 
 enum { MADE_BATCH = 256 };
 
+static uint64_t made_state = 88172645463325252u; // set it back to make the same calls again
+
 static inline uint64_t made_random(void)
 {
-    static uint64_t state = 88172645463325252u;
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
+    made_state ^= made_state << 13;
+    made_state ^= made_state >> 7;
+    made_state ^= made_state << 17;
+    return made_state;
 }
 
 static inline _Noreturn void made_fail(const char *what, const char *why)
