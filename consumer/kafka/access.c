@@ -3,6 +3,7 @@
 #include "consumer/kafka/fetch_record.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -153,31 +154,40 @@ static rd_kafka_resp_err_t code_of(rd_kafka_error_t *error)
     return code;
 }
 
-// An offset that nobody else has goes into a transaction that is aborted.
-static rd_kafka_resp_err_t try_group(const struct attempt *t, const char *group)
+// An offset that nobody else has goes into the transaction, which is begun if none is open.
+static rd_kafka_resp_err_t try_group(const struct attempt *t, const char *group, bool *open)
 {
-    rd_kafka_resp_err_t code = code_of(rd_kafka_begin_transaction(t->producer));
+    rd_kafka_resp_err_t code =
+        *open ? RD_KAFKA_RESP_ERR_NO_ERROR : code_of(rd_kafka_begin_transaction(t->producer));
     if (code)
         return code;
+    *open = true;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, t->needs->offset_topic, 0)->offset = 0;
     rd_kafka_consumer_group_metadata_t *metadata = rd_kafka_consumer_group_metadata_new(group);
     code = code_of(rd_kafka_send_offsets_to_transaction(t->producer, list, metadata, ACCESS_MS));
     rd_kafka_consumer_group_metadata_destroy(metadata);
     rd_kafka_topic_partition_list_destroy(list);
-    (void)code_of(rd_kafka_abort_transaction(t->producer, ACCESS_MS));
     return code;
 }
 
+// One transaction for all groups, which is aborted: a second one would wait until the brokers have
+// written that the first is over. Nothing more can be tried in one in which something was refused.
 static void try_groups(const struct attempt *t)
 {
+    bool open = false;
     for (int i = 0; i < ACCESS_GROUPS; i++) {
         char what[ID_SIZE];
         const char *group = t->needs->groups[i];
         const struct refusal_call call = {
             .topic = t->needs->offset_topic, .operations = REFUSAL_READ, .group = group};
+        rd_kafka_resp_err_t code = try_group(t, group, &open);
+        if (open && (code || i == ACCESS_GROUPS - 1)) {
+            (void)code_of(rd_kafka_abort_transaction(t->producer, ACCESS_MS));
+            open = false;
+        }
         snprintf(what, sizeof what, "use the group %s", group);
-        tell_answer(t, &call, what, try_group(t, group));
+        tell_answer(t, &call, what, code);
     }
 }
 
