@@ -745,6 +745,7 @@ void fold_step_done(struct fold *fold)
         struct account *account = &fold->ledger.accounts[step->touched_accounts[i]];
         assert(account->touched); // each is in the list once
         account->touched = false;
+        account->recorded = true;
     }
     for (size_t i = 0; i < step->touched_package_count; i++) {
         assert(step->touched_packages[i] < fold->ledger.package_count);

@@ -53,6 +53,7 @@ int fold_restore_account(struct fold *fold, const struct account *account, uint3
     *restored = *account;
     restored->id = id;
     restored->touched = false;
+    restored->recorded = true;
     restored->first_package = 0;
     restored->spans = NULL;
     restored->span_count = restored->span_capacity = 0;

@@ -44,6 +44,7 @@ struct account {
     int64_t account_sequence; // of its last status event; 0: none yet
     int64_t position; // of its last ledger row (credit or settlement), from 1
     bool touched; // is in step.touched_accounts
+    bool recorded; // has a row: a step that told of it is done, or it was restored from one
     uint32_t first_package; // index + 1, in drawing order; 0: none
     uint32_t span_count, span_capacity;
     struct span *spans; // rising

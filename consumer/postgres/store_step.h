@@ -15,6 +15,9 @@ struct commit {
     // of the outbox rows, by kind and index in the list of that kind
     int64_t *sequences[EMIT_DAY_CLOSE + 1];
     uint32_t *line_owners; // which settlement a line belongs to
+    // the touched accounts: those without a row first
+    uint32_t *accounts;
+    size_t new_account_count;
 };
 
 // Finds the outbox row that belongs to each row; step_rows_release frees the result.
@@ -33,6 +36,7 @@ enum step_load {
     STEP_SETTLEMENTS,
     STEP_LINES,
     STEP_STATUSES,
+    STEP_NEW_ACCOUNTS,
     STEP_ACCOUNTS,
     STEP_DECISIONS,
     STEP_OUTBOX,

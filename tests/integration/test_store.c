@@ -553,6 +553,42 @@ static void a_restored_fold_goes_on_the_same(void **state)
     w->bench->fold = old;
 }
 
+static void credit_crowd(struct world *w, int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        char account[32], id[32];
+        snprintf(account, sizeof account, "crowd-%d", i);
+        snprintf(id, sizeof id, "c-%d-%d", from, i);
+        accept(w->bench, INPUT_CREDITS,
+               credit(w->bench, account, id, CREDIT_TOP_UP, 5, at(w->bench, 2, HOUR)));
+    }
+    commit(w);
+}
+
+// Accounts without a row go straight into the table, and the others change theirs. Which is which
+// is known of a fold that goes on, and of a restored one. Each list is long enough for COPY.
+static void accounts_have_one_row_each(void **state)
+{
+    struct world *w = *state;
+    struct fold *old = w->bench->fold;
+    busy_days(w);
+    int64_t before = number_of(w, "select count(*) from settled.accounts");
+    credit_crowd(w, 0, 200);
+    credit_crowd(w, 100, 300);
+    claim(w, w->store, &w->row);
+    w->bench->fold = restored(w, &w->row);
+    credit_crowd(w, 200, 400);
+    assert_int_equal(number_of(w, "select count(*) from settled.accounts"), before + 400);
+    assert_int_equal(number_of(w, "select count(*) from settled.accounts"
+                                  " where account_id like 'crowd-%' and balance = 10"),
+                     200);
+    assert_int_equal(number_of(w, "select count(*) from settled.accounts"
+                                  " where account_id like 'crowd-%' and balance = 5"),
+                     200);
+    fold_destroy(w->bench->fold);
+    w->bench->fold = old;
+}
+
 static void a_held_day_stays_held(void **state)
 {
     struct world *w = *state;
@@ -1217,6 +1253,7 @@ int main(void)
         READY(a_rejects_ids_are_ids_or_null),
         READY(a_time_beyond_postgres_is_infinity),
         READY(a_restored_fold_goes_on_the_same),
+        READY(accounts_have_one_row_each),
         READY(a_held_day_stays_held),
         READY(a_released_day_stays_released),
         READY(a_lower_epoch_commits_nothing),
