@@ -1,7 +1,9 @@
+#include "consumer/api/api.h"
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
 #include "consumer/commands/commands.h"
 #include "consumer/daemon/run.h"
+#include "consumer/http/http.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
 
@@ -27,6 +29,8 @@ enum {
 
 struct loop {
     struct run *run;
+    struct api *api;
+    struct http *http; // NULL: off
     bool *owned; // by partition, of all workers
     int64_t watchdog_ms, watchdog_at, progress_at;
     int32_t owned_count;
@@ -124,30 +128,58 @@ static void answer_metrics(void *context, int thread, const struct http_request 
         out->status = 503;
 }
 
-static int serve_http(struct run *run, struct error *e)
+static int serve_http(struct loop *loop, struct error *e)
 {
+    struct run *run = loop->run;
     static struct http_route routes[] = {
-        {"/healthz/live", answer_live, NULL, false},
-        {"/healthz/ready", answer_ready, NULL, false},
-        {"/metrics", answer_metrics, NULL, false},
+        {"/healthz/live", answer_live, NULL, false, NULL},
+        {"/healthz/ready", answer_ready, NULL, false, NULL},
+        {"/metrics", answer_metrics, NULL, false, NULL},
+        {"/v1/", api_answer, NULL, true, api_refuse_request},
     };
     enum { COUNT = sizeof routes / sizeof routes[0] };
     if (!run->config.http_listen[0])
         return 0;
-    for (int i = 0; i < COUNT; i++)
-        routes[i].context = run;
-    if (http_create(run->config.http_listen, routes, COUNT, &run->http, e))
+    const struct api_options options = {run->config.dsn, run->config.http_tokens};
+    if (api_create(&options, &loop->api, e))
         return -1;
+    for (int i = 0; i < COUNT; i++)
+        routes[i].context = routes[i].waits ? (void *)loop->api : run;
+    if (http_create(run->config.http_listen, routes, COUNT, &loop->http, e))
+        return -1;
+    if (http_is_loopback(loop->http))
+        api_trust_everybody(loop->api);
     log_event(LOG_INFO, "http listens",
               LOG_FIELDS(log_text("address", run->config.http_listen),
-                         log_int("port", http_port(run->http))));
+                         log_int("port", http_port(loop->http))));
     return 0;
+}
+
+static void stop_http(struct loop *loop)
+{
+    if (loop->api)
+        api_interrupt(loop->api);
+    http_destroy(loop->http);
+    api_destroy(loop->api);
 }
 
 // ---- reload ----
 
-static void reload(struct run *run, const struct args *args)
+// The file of tokens that was named at the start: an old one stays in force if the new one is
+// wrong.
+static void reload_tokens(struct loop *loop)
 {
+    struct error e;
+    if (loop->api && api_read_tokens(loop->api, &e)) {
+        loop->run->shared.metrics->reload_errors++;
+        log_event(LOG_ERROR, "the tokens are not reloaded, the old ones stay in force",
+                  LOG_FIELDS(log_text("reason", e.text)));
+    }
+}
+
+static void reload(struct loop *loop, const struct args *args)
+{
+    struct run *run = loop->run;
     struct config config;
     struct error e;
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_monotonic_ms() * 1000);
@@ -169,6 +201,7 @@ static void reload(struct run *run, const struct args *args)
         config_free(&run->reloaded);
         run->reloaded = config;
     }
+    reload_tokens(loop);
     sd_notify(0, "READY=1");
 }
 
@@ -298,7 +331,7 @@ static void run_loop(struct loop *loop, const struct args *args, const sigset_t 
             return;
         }
         if (number == SIGHUP)
-            reload(loop->run, args);
+            reload(loop, args);
         int64_t now = clock_monotonic_ms();
         if (check_workers(loop, now, e))
             return;
@@ -313,11 +346,14 @@ static int start_loop(struct run *run, const struct args *args, const sigset_t *
     uint64_t watchdog_us = 0;
     struct loop loop = {
         .run = run, .owned_since = clock_monotonic_ms(), .progress_at = clock_monotonic_ms()};
-    if (serve_http(run, e))
-        return -1;
     loop.owned = calloc((size_t)run->shared.partitions, sizeof *loop.owned);
     if (!loop.owned)
         return error_set(e, ERROR_RESTART, "memory is short");
+    if (serve_http(&loop, e)) {
+        stop_http(&loop);
+        free(loop.owned);
+        return -1;
+    }
     if (sd_watchdog_enabled(0, &watchdog_us) > 0)
         loop.watchdog_ms = (int64_t)(watchdog_us / 1000);
     sd_notify(0, "READY=1");
@@ -326,6 +362,8 @@ static int start_loop(struct run *run, const struct args *args, const sigset_t *
                          log_int("partitions", run->shared.partitions),
                          log_int("workers", (int64_t)run->worker_count)));
     run_loop(&loop, args, signals, e);
+    run->stopping = true; // as readiness says until nothing listens any more
+    stop_http(&loop);
     free(loop.owned);
     return e->kind == ERROR_NONE ? 0 : -1;
 }

@@ -117,6 +117,11 @@ const struct config_key config_keys[] = {
 
     {"http", "listen", VALUE_LISTEN, FIELD(http_listen), "127.0.0.1:9464",
      .help = "Address of health, metrics and console. \"\": off."},
+    {"http", "tokens", VALUE_PATH, FIELD(http_tokens), NULL, "tokens",
+     .help = "File of those who may ask below /v1/: lines SHA256-OF-TOKEN reader, or "
+             "SHA256-OF-TOKEN account ID.\n"
+             "Read again on SIGHUP. Without it everybody may, where listen is a loopback address, "
+             "and else nobody."},
 
     {"log", "level", VALUE_CHOICE, FIELD(log_level), "info", .choices = "debug|info|warn|error",
      .help = "Least severe line that is written."},

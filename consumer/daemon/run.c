@@ -382,7 +382,6 @@ int run_open(struct run *run, const struct args *args, struct error *e)
 bool run_close(struct run *run)
 {
     bool all = true;
-    http_destroy(run->http);
     assert(run->worker_count == 0 || run->workers);
     assert(!run->workers || run->worker_count <= (size_t)run->shared.workers);
     for (size_t i = 0; i < run->worker_count; i++)

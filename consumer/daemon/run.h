@@ -5,7 +5,6 @@
 #include "consumer/cli/args.h"
 #include "consumer/daemon/permissions.h"
 #include "consumer/daemon/worker.h"
-#include "consumer/http/http.h"
 
 struct run {
     struct config config;
@@ -20,7 +19,6 @@ struct run {
     struct worker **workers;
     atomic_bool stopping;
     struct permissions *permissions;
-    struct http *http;
 };
 
 // Reads the arguments, asks Kafka, PostgreSQL and the registry, starts the workers. Errors by kind;

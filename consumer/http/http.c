@@ -147,10 +147,16 @@ void http_put_text(struct http_answer *out, unsigned status, const char *line)
     out->size = out->body ? strlen(line) : 0;
 }
 
-static void put_busy(struct http_answer *out)
+// What the server answers by itself, in the form of the route.
+static void refuse_exchange(struct exchange *x, unsigned status, const char *why)
 {
-    http_put_text(out, MHD_HTTP_SERVICE_UNAVAILABLE, "too much is asked at once: ask again\n");
-    out->retry_after_s = BUSY_RETRY_S;
+    char line[256];
+    if (x->route && x->route->refuse) {
+        x->route->refuse(status, why, &x->answer);
+        return;
+    }
+    snprintf(line, sizeof line, "%s\n", why);
+    http_put_text(&x->answer, status, line);
 }
 
 static void work(void *job, int thread)
@@ -178,21 +184,22 @@ static bool make_answer(struct exchange *x, const char *url, const char *method)
     static const struct http_header allow[] = {{MHD_HTTP_HEADER_ALLOW, "GET, HEAD"}, {NULL, NULL}};
     x->route = find_route(x->http, url);
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
-        http_put_text(out, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
+        refuse_exchange(x, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
         out->headers = allow;
     } else if (!x->route) {
-        http_put_text(out, MHD_HTTP_NOT_FOUND, "there is nothing at this path\n");
+        refuse_exchange(x, MHD_HTTP_NOT_FOUND, "there is nothing at this path");
     } else if (x->bad) {
-        http_put_text(out, MHD_HTTP_BAD_REQUEST,
-                      "the target is not UTF-8 with escapes as %41, or has too many segments\n");
+        refuse_exchange(x, MHD_HTTP_BAD_REQUEST,
+                        "the target is not UTF-8 with escapes as %41, or has too many segments");
     } else if (x->crowded) {
-        http_put_text(out, MHD_HTTP_BAD_REQUEST, "too many parameters\n");
+        refuse_exchange(x, MHD_HTTP_BAD_REQUEST, "too many parameters");
     } else if (!x->route->waits) {
         x->route->answer(x->route->context, 0, &x->request, out);
     } else if (hand_over(x)) {
         return false;
     } else {
-        put_busy(out);
+        refuse_exchange(x, MHD_HTTP_SERVICE_UNAVAILABLE, "too much is asked at once: ask again");
+        out->retry_after_s = BUSY_RETRY_S;
     }
     return true;
 }
@@ -215,6 +222,18 @@ static struct MHD_Response *make_response(struct http_answer *out)
     return MHD_create_response_from_buffer(out->size, body, MHD_RESPMEM_MUST_FREE);
 }
 
+static void add_link(struct MHD_Response *response, const char *target)
+{
+    static const char form[] = "<%s>; rel=\"next\"";
+    size_t size = sizeof form + strlen(target);
+    char *value = malloc(size);
+    if (!value)
+        return;
+    snprintf(value, size, form, target);
+    MHD_add_response_header(response, MHD_HTTP_HEADER_LINK, value);
+    free(value);
+}
+
 static void add_headers(struct MHD_Response *response, const struct http_answer *out)
 {
     char seconds[16];
@@ -228,6 +247,8 @@ static void add_headers(struct MHD_Response *response, const struct http_answer 
         snprintf(seconds, sizeof seconds, "%d", out->retry_after_s);
         MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     }
+    if (out->next)
+        add_link(response, out->next);
     for (const struct http_header *h = out->headers; h && h->name; h++)
         MHD_add_response_header(response, h->name, h->value);
 }
@@ -319,6 +340,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     if (!x)
         return;
     free(x->answer.body);
+    free(x->answer.next);
     arena_destroy(x->texts);
     free(x);
 }
@@ -357,6 +379,16 @@ static bool is_loopback(const struct sockaddr *address)
     const struct sockaddr_in6 *v6 = (const void *)address;
     return address->sa_family == AF_INET6 ? IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr)
                                           : ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+bool http_listens_on_loopback(const char *listen)
+{
+    struct error e;
+    struct addrinfo *address = resolve(listen, &e);
+    bool loopback = address && is_loopback(address->ai_addr);
+    if (address)
+        freeaddrinfo(address);
+    return loopback;
 }
 
 static struct MHD_Daemon *start_daemon(struct http *http, const struct addrinfo *address)

@@ -43,6 +43,7 @@ struct http_answer {
     // With its quotes; "": none. The server answers 304 to a client that has this one already.
     char etag[HTTP_ETAG_SIZE];
     int retry_after_s; // 0: the header is not sent
+    char *next; // target of "Link: <…>; rel=\"next\""; malloc'ed, freed by the server; NULL: none
     const struct http_header *headers; // further ones, static, up to one without a name; or NULL
 };
 
@@ -59,6 +60,8 @@ struct http_route {
                    struct http_answer *out);
     void *context;
     bool waits;
+    // How the server says what it refuses by itself; NULL: as a line of text.
+    void (*refuse)(unsigned status, const char *why, struct http_answer *out);
 };
 
 // At most HTTP_CONNECTIONS_MAX connections are kept. A further one ends one of the address that has
@@ -74,5 +77,8 @@ int http_create(const char *listen, const struct http_route *routes, size_t coun
 // Waits for the answers that are being made.
 void http_destroy(struct http *http);
 unsigned http_port(const struct http *http);
-// Whether only this machine can reach it.
+// Whether only this machine can reach an address as http_create takes it; false, too, where that is
+// not to be found out.
+bool http_listens_on_loopback(const char *listen);
+// The same of a server.
 bool http_is_loopback(const struct http *http);

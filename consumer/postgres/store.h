@@ -19,8 +19,9 @@ enum store_result {
 };
 
 // A store that writes looks for a server that takes writes; one that only reads accepts any, even a
-// standby. The dsn's own target_session_attrs wins.
-enum store_access { STORE_WRITES, STORE_READS };
+// standby. The dsn's own target_session_attrs wins. STORE_ANSWERS: it only reads, and for somebody
+// who waits: the time-outs are a few seconds, whatever else is set.
+enum store_access { STORE_WRITES, STORE_READS, STORE_ANSWERS };
 
 // dsn: libpq's, TLS options pass through. Sets application_name, statement, lock and
 // idle-in-transaction time-outs and TCP keepalives, unless the dsn, the role or the database do;

@@ -18,6 +18,7 @@
 enum {
     SETUP_PATIENCE_MS = 10000,
     PATIENCE_MARGIN_MS = 10000,
+    ANSWERS_MARGIN_MS = 2000,
     DIAGNOSIS_MS = 5000,
     TEXT_PART_SIZE = 400,
     IDLE_MESSAGES_MAX = 8, // read from an idle connection before it is used again
@@ -28,17 +29,22 @@ enum {
 // synchronous_commit is never taken lower. A statement whose client went away is given up soon
 // (from PostgreSQL 14 on; before, within its time-outs). A pooler may hand out a session that
 // another client has used: the statements which that one prepared have the names of ours.
-static const char setup_query[] =
-    "deallocate all;"
-    "select set_config(v.name, v.value, false)"
-    "  from (values ('statement_timeout', '60s'), ('lock_timeout', '10s'),"
-    "               ('idle_in_transaction_session_timeout', '30s'), ('synchronous_commit', 'on'),"
-    "               ('client_connection_check_interval', '2s'),"
-    "               ('client_min_messages', 'warning')) as v (name, value)"
-    "  join pg_settings s using (name)"
-    " where case v.name when 'synchronous_commit' then s.setting not in ('on', 'remote_apply')"
+#define SET_UP                                                                                     \
+    "deallocate all;"                                                                              \
+    "select set_config(v.name, v.value, false)"                                                    \
+    "  from (values ('statement_timeout', '60s'), ('lock_timeout', '10s'),"                        \
+    "               ('idle_in_transaction_session_timeout', '30s'), ('synchronous_commit', 'on')," \
+    "               ('client_connection_check_interval', '2s'),"                                   \
+    "               ('client_min_messages', 'warning')) as v (name, value)"                        \
+    "  join pg_settings s using (name)"                                                            \
+    " where case v.name when 'synchronous_commit' then s.setting not in ('on', 'remote_apply')"    \
     "       else s.source not in ('client', 'user', 'database', 'database user') end;"
-    "select setting, pg_backend_pid() from pg_settings where name = 'statement_timeout'";
+#define SHOW_SET_UP                                                                                \
+    "select setting, pg_backend_pid() from pg_settings where name = 'statement_timeout'"
+
+static const char setup_query[] = SET_UP SHOW_SET_UP;
+static const char answers_setup_query[] =
+    SET_UP "set statement_timeout = '5s'; set lock_timeout = '2s';" SHOW_SET_UP;
 
 enum store_result store_say(struct store *store, enum store_result result, enum error_kind kind,
                             struct error *e, const char *format, ...)
@@ -303,7 +309,8 @@ static enum store_result set_up(struct store *store, struct error *e)
     if (result != STORE_OK)
         return result;
     store->patience_ms = SETUP_PATIENCE_MS;
-    if (!PQsendQuery(store->conn, setup_query))
+    bool answers = store->access == STORE_ANSWERS;
+    if (!PQsendQuery(store->conn, answers ? answers_setup_query : setup_query))
         return store_fail(store, NULL, e);
     while ((result = store_next(store, &answer, e)) == STORE_OK && answer) {
         PQclear(last);
@@ -316,7 +323,8 @@ static enum store_result set_up(struct store *store, struct error *e)
     if (result == STORE_OK && last) {
         assert(PQntuples(last) == 1);
         int timeout_ms = (int)strtol(PQgetvalue(last, 0, 0), NULL, 10);
-        store->patience_ms = timeout_ms > 0 ? timeout_ms + PATIENCE_MARGIN_MS : -1;
+        int margin_ms = answers ? ANSWERS_MARGIN_MS : PATIENCE_MARGIN_MS;
+        store->patience_ms = timeout_ms > 0 ? timeout_ms + margin_ms : -1;
         store->backend = (int32_t)strtol(PQgetvalue(last, 0, 1), NULL, 10);
     }
     PQclear(last);

@@ -590,6 +590,7 @@ static const struct {
     void (*pass)(struct gates *g);
 } gates[] = {
     {"secrets", 0, gate_secrets},
+    {"http", 0, gate_http},
     {"price book", 0, gate_book},
     {"database", 0, gate_database},
     {"recorded deployment", FACT_STORE, gate_recorded},

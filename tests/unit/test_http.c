@@ -88,17 +88,23 @@ static void answer_at_length(void *context, int thread, const struct http_reques
     assert_non_null(out->body);
 }
 
+static void refuse_in_json(unsigned status, const char *why, struct http_answer *out)
+{
+    http_put_text(out, status, why);
+    out->content_type = "application/problem+json";
+}
+
 static size_t most = HTTP_REPLY_MAX, more = HTTP_REPLY_MAX + 1;
 static char exact_name[] = "exact", below_name[] = "below", page[] = "<p>page</p>";
 static const struct http_route routes[] = {
-    {"/a", answer_name, exact_name, false},
-    {"/files/", answer_name, below_name, false},
-    {"/files/index.html", answer_file, page, false},
-    {"/echo/", answer_echo, NULL, true},
-    {"/later/", answer_later, NULL, true},
-    {"/headers", answer_headers, NULL, true},
-    {"/length/most", answer_at_length, &most, true},
-    {"/length/more", answer_at_length, &more, true},
+    {"/a", answer_name, exact_name, false, NULL},
+    {"/files/", answer_name, below_name, false, NULL},
+    {"/files/index.html", answer_file, page, false, NULL},
+    {"/echo/", answer_echo, NULL, true, NULL},
+    {"/later/", answer_later, NULL, true, refuse_in_json},
+    {"/headers", answer_headers, NULL, true, NULL},
+    {"/length/most", answer_at_length, &most, true, NULL},
+    {"/length/more", answer_at_length, &more, true, NULL},
 };
 
 static int setup(void **state)
@@ -186,6 +192,23 @@ static void test_methods(void **state)
             "POST /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody");
     expect(answer, "HTTP/1.1 405");
     expect(answer, "Allow: GET, HEAD");
+    answer = ask(*state, "DELETE /later/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    expect(answer, "HTTP/1.1 405");
+    expect(answer, "Allow: GET, HEAD");
+    expect(answer, "application/problem+json");
+}
+
+static void test_loopback(void **state)
+{
+    static const struct {
+        const char *listen;
+        bool loopback;
+    } addresses[] = {{"127.0.0.1:1", true},  {"127.8.9.10:1", true},       {"[::1]:1", true},
+                     {"localhost:1", true},  {"0.0.0.0:1", false},         {"[::]:1", false},
+                     {"192.0.2.1:1", false}, {"126.255.255.255:1", false}, {"nonsense", false}};
+    for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++)
+        assert_int_equal(http_listens_on_loopback(addresses[i].listen), addresses[i].loopback);
+    assert_true(http_is_loopback(*state));
 }
 
 enum { CROWD = 2000 };
@@ -373,6 +396,7 @@ static void test_waiting_keeps_nobody_waiting(void **state)
     }
     const char *answer = get(*state, "/later/more", "");
     expect(answer, "HTTP/1.1 503");
+    expect(answer, "application/problem+json");
     expect(answer, "Retry-After: 1");
     pthread_mutex_unlock(&gate);
     for (int i = 0; i < ALL; i++) {
@@ -486,6 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_routes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_methods, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_loopback, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idle_connections_keep_nobody_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_slow_clients_keep_nobody_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_asks_stays, setup, teardown),

@@ -1,0 +1,30 @@
+// The HTTP API: what account holders and operators may see of what is recorded. It only reads.
+// schemas/http/openapi.json describes it; api_paths.c has the table of its paths.
+#pragma once
+
+#include "consumer/http/http.h"
+
+struct api;
+
+struct api_options {
+    const char *dsn;
+    const char *tokens; // file of tokens; "" or NULL: none
+};
+
+// Both strings outlive it. PostgreSQL is not asked before the first request. ERROR_CONFIG: the file
+// of tokens cannot be read, or a line of it is wrong.
+int api_create(const struct api_options *options, struct api **out, struct error *e);
+// Without a file of tokens nobody is answered before this is said: the server can be reached from
+// this machine only.
+void api_trust_everybody(struct api *api);
+// Reads the file of tokens again. After an error the old tokens stay in force.
+int api_read_tokens(struct api *api, struct error *e);
+// Answers what stands below /v1/; `context` is the api. A route of the server that waits.
+void api_answer(void *context, int thread, const struct http_request *request,
+                struct http_answer *out);
+// How the server refuses what is below /v1/ by itself.
+void api_refuse_request(unsigned status, const char *why, struct http_answer *out);
+// For shutdown: what waits for PostgreSQL is answered with 503 at once, and so is all that comes.
+void api_interrupt(struct api *api);
+// No request is being answered any more. NULL is nothing.
+void api_destroy(struct api *api);

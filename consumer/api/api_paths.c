@@ -1,0 +1,45 @@
+#include "consumer/api/api_paths.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const struct api_path paths[] = {
+    {"v1/accounts", "prefix status after limit", API_READER, true, api_accounts},
+    {"v1/accounts/{id}", "", API_HOLDER, false, api_account},
+    {"v1/accounts/{id}/settlements", "from to after limit", API_HOLDER, false, api_settlements},
+    {"v1/accounts/{id}/settlements/{day}", "", API_HOLDER, false, api_settlement},
+    {"v1/accounts/{id}/statement", "from to after limit", API_HOLDER, true, api_statement},
+    {"v1/accounts/{id}/status-changes", "after limit", API_HOLDER, true, api_status_changes},
+    {"v1/accounts/{id}/packages", "after limit", API_HOLDER, true, api_packages},
+    {"v1/accounts/{id}/packages/{package}/deductions", "after limit", API_HOLDER, true,
+     api_deductions},
+};
+
+// Compares segment by segment.
+static bool matches(const char *path, const struct http_request *request, const char *captured[2])
+{
+    size_t at = 0, captures = 0;
+    captured[0] = captured[1] = NULL;
+    for (; *path && at < request->segment_count; at++) {
+        size_t size = strcspn(path, "/");
+        const char *segment = request->segments[at];
+        if (path[0] == '{') {
+            assert(captures < 2);
+            captured[captures++] = segment;
+        } else if (strlen(segment) != size || strncmp(path, segment, size) != 0) {
+            return false;
+        }
+        path += size;
+        path += *path == '/';
+    }
+    return !*path && at == request->segment_count;
+}
+
+const struct api_path *api_find_path(const struct http_request *request, const char *captured[2])
+{
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (matches(paths[i].path, request, captured))
+            return &paths[i];
+    captured[0] = captured[1] = NULL;
+    return NULL;
+}

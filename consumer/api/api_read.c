@@ -1,0 +1,184 @@
+#include "consumer/api/api_read.h"
+
+#include "consumer/api/api_rows.h"
+#include "consumer/postgres/store_sql.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+// The last usage day on which nothing more can be billed: the day before the oldest one that any
+// shard may still bill (policy_floor of the oldest open day). Null before there is one.
+#define FINAL_THROUGH                                                                              \
+    "(select case when max(f.floor) > min(f.first_day) then max(f.floor) - 1 end from"             \
+    " (select least(o.open_day, p.until) - p.late_days as floor, d.first_day"                      \
+    "   from settled.deployment d,"                                                                \
+    "   (select min(open_day) as open_day, count(open_day) as begun from settled.shards) o,"       \
+    "   (select from_day, late_days, lead(from_day) over (order by from_day) - 1 as until"         \
+    "     from settled.parameters) p"                                                              \
+    "   where o.begun = d.partitions and p.from_day <= o.open_day) f) as final_through"
+
+static const char as_of_query[] = "select now() as time, " FINAL_THROUGH;
+
+// An account that has only bought packages has no row of its own yet.
+static const char as_of_account_query[] =
+    "select now() as time, " FINAL_THROUGH ", a.shard, s.open_day,"
+    " coalesce((select json_object_agg(l.topic, l.next_offset order by l.topic)"
+    "   from settled.shard_logs l where l.shard = a.shard), '{}'::json) as offsets,"
+    " (select b.sha256 from settled.price_books b"
+    "   where b.effective_from <= coalesce(s.open_day, d.first_day)"
+    "   order by b.effective_from desc limit 1) as price_book"
+    " from settled.deployment d,"
+    " ((select shard from settled.accounts where account_id = $1) union all"
+    "  (select shard from settled.packages where account_id = $1 limit 1) limit 1) a"
+    " join settled.shards s on s.shard = a.shard";
+
+enum { BEGIN, AS_OF, QUERIES }; // what is sent, in this order
+
+static int take_as_of(struct api_call *call, const PGresult *rows, struct error *e)
+{
+    if (PQntuples(rows) == 0)
+        return api_refuse(call, API_NOT_FOUND, e,
+                          "there is no account %s: neither a credit, a package nor a settlement of "
+                          "it is recorded",
+                          call->account);
+    call->as_of = api_row_json(rows, 0, 0, call->fixed->offset_ms);
+    call->final_through = json_incref(json_object_get(call->as_of, "final_through"));
+    json_object_del(call->as_of, "final_through");
+    return call->as_of ? 0 : error_set(e, ERROR_UNAVAILABLE, "memory is short");
+}
+
+static enum store_result send_all(struct api_call *call, const struct api_query *queries, int count,
+                                  struct error *e)
+{
+    struct store *store = call->store;
+    enum store_result result =
+        pipe_send(store, "begin isolation level repeatable read read only", SQL_NO_PARAMS, e);
+    if (result == STORE_OK && call->account)
+        result = pipe_send(store, as_of_account_query, SQL_PARAMS(sql_text(call->account)), e);
+    else if (result == STORE_OK)
+        result = pipe_send(store, as_of_query, SQL_NO_PARAMS, e);
+    for (int i = 0; i < count && result == STORE_OK; i++)
+        result = pipe_send(store, queries[i].sql, queries[i].params, e);
+    return result == STORE_OK ? pipe_send(store, "commit", SQL_NO_PARAMS, e) : result;
+}
+
+static enum store_result read_all(struct api_call *call, const struct api_query *queries, int count,
+                                  PGresult **answers, struct error *e)
+{
+    enum store_result result = store_ready(call->store, e);
+    if (result == STORE_OK)
+        result = pipe_begin(call->store, e);
+    if (result != STORE_OK)
+        return result;
+    result = send_all(call, queries, count, e);
+    enum store_result ended =
+        pipe_end(call->store, answers, QUERIES + count, result == STORE_OK ? e : NULL);
+    return result == STORE_OK ? ended : result;
+}
+
+int api_read(struct api_call *call, const struct api_query *queries, int count, PGresult **results,
+             struct error *e)
+{
+    PGresult *answers[QUERIES + API_QUERIES_MAX] = {NULL};
+    assert(count <= API_QUERIES_MAX);
+    assert(!call->as_of);
+    int failed = api_stored(store_undo(call->store, read_all(call, queries, count, answers, e)));
+    if (!failed)
+        failed = take_as_of(call, answers[AS_OF], e);
+    PQclear(answers[BEGIN]);
+    PQclear(answers[AS_OF]);
+    for (int i = 0; i < count; i++) {
+        results[i] = failed ? NULL : answers[QUERIES + i];
+        if (failed)
+            PQclear(answers[QUERIES + i]);
+    }
+    return failed;
+}
+
+// ---- pages ----
+
+// The same request, with another `after`.
+static char *next_query(const struct http_request *request, const char *after)
+{
+    size_t size = sizeof "after=" + 3 * strlen(after);
+    for (size_t i = 0; i < request->parameter_count; i++)
+        size += 3 * (strlen(request->parameters[i].name) + strlen(request->parameters[i].value)) +
+                sizeof "=&";
+    char *query = malloc(size), *to = query;
+    if (!query)
+        return NULL;
+    for (size_t i = 0; i < request->parameter_count; i++) {
+        if (strcmp(request->parameters[i].name, "after") == 0)
+            continue;
+        to = api_escape(request->parameters[i].name, to);
+        *to++ = '=';
+        to = api_escape(request->parameters[i].value, to);
+        *to++ = '&';
+    }
+    to = stpcpy(to, "after=");
+    api_escape(after, to);
+    return query;
+}
+
+static int link_next(struct api_call *call, const char *after, struct error *e)
+{
+    char *query = next_query(call->request, after);
+    if (query)
+        call->out->next = api_target(call->request, query);
+    free(query);
+    return call->out->next ? 0 : error_set(e, ERROR_UNAVAILABLE, "memory is short");
+}
+
+// How many rows are of this page; *next is where the following one begins, or NULL.
+static int page_of(const PGresult *rows, int64_t limit, const char **next)
+{
+    int count = PQntuples(rows);
+    *next = NULL;
+    if (count <= limit)
+        return count;
+    *next = get_string(rows, (int)limit - 1, 0);
+    return (int)limit;
+}
+
+int api_put_items(struct api_call *call, json_t *body, const PGresult *rows, int64_t limit,
+                  struct error *e)
+{
+    const char *next;
+    int count = page_of(rows, limit, &next);
+    json_t *items = api_rows_json(rows, count, 1, call->fixed->offset_ms);
+    if (json_object_set_new(body, "items", items) ||
+        json_object_set_new(body, "next", next ? json_string(next) : json_null()))
+        return error_set(e, ERROR_UNAVAILABLE, "memory is short");
+    return next ? link_next(call, next, e) : 0;
+}
+
+int api_put_csv(struct api_call *call, const PGresult *rows, int64_t limit, struct error *e)
+{
+    const char *next;
+    int count = page_of(rows, limit, &next);
+    call->out->content_type = "text/csv; charset=utf-8; header=present";
+    call->out->body = api_rows_csv(rows, count, 1, call->fixed->offset_ms, &call->out->size);
+    return next ? link_next(call, next, e) : 0;
+}
+
+int api_answer_list(struct api_call *call, const struct api_query *query, int64_t limit,
+                    struct error *e)
+{
+    PGresult *rows;
+    if (api_read(call, query, 1, &rows, e))
+        return -1;
+    int failed;
+    if (call->csv) {
+        failed = api_put_csv(call, rows, limit, e);
+    } else {
+        json_t *body = api_frame(call);
+        failed = api_put_items(call, body, rows, limit, e);
+        if (failed)
+            json_decref(body);
+        else
+            failed = api_put_json(call, body, e);
+    }
+    PQclear(rows);
+    return failed;
+}

@@ -1,0 +1,28 @@
+// What is read of PostgreSQL for one answer: in one snapshot, with one round trip.
+#pragma once
+
+#include "consumer/api/api_call.h"
+#include "consumer/postgres/store_values.h"
+
+#include <libpq-fe.h>
+
+struct api_query {
+    const char *sql; // the same text each time: it is prepared once on a connection
+    struct sql_params params;
+};
+
+enum { API_QUERIES_MAX = 4 };
+
+// Runs the queries, and sets as_of and final_through. `results` are those of the queries; free them
+// with PQclear. A call about an account fails with API_NOT_FOUND where the account is not known.
+int api_read(struct api_call *call, const struct api_query *queries, int count, PGresult **results,
+             struct error *e);
+
+// Answers with a page of rows. The query's first column is the position of its row, a text for the
+// parameter `after`, and is not shown; it gives up to `limit` + 1 rows.
+int api_answer_list(struct api_call *call, const struct api_query *query, int64_t limit,
+                    struct error *e);
+// The parts of that, for an answer with more than the rows: puts `items` and `next` into the body.
+int api_put_items(struct api_call *call, json_t *body, const PGresult *rows, int64_t limit,
+                  struct error *e);
+int api_put_csv(struct api_call *call, const PGresult *rows, int64_t limit, struct error *e);

@@ -1,0 +1,460 @@
+"""The HTTP API over what is recorded: a small deployment, and what each path answers about it."""
+
+import concurrent.futures
+import contextlib
+import csv
+import hashlib
+import http.client
+import io
+import json
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+import urllib.parse
+
+import psycopg
+import pytest
+from deployment import Deployment, at, own_deployment
+
+DAYS = ["2026-11-01", "2026-11-02"]
+AFTER = "2026-11-03T00:10:00+08:00"
+INSIGHT = 220000  # fen a call
+LEAD = 1000  # fen
+PACKAGE = 7000000  # fen, of 10,000 leads
+
+HOLDER = "holder"  # buys a package, pays, falls into arrears, is resumed
+HOSTILE = ["a/b", "a%2Fb", "a b+c&d=e?f#g", "..", "引号\"'\\", "=1+1", "<script>", "é" * 64, "x" * 128, "{id}", "a\"b,c"]
+
+
+def quote(text):
+    return urllib.parse.quote(text, safe="")
+
+
+class Client:
+    """Asks a process over connections of its own."""
+
+    def __init__(self, process, token=None):
+        self.port = process.port
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def ask(self, target, method="GET", **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request(method, target, headers={**self.headers, **headers})
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+
+    def get(self, target, status=200, **headers):
+        found, got, body = self.ask(target, **headers)
+        assert found == status, (target, found, body)
+        kind = "application/json" if status == 200 else "application/problem+json"
+        assert got["Content-Type"] == kind, (target, got.items())
+        return json.loads(body)
+
+    def problem(self, target, status, *texts, **headers):
+        body = self.get(target, status, **headers)
+        assert body["type"].startswith("urn:settled:problem:")
+        assert body["status"] == status
+        assert body["title"]
+        for text in texts:
+            assert text in body["detail"], body
+        return body
+
+
+def fill(d):
+    d.purchase(HOLDER, "pack", "PURCHASE_INTENT", 10000, PACKAGE, at(DAYS[0], "08:00:00"))
+    d.top_up(HOLDER, "first", 1000000, at(DAYS[0], "09:00:00"))
+    d.call(HOLDER, "c1", at(DAYS[0], "10:00:00"), 4000)
+    d.call(HOLDER, "c2", at(DAYS[0], "11:00:00"))
+    for account in HOSTILE:
+        d.top_up(account, "credit, \"quoted\"\\/", 300000, at(DAYS[0], "12:00:00"))
+        d.call(account, "call/1", at(DAYS[0], "13:00:00"))
+    d.call(HOLDER, "c3", at(DAYS[1], "10:00:00"), 7000)  # 6,000 of the package, 1,000 postpaid
+    d.top_up(HOLDER, "second", 100000, at(DAYS[1], "23:00:00"))
+    d.call("late", "l1", at(DAYS[0], "10:00:00"), timestamp=at(DAYS[1], "10:00:00"))
+    # Refused: no such offer.
+    d.purchase("refused", "p", "PURCHASE_INTENT", 17, 100, at(DAYS[0], "08:00:00"))
+    d.flush()
+    d.drain(AFTER)
+
+
+@pytest.fixture(scope="module")
+def filled(settled, tmp_path_factory):
+    """A deployment that has settled two days, and a daemon that goes on with the third."""
+    for variable in ("SETTLED_TEST_BROKERS", "SETTLED_TEST_DSN"):
+        assert os.environ.get(variable), f"{variable} is not set: see conftest.py"
+    superuser, name = os.environ["SETTLED_TEST_DSN"], f"test_api_{os.getpid()}"
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        deployment = Deployment(settled, os.environ["SETTLED_TEST_BROKERS"], superuser.rpartition("/")[0] + "/" + name,
+                                tmp_path_factory.mktemp("api"), late_days=1)
+        with contextlib.closing(deployment):
+            fill(deployment)
+            process = deployment.start("--clock", AFTER)
+            process.await_ready()
+            yield deployment, Client(process)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def shard_of(d, account):
+    return d.sql("select shard from settled.accounts where account_id = %s", account)[0][0]
+
+
+def test_account(filled):
+    d, client = filled
+    found = client.get(f"/v1/accounts/{HOLDER}")
+    as_of = found.pop("as_of")
+    assert found == {
+        "account_id": HOLDER, "currency": "CNY", "balance": -120000,
+        "status": "SUSPENDED", "status_since": "2026-11-03T00:00:00.000+08:00", "account_sequence": 1,
+        "provisional": False, "days": [], "final_through": "2026-11-01", "packages_complete": True,
+        "packages": [{
+            "package_id": "pack", "service": "PURCHASE_INTENT", "units": 10000, "used": 0, "remaining": 0,
+            "remaining_now": None, "valid_from": "2026-11-01T08:00:00.000+08:00",
+            "valid_until": "2027-11-01T08:00:00.000+08:00", "amount": PACKAGE, "currency": "CNY",
+            "kafka_offset": found["packages"][0]["kafka_offset"]}]}
+    shard = shard_of(d, HOLDER)
+    assert as_of.pop("time").endswith("+08:00")
+    assert as_of == {
+        "shard": shard, "open_day": "2026-11-03",
+        "offsets": dict(d.sql("select topic, next_offset from settled.shard_logs where shard = %s", shard)),
+        "price_book": hashlib.sha256(d.book.read_bytes()).hexdigest()}
+
+
+def test_hostile_ids(filled):
+    _, client = filled
+    for account in HOSTILE:
+        found = client.get(f"/v1/accounts/{quote(account)}")
+        assert (found["account_id"], found["balance"], found["status"]) == (account, 300000 - INSIGHT, "ACTIVE")
+        day = client.get(f"/v1/accounts/{quote(account)}/settlements/{DAYS[0]}")
+        assert day["settlement_id"] == f"{account}/{DAYS[0]}"
+        entries = client.get(f"/v1/accounts/{quote(account)}/statement")["items"]
+        assert [entry["reference"] for entry in entries] == ["credit, \"quoted\"\\/", f"{account}/{DAYS[0]}"]
+
+
+def test_what_is_not_there(filled):
+    _, client = filled
+    client.problem("/v1/accounts/nobody", 404, "no account nobody")
+    client.problem("/v1/accounts/refused", 404, "no account refused")
+    assert client.problem("/v1/accounts/no%2Fbody/statement", 404)["instance"] == "/v1/accounts/no%2Fbody/statement"
+    client.problem("/v1/accounts/" + "x" * 3000, 404)
+    client.problem("/v1/accounts/", 404)
+    client.problem("/v1/nothing", 404)
+    client.problem(f"/v1/accounts/{HOLDER}/settlements/2026-11-03", 404, "2026-11-03")
+    client.problem(f"/v1/accounts/{HOLDER}/packages/no/deductions", 404, "no package no")
+
+
+def test_bad_requests_name_what_is_wrong(filled):
+    _, client = filled
+    account = f"/v1/accounts/{HOLDER}"
+    client.problem("/v1/accounts?limit=0", 400, "parameter limit", "1 to 1000")
+    client.problem("/v1/accounts?limit=1001", 400, "parameter limit")
+    client.problem("/v1/accounts?limit=", 400, "parameter limit")
+    client.problem("/v1/accounts?status=active", 400, "parameter status", "ACTIVE nor SUSPENDED")
+    client.problem("/v1/accounts?limit=1&limit=1", 400, "parameter limit", "twice")
+    client.problem("/v1/accounts?pefix=a", 400, "parameter 'pefix'", "prefix")
+    client.problem(f"{account}?day=1", 400, "parameter 'day'", "there is none")
+    client.problem(f"{account}/settlements?from=2026-02-30", 400, "parameter from", "write it as 2026-11-01")
+    client.problem(f"{account}/settlements?from=2026-11-02&to=2026-11-01", 400, "parameter to")
+    client.problem(f"{account}/settlements?after=x", 400, "parameter after")
+    client.problem(f"{account}/settlements/yesterday", 400, "'yesterday'")
+    client.problem(f"{account}/packages/pack/deductions?after=2026-11-01", 400, "parameter after", "next")
+    client.problem("/v1/accounts/%zz", 400, "UTF-8")
+    client.problem("/v1/accounts/a%00b", 400, "UTF-8")
+    client.problem("/v1/" + "a/" * 9, 400)
+    status, headers, _ = client.ask("/v1/accounts", method="POST")
+    assert (status, headers["Allow"], headers["Content-Type"]) == (405, "GET, HEAD", "application/problem+json")
+
+
+def test_settlements(filled):
+    d, client = filled
+    found = client.get(f"/v1/accounts/{HOLDER}/settlements")
+    assert found["next"] is None
+    book, shard = hashlib.sha256(d.book.read_bytes()).hexdigest(), shard_of(d, HOLDER)
+    line = {"service": "PURCHASE_INTENT", "package_id": None, "tier_from": 0}
+    sequences = [row[0] for row in d.sql("select sequence from settled.settlements where account_id = %s order by 1", HOLDER)]
+    assert found["items"] == [{
+        "settlement_id": f"{HOLDER}/{DAYS[0]}", "account_id": HOLDER, "business_day": DAYS[0], "currency": "CNY",
+        "calls": 2, "calls_while_suspended": 0, "amount": INSIGHT, "opening_balance": 0, "credits": 1000000,
+        "adjustments": 0, "closing_balance": 780000, "status": "ACTIVE", "price_book": book, "shard": shard,
+        "sequence": sequences[0], "lines": [
+            {"usage_day": DAYS[0], "service": "AUDIENCE_INSIGHT", "charge": "POSTPAID", "package_id": None,
+             "tier_from": None, "calls": 1, "units": 1, "unit_price": INSIGHT, "amount": INSIGHT},
+            {**line, "usage_day": DAYS[0], "charge": "PACKAGE", "package_id": "pack", "tier_from": None, "calls": 1,
+             "units": 4000, "unit_price": 0, "amount": 0}],
+    }, {
+        "settlement_id": f"{HOLDER}/{DAYS[1]}", "account_id": HOLDER, "business_day": DAYS[1], "currency": "CNY",
+        "calls": 1, "calls_while_suspended": 0, "amount": 1000 * LEAD, "opening_balance": 780000, "credits": 100000,
+        "adjustments": 0, "closing_balance": -120000, "status": "SUSPENDED", "price_book": book, "shard": shard,
+        "sequence": sequences[1], "lines": [
+            {**line, "usage_day": DAYS[1], "charge": "PACKAGE", "package_id": "pack", "tier_from": None, "calls": 1,
+             "units": 6000, "unit_price": 0, "amount": 0},
+            {**line, "usage_day": DAYS[1], "charge": "POSTPAID", "calls": 1, "units": 1000, "unit_price": LEAD,
+             "amount": 1000 * LEAD}],
+    }]
+    for days, wanted in (("from=2026-11-02", DAYS[1:]), ("to=2026-11-01", DAYS[:1]),
+                         ("from=2026-11-01&to=2026-11-02", DAYS), ("from=2026-11-03", [])):
+        items = client.get(f"/v1/accounts/{HOLDER}/settlements?{days}")["items"]
+        assert [item["business_day"] for item in items] == wanted
+    [late] = client.get("/v1/accounts/late/settlements")["items"]
+    assert (late["business_day"], late["lines"][0]["usage_day"]) == (DAYS[1], DAYS[0])
+
+
+def test_a_settlement_has_an_entity_tag(filled):
+    d, client = filled
+    target = f"/v1/accounts/{HOLDER}/settlements/{DAYS[0]}"
+    status, headers, body = client.ask(target)
+    one = json.loads(body)
+    assert status == 200
+    [listed, _] = client.get(f"/v1/accounts/{HOLDER}/settlements")["items"]
+    as_of = one.pop("as_of")
+    assert one == listed
+    [[closed]] = d.sql("select (extract(epoch from closed_at) * 1000)::bigint from settled.day_closes"
+                       " where shard = %s and business_day = %s", listed["shard"], DAYS[0])
+    assert as_of.keys() == {"shard", "time"}
+    assert at(as_of["time"][:10], as_of["time"][11:23]) == closed
+    assert headers["ETag"] == f'"{hashlib.sha256(body).hexdigest()}"'
+    assert headers["Cache-Control"] == "private, no-cache"
+    time.sleep(0.01)
+    assert client.ask(target)[2] == body
+    for known in (headers["ETag"], f'"other", {headers["ETag"]}', f'W/{headers["ETag"]}', "*"):
+        status, again, nothing = client.ask(target, **{"If-None-Match": known})
+        assert (status, nothing, again["ETag"]) == (304, b"", headers["ETag"])
+    assert client.ask(target, **{"If-None-Match": '"other"'})[0] == 200
+    assert client.ask(f"/v1/accounts/{HOLDER}")[1]["ETag"] is None
+
+
+def test_head_is_get_without_the_body(filled):
+    _, client = filled
+    for target in (f"/v1/accounts/{HOLDER}/settlements/{DAYS[0]}", f"/v1/accounts/{HOLDER}/statement", "/v1/accounts/nobody"):
+        got, head = client.ask(target), client.ask(target, method="HEAD")
+        assert (head[0], head[2]) == (got[0], b"")
+        assert head[1]["Content-Type"] == got[1]["Content-Type"]
+        assert int(head[1]["Content-Length"]) == len(got[2]) > 0
+
+
+STATEMENT = [
+    ("2026-11-01T09:00:01.000+08:00", "TOP_UP", "first", 1000000, 1000000),
+    ("2026-11-02T00:00:00.000+08:00", "SETTLEMENT", f"{HOLDER}/{DAYS[0]}", -INSIGHT, 780000),
+    ("2026-11-02T23:00:01.000+08:00", "TOP_UP", "second", 100000, 880000),
+    ("2026-11-03T00:00:00.000+08:00", "SETTLEMENT", f"{HOLDER}/{DAYS[1]}", -1000000, -120000),
+]
+
+
+def test_statement(filled):
+    _, client = filled
+    target = f"/v1/accounts/{HOLDER}/statement"
+    for days, entries, opening in (("", STATEMENT, 0), ("?from=2026-11-02", STATEMENT[2:], 780000),
+                                   ("?to=2026-11-01", STATEMENT[:2], 0), ("?from=2026-11-02&to=2026-11-02", STATEMENT[2:], 780000),
+                                   ("?from=2026-11-03", [], -120000), ("?from=2026-11-04", [], -120000), ("?to=2026-10-31", [], 0)):
+        found = client.get(target + days)
+        assert [(e["at"], e["kind"], e["reference"], e["amount"], e["balance"]) for e in found["items"]] == entries
+        kinds = {kind: sum(e[3] for e in entries if e[1] == kind) for kind in ("TOP_UP", "ADJUSTMENT", "SETTLEMENT")}
+        assert (found["opening_balance"], found["credits"], found["adjustments"], found["amount"], found["closing_balance"]) == (
+            opening, kinds["TOP_UP"], kinds["ADJUSTMENT"], -kinds["SETTLEMENT"], opening + sum(e[3] for e in entries))
+        assert (found["account_id"], found["currency"], found["next"]) == (HOLDER, "CNY", None)
+    assert (found["from"], found["to"]) == (None, "2026-10-31")
+
+
+def test_statement_as_csv(filled):
+    _, client = filled
+    target = f"/v1/accounts/{HOLDER}/statement"
+    status, headers, body = client.ask(target, Accept="text/csv")
+    assert (status, headers["Content-Type"]) == (200, "text/csv; charset=utf-8; header=present")
+    assert body.endswith(b"\r\n") and b"\n" not in body.replace(b"\r\n", b"")
+    rows = list(csv.DictReader(io.StringIO(body.decode(), newline="")))
+    assert [(r["at"], r["kind"], r["reference"], int(r["amount"]), int(r["balance"])) for r in rows] == STATEMENT
+    for account in HOSTILE:
+        body = client.ask(f"/v1/accounts/{quote(account)}/statement", Accept="text/csv")[2]
+        rows = list(csv.DictReader(io.StringIO(body.decode(), newline="")))
+        assert [r["reference"] for r in rows] == ["credit, \"quoted\"\\/", f"{account}/{DAYS[0]}"]
+    first = client.ask(target + "?limit=1", Accept="text/csv")
+    assert first[1]["Link"] == f'<{target}?limit=1&after={client.get(target)["items"][0]["position"]}>; rel="next"'
+
+
+@pytest.mark.parametrize(("accept", "kind"), [
+    ("*/*", "application/json"), ("", "application/json"), ("text/csv", "text/csv"), ("text/*", "text/csv"),
+    ("application/json;q=0.5, text/csv", "text/csv"), ("text/csv;q=0.5, application/json;q=0.6", "application/json"),
+    ("*/*, text/csv;q=0", "application/json"), ("application/json;q=0, */*;q=0.1", "text/csv"),
+    ("TEXT/CSV; header=present ; q=1.000", "text/csv"), ("text/html, application/xhtml+xml, */*;q=0.8", "application/json"),
+    ("text/html", None), ("text/csv;q=0, application/json;q=0", None), ("text/csv;q=nonsense", None)])
+def test_the_form_that_is_asked_for(filled, accept, kind):
+    _, client = filled
+    status, headers, _ = client.ask(f"/v1/accounts/{HOLDER}/statement", Accept=accept)
+    assert (status, headers["Content-Type"].partition(";")[0]) == ((200, kind) if kind else (406, "application/problem+json"))
+    if kind == "text/csv" and "*" not in accept and "json" not in accept:
+        client.problem(f"/v1/accounts/{HOLDER}", 406, "application/json", Accept=accept)
+
+
+def test_deductions_of_a_package(filled):
+    _, client = filled
+    found = client.get(f"/v1/accounts/{HOLDER}/packages/pack/deductions")
+    assert [(i["business_day"], i["usage_day"], i["calls"], i["before"], i["drawn"], i["after"]) for i in found["items"]] == [
+        (DAYS[0], DAYS[0], 1, 10000, 4000, 6000), (DAYS[1], DAYS[1], 1, 6000, 6000, 0)]
+    [package] = client.get(f"/v1/accounts/{HOLDER}/packages")["items"]
+    assert (package["package_id"], package["remaining"]) == ("pack", 0)
+
+
+def test_status_changes(filled):
+    _, client = filled
+    [found] = client.get(f"/v1/accounts/{HOLDER}/status-changes")["items"]
+    del found["shard"], found["sequence"]
+    assert found == {"account_sequence": 1, "event_id": f"{HOLDER}/1", "status": "SUSPENDED", "cause": "ARREARS",
+                     "settlement_id": f"{HOLDER}/{DAYS[1]}", "credit_id": None, "balance": -120000, "currency": "CNY",
+                     "effective_at": "2026-11-03T00:00:00.000+08:00"}
+
+
+def pages(client, target, **headers):
+    """All items, page by page, by the links."""
+    items = []
+    while target:
+        status, got, body = client.ask(target, **headers)
+        assert status == 200, body
+        page = json.loads(body)
+        items += page["items"]
+        assert (page["next"] is None) == (got["Link"] is None)
+        target = got["Link"] and got["Link"].removeprefix("<").removesuffix('>; rel="next"')
+    return items
+
+
+def test_pages_lose_and_repeat_nothing(filled):
+    _, client = filled
+    accounts = sorted([*HOSTILE, HOLDER, "late"], key=str.encode)
+    for limit in (1, 2, 5, len(accounts), 1000):
+        found = pages(client, f"/v1/accounts?limit={limit}")
+        assert [account["account_id"] for account in found] == accounts
+    assert [a["account_id"] for a in pages(client, "/v1/accounts?status=SUSPENDED&limit=1")] == [HOLDER, "late"]
+    for prefix in ("a", "h", "é", "x" * 100, "x" * 128, "<", quote("a b+c&d"), "%25", "zzz"):
+        wanted = [account for account in accounts if account.startswith(urllib.parse.unquote(prefix))]
+        assert [a["account_id"] for a in pages(client, f"/v1/accounts?limit=1&prefix={quote(urllib.parse.unquote(prefix))}")] == wanted
+    for path in ("settlements", "statement", "status-changes", "packages", "packages/pack/deductions"):
+        target = f"/v1/accounts/{HOLDER}/{path}"
+        assert pages(client, f"{target}?limit=1") == pages(client, target) != []
+
+
+# ---- who may ask ----
+
+def digest(token):
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def write_tokens(d, text, mode=0o600):
+    path = d.folder / d.name / "tokens"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_tokens(deploy):
+    d = deploy(partitions=1)
+    path = write_tokens(d, f"# readers\n\n{digest('all')} reader\r\n{digest('mine').upper()} account a/b c\n")
+    config = d.write_config(http={"tokens": str(path)})
+    for account in ("a/b c", "a"):
+        d.top_up(account, "t", 5, at(DAYS[0], "08:00:00"))
+    d.flush()
+    process = d.start("--clock", "2026-11-02T00:10:00+08:00", config=config)
+    d.until(lambda: d.sql("select count(*) from settled.accounts") == [(2,)], process)
+    reader, holder, nobody, wrong = (Client(process, token) for token in ("all", "mine", None, "All"))
+    mine, other = f"/v1/accounts/{quote('a/b c')}", "/v1/accounts/a"
+    for client in (nobody, wrong):
+        for target in (mine, "/v1/accounts", "/v1/nothing"):
+            client.problem(target, 401, "Authorization: Bearer TOKEN")
+            assert client.ask(target)[1]["WWW-Authenticate"] == "Bearer"
+    assert nobody.ask(mine, Authorization="Basic YWxsOg==")[0] == 401
+    assert nobody.ask(mine, Authorization="bearer all")[0] == 200
+    assert nobody.ask("/healthz/live")[0] == 200
+    assert reader.get(mine)["balance"] == holder.get(mine)["balance"] == reader.get(other)["balance"] == 5
+    assert len(reader.get("/v1/accounts")["items"]) == 2
+    assert holder.get(f"{mine}/statement")["closing_balance"] == 5
+    for target in (other, f"{other}/statement", "/v1/accounts", "/v1/accounts/a%2Fb%20c%20"):
+        holder.problem(target, 403, "the account a/b c alone")
+    holder.problem("/v1/nothing", 404)
+    # A broken file leaves the old tokens in force.
+    path.write_text(f"{digest('new')} reader\n{digest('mine')} acount a\n")
+    process.process.send_signal(signal.SIGHUP)
+    line = process.await_line("the tokens are not reloaded").string
+    assert f"{path}:2: the line is neither" in line
+    assert (Client(process, "new").ask(mine)[0], reader.ask(mine)[0]) == (401, 200)
+    path.write_text(f"{digest('new')} reader\n")
+    process.process.send_signal(signal.SIGHUP)
+    d.until(lambda: Client(process, "new").ask(mine)[0] == 200, process)
+    assert (reader.ask(mine)[0], holder.ask(mine)[0]) == (401, 401)
+    assert process.stop() == 0
+
+
+def test_without_tokens_only_this_machine_is_answered(deploy):
+    d = deploy(partitions=1)
+    process = d.start(config=d.write_config(http={"listen": "0.0.0.0:0"}))
+    client = Client(process)
+    client.problem("/v1/accounts", 403, "http.tokens", "loopback")
+    client.problem("/v1/accounts/a", 403)
+    assert client.ask("/healthz/live")[0] == 200
+    process.await_line(r"level=warn message=check finding=\"http.listen is 0.0.0.0:0.*no http.tokens are named")
+
+
+def test_check_looks_at_the_tokens(deploy):
+    d = deploy(partitions=1)
+    d.config = d.write_config(http={"tokens": str(write_tokens(d, f"{digest('a')} reader\n", 0o644))})
+    assert "every user of this machine may read" in d.run("check")
+    for text, why in ((f"{digest('a')} reader\n{digest('a')[1:]} reader\n", ":2: the line is neither"),
+                      (f"{digest('a')}  reader\n", ":1: the line is neither"), (f"{digest('a')} account\n", ":1: the line is neither"),
+                      (f"{digest('a')} account \n", ":1: the line is neither"), (f"{digest('a')} account {'x' * 129}\n", ":1: the account's id is "),
+                      (f"{digest('a')} account a\tb\n", ":1: the account's id ")):
+        write_tokens(d, text)
+        assert f"http.tokens: {d.folder / d.name / 'tokens'}{why}" in d.run("check", status=78), text
+    (d.folder / d.name / "tokens").unlink()
+    assert "http.tokens: " in d.run("check", status=78)
+    process = d.start()
+    assert process.wait() == 78
+
+
+# ---- what does not go well ----
+
+def test_postgres_goes_and_comes_back(settled):
+    with own_deployment(settled, partitions=1) as (d, _, postgres):
+        d.top_up("a", "t", 5, at(DAYS[0], "08:00:00"))
+        d.flush()
+        process = d.start("--clock", "2026-11-02T00:10:00+08:00")
+        client = Client(process)
+        d.until(lambda: client.ask("/v1/accounts/a")[0] == 200, process)
+        postgres.kill()
+        client.problem("/v1/accounts/a", 503, "PostgreSQL")
+        assert int(client.ask("/v1/accounts/a")[1]["Retry-After"]) > 0
+        assert client.ask("/healthz/live")[0] == 200
+        postgres.start()
+        d.until(lambda: client.ask("/v1/accounts/a")[0] == 200, process)
+        # A server that hangs keeps nobody for long, and the process does not wait for it in order to end.
+        postgres.pause()
+        began = time.monotonic()
+        client.problem("/v1/accounts/a", 503, "PostgreSQL")
+        assert time.monotonic() - began < 15
+        assert client.ask("/healthz/live")[0] == 200
+        postgres.cont()
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:  # so that each thread of the server has a connection
+            assert set(pool.map(lambda _: client.ask("/v1/accounts/a")[0], range(400))) == {200}
+        postgres.pause()
+        asked = threading.Thread(target=client.problem, args=("/v1/accounts/a", 503, "interrupted"))
+        asked.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        process.process.send_signal(signal.SIGTERM)
+        asked.join()
+        assert time.monotonic() - began < 2
+        postgres.cont()
+        assert process.wait() == 0
+
+
+def test_idle_connections_keep_nobody_out(filled):
+    _, client = filled
+    wanted = 2000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, wanted + 500)), hard))
+    with contextlib.ExitStack() as stack:
+        for _ in range(wanted):
+            stack.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=10))
+        for _ in range(20):
+            assert client.get(f"/v1/accounts/{HOLDER}")["balance"] == -120000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
