@@ -142,7 +142,7 @@ class Subject:
         return took
 
     def close_day(self, shards, ender):
-        """The close that is timed: its seconds, and how long credits of the other shard took meanwhile."""
+        """The close that is timed: its seconds, its settlements, and how long credits of the other shard took meanwhile."""
         self.bench.postgres.sql("checkpoint")
         began, paid = time.monotonic(), []
         ender.commit_transaction()
@@ -153,11 +153,10 @@ class Subject:
                 raise frame.Failed(f"the day is not closed after {SECONDS} s:\n{self.process.log[-3000:]}")
             time.sleep(CREDIT_PAUSE)
         closed = max(self.day_closes.seen[str(shard)] for shard in shards) - began
-        self.check(shards)
-        return closed, self.resumed(paid)
+        return closed, self.check(shards), self.resumed(paid)
 
     def check(self, shards):
-        """Every row is there and published."""
+        """Every row is there and published; the number of settlements."""
         self.until(lambda: self.number("select sum(sequence - relayed)::bigint from settled.shards") == 0)
         closes = self.number(f"select sum(settlements)::bigint from settled.day_closes where shard <> {ASIDE}")
         rows, calls = self.deployment.sql(
@@ -165,6 +164,7 @@ class Subject:
         share = len(shards) / PARTITIONS
         if not closes == rows > 0.9 * self.accounts * share or not 0.9 < calls / (CALLS * self.accounts * share) < 1.1:
             raise frame.Failed(f"{closes} settlements in the closes, {rows} rows, {calls} calls")
+        return rows
 
     def psql(self, database, *commands):
         arguments = [argument for command in commands for argument in ("-c", command)]
@@ -198,7 +198,7 @@ class Subject:
 
 
 def close_once(bench, program, size):
-    """Figures of the program and of what it is compared with."""
+    """Figures of the program and of what it is compared with, and the µs an account."""
     accounts = size.accounts // bench.size(1, 50)
     shards = [shard for shard in range(PARTITIONS) if shard != ASIDE]
     with bench.deployment(program, partitions=PARTITIONS, workers=WORKERS) as deployment, \
@@ -208,11 +208,12 @@ def close_once(bench, program, size):
         subject.start()
         subject.close_aside(enders[0])
         idle = subject.pay_idly(bench.size(40, 3))
-        closed, during = subject.close_day(shards, enders[1])
+        closed, settlements, during = subject.close_day(shards, enders[1])
         subject.process.stop()
         during = during or idle  # a close that is over before a credit was sent
         return {size.whole: closed, size.p50: frame.percentile(during, 0.5), size.p99: frame.percentile(during, 0.99)}, \
-               {size.whole: subject.copy(), size.p50: frame.percentile(idle, 0.5), size.p99: frame.percentile(idle, 0.99)}
+               {size.whole: subject.copy(), size.p50: frame.percentile(idle, 0.5), size.p99: frame.percentile(idle, 0.99)}, \
+               closed / settlements * 1e6
 
 
 def measure(bench):
@@ -223,8 +224,7 @@ def measure(bench):
         for who, program in bench.programs.items():
             least = None
             for size in sizes:
-                got, baseline = close_once(bench, program, size)
-                each = got[size.whole] / size.accounts * 1e6
+                got, baseline, each = close_once(bench, program, size)
                 least = least or each
                 if size.growth:
                     got[size.growth], baseline[size.growth] = each, least

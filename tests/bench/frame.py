@@ -136,11 +136,11 @@ class Result:
         row = self.row
         goal = row.goal.text(row.unit) if row.goal else ""
         if not self.settled:
-            return [row.name, row.against, "", "", row.unit, self.note, goal, ""]
+            return [row.name, row.against, "", "", row.unit, self.note, "", goal, ""]
         figure, low, high = (number(each) for each in (statistics.median(self.figures), min(self.figures), max(self.figures)))
         return [row.name, row.against, number(statistics.median(self.baseline)) if self.baseline else "",
-                number(statistics.median(self.settled)), row.unit, f"{figure} ({low}–{high})", goal,
-                {True: "yes", False: "no", None: ""}[self.met]]
+                number(statistics.median(self.settled)), row.unit, f"{figure} ({low}–{high})",
+                str(len(self.settled)), goal, {True: "yes", False: "no", None: ""}[self.met]]
 
     def as_json(self):
         row = self.row
@@ -152,7 +152,7 @@ class Result:
         return found
 
 
-COLUMNS = ["what", "against", "baseline", "settled", "unit", "measured", "goal", "met"]
+COLUMNS = ["what", "against", "baseline", "settled", "unit", "measured", "rounds", "goal", "met"]
 
 
 def number(value):

@@ -37,7 +37,7 @@ def report(monkeypatch):
 
 def test_a_row_has_the_median_of_the_rounds_and_their_spread():
     result = RATE.result([80, 60, 100], [100, 100, 100])
-    assert result.cells() == ["rate", "the bare one", "100", "80.0", "records/s", "0.80 (0.60–1.00)", "≥ 0.75", "yes"]
+    assert result.cells() == ["rate", "the bare one", "100", "80.0", "records/s", "0.80 (0.60–1.00)", "3", "≥ 0.75", "yes"]
     assert not RATE.result([80, 60, 70], [100, 100, 100]).met
 
 
@@ -55,12 +55,12 @@ def test_the_ratio_is_of_two_figures_of_one_round():
     (frame.Row("plain", "s"), [2], [], "2.00 (2.00–2.00)", "", ""),
 ])
 def test_a_goal_bounds_a_difference_or_a_value_too(row, settled, baseline, figure, goal, met):
-    assert row.result(settled, baseline).cells()[5:] == [figure, goal, met]
+    assert row.result(settled, baseline).cells()[5:] == [figure, "1", goal, met]
 
 
 def test_what_is_not_measured_is_neither_met_nor_missed():
     result = SIZE.missing("only with --long")
-    assert result.met is None and result.cells()[5:] == ["only with --long", "≤ 40 bytes", ""]
+    assert result.met is None and result.cells()[5:] == ["only with --long", "", "≤ 40 bytes", ""]
 
 
 def test_another_program_is_compared_round_by_round():
@@ -128,9 +128,9 @@ def test_results_are_recorded_above_the_older_ones(report, tmp_path, monkeypatch
     new = text.removeprefix(frame.HEAD).removesuffix(old.removeprefix(frame.HEAD)).splitlines()
     assert new == [
         "", "## 2026-11-29 20:00 UTC", "", "2026-11-29 20:00 UTC; 2 × CPU; Kafka 4.1", "", "Not measured: relay: it ended", "",
-        "| what | against | baseline | settled | unit | measured | goal | met |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| rate | the bare one | 10.0 | 8.50 | records/s | 0.85 (0.80–0.90) | ≥ 0.75 | yes |"]
+        "| what | against | baseline | settled | unit | measured | rounds | goal | met |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| rate | the bare one | 10.0 | 8.50 | records/s | 0.85 (0.80–0.90) | 2 | ≥ 0.75 | yes |"]
 
 
 def test_a_drain_that_lost_or_repeated_a_record_is_no_result():
@@ -143,8 +143,8 @@ def test_a_drain_that_lost_or_repeated_a_record_is_no_result():
 def test_each_script_has_rows_of_its_own_and_documents_itself():
     names = [row.name for module in command.SCRIPTS for row in module.ROWS]
     assert len(names) == len(set(names))
-    scripts = {path.stem for path in pathlib.Path(__file__).parent.glob("*.py")}
-    assert scripts - {"bench", "frame", "instructions", "test_frame", "test_instructions"} == {module.__name__ for module in command.SCRIPTS}
+    scripts = {path.stem for path in pathlib.Path(__file__).parent.glob("*.py") if not path.stem.startswith("test_")}
+    assert scripts - {"bench", "frame", "instructions", "scaling"} == {module.__name__ for module in command.SCRIPTS}
     assert all(module.__doc__ for module in command.SCRIPTS)
 
 
