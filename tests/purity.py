@@ -27,7 +27,7 @@ ALLOWED = {
     "the same, as _FORTIFY_SOURCE names them": r"__(mem(cpy|move|set)|stpcpy|v?snprintf)_chk",
     "formatting into a buffer of the caller's": r"v?snprintf",
     "integers from text (no floating point: it must not touch money)": r"(__isoc\d+_)?strtou?(l|ll)|__errno_location",
-    "allocation": r"malloc|calloc|realloc|reallocarray|aligned_alloc|free",
+    "allocation": r"malloc|calloc|realloc|reallocarray|aligned_alloc|free|mmap|munmap|madvise",
     "sorting and searching": r"qsort|bsearch",
     "programming errors": r"abort|__assert_fail|__stack_chk_fail",
     "128-bit arithmetic and tables the compiler adds": r"__u?(div|mod|divmod)ti4?3?|__mulo?ti[34]|_GLOBAL_OFFSET_TABLE_",

@@ -7,7 +7,8 @@
 // An insertion and a look-up touch one line. A segment that is full doubles by itself, from its own
 // marks: the caller's entries are not read again, and the table never stops as a whole. The
 // segments have different sizes, so that they double in turn: from one doubling of the whole to the
-// next, between 1.41 and 1.5 times the lines that are needed are there.
+// next, between 1.41 and 1.5 times the lines that are needed are there. Large segments lie together
+// in huge pages.
 #pragma once
 
 #include <stdbool.h>
@@ -35,13 +36,24 @@ struct index_segment {
     uint32_t groups, used; // lines; ids
 };
 
+// Where segments that have doubled so often have their places, one behind the other: a small page
+// would be looked up anew for nearly every id.
+struct index_region {
+    struct index_line *lines; // NULL: no segment is there
+    uint32_t segments; // that are there
+};
+// Segments that have doubled less often are small, and are allocated one by one.
+enum { INDEX_REGION_FIRST = 8, INDEX_REGIONS = 16 };
+
 struct index {
     struct index_segment segments[INDEX_SEGMENTS];
+    struct index_region regions[INDEX_REGIONS]; // by doublings, from INDEX_REGION_FIRST on
     size_t used; // ids
 };
 
 void index_free(struct index *ix);
-size_t index_memory(const struct index *ix); // bytes of its lines
+// Bytes of its lines. At the ends of regions up to three huge pages more are held.
+size_t index_memory(const struct index *ix);
 // The id must not be there. Aborts when memory is short.
 void index_insert(struct index *ix, uint64_t hash, uint32_t id);
 // Takes out every id for which `gone` says so, in one pass over the lines.

@@ -1,9 +1,11 @@
 // Compares the index with a naive set: inserting, growing, removing, and what a probe may return.
 #include "consumer/base/index.h"
+#include "consumer/base/memory.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -180,6 +182,106 @@ static void segments_grow_in_turn(void **state)
     index_free(&ix);
 }
 
+// ---- large tables, whose segments lie in regions ----
+
+// Not stored: there are many.
+static uint64_t hash_of(uint32_t id)
+{
+    uint64_t hash = (id + UINT64_C(1)) * UINT64_C(0x9e3779b97f4a7c15);
+    return (hash ^ hash >> 32) * UINT64_C(0xd6e8feb86659fd93);
+}
+
+static bool is_third(const void *context, uint32_t id)
+{
+    (void)context;
+    return id % 3 == 0;
+}
+
+static bool is_most(const void *context, uint32_t id)
+{
+    (void)context;
+    return id % 16 != 0;
+}
+
+static bool is_any(const void *context, uint32_t id)
+{
+    (void)context;
+    (void)id;
+    return true;
+}
+
+static void check_found(const struct index *ix, uint32_t count,
+                        bool (*gone)(const void *context, uint32_t id))
+{
+    for (uint32_t id = 0; id < count; id++) {
+        uint32_t each, times = 0;
+        for (struct index_probe p = index_probe(ix, hash_of(id));
+             (each = index_next(&p)) != INDEX_NONE;)
+            times += each == id;
+        assert_int_equal(times, gone && gone(NULL, id) ? 0 : 1);
+    }
+}
+
+// Of all regions, in huge pages: what the system holds, and not only has addresses for.
+static size_t resident_pages(const struct index *ix)
+{
+    static unsigned char small[MEMORY_HUGE_PAGE / 4096];
+    size_t pages = 0;
+    for (unsigned r = 0; r < INDEX_REGIONS; r++) {
+        const char *page = (const char *)ix->regions[r].lines;
+        // 256 segments of between 1 and 2 times 2^8 lines, and so on.
+        size_t bytes = (size_t)(256 * 256 + 255 * 128) * INDEX_LINE_BYTES << r;
+        for (size_t at = 0; page && at < bytes; at += MEMORY_HUGE_PAGE) {
+            assert_int_equal(mincore((void *)(uintptr_t)(page + at), MEMORY_HUGE_PAGE, small), 0);
+            pages += memchr(small, 1, sizeof small) != NULL;
+        }
+    }
+    return pages;
+}
+
+static void regions_hold_what_small_tables_hold(void **state)
+{
+    (void)state;
+    enum { MANY = 3000000, STEP = 100000, SPARE = 3 };
+    struct index ix = {0};
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t id = 0; id < MANY; id++) {
+            if (round == 0 || is_most(NULL, id))
+                index_insert(&ix, hash_of(id), id);
+            // Where segments have left, the pages are given back, and not before.
+            if (round == 0 && id % STEP == STEP - 1)
+                assert_true(resident_pages(&ix) <= index_memory(&ix) / MEMORY_HUGE_PAGE + SPARE);
+            if (round == 0 && (id == MANY / 2 || id == MANY / 4 * 3))
+                check_found(&ix, id + 1, NULL);
+        }
+        check_found(&ix, MANY, NULL);
+        index_remove_if(&ix, is_most, NULL);
+        assert_int_equal(resident_pages(&ix), 0);
+        check_found(&ix, MANY, is_most);
+    }
+    index_free(&ix);
+}
+
+static void a_region_that_is_made_anew_keeps_the_others(void **state)
+{
+    (void)state;
+    enum { MANY = 1000000 };
+    struct index ix = {0};
+    for (uint32_t id = 0; id < MANY; id++)
+        index_insert(&ix, hash_of(id), id);
+    size_t before = index_memory(&ix);
+    index_remove_if(&ix, is_third, NULL);
+    assert_true(resident_pages(&ix) > 0);
+    assert_true(index_memory(&ix) <= before);
+    check_found(&ix, MANY, is_third);
+    for (size_t s = 0; s < INDEX_SEGMENTS; s++)
+        check_segment(&ix.segments[s]);
+    index_remove_if(&ix, is_any, NULL);
+    assert_int_equal(ix.used, 0);
+    assert_int_equal(resident_pages(&ix), 0);
+    index_free(&ix);
+}
+
 // Like a window of days: as many ids are added as are removed. The table does not grow for ever, no
 // probe becomes longer, and a table that has become too large shrinks.
 static void what_comes_and_goes_does_not_grow_it(void **state)
@@ -225,6 +327,8 @@ int main(void)
         cmocka_unit_test(random_operations_agree_with_a_set),
         cmocka_unit_test(an_empty_index_holds_nothing),
         cmocka_unit_test(segments_grow_in_turn),
+        cmocka_unit_test(regions_hold_what_small_tables_hold),
+        cmocka_unit_test(a_region_that_is_made_anew_keeps_the_others),
         cmocka_unit_test(what_comes_and_goes_does_not_grow_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
