@@ -69,7 +69,7 @@ static bool split_position(const char *text, char *first, size_t size, int64_t *
     return true;
 }
 
-static int refuse_after(const char *text, struct error *e)
+int api_refuse_after(const char *text, struct error *e)
 {
     return error_set(e, ERROR_USAGE,
                      "parameter after: '%.40s' is no position of this list; take that of `next` in "
@@ -83,8 +83,19 @@ int api_after_day(const struct api_call *call, day_t *day, int64_t *number, stru
     const char *text = http_parameter(call->request, "after");
     *day = DAY_NONE;
     *number = -1;
-    if (!text ||
-        (split_position(text, first, sizeof first, number) && calendar_parse_day(first, day)))
+    if (!text || (split_position(text, first, sizeof first, number) && *number <= INT32_MAX &&
+                  calendar_parse_day(first, day)))
         return 0;
-    return refuse_after(text, e);
+    return api_refuse_after(text, e);
+}
+
+int api_after_numbers(const struct api_call *call, int64_t *first, int64_t *second, struct error *e)
+{
+    char before[24];
+    const char *text = http_parameter(call->request, "after");
+    *first = *second = -1;
+    if (!text || (split_position(text, before, sizeof before, second) &&
+                  parse_number(before, first) && *first <= INT32_MAX))
+        return 0;
+    return api_refuse_after(text, e);
 }

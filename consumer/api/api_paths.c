@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#define REJECT_FILTER "topic partition reason account from to all"
+
 static const struct api_path paths[] = {
     {"v1/accounts", "prefix status after limit", API_READER, true, api_accounts},
     {"v1/accounts/{id}", "", API_HOLDER, false, api_account},
@@ -13,6 +15,13 @@ static const struct api_path paths[] = {
     {"v1/accounts/{id}/packages", "after limit", API_HOLDER, true, api_packages},
     {"v1/accounts/{id}/packages/{package}/deductions", "after limit", API_HOLDER, true,
      api_deductions},
+    {"v1/prices", "day", API_EVERYBODY, false, api_prices},
+    {"v1/quote", "service leads calls day", API_EVERYBODY, false, api_quote},
+    {"v1/shards", "after limit", API_READER, false, api_shards},
+    {"v1/days", "from to after limit", API_READER, false, api_closed_days},
+    {"v1/decisions", "after limit", API_READER, true, api_decisions},
+    {"v1/rejects", REJECT_FILTER " after limit", API_READER, false, api_rejects},
+    {"v1/rejects/groups", REJECT_FILTER " by limit", API_READER, false, api_reject_groups},
 };
 
 // Compares segment by segment.

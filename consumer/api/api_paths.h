@@ -32,3 +32,12 @@ int api_settlements(struct api_call *call, struct error *e);
 int api_settlement(struct api_call *call, struct error *e);
 // api_statement.c
 int api_statement(struct api_call *call, struct error *e);
+// api_prices.c
+int api_prices(struct api_call *call, struct error *e);
+int api_quote(struct api_call *call, struct error *e);
+// api_operators.c
+int api_shards(struct api_call *call, struct error *e);
+int api_closed_days(struct api_call *call, struct error *e);
+int api_decisions(struct api_call *call, struct error *e);
+int api_rejects(struct api_call *call, struct error *e);
+int api_reject_groups(struct api_call *call, struct error *e);

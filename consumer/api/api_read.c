@@ -141,16 +141,22 @@ static int page_of(const PGresult *rows, int64_t limit, const char **next)
     return (int)limit;
 }
 
+int api_put_next(struct api_call *call, json_t *body, const char *next, struct error *e)
+{
+    if (json_object_set_new(body, "next", next ? json_string(next) : json_null()))
+        return error_set(e, ERROR_UNAVAILABLE, "memory is short");
+    return next ? link_next(call, next, e) : 0;
+}
+
 int api_put_items(struct api_call *call, json_t *body, const PGresult *rows, int64_t limit,
                   struct error *e)
 {
     const char *next;
     int count = page_of(rows, limit, &next);
     json_t *items = api_rows_json(rows, count, 1, call->fixed->offset_ms);
-    if (json_object_set_new(body, "items", items) ||
-        json_object_set_new(body, "next", next ? json_string(next) : json_null()))
+    if (json_object_set_new(body, "items", items))
         return error_set(e, ERROR_UNAVAILABLE, "memory is short");
-    return next ? link_next(call, next, e) : 0;
+    return api_put_next(call, body, next, e);
 }
 
 int api_put_csv(struct api_call *call, const PGresult *rows, int64_t limit, struct error *e)

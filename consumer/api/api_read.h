@@ -25,4 +25,6 @@ int api_answer_list(struct api_call *call, const struct api_query *query, int64_
 // The parts of that, for an answer with more than the rows: puts `items` and `next` into the body.
 int api_put_items(struct api_call *call, json_t *body, const PGresult *rows, int64_t limit,
                   struct error *e);
+// Puts `next` into the body, and into the header Link; NULL: it is the last page.
+int api_put_next(struct api_call *call, json_t *body, const char *next, struct error *e);
 int api_put_csv(struct api_call *call, const PGresult *rows, int64_t limit, struct error *e);

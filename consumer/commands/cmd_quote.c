@@ -1,5 +1,7 @@
 // The price calculator. It needs a price book and the number of calls or leads; PostgreSQL only
 // where it is to be the book that is recorded for a day.
+#include "consumer/api/quote_ask.h"
+#include "consumer/api/quote_json.h"
 #include "consumer/base/format.h"
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
@@ -18,89 +20,23 @@
 
 // ---- what is asked ----
 
-static int parse_count(const char *text, int64_t *out)
-{
-    size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > 18 || text[digits] != '\0')
-        return -1;
-    *out = strtoll(text, NULL, 10);
-    return 0;
-}
-
-// One call for each number of "8000,8000,12000".
-static int add_calls(struct quote_request *request, const char *list, struct error *e)
-{
-    while (*list) {
-        char number[32];
-        size_t size = strcspn(list, ",");
-        snprintf(number, sizeof number, "%.*s",
-                 (int)(size < sizeof number ? size : sizeof number - 1), list);
-        if (request->group_count == QUOTE_GROUPS_MAX)
-            return error_set(
-                e, ERROR_USAGE,
-                "option --leads: more than %d calls; use --calls for calls that are alike",
-                QUOTE_GROUPS_MAX);
-        struct quote_calls *calls = &request->groups[request->group_count++];
-        calls->calls = 1;
-        if (size >= sizeof number || parse_count(number, &calls->leads) != 0)
-            return error_set(e, ERROR_USAGE, "option --leads: '%s' is not a number of leads",
-                             number);
-        list += size;
-        if (*list == ',' && *++list == '\0')
-            return error_set(e, ERROR_USAGE,
-                             "option --leads: a number is missing after the last comma");
-    }
-    return 0;
-}
-
-static int ask_by_lead(const struct args *args, struct quote_request *out, struct error *e)
-{
-    const char *leads = args_get(args, "leads");
-    if (!leads)
-        return error_set(e, ERROR_USAGE,
-                         "%s is billed by lead; give --leads N, the leads of one call",
-                         service_symbol(out->service));
-    if (add_calls(out, leads, e) != 0)
-        return -1;
-    for (size_t i = 0; i < args->operand_count; i++)
-        if (add_calls(out, args->operands[i], e) != 0)
-            return -1;
-    if (out->group_count == 0)
-        return error_set(e, ERROR_USAGE, "option --leads: no number of leads");
-    if (!args_get(args, "calls"))
-        return 0;
-    if (out->group_count > 1)
-        return error_set(e, ERROR_USAGE,
-                         "--calls repeats one call; give either one number of leads or no --calls");
-    return args_integer(args, "calls", 1, QUOTE_CALLS_MAX, 1, &out->groups[0].calls, e);
-}
-
-static int ask_by_call(const struct args *args, struct quote_request *out, struct error *e)
-{
-    if (args_get(args, "leads"))
-        return error_set(e, ERROR_USAGE, "%s is billed by call, whatever its leads; give --calls N",
-                         service_symbol(out->service));
-    if (!args_get(args, "calls"))
-        return error_set(e, ERROR_USAGE, "%s is billed by call; give --calls N",
-                         service_symbol(out->service));
-    if (args->operand_count > 0)
-        return error_set(e, ERROR_USAGE, "'%s' is one argument too many", args->operands[0]);
-    out->group_count = 1;
-    return args_integer(args, "calls", 1, QUOTE_CALLS_MAX, 1, &out->groups[0].calls, e);
-}
-
 static int ask(const struct args *args, const struct book *book, struct quote_request *out,
                struct error *e)
 {
-    const char *service = args_get(args, "service");
-    *out = (struct quote_request){0};
-    if (!service)
-        return error_set(e, ERROR_USAGE, "no service; give --service %s", SERVICES_OR);
-    if (!service_parse(service, &out->service))
-        return error_set(e, ERROR_USAGE, "option --service: '%s' is neither %s", service,
-                         SERVICES_NOR);
-    return book->services[out->service].unit == UNIT_LEAD ? ask_by_lead(args, out, e)
-                                                          : ask_by_call(args, out, e);
+    const char *leads[QUOTE_GROUPS_MAX + 1];
+    struct quote_words words = {.kind = "option",
+                                .names = {"--service", "--leads", "--calls"},
+                                .service = args_get(args, "service"),
+                                .calls = args_get(args, "calls"),
+                                .leads = leads};
+    if (args_get(args, "leads"))
+        leads[words.lead_count++] = args_get(args, "leads");
+    else if (args->operand_count > 0)
+        return error_set(e, ERROR_USAGE, "'%s' is one argument too many", args->operands[0]);
+    // One more than a request may have, so that it is told.
+    for (size_t i = 0; i < args->operand_count && words.lead_count <= QUOTE_GROUPS_MAX; i++)
+        leads[words.lead_count++] = args->operands[i];
+    return quote_ask(&words, book, out, e);
 }
 
 // ---- which book ----
@@ -314,79 +250,6 @@ static void print_quote_table(const struct quote_request *request, const struct 
                format_yuan(quote->options[0].total - least->total, saved));
     if (!quote->combination.all)
         puts("There are too many combinations to look at all of them: others may cost still less.");
-}
-
-// ---- the answer for programs: amounts in fen ----
-
-static json_t *part_json(const char *kind, int64_t count, int64_t units)
-{
-    return json_pack("{s:s, s:I, s:I}", "kind", kind, "count", (json_int_t)count, "units",
-                     (json_int_t)units);
-}
-
-// What is to be bought; `units` are those of all packages of a part.
-static json_t *parts_json(const struct service_prices *prices, const struct quote *quote,
-                          const struct quote_option *option)
-{
-    json_t *parts = json_array();
-    const struct combination *c = &quote->combination;
-    if (option->way == QUOTE_PACKAGE)
-        json_array_append_new(parts, part_json("OFFER", 1, option->package_units));
-    if (option->way == QUOTE_CUSTOM)
-        json_array_append_new(parts, part_json("CUSTOM", 1, option->package_units));
-    if (option->way != QUOTE_COMBINATION)
-        return parts;
-    for (size_t i = 0; i < prices->offer_count; i++)
-        if (c->offers[i] > 0)
-            json_array_append_new(
-                parts, part_json("OFFER", c->offers[i], c->offers[i] * prices->offers[i].units));
-    if (c->custom_count > 0)
-        json_array_append_new(parts, part_json("CUSTOM", c->custom_count, c->custom_units));
-    return parts;
-}
-
-static json_t *option_json(const struct service_prices *prices, const struct quote *quote,
-                           const struct quote_option *option)
-{
-    static const char *const ways[] = {[QUOTE_POSTPAID] = "POSTPAID",
-                                       [QUOTE_PACKAGE] = "PACKAGE",
-                                       [QUOTE_CUSTOM] = "CUSTOM",
-                                       [QUOTE_COMBINATION] = "COMBINATION"};
-    return json_pack(
-        "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "way", ways[option->way], "packages",
-        parts_json(prices, quote, option), "package_units", (json_int_t)option->package_units,
-        "package_price", (json_int_t)option->package_price, "covered_units",
-        (json_int_t)option->covered_units, "left_units", (json_int_t)option->left_units,
-        "postpaid_units", (json_int_t)option->postpaid_units, "postpaid_amount",
-        (json_int_t)option->postpaid_amount, "total", (json_int_t)option->total);
-}
-
-static json_t *group_json(const struct quote_group *group)
-{
-    json_t *tier = group->tier_from < 0 ? json_null() : json_integer(group->tier_from);
-    return json_pack("{s:I, s:I, s:o, s:I}", "calls", (json_int_t)group->calls, "units",
-                     (json_int_t)group->units, "tier_from", tier, "unit_price",
-                     (json_int_t)group->unit_price);
-}
-
-static json_t *quote_json(const struct quote_request *request, const struct book *book,
-                          const struct quote *quote)
-{
-    json_t *groups = json_array(), *options = json_array();
-    const struct service_prices *prices = &book->services[request->service];
-    char from[DAY_TEXT_SIZE];
-    bool always = book->effective_from == DAY_NONE;
-    for (size_t i = 0; i < quote->group_count; i++)
-        json_array_append_new(groups, group_json(&quote->groups[i]));
-    for (size_t i = 0; i < quote->count; i++)
-        json_array_append_new(options, option_json(prices, quote, &quote->options[i]));
-    return json_pack("{s:s, s:s, s:{s:s, s:s, s:s?}, s:I, s:o, s:o, s:o, s:b}", "service",
-                     service_symbol(request->service), "currency", book->currency, "price_book",
-                     "name", book->name, "sha256", book->sha256, "effective_from",
-                     always ? NULL : calendar_format_day(book->effective_from, from), "need_units",
-                     (json_int_t)quote->need_units, "calls", groups, "options", options, "least",
-                     option_json(prices, quote, &quote->options[quote->least]), "all_combinations",
-                     quote->combination.all);
 }
 
 static int print_quote_json(const struct quote_request *request, const struct book *book,

@@ -1,23 +1,19 @@
 #include "consumer/cli/cli_fail.h"
 #include "consumer/decisions/decisions.h"
 #include "consumer/decisions/decisions_open.h"
+#include "consumer/decisions/reject_view.h"
 #include "consumer/decisions/rejects.h"
 
 #include <string.h>
-
-static const char *const topic_keys[INPUT_COUNT] = {"calls", "purchases", "credits"};
 
 static int filter_topic(struct rejects *r, struct error *e)
 {
     const char *text = args_get(r->args, "topic");
     if (!text)
         return 0;
-    for (enum input i = 0; i < INPUT_COUNT; i++)
-        if (strcmp(text, topic_keys[i]) == 0 || strcmp(text, r->recorded->topics[i]) == 0) {
-            r->filter.by_input = true;
-            r->filter.input = i;
-            return 0;
-        }
+    r->filter.by_input = reject_find_input(text, r->recorded->topics, &r->filter.input);
+    if (r->filter.by_input)
+        return 0;
     return error_set(e, ERROR_USAGE, "option --topic: '%s' is none of %s, %s, %s", text,
                      r->recorded->topics[0], r->recorded->topics[1], r->recorded->topics[2]);
 }

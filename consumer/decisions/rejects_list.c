@@ -1,5 +1,6 @@
 #include "consumer/base/format.h"
 #include "consumer/cli/args.h"
+#include "consumer/decisions/reject_view.h"
 #include "consumer/decisions/rejects.h"
 
 #include <inttypes.h>
@@ -11,24 +12,6 @@ struct listing {
     enum { FORMAT_TABLE, FORMAT_JSON, FORMAT_CSV } format;
     size_t count;
 };
-
-// What became of a reject, in a word or two.
-static const char *state_of(const struct reject_row *row, char out[48])
-{
-    static const char *const done[] = {[DECISION_ACCEPT] = "accepted",
-                                       [DECISION_REQUEUE] = "requeued",
-                                       [DECISION_REFUSE] = "refused"};
-    if (row->decision && row->request && row->request_kind != DECISION_PASS)
-        snprintf(out, 48, "%s", done[row->request_kind]);
-    else if (row->decision)
-        snprintf(out, 48, "decided");
-    else if (row->request)
-        snprintf(out, 48, "%s asked (%s)", decision_symbol(row->request_kind),
-                 request_state_symbol(row->request_state));
-    else
-        snprintf(out, 48, row->waiting ? "waiting" : "open");
-    return out;
-}
 
 static void print_csv_text(const char *text, char end)
 {
@@ -65,17 +48,6 @@ static void print_object(json_t *object, bool first)
     json_decref(object);
 }
 
-static void print_reject_json(const struct reject_row *row, const char *time, const char *state,
-                              bool first)
-{
-    json_t *object =
-        json_pack("{s:s, s:i, s:I, s:s, s:s, s:s?, s:s?, s:s, s:s}", "topic", row->topic,
-                  "partition", (int)row->shard, "offset", (json_int_t)row->offset, "received_at",
-                  time, "reason", row->reason, "account_id", row->account_id, "record_id",
-                  row->record_id, "state", state, "detail", row->detail);
-    print_object(object, first);
-}
-
 // The text comes from somebody else's record and is shown on a terminal: nothing in it may move the
 // cursor.
 static void print_safe(const char *text)
@@ -107,13 +79,13 @@ static int visit(void *context, const struct reject_row *row, struct error *e)
     struct listing *listing = context;
     char time[INSTANT_TEXT_SIZE], state[48];
     calendar_format_instant(row->received_at, 0, time);
-    state_of(row, state);
+    reject_state(row, state);
     if (listing->format == FORMAT_TABLE)
         print_row(row, time, state);
     else if (listing->format == FORMAT_CSV)
         print_csv(row, time, state);
     else
-        print_reject_json(row, time, state, listing->count == 0);
+        print_object(reject_json(row, 0), listing->count == 0);
     listing->count++;
     return check_output(e);
 }
@@ -166,25 +138,6 @@ static void print_group_csv(const struct reject_group_row *group)
     print_csv_text(group->first.detail, '\n');
 }
 
-static json_t *place_json(const struct reject_row *row)
-{
-    char time[INSTANT_TEXT_SIZE];
-    return json_pack("{s:s, s:i, s:I, s:s, s:s, s:s?, s:s?, s:s}", "topic", row->topic, "partition",
-                     (int)row->shard, "offset", (json_int_t)row->offset, "received_at",
-                     calendar_format_instant(row->received_at, 0, time), "reason", row->reason,
-                     "account_id", row->account_id, "record_id", row->record_id, "detail",
-                     row->detail);
-}
-
-static void print_group_json(const struct reject_group_row *group, bool first)
-{
-    json_t *object = json_pack("{s:s, s:I, s:I, s:s, s:o, s:o}", "group", group->key, "count",
-                               (json_int_t)group->count, "accounts", (json_int_t)group->accounts,
-                               "reasons", group->reasons, "first", place_json(&group->first),
-                               "last", place_json(&group->last));
-    print_object(object, first);
-}
-
 static int visit_group(void *context, const struct reject_group_row *group, struct error *e)
 {
     struct listing *listing = context;
@@ -193,7 +146,7 @@ static int visit_group(void *context, const struct reject_group_row *group, stru
     else if (listing->format == FORMAT_CSV)
         print_group_csv(group);
     else
-        print_group_json(group, listing->count == 0);
+        print_object(reject_group_json(group, 0), listing->count == 0);
     listing->count++;
     return check_output(e);
 }

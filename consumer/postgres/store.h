@@ -270,6 +270,12 @@ struct reject_filter {
     const char *account_id; // NULL: any
     int64_t received_from, received_to; // ms, the latter exclusive; 0: unbounded
     size_t limit; // 0: all
+    // A list begins behind this place; topic NULL: with the first. Groups do not look at it.
+    struct reject_place {
+        const char *topic;
+        int32_t partition;
+        int64_t offset;
+    } after;
 };
 struct reject_row {
     enum input input;

@@ -365,23 +365,25 @@ static int list_one(void *context, const PGresult *rows, int i, struct error *e)
     "   and ($5 is null or r.received_at >= $5) and ($6 is null or r.received_at < $6)"            \
     "   and (not $7 or r.decision is null) and ($9 is null or r.kafka_offset = $9)"
 
-// `by` is $11, which a query need not have.
+// `by` is $11, and the place behind which a list begins is $12 to $14; a query need not have them.
 static struct sql_params params_of(const struct store *store, const struct reject_filter *f,
                                    const char *by, struct sql_row *row)
 {
     const char *account = f->account_id ? f->account_id : "";
     assert(f->input < INPUT_COUNT);
     sql_row_set(
-        row, SQL_PARAMS(
-                 sql_given(f->by_input, sql_text(store->topics[f->input])),
-                 sql_given(f->by_shard, sql_int4(f->shard)),
-                 sql_given(f->reason != REJECT_NONE, sql_text(reject_symbol(f->reason))),
-                 // There is room for any id that an account can have.
-                 sql_given(f->account_id != NULL, sql_clean(account, row->text, sizeof row->text)),
-                 sql_given(f->received_from != 0, sql_time(f->received_from)),
-                 sql_given(f->received_to != 0, sql_time(f->received_to)), sql_bool(f->open_only),
-                 sql_given(f->limit > 0, sql_int8((int64_t)f->limit)),
-                 sql_given(f->by_offset, sql_int8(f->offset)), sql_bool(f->waiting), sql_text(by)));
+        row,
+        SQL_PARAMS(
+            sql_given(f->by_input, sql_text(store->topics[f->input])),
+            sql_given(f->by_shard, sql_int4(f->shard)),
+            sql_given(f->reason != REJECT_NONE, sql_text(reject_symbol(f->reason))),
+            // There is room for any id that an account can have.
+            sql_given(f->account_id != NULL, sql_clean(account, row->text, sizeof row->text)),
+            sql_given(f->received_from != 0, sql_time(f->received_from)),
+            sql_given(f->received_to != 0, sql_time(f->received_to)), sql_bool(f->open_only),
+            sql_given(f->limit > 0, sql_int8((int64_t)f->limit)),
+            sql_given(f->by_offset, sql_int8(f->offset)), sql_bool(f->waiting), sql_text(by),
+            sql_text(f->after.topic), sql_int4(f->after.partition), sql_int8(f->after.offset)));
     return sql_row_params(row);
 }
 
@@ -400,6 +402,7 @@ static enum store_result read_rejects(struct store *store, const struct reject_f
                  "  and s.stands and s.subject <> 'PASS'"
                  "  and case s.subject when 'REFUSE' then r.waiting or r.decision = q.decision"
                  "      else not r.waiting end" FILTER_OF_REJECTS
+                 " and ($12 is null or (r.topic, r.partition, r.kafka_offset) > ($12, $13, $14))"
                  " order by r.topic, r.partition, r.kafka_offset limit $8",
         params_of(store, filter, NULL, &row), list_one, listing, e);
 }

@@ -72,9 +72,14 @@ def fill(d):
     for account in HOSTILE:
         d.top_up(account, "credit, \"quoted\"\\/", 300000, at(DAYS[0], "12:00:00"))
         d.call(account, "call/1", at(DAYS[0], "13:00:00"))
+    # Within the grace of the first day, so it is the first day's.
+    d.top_up("grace", "g1", 300000, at(DAYS[0], "12:00:00"))
+    d.call("grace", "g", at(DAYS[0], "13:00:00"))
+    d.top_up("grace", "g2", 7, at(DAYS[1], "00:02:00"))
     d.call(HOLDER, "c3", at(DAYS[1], "10:00:00"), 7000)  # 6,000 of the package, 1,000 postpaid
     d.top_up(HOLDER, "second", 100000, at(DAYS[1], "23:00:00"))
     d.call("late", "l1", at(DAYS[0], "10:00:00"), timestamp=at(DAYS[1], "10:00:00"))
+    d.top_up(HOLDER, "first", 1000001, at(DAYS[0], "09:00:00"), timestamp=at(DAYS[1], "23:00:03"))  # of another amount
     # Refused: no such offer.
     d.purchase("refused", "p", "PURCHASE_INTENT", 17, 100, at(DAYS[0], "08:00:00"))
     d.flush()
@@ -259,6 +264,15 @@ def test_statement(filled):
     assert (found["from"], found["to"]) == (None, "2026-10-31")
 
 
+def test_a_statement_adds_up_across_the_grace(filled):
+    _, client = filled
+    first = client.get("/v1/accounts/grace/statement?to=2026-11-01")
+    assert [(e["reference"], e["balance"]) for e in first["items"]] == [
+        ("g1", 300000), ("g2", 300007), ("grace/2026-11-01", 300007 - INSIGHT)]
+    second = client.get("/v1/accounts/grace/statement?from=2026-11-02")
+    assert (second["items"], second["opening_balance"]) == ([], first["closing_balance"])
+
+
 def test_statement_as_csv(filled):
     _, client = filled
     target = f"/v1/accounts/{HOLDER}/statement"
@@ -322,7 +336,7 @@ def pages(client, target, **headers):
 
 def test_pages_lose_and_repeat_nothing(filled):
     _, client = filled
-    accounts = sorted([*HOSTILE, HOLDER, "late"], key=str.encode)
+    accounts = sorted([*HOSTILE, HOLDER, "late", "grace"], key=str.encode)
     for limit in (1, 2, 5, len(accounts), 1000):
         found = pages(client, f"/v1/accounts?limit={limit}")
         assert [account["account_id"] for account in found] == accounts
@@ -333,6 +347,85 @@ def test_pages_lose_and_repeat_nothing(filled):
     for path in ("settlements", "statement", "status-changes", "packages", "packages/pack/deductions"):
         target = f"/v1/accounts/{HOLDER}/{path}"
         assert pages(client, f"{target}?limit=1") == pages(client, target) != []
+
+
+# ---- prices and operators ----
+
+def test_prices_and_quotes(filled):
+    d, client = filled
+    found = client.get("/v1/prices?day=2026-11-01")
+    assert (found["day"], found["currency"], found["price_book"]["sha256"], found["time_zone"]) == (
+        "2026-11-01", "CNY", hashlib.sha256(d.book.read_bytes()).hexdigest(), "Asia/Shanghai")
+    calls, leads = found["services"]
+    assert (calls["service"], calls["unit"], calls["tiers"]) == ("AUDIENCE_INSIGHT", "CALL", [{"from": 0, "unit_price": INSIGHT}])
+    assert calls["packages"][0] == {"units": 50, "price": 10000000}
+    assert calls["custom_package"] == {"minimum": 301, "step": 1, "price_per_step": 50000}
+    assert (leads["unit"], leads["tiered"], leads["tiers"][-1]) == ("LEAD", True, {"from": 500000, "unit_price": 250})
+    assert client.get("/v1/prices")["services"] == found["services"]
+    for query, options in (("service=PURCHASE_INTENT&leads=8000&calls=3", ("--leads", "8000", "--calls", "3")),
+                           ("service=PURCHASE_INTENT&leads=8000,12000", ("--leads", "8000,12000")),
+                           ("service=AUDIENCE_INSIGHT&calls=200&day=2026-11-01", ("--calls", "200", "--day", "2026-11-01"))):
+        service = query.partition("&")[0].partition("=")[2]
+        told = json.loads(d.run("quote", "--service", service, *options, "--format", "json"))
+        answer = client.get(f"/v1/quote?{query}")
+        assert {key: answer[key] for key in told} == told
+    client.problem("/v1/quote?calls=1", 400, "no service; give service")
+    client.problem("/v1/quote?service=X&calls=1", 400, "parameter service: 'X'")
+    client.problem("/v1/quote?service=PURCHASE_INTENT&leads=a", 400, "parameter leads: 'a'")
+    client.problem("/v1/quote?service=PURCHASE_INTENT&leads=1000000001", 400, "1000000000")
+    client.problem("/v1/quote?service=AUDIENCE_INSIGHT&calls=0", 400, "parameter calls: '0'")
+    client.problem("/v1/prices?day=today", 400, "parameter day")
+
+
+def test_shards_and_days(filled):
+    d, client = filled
+    shards = pages(client, "/v1/shards?limit=1")
+    assert [(s["shard"], s["open_day"], s["held_since"], s["holds"]) for s in shards] == [
+        (p, "2026-11-03", None, []) for p in range(d.partitions)]
+    logs = {(s["shard"], log["topic"]): (log["next_offset"], log["accepted"]) for s in shards for log in s["logs"]}
+    assert logs == {
+        (p, topic): (to, accepted) for p, topic, to, accepted in
+        d.sql("select shard, topic, next_offset, accepted from settled.shard_logs")}
+    days = pages(client, "/v1/days?limit=3")
+    assert [(x["business_day"], x["shard"], x["digest"], x["settlements"], x["amount"]) for x in days] == d.sql(
+        "select business_day::text, shard, digest, settlements, amount from settled.day_closes order by 1, 2")
+    assert [x["business_day"] for x in pages(client, "/v1/days?from=2026-11-02&to=2026-11-02")] == DAYS[1:] * d.partitions
+    for day in days:
+        for cut in day["cutoffs"]:
+            assert cut["accepted"] + cut["duplicates"] + cut["rejected"] + cut["void"] == cut["to_offset"] - cut["from_offset"]
+    client.problem("/v1/days?after=2026-11-01", 400, "parameter after")
+
+
+def test_rejects_and_decisions(filled):
+    d, client = filled
+    listed = json.loads(d.run("rejects", "list", "--all", "--format", "json"))
+    found = client.get("/v1/rejects?all=true")["items"]
+    assert [{**r, "received_at": None} for r in found] == [{**r, "received_at": None} for r in listed]
+    assert len(found) == 2
+    assert found[0]["received_at"].endswith("+08:00")
+    assert pages(client, "/v1/rejects?limit=1") == found
+    for query, wanted in (("topic=purchases", 1), (f"topic={quote(d.topics['purchases'])}", 1), ("topic=credits", 1),
+                          ("reason=NOT_FOR_SALE", 1), ("reason=CONFLICT", 1), ("account=refused", 1), ("account=x", 0),
+                          (f"partition={found[0]['partition']}&topic={found[0]['topic']}", 1), ("from=2026-11-02", 1),
+                          ("to=2026-11-01", 1), ("all=false", 2)):
+        assert len(client.get(f"/v1/rejects?{query}")["items"]) == wanted, query
+    groups = client.get("/v1/rejects/groups?by=reason")["items"]
+    assert [(g["group"], g["count"], g["first"]["topic"]) for g in groups] == [
+        ("CONFLICT", 1, d.topics["credits"]), ("NOT_FOR_SALE", 1, d.topics["purchases"])]
+    for query, name in (("topic=x", "topic"), ("reason=BAD", "reason"), ("partition=-1", "partition"), ("all=yes", "all"),
+                        ("after=1", "after"), ("from=1", "from")):
+        client.problem(f"/v1/rejects?{query}", 400, f"parameter {name}")
+    client.problem("/v1/rejects/groups", 400, "parameter by")
+    assert client.get("/v1/decisions")["items"] == []
+    conflict = next(r for r in found if r["reason"] == "CONFLICT")
+    d.run("rejects", "accept", f"{conflict['topic']}/{conflict['partition']}/{conflict['offset']}")
+    d.until(lambda: client.get("/v1/decisions")["items"])
+    [decision] = client.get("/v1/decisions")["items"]
+    [[operator]] = d.sql("select operator from settled.decisions")
+    assert (decision["kind"], decision["topic"], decision["records"], decision["operator"]) == (
+        "ACCEPT", conflict["topic"], 1, operator)
+    assert [r["reason"] for r in client.get("/v1/rejects")["items"]] == ["NOT_FOR_SALE"]
+    assert client.get("/v1/decisions?after=" + quote(f"{decision['shard']}/{decision['number']}"))["items"] == []
 
 
 # ---- who may ask ----

@@ -1,0 +1,103 @@
+#include "consumer/api/quote_ask.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool parse_count(const char *text, int64_t *out)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 18 || text[digits] != '\0')
+        return false;
+    *out = strtoll(text, NULL, 10);
+    return true;
+}
+
+static int refuse_word(const struct quote_words *words, enum quote_word word, const char *text,
+                       struct error *e)
+{
+    return error_set(e, ERROR_USAGE, "%s %s: %s", words->kind, words->names[word], text);
+}
+
+static int ask_calls(const struct quote_words *words, int64_t *out, struct error *e)
+{
+    char text[160];
+    if (parse_count(words->calls, out) && *out >= 1 && *out <= QUOTE_CALLS_MAX)
+        return 0;
+    snprintf(text, sizeof text, "'%.40s' is not a whole number of 1 to %" PRId64, words->calls,
+             QUOTE_CALLS_MAX);
+    return refuse_word(words, QUOTE_CALLS, text, e);
+}
+
+// One call for each number of "8000,8000,12000".
+static int add_calls(const struct quote_words *words, const char *list,
+                     struct quote_request *request, struct error *e)
+{
+    char number[32], text[160];
+    while (*list) {
+        size_t size = strcspn(list, ",");
+        snprintf(number, sizeof number, "%.*s",
+                 (int)(size < sizeof number ? size : sizeof number - 1), list);
+        if (request->group_count == QUOTE_GROUPS_MAX) {
+            snprintf(text, sizeof text, "more than %d calls; use %s for calls that are alike",
+                     QUOTE_GROUPS_MAX, words->names[QUOTE_CALLS]);
+            return refuse_word(words, QUOTE_LEADS, text, e);
+        }
+        struct quote_calls *calls = &request->groups[request->group_count++];
+        calls->calls = 1;
+        if (size >= sizeof number || !parse_count(number, &calls->leads)) {
+            snprintf(text, sizeof text, "'%s' is not a number of leads", number);
+            return refuse_word(words, QUOTE_LEADS, text, e);
+        }
+        list += size;
+        if (*list == ',' && *++list == '\0')
+            return refuse_word(words, QUOTE_LEADS, "a number is missing after the last comma", e);
+    }
+    return 0;
+}
+
+static int ask_by_lead(const struct quote_words *words, struct quote_request *out, struct error *e)
+{
+    if (words->lead_count == 0)
+        return error_set(e, ERROR_USAGE, "%s is billed by lead; give %s N, the leads of one call",
+                         service_symbol(out->service), words->names[QUOTE_LEADS]);
+    for (size_t i = 0; i < words->lead_count; i++)
+        if (add_calls(words, words->leads[i], out, e) != 0)
+            return -1;
+    if (out->group_count == 0)
+        return refuse_word(words, QUOTE_LEADS, "no number of leads", e);
+    if (!words->calls)
+        return 0;
+    if (out->group_count > 1)
+        return error_set(e, ERROR_USAGE,
+                         "%s repeats one call; give either one number of leads or no %s",
+                         words->names[QUOTE_CALLS], words->names[QUOTE_CALLS]);
+    return ask_calls(words, &out->groups[0].calls, e);
+}
+
+static int ask_by_call(const struct quote_words *words, struct quote_request *out, struct error *e)
+{
+    const char *symbol = service_symbol(out->service), *calls = words->names[QUOTE_CALLS];
+    if (words->lead_count > 0)
+        return error_set(e, ERROR_USAGE, "%s is billed by call, whatever its leads; give %s N",
+                         symbol, calls);
+    if (!words->calls)
+        return error_set(e, ERROR_USAGE, "%s is billed by call; give %s N", symbol, calls);
+    out->group_count = 1;
+    return ask_calls(words, &out->groups[0].calls, e);
+}
+
+int quote_ask(const struct quote_words *words, const struct book *book, struct quote_request *out,
+              struct error *e)
+{
+    *out = (struct quote_request){0};
+    if (!words->service)
+        return error_set(e, ERROR_USAGE, "no service; give %s %s", words->names[QUOTE_SERVICE],
+                         SERVICES_OR);
+    if (!service_parse(words->service, &out->service))
+        return error_set(e, ERROR_USAGE, "%s %s: '%.40s' is neither %s", words->kind,
+                         words->names[QUOTE_SERVICE], words->service, SERVICES_NOR);
+    return book->services[out->service].unit == UNIT_LEAD ? ask_by_lead(words, out, e)
+                                                          : ask_by_call(words, out, e);
+}
