@@ -5,6 +5,7 @@ operators decided, and the parameters and price books that were recorded. Output
 must be there. Nothing is fast, nothing is shared with the program. Numbers such as R7 are those of pricing/README.md.
 """
 
+import copy
 import datetime
 import decimal
 import hashlib
@@ -556,6 +557,22 @@ class Shard:
             account.spans.append([start_of(self.day + 1), float("inf")])
             self.change(account_id, "SUSPENDED", "ARREARS", settlement["settlement_id"], None, start_of(self.day + 1))
         return settlement
+
+    def unsettled(self, account_id):
+        """What would be settled of the account if its days ended now, from the open day on: (day, calls, settlement), which
+        is None for a day without calls. And the units that its packages would then have left, by offset."""
+        twin = copy.copy(self)
+        twin.accounts = {account_id: copy.deepcopy(self.accounts[account_id])}
+        twin.packages = copy.deepcopy([p for p in self.packages if p["identity"][0] == account_id])
+        twin.outputs, twin.settlements, twin.statement, twin.status_changes = [], [], [], []
+        left = [call for call in self.calls.values() if call["account"] == account_id and not call["billed"]]
+        days = []
+        while left or not days:
+            due = [call for call in left if call["usage_day"] <= twin.day]
+            left = [call for call in left if call["usage_day"] > twin.day]
+            days.append((twin.day, due, twin.settle(account_id, due) if due else None))
+            twin.day += 1
+        return days, {p["offset"]: p["remaining"] for p in twin.packages}
 
     def bill(self, account_id, usage_day, service, units, occurred_at, lines):
         rest = units

@@ -17,12 +17,14 @@ import json
 import os
 import pathlib
 import random
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -43,6 +45,7 @@ BOOK = generate.BOOK
 UNHELD = 75
 LOST_ID = 1_000_000_007  # of a schema that nobody has registered
 STAMPS = {"create": confluent_kafka.TIMESTAMP_CREATE_TIME, "log-append": confluent_kafka.TIMESTAMP_LOG_APPEND_TIME}
+ASKED = 15  # accounts at a time
 KEYLESS = 78  # `rejects requeue` cannot send all of them: one without a key belongs to no partition
 
 
@@ -98,6 +101,7 @@ class World:
                         "credit_days": self.generator.credit_days,
                         "timestamps": "log-append" if self.generator.live else "create"}
         self.drains, self.log = [], ""
+        self.told = {}  # by a drain's place in `drains`: what the program then told of accounts, by their ids
         self.statuses = {}  # of drains, by their place in `drains`
         self.open_transaction = None
         self.make_topics()
@@ -165,6 +169,8 @@ class World:
                 self.accept_some()
             with self.refusing(clock) if "lost" in happens else contextlib.nullcontext():
                 self.drain(clock)
+            if "asked" in happens:
+                self.ask_usage(clock)
             if "open" in happens:
                 self.end_open()
             if astray:
@@ -176,7 +182,7 @@ class World:
 
     def draw_events(self, drains):
         """Draws which event happens before or after which drain; most events happen only in some worlds."""
-        shares = {"astray": 0 if self.generator.live else .4, "open": .3, "accept": .3, "lost": .2}
+        shares = {"astray": 0 if self.generator.live else .4, "open": .3, "accept": .3, "lost": .2, "asked": .5}
         self.events = {event: self.random.randrange(drains) if self.random.random() < share else None
                        for event, share in shares.items()}
 
@@ -304,6 +310,50 @@ class World:
         while not done.wait(0.2):
             for row in self.sql(f"select topic, shard, kafka_offset from settled.waiting where schema_id = {LOST_ID}"):
                 self.settled("rejects", "refuse", "/".join(map(str, row)), status=(0, 78))
+
+    def ask_usage(self, clock):
+        """Asks the program what accounts owe, at the moment at which the last drain has left it."""
+        config = json.loads(self.config.read_text())
+        self.config.write_text(json.dumps({**config, "http": {"listen": "127.0.0.1:0"}}))
+        process = subprocess.Popen([self.binary, "run", "--clock", rfc3339(clock), "-c", self.config], text=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            port = next(int(found.group(1)) for found in (re.search(r"message=\"http listens\".* port=(\d+)", line)
+                                                          for line in process.stderr) if found)
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            accounts = [*self.generator.accounts, "nobody"]
+            self.told[len(self.drains) - 1] = {account: self.tell(port, account) for account in self.random.sample(
+                accounts, min(len(accounts), ASKED))}
+        finally:
+            process.terminate()
+            process.wait(60)
+            self.config.write_text(json.dumps(config))
+
+    def tell(self, port, account):
+        """None: the program knows no such account."""
+        url = f"http://127.0.0.1:{port}/v1/accounts/{urllib.parse.quote(account, safe='')}"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(url, timeout=30) as answer:
+                    told = json.load(answer)
+                    # Before the shard has restored its calls, what is recorded is told.
+                    if told["provisional"]:
+                        return told
+            except urllib.error.HTTPError as error:
+                if error.code == 404 and not self.restoring(port):
+                    return None
+            if time.monotonic() > deadline:
+                raise AssertionError(f"nothing provisional is told of {account}")
+            time.sleep(0.1)
+
+    @staticmethod
+    def restoring(port):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz/ready", timeout=30):
+                return False
+        except urllib.error.HTTPError:
+            return True
 
     def accept_some(self):
         """An operator accepts the loss of some rejects, too few to decide whether a day is held."""
@@ -454,7 +504,11 @@ class World:
             begins=self.begins(), first_day=self.generator.first_day, partitions=self.generator.partitions, topics=self.topics,
             records=records, schemas=self.schemas, books=self.books, parameter_rows=self.parameter_rows(),
             decisions=self.decisions(), **self.recorded())
-        self.undone = [world.drain(clock, ends, decided) for clock, ends, decided in self.drains]
+        self.undone, self.owed = [], []
+        for number, (clock, ends, decided) in enumerate(self.drains):
+            self.undone.append(world.drain(clock, ends, decided))
+            self.owed += [(number, account, usage_of(world, account), told and usage_told(told))
+                          for account, told in self.told.get(number, {}).items()]
         return world
 
     def begins(self):
@@ -471,6 +525,57 @@ class World:
         """Of the deployment, what a world may choose."""
         (timestamps, partitioner, framing), = self.sql("select timestamps, partitioner, framing from settled.deployment")
         return {"timestamps": timestamps, "partitioner": partitioner, "framing": framing}
+
+
+def usage_of(oracle, account):
+    """What an account holder is to be told, by the oracle as it stands; None: there is no such account."""
+    key = account.encode()
+    shard = oracle.shards[rules.partition_of(oracle.partitioner, key, oracle.partitions)]
+    if key not in shard.accounts:
+        return None
+    known = shard.accounts[key]
+    days, left = shard.unsettled(key)
+    return {
+        "balance": known.balance, "status": known.status, "account_sequence": known.changes,
+        "days": [(str(rules.date_of(day)), len(calls), sorted(use_of(calls, settlement).items()),
+                  settlement["amount"] if settlement else 0) for day, calls, settlement in days],
+        "balance_after": [settlement["closing_balance"] if settlement else None for _, _, settlement in days],
+        "packages": {p["offset"]: (p["identity"][1].decode(), p["remaining"], left[p["offset"]])
+                     for p in shard.packages if p["identity"][0] == key}}
+
+
+def use_of(calls, settlement):
+    """By service: calls, units, amount."""
+    use = {}
+    for call in calls:
+        service, units, _ = call["content"]
+        before = use.get(service, (0, 0, 0))
+        use[service] = (before[0] + 1, before[1] + units, before[2])
+    for line in settlement["lines"] if settlement else ():
+        calls, units, amount = use[line["service"]]
+        use[line["service"]] = (calls, units, amount + line["amount"])
+    return use
+
+
+def usage_told(told):
+    """The same, as the program tells it. A day without calls leaves the balance as it was."""
+    balance, after = told["balance"], []
+    for day in told["days"]:
+        after.append(day["balance_after"] if day["calls"] or day["balance_after"] != balance else None)
+        balance = day["balance_after"]
+    return {
+        **{name: told[name] for name in ("balance", "status", "account_sequence")},
+        "days": [(day["business_day"], day["calls"], sorted((each["service"], (each["calls"], each["units"], each["amount"]))
+                                                            for each in day["services"]), day["amount"])
+                 for day in told["days"]],
+        "balance_after": after,
+        "packages": {p["kafka_offset"]: (p["package_id"], p["remaining"], p["remaining_now"]) for p in told["packages"]}}
+
+
+def compare_usage(world, out):
+    """What the program told of accounts is what the oracle settles when it is cut there, to the fen and the unit."""
+    for number, account, expected, found in world.owed:
+        out.same(f"after drain {number}, account {account}: usage", expected, found)
 
 
 class Differences(list):
@@ -751,6 +856,7 @@ def run(seed, binary, keep=False):
             world.live()
             oracle = world.oracle()
             compare_begins(world, oracle, out)
+            compare_usage(world, out)
             compare_tables(world, oracle, out)
             compare_shards(world, oracle, out)
             compare_topics(world, oracle, out)
