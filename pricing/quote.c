@@ -29,11 +29,13 @@ static int price_group(const struct book *book, enum service service,
     return 0;
 }
 
-// R16: the calls draw on the option's package one after the other, and the rest is billed; false on
-// overflow.
+// R16: the calls draw on what is held and on the option's package one after the other, and the rest
+// is billed; false on overflow.
 static bool draw(const struct quote *quote, struct quote_option *option)
 {
-    int64_t remaining = option->package_units;
+    int64_t remaining;
+    if (__builtin_add_overflow(quote->held_units, option->package_units, &remaining))
+        return false;
     for (size_t i = 0; i < quote->group_count; i++) {
         const struct quote_group *group = &quote->groups[i];
         int64_t units = group->calls * group->units; // at most 10^9 * 10^9
@@ -75,17 +77,36 @@ static bool custom_option(const struct custom_offer *custom, int64_t need, struc
            out->package_price <= AMOUNT_MAX;
 }
 
+// What a new package would be drawn by: the calls behind those that are covered already.
+static void find_stretches(const struct quote *quote, struct stretch *out)
+{
+    int64_t held = quote->held_units;
+    for (size_t i = 0; i < quote->group_count; i++) {
+        const struct quote_group *group = &quote->groups[i];
+        int64_t units = group->calls * group->units, covered = units < held ? units : held;
+        out[i] = (struct stretch){units - covered, group->unit_price};
+        held -= covered;
+    }
+}
+
+// Of the need, what is not held.
+static int64_t wanting(const struct quote *quote)
+{
+    return quote->need_units > quote->held_units ? quote->need_units - quote->held_units : 0;
+}
+
 // R58: packages together, if that is better than each way by itself.
 static int add_combination(struct quote *quote, const struct service_prices *prices,
                            const struct quote_option *least, struct error *e)
 {
     struct stretch stretches[QUOTE_GROUPS_MAX];
-    for (size_t i = 0; i < quote->group_count; i++)
-        stretches[i] = (struct stretch){quote->groups[i].calls * quote->groups[i].units,
-                                        quote->groups[i].unit_price};
     struct combination *found = &quote->combination;
+    find_stretches(quote, stretches);
     combine(prices, stretches, quote->group_count, found);
-    int64_t left = found->units > quote->need_units ? found->units - quote->need_units : 0;
+    int64_t left, units;
+    if (__builtin_add_overflow(quote->held_units, found->units, &units))
+        return 0;
+    left = units > quote->need_units ? units - quote->need_units : 0;
     if (found->total > least->total || (found->total == least->total && left <= least->left_units))
         return 0;
     struct quote_option option = {
@@ -112,7 +133,8 @@ int quote_make(const struct book *book, const struct quote_request *request, str
 {
     assert(request->group_count >= 1 && request->group_count <= QUOTE_GROUPS_MAX);
     const struct service_prices *prices = &book->services[request->service];
-    *out = (struct quote){.group_count = request->group_count};
+    assert(request->held_units >= 0);
+    *out = (struct quote){.group_count = request->group_count, .held_units = request->held_units};
     for (size_t i = 0; i < request->group_count; i++) {
         struct quote_group *group = &out->groups[i];
         if (price_group(book, request->service, &request->groups[i], group, e) != 0)
@@ -133,7 +155,7 @@ int quote_make(const struct book *book, const struct quote_request *request, str
             return -1;
     }
     struct quote_option custom;
-    if (custom_option(&prices->custom, out->need_units, &custom) && add_option(out, custom, e) != 0)
+    if (custom_option(&prices->custom, wanting(out), &custom) && add_option(out, custom, e) != 0)
         return -1;
     out->least = least_option(out);
     if (add_combination(out, prices, &out->options[out->least], e) != 0)

@@ -17,6 +17,9 @@ struct quote_calls {
 
 struct quote_request {
     enum service service;
+    // In packages that there are already. They are drawn before a new one is, which is valid for
+    // longer (R15).
+    int64_t held_units;
     size_t group_count; // at least 1
     struct quote_calls groups[QUOTE_GROUPS_MAX]; // in the order in which the calls are made
 };
@@ -27,11 +30,11 @@ struct quote_option {
     enum quote_way way;
     int64_t package_units; // of all its packages; 0 for postpaid
     fen_t package_price; // 0 for postpaid
-    int64_t covered_units; // of the need, by the packages
+    int64_t covered_units; // of the need, by the packages and by what is held
     int64_t postpaid_units; // the rest, each call's at the tier of the whole call
     fen_t postpaid_amount;
     fen_t total;
-    int64_t left_units; // in the packages after the need, valid for a year
+    int64_t left_units; // after the need, in the packages and of what is held
 };
 
 // The prices that apply to a group.
@@ -42,7 +45,7 @@ struct quote_group {
 };
 
 struct quote {
-    int64_t need_units;
+    int64_t need_units, held_units;
     size_t group_count;
     struct quote_group groups[QUOTE_GROUPS_MAX];
     size_t count;
@@ -55,9 +58,10 @@ struct quote {
 
 // Each package is bought once and the rest is postpaid; the custom offer is taken at max(minimum,
 // need) rounded up to its step, and left out where no purchase record could hold it
-// (UNITS_OF_RECORD_MAX, AMOUNT_MAX). Where several packages, or another custom size, cost less, the
+// (UNITS_OF_RECORD_MAX, AMOUNT_MAX). What is held already covers its part of the need first, and is
+// not paid for again. Where several packages, or another custom size, cost less, the
 // least of all combinations is there too. Calls draw the packages one after the other, each rest at
 // the tier of its whole call (R16, R58). Returns 0, or -1 with ERROR_USAGE for a need out of bounds
-// (R3: 10^9 leads a call) or money that overflows.
+// (R3: 10^9 leads a call) or money that overflows. held_units is at least 0.
 int quote_make(const struct book *book, const struct quote_request *request, struct quote *out,
                struct error *e);

@@ -192,6 +192,109 @@ static void calls_of_different_sizes_draw_in_turn(void **state)
                                        .total = 7000000 + 22000 * 800 + 125000000});
 }
 
+// ---- what is held already ----
+
+static uint64_t dice = 1;
+
+static int64_t pick(int64_t below)
+{
+    dice = dice * 6364136223846793005u + 1442695040888963407u;
+    return (int64_t)((dice >> 33) % (uint64_t)below);
+}
+
+// What the calls cost beside what they draw, call by call; *left: what is not drawn.
+static fen_t cost_of_calls(const struct quote *quote, int64_t drawn, int64_t *left)
+{
+    fen_t cost = 0;
+    for (size_t i = 0; i < quote->group_count; i++)
+        for (int64_t n = 0; n < quote->groups[i].calls; n++) {
+            int64_t units = quote->groups[i].units, covered = units < drawn ? units : drawn;
+            drawn -= covered;
+            cost += (units - covered) * quote->groups[i].unit_price;
+        }
+    *left = drawn;
+    return cost;
+}
+
+enum { FEW = 4 }; // packages of each offer, less one
+
+// The least of up to three packages of each offer.
+static fen_t least_of_few(const struct quote *quote, const struct service_prices *prices)
+{
+    fen_t least = INT64_MAX;
+    int64_t left, ways = 1;
+    for (size_t i = 0; i < prices->offer_count; i++)
+        ways *= FEW;
+    for (int64_t way = 0; way < ways; way++) {
+        int64_t units = quote->held_units, rest = way;
+        fen_t price = 0;
+        for (size_t i = 0; i < prices->offer_count; i++, rest /= FEW) {
+            units += rest % FEW * prices->offers[i].units;
+            price += rest % FEW * prices->offers[i].price;
+        }
+        fen_t total = price + cost_of_calls(quote, units, &left);
+        least = total < least ? total : least;
+    }
+    return least;
+}
+
+static struct quote quote_with(enum service service, int64_t held, const struct quote_request *of)
+{
+    struct quote_request request = *of;
+    struct quote quote;
+    struct error e;
+    request.service = service;
+    request.held_units = held;
+    assert_int_equal(quote_make(&book, &request, &quote, &e), 0);
+    return quote;
+}
+
+static void check_held(const struct quote *quote, const struct service_prices *prices)
+{
+    for (size_t i = 0; i < quote->count; i++) {
+        const struct quote_option *o = &quote->options[i];
+        int64_t left;
+        fen_t cost = cost_of_calls(quote, quote->held_units + o->package_units, &left);
+        assert_int_equal(o->postpaid_amount, cost);
+        assert_int_equal(o->left_units, left);
+        assert_int_equal(o->total, o->package_price + cost);
+        assert_int_equal(o->covered_units, quote->held_units + o->package_units - left);
+        assert_int_equal(o->covered_units + o->postpaid_units, quote->need_units);
+        // The custom package is for what is wanting.
+        if (o->way == QUOTE_CUSTOM && o->package_units > prices->custom.minimum)
+            assert_true(left < prices->custom.step);
+    }
+    assert_true(quote->options[quote->least].total <= least_of_few(quote, prices));
+}
+
+// R58
+static void what_is_held_covers_its_part_first(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 300; round++) {
+        enum service service = round % 2 ? A : P;
+        struct quote_request request = {.group_count = (size_t)(1 + pick(3))};
+        for (size_t i = 0; i < request.group_count; i++)
+            request.groups[i] = (struct quote_calls){1 + pick(service == A ? 100 : 4), pick(30000)};
+        int64_t held = pick(service == A ? 300 : 60000);
+        struct quote without = quote_with(service, 0, &request);
+        struct quote with = quote_with(service, held, &request);
+        check_held(&with, &book.services[service]);
+        assert_true(with.options[with.least].total <= without.options[without.least].total);
+    }
+    // All is held: nothing is to be bought, or paid for.
+    struct quote_request request = {.group_count = 1, .groups = {{3, 8000}}};
+    struct quote q = quote_with(P, 24000, &request);
+    assert_int_equal(q.options[q.least].way, QUOTE_POSTPAID);
+    assert_int_equal(q.options[q.least].total, 0);
+    assert_int_equal(q.options[q.least].left_units, 0);
+    // The page's example with 4,000 leads held: two packages of 10,000 cover the rest.
+    q = quote_with(P, 4000, &request);
+    assert_int_equal(q.options[q.least].way, QUOTE_COMBINATION);
+    assert_int_equal(q.options[q.least].total, 14000000);
+    assert_int_equal(q.options[q.least].left_units, 0);
+}
+
 static void no_leads_cost_nothing(void **state)
 {
     (void)state;
@@ -324,6 +427,7 @@ int main(void)
         cmocka_unit_test(the_custom_package_is_the_need_in_whole_steps),
         cmocka_unit_test(on_a_tie_the_package_with_more_left_is_the_least),
         cmocka_unit_test(calls_of_different_sizes_draw_in_turn),
+        cmocka_unit_test(what_is_held_covers_its_part_first),
         cmocka_unit_test(no_leads_cost_nothing),
         cmocka_unit_test(a_custom_package_beyond_a_record_is_left_out),
         cmocka_unit_test(a_call_that_would_be_rejected_is_not_priced),
