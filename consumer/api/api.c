@@ -18,6 +18,7 @@ struct connection {
 };
 
 struct api {
+    struct api_now now;
     const char *dsn, *tokens_file;
     pthread_mutex_t lock; // of all that follows but what a connection's own thread keeps
     bool everybody; // without tokens: only this machine can ask
@@ -49,6 +50,7 @@ int api_create(const struct api_options *options, struct api **out, struct error
     *out = NULL;
     if (!api)
         return error_set(e, ERROR_RESTART, "memory is short");
+    api->now = options->now;
     api->dsn = options->dsn;
     api->tokens_file = options->tokens;
     pthread_mutex_init(&api->lock, NULL);
@@ -108,6 +110,8 @@ static int take_fixed(const struct deployment *deployment, struct api_fixed *out
     const struct policy *policy = &deployment->policy;
     static_assert(sizeof out->topics == sizeof deployment->topics, "all names fit");
     memcpy(out->topics, deployment->topics, sizeof out->topics);
+    out->partitioner = policy->fixed.partitioner;
+    out->partitions = policy->fixed.partitions;
     memcpy(out->currency, policy->shelf.books[0]->currency, sizeof out->currency);
     if (!calendar_zone_offset(policy->fixed.time_zone, &out->offset_ms))
         return error_set(e, ERROR_BUG, "the recorded time zone %s is not known",
@@ -142,6 +146,10 @@ static int connect_call(struct api *api, int thread, struct api_call *call, stru
         return -1;
     call->store = connection->store;
     call->fixed = &connection->fixed;
+    call->now = &api->now;
+    if (call->account)
+        call->shard = partition_of(call->fixed->partitioner, call->account, strlen(call->account),
+                                   call->fixed->partitions);
     return 0;
 }
 

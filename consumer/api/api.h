@@ -4,15 +4,26 @@
 
 #include "consumer/http/http.h"
 
+#include <stdint.h>
+
 struct api;
+struct live;
+
+// The shards of this process, and its clock.
+struct api_now {
+    struct live *live;
+    int64_t (*clock_ms)(void *context);
+    void *clock_context;
+};
 
 struct api_options {
+    struct api_now now;
     const char *dsn;
     const char *tokens; // file of tokens; "" or NULL: none
 };
 
-// Both strings outlive it. PostgreSQL is not asked before the first request. ERROR_CONFIG: the file
-// of tokens cannot be read, or a line of it is wrong.
+// What the options point at outlives it. PostgreSQL is not asked before the first request.
+// ERROR_CONFIG: the file of tokens cannot be read, or a line of it is wrong.
 int api_create(const struct api_options *options, struct api **out, struct error *e);
 // Without a file of tokens nobody is answered before this is said: the server can be reached from
 // this machine only.

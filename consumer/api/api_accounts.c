@@ -1,4 +1,5 @@
 // Accounts, their packages, and their suspensions.
+#include "consumer/api/api_live.h"
 #include "consumer/api/api_paths.h"
 #include "consumer/api/api_read.h"
 #include "consumer/api/api_rows.h"
@@ -6,7 +7,10 @@
 
 #include <string.h>
 
-enum { PACKAGES_MAX = 1000 }; // beside an account; all of them have a path of their own
+enum {
+    PACKAGES_MAX = 1000, // beside an account; all of them have a path of their own
+    LOOKS_MAX = 3, // at the shard, before only what is recorded is told
+};
 
 // ---- one account ----
 
@@ -29,18 +33,12 @@ static const char packages_of_account_query[] =
     "  order by p.valid_from desc, p.kafka_offset desc limit $3) p"
     " order by p.valid_from, p.kafka_offset";
 
-int api_account(struct api_call *call, struct error *e)
+// The account and its packages as they are recorded.
+static json_t *recorded_json(const struct api_call *call, PGresult *const results[2])
 {
-    PGresult *results[2];
-    const struct sql_value id = sql_text(call->account), currency = sql_text(call->fixed->currency);
-    const struct api_query queries[] = {
-        {account_query, SQL_PARAMS(id, currency)},
-        {packages_of_account_query, SQL_PARAMS(id, currency, sql_int8(PACKAGES_MAX + 1))}};
-    if (api_read(call, queries, 2, results, e))
-        return -1;
     int count = PQntuples(results[1]), first = count > PACKAGES_MAX ? 1 : 0;
     int32_t offset = call->fixed->offset_ms;
-    json_t *body = api_row_json(results[0], 0, 0, offset), *frame = api_frame(call);
+    json_t *body = api_row_json(results[0], 0, 0, offset);
     json_t *packages = api_rows_json(results[1], count, 0, offset);
     if (first)
         json_array_remove(packages, 0);
@@ -48,11 +46,62 @@ int api_account(struct api_call *call, struct error *e)
     json_object_set_new(body, "days", json_array());
     json_object_set_new(body, "packages", packages);
     json_object_set_new(body, "packages_complete", json_boolean(!first));
+    return body;
+}
+
+static int put_account(struct api_call *call, const struct api_look *look,
+                       PGresult *const results[2], struct error *e)
+{
+    json_t *body = recorded_json(call, results);
+    if (api_look_knows(look) && api_look_put(look, call, body, e)) {
+        json_decref(body);
+        return -1;
+    }
+    json_t *frame = api_frame(call);
     json_object_update(body, frame);
     json_decref(frame);
+    return api_put_json(call, body, e);
+}
+
+// *again: the shard and what is recorded are of different days.
+static int answer_account(struct api_call *call, const struct api_look *look, bool *again,
+                          struct error *e)
+{
+    PGresult *results[2];
+    const struct sql_value id = sql_text(call->account), currency = sql_text(call->fixed->currency);
+    const struct api_query queries[] = {
+        {account_query, SQL_PARAMS(id, currency)},
+        {packages_of_account_query, SQL_PARAMS(id, currency, sql_int8(PACKAGES_MAX + 1))}};
+    call->known = api_look_knows(look);
+    if (api_read(call, queries, 2, results, e))
+        return -1;
+    int failed = 0;
+    *again = *again && !api_look_fits(look, call);
+    if (*again)
+        api_forget(call);
+    else
+        failed = put_account(call, look, results, e);
     PQclear(results[0]);
     PQclear(results[1]);
-    return api_put_json(call, body, e);
+    return failed;
+}
+
+int api_account(struct api_call *call, struct error *e)
+{
+    struct api_look look;
+    bool again = true;
+    int failed = 0;
+    // A day that is settled in the shard and being committed is told of as it is recorded.
+    for (int round = 0; again && !failed; round++) {
+        look.preview = NULL;
+        if (round < LOOKS_MAX)
+            failed = api_look(call, &look, e);
+        again = round < LOOKS_MAX;
+        if (!failed)
+            failed = answer_account(call, &look, &again, e);
+        api_look_end(&look);
+    }
+    return failed;
 }
 
 // ---- all accounts ----

@@ -2,6 +2,7 @@
 // answer. Not for users of the API.
 #pragma once
 
+#include "consumer/api/api.h"
 #include "consumer/api/api_problem.h"
 #include "consumer/http/http.h"
 #include "consumer/postgres/store.h"
@@ -12,6 +13,8 @@
 struct api_fixed {
     char currency[4];
     int32_t offset_ms; // of its days and times, east of UTC
+    enum partitioner partitioner;
+    int32_t partitions;
     char topics[INPUT_COUNT][250];
 };
 
@@ -20,7 +23,10 @@ struct api_call {
     struct http_answer *out;
     struct store *store; // of this thread
     const struct api_fixed *fixed;
+    const struct api_now *now;
     const char *account; // at {id}; NULL: the path is of no account
+    int32_t shard; // of the account
+    bool known; // its shard knows it, whatever is recorded
     const char *item; // at the second placeholder; NULL: it has none
     bool csv; // wanted rather than JSON
     enum api_problem problem; // with which the call fails; API_BY_KIND: as the error's kind says

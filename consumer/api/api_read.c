@@ -20,29 +20,30 @@
 
 static const char as_of_query[] = "select now() as time, " FINAL_THROUGH;
 
-// An account that has only bought packages has no row of its own yet.
+// An account that has only bought packages has no row of its own yet. Of the first column it is
+// known whether there is one; it is not shown.
 static const char as_of_account_query[] =
-    "select now() as time, " FINAL_THROUGH ", a.shard, s.open_day,"
+    "select (exists (select from settled.accounts where account_id = $1)"
+    "  or exists (select from settled.packages where account_id = $1))::int,"
+    " now() as time, " FINAL_THROUGH ", $2 as shard, s.open_day,"
     " coalesce((select json_object_agg(l.topic, l.next_offset order by l.topic)"
-    "   from settled.shard_logs l where l.shard = a.shard), '{}'::json) as offsets,"
+    "   from settled.shard_logs l where l.shard = $2), '{}'::json) as offsets,"
     " (select b.sha256 from settled.price_books b"
     "   where b.effective_from <= coalesce(s.open_day, d.first_day)"
     "   order by b.effective_from desc limit 1) as price_book"
-    " from settled.deployment d,"
-    " ((select shard from settled.accounts where account_id = $1) union all"
-    "  (select shard from settled.packages where account_id = $1 limit 1) limit 1) a"
-    " join settled.shards s on s.shard = a.shard";
+    " from settled.deployment d left join settled.shards s on s.shard = $2";
 
 enum { BEGIN, AS_OF, QUERIES }; // what is sent, in this order
 
 static int take_as_of(struct api_call *call, const PGresult *rows, struct error *e)
 {
-    if (PQntuples(rows) == 0)
+    bool recorded = !call->account || get_int4(rows, 0, 0);
+    if (!recorded && !call->known)
         return api_refuse(call, API_NOT_FOUND, e,
                           "there is no account %s: neither a credit, a package nor a settlement of "
                           "it is recorded",
                           call->account);
-    call->as_of = api_row_json(rows, 0, 0, call->fixed->offset_ms);
+    call->as_of = api_row_json(rows, 0, call->account ? 1 : 0, call->fixed->offset_ms);
     call->final_through = json_incref(json_object_get(call->as_of, "final_through"));
     json_object_del(call->as_of, "final_through");
     return call->as_of ? 0 : error_set(e, ERROR_UNAVAILABLE, "memory is short");
@@ -55,7 +56,8 @@ static enum store_result send_all(struct api_call *call, const struct api_query 
     enum store_result result =
         pipe_send(store, "begin isolation level repeatable read read only", SQL_NO_PARAMS, e);
     if (result == STORE_OK && call->account)
-        result = pipe_send(store, as_of_account_query, SQL_PARAMS(sql_text(call->account)), e);
+        result = pipe_send(store, as_of_account_query,
+                           SQL_PARAMS(sql_text(call->account), sql_int4(call->shard)), e);
     else if (result == STORE_OK)
         result = pipe_send(store, as_of_query, SQL_NO_PARAMS, e);
     for (int i = 0; i < count && result == STORE_OK; i++)
@@ -75,6 +77,13 @@ static enum store_result read_all(struct api_call *call, const struct api_query 
     enum store_result ended =
         pipe_end(call->store, answers, QUERIES + count, result == STORE_OK ? e : NULL);
     return result == STORE_OK ? ended : result;
+}
+
+void api_forget(struct api_call *call)
+{
+    json_decref(call->as_of);
+    json_decref(call->final_through);
+    call->as_of = call->final_through = NULL;
 }
 
 int api_read(struct api_call *call, const struct api_query *queries, int count, PGresult **results,

@@ -18,6 +18,9 @@ enum { API_QUERIES_MAX = 4 };
 int api_read(struct api_call *call, const struct api_query *queries, int count, PGresult **results,
              struct error *e);
 
+// As if nothing had been read: the next api_read takes another snapshot.
+void api_forget(struct api_call *call);
+
 // Answers with a page of rows. The query's first column is the position of its row, a text for the
 // parameter `after`, and is not shown; it gives up to `limit` + 1 rows.
 int api_answer_list(struct api_call *call, const struct api_query *query, int64_t limit,

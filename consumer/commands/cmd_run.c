@@ -140,7 +140,9 @@ static int serve_http(struct loop *loop, struct error *e)
     enum { COUNT = sizeof routes / sizeof routes[0] };
     if (!run->config.http_listen[0])
         return 0;
-    const struct api_options options = {run->config.dsn, run->config.http_tokens};
+    const struct api_options options = {.now = {run->shared.live, run_clock_ms, &run->clock},
+                                        .dsn = run->config.dsn,
+                                        .tokens = run->config.http_tokens};
     if (api_create(&options, &loop->api, e))
         return -1;
     for (int i = 0; i < COUNT; i++)

@@ -115,6 +115,14 @@ static void copy_packages(struct fold *copy, const struct fold *fold, const stru
     }
 }
 
+static int64_t status_since(const struct account *account)
+{
+    if (account->span_count == 0)
+        return 0;
+    const struct span *last = &account->spans[account->span_count - 1];
+    return account->state == ACCOUNT_SUSPENDED ? last->from : last->to;
+}
+
 static void copy_account(struct preview *p, const struct fold *fold, uint32_t number)
 {
     struct error e;
@@ -131,6 +139,7 @@ static void copy_account(struct preview *p, const struct fold *fold, uint32_t nu
         ledger_add_span(&copy->ledger.accounts[0], account->spans[i]);
     copy_packages(copy, fold, account);
     p->result.account = copy->ledger.accounts[0];
+    p->result.status_since = status_since(account);
     p->result.account.spans = NULL;
     p->result.account.span_count = p->result.account.span_capacity = 0;
     p->result.account.first_package = 0;

@@ -32,6 +32,7 @@ struct preview_result {
     bool known; // false: the fold knows no such account; the rest of the account is not set
     struct account
         account; // money, state, sequence, as settled and credited; no spans, no packages
+    int64_t status_since; // ms; of its last change that may still matter; 0: there was none
     int64_t next[INPUT_COUNT]; // how far the logs were read
     day_t day; // the oldest day that is not settled
     // Rising, from that day to the last one with calls; at least one.

@@ -115,10 +115,12 @@ def test_account(filled):
     assert found == {
         "account_id": HOLDER, "currency": "CNY", "balance": -120000,
         "status": "SUSPENDED", "status_since": "2026-11-03T00:00:00.000+08:00", "account_sequence": 1,
-        "provisional": False, "days": [], "final_through": "2026-11-01", "packages_complete": True,
+        "provisional": True, "final_through": "2026-11-01", "packages_complete": True,
+        "days": [{"business_day": "2026-11-03", "phase": "OPEN", "provisional": True, "calls": 0, "services": [], "amount": 0,
+                  "balance_after": -120000, "status_after": "SUSPENDED"}],
         "packages": [{
             "package_id": "pack", "service": "PURCHASE_INTENT", "units": 10000, "used": 0, "remaining": 0,
-            "remaining_now": None, "valid_from": "2026-11-01T08:00:00.000+08:00",
+            "remaining_now": 0, "valid_from": "2026-11-01T08:00:00.000+08:00",
             "valid_until": "2027-11-01T08:00:00.000+08:00", "amount": PACKAGE, "currency": "CNY",
             "kafka_offset": found["packages"][0]["kafka_offset"]}]}
     shard = shard_of(d, HOLDER)

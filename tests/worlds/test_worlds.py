@@ -41,6 +41,7 @@ def one(tmp_path_factory):
     services = (os.environ[f"SETTLED_TEST_{name}"] for name in ("BROKERS", "DSN", "REGISTRY"))
     each = world.World(8, binary(), *services, tmp_path_factory.mktemp("world"))
     try:
+        each.asks = 1
         each.live()
         yield each, each.oracle()
     finally:
@@ -115,6 +116,19 @@ def test_another_message_is_told(one, kind, field, value):
     out = world.Differences()
     world.compare_topics(each, oracle, out)
     assert len(out) == 1 and field in out[0], out
+
+
+def test_another_usage_is_told(one):
+    """Each field of what an account is told is compared."""
+    each, _ = one
+    number, account, _, found = next(owed for owed in each.owed if owed[3] and any(day[1] for day in owed[3]["days"]))
+    for field, value in found.items():
+        other = {**found, field: None}
+        out = world.Differences()
+        each_owed, each.owed = each.owed, [(number, account, other, found)]
+        world.compare_usage(each, out)
+        each.owed = each_owed
+        assert len(out) == 1 and account in out[0] and value != other[field], out
 
 
 def test_another_reject_is_told(one):

@@ -101,6 +101,7 @@ class World:
                         "credit_days": self.generator.credit_days,
                         "timestamps": "log-append" if self.generator.live else "create"}
         self.drains, self.log = [], ""
+        self.asks = .8  # the share of worlds in which accounts are asked about
         self.told = {}  # by a drain's place in `drains`: what the program then told of accounts, by their ids
         self.statuses = {}  # of drains, by their place in `drains`
         self.open_transaction = None
@@ -182,7 +183,7 @@ class World:
 
     def draw_events(self, drains):
         """Draws which event happens before or after which drain; most events happen only in some worlds."""
-        shares = {"astray": 0 if self.generator.live else .4, "open": .3, "accept": .3, "lost": .2, "asked": .5}
+        shares = {"astray": 0 if self.generator.live else .4, "open": .3, "accept": .3, "lost": .2, "asked": self.asks}
         self.events = {event: self.random.randrange(drains) if self.random.random() < share else None
                        for event, share in shares.items()}
 
@@ -865,7 +866,7 @@ def run(seed, binary, keep=False):
             reasons = collections.Counter(r["reason"] for s in oracle.shards for r in s.rejects)
             about = (f"seed {seed}: {closes} closes, {sum(len(s.settlements) for s in oracle.shards)} settlements, "
                      f"{sum(len(s.status_changes) for s in oracle.shards)} status changes, "
-                     f"{len(world.drains)} drains, rejects {dict(reasons)}, {len(out)} differences, "
+                     f"{len(world.drains)} drains, {len(world.owed)} accounts asked about, rejects {dict(reasons)}, {len(out)} differences, "
                      f"{time.monotonic() - start:.0f} s")
             if out:
                 about += f"\nrepeat with: tests/worlds/world.py --seed {seed}\n" + "\n".join(out[:40])

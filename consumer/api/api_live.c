@@ -1,0 +1,184 @@
+#include "consumer/api/api_live.h"
+
+#include "consumer/daemon/live.h"
+#include "consumer/system/clock.h"
+
+#include <string.h>
+
+enum { LOOK_MS = 500 }; // longer only while a large day is settled
+
+int api_look(const struct api_call *call, struct api_look *out, struct error *e)
+{
+    const struct api_now *now = call->now;
+    *out = (struct api_look){.at_ms = now->clock_ms(now->clock_context)};
+    const struct live_question question = {.shard = call->shard,
+                                           .account_id = slice_text(call->account),
+                                           .now_ms = out->at_ms,
+                                           .until_ms = clock_monotonic_ms() + LOOK_MS};
+    if (live_take(now->live, &question, &out->preview, &out->phase) != LIVE_TAKEN)
+        return 0;
+    int failed = preview_settle(out->preview, e);
+    if (failed)
+        api_look_end(out);
+    return failed;
+}
+
+void api_look_end(struct api_look *look)
+{
+    preview_destroy(look->preview);
+    look->preview = NULL;
+}
+
+bool api_look_knows(const struct api_look *look)
+{
+    return look->preview && preview_result(look->preview)->known;
+}
+
+bool api_look_fits(const struct api_look *look, const struct api_call *call)
+{
+    char day[DAY_TEXT_SIZE];
+    const char *open = json_string_value(json_object_get(call->as_of, "open_day"));
+    if (!look->preview)
+        return true;
+    calendar_format_day(preview_result(look->preview)->day, day);
+    return !open || strcmp(open, day) == 0;
+}
+
+// ---- JSON ----
+
+static const char *phase_symbol(enum day_phase phase)
+{
+    static const char *const symbols[] = {
+        [DAY_OPEN] = "OPEN", [DAY_GRACE] = "GRACE", [DAY_HELD] = "HELD", [DAY_CLOSING] = "CLOSING"};
+    return symbols[phase];
+}
+
+static json_t *services_json(const struct preview_day *day)
+{
+    json_t *services = json_array();
+    for (enum service s = 0; s < SERVICE_COUNT; s++) {
+        const struct preview_use *use = &day->services[s];
+        if (use->calls > 0)
+            json_array_append_new(
+                services, json_pack("{s:s, s:I, s:I, s:I}", "service", service_symbol(s), "calls",
+                                    (json_int_t)use->calls, "units", (json_int_t)use->units,
+                                    "amount", (json_int_t)use->amount));
+    }
+    return services;
+}
+
+static json_t *day_json(const struct preview_day *day, enum day_phase phase)
+{
+    char text[DAY_TEXT_SIZE];
+    return json_pack("{s:s, s:s, s:b, s:I, s:o, s:I, s:I, s:s}", "business_day",
+                     calendar_format_day(day->day, text), "phase", phase_symbol(phase),
+                     "provisional", 1, "calls", (json_int_t)day->calls, "services",
+                     services_json(day), "amount", (json_int_t)day->amount, "balance_after",
+                     (json_int_t)day->balance_after, "status_after",
+                     account_state_symbol(day->state_after));
+}
+
+static json_t *days_json(const struct api_look *look)
+{
+    const struct preview_result *result = preview_result(look->preview);
+    json_t *days = json_array();
+    // Only the oldest one is on its way to its close.
+    for (size_t i = 0; i < result->day_count; i++)
+        json_array_append_new(days, day_json(&result->days[i], i == 0 ? look->phase : DAY_OPEN));
+    return days;
+}
+
+static json_t *instant_json(int64_t ms, int32_t offset_ms)
+{
+    char text[INSTANT_TEXT_SIZE];
+    return json_string(calendar_format_instant(ms, offset_ms, text));
+}
+
+static void put_account(const struct preview_result *result, const struct api_call *call,
+                        json_t *body)
+{
+    const struct account *account = &result->account;
+    json_t *sequence = json_object_get(body, "account_sequence");
+    // Where the shard is ahead of what is recorded, it has the last change of status.
+    if (json_integer_value(sequence) != account->account_sequence)
+        json_object_set_new(body, "status_since",
+                            instant_json(result->status_since, call->fixed->offset_ms));
+    json_object_set_new(body, "balance", json_integer(account_balance(account)));
+    json_object_set_new(body, "status", json_string(account_state_symbol(account->state)));
+    json_object_set_new(body, "account_sequence", json_integer(account->account_sequence));
+}
+
+// ---- packages ----
+
+static json_t *package_json(const struct preview_package *p, const struct api_call *call)
+{
+    const struct package *package = &p->package;
+    int32_t offset_ms = call->fixed->offset_ms;
+    return json_pack(
+        "{s:s%, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:s, s:I}", "package_id", package->id.data,
+        package->id.size, "service", service_symbol(package->service), "units",
+        (json_int_t)package->units, "used", (json_int_t)package->used, "remaining",
+        (json_int_t)package->remaining, "remaining_now", (json_int_t)p->remaining_now, "valid_from",
+        instant_json(package->valid_from, offset_ms), "valid_until",
+        instant_json(package->valid_until, offset_ms), "amount", (json_int_t)package->amount,
+        "currency", call->fixed->currency, "kafka_offset", (json_int_t)package->offset);
+}
+
+static json_t *recorded_package(json_t *packages, int64_t offset)
+{
+    size_t i;
+    json_t *package;
+    json_array_foreach(packages, i, package)
+    {
+        if (json_integer_value(json_object_get(package, "kafka_offset")) == offset)
+            return package;
+    }
+    return NULL;
+}
+
+// Those that nothing can be drawn from any more stay as they are recorded.
+static void put_packages(const struct preview_result *result, const struct api_call *call,
+                         json_t *packages)
+{
+    size_t i;
+    json_t *package;
+    json_array_foreach(packages, i, package)
+    {
+        json_object_set(package, "remaining_now", json_object_get(package, "remaining"));
+    }
+    for (size_t k = 0; k < result->package_count; k++) {
+        const struct preview_package *p = &result->packages[k];
+        package = recorded_package(packages, p->package.offset);
+        if (!package) {
+            // It was bought just now, and is not committed yet.
+            json_array_append_new(packages, package_json(p, call));
+            continue;
+        }
+        json_object_set_new(package, "remaining", json_integer(p->package.remaining));
+        json_object_set_new(package, "remaining_now", json_integer(p->remaining_now));
+    }
+}
+
+static void put_place(const struct api_look *look, const struct api_call *call)
+{
+    const struct preview_result *result = preview_result(look->preview);
+    json_t *offsets = json_object();
+    for (int i = 0; i < INPUT_COUNT; i++)
+        json_object_set_new(offsets, call->fixed->topics[i], json_integer(result->next[i]));
+    json_object_set_new(call->as_of, "time", instant_json(look->at_ms, call->fixed->offset_ms));
+    json_object_set_new(call->as_of, "offsets", offsets);
+}
+
+int api_look_put(const struct api_look *look, const struct api_call *call, json_t *body,
+                 struct error *e)
+{
+    const struct preview_result *result = preview_result(look->preview);
+    put_place(look, call);
+    put_account(result, call, body);
+    put_packages(result, call, json_object_get(body, "packages"));
+    json_object_set_new(body, "provisional", json_true());
+    // Of all that is set here, the days are made last.
+    return json_object_set_new(body, "days", days_json(look))
+               ? error_set(e, ERROR_UNAVAILABLE, "memory is short")
+               : 0;
+}

@@ -1,0 +1,25 @@
+// What an account has used and not been billed for yet, as its shard knows it. Not for users of the
+// API.
+#pragma once
+
+#include "consumer/api/api_call.h"
+#include "consumer/core/preview.h"
+
+struct api_look {
+    struct preview *preview; // settled; NULL: the shard is not here, or cannot be looked at now
+    enum day_phase phase; // of the oldest day that is not settled
+    int64_t at_ms; // the daemon's clock then
+};
+
+// -1 with *e: what the account used cannot be settled (its close would fail for the same).
+int api_look(const struct api_call *call, struct api_look *out, struct error *e);
+void api_look_end(struct api_look *look);
+// Whether the shard knows the account.
+bool api_look_knows(const struct api_look *look);
+// Whether what was read of PostgreSQL is of the same open day: between the two a day may have been
+// settled.
+bool api_look_fits(const struct api_look *look, const struct api_call *call);
+// What is recorded of the account (`body`, with its packages and as_of) becomes what is so now.
+// ERROR_UNAVAILABLE: memory is short.
+int api_look_put(const struct api_look *look, const struct api_call *call, json_t *body,
+                 struct error *e);
