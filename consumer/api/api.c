@@ -2,6 +2,7 @@
 
 #include "consumer/api/api_accept.h"
 #include "consumer/api/api_paths.h"
+#include "consumer/http/http_client.h"
 #include "consumer/http/http_tokens.h"
 #include "consumer/system/log.h"
 
@@ -13,6 +14,7 @@
 // A connection to PostgreSQL for each of the server's threads, opened at need.
 struct connection {
     struct store *store; // under the lock of the api when it is set
+    struct http_client *client; // to other processes
     bool known; // `fixed` is
     struct api_fixed fixed;
 };
@@ -83,8 +85,10 @@ void api_destroy(struct api *api)
 {
     if (!api)
         return;
-    for (int i = 0; i < HTTP_THREADS; i++)
+    for (int i = 0; i < HTTP_THREADS; i++) {
         store_close(api->connections[i].store);
+        http_client_destroy(api->connections[i].client);
+    }
     http_tokens_free(api->tokens);
     pthread_mutex_destroy(&api->lock);
     free(api);
@@ -144,9 +148,12 @@ static int connect_call(struct api *api, int thread, struct api_call *call, stru
         return -1;
     if (!connection->known && read_fixed(connection, e))
         return -1;
+    if (!connection->client && http_client_create(&connection->client, e))
+        return -1;
     call->store = connection->store;
     call->fixed = &connection->fixed;
     call->now = &api->now;
+    call->client = connection->client;
     if (call->account)
         call->shard = partition_of(call->fixed->partitioner, call->account, strlen(call->account),
                                    call->fixed->partitions);

@@ -12,6 +12,7 @@ struct live;
 // The shards of this process, and its clock.
 struct api_now {
     struct live *live;
+    const char *address; // where this process answers HTTP, for others
     int64_t (*clock_ms)(void *context);
     void *clock_context;
 };

@@ -96,6 +96,8 @@ int api_account(struct api_call *call, struct error *e)
         look.preview = NULL;
         if (round < LOOKS_MAX)
             failed = api_look(call, &look, e);
+        if (round == 0 && !failed && !look.preview && api_ask_owner(call))
+            return 0;
         again = round < LOOKS_MAX;
         if (!failed)
             failed = answer_account(call, &look, &again, e);

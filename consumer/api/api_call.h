@@ -24,6 +24,7 @@ struct api_call {
     struct store *store; // of this thread
     const struct api_fixed *fixed;
     const struct api_now *now;
+    struct http_client *client; // of this thread
     const char *account; // at {id}; NULL: the path is of no account
     int32_t shard; // of the account
     bool known; // its shard knows it, whatever is recorded

@@ -1,11 +1,17 @@
 #include "consumer/api/api_live.h"
 
 #include "consumer/daemon/live.h"
+#include "consumer/http/http_client.h"
+#include "consumer/postgres/store_sql.h"
 #include "consumer/system/clock.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { LOOK_MS = 500 }; // longer only while a large day is settled
+enum {
+    LOOK_MS = 500, // longer only while a large day is settled
+    ASK_MS = 2000, // another process, which may look for as long
+};
 
 int api_look(const struct api_call *call, struct api_look *out, struct error *e)
 {
@@ -21,6 +27,47 @@ int api_look(const struct api_call *call, struct api_look *out, struct error *e)
     if (failed)
         api_look_end(out);
     return failed;
+}
+
+// The address is copied into `out`. False: the owner answers nothing, or it is this process.
+static bool find_owner(struct api_call *call, char out[256])
+{
+    PGresult *rows = NULL;
+    struct error e;
+    out[0] = '\0';
+    enum store_result result = store_ready(call->store, &e);
+    if (result == STORE_OK)
+        result = sql_run(call->store, "select address from settled.shards where shard = $1",
+                         SQL_PARAMS(sql_int4(call->shard)), &rows, &e);
+    if (result == STORE_OK && PQntuples(rows) > 0)
+        get_copy(rows, 0, 0, out, 256);
+    PQclear(rows);
+    return out[0] && strcmp(out, call->now->address) != 0;
+}
+
+bool api_ask_owner(struct api_call *call)
+{
+    char address[256];
+    struct http_reply reply;
+    struct error e;
+    if (call->request->asked_by || !find_owner(call, address))
+        return false;
+    const struct http_question question = {.address = address,
+                                           .target = call->request->target,
+                                           .authorization = call->request->authorization,
+                                           .asked_by = call->now->address,
+                                           .timeout_ms = ASK_MS};
+    if (http_client_get(call->client, &question, &reply, &e))
+        return false;
+    // What it refuses, it is not asked for: this process has looked at the request itself.
+    if (reply.status != 200 || !reply.body) {
+        free(reply.body);
+        return false;
+    }
+    call->out->content_type = "application/json";
+    call->out->body = reply.body;
+    call->out->size = reply.size;
+    return true;
 }
 
 void api_look_end(struct api_look *look)

@@ -14,6 +14,9 @@ struct api_look {
 // -1 with *e: what the account used cannot be settled (its close would fail for the same).
 int api_look(const struct api_call *call, struct api_look *out, struct error *e);
 void api_look_end(struct api_look *look);
+// Where the shard is not in this process: asks the one that has it, unless that one asks. True: its
+// answer is the answer of the call.
+bool api_ask_owner(struct api_call *call);
 // Whether the shard knows the account.
 bool api_look_knows(const struct api_look *look);
 // Whether what was read of PostgreSQL is of the same open day: between the two a day may have been

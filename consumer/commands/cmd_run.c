@@ -140,7 +140,10 @@ static int serve_http(struct loop *loop, struct error *e)
     enum { COUNT = sizeof routes / sizeof routes[0] };
     if (!run->config.http_listen[0])
         return 0;
-    const struct api_options options = {.now = {run->shared.live, run_clock_ms, &run->clock},
+    const struct api_options options = {.now = {.live = run->shared.live,
+                                                .address = run->shared.address,
+                                                .clock_ms = run_clock_ms,
+                                                .clock_context = &run->clock},
                                         .dsn = run->config.dsn,
                                         .tokens = run->config.http_tokens};
     if (api_create(&options, &loop->api, e))

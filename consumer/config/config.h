@@ -33,6 +33,7 @@ struct config {
     int64_t max_calls_held; // run.max_calls_held, a process
     int64_t open_transaction_wait_ms; // run.open_transaction_wait
     char *http_listen; // HOST:PORT; "": off
+    char *http_advertise; // HOST:PORT; "": http_listen
     char *http_tokens; // file of tokens; NULL: none
     enum log_level log_level;
     enum log_format log_format;

@@ -117,6 +117,11 @@ const struct config_key config_keys[] = {
 
     {"http", "listen", VALUE_LISTEN, FIELD(http_listen), "127.0.0.1:9464",
      .help = "Address of health, metrics and console. \"\": off."},
+    {"http", "advertise", VALUE_LISTEN, FIELD(http_advertise), "",
+     .help =
+         "HOST:PORT at which the other processes of the deployment reach this one: they pass on "
+         "what they are\n"
+         "asked about its shards. \"\": listen, unless that is a wildcard address."},
     {"http", "tokens", VALUE_PATH, FIELD(http_tokens), NULL, "tokens",
      .help = "File of those who may ask below /v1/: lines SHA256-OF-TOKEN reader, or "
              "SHA256-OF-TOKEN account ID.\n"

@@ -2,6 +2,7 @@
 #include "consumer/cli/args.h"
 #include "consumer/cli/args_config.h"
 
+#include "consumer/http/http.h"
 #include "consumer/preflight/preflight.h"
 #include "consumer/preflight/schema_ids.h"
 #include "consumer/preflight/wanted.h"
@@ -335,6 +336,15 @@ static int join_all(struct run *run, struct error *e)
     return 0;
 }
 
+static const char *find_address(const struct config *config)
+{
+    if (!config->http_listen[0])
+        return "";
+    if (config->http_advertise[0])
+        return config->http_advertise;
+    return http_is_reached_at(config->http_listen) ? config->http_listen : "";
+}
+
 static int start_workers(struct run *run, struct error *e)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -363,6 +373,7 @@ int run_open(struct run *run, const struct args *args, struct error *e)
     log_configure(run->config.log_level, run->config.log_format);
     shared->config = &run->config;
     shared->clock = &run->clock;
+    shared->address = find_address(&run->config);
     if (pass_gates(run, args_get(args, "clock") != NULL, e))
         return -1;
     if (gather_properties(run, e) || open_store(run, e) ||

@@ -706,6 +706,7 @@ static int create_parts(struct worker *worker, struct error *e)
     if (store_open(worker->shared->config->dsn, STORE_WRITES, &worker->store, e) ||
         encoder_create(&worker->encoder, e))
         return -1;
+    store_advertise(worker->store, worker->shared->address);
     if (refresh_policy(worker, e) != STORE_OK)
         return -1;
     if (!current_deployment(worker))

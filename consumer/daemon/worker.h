@@ -31,6 +31,7 @@ struct worker_shared {
     struct run_clock *clock;
     struct watermarks *ends;
     struct live *live; // others look at the shards
+    const char *address; // where this process answers HTTP; "": nowhere
     struct topic_counts *counts;
     struct writer_schemas *writers;
     struct metrics *metrics;

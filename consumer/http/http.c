@@ -391,6 +391,25 @@ bool http_listens_on_loopback(const char *listen)
     return loopback;
 }
 
+static bool is_one_address(const struct sockaddr *address)
+{
+    const struct sockaddr_in *v4 = (const void *)address;
+    const struct sockaddr_in6 *v6 = (const void *)address;
+    if (address->sa_family == AF_INET6)
+        return v6->sin6_port != 0 && !IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
+    return v4->sin_port != 0 && v4->sin_addr.s_addr != htonl(INADDR_ANY);
+}
+
+bool http_is_reached_at(const char *listen)
+{
+    struct error e;
+    struct addrinfo *address = resolve(listen, &e);
+    bool reached = address && is_one_address(address->ai_addr);
+    if (address)
+        freeaddrinfo(address);
+    return reached;
+}
+
 static struct MHD_Daemon *start_daemon(struct http *http, const struct addrinfo *address)
 {
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO | MHD_ALLOW_SUSPEND_RESUME;

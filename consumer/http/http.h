@@ -80,5 +80,8 @@ unsigned http_port(const struct http *http);
 // Whether only this machine can reach an address as http_create takes it; false, too, where that is
 // not to be found out.
 bool http_listens_on_loopback(const char *listen);
-// The same of a server.
+// Whether others can reach it at an address as http_create takes it: it is no wildcard, and its
+// port is known before it is taken.
+bool http_is_reached_at(const char *listen);
+// Whether only this machine can reach a server.
 bool http_is_loopback(const struct http *http);

@@ -110,6 +110,9 @@ struct shard_row {
     int64_t relayed; // sequence known to be published (a low mark)
 };
 
+// Where the process answers HTTP ("HOST:PORT"; "" or NULL: nowhere): claims of this store tell it
+// to other processes. The text outlives the store.
+void store_advertise(struct store *store, const char *address);
 // Raises the epoch under the row's lock (creating the row) and returns the row as it then is.
 enum store_result store_claim(struct store *store, int32_t shard, struct shard_row *out,
                               struct error *e);

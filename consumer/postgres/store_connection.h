@@ -15,6 +15,7 @@ enum { STORE_LOCATION_SIZE = 256, STORE_TOPIC_SIZE = 250, STORE_PREPARED_MAX = 6
 struct store {
     PGconn *conn; // NULL: none; the next call connects
     char *dsn;
+    const char *address; // that claims tell
     enum store_access access;
     char location[STORE_LOCATION_SIZE]; // "host:port/database", for errors
     // how long an answer may take: the server's statement_timeout and a margin; -1: for ever

@@ -65,6 +65,11 @@ day_t shard_reached(const struct fold_state *state)
     return state->day > state->horizon ? state->day : state->horizon;
 }
 
+void store_advertise(struct store *store, const char *address)
+{
+    store->address = address;
+}
+
 enum store_result store_claim(struct store *store, int32_t shard, struct shard_row *out,
                               struct error *e)
 {
@@ -77,16 +82,18 @@ enum store_result store_claim(struct store *store, int32_t shard, struct shard_r
     if (result != STORE_OK)
         return store_undo(store, result);
     struct sql_params params = SQL_PARAMS(sql_int4(shard));
+    const char *address = store->address ? store->address : "";
     result = pipe_send(store, "begin", SQL_NO_PARAMS, e);
     if (result == STORE_OK)
         result =
             pipe_send(store,
-                      "insert into settled.shards (shard, epoch) values ($1, 1) on conflict (shard)"
-                      " do update set epoch = settled.shards.epoch + 1, claimed_at = now()"
+                      "insert into settled.shards (shard, epoch, address) values ($1, 1, $2)"
+                      " on conflict (shard) do update set epoch = settled.shards.epoch + 1,"
+                      " address = excluded.address, claimed_at = now()"
                       " returning epoch, step, open_day, held_since is not null, calls_from, "
                       "horizon, decisions,"
                       " sequence, chain_hash, previous_digest, relayed, released_at is not null",
-                      params, e);
+                      SQL_PARAMS(sql_int4(shard), sql_text(address)), e);
     if (result == STORE_OK)
         result = pipe_send(store, shard_logs_query, params, e);
     fault_point(claim_commit);

@@ -95,9 +95,11 @@ create table if not exists settled.shards (
     previous_digest text not null default repeat('0', 64),
     relayed         bigint not null default 0 check (relayed <= sequence),
     claimed_at      timestamptz not null default now(),
+    address         text not null default '',
     committed_at    timestamptz
 ) with (fillfactor = 50);
 comment on column settled.shards.epoch is 'raised by each new owner; a lower one commits nothing';
+comment on column settled.shards.address is 'host:port at which the owner answers HTTP; empty: it does not';
 comment on column settled.shards.step is 'commits so far: tells what became of a commit whose answer was lost';
 comment on column settled.shards.open_day is 'the oldest day that is not settled; null: the shard has not begun';
 comment on column settled.shards.held_since is 'the open day is held: too many rejects on one of its logs; settled.holds says why';

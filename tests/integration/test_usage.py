@@ -1,0 +1,160 @@
+"""What account holders are told of calls that are not settled yet: by the process that has the shard, and by any other."""
+
+import hashlib
+import http.client
+import json
+import time
+import urllib.parse
+
+import pytest
+
+import services
+from deployment import at
+
+DAY = "2026-11-01"
+NOON = f"{DAY}T12:00:00+08:00"
+INSIGHT = 220000  # fen a call
+PACKAGE = 7000000  # fen, of 10,000 leads
+ACCOUNTS = [*(f"account-{number}" for number in range(12)), "a/b", ".."]  # on all partitions, as good as certain
+
+
+def tell(port, account, token=None):
+    """Status and JSON."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", f"/v1/accounts/{urllib.parse.quote(account, safe='')}",
+                           headers={"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def told(process, account, calls, seconds=30):
+    """The answer once it holds so many calls."""
+    deadline = time.monotonic() + seconds
+    while True:
+        status, answer = tell(process.port, account)
+        if status == 200 and answer["provisional"] and answer["days"][0]["calls"] == calls:
+            return answer
+        assert time.monotonic() < deadline, (account, status, answer, process.log[-4000:])
+        time.sleep(0.05)
+
+
+def test_a_day_is_told_as_it_would_be_settled(deploy):
+    d = deploy()
+    process = d.start("--clock", NOON)
+    process.await_ready()
+    assert tell(process.port, "holder")[0] == 404
+    # An account that has made calls alone has no row yet.
+    d.call("holder", "c1", at(DAY, "09:00:00"))
+    d.flush()
+    assert told(process, "holder", 1)["balance"] == 0
+    d.purchase("holder", "pack", "PURCHASE_INTENT", 10000, PACKAGE, at(DAY, "08:00:00"))
+    d.top_up("holder", "credit", 500000, at(DAY, "08:00:00"))
+    d.call("holder", "c2", at(DAY, "10:00:00"), 8000)
+    d.call("holder", "c3", at(DAY, "11:00:00"), 8000)
+    d.call("holder", "c3", at(DAY, "11:00:00"), 8000)  # twice
+    d.flush()
+    found = told(process, "holder", 3)
+    d.until(lambda: tell(process.port, "holder")[1]["balance"] == 500000
+            and tell(process.port, "holder")[1]["packages"], process)
+    found = told(process, "holder", 3)
+    assert found["days"] == [{
+        "business_day": DAY, "phase": "OPEN", "provisional": True, "calls": 3,
+        "services": [{"service": "AUDIENCE_INSIGHT", "calls": 1, "units": 1, "amount": INSIGHT},
+                     {"service": "PURCHASE_INTENT", "calls": 2, "units": 16000, "amount": 6000 * 1000}],
+        "amount": INSIGHT + 6000 * 1000, "balance_after": 500000 - INSIGHT - 6000 * 1000, "status_after": "SUSPENDED"}]
+    assert (found["balance"], found["status"], found["account_sequence"]) == (500000, "ACTIVE", 0)
+    package, = found["packages"]
+    assert (package["remaining"], package["remaining_now"]) == (10000, 0)
+    # Asked about or not, it is settled so.
+    assert process.stop() == 0
+    d.drain("2026-11-02T00:10:00+08:00")
+    assert d.sql("select calls, amount, closing_balance, status from settled.settlements") == [
+        (3, INSIGHT + 6000 * 1000, 500000 - INSIGHT - 6000 * 1000, "SUSPENDED")]
+    process = d.start("--clock", "2026-11-02T00:10:00+08:00")
+    process.await_ready()
+    found = told(process, "holder", 0)
+    assert (found["balance"], found["status"], found["account_sequence"]) == (500000 - INSIGHT - 6000 * 1000, "SUSPENDED", 1)
+    assert found["status_since"] == "2026-11-02T00:00:00.000+08:00"
+    assert found["days"][0]["business_day"] == "2026-11-02"
+    assert [(p["remaining"], p["remaining_now"]) for p in found["packages"]] == [(0, 0)]
+
+
+def test_the_next_day_follows_in_the_grace(deploy):
+    """Late calls, and calls of the next day, are told where they would be settled."""
+    d = deploy()
+    d.call("holder", "of the first", at(DAY, "23:00:00"))
+    d.call("holder", "of the next", at("2026-11-02", "00:01:00"))
+    d.flush()
+    process = d.start("--clock", "2026-11-02T00:02:00+08:00")
+    found = told(process, "holder", 1)
+    d.until(lambda: len(tell(process.port, "holder")[1]["days"]) == 2, process)
+    found = told(process, "holder", 1)
+    assert [(day["business_day"], day["phase"], day["calls"], day["balance_after"]) for day in found["days"]] == [
+        (DAY, "GRACE", 1, -INSIGHT), ("2026-11-02", "OPEN", 1, -2 * INSIGHT)]
+
+
+@pytest.fixture
+def pair(deploy, tmp_path):
+    """A deployment with two processes, each with half of its shards; each knows where the other one is."""
+    d = deploy(partitions=4, workers=1)
+    tokens = tmp_path / "tokens"
+    tokens.write_text("".join(f"{hashlib.sha256(token.encode()).hexdigest()} {scope}\n"
+                              for token, scope in (("all", "reader"), ("one", f"account {ACCOUNTS[0]}"))))
+    for number, account in enumerate(ACCOUNTS):
+        for call in range(number + 1):
+            d.call(account, f"call-{call}", at(DAY, "10:00:00"))
+    d.flush()
+    processes = []
+    for name in ("first", "second"):
+        listen = f"127.0.0.1:{services.free_port()}"
+        config = d.write_config(f"{name}.yaml", http={"listen": listen, "tokens": str(tokens)})
+        processes.append(d.start("--clock", NOON, config=config))
+    d.until(lambda: {count for count, in d.sql("select count(*) from settled.shards where address <> '' group by address")}
+            == {2}, *processes)
+    for process in processes:
+        process.await_ready()
+    return d, processes
+
+
+def test_any_process_answers_for_any_account(pair):
+    d, processes = pair
+    for number, account in enumerate(ACCOUNTS):
+        for process in processes:
+            d.until(lambda process=process, account=account: tell(process.port, account, "all")[0] == 200, process)
+            status, found = tell(process.port, account, "all")
+            assert (status, found["provisional"]) == (200, True), found
+            assert found["account_id"] == account
+            assert found["days"][0]["amount"] == (number + 1) * INSIGHT
+    # Who may not ask this process about an account may not ask the other one, either.
+    for process in processes:
+        assert [tell(process.port, ACCOUNTS[0], token)[0] for token in ("one", "other", None)] == [200, 401, 401]
+        assert tell(process.port, ACCOUNTS[1], "one")[0] == 403
+        assert tell(process.port, "nobody", "all")[0] == 404
+
+
+def test_while_a_shard_moves_no_number_is_wrong(pair):
+    """The other process is killed: until its shards are taken over, what is recorded is told, which says so."""
+    d, (first, second) = pair
+    for account in ACCOUNTS:
+        d.until(lambda account=account: tell(first.port, account, "all")[0] == 200, first)
+    second.kill()
+    seen, deadline = {True: 0, False: 0}, time.monotonic() + 60
+    while True:
+        provisional = 0
+        for number, account in enumerate(ACCOUNTS):
+            status, found = tell(first.port, account, "all")
+            if status == 404:
+                seen[False] += 1  # it has made calls alone, of which nothing is recorded
+                continue
+            assert status == 200, found
+            assert found["provisional"] and found["days"][0]["calls"] == number + 1, found
+            seen[True] += 1
+            provisional += 1
+        if provisional == len(ACCOUNTS):
+            break
+        assert time.monotonic() < deadline, first.log[-4000:]
+        time.sleep(0.1)
+    assert seen[False] > 0
