@@ -1,5 +1,5 @@
-// The texts of schemas/avro, schemas/postgres, pricing/pricebooks and deploy/topics.yaml, embedded
-// at build time by embed.cmake, sorted by name.
+// The texts of schemas/avro, schemas/postgres, schemas/http, pricing/pricebooks and
+// deploy/topics.yaml, embedded at build time by embed.cmake, sorted by name.
 #pragma once
 
 #include <stddef.h>
@@ -15,3 +15,4 @@ extern const struct embedded embedded_avro[];
 extern const struct embedded embedded_migrations[];
 extern const struct embedded embedded_books[];
 extern const struct embedded embedded_topics[]; // deploy/topics.yaml alone
+extern const struct embedded embedded_http[]; // openapi.json alone

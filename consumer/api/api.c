@@ -249,7 +249,8 @@ static int answer_call(struct api *api, int thread, struct api_call *call, struc
         return -1;
     const struct api_path *path = api_find_path(call->request, captured);
     if (!path)
-        return api_refuse(call, API_NOT_FOUND, e, "there is nothing at this path");
+        return api_refuse(call, API_NOT_FOUND, e,
+                          "there is nothing at this path: /v1/openapi.json names all that are");
     call->account = captured[0];
     call->item = captured[1];
     if (check_scope(call, path, &scope, e) || check_request(call, path, e) ||

@@ -1,7 +1,23 @@
 #include "consumer/api/api_paths.h"
 
+#include "schemas/embedded.h"
+
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
+
+// What the paths are, for programs: OpenAPI.
+static int answer_description(struct api_call *call, struct error *e)
+{
+    char digest[65];
+    (void)e;
+    call->out->content_type = "application/json";
+    call->out->bytes = embedded_http->text;
+    call->out->size = embedded_http->size;
+    book_sha256(embedded_http->text, embedded_http->size, digest);
+    snprintf(call->out->etag, sizeof call->out->etag, "\"%s\"", digest);
+    return 0;
+}
 
 #define REJECT_FILTER "topic partition reason account from to all"
 
@@ -15,6 +31,7 @@ static const struct api_path paths[] = {
     {"v1/accounts/{id}/packages", "after limit", API_HOLDER, true, api_packages},
     {"v1/accounts/{id}/packages/{package}/deductions", "after limit", API_HOLDER, true,
      api_deductions},
+    {"v1/openapi.json", "", API_EVERYBODY, false, answer_description},
     {"v1/prices", "day", API_EVERYBODY, false, api_prices},
     {"v1/quote", "service leads calls day", API_EVERYBODY, false, api_quote},
     {"v1/shards", "after limit", API_READER, false, api_shards},

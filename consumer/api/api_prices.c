@@ -1,8 +1,7 @@
 // Prices, and what something would cost: from the recorded price books.
 #include "consumer/api/api_paths.h"
 #include "consumer/api/api_read.h"
-#include "consumer/api/quote_ask.h"
-#include "consumer/api/quote_json.h"
+#include "consumer/api/quoting.h"
 #include "consumer/http/http_target.h"
 #include "consumer/system/clock.h"
 

@@ -1,7 +1,6 @@
 // The price calculator. It needs a price book and the number of calls or leads; PostgreSQL only
 // where it is to be the book that is recorded for a day.
-#include "consumer/api/quote_ask.h"
-#include "consumer/api/quote_json.h"
+#include "consumer/api/quoting.h"
 #include "consumer/base/format.h"
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"

@@ -8,15 +8,18 @@ import http.client
 import io
 import json
 import os
+import re
 import resource
 import signal
 import socket
 import threading
 import time
 import urllib.parse
+import uuid
 
 import psycopg
 import pytest
+from conftest import ROOT
 from deployment import Deployment, at, own_deployment
 
 DAYS = ["2026-11-01", "2026-11-02"]
@@ -91,7 +94,7 @@ def filled(settled, tmp_path_factory):
     """A deployment that has settled two days, and a daemon that goes on with the third."""
     for variable in ("SETTLED_TEST_BROKERS", "SETTLED_TEST_DSN"):
         assert os.environ.get(variable), f"{variable} is not set: see conftest.py"
-    superuser, name = os.environ["SETTLED_TEST_DSN"], f"test_api_{os.getpid()}"
+    superuser, name = os.environ["SETTLED_TEST_DSN"], f"test_{uuid.uuid4().hex}"
     with psycopg.connect(superuser, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         deployment = Deployment(settled, os.environ["SETTLED_TEST_BROKERS"], superuser.rpartition("/")[0] + "/" + name,
@@ -428,6 +431,40 @@ def test_rejects_and_decisions(filled):
         "ACCEPT", conflict["topic"], 1, operator)
     assert [r["reason"] for r in client.get("/v1/rejects")["items"]] == ["NOT_FOR_SALE"]
     assert client.get("/v1/decisions?after=" + quote(f"{decision['shard']}/{decision['number']}"))["items"] == []
+
+
+# ---- the description ----
+
+DESCRIPTION = json.loads((ROOT / "schemas" / "http" / "openapi.json").read_text())
+
+
+def test_the_description_is_answered(filled):
+    _, client = filled
+    assert client.get("/v1/openapi.json") == DESCRIPTION
+    tag = client.ask("/v1/openapi.json")[1]["ETag"]
+    assert client.ask("/v1/openapi.json", **{"If-None-Match": tag})[0] == 304
+
+
+def parameters_of(path):
+    found = [p if "$ref" not in p else DESCRIPTION["components"]["parameters"][p["$ref"].rpartition("/")[2]]
+             for p in DESCRIPTION["paths"][path]["get"].get("parameters", [])]
+    return {kind: [p["name"] for p in found if p["in"] == kind] for kind in ("path", "query")}
+
+
+def test_the_description_has_the_paths_of_the_program():
+    source = (ROOT / "consumer" / "api" / "api_paths.c").read_text()
+    filters = re.search(r'#define REJECT_FILTER "(.*)"', source).group(1)
+    rows = re.findall(r'^    \{"(v1/[^"]*)",\s*([^,]*),\s*API_(\w+), (true|false),', source, re.MULTILINE)
+    known = {}
+    for path, words, audience, has_csv in rows:
+        assert path.startswith("v1/accounts/{id}") == (audience == "HOLDER")
+        known["/" + path] = ("".join(words.replace("REJECT_FILTER", f'"{filters}"').split('"')).split(), has_csv == "true")
+    assert known.keys() == DESCRIPTION["paths"].keys()
+    for path, (parameters, has_csv) in known.items():
+        assert sorted(parameters_of(path)["query"]) == sorted(parameters), path
+        assert parameters_of(path)["path"] == re.findall(r"\{(\w+)\}", path)
+        content = DESCRIPTION["paths"][path]["get"]["responses"]["200"]["content"]
+        assert ("text/csv" in content) == has_csv, path
 
 
 # ---- who may ask ----

@@ -1,7 +1,10 @@
-// What the price calculator is asked, by a command line or by a request of the API.
+// What the price calculator is asked, by a command line or by a request of the API, and what it
+// answers to programs.
 #pragma once
 
 #include "pricing/quote.h"
+
+#include <jansson.h>
 
 enum quote_word { QUOTE_SERVICE, QUOTE_LEADS, QUOTE_CALLS, QUOTE_WORDS };
 
@@ -16,3 +19,7 @@ struct quote_words {
 // Errors: ERROR_USAGE, which name the word.
 int quote_ask(const struct quote_words *words, const struct book *book, struct quote_request *out,
               struct error *e);
+
+// Amounts in fen. NULL: memory is short.
+json_t *quote_json(const struct quote_request *request, const struct book *book,
+                   const struct quote *quote);
