@@ -37,6 +37,7 @@ int messages_create(const struct messages_options *options, struct messages **ou
     m->day = DAY_NONE;
     m->window = expected_create();
     m->carried = expected_create();
+    m->hasher = chain_hasher_create();
     int failed = m->window && m->carried ? 0 : error_set(e, ERROR_RESTART, "memory is short");
     if (failed || scales_create(&scales, &m->scales, e) || open_topics(m, e)) {
         messages_destroy(m);
@@ -57,6 +58,7 @@ void messages_destroy(struct messages *m)
     scales_destroy(m->scales);
     expected_destroy(m->carried);
     expected_destroy(m->window);
+    chain_hasher_free(m->hasher);
     free(m->numbers);
     free(m);
 }
@@ -110,7 +112,7 @@ static void check_chain(struct messages *m, const struct weighed *w, const struc
         scales_tell(m->scales, w, key, "sequence", text, "each one");
     }
     if (first || follows) {
-        outbox_chain_hash(first ? zeros : m->outbox_hash, row, hash);
+        chain_hash(m->hasher, first ? zeros : m->outbox_hash, row, hash);
         if (memcmp(hash, row->hash, sizeof hash) != 0)
             scales_tell(m->scales, w, key, "hash", "another", "that of its chain");
     }

@@ -38,6 +38,7 @@ struct messages {
     int64_t published; // highest row that a topic had when the scan was opened
     int64_t outbox_last; // of the last outbox row; 0: none yet
     uint8_t outbox_hash[32];
+    struct chain_hasher *hasher;
     struct expected_set *carried; // not found in their windows
     // The window.
     day_t day;

@@ -1,17 +1,16 @@
 #include "consumer/output/encode.h"
 
 #include "consumer/base/text.h"
+#include "consumer/output/body.h"
 #include "schemas/embedded.h"
 
 #include <assert.h>
-#include <avro.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUFFER_SIZE = 4096, DETAIL_SIZE = 3 * (REJECT_DETAIL_SIZE + 320) };
+enum { DETAIL_SIZE = 3 * (REJECT_DETAIL_SIZE + 320) };
 
 static const char *const input_names[INPUT_COUNT] = {
     [INPUT_CALLS] = "CallRecord",
@@ -64,12 +63,13 @@ void settlement_schema_sha256(char out[65])
 
 static char *id_text(struct slice account_id, const char *rest, char out[OUTPUT_ID_SIZE])
 {
+    size_t size = strlen(rest);
     assert(account_id.data);
     assert(account_id.size <= ID_SIZE_MAX);
-    int size =
-        snprintf(out, OUTPUT_ID_SIZE, "%.*s/%s", (int)account_id.size, account_id.data, rest);
-    assert(size > 0);
-    assert(size < OUTPUT_ID_SIZE); // an id that is cut off could be another's
+    assert(account_id.size + 1 + size < OUTPUT_ID_SIZE); // an id that is cut off could be another's
+    memcpy(out, account_id.data, account_id.size);
+    out[account_id.size] = '/';
+    memcpy(out + account_id.size + 1, rest, size + 1);
     return out;
 }
 
@@ -104,43 +104,24 @@ char *status_event_id(struct slice account_id, int64_t account_sequence, char ou
 // ---- encoder ----
 
 struct encoder {
-    avro_value_t record[OUTPUT_COUNT]; // reused: what avro-c allocated for one body serves the next
-    avro_writer_t writer;
-    char *buffer;
-    size_t capacity;
+    struct body_schema *schemas[OUTPUT_COUNT];
+    struct body_writer writer;
+    size_t sequence_at; // where the sequence stands in the writer's body
     char schema_sha256[65];
 };
-
-static int create_record(enum output output, avro_value_t *out, struct error *e)
-{
-    const struct embedded *text = embedded_schema(output_names[output]);
-    avro_schema_t schema = NULL;
-    if (avro_schema_from_json_length(text->text, text->size, &schema) != 0)
-        return error_set(e, ERROR_BUG, "schema %s: avro-c does not take it: %s", text->name,
-                         avro_strerror());
-    avro_value_iface_t *class = avro_generic_class_from_schema(schema);
-    int failed = !class || avro_generic_value_new(class, out) != 0;
-    if (failed)
-        error_set(e, ERROR_BUG, "schema %s: avro-c makes no value of it: %s", text->name,
-                  avro_strerror());
-    if (class)
-        avro_value_iface_decref(class);
-    avro_schema_decref(schema);
-    return failed ? -1 : 0;
-}
 
 int encoder_create(struct encoder **out, struct error *e)
 {
     struct encoder *en = calloc(1, sizeof *en);
     if (!en)
         return error_set(e, ERROR_UNAVAILABLE, "encoder: no memory");
-    en->capacity = BUFFER_SIZE;
-    en->buffer = calloc(1, en->capacity);
-    if (en->buffer)
-        en->writer = avro_writer_memory(en->buffer, (int64_t)en->capacity);
-    int failed = en->writer ? 0 : error_set(e, ERROR_UNAVAILABLE, "encoder: no memory");
-    for (int o = 0; o < OUTPUT_COUNT && !failed; o++)
-        failed = create_record((enum output)o, &en->record[o], e);
+    int failed = 0;
+    for (int o = 0; o < OUTPUT_COUNT && !failed; o++) {
+        const struct embedded *text = embedded_schema(output_names[o]);
+        failed = body_schema_create(text->text, text->size, &en->schemas[o], e);
+        if (failed)
+            error_context(e, "schema %s", text->name);
+    }
     settlement_schema_sha256(en->schema_sha256);
     assert(strlen(en->schema_sha256) == sizeof en->schema_sha256 - 1);
     if (failed) {
@@ -156,236 +137,80 @@ void encoder_destroy(struct encoder *en)
     if (!en)
         return;
     for (int o = 0; o < OUTPUT_COUNT; o++)
-        if (en->record[o].iface)
-            avro_value_decref(&en->record[o]);
-    if (en->writer)
-        avro_writer_free(en->writer);
-    free(en->buffer);
+        body_schema_free(en->schemas[o]);
+    body_writer_release(&en->writer);
     free(en);
 }
 
-// ---- filling a record, field after field in the schema's order ----
-
-// Every field is set by name, and the name must be the next one of the schema, so code and .avsc
-// always agree. The first failure is kept.
-struct fill {
-    avro_value_t *record;
-    size_t next;
-    const char *failed; // name of the field
-    char why[160];
-};
-
-static void fail_encoding(struct fill *f, const char *name, const char *why)
+static struct body_writer *begin(struct encoder *en, enum output output)
 {
-    if (f->failed)
-        return;
-    f->failed = name;
-    snprintf(f->why, sizeof f->why, "%s", why);
+    body_begin(&en->writer, en->schemas[output]);
+    return &en->writer;
 }
 
-static bool field(struct fill *f, const char *name, avro_value_t *out)
+static void put_sequence(struct encoder *en, int64_t sequence)
 {
-    const char *found = NULL;
-    *out = (avro_value_t){0};
-    if (f->failed)
-        return false;
-    if (avro_value_get_by_index(f->record, f->next, out, &found) != 0)
-        fail_encoding(f, name, "is not in the schema");
-    else if (strcmp(found, name) != 0)
-        fail_encoding(f, name, "is not the schema's next field");
-    f->next++;
-    return out->iface && !f->failed;
+    assert(sequence >= 0);
+    en->sequence_at = en->writer.used;
+    body_long(&en->writer, "sequence", sequence);
 }
 
-static void check(struct fill *f, const char *name, int status)
+static int finish_encoding(struct encoder *en, enum output output, struct slice *body,
+                           struct error *e)
 {
-    if (status != 0)
-        fail_encoding(f, name, avro_strerror());
+    struct body_writer *w = &en->writer;
+    if (!body_end(w))
+        return error_set(e, ERROR_BUG, "encode %s: field %s %s", output_names[output], w->failed,
+                         w->why);
+    *body = (struct slice){w->data, w->used};
+    assert(body->size > 0);
+    return 0;
 }
 
-// avro-c counts a terminator in a string's size, but never reads it here: it borrows the bytes and
-// does not copy them.
-static int give_string(avro_value_t *value, struct slice text)
+struct slice encoder_body(const struct encoder *en, int64_t sequence, struct arena *arena)
 {
-    avro_wrapped_buffer_t lent;
-    int status = avro_wrapped_buffer_new(&lent, text.data, text.size + 1);
-    return status ? status : avro_value_give_string_len(value, &lent);
-}
-
-static int give_bytes(avro_value_t *value, struct slice bytes)
-{
-    avro_wrapped_buffer_t lent;
-    int status = avro_wrapped_buffer_new(&lent, bytes.data, bytes.size);
-    return status ? status : avro_value_give_bytes(value, &lent);
-}
-
-static void put_terminated(struct fill *f, const char *name, struct slice text)
-{
-    avro_value_t value;
-    if (field(f, name, &value))
-        check(f, name, give_string(&value, text));
-}
-
-static void put_text(struct fill *f, const char *name, const char *text)
-{
-    put_terminated(f, name, slice_text(text));
-}
-
-static void put_long(struct fill *f, const char *name, int64_t number)
-{
-    avro_value_t value;
-    if (field(f, name, &value))
-        check(f, name, avro_value_set_long(&value, number));
-}
-
-static void put_int(struct fill *f, const char *name, int32_t number)
-{
-    avro_value_t value;
-    if (field(f, name, &value))
-        check(f, name, avro_value_set_int(&value, number));
-}
-
-static void put_enum(struct fill *f, const char *name, const char *symbol)
-{
-    avro_value_t value;
-    if (!field(f, name, &value))
-        return;
-    int index = avro_schema_enum_get_by_name(avro_value_get_schema(&value), symbol);
-    if (index < 0)
-        fail_encoding(f, name, "has no such symbol in the schema");
-    else
-        check(f, name, avro_value_set_enum(&value, index));
-}
-
-// A field of type [null, T]: selects the branch; false when nothing is left to set.
-static bool branch(struct fill *f, const char *name, bool present, avro_value_t *out)
-{
-    avro_value_t value;
-    *out = (avro_value_t){0};
-    if (!field(f, name, &value))
-        return false;
-    int status = avro_value_set_branch(&value, present ? 1 : 0, out);
-    if (status == 0 && !present && out->iface)
-        status = avro_value_set_null(out);
-    check(f, name, status);
-    return present && out->iface && !f->failed;
-}
-
-static void put_string_or_null(struct fill *f, const char *name, struct slice text)
-{
-    avro_value_t value;
-    if (branch(f, name, text.data, &value))
-        check(f, name, give_string(&value, text));
-}
-
-static void put_bytes_or_null(struct fill *f, const char *name, struct slice bytes)
-{
-    avro_value_t value;
-    if (branch(f, name, bytes.data, &value))
-        check(f, name, give_bytes(&value, bytes));
-}
-
-static void put_long_or_null(struct fill *f, const char *name, bool present, int64_t number)
-{
-    avro_value_t value;
-    if (branch(f, name, present, &value))
-        check(f, name, avro_value_set_long(&value, number));
-}
-
-// The next element of an array field.
-static bool append(struct fill *f, const char *name, avro_value_t *array, avro_value_t *element)
-{
-    *element = (avro_value_t){0};
-    if (f->failed || !array->iface)
-        return false;
-    check(f, name, avro_value_append(array, element, NULL));
-    return element->iface && !f->failed;
-}
-
-static void check_complete(struct fill *f)
-{
-    size_t count = 0;
-    if (f->failed)
-        return;
-    if (avro_value_get_size(f->record, &count) != 0 || count != f->next)
-        fail_encoding(f, "(end)", "comes before the last field");
-}
-
-// A record within an array is filled by a fill of its own.
-static void close_element(struct fill *f, struct fill *element)
-{
-    check_complete(element);
-    if (element->failed)
-        fail_encoding(f, element->failed, element->why);
-}
-
-static struct fill begin(struct encoder *en, enum output output)
-{
-    struct fill f = {.record = &en->record[output]};
-    check(&f, "(begin)", avro_value_reset(f.record));
-    return f;
-}
-
-// Writes the filled record into the encoder's buffer, which grows until it fits.
-static int finish_encoding(struct encoder *en, struct fill *f, enum output output,
-                           struct slice *body, struct error *e)
-{
-    check_complete(f);
-    while (!f->failed) {
-        avro_writer_memory_set_dest(en->writer, en->buffer, (int64_t)en->capacity);
-        int status = avro_value_write(en->writer, f->record);
-        if (status == 0) {
-            *body = (struct slice){en->buffer, (size_t)avro_writer_tell(en->writer)};
-            assert(body->size > 0);
-            assert(body->size <= en->capacity);
-            return 0;
-        }
-        if (status != ENOSPC) {
-            check(f, "(body)", status);
-            break;
-        }
-        char *grown = realloc(en->buffer, en->capacity * 2);
-        if (!grown)
-            return error_set(e, ERROR_UNAVAILABLE, "encode %s: no memory", output_names[output]);
-        en->buffer = grown;
-        en->capacity *= 2;
-    }
-    return error_set(e, ERROR_BUG, "encode %s: field %s %s", output_names[output], f->failed,
-                     f->why);
+    const struct body_writer *w = &en->writer;
+    char number[BODY_LONG_SIZE];
+    size_t size = body_put_long(number, sequence), head = en->sequence_at;
+    assert(w->data[head] == 0); // the sequence, in one byte
+    char *body = arena_alloc(arena, w->used - 1 + size);
+    memcpy(body, w->data, head);
+    memcpy(body + head, number, size);
+    memcpy(body + head + size, w->data + head + 1, w->used - head - 1);
+    return (struct slice){body, w->used - 1 + size};
 }
 
 // ---- the four records ----
 
-static void put_line(struct fill *f, const struct fold *fold, const struct settlement_line *line)
+static void put_line(struct body_writer *w, const struct fold *fold,
+                     const struct settlement_line *line)
 {
     struct slice package = {0};
     if (line->charge == CHARGE_PACKAGE)
         package = fold_package(fold, line->package)->id;
-    put_int(f, "usage_day", line->usage_day);
-    put_enum(f, "service", service_symbol(line->service));
-    put_enum(f, "charge", charge_symbol(line->charge));
-    put_string_or_null(f, "package_id", package);
-    put_long_or_null(f, "tier_from", line->tier_from >= 0, line->tier_from);
-    put_long(f, "calls", line->calls);
-    put_long(f, "units", line->units);
-    put_long(f, "unit_price", line->unit_price);
-    put_long(f, "amount", line->amount);
+    body_int(w, "usage_day", line->usage_day);
+    body_enum(w, "service", service_symbol(line->service));
+    body_enum(w, "charge", charge_symbol(line->charge));
+    body_text_or_null(w, "package_id", package);
+    body_long_or_null(w, "tier_from", line->tier_from >= 0, line->tier_from);
+    body_long(w, "calls", line->calls);
+    body_long(w, "units", line->units);
+    body_long(w, "unit_price", line->unit_price);
+    body_long(w, "amount", line->amount);
 }
 
-static void put_lines(struct fill *f, const struct fold *fold, const struct settlement_line *lines,
-                      size_t count)
+static void put_lines(struct body_writer *w, const struct fold *fold,
+                      const struct settlement_line *lines, size_t count)
 {
-    avro_value_t array, element;
-    if (!field(f, "lines", &array))
-        return;
-    for (size_t i = 0; i < count && append(f, "lines", &array, &element); i++) {
-        struct fill line = {.record = &element};
-        put_line(&line, fold, &lines[i]);
-        close_element(f, &line);
+    body_array(w, "lines", count);
+    for (size_t i = 0; i < count; i++) {
+        body_element(w);
+        put_line(w, fold, &lines[i]);
     }
+    body_array_end(w);
 }
 
-#define PUT_FIGURE(name) put_long(&f, #name, s->name);
+#define PUT_FIGURE(name) body_long(w, #name, s->name);
 
 int encode_settlement(struct encoder *en, const struct encode_source *from,
                       const struct settlement *s, int64_t sequence, struct slice *body,
@@ -396,18 +221,18 @@ int encode_settlement(struct encoder *en, const struct encode_source *from,
     char id[OUTPUT_ID_SIZE];
     assert(s->first_line + s->line_count <= from->step->line_count);
     assert(sequence >= 0);
-    struct fill f = begin(en, OUTPUT_SETTLEMENTS);
-    put_text(&f, "settlement_id", settlement_id(account_id, s->day, id));
-    put_terminated(&f, "account_id", account_id);
-    put_int(&f, "business_day", s->day);
-    put_text(&f, "currency", cx->currency);
+    struct body_writer *w = begin(en, OUTPUT_SETTLEMENTS);
+    body_text(w, "settlement_id", slice_text(settlement_id(account_id, s->day, id)));
+    body_text(w, "account_id", account_id);
+    body_int(w, "business_day", s->day);
+    body_text(w, "currency", slice_text(cx->currency));
     SETTLEMENT_FIGURES(PUT_FIGURE)
-    put_enum(&f, "status", account_state_symbol(s->state));
-    put_text(&f, "price_book", cx->price_book);
-    put_int(&f, "shard", cx->shard);
-    put_long(&f, "sequence", sequence);
-    put_lines(&f, from->fold, from->step->lines + s->first_line, s->line_count);
-    return finish_encoding(en, &f, OUTPUT_SETTLEMENTS, body, e);
+    body_enum(w, "status", account_state_symbol(s->state));
+    body_text(w, "price_book", slice_text(cx->price_book));
+    body_int(w, "shard", cx->shard);
+    put_sequence(en, sequence);
+    put_lines(w, from->fold, from->step->lines + s->first_line, s->line_count);
+    return finish_encoding(en, OUTPUT_SETTLEMENTS, body, e);
 }
 
 int encode_status(struct encoder *en, const struct encode_source *from, const struct step_status *s,
@@ -420,71 +245,70 @@ int encode_status(struct encoder *en, const struct encode_source *from, const st
         settlement = slice_text(settlement_id(account_id, s->settlement_day, settled_by));
     else
         credit = s->credit_id;
-    struct fill f = begin(en, OUTPUT_STATUS);
-    put_text(&f, "event_id", status_event_id(account_id, s->account_sequence, event_id));
-    put_terminated(&f, "account_id", account_id);
-    put_long(&f, "account_sequence", s->account_sequence);
-    put_enum(&f, "status", account_state_symbol(s->state));
-    put_enum(&f, "cause", cause_symbol(s->cause));
-    put_string_or_null(&f, "settlement_id", settlement);
-    put_string_or_null(&f, "credit_id", credit);
-    put_long(&f, "balance", s->balance);
-    put_long(&f, "effective_at", s->effective_at);
-    put_int(&f, "shard", from->context->shard);
-    put_long(&f, "sequence", sequence);
-    return finish_encoding(en, &f, OUTPUT_STATUS, body, e);
+    struct body_writer *w = begin(en, OUTPUT_STATUS);
+    body_text(w, "event_id",
+              slice_text(status_event_id(account_id, s->account_sequence, event_id)));
+    body_text(w, "account_id", account_id);
+    body_long(w, "account_sequence", s->account_sequence);
+    body_enum(w, "status", account_state_symbol(s->state));
+    body_enum(w, "cause", cause_symbol(s->cause));
+    body_text_or_null(w, "settlement_id", settlement);
+    body_text_or_null(w, "credit_id", credit);
+    body_long(w, "balance", s->balance);
+    body_long(w, "effective_at", s->effective_at);
+    body_int(w, "shard", from->context->shard);
+    put_sequence(en, sequence);
+    return finish_encoding(en, OUTPUT_STATUS, body, e);
 }
 
-static void put_cutoffs(struct fill *f, const struct encode_context *cx, const struct day_close *c)
+static void put_cutoffs(struct body_writer *w, const struct encode_context *cx,
+                        const struct day_close *c)
 {
-    avro_value_t array, element;
-    if (!field(f, "cutoffs", &array))
-        return;
-    for (int i = 0; i < INPUT_COUNT && append(f, "cutoffs", &array, &element); i++) {
-        struct fill cutoff = {.record = &element};
+    body_array(w, "cutoffs", INPUT_COUNT);
+    for (int i = 0; i < INPUT_COUNT; i++) {
         const struct cutoff *cut = &c->cutoffs[i];
-        put_text(&cutoff, "topic", cx->input_topics[i]);
-        put_long(&cutoff, "from_offset", cut->from_offset);
-        put_long(&cutoff, "to_offset", cut->to_offset);
-        put_enum(&cutoff, "cut_by", cut_symbol(cut->cut_by));
-        put_long(&cutoff, "accepted", cut->accepted);
-        put_long(&cutoff, "duplicates", cut->duplicates);
-        put_long(&cutoff, "rejected", cut->rejected);
-        put_long(&cutoff, "void", cut->voids);
-        close_element(f, &cutoff);
+        body_element(w);
+        body_text(w, "topic", slice_text(cx->input_topics[i]));
+        body_long(w, "from_offset", cut->from_offset);
+        body_long(w, "to_offset", cut->to_offset);
+        body_enum(w, "cut_by", cut_symbol(cut->cut_by));
+        body_long(w, "accepted", cut->accepted);
+        body_long(w, "duplicates", cut->duplicates);
+        body_long(w, "rejected", cut->rejected);
+        body_long(w, "void", cut->voids);
     }
+    body_array_end(w);
 }
 
-static void put_decisions(struct fill *f, const struct day_close *c)
+static void put_decisions(struct body_writer *w, const struct day_close *c)
 {
-    avro_value_t array, element;
-    if (!field(f, "decisions", &array))
-        return;
-    for (size_t i = 0; i < c->decision_count && append(f, "decisions", &array, &element); i++)
-        check(f, "decisions", give_string(&element, slice_text(c->decisions[i])));
+    body_array(w, "decisions", c->decision_count);
+    for (size_t i = 0; i < c->decision_count; i++)
+        body_string(w, slice_text(c->decisions[i]));
+    body_array_end(w);
 }
 
 int encode_day_close(struct encoder *en, const struct encode_context *cx, const struct day_close *c,
                      const struct close_chaining *chaining, struct slice *body, struct error *e)
 {
-    struct fill f = begin(en, OUTPUT_DAY_CLOSES);
-    put_int(&f, "shard", cx->shard);
-    put_int(&f, "shards", cx->shards);
-    put_int(&f, "business_day", c->day);
-    put_cutoffs(&f, cx, c);
-    put_long(&f, "late", c->late);
-    put_long(&f, "zero_unit_calls", c->zero_unit_calls);
-    put_long(&f, "settlements", c->settlements);
-    put_long(&f, "amount", c->amount);
-    put_text(&f, "price_book", c->price_book);
-    put_text(&f, "parameters", c->parameters);
-    put_decisions(&f, c);
-    put_text(&f, "settlement_schema", en->schema_sha256);
-    put_text(&f, "content_digest", chaining->content_digest);
-    put_text(&f, "previous_digest", chaining->previous_digest);
-    put_text(&f, "digest", chaining->digest);
-    put_long(&f, "sequence", chaining->sequence);
-    return finish_encoding(en, &f, OUTPUT_DAY_CLOSES, body, e);
+    struct body_writer *w = begin(en, OUTPUT_DAY_CLOSES);
+    body_int(w, "shard", cx->shard);
+    body_int(w, "shards", cx->shards);
+    body_int(w, "business_day", c->day);
+    put_cutoffs(w, cx, c);
+    body_long(w, "late", c->late);
+    body_long(w, "zero_unit_calls", c->zero_unit_calls);
+    body_long(w, "settlements", c->settlements);
+    body_long(w, "amount", c->amount);
+    body_text(w, "price_book", slice_text(c->price_book));
+    body_text(w, "parameters", slice_text(c->parameters));
+    put_decisions(w, c);
+    body_text(w, "settlement_schema", slice_text(en->schema_sha256));
+    body_text(w, "content_digest", slice_text(chaining->content_digest));
+    body_text(w, "previous_digest", slice_text(chaining->previous_digest));
+    body_text(w, "digest", slice_text(chaining->digest));
+    put_sequence(en, chaining->sequence);
+    return finish_encoding(en, OUTPUT_DAY_CLOSES, body, e);
 }
 
 // ---- rejects: an input may have held anything ----
@@ -531,19 +355,19 @@ int encode_reject(struct encoder *en, const struct encode_context *cx, const str
     // whole record.
     bool dated =
         r->has_occurred_at && r->occurred_at >= INSTANT_MIN && r->occurred_at <= INSTANT_MAX;
-    struct fill f = begin(en, OUTPUT_REJECTS);
-    put_text(&f, "topic", cx->input_topics[r->input]);
-    put_int(&f, "partition", cx->shard);
-    put_long(&f, "offset", r->offset);
-    put_long(&f, "timestamp", r->timestamp);
-    put_text(&f, "reason", reject_symbol(r->reason));
-    put_text(&f, "detail", detail.text);
-    put_string_or_null(&f, "account_id", r->account_id);
-    put_string_or_null(&f, "record_id", r->record_id);
-    put_long_or_null(&f, "occurred_at", dated, r->occurred_at);
-    put_bytes_or_null(&f, "key", key);
-    put_bytes_or_null(&f, "value", value);
-    put_int(&f, "shard", cx->shard);
-    put_long(&f, "sequence", sequence);
-    return finish_encoding(en, &f, OUTPUT_REJECTS, body, e);
+    struct body_writer *w = begin(en, OUTPUT_REJECTS);
+    body_text(w, "topic", slice_text(cx->input_topics[r->input]));
+    body_int(w, "partition", cx->shard);
+    body_long(w, "offset", r->offset);
+    body_long(w, "timestamp", r->timestamp);
+    body_text(w, "reason", slice_text(reject_symbol(r->reason)));
+    body_text(w, "detail", slice_text(detail.text));
+    body_text_or_null(w, "account_id", r->account_id);
+    body_text_or_null(w, "record_id", r->record_id);
+    body_long_or_null(w, "occurred_at", dated, r->occurred_at);
+    body_bytes_or_null(w, "key", key);
+    body_bytes_or_null(w, "value", value);
+    body_int(w, "shard", cx->shard);
+    put_sequence(en, sequence);
+    return finish_encoding(en, OUTPUT_REJECTS, body, e);
 }

@@ -1,8 +1,8 @@
-// Output records as Avro bodies, encoded by avro-c from the .avsc that are embedded in the binary
-// (schemas/avro). Bodies carry no framing: the relay puts it before them. One encoder belongs to
-// one thread.
+// Output records as Avro bodies, by the .avsc that are embedded in the binary (schemas/avro).
+// Bodies carry no framing: the relay puts it before them. One encoder belongs to one thread.
 #pragma once
 
+#include "consumer/base/arena.h"
 #include "consumer/core/fold.h"
 
 enum output { OUTPUT_SETTLEMENTS, OUTPUT_STATUS, OUTPUT_DAY_CLOSES, OUTPUT_REJECTS, OUTPUT_COUNT };
@@ -71,3 +71,6 @@ int encode_reject(struct encoder *en, const struct encode_context *cx, const str
                   int64_t sequence, struct slice *body, struct error *e);
 int encode_day_close(struct encoder *en, const struct encode_context *cx, const struct day_close *c,
                      const struct close_chaining *chaining, struct slice *body, struct error *e);
+// The last body, which was encoded with sequence 0, once more with this sequence: a copy in the
+// arena. So a body that is digested without its sequence is encoded only once.
+struct slice encoder_body(const struct encoder *en, int64_t sequence, struct arena *arena);

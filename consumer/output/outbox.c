@@ -41,20 +41,41 @@ static void must(int ok)
         abort();
 }
 
-void outbox_chain_hash(const uint8_t previous[32], const struct outbox_row *row, uint8_t out[32])
+struct chain_hasher {
+    EVP_MD_CTX *context;
+};
+
+struct chain_hasher *chain_hasher_create(void)
 {
+    struct chain_hasher *hasher = malloc(sizeof *hasher);
+    must(hasher != NULL);
+    hasher->context = EVP_MD_CTX_new();
+    must(hasher->context && EVP_DigestInit_ex(hasher->context, EVP_sha256(), NULL));
+    return hasher;
+}
+
+void chain_hasher_free(struct chain_hasher *hasher)
+{
+    if (!hasher)
+        return;
+    EVP_MD_CTX_free(hasher->context);
+    free(hasher);
+}
+
+void chain_hash(struct chain_hasher *hasher, const uint8_t previous[32],
+                const struct outbox_row *row, uint8_t out[32])
+{
+    EVP_MD_CTX *md = hasher->context;
     uint8_t head[SHA256_SIZE + 8 + 1 + 4];
     memcpy(head, previous, SHA256_SIZE);
     put_big_endian(head + SHA256_SIZE, (uint64_t)row->sequence, 8);
     head[SHA256_SIZE + 8] = (uint8_t)row->output;
     put_big_endian(head + SHA256_SIZE + 9, row->key.data ? row->key.size : UINT32_MAX, 4);
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    must(md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) &&
-         EVP_DigestUpdate(md, head, sizeof head));
+    // Without a name of the algorithm: to look it up costs more than to hash a row.
+    must(EVP_DigestInit_ex(md, NULL, NULL) && EVP_DigestUpdate(md, head, sizeof head));
     if (row->key.data)
         must(EVP_DigestUpdate(md, row->key.data, row->key.size));
     must(EVP_DigestUpdate(md, row->body.data, row->body.size) && EVP_DigestFinal_ex(md, out, NULL));
-    EVP_MD_CTX_free(md);
 }
 
 static struct slice keep(struct build *b, struct slice bytes)
@@ -100,14 +121,13 @@ static int build_settlement(struct build *b, const struct settlement *s, struct 
     assert(s->day == b->from.step->close.day);
     if (encode_settlement(b->en, &b->from, s, 0, &body, b->e) != 0)
         return -1;
+    // of what a replay would write: it has other sequences
     must(EVP_DigestUpdate(b->content, body.data, body.size));
-    if (encode_settlement(b->en, &b->from, s, row->sequence, &body, b->e) != 0)
-        return -1;
     row->output = OUTPUT_SETTLEMENTS;
     row->key = keep(b, account_id);
     row->ce_id = keep_text(b, settlement_id(account_id, s->day, id));
     row->ce_time = end_of_day(b, s->day);
-    row->body = keep(b, body);
+    row->body = encoder_body(b->en, row->sequence, b->out->arena);
     return 0;
 }
 
@@ -220,6 +240,8 @@ static int make_room(struct outbox *out, size_t count, struct error *e)
 {
     if (!out->arena)
         out->arena = arena_create();
+    if (!out->hasher)
+        out->hasher = chain_hasher_create();
     if (out->arena && count > out->capacity) {
         struct outbox_row *rows = realloc(out->rows, count * sizeof *rows);
         if (rows) {
@@ -268,7 +290,7 @@ int outbox_build(struct outbox *out, struct encoder *en, const struct encode_con
         if (failed)
             break;
         check_row(row);
-        outbox_chain_hash(out->after.hash, row, row->hash);
+        chain_hash(out->hasher, out->after.hash, row, row->hash);
         memcpy(out->after.hash, row->hash, sizeof row->hash);
         out->after.sequence = row->sequence;
         out->count = i + 1;
@@ -282,6 +304,7 @@ int outbox_build(struct outbox *out, struct encoder *en, const struct encode_con
 void outbox_release(struct outbox *out)
 {
     arena_destroy(out->arena);
+    chain_hasher_free(out->hasher);
     free(out->rows);
     *out = (struct outbox){0};
 }

@@ -29,6 +29,7 @@ struct outbox {
     struct chain after; // the chain state once the rows are committed
     char content_digest[65], digest[65]; // of the day closed in this step, if it closes one
     struct arena *arena; // owns keys, ids, bodies
+    struct chain_hasher *hasher;
 };
 
 // Fills *out (reused between calls; release with outbox_release) from `before`.
@@ -36,5 +37,9 @@ int outbox_build(struct outbox *out, struct encoder *en, const struct encode_con
                  const struct fold *fold, const struct chain *before, struct error *e);
 void outbox_release(struct outbox *out);
 
-// The rule of the row hash, for the relay and the repair.
-void outbox_chain_hash(const uint8_t previous[32], const struct outbox_row *row, uint8_t out[32]);
+// The rule of the row hash, also for the relay, the audit and the repair. A hasher serves row after
+// row; it belongs to one thread. Aborts when memory is short.
+struct chain_hasher *chain_hasher_create(void);
+void chain_hasher_free(struct chain_hasher *hasher);
+void chain_hash(struct chain_hasher *hasher, const uint8_t previous[32],
+                const struct outbox_row *row, uint8_t out[32]);

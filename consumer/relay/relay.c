@@ -24,6 +24,7 @@ enum {
 // A database connection and room for the rows it loads.
 struct relay_connection {
     struct store *store;
+    struct chain_hasher *hasher;
     bool lent;
     struct outbox_row rows[BATCH_ROWS];
     // those of them that do not stand in the topics
@@ -280,14 +281,15 @@ static enum relay_event_kind check_epoch(struct relay_shard *s, struct relay_con
 
 // Whether the rows are those that follow row n. A gap, a changed row, or a fail-over to a server
 // that has other rows breaks the chain, whichever connection was used.
-static bool check_chain(const struct relay_shard *s, const struct outbox_row *rows, size_t count,
+static bool check_chain(const struct relay_shard *s, struct relay_connection *lane, size_t count,
                         struct error *e)
 {
+    const struct outbox_row *rows = lane->rows;
     const uint8_t *previous = s->machine.hash;
     for (size_t i = 0; i < count; i++) {
         int64_t due = s->machine.n + 1 + (int64_t)i;
         uint8_t hash[RELAY_HASH_SIZE];
-        outbox_chain_hash(previous, &rows[i], hash);
+        chain_hash(lane->hasher, previous, &rows[i], hash);
         if (rows[i].sequence == due && memcmp(hash, rows[i].hash, sizeof hash) == 0) {
             previous = rows[i].hash;
             continue;
@@ -389,7 +391,7 @@ static enum relay_event_kind begin_batch(struct relay_shard *s, struct relay_con
                   s->number, s->machine.n);
         return RELAY_ON_NOTHING;
     }
-    if (!check_chain(s, lane->rows, count, e) || !choose_rows(s, lane, count, sent, e))
+    if (!check_chain(s, lane, count, e) || !choose_rows(s, lane, count, sent, e))
         return RELAY_ON_IMPOSSIBLE;
     fault_point(rows_loaded);
     const struct outbox_row *last = &lane->rows[count - 1];
@@ -654,7 +656,9 @@ int relay_create(const struct relay_options *options, struct relay **out, struct
     bool short_of_memory = false;
     for (int i = 0; i < CONNECTIONS; i++) {
         r->lanes[i] = calloc(1, sizeof *r->lanes[i]);
-        if (!r->lanes[i])
+        if (r->lanes[i])
+            r->lanes[i]->hasher = chain_hasher_create();
+        else
             short_of_memory = true;
     }
     // librdkafka checks how the properties fit together only when a producer is made.
@@ -709,8 +713,10 @@ void relay_destroy(struct relay *r)
         end_shard(s);
     }
     for (int i = 0; i < CONNECTIONS; i++) {
-        if (r->lanes[i])
+        if (r->lanes[i]) {
             store_close(r->lanes[i]->store);
+            chain_hasher_free(r->lanes[i]->hasher);
+        }
         free(r->lanes[i]);
     }
     published_reader_destroy(r->reader);

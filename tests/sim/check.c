@@ -244,20 +244,22 @@ static struct seen_row *seen_row(struct world *w, int32_t shard, int64_t sequenc
 static void follow_chain(struct world *w, int32_t shard)
 {
     uint8_t *hash = w->published_hash[shard];
+    struct chain_hasher *hasher = chain_hasher_create();
     while (w->published[shard] < (int64_t)w->seen[shard].count) {
         const struct seen_row *next = &w->seen[shard].at[w->published[shard]];
         const struct message *m = &next->message;
         if (!next->seen)
-            return;
+            break;
         const struct outbox_row row = {
             .sequence = m->sequence, .output = m->output, .key = m->key, .body = m->body};
-        outbox_chain_hash(hash, &row, hash);
+        chain_hash(hasher, hash, &row, hash);
         if (memcmp(hash, m->hash, RELAY_HASH_SIZE) != 0)
             world_fail(w,
                        "I3: sequence %d of shard %d does not follow what was published before it",
                        (int)m->sequence, shard);
         w->published[shard]++;
     }
+    chain_hasher_free(hasher);
 }
 
 void check_message(void *context, int32_t shard, const struct message *message)

@@ -325,7 +325,9 @@ static enum relay_event_kind abort_transaction(struct process *p, struct publish
 static bool follows(const struct outbox_row *row, int64_t due, const uint8_t *previous)
 {
     uint8_t hash[RELAY_HASH_SIZE];
-    outbox_chain_hash(previous, row, hash);
+    struct chain_hasher *hasher = chain_hasher_create();
+    chain_hash(hasher, previous, row, hash);
+    chain_hasher_free(hasher);
     return row->sequence == due && memcmp(hash, row->hash, sizeof hash) == 0;
 }
 

@@ -1,5 +1,6 @@
 // Reads the bodies back with avro-c's generic reader and the embedded schemas, and compares them as
 // JSON.
+#include "consumer/output/body.h"
 #include "tests/unit/outputs_fixture.h"
 
 #include <avro.h>
@@ -28,6 +29,18 @@ static int teardown(void **state)
     return 0;
 }
 
+// avro-c writes the value that it has read as the same bytes.
+static void assert_rewritten(avro_value_t *value, struct slice body)
+{
+    char *again = malloc(body.size + 1);
+    avro_writer_t writer = avro_writer_memory(again, (int64_t)body.size + 1);
+    assert_int_equal(avro_value_write(writer, value), 0);
+    assert_int_equal(avro_writer_tell(writer), body.size);
+    assert_memory_equal(again, body.data, body.size);
+    avro_writer_free(writer);
+    free(again);
+}
+
 // The body as the JSON encoding of Avro; every byte must be consumed.
 static json_t *read_back(enum output output, struct slice body)
 {
@@ -43,6 +56,7 @@ static json_t *read_back(enum output output, struct slice body)
     assert_int_equal(avro_value_read(reader, &value), 0);
     char more;
     assert_int_not_equal(avro_read(reader, &more, 1), 0);
+    assert_rewritten(&value, body);
     assert_int_equal(avro_value_to_json(&value, 1, &text), 0);
     json_t *json = json_loads(text, 0, NULL);
     assert_non_null(json);
@@ -107,6 +121,58 @@ static void reused_values_leave_nothing_behind(void **state)
     assert_string_equal(json_string_value(json_object_get(got, "settlement_id")),
                         "\xe8\xbd\xa6-b/2026-11-01");
     json_decref(got);
+}
+
+// One encoding serves the digest, which knows no sequence, and the message.
+static void a_body_takes_its_sequence_afterwards(void **state)
+{
+    (void)state;
+    static const int64_t sequences[] = {0, 1, 63, 64, 8191, 8192, INT64_C(1) << 40, INT64_MAX};
+    struct arena *arena = arena_create();
+    for (size_t i = 0; i < sizeof sequences / sizeof *sequences; i++) {
+        const struct settlement *s = &fixture_settlements[i % 2];
+        struct slice body;
+        assert_int_equal(encode_settlement(en, &from, s, 0, &body, &error), 0);
+        struct slice later = encoder_body(en, sequences[i], arena);
+        assert_int_equal(encode_settlement(en, &from, s, sequences[i], &body, &error), 0);
+        assert_true(slice_same(body, later));
+    }
+    arena_destroy(arena);
+}
+
+// A field that is missing, of another name or type, or too many: no body comes of it.
+static void fields_are_those_of_the_schema(void **state)
+{
+    (void)state;
+    static const char schema[] = "{\"type\":\"record\",\"name\":\"r\",\"fields\":["
+                                 "{\"name\":\"a\",\"type\":\"long\"},"
+                                 "{\"name\":\"b\",\"type\":[\"null\",\"string\"]}]}";
+    struct body_schema *read;
+    struct body_writer w = {0};
+    assert_int_equal(body_schema_create(schema, sizeof schema - 1, &read, &error), 0);
+    for (int wrong = 0; wrong <= 5; wrong++) {
+        body_begin(&w, read);
+        if (wrong == 1)
+            body_int(&w, "a", 7);
+        else
+            body_long(&w, wrong == 2 ? "c" : "a", 7);
+        if (wrong == 3)
+            body_text(&w, "b", slice_text("x"));
+        else if (wrong != 4)
+            body_text_or_null(&w, "b", slice_text("x"));
+        if (wrong == 5)
+            body_long(&w, "c", 7);
+        assert_int_equal(body_end(&w), wrong == 0);
+        if (wrong == 0)
+            assert_memory_equal(w.data, "\x0e\x02\x02x", w.used);
+    }
+    body_writer_release(&w);
+    body_schema_free(read);
+    static const char odd[] = "{\"type\":\"record\",\"name\":\"r\",\"fields\":["
+                              "{\"name\":\"a\",\"type\":\"long\"},"
+                              "{\"name\":\"b\",\"type\":\"double\"}]}";
+    assert_int_equal(body_schema_create(odd, sizeof odd - 1, &read, &error), -1);
+    assert_int_equal(body_schema_create("{", 1, &read, &error), -1);
 }
 
 static void a_body_beyond_the_buffer_grows_it(void **state)
@@ -351,6 +417,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(settlement_holds_every_field, setup, teardown),
         cmocka_unit_test_setup_teardown(reused_values_leave_nothing_behind, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_body_takes_its_sequence_afterwards, setup, teardown),
+        cmocka_unit_test_setup_teardown(fields_are_those_of_the_schema, setup, teardown),
         cmocka_unit_test_setup_teardown(a_body_beyond_the_buffer_grows_it, setup, teardown),
         cmocka_unit_test_setup_teardown(status_names_what_caused_it, setup, teardown),
         cmocka_unit_test_setup_teardown(day_close_holds_every_field, setup, teardown),
