@@ -1,5 +1,6 @@
 #include "consumer/daemon/worker.h"
 
+#include "consumer/daemon/long_commits.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
 #include "consumer/system/thread.h"
@@ -13,6 +14,7 @@
 
 enum {
     INTAKE_BYTES = 16 << 20, // of blocks, a worker: few enough to stay in a cache while they wait
+    LONG_ROWS = 2000, // of a step that is committed beside: from some 20 ms on
     STILL_MS = 60000, // when a log that has more, but gives no record, is reported
     FIGURES_MS = 1000,
     // there is no signal when an assignment is confirmed, or when the last worker has joined
@@ -28,6 +30,7 @@ struct worker {
     int number;
     struct intake *intake;
     struct store *store;
+    struct long_commits *long_commits;
     struct relay *relay;
     struct encoder *encoder;
     size_t deployment_count;
@@ -137,6 +140,19 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
 {
     struct store *store = begin_wait(context);
     return end_wait(context, store_commit(store, shard, row, request, e));
+}
+
+static enum commit_progress host_commit_beside(void *context, int32_t shard, struct shard_row *row,
+                                               const struct long_step *step,
+                                               enum store_result *result, struct error *e)
+{
+    check_folder(context);
+    return long_commit(((struct worker *)context)->long_commits, shard, row, step, result, e);
+}
+
+static void host_await_commit(void *context, int32_t shard)
+{
+    long_commit_await(((struct worker *)context)->long_commits, shard);
 }
 
 static enum store_result host_load_requests(void *context, int32_t shard, struct request *out,
@@ -321,6 +337,9 @@ static void host_init(struct worker *worker)
         .claim = host_claim,
         .restore = host_restore,
         .commit = host_commit,
+        .long_rows = LONG_ROWS,
+        .commit_beside = host_commit_beside,
+        .await_commit = host_await_commit,
         .load_requests = host_load_requests,
         .refuse_request = host_refuse_request,
         .load_undecided = host_load_undecided,
@@ -678,6 +697,7 @@ static void free_worker(struct worker *worker)
         shard_destroy(worker->shards[p]);
     worker->shared->resident_calls -= worker->resident_calls;
     relay_destroy(worker->relay);
+    long_commits_destroy(worker->long_commits);
     store_close(worker->store);
     encoder_destroy(worker->encoder);
     for (size_t i = 0; i < worker->deployment_count; i++)
@@ -704,6 +724,7 @@ static int create_parts(struct worker *worker, struct error *e)
     if (!worker->shards || !worker->assigned || !worker->owned || !worker->scratch || !worker->told)
         return error_set(e, ERROR_RESTART, "memory is short for a worker");
     if (store_open(worker->shared->config->dsn, STORE_WRITES, &worker->store, e) ||
+        long_commits_create(worker->shared->config->dsn, ring, worker, &worker->long_commits, e) ||
         encoder_create(&worker->encoder, e))
         return -1;
     store_advertise(worker->store, worker->shared->address);
@@ -762,9 +783,11 @@ bool worker_destroy(struct worker *worker)
     worker_stop(worker);
     if (!thread_join_within(worker->thread, STOP_MS)) {
         store_interrupt(worker->store);
+        long_commits_interrupt(worker->long_commits);
         if (!thread_join_within(worker->thread, STOP_MS))
             return false;
     }
+    long_commits_interrupt(worker->long_commits); // of a shard that halted meanwhile
     // Blocks are given back before the intake is destroyed.
     for (int32_t p = 0; p < worker->shared->partitions; p++) {
         shard_destroy(worker->shards[p]);

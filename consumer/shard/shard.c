@@ -35,6 +35,8 @@ void shard_destroy(struct shard *shard)
 {
     if (!shard)
         return;
+    if (shard->committing)
+        shard->host->await_commit(shard->host->context, shard->id);
     shard_drop_blocks(shard);
     // The relay is the worker's, and goes as a whole.
     fold_destroy(shard->fold);
@@ -91,6 +93,7 @@ void shard_assign(struct shard *shard, int64_t mono_ms)
 void shard_revoke(struct shard *shard, int64_t mono_ms)
 {
     fault_point(shard_revoked);
+    shard_await_commit(shard, mono_ms);
     shard_store_answers(shard);
     shard_drop_blocks(shard);
     switch (shard->state) {
@@ -148,13 +151,13 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
     if (!shard_prove_logs(shard))
         return false;
     // A step that waits for its commit is left as it is.
-    if (!shard->built && !fold_step(shard->fold)->closed)
+    if (!shard->built && !shard->committing && !fold_step(shard->fold)->closed)
         more = fold_some(shard, mono_ms, now_ms);
     if (shard->state == SHARD_RUNNING)
         shard_commit_when_due(shard, !more, mono_ms);
     if (shard->state == SHARD_RUNNING && shard->untold)
         shard_tell_hold(shard, mono_ms);
-    if (shard->state != SHARD_RUNNING)
+    if (shard->state != SHARD_RUNNING || shard->committing)
         return false;
     struct relay_status relay = shard->host->relay_status(shard->host->context, shard->id);
     count_fold(shard, &relay, now_ms);
@@ -186,7 +189,8 @@ static void find_deadline(struct shard *shard, int64_t mono_ms)
             if (shard->log[i].stop == FOLD_AHEAD || shard->log[i].stop == FOLD_COUNT ||
                 shard->log[i].asked)
                 at = sooner(at, mono_ms + SHARD_CLOCK_RETRY_MS);
-        if (!shard_is_compared(shard))
+        // the host rings when it has ended
+        if (!shard_is_compared(shard) || shard->committing || shard->queued)
             at = mono_ms + SHARD_CLOCK_RETRY_MS;
     }
     if (shard->state == SHARD_LOCATING)
@@ -243,6 +247,7 @@ void shard_finish(struct shard *shard)
     if (shard->state == SHARD_RUNNING && shard->retry_ms == 0 && fold_step(shard->fold)->moved &&
         shard_is_compared(shard))
         shard_commit(shard, 0);
+    shard_await_commit(shard, 0);
 }
 
 enum shard_state shard_state(const struct shard *shard)

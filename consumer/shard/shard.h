@@ -29,6 +29,22 @@ enum shard_state {
 };
 const char *shard_state_name(enum shard_state state);
 
+// How a commit beside the thread of its shard stands.
+enum commit_progress {
+    COMMIT_BUSY, // another shard's is under way: not begun
+    COMMIT_GOES_ON,
+    COMMIT_ENDED,
+};
+
+// A step that is committed beside. Its rows are built there, too: `build` fills the outbox of the
+// request, with an encoder of that thread; NULL: they are built already. It returns 0, or -1 with
+// *e, which is then the answer, as STORE_FAILED.
+struct long_step {
+    struct commit_request request;
+    int (*build)(void *shard, struct encoder *encoder, struct error *e);
+    void *shard;
+};
+
 // What a shard needs from the world. Store calls as in store.h, relay calls as in relay.h.
 struct shard_host {
     void *context;
@@ -40,6 +56,17 @@ struct shard_host {
                                  struct fold *fold, struct error *e);
     enum store_result (*commit)(void *context, int32_t shard, struct shard_row *row,
                                 const struct commit_request *request, struct error *e);
+    // A step with this many rows or more is committed beside, so that the other shards of the
+    // thread go on meanwhile: a credit must not wait for the close of another shard's day. 0: none
+    // is.
+    size_t long_rows;
+    // Begins it, or says how it stands. Once it has ended, *result, *row and *e are those of
+    // commit(). Until then nobody changes what `step` points to.
+    enum commit_progress (*commit_beside)(void *context, int32_t shard, struct shard_row *row,
+                                          const struct long_step *step, enum store_result *result,
+                                          struct error *e);
+    // Returns when the shard's commit beside has ended.
+    void (*await_commit)(void *context, int32_t shard);
     enum store_result (*load_requests)(void *context, int32_t shard, struct request *out,
                                        size_t capacity, size_t *count, struct error *e);
     enum store_result (*refuse_request)(void *context, int64_t id, const char *why,

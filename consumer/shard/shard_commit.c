@@ -30,19 +30,15 @@ static bool has_effects(const struct step *step)
            step->touched_package_count || step->hold_count || step->released || step->closed;
 }
 
-static bool build_outbox(struct shard *shard, const struct step *step)
+// Also by the thread of a commit beside, so it changes nothing of the shard but its outbox.
+static int build_outbox(void *context, struct encoder *encoder, struct error *e)
 {
-    const struct shard_host *host = shard->host;
-    struct encode_context cx =
-        encode_context_of(fold_policy(shard->fold), step, shard->id, host->input_topics);
-    struct error e;
-    if (outbox_build(&shard->outbox, host->encoder, &cx, shard->fold, &shard->row.chain, &e)) {
-        shard_halt(shard, &e);
-        return false;
-    }
-    shard->built = true;
+    struct shard *shard = context;
+    struct encode_context cx = encode_context_of(fold_policy(shard->fold), fold_step(shard->fold),
+                                                 shard->id, shard->host->input_topics);
+    int failed = outbox_build(&shard->outbox, encoder, &cx, shard->fold, &shard->row.chain, e);
     fault_point(step_built);
-    return true;
+    return failed;
 }
 
 static void log_close(const struct shard *shard, const struct step *step)
@@ -81,6 +77,8 @@ static void check_before(const struct shard *shard, const struct step *step)
     assert(shard->state == SHARD_RUNNING);
     assert(shard->compared);
     assert(step->moved);
+    if (!shard->built)
+        return;
     assert(shard->outbox.count == step->emission_count);
     assert(shard->outbox.after.sequence ==
            shard->row.chain.sequence + (int64_t)step->emission_count); // I3
@@ -105,19 +103,70 @@ static void check_after(const struct shard *shard, const struct shard_row *befor
     }
 }
 
+static bool is_long(const struct shard *shard, const struct step *step)
+{
+    size_t rows = step->emission_count + step->line_count + step->touched_account_count;
+    return shard->host->long_rows > 0 && rows >= shard->host->long_rows;
+}
+
+static struct commit_request commit_request_of(const struct shard *shard)
+{
+    const struct shard_host *host = shard->host;
+    return (struct commit_request){shard->fold, &shard->outbox, host->clock_ms(host->context)};
+}
+
+static enum store_result commit_at_once(struct shard *shard, struct error *e)
+{
+    const struct shard_host *host = shard->host;
+    const struct commit_request request = commit_request_of(shard);
+    if (!shard->built && build_outbox(shard, host->encoder, e) != 0)
+        return STORE_FAILED;
+    shard->built = true;
+    check_before(shard, fold_step(shard->fold));
+    return host->commit(host->context, shard->id, &shard->row, &request, e);
+}
+
+// False: it has not ended.
+static bool commit_beside(struct shard *shard, enum store_result *result, struct error *e)
+{
+    const struct shard_host *host = shard->host;
+    const struct long_step step = {.request = commit_request_of(shard),
+                                   .build = shard->built ? NULL : build_outbox,
+                                   .shard = shard};
+    enum commit_progress progress =
+        host->commit_beside(host->context, shard->id, &shard->row, &step, result, e);
+    assert(!shard->committing || progress != COMMIT_BUSY);
+    shard->committing = progress == COMMIT_GOES_ON;
+    shard->queued = progress == COMMIT_BUSY;
+    if (progress == COMMIT_ENDED)
+        shard->built = *result != STORE_FAILED;
+    return progress == COMMIT_ENDED;
+}
+
+void shard_await_commit(struct shard *shard, int64_t mono_ms)
+{
+    if (!shard->committing)
+        return;
+    shard->host->await_commit(shard->host->context, shard->id);
+    if (shard->state == SHARD_RUNNING)
+        shard_commit(shard, mono_ms);
+    shard->committing = false; // a shard that has halted is not interested
+}
+
 void shard_commit(struct shard *shard, int64_t mono_ms)
 {
     const struct shard_host *host = shard->host;
     const struct step *step = fold_step(shard->fold);
     struct error e;
-    if (!shard->built && !build_outbox(shard, step))
-        return;
     check_before(shard, step);
     struct shard_row before = shard->row;
-    int64_t begun = host->monotonic_us(host->context);
-    const struct commit_request request = {shard->fold, &shard->outbox,
-                                           host->clock_ms(host->context)};
-    enum store_result result = host->commit(host->context, shard->id, &shard->row, &request, &e);
+    if (!shard->committing)
+        shard->commit_begun = host->monotonic_us(host->context);
+    enum store_result result = STORE_OK;
+    if (!is_long(shard, step))
+        result = commit_at_once(shard, &e);
+    else if (!commit_beside(shard, &result, &e))
+        return;
     if (result == STORE_FAILED && e.kind == ERROR_RESTART) {
         restore_again(shard, mono_ms, &e);
         return;
@@ -126,7 +175,7 @@ void shard_commit(struct shard *shard, int64_t mono_ms)
         return;
     fault_point(step_committed);
     check_after(shard, &before);
-    metrics_commit(host->metrics, host->monotonic_us(host->context) - begun);
+    metrics_commit(host->metrics, host->monotonic_us(host->context) - shard->commit_begun);
     count_step(shard, step);
     log_close(shard, step);
     shard->untold = shard->untold || step->hold_count > 0;

@@ -119,6 +119,8 @@ void shard_check(const struct shard *shard)
         assert(shard->effects_at == 0);
         assert(shard->moved_at == 0);
     }
+    if (shard->committing)
+        assert(shard->state == SHARD_RUNNING || shard->state == SHARD_HALTED);
     if (shard->decided)
         assert(shard->draining);
     if (shard->drained_rejects)
@@ -142,11 +144,12 @@ void shard_drop_blocks(struct shard *shard)
 
 void shard_drop_fold(struct shard *shard)
 {
+    assert(!shard->committing);
     if (shard->fold)
         shard->host->relay_remove(shard->host->context, shard->id);
     fold_destroy(shard->fold);
     shard->fold = NULL;
-    shard->built = shard->must_commit = false;
+    shard->built = shard->queued = shard->must_commit = false;
     shard->effects_at = shard->moved_at = 0;
     for (int i = 0; i < INPUT_COUNT; i++)
         memset(shard->log[i].pending, 0, sizeof shard->log[i].pending);

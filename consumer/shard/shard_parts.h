@@ -61,6 +61,9 @@ struct shard {
     struct input_log log[INPUT_COUNT];
     struct outbox outbox;
     bool built; // the outbox is the step's: a commit is to be tried again
+    bool committing; // a commit of it goes on beside: fold, outbox and row are left as they are
+    bool queued; // another shard's goes on, and this one's has to wait for it
+    int64_t commit_begun; // that commit; microseconds of the host
     bool must_commit;
     int64_t effects_at, moved_at; // since when the step has effects, has moved; 0: not
     int64_t committed_at; // the last step
@@ -143,6 +146,8 @@ void shard_note_waiting(struct shard *shard, int64_t mono_ms);
 // ---- shard_commit.c ----
 
 void shard_commit(struct shard *shard, int64_t mono_ms);
+// Waits for a commit that goes on beside, and takes its answer.
+void shard_await_commit(struct shard *shard, int64_t mono_ms);
 // `idle`: nothing more is there to be read.
 void shard_commit_when_due(struct shard *shard, bool idle, int64_t mono_ms);
 // The relay has compared what Kafka holds with the database: nothing is committed before.

@@ -3,7 +3,14 @@
 #include <assert.h>
 #include <stdio.h>
 
-enum { TURNS = 4, BLOCK_RECORDS = 8, REFRESH_MS = 5000, SESSION_MS = 6000, MAX_CALLS = 1000000 };
+enum {
+    TURNS = 4,
+    BLOCK_RECORDS = 8,
+    REFRESH_MS = 5000,
+    SESSION_MS = 6000,
+    MAX_CALLS = 1000000,
+    PURPOSE_BESIDE = 7
+};
 
 static const char *const topics[INPUT_COUNT] = {"call-records", "package-purchases",
                                                 "account-credits"};
@@ -49,18 +56,17 @@ static enum store_result host_restore(void *context, int32_t shard, const struct
     return answer(p, postgres_restore(&w->postgres, &p->session, w->now, shard, row, fold, e), e);
 }
 
-static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row,
-                                     const struct commit_request *request, struct error *e)
+static enum store_result commit_by(struct process *p, struct session *session, int32_t shard,
+                                   struct shard_row *row, const struct commit_request *request,
+                                   struct error *e)
 {
-    struct process *p = context;
     struct world *w = p->world;
     if (process_is_gone(p, e))
         return STORE_UNAVAILABLE;
     struct shard_row was = *row;
     const struct step *step = fold_step(request->fold);
     const struct commit_of commit = {row, request->fold, request->outbox, request->now_ms};
-    enum store_result result =
-        postgres_commit(&w->postgres, &p->session, w->now, shard, &commit, e);
+    enum store_result result = postgres_commit(&w->postgres, session, w->now, shard, &commit, e);
     if (result == STORE_OK && !was.begun)
         check_first(p, shard, request->fold);
     if (result == STORE_OK && step->closed)
@@ -71,6 +77,57 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
         return result;
     *row = was;
     return STORE_UNAVAILABLE;
+}
+
+static enum store_result host_commit(void *context, int32_t shard, struct shard_row *row,
+                                     const struct commit_request *request, struct error *e)
+{
+    struct process *p = context;
+    return commit_by(p, &p->session, shard, row, request, e);
+}
+
+static void end_beside(struct process *p, const struct long_step *step)
+{
+    struct beside *b = &p->beside;
+    b->done = true;
+    b->result = STORE_FAILED;
+    if (!step->build || step->build(step->shard, world_encoder(), &b->error) == 0)
+        b->result = commit_by(p, &b->session, b->shard, &b->row, &step->request, &b->error);
+}
+
+// When it is done and when that is told of has nothing to do with each other.
+static enum commit_progress host_commit_beside(void *context, int32_t shard, struct shard_row *row,
+                                               const struct long_step *step,
+                                               enum store_result *result, struct error *e)
+{
+    struct process *p = context;
+    struct beside *b = &p->beside;
+    if (b->under_way && b->shard != shard)
+        return COMMIT_BUSY;
+    if (!b->under_way) {
+        *b = (struct beside){
+            .session = b->session, .dice = b->dice, .under_way = true, .shard = shard, .row = *row};
+        b->looks = (int)dice_below(&b->dice, 5);
+        if (dice_hit(&b->dice, 50))
+            end_beside(p, step);
+        return COMMIT_GOES_ON;
+    }
+    if (b->looks-- > 0)
+        return COMMIT_GOES_ON;
+    if (!b->done)
+        end_beside(p, step);
+    b->under_way = false;
+    *row = b->row;
+    *result = b->result;
+    *e = b->error;
+    return COMMIT_ENDED;
+}
+
+static void host_await_commit(void *context, int32_t shard)
+{
+    struct beside *b = &((struct process *)context)->beside;
+    if (b->shard == shard)
+        b->looks = 0;
 }
 
 // REJECT_NONE: there is no such reject, or it is decided.
@@ -521,6 +578,8 @@ static void host_init(struct process *p)
         .claim = host_claim,
         .restore = host_restore,
         .commit = host_commit,
+        .commit_beside = host_commit_beside,
+        .await_commit = host_await_commit,
         .load_requests = host_load_requests,
         .refuse_request = host_refuse_request,
         .load_undecided = host_load_undecided,
@@ -560,6 +619,10 @@ void process_start(struct process *p, struct world *w, int number, bool draining
     if (metrics_create(w->kafka.shards, topics, &p->metrics))
         abort();
     host_init(p);
+    // In a part of the worlds.
+    p->beside.dice = dice_of(w->options.seed, PURPOSE_BESIDE, (uint64_t)number);
+    if (dice_hit(&p->beside.dice, 30))
+        p->host.long_rows = (size_t)dice_between(&p->beside.dice, 1, 4);
     memset(w->due[number], 0, sizeof w->due[number]);
     for (int32_t s = 0; s < w->kafka.shards; s++)
         for (int i = 0; i < INPUT_COUNT; i++)

@@ -75,6 +75,19 @@ enum batch_fate {
     BATCH_FATES
 };
 
+// A commit beside the fold thread, on a session of its own: done at once or in the end, told of
+// after some looks.
+struct beside {
+    struct session session;
+    struct dice dice;
+    bool under_way, done;
+    int32_t shard;
+    int looks; // until it is told of
+    struct shard_row row;
+    enum store_result result;
+    struct error error;
+};
+
 struct process {
     int number;
     struct world *world;
@@ -102,6 +115,7 @@ struct process {
     int64_t counted_step;
     bool count_wanted; // a later look is needed
     struct session session;
+    struct beside beside;
     // Somebody asks what an account has used, a piece at a time: it must change nothing.
     struct preview *preview;
     int32_t previewed; // the shard

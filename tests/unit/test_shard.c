@@ -40,6 +40,11 @@ struct world {
     int64_t published; // as the relay says; -1: it does not know yet
     bool read_only; // the database answers, and takes no writes
     bool fenced; // another process has claimed the shard meanwhile
+    bool beside; // a commit goes on beside
+    bool others; // another shard's does
+    int looks; // so many more times it is looked at before it has ended
+    int begun_beside, awaited;
+    bool lost; // the relay says that another process owns the shard
 };
 
 static int64_t host_clock(void *context)
@@ -103,6 +108,31 @@ static enum store_result host_commit(void *context, int32_t shard, struct shard_
     if (w->published >= 0)
         w->published = request->outbox->after.sequence;
     return STORE_OK;
+}
+
+static enum commit_progress host_commit_beside(void *context, int32_t shard, struct shard_row *row,
+                                               const struct long_step *step,
+                                               enum store_result *result, struct error *e)
+{
+    struct world *w = context;
+    if (w->others)
+        return COMMIT_BUSY;
+    w->begun_beside += !w->beside;
+    w->beside = w->looks-- > 0;
+    if (w->beside)
+        return COMMIT_GOES_ON;
+    *result = STORE_FAILED;
+    if (!step->build || step->build(step->shard, w->host.encoder, e) == 0)
+        *result = host_commit(context, shard, row, &step->request, e);
+    return COMMIT_ENDED;
+}
+
+static void host_await_commit(void *context, int32_t shard)
+{
+    struct world *w = context;
+    (void)shard;
+    w->awaited++;
+    w->looks = 0;
 }
 
 static enum store_result host_load_undecided(void *context, int32_t shard,
@@ -178,7 +208,8 @@ static void host_relay_remove(void *context, int32_t shard)
 static struct relay_status host_relay_status(void *context, int32_t shard)
 {
     (void)shard;
-    return (struct relay_status){.published = ((const struct world *)context)->published};
+    const struct world *w = context;
+    return (struct relay_status){.published = w->published, .lost = w->lost};
 }
 
 static void host_ask_ends(void *context, int32_t shard, enum input input, int64_t since_ms)
@@ -311,6 +342,8 @@ static int set_up(void **state)
         .claim = host_claim,
         .restore = host_restore,
         .commit = host_commit,
+        .commit_beside = host_commit_beside,
+        .await_commit = host_await_commit,
         .load_requests = host_load_requests,
         .load_undecided = host_load_undecided,
         .refresh_policy = host_refresh_policy,
@@ -855,9 +888,94 @@ static void a_commit_is_measured_by_the_clock_of_the_host(void **state)
     assert_int_equal(w->metrics->commit_us, commits * COMMIT_US);
 }
 
+// ---- commits that take long ----
+
+// A shard whose only step is being committed beside.
+static void begin_beside(struct world *w, int looks)
+{
+    w->host.long_rows = 1;
+    w->looks = looks;
+    add_records(w, 1, w->now);
+    shard_assign(w->worker[0], 0);
+    for (int64_t at = 0; at < 2000 && !w->beside; at += ROUND_MS)
+        shard_run(w->worker[0], at);
+    assert_true(w->beside);
+}
+
+// It is looked at now and then, and the shard leaves its step alone, also when the relay tells
+// meanwhile that somebody else owns the shard.
+static void a_long_commit_goes_on_beside(void **state)
+{
+    struct world *w = *state;
+    begin_beside(w, 5);
+    w->lost = true;
+    for (int64_t at = 2000; at < 3000; at += ROUND_MS) {
+        shard_run(w->worker[0], at);
+        if (!w->beside)
+            break;
+        assert_in_range(shard_deadline(w->worker[0]), at + 1, at + ROUND_MS);
+        assert_non_null(shard_fold(w->worker[0]));
+    }
+    assert_int_equal(w->begun_beside, 1);
+    assert_int_equal(w->awaited, 0);
+    shard_run(w->worker[0], 4000);
+    assert_int_equal(shard_state(w->worker[0]), SHARD_FENCED);
+}
+
+// Whoever takes the shard away waits for its commit, and the shard knows how it has ended.
+static void a_long_commit_ends_before_the_shard_goes(void **state)
+{
+    struct world *w = *state;
+    int64_t positions[INPUT_COUNT];
+    begin_beside(w, 1000);
+    shard_revoke(w->worker[0], 2000);
+    assert_int_equal(w->awaited, 1);
+    assert_int_equal(shard_state(w->worker[0]), SHARD_PARKED);
+    shard_assign(w->worker[0], 2001);
+    for (int64_t at = 2001; at < 4000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
+    assert_true(shard_positions(w->worker[0], positions));
+    assert_int_equal(w->begun_beside, 1);
+}
+
+// While another shard's goes on, nothing is built, and the thread does not spin.
+static void a_long_commit_waits_for_the_one_before(void **state)
+{
+    struct world *w = *state;
+    w->host.long_rows = 1;
+    w->others = true;
+    add_records(w, 1, w->now);
+    shard_assign(w->worker[0], 0);
+    int64_t at = 0;
+    for (; at < 3000; at += ROUND_MS)
+        shard_run(w->worker[0], at);
+    assert_int_equal(w->begun_beside, 0);
+    assert_int_equal(w->worker[0]->outbox.count, 0);
+    assert_true(shard_deadline(w->worker[0]) > at - ROUND_MS);
+    w->others = false;
+    shard_run(w->worker[0], at);
+    assert_int_equal(w->begun_beside, 1);
+}
+
+static void a_shutdown_waits_for_a_long_commit(void **state)
+{
+    struct world *w = *state;
+    int64_t positions[INPUT_COUNT];
+    begin_beside(w, 1000);
+    assert_false(shard_positions(w->worker[0], positions));
+    shard_finish(w->worker[0]);
+    assert_int_equal(w->awaited, 1);
+    assert_true(shard_positions(w->worker[0], positions));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_long_commit_goes_on_beside, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_long_commit_ends_before_the_shard_goes, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_long_commit_waits_for_the_one_before, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_shutdown_waits_for_a_long_commit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_late_revocation_does_not_hide_the_next_owner, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_record_ahead_of_the_clock_is_told_of_after_a_minute,
