@@ -13,6 +13,7 @@ enum {
     BATCHES = 256,
     CALLS = BATCHES * MADE_BATCH,
     BODY_MAX = 128,
+    DISORDER_MS = 60000,
     PACKAGES = 3, // an account: more leads than its calls have
     PACKAGE_LEADS = 800000,
     PACKAGE_FEN = 160000000,
@@ -100,6 +101,17 @@ static void make_plan(struct world *w)
     }
 }
 
+// As they come from many gateways: a close has to sort them where a package may cover them.
+static void make_disordered_calls(struct world *w)
+{
+    for (int i = 0; i < BATCHES; i++) {
+        make_calls(&w->batches[i], (int64_t)i * MADE_BATCH, ACCOUNTS, w->when);
+        for (int k = 0; k < MADE_BATCH; k++)
+            w->batches[i].events[k].record.field[CALL_OCCURRED_AT].number -=
+                (int64_t)(made_random() % DISORDER_MS);
+    }
+}
+
 static void make_fold(struct world *w)
 {
     w->fold = fold_create(&(struct fold_options){.id_key = {7}, .max_resident_calls = INT64_MAX},
@@ -131,7 +143,7 @@ static void buy_packages(struct world *w)
         ev.record.field[PURCHASE_UNITS].number = PACKAGE_LEADS;
         ev.record.field[PURCHASE_AMOUNT].number = PACKAGE_FEN;
         ev.record.field[PURCHASE_CURRENCY] = (struct value){"CNY", 3};
-        ev.record.field[PURCHASE_PURCHASED_AT].number = w->when - 1000;
+        ev.record.field[PURCHASE_PURCHASED_AT].number = w->when - DISORDER_MS;
         size_t consumed;
         fold_records(w->fold, INPUT_PURCHASES, (struct event_batch){&ev, 1}, w->when, &consumed,
                      &e);
@@ -223,8 +235,7 @@ int main(int argc, char **argv)
     }
     make_policy(&w.policy);
     w.when = calendar_day_start(w.policy.fixed.first_day, 28800000) + 3600000;
-    for (int i = 0; i < BATCHES; i++)
-        make_calls(&w.batches[i], (int64_t)i * MADE_BATCH, ACCOUNTS, w.when);
+    make_disordered_calls(&w);
     make_fold(&w);
     operations[chosen].run(&w);
     printf("{\"calls\": %d, \"compiler\": \"" __VERSION__ "\"}\n", CALLS);
