@@ -13,7 +13,7 @@ purchases keeps the day open. When it is committed, its record cuts the last log
 
 The time is that from before the transaction is committed until a read_committed consumer has the last DayClosed: in each
 topic the last message of its day, and within a shard the last of all. The COPY has the rows that this close has written, in
-PostgreSQL's binary format, and puts them into a second database of the same migrations, on one connection, one table after
+PostgreSQL's binary format, and puts them into a second database with the same tables, on one connection, one table after
 the other. A credit is timed from before it is sent until a read_committed consumer has the resumption.
 """
 
@@ -166,13 +166,17 @@ class Subject:
             raise frame.Failed(f"{closes} settlements in the closes, {rows} rows, {calls} calls")
         return rows
 
-    def psql(self, database, *commands):
-        arguments = [argument for command in commands for argument in ("-c", command)]
-        done = subprocess.run([self.bench.postgres.bin / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d",
-                               self.bench.postgres.dsn_of(database), *arguments], stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, check=False)
+    def client(self, name, database, *arguments):
+        """Runs a client program of PostgreSQL; returns what it prints."""
+        done = subprocess.run([self.bench.postgres.bin / name, "-d", self.bench.postgres.dsn_of(database), *arguments],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise frame.Failed(f"psql: {done.stderr}")
+            raise frame.Failed(f"{name}: {done.stderr}")
+        return done.stdout
+
+    def psql(self, database, *commands):
+        self.client("psql", database, "-XAtq", "-v", "ON_ERROR_STOP=1",
+                    *(argument for command in commands for argument in ("-c", command)))
 
     def copy(self):
         """The same rows into the same tables, on one connection; the seconds that takes."""
@@ -182,14 +186,14 @@ class Subject:
                               for table, query in WRITTEN.items()))
         self.bench.postgres.sql(f"CREATE DATABASE {copied}")
         self.stack.callback(self.bench.postgres.sql, f"DROP DATABASE {copied} WITH (FORCE)")
-        self.deployment.config = self.deployment.write_config(
-            "copy.yaml", postgres={"dsn": self.bench.postgres.dsn_of(copied)})
-        self.deployment.run("migrate")
+        schema = self.deployment.folder / f"{copied}.sql"
+        self.client("pg_dump", database, "--schema-only", "--file", schema)
+        self.client("psql", copied, "-XAtq", "-v", "ON_ERROR_STOP=1", "-f", schema)
         self.bench.postgres.sql("checkpoint")
         began = time.monotonic()
         self.psql(copied, *(f"\\copy settled.{table} from '{file}' with (format binary)" for table, file in files.items()))
         took = time.monotonic() - began
-        for file in files.values():
+        for file in (schema, *files.values()):
             file.unlink()
         return took
 
