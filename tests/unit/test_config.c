@@ -105,6 +105,7 @@ static void has_defaults(void **state)
     assert_int_equal(c->max_calls_held, 50000000);
     assert_int_equal(c->open_transaction_wait_ms, 15 * 60000);
     assert_string_equal(c->http_listen, "127.0.0.1:9464");
+    assert_string_equal(c->http_advertise, "");
     assert_null(c->http_tokens);
     assert_int_equal(c->log_level, LOG_INFO);
     assert_int_equal(c->log_format, LOG_LOGFMT);
@@ -127,7 +128,7 @@ static void reads_every_key(void **state)
              "  credit_days: 31, max_reject_share: 0.25%, max_refused_share: 35%, timestamps: "
              "create}\n"
              "run: {workers: 3, max_calls_held: 4000000000, open_transaction_wait: 90s}\n"
-             "http: {listen: '', tokens: /t}\n"
+             "http: {listen: '', advertise: 'h:1', tokens: /t}\n"
              "log: {level: debug, format: json}\n"),
         0);
     const struct config *c = &f->config;
@@ -154,6 +155,7 @@ static void reads_every_key(void **state)
     assert_int_equal(c->max_calls_held, INT64_C(4000000000));
     assert_int_equal(c->open_transaction_wait_ms, 90000);
     assert_string_equal(c->http_listen, "");
+    assert_string_equal(c->http_advertise, "h:1");
     assert_string_equal(c->http_tokens, "/t");
     assert_int_equal(c->log_level, LOG_DEBUG);
     assert_int_equal(c->log_format, LOG_JSON);
