@@ -52,6 +52,25 @@ static bool is_cut(const struct audit_day *day)
     return day && day->cut == (1u << INPUT_COUNT) - 1;
 }
 
+// Days whose rows have left the tables cannot be asked for. An audit of all days begins behind
+// them.
+static int skip_retired(const struct audit_shard *w, day_t *first, struct error *e)
+{
+    char text[DAY_TEXT_SIZE], kept[DAY_TEXT_SIZE];
+    day_t kept_from = w->snapshot.kept_from;
+    if (*first >= kept_from)
+        return 0;
+    day_t asked = w->options->from != DAY_NONE ? w->options->from : w->options->to;
+    if (asked != DAY_NONE && asked < kept_from)
+        return error_set(e, ERROR_UNAVAILABLE,
+                         "the tables of %s are retired: settled.retired_months says where their "
+                         "rows are; begin with --from %s",
+                         calendar_format_day(asked, text), calendar_format_day(kept_from, kept));
+    *first = kept_from;
+    w->report->kept_from = kept_from;
+    return 0;
+}
+
 // The requested days of this shard: [*first, *last] are settled days, and *open says whether the
 // open day is compared, too.
 static int choose_days(const struct audit_shard *w, day_t *first, day_t *last, bool *open,
@@ -65,6 +84,8 @@ static int choose_days(const struct audit_shard *w, day_t *first, day_t *last, b
     *open = o->to == DAY_NONE;
     if (o->from != DAY_NONE && o->from > *first)
         *first = o->from;
+    if (skip_retired(w, first, e))
+        return -1;
     if (o->to != DAY_NONE)
         *last = o->to;
     if (o->to != DAY_NONE && o->to >= today)
@@ -238,6 +259,8 @@ static int open_rows(struct audit_shard *w, day_t first, day_t last,
 {
     struct audit_range range = {.shard = w->shard,
                                 .account_id = w->report->account_id,
+                                .first_day = DAY_NONE,
+                                .last_day = open ? DAY_NONE : last,
                                 .zone_ms = w->deployment->policy.shelf.books[0]->offset_ms};
     const struct audit_day *end = open ? NULL : audit_snapshot_day(&w->snapshot, last);
     bool begins = first == w->deployment->policy.fixed.first_day;
@@ -254,6 +277,8 @@ static int open_rows(struct audit_shard *w, day_t first, day_t last,
     range.to[AUDIT_CREDITS] = range.to[AUDIT_CREDIT_REJECTS];
     range.from[AUDIT_STATUSES] = w->chain.sequence + 1;
     range.to[AUDIT_STATUSES] = end && end->closed ? end->sequence : INT64_MAX;
+    if (!begins)
+        range.first_day = first;
     for (int t = 0; t < AUDIT_WINDOWED && begins; t++)
         range.from[t] = INT64_MIN;
     w->rows = audit_rows_open(w->store, &range, e);
@@ -303,6 +328,14 @@ static void tell_decision(struct audit_shard *w, const struct decision *decision
                                                       .folded = folded});
 }
 
+// Its reject stood in a month that is retired.
+static bool is_retired(const struct audit_shard *w, const struct decision *decision, size_t i)
+{
+    const struct audit_day *last = audit_snapshot_day(&w->snapshot, w->snapshot.kept_from - 1);
+    return w->snapshot.kept_from != DAY_NONE && last &&
+           decision->offsets[i] < last->cutoffs[decision->input].to_offset;
+}
+
 // The first record of a decision of which something is not as it must be is told.
 static void check_decided_records(struct audit_shard *w, const struct audit_decision *d)
 {
@@ -312,7 +345,7 @@ static void check_decided_records(struct audit_shard *w, const struct audit_deci
         char where[64];
         snprintf(where, sizeof where, "%s of offset %" PRId64, decision_symbol(decision->kind),
                  decision->offsets[i]);
-        if (about_reject && d->reasons[i] == REJECT_NONE) {
+        if (about_reject && d->reasons[i] == REJECT_NONE && !is_retired(w, decision, i)) {
             tell_decision(w, decision, "kafka_offset", where, "no reject there");
             return;
         }
@@ -547,7 +580,7 @@ static int walk_shard(struct audit_shard *w, struct error *e)
     assert(w->fold == NULL);
     assert(w->scan == NULL);
     assert(w->messages == NULL);
-    if (store_audit_begin(w->store, w->shard, &w->snapshot, e) != STORE_OK)
+    if (store_audit_begin(w->store, w->shard, w->options->from, &w->snapshot, e) != STORE_OK)
         return -1;
     // Loaded after the snapshot: parameters that were recorded since then begin on days that the
     // shard had not opened.
@@ -630,7 +663,11 @@ static int walk_shards(struct audit_shard *w, struct error *e)
             return -1;
     }
     if (only < 0)
-        return store_audit_strays(w->other, fixed.partitions, take_difference, w, e) == STORE_OK
+        return store_audit_strays(w->other,
+                                  &(struct strays_range){.shards = fixed.partitions,
+                                                         .first = w->options->from,
+                                                         .last = w->options->to},
+                                  take_difference, w, e) == STORE_OK
                    ? 0
                    : -1;
     if (w->report->totals.rows > 0 || w->report->totals.differences > 0)

@@ -122,7 +122,8 @@ static const char decisions_query[] =
     "   coalesce(string_agg(coalesce(r.reason, '-'), ' ' order by s.kafka_offset), '') as reasons,"
     "   coalesce(array_agg(coalesce(r.decision, 0) order by s.kafka_offset), '{}') as named"
     "  from settled.request_records s left join settled.rejects r on r.topic = d.topic"
-    "   and r.partition = d.shard and r.kafka_offset = s.kafka_offset"
+    "   and r.partition = d.shard and r.business_day <= d.business_day"
+    "   and r.kafka_offset = case when d.business_day >= $2 then s.kafka_offset end"
     "  where s.request = d.request) o"
     " where d.shard = $1 order by d.number";
 
@@ -146,6 +147,21 @@ static int read_hold(void *context, const PGresult *row, int i, struct error *e)
     s->holds = memory_reserve(s->holds, s->hold_count, &l->hold_capacity, sizeof *s->holds);
     s->holds[s->hold_count++] = found;
     return 0;
+}
+
+static enum store_result load_retired(struct store *store, struct audit_snapshot *out,
+                                      struct error *e)
+{
+    PGresult *row = NULL;
+    enum store_result result =
+        sql_run(store,
+                "select coalesce((max(month) + interval '1 month')::date, '-infinity')"
+                " from settled.retired_months",
+                SQL_NO_PARAMS, &row, e);
+    if (result == STORE_OK)
+        out->kept_from = get_day(row, 0, 0);
+    PQclear(row);
+    return result;
 }
 
 static enum store_result load_row(struct store *store, struct sql_params params,
@@ -183,15 +199,17 @@ enum store_result audit_begin(struct store *store, struct error *e)
     return result;
 }
 
-enum store_result store_audit_begin(struct store *store, int32_t shard, struct audit_snapshot *out,
-                                    struct error *e)
+enum store_result store_audit_begin(struct store *store, int32_t shard, day_t from,
+                                    struct audit_snapshot *out, struct error *e)
 {
     *out = (struct audit_snapshot){.arena = arena_create()};
     if (!out->arena)
         abort(); // out of memory
     struct load_rules l = {.store = store, .out = out};
-    struct sql_params params = SQL_PARAMS(sql_int4(shard));
+    struct sql_params params = SQL_PARAMS(sql_int4(shard), sql_day(from));
     enum store_result result = audit_begin(store, e);
+    if (result == STORE_OK)
+        result = load_retired(store, out, e);
     if (result == STORE_OK)
         result = load_row(store, params, out, e);
     if (result == STORE_OK)
@@ -245,7 +263,10 @@ static const struct {
      "select account_id, opening, credits, adjustments, status, account_sequence, position from a",
      restore_account_row},
     {INPUT_CREDITS,
-     SUSPENSIONS("s.shard = $1 and s.sequence <= $4", " and r.sequence <= $4") " order by 1, 2",
+     ACCOUNTS_THEN SUSPENSIONS_ENDED(
+         "r.shard = $1 and r.sequence <= $4 and r.business_day < $2"
+         " and " SUSPENSION_MATTERS("$2")) " union all select account_id, suspended_since, null"
+                                           " from a where status = 'SUSPENDED' order by 1, 2",
      restore_span_row},
     {INPUT_PURCHASES,
      PACKAGES_THEN "select account_id, package_id, service, units, used, remaining, amount, "
@@ -254,7 +275,7 @@ static const struct {
      restore_package_row},
     {INPUT_CREDITS,
      "select account_id, credit_id, kind, amount, credited_at from settled.credits"
-     " where shard = $1 and kafka_offset < $3",
+     " where kafka_offset < $3 and business_day < $2 and " CREDIT_MATTERS,
      restore_credit_row},
 };
 
@@ -265,15 +286,19 @@ static enum store_result restore_tables(struct restore *r, int32_t shard,
     for (size_t i = 0; i < sizeof sources / sizeof *sources && result == STORE_OK; i++) {
         struct sql_row row;
         audit_point_parameters(&row, shard, point, sources[i].input);
+        row.values[row.count++] = sql_time(fold_oldest_credit(r->fold));
         result = sql_each(r->store, sources[i].query, sql_row_params(&row), sources[i].visit, r, e);
     }
     if (result == STORE_OK)
         result =
             sql_each(r->store,
                      "select kafka_offset from settled.rejects where partition = $1 and topic = $2"
-                     " and kafka_offset >= $3 and kafka_offset < $4 order by kafka_offset",
+                     " and kafka_offset >= $3 and kafka_offset < $4"
+                     " and business_day between settled.judged_at($1, $2, $3) and $5"
+                     " order by kafka_offset",
                      SQL_PARAMS(sql_int4(shard), sql_text(r->store->topics[INPUT_CALLS]),
-                                sql_int8(point->calls_from), sql_int8(point->at[INPUT_CALLS])),
+                                sql_int8(point->calls_from), sql_int8(point->at[INPUT_CALLS]),
+                                sql_day(point->day)),
                      restore_reject_row, r, e);
     return result;
 }

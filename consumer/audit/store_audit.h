@@ -20,13 +20,15 @@ struct audit_day {
 
 struct audit_decision {
     struct decision decision;
-    // Of each record it is about, the recorded reject's; REJECT_NONE: there is none.
+    // Of each record it is about, the recorded reject's; REJECT_NONE: there is none, or it was not
+    // looked for.
     const enum reject_reason *reasons;
     const int64_t *named; // the decision that the reject names; 0: none
     bool asked; // its request says the same: kind, records, operator, time
 };
 
 struct audit_snapshot {
+    day_t kept_from; // days before it are in retired months; DAY_NONE: none is
     bool found; // the shard has a row and has begun; else only `days` is set
     struct shard_row row;
     size_t day_count, decision_count, hold_count;
@@ -36,9 +38,10 @@ struct audit_snapshot {
     struct arena *arena; // behind the decisions
 };
 
-// Begins the snapshot, and loads cutoffs, verdicts and decisions.
-enum store_result store_audit_begin(struct store *store, int32_t shard, struct audit_snapshot *out,
-                                    struct error *e);
+// Begins the snapshot, and loads cutoffs, verdicts and decisions; of decisions before the day
+// `from`, the rejects are not looked for. DAY_NONE: of all they are.
+enum store_result store_audit_begin(struct store *store, int32_t shard, day_t from,
+                                    struct audit_snapshot *out, struct error *e);
 void store_audit_end(struct store *store);
 void audit_snapshot_release(struct audit_snapshot *snapshot);
 const struct audit_day *audit_snapshot_day(const struct audit_snapshot *snapshot,

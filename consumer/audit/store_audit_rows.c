@@ -64,8 +64,10 @@ struct audit_rows {
 // ---- where each table's rows come from ----
 
 // $1 the shard, $2 and $3 the bounds of `at`, $4 the input's topic, $5 the account when it is
-// one's. Most rejects are decided after they were judged, so that their decisions are compared
-// with the decisions themselves, and not here.
+// one's, $6 and $7 the bounds of the business day, the latter null for none. Most rejects are
+// decided after they were judged, so that their decisions are compared with the decisions
+// themselves, and not here.
+#define WITHIN_DAYS "business_day >= $6 and ($7 is null or business_day <= $7)"
 static const struct {
     enum step_load load;
     int keys;
@@ -90,7 +92,7 @@ static const struct {
     [AUDIT_LINES] =
         {STEP_LINES, 3, "(business_day - date '1970-01-01')",
          "settled.settlement_lines left join (select account_id as a, business_day as d, shard as s"
-         " from settled.settlements) o on a = account_id and d = business_day"
+         " from settled.settlements where " WITHIN_DAYS ") o on a = account_id and d = business_day"
          " left join (select account_id as b, shard as t from settled.accounts) p on b = account_id"
          " where coalesce(s, t, 0) = $1",
          "business_day, account_id, line_no", ""},
@@ -266,8 +268,7 @@ static enum store_result open_cursor(struct audit_rows *rows, enum audit_table t
     assert(PQtransactionStatus(rows->store->conn) == PQTRANS_INTRANS); // the snapshot
     int size = snprintf(query, sizeof query,
                         "declare audit_%d no scroll cursor for select %s::int8, %s from %s and %s "
-                        ">= $2 and %s < $3%s"
-                        " order by %s",
+                        ">= $2 and %s < $3 and " WITHIN_DAYS "%s order by %s",
                         (int)table, origins[table].at, side->table->columns, origins[table].from,
                         origins[table].at, origins[table].at,
                         one_account ? " and account_id = $5" : "", origins[table].order);
@@ -275,7 +276,8 @@ static enum store_result open_cursor(struct audit_rows *rows, enum audit_table t
     enum store_result result = sql_run(
         rows->store, query,
         SQL_PARAMS(sql_int4(range->shard), sql_int8(range->from[table]), sql_int8(range->to[table]),
-                   sql_text(topic), sql_slice(range->account_id)),
+                   sql_text(topic), sql_slice(range->account_id), sql_day(range->first_day),
+                   sql_given(range->last_day != DAY_NONE, sql_day(range->last_day))),
         NULL, e);
     side->open = result == STORE_OK;
     return result;
@@ -577,7 +579,7 @@ static const struct {
 } states[] = {
     {STEP_ACCOUNTS, 1, INPUT_CREDITS, "settled.accounts where shard = $1", ACCOUNTS_THEN,
      "account_id, shard, " ACCOUNTS_THEN_BALANCE
-     ", status, account_sequence, opening, credits, adjustments, position"
+     ", status, account_sequence, opening, credits, adjustments, position, suspended_since"
      " from a",
      expect_accounts},
     {STEP_PACKAGES, 3, INPUT_PURCHASES, "settled.packages where shard = $1", PACKAGES_THEN,

@@ -26,8 +26,13 @@ typedef void difference_visit(void *context, const struct difference *difference
 // Reports, by table and shard, how many rows belong to shards that have not begun or do not exist,
 // how many rejects are of topics that are not inputs, and how many rejects name a decision that is
 // not about them. Uses a snapshot of its own.
-enum store_result store_audit_strays(struct store *store, int32_t shards, difference_visit *visit,
-                                     void *context, struct error *e);
+// Of what has a business day, only those from `first` to `last` are looked at.
+struct strays_range {
+    int32_t shards;
+    day_t first, last; // DAY_NONE: no bound
+};
+enum store_result store_audit_strays(struct store *store, const struct strays_range *range,
+                                     difference_visit *visit, void *context, struct error *e);
 
 struct audit_rows;
 
@@ -36,6 +41,8 @@ struct audit_range {
     struct slice account_id; // data NULL: all accounts; else only rows of this one
     // what the cursors give: days, offsets, sequences; `to` exclusive
     int64_t from[AUDIT_WINDOWED], to[AUDIT_WINDOWED];
+    // The business days that are compared: only their partitions are read. DAY_NONE: no bound.
+    day_t first_day, last_day;
     int32_t zone_ms; // in which instants are printed
 };
 

@@ -125,6 +125,7 @@ void ledger_change_state(struct fold *fold, uint32_t number, enum cause cause, i
                          day_t settlement_day, struct slice credit_id)
 {
     struct account *account = &fold->ledger.accounts[number];
+    int64_t suspended_since = 0;
     check_account(account);
     if (cause == CAUSE_ARREARS) {
         assert(account->state == ACCOUNT_ACTIVE); // I8
@@ -138,6 +139,7 @@ void ledger_change_state(struct fold *fold, uint32_t number, enum cause cause, i
         // R39: effective never before the suspension itself.
         if (effective_at < span->from)
             effective_at = span->from;
+        suspended_since = span->from;
         account->state = ACCOUNT_ACTIVE;
         span->to = effective_at;
     }
@@ -151,6 +153,7 @@ void ledger_change_state(struct fold *fold, uint32_t number, enum cause cause, i
         .credit_id = step_copy(&fold->step, credit_id),
         .balance = account_balance(account),
         .effective_at = effective_at,
+        .suspended_since = suspended_since,
     };
     step_touch_account(&fold->step, account, number);
     check_account(account);

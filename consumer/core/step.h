@@ -100,6 +100,7 @@ struct step_status {
     struct slice credit_id; // otherwise
     fen_t balance;
     int64_t effective_at;
+    int64_t suspended_since; // with ACCOUNT_ACTIVE: when the suspension began that it ends
 };
 
 struct settlement_line {

@@ -199,14 +199,17 @@ static void print_books(const struct recorded_books *books)
 static void end_json(const struct report *report, const struct error *trouble)
 {
     const struct audit_totals *t = &report->totals;
+    char day[DAY_TEXT_SIZE];
     json_t *json = json_pack(
-        "{s:s, s:s?, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
-        result_name(t, trouble), "error", trouble ? trouble->text : NULL, "causes",
-        json_of_causes(report), "topics", json_of_topics(&report->publications), "price_books",
-        json_of_books(report->books), "shards", (json_int_t)t->shards, "days", (json_int_t)t->days,
-        "records", (json_int_t)t->records, "settlements", (json_int_t)t->settlements, "rows",
-        (json_int_t)t->rows, "messages", (json_int_t)t->messages, "pending", (json_int_t)t->pending,
-        "difference_count", (json_int_t)t->differences);
+        "{s:s, s:s?, s:s?, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
+        result_name(t, trouble), "error", trouble ? trouble->text : NULL, "kept_from",
+        report->kept_from == DAY_NONE ? NULL : calendar_format_day(report->kept_from, day),
+        "causes", json_of_causes(report), "topics", json_of_topics(&report->publications),
+        "price_books", json_of_books(report->books), "shards", (json_int_t)t->shards, "days",
+        (json_int_t)t->days, "records", (json_int_t)t->records, "settlements",
+        (json_int_t)t->settlements, "rows", (json_int_t)t->rows, "messages",
+        (json_int_t)t->messages, "pending", (json_int_t)t->pending, "difference_count",
+        (json_int_t)t->differences);
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     // The JSON object goes on after its list.
     if (text)
@@ -231,13 +234,17 @@ static void end_table(struct report *report, const struct error *trouble)
         {t->pending, "messages pending"},
         {t->differences, "differences"},
     };
-    char number[NUMBER_SIZE];
+    char number[NUMBER_SIZE], day[DAY_TEXT_SIZE];
     if (report->all && t->differences > 0)
         putchar('\n');
     print_causes(report);
     groups_print(&report->groups, !report->all);
     publications_print(&report->publications, !report->all);
     print_books(report->books);
+    if (report->kept_from != DAY_NONE)
+        printf("days before %s are retired: neither their rows nor their messages are compared; "
+               "settled.retired_months says where their rows are\n",
+               calendar_format_day(report->kept_from, day));
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         printf("%15s  %s\n", format_count(lines[i].count, number), lines[i].what);
     printf("%s\n", result_name(t, trouble));

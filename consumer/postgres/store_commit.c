@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PART_DAYS = 8 }; // whose partitions are made at once
+
 // ---- lock and compare ----
 
 static bool was_seen(const struct store *store, int32_t shard)
@@ -269,6 +271,25 @@ static enum store_result write_step(struct commit *c, bool *committing, struct e
     return result == STORE_OK ? ended : result;
 }
 
+// The partitions of the step's day, and of some days ahead: in a transaction of its own, so that
+// nobody who needs them as well waits for a day's close. The next days are in the same months, so
+// that this costs something once in a while.
+static enum store_result make_partitions(const struct commit *c, struct error *e)
+{
+    struct store *store = c->store;
+    day_t day = step_day(c);
+    if (day >= store->first_part && day < store->first_part + store->part_days)
+        return STORE_OK;
+    enum store_result result =
+        sql_run(store, "select settled.make_partitions($1, $2)",
+                SQL_PARAMS(sql_day(day), sql_day(day + PART_DAYS - 1)), NULL, e);
+    if (result != STORE_OK)
+        return result;
+    store->first_part = day;
+    store->part_days = PART_DAYS;
+    return STORE_OK;
+}
+
 // One attempt. *unknown: the connection went while the COMMIT was on its way.
 static enum store_result try_commit(struct commit *c, bool *unknown, struct error *e)
 {
@@ -318,6 +339,9 @@ enum store_result store_commit(struct store *store, int32_t shard, struct shard_
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
         result = store_topics(store, e);
+    if (result != STORE_OK)
+        return store_undo(store, result);
+    result = make_partitions(&c, e);
     if (result != STORE_OK)
         return store_undo(store, result);
     step_rows_number(&c);

@@ -282,6 +282,7 @@ void store_drop(struct store *store)
         PQfinish(store->conn);
     store->conn = NULL;
     store->seen_count = 0;
+    store->part_days = 0;
     store->queued.used = 0;
     store_forget_prepared(store);
 }

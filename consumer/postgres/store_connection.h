@@ -38,6 +38,9 @@ struct store {
     // shards whose row and last outbox row were checked on this connection
     size_t seen_count, seen_capacity;
     int32_t *seen;
+    // days whose partitions were found, or made, on this connection: so many from this one on
+    day_t first_part;
+    int32_t part_days;
 };
 
 // Every public function starts with this: releases the last answer, connects when there is no

@@ -16,6 +16,7 @@ struct past_read {
     struct past *past;
     struct slice account_id;
     struct account account; // as it was before the settlement
+    int64_t suspended_since; // with ACCOUNT_SUSPENDED
     struct fold_state state;
 };
 
@@ -105,13 +106,13 @@ static int read_line(void *context, const PGresult *row, int i, struct error *e)
     return 0;
 }
 
-// Status changes of before, rising: the last one is the state, each suspension a span.
 static int read_status(void *context, const PGresult *row, int i, struct error *e)
 {
     struct past_read *p = context;
     if (!account_state_parse(get_string(row, i, 1), &p->account.state))
         return store_unknown(p->store, "status of an account", get_string(row, i, 1), e);
     p->account.account_sequence = get_int8(row, i, 0);
+    p->suspended_since = get_null(row, i, 2) ? 0 : get_time(row, i, 2);
     return 0;
 }
 
@@ -142,6 +143,12 @@ static int restore_reject(void *context, const PGresult *row, int i, struct erro
     struct past_read *p = context;
     return fold_restore_reject(p->fold, get_int8(row, i, 0), e);
 }
+
+// The account's first change at the close of the day or after it.
+#define NEXT_CHANGE                                                                                \
+    "select account_sequence, status, suspended_since from settled.status_changes"                 \
+    " where account_id = a.account_id and sequence >= $5 and business_day >= $2"                   \
+    " order by account_sequence limit 1"
 
 struct past_query {
     const char *query;
@@ -175,28 +182,35 @@ static const struct past_query recorded[] = {
 // What the fold is brought to. Parameters as above, and what was read by then: $5 the settlement's
 // sequence, $6 the purchases' cutoff, $7 where the replay starts, $8 the calls' cutoff.
 static const struct past_query before[] = {
-    {"select account_sequence, status from settled.status_changes"
-     " where account_id = $3 and sequence < $5 order by account_sequence",
+    // From what came next: the month of the last change before may be retired. The change after a
+    // suspension is a resumption, and the other way round.
+    {"select coalesce(next.account_sequence - 1, a.account_sequence),"
+     " case next.status when 'ACTIVE' then 'SUSPENDED' when 'SUSPENDED' then 'ACTIVE'"
+     "  else a.status end,"
+     " case when next.status is null then a.suspended_since else next.suspended_since end"
+     " from settled.accounts a left join lateral (" NEXT_CHANGE ") next on true"
+     " where a.account_id = $3",
      read_status},
 };
 
 static const struct past_query to_fold[] = {
-    {SUSPENSIONS("s.account_id = $3 and s.sequence < $5", " and r.sequence < $5") " order by 1, 2",
+    {SUSPENSIONS_ENDED(
+         "r.account_id = $3 and r.sequence < $5 and " SUSPENSION_MATTERS("$2")) " order by 1, 2",
      restore_span},
     {"select package_id, service, units, used,"
-     " units - used - coalesce((select sum(l.units) from settled.settlement_lines l where "
+     " remaining + coalesce((select sum(l.units) from settled.settlement_lines l where "
      "l.account_id = p.account_id"
-     "   and l.package_offset = p.kafka_offset and l.business_day < $2), 0)::int8,"
+     "   and l.package_offset = p.kafka_offset and l.business_day >= $2), 0)::int8,"
      " amount, valid_from, valid_until, kafka_offset"
      " from settled.packages p where account_id = $3 and kafka_offset < $6",
      restore_package},
     {"select business_day, to_offset from settled.day_cutoffs"
-     " where shard = $1 and business_day < $2 and topic = $4 and to_offset >= $7 order by "
-     "business_day",
+     " where shard = $1 and business_day < $2 and topic = $4 and to_offset >= $7"
+     " and business_day >= settled.judged_at($1, $4, $7 - 1) order by business_day",
      restore_cutoff},
     {"select kafka_offset from settled.rejects"
-     " where partition = $1 and topic = $4 and kafka_offset >= $7 and kafka_offset < $8 order by "
-     "kafka_offset",
+     " where partition = $1 and topic = $4 and kafka_offset >= $7 and kafka_offset < $8"
+     " and business_day between settled.judged_at($1, $4, $7) and $2 order by kafka_offset",
      restore_reject},
 };
 
@@ -206,6 +220,25 @@ static enum store_result read_all(struct past_read *p, struct sql_params params,
     enum store_result result = STORE_OK;
     for (size_t i = 0; i < count && result == STORE_OK; i++)
         result = sql_each(p->store, sources[i].query, params, sources[i].visit, p, e);
+    return result;
+}
+
+// The rows of its month have left the tables.
+static enum store_result check_retired(struct past_read *p, day_t day, struct error *e)
+{
+    PGresult *row = NULL;
+    char text[DAY_TEXT_SIZE];
+    enum store_result result =
+        sql_run(p->store,
+                "select coalesce('see ' || archive, 'they stand in the detached tables,"
+                " settled.settlements' || to_char(month, '_YYYY_MM') || ' and others')"
+                " from settled.retired_months where month = date_trunc('month', $1::timestamp)",
+                SQL_PARAMS(sql_day(day)), &row, e);
+    if (result == STORE_OK && PQntuples(row) > 0)
+        result =
+            store_say(p->store, STORE_FAILED, ERROR_CONFIG, e, "the tables of %.7s are retired: %s",
+                      calendar_format_day(day, text), get_string(row, 0, 0));
+    PQclear(row);
     return result;
 }
 
@@ -237,7 +270,11 @@ static enum store_result restore_before(struct past_read *p, const struct past_q
     if (fold_restore_state(p->fold, &p->state, e) ||
         fold_restore_account(p->fold, &p->account, NULL, e))
         return STORE_FAILED;
-    return read_all(p, params, to_fold, sizeof to_fold / sizeof *to_fold, e);
+    result = read_all(p, params, to_fold, sizeof to_fold / sizeof *to_fold, e);
+    if (result == STORE_OK && p->account.state == ACCOUNT_SUSPENDED &&
+        fold_restore_span(p->fold, q->account_id, (struct span){p->suspended_since, INT64_MAX}, e))
+        return STORE_FAILED;
+    return result;
 }
 
 static enum store_result restore_past(struct past_read *p, const struct past_question *q,
@@ -246,7 +283,9 @@ static enum store_result restore_past(struct past_read *p, const struct past_que
     struct sql_params params =
         SQL_PARAMS(sql_int4(q->shard), sql_day(q->day), sql_slice(q->account_id),
                    sql_text(p->store->topics[INPUT_CALLS]));
-    enum store_result result = read_all(p, params, recorded, sizeof recorded / sizeof *recorded, e);
+    enum store_result result = check_retired(p, q->day, e);
+    if (result == STORE_OK)
+        result = read_all(p, params, recorded, sizeof recorded / sizeof *recorded, e);
     if (result != STORE_OK)
         return result;
     if (p->past->price_book[0] == '\0')

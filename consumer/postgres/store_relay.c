@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Published rows are kept for 8 days. A mark a minute is fine enough for that, and rows go in
-// portions, so that no transaction grows with the outbox.
+// Published rows are kept for 8 days at least, and go with their day's partition. A mark a minute
+// is fine enough for that.
 #define KEEP_MS (8 * DAY_MS)
-enum { MARK_EVERY_MS = 60000, DROP_ROWS = 20000 };
+enum { MARK_EVERY_MS = 60000 };
 
 int outbox_output(const struct store *store, int16_t number, enum output *out, struct error *e)
 {
@@ -117,28 +117,23 @@ static enum store_result raise_mark(struct store *store, int32_t shard, int64_t 
     return result;
 }
 
-// Rows up to a mark that is 8 days old, but never row n: its hash says that Kafka and PostgreSQL
-// belong together.
-static enum store_result drop_old(struct store *store, int32_t shard, int64_t n, int64_t now_ms,
+// Partitions whose rows all were published 8 days ago go, and the marks that tell no more than the
+// newest one of that age.
+static enum store_result drop_old(struct store *store, int32_t shard, int64_t now_ms,
                                   struct error *e)
 {
-    PGresult *dropped;
-    enum store_result result = sql_run(
-        store,
-        "delete from settled.outbox where shard = $1 and sequence in ("
-        "  select sequence from settled.outbox where shard = $1 and sequence < $3"
-        "     and sequence <= (select max(sequence) from settled.relay_marks"
-        "                       where shard = $1 and published_at < $2)"
-        "   order by sequence limit $4)",
-        SQL_PARAMS(sql_int4(shard), sql_time(now_ms - KEEP_MS), sql_int8(n), sql_int8(DROP_ROWS)),
-        &dropped, e);
+    // Looked for when a mark was made just now, which is once a minute.
+    enum store_result result =
+        sql_run(store,
+                "select settled.drop_published($1) from settled.relay_marks"
+                " where shard = $2 and published_at = $3",
+                SQL_PARAMS(sql_time(now_ms - KEEP_MS), sql_int4(shard), sql_time(now_ms)), NULL, e);
     if (result != STORE_OK)
         return result;
-    bool all = strtol(PQcmdTuples(dropped), NULL, 10) < DROP_ROWS;
-    PQclear(dropped);
-    if (!all)
-        return STORE_OK;
-    return sql_run(store, "delete from settled.relay_marks where shard = $1 and published_at < $2",
+    return sql_run(store,
+                   "delete from settled.relay_marks where shard = $1 and published_at <"
+                   " (select max(published_at) from settled.relay_marks"
+                   "   where shard = $1 and published_at < $2)",
                    SQL_PARAMS(sql_int4(shard), sql_time(now_ms - KEEP_MS)), NULL, e);
 }
 
@@ -165,6 +160,6 @@ enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t
     enum store_result result = store_raise_mark(store, shard, epoch, n, now_ms, e);
     // Outside the row's lock: a commit of the shard does not wait for it.
     if (result == STORE_OK)
-        result = drop_old(store, shard, n, now_ms, e);
+        result = drop_old(store, shard, now_ms, e);
     return store_undo(store, result);
 }

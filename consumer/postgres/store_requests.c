@@ -130,8 +130,9 @@ enum store_result store_load_undecided(struct store *store, int32_t shard,
         result = sql_run(
             store,
             "select r.topic, r.reason, r.schema_id, count(*), min(r.kafka_offset)"
-            " from settled.shard_logs l join settled.rejects r on r.topic = l.topic"
-            "   and r.partition = l.shard and r.kafka_offset >= l.from_offset"
+            " from settled.shard_logs l join settled.shards s using (shard)"
+            " join settled.rejects r on r.topic = l.topic and r.partition = l.shard"
+            "   and r.kafka_offset >= l.from_offset and r.business_day >= s.open_day"
             " where l.shard = $1 and r.decision is null group by 1, 2, 3 order by 4 desc, 5 limit "
             "$2",
             SQL_PARAMS(sql_int4(shard), sql_int8((int64_t)capacity)), &rows, e);

@@ -150,16 +150,9 @@ static const struct {
     {"select account_id, opening, credits, adjustments, status, account_sequence, position"
      " from settled.accounts where shard = $1",
      restore_account_row},
-    // One that ended before the oldest usage day that may still be billed concerns nobody any more.
-    // So what has ended is looked up by its end, and what goes on by the account: the changes of a
-    // shard grow for ever.
-    {SUSPENSIONS(
-         "r.shard = $1 and r.effective_at >= ($2 - 2 -"
-         "  (select max(late_days) from settled.parameters))::timestamp at time zone 'UTC'",
-         "") " union all " SUSPENSIONS("(s.account_id, s.account_sequence) in (select account_id,"
-                                       "  account_sequence from settled.accounts"
-                                       "  where shard = $1 and status = 'SUSPENDED')",
-                                       "") " order by 1, 2",
+    {SUSPENSIONS_ENDED("r.shard = $1 and " SUSPENSION_MATTERS(
+         "$2")) " union all select account_id, suspended_since, null from settled.accounts"
+                " where shard = $1 and status = 'SUSPENDED' order by 1, 2",
      restore_span_row},
     {"select account_id, package_id, service, units, used, remaining, amount, valid_from, "
      "valid_until, kafka_offset"
@@ -169,18 +162,18 @@ static const struct {
      " and (valid_from >= $5 or (remaining > 0 and valid_until > $6))",
      restore_package_row},
     {"select account_id, credit_id, kind, amount, credited_at from settled.credits"
-     " where shard = $1 and credited_at >= $5",
+     " where " CREDIT_MATTERS,
      restore_credit_row},
     {"select topic, reasons, rejects, records, at_offset from settled.holds"
      " where shard = $1 and business_day = $2",
      restore_hold},
     {"select business_day, to_offset, from_offset, accepted + duplicates from settled.day_cutoffs"
-     " where shard = $1 and business_day < $2 and topic = $3 and to_offset >= $4 order by "
-     "business_day",
+     " where shard = $1 and business_day < $2 and topic = $3 and to_offset >= $4"
+     " and business_day >= settled.judged_at($1, $3, $4 - 1) order by business_day",
      restore_cutoff},
     {"select kafka_offset from settled.rejects"
-     " where partition = $1 and topic = $3 and kafka_offset >= $4 order "
-     "by kafka_offset",
+     " where partition = $1 and topic = $3 and kafka_offset >= $4"
+     " and business_day >= settled.judged_at($1, $3, $4) order by kafka_offset",
      restore_reject_row},
     // Of the days before, what may still let a record through: a pass, or what nobody knows here.
     {"select number, request, kind, topic, array(select kafka_offset from settled.request_records r"

@@ -15,6 +15,11 @@ int restore_account_row(void *context, const PGresult *row, int i, struct error 
 int restore_span_row(void *context, const PGresult *row, int i, struct error *e);
 // account_id, and those of package_read
 int restore_package_row(void *context, const PGresult *row, int i, struct error *e);
+// A condition on credits: those whose ids are known, $5 being the oldest instant of such a credit
+// and $1 the shard. The second line says in which partitions they stand.
+#define CREDIT_MATTERS                                                                             \
+    "shard = $1 and credited_at >= $5"                                                             \
+    " and business_day >= settled.judged_from($1, ($5 at time zone 'UTC')::date - 2)"
 // account_id, credit_id, kind, amount, credited_at
 int restore_credit_row(void *context, const PGresult *row, int i, struct error *e);
 // kafka_offset

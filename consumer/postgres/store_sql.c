@@ -12,6 +12,7 @@ enum {
     BULK_ROWS = 64, // from here on a COPY's two round trips cost less than so many statements
     COPY_CHUNK = 1 << 18, // bytes
     STATEMENT_SIZE = 1024,
+    TARGET_SIZE = 64,
 };
 
 // Parameters as libpq wants them; types, 0 behind the last.
@@ -185,7 +186,7 @@ enum store_result pipe_end(struct store *store, PGresult **results, int keep, st
 enum store_result sql_each(struct store *store, const char *query, struct sql_params params,
                            sql_visit *visit, void *context, struct error *e)
 {
-    char text[2 * STATEMENT_SIZE];
+    char text[4 * STATEMENT_SIZE];
     int size = snprintf(text, sizeof text, "declare reading no scroll cursor for %s", query);
     assert(size > 0 && (size_t)size < sizeof text);
     enum store_result result = sql_run(store, text, params, NULL, e);
@@ -300,12 +301,30 @@ static enum store_result copy_into(struct store *store, const char *target, cons
     return store_finish(store, NULL, e);
 }
 
+// "settled.credits_2026_11", as settled.partitions_of names it.
+static const char *copy_target(const struct load *load, char out[TARGET_SIZE])
+{
+    char day[DAY_TEXT_SIZE];
+    const struct table *table = load->table;
+    if (table->parts == PARTS_NONE)
+        return table->name;
+    calendar_format_day(load->day, day);
+    assert(strlen(day) == strlen("2026-11-05"));
+    day[4] = day[7] = '_';
+    if (table->parts == PARTS_MONTHS)
+        day[7] = '\0';
+    int size = snprintf(out, TARGET_SIZE, "%s_%s", table->name, day);
+    assert(size > 0 && size < TARGET_SIZE);
+    return out;
+}
+
 enum store_result load_copy(struct store *store, const struct load *load, void *context,
                             struct error *e)
 {
     const struct table *table = load->table;
+    char target[TARGET_SIZE];
     if (!table->conflict)
-        return copy_into(store, table->name, load, context, e);
+        return copy_into(store, copy_target(load, target), load, context, e);
     char text[2 * STATEMENT_SIZE];
     int made =
         snprintf(text, sizeof text,

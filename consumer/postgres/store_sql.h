@@ -25,10 +25,13 @@ enum store_result sql_each(struct store *store, const char *query, struct sql_pa
                            sql_visit *visit, void *context, struct error *e);
 
 // Rows into a table: by COPY when there are many, else as statements in the open pipeline.
+// A COPY names the partition of a table that has any: to find it for each row costs a tenth.
+enum table_parts { PARTS_NONE, PARTS_MONTHS, PARTS_DAYS };
 struct table {
     const char *name, *columns;
     int column_count;
     const char *conflict; // "on conflict …" for rows that may be there already; NULL: append only
+    enum table_parts parts;
 };
 // false: no row for this index
 typedef bool load_encode(void *context, size_t index, struct sql_row *row);
@@ -36,6 +39,7 @@ struct load {
     const struct table *table;
     size_t count;
     load_encode *encode;
+    day_t day; // of all rows of a table with partitions
 };
 bool load_is_bulk(const struct load *load);
 enum store_result load_copy(struct store *store, const struct load *load, void *context,

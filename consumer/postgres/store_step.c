@@ -12,6 +12,11 @@
 static_assert(SQL_ROW_TEXT_SIZE >= (int)OUTPUT_ID_SIZE, "a settlement_id fits");
 static_assert(SQL_ROW_TEXT_SIZE >= (int)REJECT_DETAIL_SIZE, "the detail of a reject fits");
 
+day_t step_day(const struct commit *c)
+{
+    return c->step->closed ? c->step->close.day : fold_state(c->fold)->day;
+}
+
 static struct slice account_id(const struct commit *c, uint32_t account)
 {
     return fold_account(c->fold, account)->id;
@@ -20,8 +25,8 @@ static struct slice account_id(const struct commit *c, uint32_t account)
 static const struct table rejects_table = {
     "settled.rejects",
     "topic, partition, kafka_offset, reason, detail, account_id, record_id, received_at, sequence, "
-    "schema_id, decision",
-    11, NULL};
+    "schema_id, decision, business_day",
+    12, NULL, PARTS_MONTHS};
 
 static bool encode_rejects(void *context, size_t i, struct sql_row *row)
 {
@@ -34,15 +39,16 @@ static bool encode_rejects(void *context, size_t i, struct sql_row *row)
                                 sql_slice(r->account_id), sql_slice(r->record_id),
                                 sql_time(r->timestamp), sql_int8(c->sequences[EMIT_REJECT][i]),
                                 sql_given(r->schema_id >= 0, sql_int8(r->schema_id)),
-                                sql_given(r->decision != 0, sql_int8(r->decision))));
+                                sql_given(r->decision != 0, sql_int8(r->decision)),
+                                sql_day(step_day(c))));
     return true;
 }
 
 static const struct table credits_table = {
     "settled.credits",
     "account_id, credit_id, kafka_offset, kind, amount, credited_at, received_at, reason,"
-    " reference, shard, position, balance",
-    12, NULL};
+    " reference, shard, position, balance, business_day",
+    13, NULL, PARTS_MONTHS};
 
 static bool encode_credits(void *context, size_t i, struct sql_row *row)
 {
@@ -54,15 +60,16 @@ static bool encode_credits(void *context, size_t i, struct sql_row *row)
                            sql_int8(credit->amount), sql_time(credit->credited_at),
                            sql_time(credit->received_at), sql_slice(credit->reason),
                            sql_slice(credit->reference), sql_int4(c->shard),
-                           sql_int8(credit->position), sql_int8(credit->balance)));
+                           sql_int8(credit->position), sql_int8(credit->balance),
+                           sql_day(step_day(c))));
     return true;
 }
 
 static const struct table statuses_table = {
     "settled.status_changes",
     "account_id, account_sequence, status, cause, settlement_id, credit_id,"
-    " balance, effective_at, shard, sequence",
-    10, NULL};
+    " balance, effective_at, shard, sequence, suspended_since, business_day",
+    12, NULL, PARTS_MONTHS};
 
 static bool encode_statuses(void *context, size_t i, struct sql_row *row)
 {
@@ -78,7 +85,9 @@ static bool encode_statuses(void *context, size_t i, struct sql_row *row)
             sql_given(arrears, sql_text(settlement_id(account, status->settlement_day, row->text))),
             sql_given(!arrears, sql_slice(status->credit_id)), sql_int8(status->balance),
             sql_time(status->effective_at), sql_int4(c->shard),
-            sql_int8(c->sequences[EMIT_STATUS][i])));
+            sql_int8(c->sequences[EMIT_STATUS][i]),
+            sql_given(status->state == ACCOUNT_ACTIVE, sql_time(status->suspended_since)),
+            sql_day(step_day(c))));
     return true;
 }
 
@@ -86,7 +95,7 @@ static const struct table settlements_table = {
     "settled.settlements",
     "account_id, business_day, settlement_id, " SETTLEMENT_FIGURE_NAMES
     "status, shard, sequence, position",
-    7 + SETTLEMENT_FIGURE_COUNT, NULL};
+    7 + SETTLEMENT_FIGURE_COUNT, NULL, PARTS_MONTHS};
 
 #define FIGURE_PARAM(name) sql_int8(s->name),
 
@@ -108,7 +117,7 @@ static const struct table lines_table = {
     "settled.settlement_lines",
     "account_id, business_day, line_no, usage_day, service, charge, package_id,"
     " tier_from, calls, units, unit_price, amount, package_offset",
-    13, NULL};
+    13, NULL, PARTS_MONTHS};
 
 static bool encode_lines(void *context, size_t i, struct sql_row *row)
 {
@@ -132,26 +141,33 @@ static bool encode_lines(void *context, size_t i, struct sql_row *row)
 
 #define ACCOUNT_COLUMNS                                                                            \
     "account_id, shard, balance, status, account_sequence, opening, credits, adjustments, "        \
-    "position"
+    "position, suspended_since"
 
 // Most accounts of a first day: a COPY straight into the table takes half as long as one that has
 // to look for rows that may be there.
-static const struct table new_accounts_table = {"settled.accounts", ACCOUNT_COLUMNS, 9, NULL};
+static const struct table new_accounts_table = {"settled.accounts", ACCOUNT_COLUMNS, 10, NULL,
+                                                PARTS_NONE};
 
 static const struct table accounts_table = {
-    "settled.accounts", ACCOUNT_COLUMNS, 9,
+    "settled.accounts", ACCOUNT_COLUMNS, 10,
     "on conflict (account_id) do update set balance = excluded.balance, status = excluded.status,"
     " account_sequence = excluded.account_sequence, opening = excluded.opening, credits = "
     "excluded.credits,"
-    " adjustments = excluded.adjustments, position = excluded.position"};
+    " adjustments = excluded.adjustments, position = excluded.position,"
+    " suspended_since = excluded.suspended_since",
+    PARTS_NONE};
 
 void step_set_account(struct sql_row *row, int32_t shard, const struct account *a)
 {
+    bool suspended = a->state == ACCOUNT_SUSPENDED;
+    assert(!suspended || a->span_count > 0); // I8
     sql_row_set(row,
                 SQL_PARAMS(sql_slice(a->id), sql_int4(shard), sql_int8(account_balance(a)),
                            sql_text(account_state_symbol(a->state)), sql_int8(a->account_sequence),
                            sql_int8(a->opening), sql_int8(a->credits), sql_int8(a->adjustments),
-                           sql_int8(a->position)));
+                           sql_int8(a->position),
+                           sql_given(suspended,
+                                     sql_time(suspended ? a->spans[a->span_count - 1].from : 0))));
 }
 
 static bool encode_new_accounts(void *context, size_t i, struct sql_row *row)
@@ -173,7 +189,8 @@ static const struct table packages_table = {
     "valid_until, shard, used",
     11,
     "on conflict (account_id, package_id, kafka_offset) do update set remaining = "
-    "excluded.remaining"};
+    "excluded.remaining",
+    PARTS_NONE};
 
 void step_set_package(struct sql_row *row, int32_t shard, const struct fold *fold,
                       const struct package *p)
@@ -193,7 +210,8 @@ static bool encode_packages(void *context, size_t i, struct sql_row *row)
 }
 
 static const struct table outbox_table = {
-    "settled.outbox", "shard, sequence, output, key, ce_id, ce_time_ms, body, hash", 8, NULL};
+    "settled.outbox", "shard, sequence, output, key, ce_id, ce_time_ms, body, hash, business_day",
+    9, NULL, PARTS_DAYS};
 
 static bool encode_outbox(void *context, size_t i, struct sql_row *row)
 {
@@ -203,7 +221,7 @@ static bool encode_outbox(void *context, size_t i, struct sql_row *row)
                                 sql_int2((int16_t)out->output),
                                 sql_bytea(out->key.data, out->key.size), sql_text(out->ce_id),
                                 sql_int8(out->ce_time), sql_bytea(out->body.data, out->body.size),
-                                sql_bytea(out->hash, sizeof out->hash)));
+                                sql_bytea(out->hash, sizeof out->hash), sql_day(step_day(c))));
     return true;
 }
 
@@ -212,7 +230,7 @@ static const struct table closes_table = {
     "shard, business_day, late, zero_unit_calls, settlements, amount, price_book, parameters, "
     "content_digest,"
     " previous_digest, digest, sequence, calls_from, closed_at",
-    14, NULL};
+    14, NULL, PARTS_NONE};
 
 static bool encode_closes(void *context, size_t i, struct sql_row *row)
 {
@@ -232,7 +250,7 @@ static bool encode_closes(void *context, size_t i, struct sql_row *row)
 static const struct table cutoffs_table = {"settled.day_cutoffs",
                                            "shard, business_day, topic, from_offset, to_offset, "
                                            "cut_by, accepted, duplicates, rejected, void",
-                                           10, NULL};
+                                           10, NULL, PARTS_NONE};
 
 static bool encode_cutoffs(void *context, size_t i, struct sql_row *row)
 {
@@ -248,7 +266,7 @@ static bool encode_cutoffs(void *context, size_t i, struct sql_row *row)
 
 static const struct table holds_table = {
     "settled.holds", "shard, business_day, topic, reasons, rejects, records, at_offset, held_at", 8,
-    NULL};
+    NULL, PARTS_NONE};
 
 static bool encode_holds(void *context, size_t i, struct sql_row *row)
 {
@@ -266,7 +284,7 @@ static const struct table decisions_table = {
     "settled.decisions",
     "shard, number, operator, kind, content, topic, as_of,"
     " business_day, calls_at, purchases_at, credits_at, request, decided_at",
-    13, NULL};
+    13, NULL, PARTS_NONE};
 
 static bool encode_decisions(void *context, size_t i, struct sql_row *row)
 {
@@ -293,7 +311,8 @@ static const struct table logs_table = {
     " void = excluded.void, undecided = excluded.undecided, undecided_broken = "
     "excluded.undecided_broken, undecided_refused = excluded.undecided_refused,"
     " last_offset = excluded.last_offset, last_timestamp = excluded.last_timestamp, last_hash = "
-    "excluded.last_hash"};
+    "excluded.last_hash",
+    PARTS_NONE};
 
 static bool same_log(const struct log_state *a, const struct log_state *b)
 {
@@ -441,4 +460,6 @@ void step_rows(const struct commit *c, struct load loads[STEP_LOADS])
         [STEP_HOLDS] = {step_table(STEP_HOLDS), step->hold_count, encode_holds},
     };
     memcpy(loads, all, sizeof all);
+    for (int i = 0; i < STEP_LOADS; i++)
+        loads[i].day = step_day(c);
 }

@@ -20,6 +20,10 @@ struct commit {
     size_t new_account_count;
 };
 
+// The day that was open when the step began. It says into which partitions the rows go; a step
+// that settles a day takes nothing of the next one.
+day_t step_day(const struct commit *commit);
+
 // Finds the outbox row that belongs to each row; step_rows_release frees the result.
 void step_rows_number(struct commit *commit);
 void step_rows_release(struct commit *commit);

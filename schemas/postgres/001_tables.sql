@@ -143,11 +143,13 @@ create table if not exists settled.accounts (
     credits          bigint not null,
     adjustments      bigint not null,
     position         bigint not null,
+    suspended_since  timestamptz check ((suspended_since is not null) = (status = 'SUSPENDED')),
     check (balance = opening + credits + adjustments)
 ) with (fillfactor = 80);
 create index if not exists accounts_shard on settled.accounts (shard);
 comment on column settled.accounts.opening is 'balance after the last settlement; credits and adjustments are since then';
 comment on column settled.accounts.position is 'of the last row of its statement';
+comment on column settled.accounts.suspended_since is 'effective_at of the change that suspended it, whose month may be retired';
 
 create table if not exists settled.credits (
     account_id   text collate "C" not null,
@@ -162,8 +164,9 @@ create table if not exists settled.credits (
     shard        integer not null,
     position     bigint not null,
     balance      bigint not null,
-    primary key (account_id, credit_id, kafka_offset)
-);
+    business_day date not null,
+    primary key (account_id, credit_id, kafka_offset, business_day)
+) partition by range (business_day);
 create index if not exists credits_shard on settled.credits (shard, kafka_offset);
 create index if not exists credits_known on settled.credits (shard, credited_at);
 comment on column settled.credits.kafka_offset is 'tells two credits apart that share an id: it was forgotten in between';
@@ -203,7 +206,10 @@ create table if not exists settled.settlements (
     position              bigint not null,
     primary key (account_id, business_day),
     check (closing_balance = opening_balance + credits + adjustments - amount)
-);
+) partition by range (business_day);
+-- Rows come in the order of their days, so that a few bytes a megabyte tell where a day lies, and cost a close nothing.
+create index if not exists settlements_day on settled.settlements using brin (business_day)
+    with (pages_per_range = 32, autosummarize = on);
 
 create table if not exists settled.settlement_lines (
     account_id   text collate "C" not null,
@@ -220,7 +226,9 @@ create table if not exists settled.settlement_lines (
     amount       bigint not null,
     package_offset bigint,
     primary key (account_id, business_day, line_no)
-);
+) partition by range (business_day);
+create index if not exists settlement_lines_day on settled.settlement_lines using brin (business_day)
+    with (pages_per_range = 32, autosummarize = on);
 comment on column settled.settlement_lines.package_offset is 'of the package''s purchase: packages.kafka_offset';
 
 create table if not exists settled.status_changes (
@@ -234,10 +242,13 @@ create table if not exists settled.status_changes (
     effective_at     timestamptz not null,
     shard            integer not null,
     sequence         bigint not null,
-    primary key (account_id, account_sequence),
+    suspended_since  timestamptz check ((suspended_since is null) = (status = 'SUSPENDED')),
+    business_day     date not null,
+    primary key (account_id, account_sequence, business_day),
     check ((settlement_id is null) <> (credit_id is null))
-);
+) partition by range (business_day);
 create index if not exists status_changes_shard on settled.status_changes (shard, effective_at);
+comment on column settled.status_changes.suspended_since is 'of a resumption: when the suspension began that it ends';
 
 -- ---- days ----
 
@@ -274,6 +285,8 @@ create table if not exists settled.day_cutoffs (
     primary key (shard, business_day, topic),
     check (accepted + duplicates + rejected + void = to_offset - from_offset)
 );
+-- A day that was held has judged records of later days.
+create index if not exists day_cutoffs_released on settled.day_cutoffs (shard, business_day) where cut_by = 'RELEASE';
 comment on table settled.day_cutoffs is 'where a day ends on each log: recorded once, ruling for ever; to_offset is exclusive';
 
 create table if not exists settled.holds (
@@ -303,8 +316,9 @@ create table if not exists settled.rejects (
     sequence     bigint not null,
     decision     bigint,
     schema_id    bigint,
-    primary key (topic, partition, kafka_offset)
-);
+    business_day date not null,
+    primary key (topic, partition, kafka_offset, business_day)
+) partition by range (business_day);
 create index if not exists rejects_received on settled.rejects (received_at);
 create index if not exists rejects_account on settled.rejects (account_id) where account_id is not null;
 comment on column settled.rejects.account_id is 'null where it was not decoded or is no id by the rules; so is record_id';
@@ -527,8 +541,9 @@ create table if not exists settled.outbox (
     ce_time_ms bigint not null,
     body       bytea not null,
     hash       bytea not null check (octet_length(hash) = 32),
-    primary key (shard, sequence)
-);
+    business_day date not null,
+    primary key (shard, sequence, business_day)
+) partition by range (business_day);
 comment on column settled.outbox.output is '0 settlements, 1 account-status, 2 day-closes, 3 rejects';
 comment on column settled.outbox.hash is 'chains the rows of a shard: over the previous hash and this row';
 
@@ -539,4 +554,191 @@ create table if not exists settled.relay_marks (
     sequence     bigint not null,
     primary key (shard, published_at)
 );
-comment on table settled.relay_marks is 'rows up to sequence were published at or before published_at; they go 8 days later';
+comment on table settled.relay_marks is 'rows up to sequence were published at or before published_at; the partitions of the outbox go 8 days later';
+
+-- ---- partitions ----
+
+-- What grows with time is divided by the business day that was open when the row was written: by months, and the outbox by
+-- days, as it is kept for days only. So a step writes into one month and one day, whatever the times in its records say.
+
+-- Months whose rows have left the tables, by `settled retire`.
+create table if not exists settled.retired_months (
+    month       date primary key check (extract(day from month) = 1),
+    retired_at  timestamptz not null default now(),
+    retired_by  text not null default session_user,
+    archive     text,
+    archived_at timestamptz,
+    check ((archive is null) = (archived_at is null))
+);
+comment on table settled.retired_months is 'months without rows in the partitioned tables; there is none after the last of them that has any before it';
+comment on column settled.retired_months.archive is 'the manifest; null: the rows still stand in detached tables, TABLE_YYYY_MM';
+
+-- Each partition that rows of [from_day, to_day] need.
+create or replace function settled.partitions_of(from_day date, to_day date,
+                                                 out parent text, out partition text, out low date, out high date)
+    returns setof record language sql immutable as $$
+    select p, p || to_char(m, '_YYYY_MM'), m::date, (m + interval '1 month')::date
+      from unnest(array['settlements', 'settlement_lines', 'status_changes', 'credits', 'rejects']) as p,
+           generate_series(date_trunc('month', from_day::timestamp), to_day::timestamp, interval '1 month') as m
+    union all
+    select 'outbox', 'outbox' || to_char(d, '_YYYY_MM_DD'), d::date, d::date + 1
+      from generate_series(from_day::timestamp, to_day::timestamp, interval '1 day') as d
+$$;
+
+-- A partition is written to by its own name, too: whoever may do something with the table may do it with the partition.
+create or replace procedure settled.copy_rights(parent regclass, partition regclass) language plpgsql as $$
+declare
+    right_of record;
+begin
+    for right_of in select grantee::regrole as role, privilege_type as privilege from pg_catalog.pg_class,
+                    lateral pg_catalog.aclexplode(relacl) where oid = parent and grantee not in (0, relowner)
+    loop
+        execute format('grant %s on %s to %s', right_of.privilege, partition, right_of.role);
+    end loop;
+end $$;
+
+-- The day, or the first day of the month, of a partition of this table; null: it is none.
+create or replace function settled.partition_begin(partition regclass, of_parent regclass, parent regclass) returns date
+language sql stable as $$
+    select case when of_parent <> parent then null
+                when parent = 'settled.outbox'::regclass then to_date(right(partition::text, 10), 'YYYY_MM_DD')
+                else to_date(right(partition::text, 7), 'YYYY_MM') end
+$$;
+
+-- Makes what is missing of the partitions for these days. A table is made first and then attached: that makes no writer
+-- and no reader wait, where `create table … partition of` waits for them all.
+create or replace function settled.make_partitions(from_day date, to_day date) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    missing record;
+begin
+    perform pg_advisory_xact_lock('settled.retired_months'::regclass::oid::bigint);
+    if exists (select from settled.retired_months where month >= date_trunc('month', from_day::timestamp)::date) then
+        raise exception 'rows of % cannot be written: its month is retired', from_day
+              using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    for missing in select * from settled.partitions_of(from_day, to_day) where to_regclass('settled.' || partition) is null
+    loop
+        execute format('create table settled.%I (like settled.%I including all)', missing.partition, missing.parent);
+        execute format('alter table settled.%I attach partition settled.%I for values from (%L) to (%L)',
+                       missing.parent, missing.partition, missing.low, missing.high);
+        call settled.copy_rights(('settled.' || missing.parent)::regclass, ('settled.' || missing.partition)::regclass);
+    end loop;
+end $$;
+
+-- Drops the partitions of the outbox of whose rows all were published before this instant. A shard's last published row
+-- stays with its partition: its hash says that Kafka and PostgreSQL belong together. Where somebody holds the outbox for
+-- longer than a moment, a close or a backup, nothing is dropped, and of many only a few: a minute later it is tried again.
+create or replace function settled.drop_published(before timestamptz) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
+declare
+    old record;
+    kept boolean;
+    dropped integer := 0;
+    oldest date := (select min(open_day) from settled.shards having count(open_day) = (select partitions from settled.deployment));
+begin
+    if not pg_try_advisory_xact_lock('settled.retired_months'::regclass::oid::bigint) then
+        return 0;
+    end if;
+    for old in
+        select inhrelid::regclass as name from pg_inherits
+         where settled.partition_begin(inhrelid, inhparent, 'settled.outbox') < oldest
+         order by settled.partition_begin(inhrelid, inhparent, 'settled.outbox')
+    loop
+        execute format('select exists (select from settled.shards s, lateral (select max(sequence) as last from %s o
+                                        where o.shard = s.shard) as o
+                         where o.last >= s.relayed or o.last > coalesce((select max(m.sequence) from settled.relay_marks m
+                                        where m.shard = s.shard and m.published_at < $1), 0))', old.name)
+           into kept using before;
+        -- Later days were published later. And the outbox is locked for as long as this transaction lasts.
+        exit when kept or dropped = 8;
+        execute format('drop table %s', old.name);
+        dropped := dropped + 1;
+    end loop;
+    return dropped;
+exception
+    when lock_not_available then
+        return 0;
+end $$;
+
+-- The oldest business day in which a shard may have judged a record that came, by the brokers' time, at or after the 0:00
+-- of this day. A day ends within 24 hours of its 24:00, unless it was held: records of any later time were judged in it then.
+create or replace function settled.judged_from(of_shard integer, since date) returns date language sql stable as $$
+    select least(since - 1, (select min(business_day) from settled.day_cutoffs
+                              where shard = of_shard and cut_by = 'RELEASE'))
+$$;
+
+-- The day in which a shard judged the record at this offset of a log: a later one than each day that ends at or before it.
+create or replace function settled.judged_at(of_shard integer, of_topic text, at_offset bigint) returns date
+language sql stable as $$
+    select coalesce((select business_day + 1 from settled.day_cutoffs
+                      where shard = of_shard and topic = of_topic and to_offset <= at_offset
+                      order by business_day desc limit 1), '-infinity')
+$$;
+
+-- ---- retiring ----
+
+-- The months before this day that have rows in the tables, by the names of their partitions.
+create or replace function settled.attached_months(before date) returns setof date language sql stable as $$
+    select distinct settled.partition_begin(inhrelid, inhparent, parent) as month
+      from pg_catalog.pg_inherits, unnest(array['settled.settlements', 'settled.settlement_lines', 'settled.status_changes',
+                                                'settled.credits', 'settled.rejects']::regclass[]) as parent
+     where settled.partition_begin(inhrelid, inhparent, parent) < before order by 1
+$$;
+
+-- The first day that a restart may still need a row of. Of a credit whose own day is the oldest that is known, the row
+-- may stand in the business day before; and the clocks of brokers and of customers are not exact.
+create or replace function settled.needed_from() returns date language sql stable as $$
+    select min(s.open_day) - greatest(max(p.credit_days), max(p.late_days)) - 2
+      from settled.shards s cross join settled.parameters p
+$$;
+
+-- Why the rows of the days before this one cannot leave the tables yet; no row: they can.
+create or replace function settled.retirement_troubles(before date) returns setof text language sql stable as $$
+    select format('%s of %s shards have begun: start settled run, and come again when all have',
+                  count(s.open_day), (select partitions from settled.deployment))
+      from settled.shards s having count(s.open_day) < (select partitions from settled.deployment)
+    union all
+    select format('a restart needs what was recorded from %s on, as %s is open in a shard and ids of credits are known for '
+                  '%s days (billing.credit_days): at most --before %s is possible now',
+                  settled.needed_from(), (select min(open_day) from settled.shards),
+                  (select max(credit_days) from settled.parameters), to_char(settled.needed_from(), 'YYYY-MM'))
+     where settled.needed_from() < before
+    union all
+    select format('shard %s: a day that was held had judged credits of later days, and %s of them are still known: come '
+                  'again when they are older than billing.credit_days', c.shard, count(*))
+      from settled.credits c cross join settled.deployment d
+     where c.business_day < before and c.credited_at >= settled.needed_from()::timestamp at time zone d.time_zone
+     group by c.shard
+    union all
+    select format('shard %s: a restart reads the calls again from offset %s on, which was read on %s: come again when '
+                  'later days are closed', s.shard, s.calls_from, settled.judged_at(s.shard, d.calls_topic, s.calls_from))
+      from settled.shards s cross join settled.deployment d
+     where settled.judged_at(s.shard, d.calls_topic, s.calls_from) < before
+    union all
+    select format('shard %s: published up to row %s, and these months reach up to %s: start settled run, or mend what '
+                  'holds it up', s.shard, s.relayed, max(c.sequence))
+      from settled.day_closes c join settled.shards s using (shard)
+     where c.business_day < before and c.sequence > s.relayed group by s.shard, s.relayed
+    union all
+    select format('%s rejects of %s are undecided, the oldest of %s: settled rejects list --topic %s --partition %s shows '
+                  'them; accept or requeue them', count(*), r.topic || '/' || r.partition, min(r.business_day), r.topic,
+                  r.partition)
+      from settled.rejects r where r.business_day < before and r.decision is null group by r.topic, r.partition
+$$;
+
+-- A month leaves the tables, in one transaction: all of its partitions, or none.
+create or replace function settled.detach_month(old date) returns void language plpgsql as $$
+declare
+    part record;
+begin
+    perform pg_advisory_xact_lock('settled.retired_months'::regclass::oid::bigint);
+    for part in
+        select p.parent, p.partition from settled.partitions_of(old, old) as p
+          join pg_inherits i on i.inhrelid = to_regclass('settled.' || p.partition)
+         where p.parent <> 'outbox'
+    loop
+        execute format('alter table settled.%I detach partition settled.%I', part.parent, part.partition);
+    end loop;
+    insert into settled.retired_months (month) values (old);
+end $$;

@@ -2,8 +2,9 @@
 -- a user who may not create them leaves the rest to a later run: `settled migrate` calls this procedure at its end,
 -- every time, and passes its warnings on.
 --
---   settled_owner     owns the schema; runs migrations
---   settled_writer    the daemon: appends, and updates only what is state
+--   settled_owner     owns the schema; runs migrations, and retires months
+--   settled_writer    the daemon: appends, updates only what is state, and has partitions made and the outbox's dropped by
+--                     functions of the owner
 --   settled_operator  may ask for decisions about rejects, under the name of its login, and do nothing else
 --   settled_auditor   reads everything
 --   settled_console   reads what account holders may be shown
@@ -38,7 +39,7 @@ begin
         union all
         select format('alter %s %s owner to settled_owner', case relkind when 'v' then 'view' else 'table' end, oid::regclass)
           from pg_class
-         where relnamespace = 'settled'::regnamespace and relkind in ('r', 'v') and relowner <> to_regrole('settled_owner')
+         where relnamespace = 'settled'::regnamespace and relkind in ('r', 'p', 'v') and relowner <> to_regrole('settled_owner')
         union all
         select format('alter routine %s owner to settled_owner', oid::regprocedure) from pg_proc
          where pronamespace = 'settled'::regnamespace and proowner <> to_regrole('settled_owner')
@@ -58,7 +59,8 @@ begin
     -- They act with the rights of the schema's owner, and by default everybody may call a function.
     revoke execute on function settled.trouble_with(text, text, integer, bigint[], bigint),
         settled.ask(text, text, integer, bigint[], timestamptz, bigint),
-        settled.record_sent(bigint, bigint, integer, bigint), settled.record_lost(bigint, bigint) from public;
+        settled.record_sent(bigint, bigint, integer, bigint), settled.record_lost(bigint, bigint),
+        settled.make_partitions(date, date), settled.drop_published(timestamptz) from public;
     for entry in
         select role, command from (values
             ('settled_writer', 'usage on schema settled'),
@@ -69,19 +71,26 @@ begin
             ('settled_writer', 'update (stands) on settled.request_records'),
             ('settled_writer', 'update (decision) on settled.rejects'),
             ('settled_writer', 'update (cluster_id) on settled.deployment'), -- also lets it be locked
-            ('settled_writer', 'delete on settled.outbox, settled.relay_marks'),
+            ('settled_writer', 'delete on settled.relay_marks'),
+            ('settled_writer', 'execute on function settled.make_partitions(date, date), settled.drop_published(timestamptz)'),
             ('settled_operator', 'usage on schema settled'),
             ('settled_operator', 'select on settled.deployment, settled.price_books, settled.parameters, settled.schema_migrations, settled.shard_logs, settled.rejects, settled.waiting, settled.requests, settled.request_records, settled.decisions'),
             ('settled_operator', 'execute on function settled.trouble_with(text, text, integer, bigint[], bigint), settled.ask(text, text, integer, bigint[], timestamptz, bigint), settled.record_sent(bigint, bigint, integer, bigint), settled.record_lost(bigint, bigint)'),
             ('settled_auditor', 'usage on schema settled'),
             ('settled_auditor', 'select on all tables in schema settled'),
             ('settled_console', 'usage on schema settled'),
-            ('settled_console', 'select on settled.accounts, settled.credits, settled.packages, settled.settlements, settled.settlement_lines, settled.status_changes, settled.day_closes, settled.day_cutoffs, settled.holds, settled.price_books, settled.parameters, settled.shards, settled.shard_logs, settled.account_statement, settled.schema_migrations'),
+            ('settled_console', 'select on settled.accounts, settled.credits, settled.packages, settled.settlements, settled.settlement_lines, settled.status_changes, settled.day_closes, settled.day_cutoffs, settled.holds, settled.price_books, settled.parameters, settled.shards, settled.shard_logs, settled.account_statement, settled.schema_migrations, settled.retired_months'),
             ('settled_console', 'select (first_day, timestamps, partitioner, framing, partitions, time_zone, consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic, recorded_at) on settled.deployment')
         ) as grants (role, command)
         where to_regrole(role) is not null
     loop
         execute format('grant %s to %I', entry.command, entry.role);
+    end loop;
+    for entry in select inhparent::regclass as parent, inhrelid::regclass as partition
+                   from pg_inherits join pg_class on oid = inhrelid
+                  where relnamespace = 'settled'::regnamespace and relkind = 'r'
+    loop
+        call settled.copy_rights(entry.parent, entry.partition);
     end loop;
     -- Large updates go through a temporary table; by default everybody may make one.
     if to_regrole('settled_writer') is not null

@@ -226,8 +226,8 @@ static inline void insert_row(struct fixture *f, const struct outbox_row *row)
     const int formats[] = {0, 0, 0, 1, 0, 0, 1, 1};
     PGresult *result = PQexecParams(
         f->pg,
-        "insert into settled.outbox (shard, sequence, output, key, ce_id, ce_time_ms, body, hash) "
-        "values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into settled.outbox (shard, sequence, output, key, ce_id, ce_time_ms, body, hash, "
+        "business_day) values ($1, $2, $3, $4, $5, $6, $7, $8, '2026-01-01')",
         8, NULL, values, sizes, formats, 0);
     assert(PQresultStatus(result) == PGRES_COMMAND_OK);
     PQclear(result);
@@ -424,7 +424,8 @@ static inline struct fixture *fixture_create(const char *dsn, const char *broker
     assert(PQstatus(f->pg) == CONNECTION_OK);
     must_sql(f->pg,
              "set client_min_messages = warning; truncate settled.outbox, settled.relay_marks; "
-             "truncate settled.shards cascade");
+             "truncate settled.shards cascade; "
+             "select settled.make_partitions('2026-01-01', '2026-01-01')");
     int opened = store_open(dsn, STORE_WRITES, &f->store, &e);
     assert(opened == 0);
     claim(f, SHARD);

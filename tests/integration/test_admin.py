@@ -106,8 +106,9 @@ class World:
                  self.topics["purchases"], self.topics["credits"])
 
     def reject(self, key, partition, offset, reason="UNKNOWN_SCHEMA", account="acc", detail="schema 7", at="now()"):
+        self.sql("select settled.make_partitions('2026-11-01', '2026-11-01')")
         self.sql("INSERT INTO settled.rejects (topic, partition, kafka_offset, reason, detail, account_id, record_id,"
-                 f" received_at, sequence) VALUES (%s, %s, %s, %s, %s, %s, 'r-1', {at}, 1)",
+                 f" received_at, sequence, business_day) VALUES (%s, %s, %s, %s, %s, %s, 'r-1', {at}, 1, '2026-11-01')",
                  self.topics[key], partition, offset, reason, detail, account)
 
     def where(self, key, partition, offset):
@@ -385,8 +386,8 @@ def test_rejects_are_listed_and_filtered(rejected):
 
 def test_rejects_are_counted_by_what_they_have_in_common(rejected):
     rejected.sql("INSERT INTO settled.rejects (topic, partition, kafka_offset, reason, detail, account_id, record_id,"
-                 " received_at, sequence, schema_id) SELECT %s, 1, n, 'UNKNOWN_SCHEMA', 'no schema of id 9',"
-                 " 'account-' || n %% 4, 'many-' || n, timestamptz '2026-11-04Z' - n * interval '1 second', 1, 9"
+                 " received_at, sequence, schema_id, business_day) SELECT %s, 1, n, 'UNKNOWN_SCHEMA', 'no schema of id 9',"
+                 " 'account-' || n %% 4, 'many-' || n, timestamptz '2026-11-04Z' - n * interval '1 second', 1, 9, date '2026-11-01'"
                  " FROM generate_series(100, 1299) n", rejected.topics["calls"])
     topic, credits = rejected.topics["calls"], rejected.topics["credits"]
     groups = listed(rejected, "--group-by", "reason")

@@ -91,7 +91,8 @@ def drop_constraints(d):
     """The audit must also find values that the tables themselves would refuse."""
     with psycopg.connect(d.dsn, autocommit=True) as connection:
         for table, name in connection.execute("select conrelid::regclass::text, conname from pg_constraint"
-                                              " where connamespace = 'settled'::regnamespace and contype = 'c'").fetchall():
+                                              " where connamespace = 'settled'::regnamespace and contype = 'c'"
+                                              " and coninhcount = 0").fetchall():
             connection.execute(f"alter table {table} drop constraint {name}")
 
 
@@ -208,7 +209,7 @@ KEYS = {"settlements": 2, "settlement_lines": 3, "accounts": 1, "packages": 3, "
 LEFT_OUT = {"day_closes": ["closed_at"], "day_cutoffs": ["to_offset", "cut_by"], "rejects": ["reason", "decision"],
             "shard_logs": ["next_offset"]}
 ANOTHER = {"bigint": "coalesce({0}, 0) + 1", "integer": "coalesce({0}, 0) + 1", "date": "{0} + 1",
-           "timestamp with time zone": "{0} + interval '1 hour'", "text": "coalesce({0}, '') || '!'"}
+           "timestamp with time zone": "coalesce({0}, now()) + interval '1 hour'", "text": "coalesce({0}, '') || '!'"}
 
 
 def columns_of(d, table):
@@ -223,7 +224,8 @@ def test_every_column_is_compared(world, table):
         "select a.attname from pg_index i cross join unnest(i.indkey) with ordinality k (number, place)"
         " join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number"
         " where i.indisprimary and i.indrelid = %s::regclass order by k.place", f"settled.{table}")]
-    assert len(key) == KEYS[table]
+    assert key[KEYS[table]:] in ([], ["business_day"])  # a partition's key is in each key, and is compared like the rest
+    key = key[:KEYS[table]]
     changed = {name: ANOTHER[kind].format(name) for name, kind in columns_of(world, table)
                if name not in [*key, "shard", *LEFT_OUT.get(table, [])]}
     where = f"where ctid = (select max(ctid) from settled.{table})"
@@ -297,7 +299,7 @@ def test_a_missing_row_is_found(world, table):
 
 
 EXTRA = {  # what must differ in a copy of a row
-    "settlements": {"business_day": "date '2026-10-31'"}, "settlement_lines": {"line_no": "99"},
+    "settlements": {"business_day": "date '2026-11-30'"}, "settlement_lines": {"line_no": "99"},
     "accounts": {"account_id": "'nobody'"}, "packages": {"package_id": "'nothing'"}, "credits": {"credit_id": "'no'"},
     "status_changes": {"account_sequence": "99", "sequence": "99999"}, "rejects": {"kafka_offset": "99999"},
     "day_closes": {"business_day": "date '2026-11-30'"}, "day_cutoffs": {"business_day": "date '2026-10-01'"},

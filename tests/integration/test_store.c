@@ -1006,9 +1006,10 @@ static void a_portion_touches_its_own_rows_only(void **state)
     enum { WINDOW = 20000, FEW = 100 }; // as the relay asks, but for the bytes
     struct outbox_row rows[FEW];
     size_t count;
-    run_sql(w, "alter table settled.outbox set (autovacuum_enabled = false);"
+    run_sql(w, "select settled.make_partitions('2026-01-01', '2026-01-01');"
+               "alter table settled.outbox_2026_01_01 set (autovacuum_enabled = false);"
                "insert into settled.outbox select 0, i, 0, 'k', 'an-id', 0, 'body',"
-               "  decode(repeat('ab', 32), 'hex') from generate_series(1, 60000) i");
+               "  decode(repeat('ab', 32), 'hex'), '2026-01-01' from generate_series(1, 60000) i");
     store_close(w->store); // a session tells its statistics when it ends
     assert_ok(w, store_open(w->dsn, STORE_WRITES, &w->store, &w->e));
     assert_ok(w, store_load_outbox(w->store, 0, &(struct outbox_window){0, WINDOW, FEW}, rows,
@@ -1017,17 +1018,27 @@ static void a_portion_touches_its_own_rows_only(void **state)
     store_close(w->store);
     assert_ok(w, store_open(w->dsn, STORE_WRITES, &w->store, &w->e));
     const char *touched = "select seq_tup_read + idx_tup_fetch from pg_stat_user_tables"
-                          " where relid = 'settled.outbox'::regclass";
+                          " where relid = 'settled.outbox_2026_01_01'::regclass";
     for (int i = 0; i < 100 && number_of(w, touched) == 0; i++)
         usleep(50000);
     assert_in_range(number_of(w, touched), FEW, WINDOW + FEW);
 }
 
+// They go with their day's partition, and not before every shard has opened a later day: no row may
+// come any more.
 static void published_rows_go_after_eight_days_but_the_last(void **state)
 {
     struct world *w = *state;
     busy_days(w);
+    run_sql(
+        w,
+        "update settled.deployment set partitions = 1; delete from settled.shards where shard > 0");
     int64_t last = w->row.chain.sequence, now = w->bench->now, relayed;
+    int64_t first_day =
+        number_of(w, "select min(sequence) from settled.outbox where business_day > "
+                     "(select min(business_day) from settled.outbox)") -
+        1;
+    assert_in_range(first_day, 4, last - 2);
     assert_ok(w, store_mark_relayed(w->store, 0, w->row.epoch, 3, now, &w->e));
     assert_ok(w, store_mark_relayed(w->store, 0, w->row.epoch, 2, now, &w->e)); // never falls
     assert_ok(w, store_check_epoch(w->store, 0, w->row.epoch, NULL, &relayed, &w->e));
@@ -1036,10 +1047,10 @@ static void published_rows_go_after_eight_days_but_the_last(void **state)
     assert_int_equal(number_of(w, "select count(*) from settled.outbox"), last);
     assert_ok(
         w, store_mark_relayed(w->store, 0, w->row.epoch, last, now + 8 * DAY_MS + MINUTE, &w->e));
-    assert_int_equal(number_of(w, "select min(sequence) from settled.outbox"), 4);
+    assert_int_equal(number_of(w, "select min(sequence) from settled.outbox"), 1); // up to row 3
     assert_ok(w, store_mark_relayed(w->store, 0, w->row.epoch, last, now + 9 * DAY_MS, &w->e));
-    assert_int_equal(number_of(w, "select count(*) from settled.outbox"), 1);
-    assert_int_equal(number_of(w, "select sequence from settled.outbox"), last);
+    assert_in_range(number_of(w, "select min(sequence) from settled.outbox"), first_day + 1, last);
+    assert_int_equal(number_of(w, "select max(sequence) from settled.outbox"), last);
     assert_int_equal(store_mark_relayed(w->store, 0, w->row.epoch, last + 1, now, &w->e),
                      STORE_FAILED);
 }
@@ -1069,14 +1080,15 @@ static void an_operator_may_ask_and_do_nothing_else(void **state)
     busy_days(w);
     assert_string_equal(
         value_of(w, "select string_agg(relname, ' ' order by relname) from pg_class"
-                    " where relnamespace = 'settled'::regnamespace and relkind in ('r', 'v')"
+                    " where relnamespace = 'settled'::regnamespace and relkind in ('r', 'p', 'v')"
+                    " and not relispartition"
                     " and has_table_privilege('settled_operator', oid, 'select')"),
         "decisions deployment parameters price_books rejects request_records requests "
         "schema_migrations shard_logs waiting");
     assert_int_equal(
         number_of(w, "select count(*) from pg_class, unnest(array['insert', 'update', 'delete',"
                      " 'truncate', 'references', 'trigger']) as privilege"
-                     " where relnamespace = 'settled'::regnamespace and relkind in ('r', 'v')"
+                     " where relnamespace = 'settled'::regnamespace and relkind in ('r', 'p', 'v')"
                      " and (has_table_privilege('settled_operator', oid, privilege)"
                      "  or (privilege in ('insert', 'update', 'references')"
                      "   and has_any_column_privilege('settled_operator', oid, privilege)))"),
@@ -1084,7 +1096,8 @@ static void an_operator_may_ask_and_do_nothing_else(void **state)
     assert_int_equal(number_of(w, "select has_schema_privilege('settled_operator', 'settled',"
                                   " 'create')::int::bigint"),
                      0);
-    // Of what acts with the rights of the owner it may call what asks; nobody else may.
+    // Of what acts with the rights of the owner it may call what asks; nobody else may. The daemon
+    // has its partitions made.
     assert_string_equal(
         value_of(w,
                  "select string_agg(rolname || ' ' || proname, ', ' order by proname)"
@@ -1092,8 +1105,9 @@ static void an_operator_may_ask_and_do_nothing_else(void **state)
                  " and prosecdef and has_function_privilege(pg_roles.oid, pg_proc.oid, 'execute')"
                  " and rolname in ('settled_writer', 'settled_operator', 'settled_auditor',"
                  " 'settled_console')"),
-        "settled_operator ask, settled_operator record_lost, settled_operator record_sent, "
-        "settled_operator trouble_with");
+        "settled_operator ask, settled_writer drop_published, settled_writer make_partitions, "
+        "settled_operator record_lost, settled_operator record_sent, settled_operator "
+        "trouble_with");
     assert_true(may(w, "settled_operator", ASK));
     assert_false(may(w, "settled_writer", ASK));
     assert_false(may(w, "settled_writer", "insert into settled.requests default values"));

@@ -278,7 +278,7 @@ static void what_the_tables_refuse_undoes_the_whole_step(void **state)
     run_sql(w, "insert into settled.credits select account_id, 'c9', kind, amount, credited_at, "
                "received_at, reason,"
                // behind our back, where the 101st credit from now will stand
-               " reference, 101, shard, position, balance from settled.credits");
+               " reference, 101, shard, position, balance, business_day from settled.credits");
     for (int i = 0; i < 100; i++) {
         char id[16];
         snprintf(id, sizeof id, "d%d", i);

@@ -119,11 +119,11 @@ static int take_row(void *context, const struct outbox_row *row, struct error *e
 static int audit(struct world *w)
 {
     struct audit_snapshot snapshot;
-    struct audit_range range = {0};
+    struct audit_range range = {.first_day = DAY_NONE, .last_day = DAY_NONE};
     int64_t to[AUDIT_WINDOWED];
     for (int t = 0; t < AUDIT_WINDOWED; t++)
         range.to[t] = to[t] = INT32_MAX;
-    int result = (int)store_audit_begin(w->store, 0, &snapshot, &w->e);
+    int result = (int)store_audit_begin(w->store, 0, DAY_NONE, &snapshot, &w->e);
     if (result == STORE_OK) {
         struct audit_rows *rows = audit_rows_open(w->store, &range, &w->e);
         result = (int)audit_rows_load(rows, to, &w->e);
@@ -181,6 +181,7 @@ static void without_constraints(struct world *w)
 {
     run_sql(w, "do $$ declare c record; begin for c in select conname, conrelid::regclass as t"
                " from pg_constraint where contype = 'c' and connamespace = 'settled'::regnamespace"
+               " and coninhcount = 0"
                " loop execute format('alter table %s drop constraint %I', c.t, c.conname);"
                " end loop; end $$");
 }
