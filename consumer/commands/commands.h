@@ -14,6 +14,7 @@ int cmd_generate(const struct args *args);
 int cmd_explain(const struct args *args);
 int cmd_audit(const struct args *args);
 int cmd_repair(const struct args *args);
+int cmd_retire(const struct args *args);
 int cmd_parameters(const struct args *args); // operands: apply
 int cmd_books(const struct args *args); // operands: list
 int cmd_version(const struct args *args);

@@ -96,6 +96,14 @@ static const struct option_spec audit_options[] = {
     {NULL, 0, NULL, NULL},
 };
 
+static const struct option_spec retire_options[] = {
+    {"before", 0, "MONTH", "the months before this one, for example 2025-03"},
+    {"archive", 0, "DIRECTORY",
+     "write their rows to files in this existing directory, and drop the tables"},
+    {"dry-run", 0, NULL, "print which months would go, or why they cannot, and change nothing"},
+    {NULL, 0, NULL, NULL},
+};
+
 static const struct option_spec run_options[] = {
     {"drain", 0, NULL, "read to where the topics end now, settle what is due, and end"},
     {"clock", 0, "INSTANT",
@@ -245,6 +253,23 @@ const struct verb verbs[] = {
               "topics, so that subscribers read them behind later rows. It can be run again at "
               "any time.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED},
+    {.name = "retire",
+     .run = cmd_retire,
+     .summary = "take old months out of the tables, and archive them",
+     .about = "Detaches the partitions of settlements, their lines, status changes, credits and "
+              "rejects of the months before MONTH, once nothing needs them any more: a restart "
+              "(open days, late days, credit_days, the calls that are read again), publishing, or "
+              "a decision about a reject. Otherwise it says what does and until when, ends with "
+              "78, and changes nothing.\nThe detached tables stay, as settled.TABLE_YYYY_MM, and "
+              "nothing reads them. With --archive their rows are written to "
+              "DIRECTORY/YYYY-MM/TABLE.csv, with a manifest that has rows and SHA-256 of each "
+              "file; the files are read again, and then the tables are dropped: also those that an "
+              "earlier run has detached. Balances, packages, day closes and decisions stay.\nIt "
+              "needs the role settled_owner. It may run beside the daemon, and waits for no lock "
+              "longer than 0.3 s at a time. After an interruption the same command goes on where "
+              "it stopped.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .options = retire_options},
     {.name = "schemas",
      .run = cmd_schemas,
      .summary = "register the schemas of the seven topics",
