@@ -69,6 +69,8 @@ int api_limit(const struct api_call *call, int64_t *out, struct error *e);
 // The parameter `after` of a list whose positions are "DAY/NUMBER"; DAY_NONE and -1 where it is not
 // given.
 int api_after_day(const struct api_call *call, day_t *day, int64_t *number, struct error *e);
+// Splits a position "A/B" at its last slash. False: B is no number, or A has no room.
+bool api_split_position(const char *text, char *first, size_t size, int64_t *second);
 // Why a position of a list is none: always -1.
 int api_refuse_after(const char *text, struct error *e);
 // The same of "NUMBER/NUMBER"; -1 and -1.

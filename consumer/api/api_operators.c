@@ -1,6 +1,7 @@
 // What operators look at: shards, closed days, decisions, rejects.
 #include "consumer/api/api_paths.h"
 #include "consumer/api/api_read.h"
+#include "consumer/base/format.h"
 #include "consumer/decisions/reject_view.h"
 #include "consumer/http/http_target.h"
 
@@ -165,16 +166,15 @@ static int read_filter(const struct api_call *call, struct reject_filter *f, str
 static int read_after(const struct api_call *call, struct filtered *out, struct error *e)
 {
     const char *text = http_parameter(call->request, "after");
-    int32_t partition;
-    int64_t offset;
-    int end = 0;
+    char place[sizeof out->after_topic + NUMBER_SIZE];
+    int64_t partition, offset;
     if (!text)
         return 0;
-    if (sscanf(text, "%249[^/]/%9" SCNd32 "/%18" SCNd64 "%n", out->after_topic, &partition, &offset,
-               &end) != 3 ||
-        text[end])
+    if (!api_split_position(text, place, sizeof place, &offset) ||
+        !api_split_position(place, out->after_topic, sizeof out->after_topic, &partition) ||
+        partition > INT32_MAX)
         return api_refuse_after(text, e);
-    out->filter.after = (struct reject_place){out->after_topic, partition, offset};
+    out->filter.after = (struct reject_place){out->after_topic, (int32_t)partition, offset};
     return 0;
 }
 

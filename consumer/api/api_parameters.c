@@ -58,8 +58,7 @@ int api_limit(const struct api_call *call, int64_t *out, struct error *e)
     return api_number(call, "limit", (struct api_range){1, API_LIMIT_MAX, API_LIMIT}, out, e);
 }
 
-// Splits "A/B", of which B is a number.
-static bool split_position(const char *text, char *first, size_t size, int64_t *second)
+bool api_split_position(const char *text, char *first, size_t size, int64_t *second)
 {
     const char *slash = strrchr(text, '/');
     if (!slash || (size_t)(slash - text) >= size || !parse_number(slash + 1, second))
@@ -83,7 +82,7 @@ int api_after_day(const struct api_call *call, day_t *day, int64_t *number, stru
     const char *text = http_parameter(call->request, "after");
     *day = DAY_NONE;
     *number = -1;
-    if (!text || (split_position(text, first, sizeof first, number) && *number <= INT32_MAX &&
+    if (!text || (api_split_position(text, first, sizeof first, number) && *number <= INT32_MAX &&
                   calendar_parse_day(first, day)))
         return 0;
     return api_refuse_after(text, e);
@@ -94,7 +93,7 @@ int api_after_numbers(const struct api_call *call, int64_t *first, int64_t *seco
     char before[24];
     const char *text = http_parameter(call->request, "after");
     *first = *second = -1;
-    if (!text || (split_position(text, before, sizeof before, second) &&
+    if (!text || (api_split_position(text, before, sizeof before, second) &&
                   parse_number(before, first) && *first <= INT32_MAX))
         return 0;
     return api_refuse_after(text, e);

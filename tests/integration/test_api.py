@@ -590,3 +590,57 @@ def test_idle_connections_keep_nobody_out(filled):
         for _ in range(20):
             assert client.get(f"/v1/accounts/{HOLDER}")["balance"] == -120000
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# ---- how it is read ----
+
+GROWING = {"accounts", "credits", "packages", "settlements", "settlement_lines", "status_changes", "day_closes", "day_cutoffs",
+           "rejects", "request_records"}
+
+
+def scans(plan):
+    """The nodes of a plan that read a table: (table, kind, condition on the index)."""
+    if "Relation Name" in plan:
+        condition = plan.get("Index Cond") or " ".join(child.get("Index Cond", "") for child in plan.get("Plans", ()))
+        yield plan["Relation Name"], plan["Node Type"], condition
+    for child in plan.get("Plans", ()):
+        yield from scans(child)
+
+
+def explained(log):
+    """The plans of the sessions that serve the API, by the text of the query."""
+    found = re.findall(r"\[(\d+)\] \S+ LOG:  duration: \S+ ms  plan:\n((?:\t.*\n)+)", log)
+    plans = [(int(pid), json.loads(text)) for pid, text in found]
+    serving = {pid for pid, plan in plans if "final_through" in plan["Query Text"]}
+    return [plan for pid, plan in plans if pid in serving]
+
+
+def test_no_query_reads_a_table_that_grows_as_a_whole(settled):
+    account = f"/v1/accounts/{HOLDER}"
+    targets = [account, *(f"{account}/{rest}" for rest in (
+        "settlements?from=2026-11-01", f"settlements/{DAYS[0]}", "statement", "status-changes", "packages",
+        "packages/pack/deductions")), "/v1/accounts?prefix=h", "/v1/days?from=2026-11-02", "/v1/decisions", "/v1/shards",
+        "/v1/rejects", f"/v1/rejects?account={HOLDER}", "/v1/rejects/groups?by=reason&from=2026-11-01"]
+    with own_deployment(settled, late_days=1) as (d, _, postgres):
+        fill(d)
+        for setting in ("session_preload_libraries = auto_explain", "auto_explain.log_min_duration = 0",
+                        "auto_explain.log_format = json", "enable_seqscan = off", "jit = off"):
+            with psycopg.connect(d.dsn, autocommit=True) as connection:
+                connection.execute("load 'auto_explain'")
+                connection.execute(f"alter role postgres set {setting}")
+        process = d.start("--clock", AFTER)
+        client = Client(process)
+        for target in targets:
+            for _ in range(32):  # so that on some connection a plan is made once for all values
+                client.get(target)
+        assert process.stop() == 0
+        plans = explained(postgres.log.read_text())
+    tables = set()
+    for plan in plans:
+        for table, kind, condition in scans(plan["Plan"]):
+            tables.add(table)
+            if table in GROWING:
+                assert kind != "Seq Scan", (table, plan)
+            if table in GROWING - {"rejects"}:
+                assert condition, (table, kind, plan["Query Text"])
+    assert tables >= GROWING
