@@ -100,6 +100,11 @@ class Row:
     def of(self):
         return self.goal.of if self.goal else "ratio" if self.against else "value"
 
+    def against_last(self):
+        """The same of two programs: no worse by more than a tenth. More is better of what is counted a second, else less."""
+        goal = ratio_at_least(0.9) if self.unit.endswith("/s") else ratio_at_most(1.1)
+        return Row(f"{self.name}, against --last", self.unit, "the last one", goal)
+
     def result(self, settled, baseline=()):
         """From settled's figure of each round, and the baseline's."""
         if self.against and len(baseline) != len(settled):
@@ -229,7 +234,7 @@ class Figures:
             if self.bench.wants(row):
                 yield row.result(by["settled"], by.get("baseline", ()))
                 if "last" in by:
-                    yield Row(f"{row.name}, against --last", row.unit, "the last one").result(by["settled"], by["last"])
+                    yield row.against_last().result(by["settled"], by["last"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,6 +74,11 @@ def test_another_program_is_compared_round_by_round():
     assert (against.row.name, against.figures) == ("size, against --last", [0.5, 3])
 
 
+@pytest.mark.parametrize("row, settled, met", [(RATE, 91, True), (RATE, 89, False), (SIZE, 109, True), (SIZE, 111, False)])
+def test_another_program_may_not_have_been_better_by_more_than_a_tenth(row, settled, met):
+    assert row.against_last().result([settled], [100]).met is met
+
+
 def test_rows_are_chosen_by_their_names():
     assert frame.parse("", ROWS, ["--only", "^(rate|wait)$"]).rows == [RATE, WAIT]
     with pytest.raises(SystemExit):
