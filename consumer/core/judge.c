@@ -257,8 +257,8 @@ static void judge_call(struct validation *c, struct verdict *v)
     if (match != CALL_NEW || fold->withhold)
         return;
     // R31: only here is the id seen; what was refused has returned.
-    call.account = ledger_account(fold, c->lookup->account, c->account_id);
-    assert(c->account == ACCOUNT_NONE || c->account == call.account);
+    if (call.account == ACCOUNT_NONE)
+        call.account = ledger_account(fold, c->lookup->account, c->account_id);
     calls_add(&fold->calls, hash, &call, c->event->offset);
     if (call.day > fold->state.horizon)
         fold->state.horizon = call.day;
@@ -602,6 +602,7 @@ bool judge_recorded_call(struct fold *fold, const struct event *event, const str
         return false;
     call_of(&c, call);
     *hash = identity_hash(&fold->key, call->identity.half, lookup->account);
-    call->account = ledger_account(fold, lookup->account, c.account_id);
+    if (call->account == ACCOUNT_NONE)
+        call->account = ledger_account(fold, lookup->account, c.account_id);
     return true;
 }

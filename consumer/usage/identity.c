@@ -26,8 +26,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "texts are read as lit
 
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-// Eight lower-case hexadecimal digits at once; false when one of them is something else.
-static bool parse_hex8(const char first[4], const char second[4], uint32_t *out)
+// Eight lower-case hexadecimal digits at once. Where one of them is something else, *odd becomes
+// other than 0.
+static inline uint32_t parse_hex8(const char first[4], const char second[4], uint64_t *odd)
 {
     uint64_t text;
     memcpy(&text, first, 4);
@@ -35,27 +36,24 @@ static bool parse_hex8(const char first[4], const char second[4], uint32_t *out)
     uint64_t nibbles = (text & EACH(0x0f)) + 9 * (text >> 6 & EACH(1)); // letters have bit 6
     uint64_t letters = (nibbles + EACH(6)) >> 4 & EACH(1);
     // What writes itself the same way again was a digit.
-    if (nibbles & EACH(0xf0) || nibbles + EACH('0') + letters * ('a' - 10 - '0') != text)
-        return false;
+    *odd |= (nibbles & EACH(0xf0)) | ((nibbles + EACH('0') + letters * ('a' - 10 - '0')) ^ text);
     uint64_t packed = __builtin_bswap64(nibbles);
     packed = (packed | packed >> 4) & UINT64_C(0x00ff00ff00ff00ff);
     packed = (packed | packed >> 8) & UINT64_C(0x0000ffff0000ffff);
-    *out = (uint32_t)(packed | packed >> 16);
-    return true;
+    return (uint32_t)(packed | packed >> 16);
 }
 
 static bool parse_uuid(struct slice id, uint64_t half[2])
 {
     const char *s = id.data;
-    uint32_t part[4];
+    uint64_t odd = 0;
     if (id.size != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-')
         return false;
-    if (!parse_hex8(s, s + 4, &part[0]) || !parse_hex8(s + 9, s + 14, &part[1]) ||
-        !parse_hex8(s + 19, s + 24, &part[2]) || !parse_hex8(s + 28, s + 32, &part[3]))
-        return false;
-    half[0] = (uint64_t)part[0] << 32 | part[1];
-    half[1] = (uint64_t)part[2] << 32 | part[3];
-    return true;
+    uint64_t first = parse_hex8(s, s + 4, &odd), second = parse_hex8(s + 9, s + 14, &odd),
+             third = parse_hex8(s + 19, s + 24, &odd), fourth = parse_hex8(s + 28, s + 32, &odd);
+    half[0] = first << 32 | second;
+    half[1] = third << 32 | fourth;
+    return odd == 0;
 }
 
 // Written in place: a copy of what was just stored in parts would wait for the stores.
