@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 _Static_assert(sizeof(struct index_line) == INDEX_LINE_BYTES, "a line of the cache");
+_Static_assert(1 << INDEX_REGION_FIRST >= INDEX_SEGMENTS, "places in a region lie without gaps");
 _Static_assert(INDEX_SLOTS == 9, "eight marks are compared at once, and the ninth");
 
 // How many ids fit in: a slot a line is to spare, so that few lines are passed.
@@ -39,7 +40,7 @@ static void check_segment(const struct index_segment *s)
 static size_t place_of(size_t segment, unsigned level)
 {
     size_t before = INDEX_SEGMENTS * segment + segment * (segment - 1) / 2;
-    return before << level >> INDEX_REGION_FIRST;
+    return (before << level) / INDEX_SEGMENTS;
 }
 
 static size_t region_bytes(unsigned level)

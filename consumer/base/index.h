@@ -42,8 +42,8 @@ struct index_region {
     struct index_line *lines; // NULL: no segment is there
     uint32_t segments; // that are there
 };
-// Segments that have doubled less often are small, and are allocated one by one.
-enum { INDEX_REGION_FIRST = 8, INDEX_REGIONS = 16 };
+// Segments that have doubled less often (of some two million ids in all) are allocated one by one.
+enum { INDEX_REGION_FIRST = 10, INDEX_REGIONS = 12 };
 
 struct index {
     struct index_segment segments[INDEX_SEGMENTS];

@@ -1,5 +1,7 @@
 #include "consumer/usage/calls.h"
 
+#include "consumer/base/memory.h"
+
 #include <assert.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -9,9 +11,6 @@ _Static_assert(sizeof(struct call_block) - offsetof(struct call_block, half) ==
                "the columns of a call");
 _Static_assert(CALL_BYTES_RESIDENT == CALL_BYTES + INDEX_ID_BYTES,
                "the columns of a call and its share of the index");
-
-_Static_assert(CALL_SLAB * sizeof(struct call_block) > MEMORY_HUGE_PAGE / 100 * 99,
-               "a huge page is full of blocks");
 
 enum { UUID_BIT = CALL_MS_BITS + CALL_SERVICE_BITS };
 _Static_assert(UUID_BIT == 31, "time, service and kind of id fill the word of a call");
@@ -92,44 +91,6 @@ static struct usage_day *open_day(struct calls *calls, day_t day, int64_t offset
     return &calls->days[at];
 }
 
-// ---- blocks ----
-
-static struct call_slab *slab_of(struct calls *calls, size_t number)
-{
-    size_t at = number / CALL_SLAB;
-    while (calls->slab_count <= at) {
-        calls->slabs = memory_reserve(calls->slabs, calls->slab_count, &calls->slab_capacity,
-                                      sizeof *calls->slabs);
-        calls->slabs[calls->slab_count++] = (struct call_slab){0};
-    }
-    return &calls->slabs[at];
-}
-
-static struct call_block *take_block(struct calls *calls, size_t number)
-{
-    if (number < CALL_SLAB)
-        return memory_grow(NULL, 1, sizeof(struct call_block));
-    struct call_slab *slab = slab_of(calls, number);
-    if (slab->used++ == 0)
-        slab->blocks = memory_map(MEMORY_HUGE_PAGE);
-    return &slab->blocks[number % CALL_SLAB];
-}
-
-static void give_back(struct calls *calls, size_t number)
-{
-    if (number < CALL_SLAB) {
-        free(calls->blocks[number]);
-    } else {
-        struct call_slab *slab = &calls->slabs[number / CALL_SLAB];
-        assert(slab->used > 0);
-        if (--slab->used == 0) {
-            memory_unmap(slab->blocks, MEMORY_HUGE_PAGE);
-            slab->blocks = NULL;
-        }
-    }
-    calls->blocks[number] = NULL;
-}
-
 static uint32_t add_block(struct calls *calls, day_t day)
 {
     size_t number = calls->first_free;
@@ -141,7 +102,7 @@ static uint32_t add_block(struct calls *calls, day_t day)
                                        sizeof(struct call_block *));
         calls->block_count++;
     }
-    calls->blocks[number] = take_block(calls, number);
+    calls->blocks[number] = memory_grow(NULL, 1, sizeof **calls->blocks);
     calls->blocks[number]->day = day;
     calls->first_free = number + 1;
     return (uint32_t)number;
@@ -188,7 +149,8 @@ void calls_forget(struct calls *calls, day_t floor)
     for (; gone < calls->day_count && calls->days[gone].day < floor; gone++) {
         struct usage_day *table = &calls->days[gone];
         for (size_t b = 0; b < table->block_count; b++) {
-            give_back(calls, table->blocks[b]);
+            free(calls->blocks[table->blocks[b]]);
+            calls->blocks[table->blocks[b]] = NULL;
             if (table->blocks[b] < calls->first_free)
                 calls->first_free = table->blocks[b];
         }
@@ -214,22 +176,17 @@ int64_t calls_first_offset(const struct calls *calls, int64_t none)
 
 size_t calls_memory(const struct calls *calls)
 {
-    size_t bytes = index_memory(&calls->index) +
-                   calls->block_capacity * sizeof(struct call_block *) +
-                   calls->slab_capacity * sizeof(struct call_slab);
-    for (size_t b = 0; b < calls->block_count && b < CALL_SLAB; b++)
-        bytes += calls->blocks[b] ? sizeof(struct call_block) : 0;
-    for (size_t s = 0; s < calls->slab_count; s++)
-        bytes += calls->slabs[s].used > 0 ? MEMORY_HUGE_PAGE : 0;
-    return bytes;
+    size_t blocks = 0;
+    for (size_t i = 0; i < calls->day_count; i++)
+        blocks += calls->days[i].block_count;
+    return index_memory(&calls->index) + blocks * sizeof(struct call_block) +
+           calls->block_capacity * sizeof(struct call_block *);
 }
 
 void calls_free(struct calls *calls)
 {
     for (size_t b = 0; b < calls->block_count; b++)
-        if (calls->blocks[b])
-            give_back(calls, b);
-    free(calls->slabs);
+        free(calls->blocks[b]);
     for (size_t i = 0; i < calls->day_count; i++)
         free(calls->days[i].blocks);
     free(calls->blocks);

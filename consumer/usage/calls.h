@@ -4,7 +4,6 @@
 #pragma once
 
 #include "consumer/base/index.h"
-#include "consumer/base/memory.h"
 #include "consumer/usage/identity.h"
 #include "pricing/book.h"
 
@@ -16,7 +15,7 @@ enum { CALL_BYTES = 28 };
 #define CALL_TEXT(number) CALL_TEXT_OF(number)
 #define CALL_BYTES_RESIDENT_TEXT CALL_TEXT(CALL_BYTES_RESIDENT)
 
-enum { CALL_BLOCK = 1024, CALL_MS_BITS = 27, CALL_SERVICE_BITS = 4 };
+enum { CALL_BLOCK = 4096, CALL_MS_BITS = 27, CALL_SERVICE_BITS = 4 };
 
 struct call_block {
     day_t day;
@@ -27,13 +26,6 @@ struct call_block {
     uint32_t when[CALL_BLOCK];
     uint32_t units[CALL_BLOCK];
 };
-
-// Blocks with consecutive numbers, in one huge page.
-struct call_slab {
-    struct call_block *blocks; // NULL: none of them is used
-    uint32_t used;
-};
-enum { CALL_SLAB = MEMORY_HUGE_PAGE / sizeof(struct call_block) };
 
 struct usage_day {
     day_t day;
@@ -49,10 +41,6 @@ struct calls {
     size_t block_count, block_capacity;
     struct call_block **blocks; // NULL: free number
     size_t first_free; // no free number lies below
-    // By number / CALL_SLAB. The first is not used: so few blocks are allocated one by one, because
-    // a process may have many shards with few calls.
-    size_t slab_count, slab_capacity;
-    struct call_slab *slabs;
     size_t day_count, day_capacity;
     struct usage_day *days; // rising days
     int64_t count; // entries held

@@ -229,8 +229,8 @@ static size_t resident_pages(const struct index *ix)
     size_t pages = 0;
     for (unsigned r = 0; r < INDEX_REGIONS; r++) {
         const char *page = (const char *)ix->regions[r].lines;
-        // 256 segments of between 1 and 2 times 2^8 lines, and so on.
-        size_t bytes = (size_t)(256 * 256 + 255 * 128) * INDEX_LINE_BYTES << r;
+        // 256 segments of between 1 and 2 times 2^10 lines, and so on.
+        size_t bytes = (size_t)(256 * 256 + 255 * 128) * 4 * INDEX_LINE_BYTES << r;
         for (size_t at = 0; page && at < bytes; at += MEMORY_HUGE_PAGE) {
             assert_int_equal(mincore((void *)(uintptr_t)(page + at), MEMORY_HUGE_PAGE, small), 0);
             pages += memchr(small, 1, sizeof small) != NULL;
@@ -242,7 +242,7 @@ static size_t resident_pages(const struct index *ix)
 static void regions_hold_what_small_tables_hold(void **state)
 {
     (void)state;
-    enum { MANY = 3000000, STEP = 100000, SPARE = 3 };
+    enum { MANY = 4000000, STEP = 100000, SPARE = 3 };
     struct index ix = {0};
     for (int round = 0; round < 2; round++) {
         for (uint32_t id = 0; id < MANY; id++) {
@@ -265,7 +265,7 @@ static void regions_hold_what_small_tables_hold(void **state)
 static void a_region_that_is_made_anew_keeps_the_others(void **state)
 {
     (void)state;
-    enum { MANY = 1000000 };
+    enum { MANY = 2500000 };
     struct index ix = {0};
     for (uint32_t id = 0; id < MANY; id++)
         index_insert(&ix, hash_of(id), id);
