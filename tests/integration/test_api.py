@@ -602,7 +602,7 @@ def scans(plan):
     """The nodes of a plan that read a table: (table, kind, condition on the index)."""
     if "Relation Name" in plan:
         condition = plan.get("Index Cond") or " ".join(child.get("Index Cond", "") for child in plan.get("Plans", ()))
-        yield plan["Relation Name"], plan["Node Type"], condition
+        yield re.sub(r"(_\d+)+$", "", plan["Relation Name"]), plan["Node Type"], condition  # a partition is its table
     for child in plan.get("Plans", ()):
         yield from scans(child)
 
