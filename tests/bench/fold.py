@@ -4,8 +4,8 @@ a table grows; how fast a restart has the calls again; and how many accounts a s
 
     build/venv/bin/python tests/bench/fold.py [OPTIONS of bench.py]
 
-bench_fold.c judges random calls of 100,000 accounts in memory, without any service. --long goes up to 100 million calls
-if so much memory is free.
+bench_fold.c judges random calls of 100,000 accounts in memory, without any service. What the accounts take is not counted
+as memory of calls. --long goes up to 100 million calls if so much memory is free.
 """
 
 import sys
