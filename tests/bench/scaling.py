@@ -28,7 +28,7 @@ INPUTS = {
     "close": ("close of a day, 250,000 accounts: growth", "µs an account"),
     "relay": ("relay of one shard", "rows/s"),
     "call": ("room: a call in Kafka", "bytes"),
-    "row": ("room: a settlement in PostgreSQL", "bytes"),
+    "row": ("room: a settlement in PostgreSQL, for good", "bytes"),
     "account": ("room: an account in PostgreSQL", "bytes"),
 }
 SHARD_CALLS = 4_000_000_000  # the upper bound of run.max_calls_held
