@@ -94,6 +94,10 @@ enum store_result store_latest_day(struct store *store, day_t *day, struct error
 // The most calls that all shards accepted in one of the last `days` settled days; 0 when none is
 // settled.
 enum store_result store_busiest_day(struct store *store, int days, int64_t *calls, struct error *e);
+// The most settlements that all shards made of one of the last `days` settled days, 0 when none is
+// settled; and the server's max_wal_size, in bytes.
+enum store_result store_largest_close(struct store *store, int days, int64_t *settlements,
+                                      int64_t *max_wal_size, struct error *e);
 
 // ---- writer schemas seen on the inputs ----
 // *text malloc'ed, NULL when it is not stored.

@@ -214,6 +214,26 @@ enum store_result store_busiest_day(struct store *store, int days, int64_t *call
     return STORE_OK;
 }
 
+enum store_result store_largest_close(struct store *store, int days, int64_t *settlements,
+                                      int64_t *max_wal_size, struct error *e)
+{
+    PGresult *row;
+    enum store_result result = store_ready(store, e);
+    if (result == STORE_OK)
+        result = sql_run(store,
+                         "select coalesce(max(made), 0)::bigint,"
+                         " pg_size_bytes(current_setting('max_wal_size'))"
+                         " from (select sum(settlements) as made from settled.day_closes"
+                         " group by business_day order by business_day desc limit $1) as days",
+                         SQL_PARAMS(sql_int4(days)), &row, e);
+    if (result != STORE_OK)
+        return result;
+    *settlements = get_int8(row, 0, 0);
+    *max_wal_size = get_int8(row, 0, 1);
+    PQclear(row);
+    return STORE_OK;
+}
+
 // ---- record ----
 
 static enum store_result insert_fixed(struct store *store, const struct deployment *wanted,

@@ -17,6 +17,7 @@
 enum {
     OUTPUT_BYTES_MIN = 1000000,
     BUSIEST_OF_DAYS = 31,
+    WAL_OF_SETTLEMENT = 1900, // bytes, with its lines, its messages and a suspension
     BOOKS_SHOWN = 8,
     RELAY_KEEPS_DAYS = 8,
 };
@@ -114,6 +115,28 @@ static void gate_resident_calls(struct gates *g)
              " calls, and late_days has %" PRId64
              " days of them held: a process that has all shards needs %" PRId64,
              most, BUSIEST_OF_DAYS, calls, days, calls * days);
+}
+
+// A close is written in one go. PostgreSQL begins a checkpoint when half of max_wal_size is full,
+// and after it writes each page whole again that the close touches: then the close is slowest.
+static void gate_write_ahead_log(struct gates *g)
+{
+    struct error e = {0};
+    int64_t settlements = 0, max_wal_size = 0;
+    if (store_largest_close(g->store, BUSIEST_OF_DAYS, &settlements, &max_wal_size, &e) !=
+        STORE_OK) {
+        gates_find_error(g, &e);
+        return;
+    }
+    int64_t written = settlements * WAL_OF_SETTLEMENT;
+    if (max_wal_size < 2 * written)
+        WARN(g,
+             "PostgreSQL's max_wal_size is %" PRId64
+             " MB, but the largest close of the last %d settled days, with %" PRId64
+             " settlements, wrote about %" PRId64
+             " MB at once: it is interrupted by checkpoints. Set it to %" PRId64 " MB or more",
+             max_wal_size >> 20, BUSIEST_OF_DAYS, settlements, written >> 20,
+             ((2 * written) >> 20) + 1);
 }
 
 // Whoever may write can put a book into the table: each is named, with who recorded it.
@@ -596,6 +619,7 @@ static const struct {
     {"recorded deployment", FACT_STORE, gate_recorded},
     {"first start", FACT_STORE, gate_first_start},
     {"calls in memory", FACT_RECORDED, gate_resident_calls},
+    {"write-ahead log", FACT_RECORDED, gate_write_ahead_log},
     {"parameters", FACT_RECORDED | FACT_BOOK, gate_parameters},
     {"recorded price books", FACT_STORE, gate_books},
     {"shards", FACT_RECORDED, gate_shards},

@@ -342,6 +342,15 @@ def test_another_file_is_told(settled_day):
     warned(settled_day, "billing.late_days is 3, but 7 is recorded", config=config)
 
 
+def test_a_close_that_fills_the_write_ahead_log_is_told(settled_day):
+    """The server's default is 1 GB: enough for a close of 200,000 accounts, and not for a million."""
+    for settlements, told in ((200_000, False), (1_000_000, True)):
+        with psycopg.connect(settled_day.dsn) as connection:
+            connection.execute("update settled.day_closes set settlements = %s where shard = 0", (settlements,))
+        assert any("max_wal_size" in f["text"] for f in findings(settled_day)[1]) == told
+    warned(settled_day, "PostgreSQL's max_wal_size is 1024 MB, but the largest close")
+
+
 def test_outputs_that_expire_are_told(settled_day):
     alter_topic(settled_day.brokers, settled_day.topics["status"], retention_ms=str(30 * 86400000))
     warned(settled_day, "expires (retention.ms 2592000000")
