@@ -164,6 +164,7 @@ class Facts(worlds.World):
                                                           deployment.topics)
         self.deployment, self.clock, self.schemas = deployment, clock, schemas
         self.open_transaction = None
+        self.told = {}  # nobody asks the program meanwhile
         self.books = [pathlib.Path(deployment.book).read_bytes()]
         self.generator = self
         self.first_day = rules.day_of(at(FIRST_DAY))
