@@ -146,6 +146,44 @@ def compare(years, first, last, day):
             raise Grown(f"{what} read {cost.months}; only {window} are needed")
 
 
+@contextlib.contextmanager
+def refused_with(text):
+    try:
+        yield
+    except psycopg.Error as error:
+        assert text in str(error), error
+        return
+    raise AssertionError(f"no error: {text}")
+
+
+def check_refusals(d, before, oldest):
+    """What is not published, or not decided, does not go; nor does anything while another one retires."""
+    with psycopg.connect(d.dsn, autocommit=True) as connection:
+        relayed = connection.execute("select relayed from settled.shards").fetchone()
+        connection.execute("update settled.shards set relayed = 1")
+        assert "published up to row 1" in d.run("retire", "--before", before, status=78)
+        connection.execute("update settled.shards set relayed = %s", relayed)
+        decision = connection.execute("update settled.rejects set decision = null where business_day = (select min(business_day)"
+                                      " from settled.rejects) returning business_day, 1").fetchone()
+        assert f"1 rejects of {d.topics['credits']}/0 are undecided" in d.run("retire", "--before", before, status=78)
+        connection.execute("update settled.rejects r set decision = d.number from settled.decisions d join"
+                           " settled.request_records q using (request) where q.topic = r.topic and q.kafka_offset ="
+                           " r.kafka_offset and r.business_day = %s", decision[:1])
+        connection.execute("select pg_advisory_lock('settled'::regnamespace::oid::int, 1)")
+        assert "another settled retire is at work" in d.run("retire", "--before", before, status=75)
+    assert d.sql("select count(*)::int from settled.settlements where business_day = %s", oldest) == [(3,)]
+
+
+def check_archive_is_kept(d, before, folder, oldest):
+    """A file of the same name is never overwritten, and then no table is dropped."""
+    month = folder / f"{oldest:%Y-%m}"
+    month.mkdir()
+    (month / "credits.csv").write_text("of somebody else\n")
+    assert "is there already, with other contents" in d.run("retire", "--before", before, "--archive", str(folder), status=78)
+    assert d.sql(f"select count(*) > 0 from settled.credits_{oldest:%Y_%m}") == [(True,)]
+    (month / "credits.csv").unlink()
+
+
 def retire(years, folder, number):
     """Retires what can go after this day: it is refused one month later, and names the month that is possible."""
     d = years.d
@@ -158,7 +196,11 @@ def retire(years, folder, number):
         raise Grown(f"nothing can be retired after {years.day(number)}: {refused}")
     assert "would be retired" in d.run("retire", "--before", before, "--dry-run")
     assert d.sql("select count(*)::int, coalesce(sum(calls), 0)::int from settled.settlements")[0] == there
+    check_refusals(d, before, oldest)
     d.run("retire", "--before", before)  # detached; the next one archives them
+    check_archive_is_kept(d, before, folder, oldest)
+    with psycopg.connect(d.dsn) as connection, refused_with("its month is retired"):
+        connection.execute("select settled.make_partitions(%s, %s)", (oldest, oldest))
     assert "archived" in d.run("retire", "--before", before, "--archive", str(folder))
     assert d.run("retire", "--before", before, "--archive", str(folder)) == ""
     kept = f"{before}-01"
