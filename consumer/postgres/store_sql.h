@@ -25,7 +25,7 @@ enum store_result sql_each(struct store *store, const char *query, struct sql_pa
                            sql_visit *visit, void *context, struct error *e);
 
 // Rows into a table: by COPY when there are many, else as statements in the open pipeline.
-// A COPY names the partition of a table that has any: to find it for each row costs a tenth.
+// A COPY names the partition of a table that has any: to find it for each row costs up to a tenth.
 enum table_parts { PARTS_NONE, PARTS_MONTHS, PARTS_DAYS };
 struct table {
     const char *name, *columns;

@@ -207,7 +207,8 @@ create table if not exists settled.settlements (
     primary key (account_id, business_day),
     check (closing_balance = opening_balance + credits + adjustments - amount)
 ) partition by range (business_day);
--- Rows come in the order of their days, so that a few bytes a megabyte tell where a day lies, and cost a close nothing.
+-- Rows come in the order of their days, so that a few bytes a megabyte tell where a day lies. They cost a COPY of these two
+-- tables a tenth of its CPU time, which is about a hundredth of a close.
 create index if not exists settlements_day on settled.settlements using brin (business_day)
     with (pages_per_range = 32, autosummarize = on);
 
