@@ -22,6 +22,11 @@ def test_many_days_under_load_stay_small(deploy):
 def test_growth_is_found():
     calm = [days.Sample(n, 10**7, 20, 5, 0, n, n, 0) for n in range(30)]
     days.judge(calm)
-    for field, grown in (("rss", 2 * 10**7), ("descriptors", 25), ("threads", 8)):
-        with pytest.raises(days.Grown):
-            days.judge(calm[:-1] + [calm[-1]._replace(**{field: grown})])
+    # Clients that come and go are no growth; what stays is.
+    days.judge([each._replace(descriptors=40, threads=12) if n % 10 == 5 else each for n, each in enumerate(calm)])
+    for field, a_sample in (("descriptors", 1), ("threads", 0.5)):
+        leaking = [each._replace(**{field: getattr(each, field) + int(n * a_sample)}) for n, each in enumerate(calm)]
+        with pytest.raises(days.Grown, match=field):
+            days.judge(leaking)
+    with pytest.raises(days.Grown, match="RSS"):
+        days.judge(calm[:-1] + [calm[-1]._replace(rss=2 * 10**7)])
