@@ -102,8 +102,16 @@ static enum commit_progress host_commit_beside(void *context, int32_t shard, str
 {
     struct process *p = context;
     struct beside *b = &p->beside;
-    if (b->under_way && b->shard != shard)
+    if (b->under_way && b->shard != shard) {
+        b->refused = true;
         return COMMIT_BUSY;
+    }
+    // A worker runs its shards in turn, so the one that was committed does not begin again before
+    // the others had theirs.
+    if (!b->under_way && b->refused && b->shard == shard) {
+        b->refused = false;
+        return COMMIT_BUSY;
+    }
     if (!b->under_way) {
         *b = (struct beside){
             .session = b->session, .dice = b->dice, .under_way = true, .shard = shard, .row = *row};

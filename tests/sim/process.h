@@ -83,6 +83,7 @@ struct beside {
     bool under_way, done;
     int32_t shard;
     int looks; // until it is told of
+    bool refused; // another shard waits for its turn
     struct shard_row row;
     enum store_result result;
     struct error error;

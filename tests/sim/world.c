@@ -349,14 +349,23 @@ static int64_t next_event(const struct world *w)
     return next;
 }
 
+static bool somebody_commits(const struct world *w)
+{
+    for (int p = 0; p < w->process_count; p++)
+        if (w->processes[p].alive && w->processes[p].beside.under_way)
+            return true;
+    return false;
+}
+
 // Mostly a small step, so that new events meet others that are under way; sometimes up to the next
 // event.
 static void advance(struct world *w)
 {
     int64_t by;
     int chance = (int)dice_below(&w->dice, 100);
-    // An idle owner notices lost commits only at its next commit, when the next day is due.
-    bool far = !w->healed || w->lost_commits;
+    // An idle owner notices lost commits only at its next commit, when the next day is due. Days
+    // that come faster than they are committed would never end.
+    bool far = !w->healed || (w->lost_commits && !somebody_commits(w));
     if (chance < 5)
         by = far ? next_event(w) - w->now : dice_below(&w->dice, 10 * SECOND);
     else if (chance < 35)
