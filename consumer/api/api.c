@@ -3,6 +3,7 @@
 #include "consumer/api/api_accept.h"
 #include "consumer/api/api_paths.h"
 #include "consumer/http/http_client.h"
+#include "consumer/http/http_target.h"
 #include "consumer/http/http_tokens.h"
 #include "consumer/system/log.h"
 
@@ -185,12 +186,13 @@ static int check_token(struct api *api, struct api_call *call, struct http_scope
                       "Authorization: Bearer TOKEN with a token of http.tokens");
 }
 
+// What is for everybody, asked about one account, is for its holder.
 static int check_scope(struct api_call *call, const struct api_path *path,
                        const struct http_scope *scope, struct error *e)
 {
-    if (scope->reader || path->audience == API_EVERYBODY)
+    if (scope->reader || (path->audience == API_EVERYBODY && !call->account))
         return 0;
-    if (path->audience == API_HOLDER && strcmp(scope->account, call->account) == 0)
+    if (path->audience != API_READER && strcmp(scope->account, call->account) == 0)
         return 0;
     return api_refuse(call, API_FORBIDDEN, e,
                       "this token may see the account %s alone: ask for a path below "
@@ -251,7 +253,9 @@ static int answer_call(struct api *api, int thread, struct api_call *call, struc
     if (!path)
         return api_refuse(call, API_NOT_FOUND, e,
                           "there is nothing at this path: /v1/openapi.json names all that are");
-    call->account = captured[0];
+    // Of a path for everybody, the account that it is asked about.
+    call->account =
+        path->audience == API_EVERYBODY ? http_parameter(call->request, "account") : captured[0];
     call->item = captured[1];
     if (check_scope(call, path, &scope, e) || check_request(call, path, e) ||
         connect_call(api, thread, call, e))

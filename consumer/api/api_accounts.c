@@ -17,8 +17,8 @@ enum {
 static const char account_query[] =
     "select $1 as account_id, $2 as currency, coalesce(a.balance, 0) as balance,"
     " coalesce(a.status, 'ACTIVE') as status,"
-    " (select c.effective_at from settled.status_changes c where c.account_id = $1"
-    "   order by c.account_sequence desc limit 1) as status_since,"
+    " coalesce(a.suspended_since, (select c.effective_at from settled.status_changes c"
+    "   where c.account_id = $1 order by c.account_sequence desc limit 1)) as status_since,"
     " coalesce(a.account_sequence, 0) as account_sequence"
     " from (select 1) one left join settled.accounts a on a.account_id = $1";
 
@@ -176,7 +176,8 @@ int api_packages(struct api_call *call, struct error *e)
 }
 
 // Two packages may share an id, where the first one's was forgotten; package_offset tells them
-// apart. What is before and after a line follows from all earlier lines. No line is older than the
+// apart. What is before and after a line follows from what remains and all later lines, for earlier
+// ones may have left the tables. No line is older than the
 // purchase's own day less the days that a call may be late, for a call is settled after the
 // purchase; packages drawn nothing before they were valid.
 static const char deductions_query[] =
@@ -184,15 +185,16 @@ static const char deductions_query[] =
     " settled_at, usage_day, service, calls, before, drawn, after, package_offset"
     " from (select l.business_day, l.line_no, d.closed_at as settled_at, l.usage_day, l.service,"
     "   l.calls, l.units as drawn, p.kafka_offset as package_offset,"
-    "   p.units - p.used - (sum(l.units) over w)::bigint + l.units as before,"
-    "   p.units - p.used - (sum(l.units) over w)::bigint as after"
+    "   p.remaining + (sum(l.units) over w)::bigint as before,"
+    "   p.remaining + (sum(l.units) over w)::bigint - l.units as after"
     "  from settled.packages p"
     "  join settled.settlement_lines l on l.account_id = p.account_id"
     "   and l.package_id = p.package_id and l.package_offset = p.kafka_offset"
     "   and l.business_day >= (p.valid_from at time zone 'UTC')::date - 1"
     "  join settled.day_closes d on d.shard = p.shard and d.business_day = l.business_day"
     "  where p.account_id = $1 and p.package_id = $2"
-    "  window w as (partition by p.kafka_offset order by l.business_day, l.line_no)) drawn"
+    "  window w as (partition by p.kafka_offset order by l.business_day desc, l.line_no desc))"
+    " drawn"
     " where $3 is null or (business_day, line_no) > ($3, $4)"
     " order by business_day, line_no limit $5";
 

@@ -81,6 +81,19 @@ bool api_look_knows(const struct api_look *look)
     return look->preview && preview_result(look->preview)->known;
 }
 
+int64_t api_look_held(const struct api_look *look, enum service service, int64_t at_ms)
+{
+    const struct preview_result *result = preview_result(look->preview);
+    int64_t units = 0;
+    for (size_t i = 0; i < result->package_count; i++) {
+        const struct package *package = &result->packages[i].package;
+        if (package->service == service && package->valid_from <= at_ms &&
+            at_ms < package->valid_until)
+            units += result->packages[i].remaining_now;
+    }
+    return units;
+}
+
 bool api_look_fits(const struct api_look *look, const struct api_call *call)
 {
     char day[DAY_TEXT_SIZE];

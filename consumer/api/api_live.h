@@ -19,6 +19,9 @@ void api_look_end(struct api_look *look);
 bool api_ask_owner(struct api_call *call);
 // Whether the shard knows the account.
 bool api_look_knows(const struct api_look *look);
+// What the account's packages that are valid at an instant hold of a service, after the days that
+// are not settled.
+int64_t api_look_held(const struct api_look *look, enum service service, int64_t at_ms);
 // Whether what was read of PostgreSQL is of the same open day: between the two a day may have been
 // settled.
 bool api_look_fits(const struct api_look *look, const struct api_call *call);

@@ -33,7 +33,7 @@ static const struct api_path paths[] = {
      api_deductions},
     {"v1/openapi.json", "", API_EVERYBODY, false, answer_description},
     {"v1/prices", "day", API_EVERYBODY, false, api_prices},
-    {"v1/quote", "service leads calls day", API_EVERYBODY, false, api_quote},
+    {"v1/quote", "service leads calls day account", API_EVERYBODY, false, api_quote},
     {"v1/shards", "after limit", API_READER, false, api_shards},
     {"v1/days", "from to after limit", API_READER, false, api_closed_days},
     {"v1/decisions", "after limit", API_READER, true, api_decisions},

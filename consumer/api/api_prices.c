@@ -1,4 +1,5 @@
 // Prices, and what something would cost: from the recorded price books.
+#include "consumer/api/api_live.h"
 #include "consumer/api/api_paths.h"
 #include "consumer/api/api_read.h"
 #include "consumer/api/quoting.h"
@@ -92,7 +93,19 @@ int api_prices(struct api_call *call, struct error *e)
     return put_with_frame(call, book_json(&book, day), e);
 }
 
-int api_quote(struct api_call *call, struct error *e)
+// What the account's packages hold: of what its shard tells, after the days that are not settled.
+static int held_by(struct api_call *call, const struct api_look *look, enum service service,
+                   int64_t *units, struct error *e)
+{
+    const struct held_question question = {slice_text(call->account), service,
+                                           call->now->clock_ms(call->now->clock_context)};
+    if (!api_look_knows(look))
+        return api_stored(store_held_units(call->store, &question, units, e));
+    *units = api_look_held(look, service, question.at_ms);
+    return 0;
+}
+
+static int answer_quote(struct api_call *call, const struct api_look *look, struct error *e)
 {
     struct book book;
     struct quote_request request;
@@ -106,7 +119,21 @@ int api_quote(struct api_call *call, struct error *e)
                                       .lead_count = leads ? 1 : 0,
                                       .leads = &leads};
     if (load_book(call, &day, &book, e) || quote_ask(&words, &book, &request, e) ||
+        (call->account && held_by(call, look, request.service, &request.held_units, e)) ||
         quote_make(&book, &request, &quote, e))
         return -1;
     return put_with_frame(call, quote_json(&request, &book, &quote), e);
+}
+
+int api_quote(struct api_call *call, struct error *e)
+{
+    struct api_look look = {.preview = NULL};
+    if (call->account && api_look(call, &look, e))
+        return -1;
+    if (call->account && !look.preview && api_ask_owner(call))
+        return 0;
+    call->known = api_look_knows(&look);
+    int failed = answer_quote(call, &look, e);
+    api_look_end(&look);
+    return failed;
 }

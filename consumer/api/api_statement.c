@@ -35,28 +35,44 @@ static const char entries_query[] =
     STATEMENT_ENTRIES " select position::text as here, * from entries where position > $4"
                       " order by position limit $5";
 
-// The balance before the first entry; without entries, that after the last one before them.
+// The balance before the first entry from these days on, or the present one: what is older may have
+// left the tables. The first column says up to where it has, and is not shown.
 static const char sums_query[] = STATEMENT_ENTRIES
-    ", earlier as ((select c.position, c.balance from settled.credits c, bounds b"
-    "   where c.account_id = $1 and c.kafka_offset < b.low order by c.position desc limit 1)"
-    "  union all (select position, closing_balance from settled.settlements"
-    "   where account_id = $1 and business_day < $2 order by business_day desc limit 1))"
-    " select $1 as account_id, $4 as currency, $2 as \"from\", $3 as \"to\","
+    ", later as ((select c.position, c.balance - c.amount as before from settled.credits c, bounds "
+    "b"
+    "   where c.account_id = $1 and c.kafka_offset >= b.low order by c.position limit 1)"
+    "  union all (select position, closing_balance + amount from settled.settlements"
+    "   where account_id = $1 and business_day >= $2 order by business_day limit 1))"
+    " select (select (max(month) + interval '1 month')::date from settled.retired_months),"
+    "  $1 as account_id, $4 as currency, $2 as \"from\", $3 as \"to\","
     "  opening as opening_balance, credits, adjustments, amount,"
     "  opening + credits + adjustments - amount as closing_balance"
-    " from (select coalesce((select balance from earlier order by position desc limit 1), 0)"
-    "   as opening) o,"
+    " from (select coalesce((select before from later order by position limit 1),"
+    "   (select balance from settled.accounts where account_id = $1), 0) as opening) o,"
     "  (select coalesce(sum(amount) filter (where kind = 'TOP_UP'), 0)::bigint as credits,"
     "   coalesce(sum(amount) filter (where kind = 'ADJUSTMENT'), 0)::bigint as adjustments,"
     "   coalesce(-sum(amount) filter (where kind = 'SETTLEMENT'), 0)::bigint as amount"
     "  from entries) e";
+
+// Whoever names a first day wants all from there on.
+static int check_kept(struct api_call *call, const PGresult *sums, day_t from, struct error *e)
+{
+    char day[DAY_TEXT_SIZE];
+    if (!http_parameter(call->request, "from") || get_null(sums, 0, 0) ||
+        from >= get_day(sums, 0, 0))
+        return 0;
+    return api_refuse(call, API_NOT_FOUND, e,
+                      "what was recorded before %s has left the tables (settled retire): ask from "
+                      "that day on, and look for the rest in the archive",
+                      calendar_format_day(get_day(sums, 0, 0), day));
+}
 
 static int put_statement(struct api_call *call, PGresult *const results[2], int64_t limit,
                          struct error *e)
 {
     if (call->csv)
         return api_put_csv(call, results[1], limit, e);
-    json_t *body = api_row_json(results[0], 0, 0, call->fixed->offset_ms), *frame = api_frame(call);
+    json_t *body = api_row_json(results[0], 0, 1, call->fixed->offset_ms), *frame = api_frame(call);
     json_object_update(body, frame);
     json_decref(frame);
     if (!http_parameter(call->request, "from"))
@@ -86,7 +102,9 @@ int api_statement(struct api_call *call, struct error *e)
         {entries_query, SQL_PARAMS(id, from, to, sql_int8(after), sql_int8(limit + 1))}};
     if (api_read(call, queries, 2, results, e))
         return -1;
-    int failed = put_statement(call, results, limit, e);
+    int failed =
+        check_kept(call, results[0], days.from, e) || put_statement(call, results, limit, e) ? -1
+                                                                                             : 0;
     PQclear(results[0]);
     PQclear(results[1]);
     return failed;

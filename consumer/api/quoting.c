@@ -166,11 +166,12 @@ json_t *quote_json(const struct quote_request *request, const struct book *book,
         json_array_append_new(groups, group_json(&quote->groups[i]));
     for (size_t i = 0; i < quote->count; i++)
         json_array_append_new(options, option_json(prices, quote, &quote->options[i]));
-    return json_pack("{s:s, s:s, s:{s:s, s:s, s:s?}, s:I, s:o, s:o, s:o, s:b}", "service",
+    return json_pack("{s:s, s:s, s:{s:s, s:s, s:s?}, s:I, s:I, s:o, s:o, s:o, s:b}", "service",
                      service_symbol(request->service), "currency", book->currency, "price_book",
                      "name", book->name, "sha256", book->sha256, "effective_from",
                      always ? NULL : calendar_format_day(book->effective_from, from), "need_units",
-                     (json_int_t)quote->need_units, "calls", groups, "options", options, "least",
+                     (json_int_t)quote->need_units, "held_units", (json_int_t)quote->held_units,
+                     "calls", groups, "options", options, "least",
                      option_json(prices, quote, &quote->options[quote->least]), "all_combinations",
                      quote->combination.all);
 }

@@ -8,6 +8,7 @@
 #include "consumer/config/book_file.h"
 #include "consumer/config/config.h"
 #include "consumer/postgres/store.h"
+#include "consumer/system/clock.h"
 #include "pricing/quote.h"
 
 #include <assert.h>
@@ -94,6 +95,39 @@ static int choose_book(const struct args *args, struct book *out, struct error *
                      out->name, calendar_format_day(out->effective_from, from));
 }
 
+// ---- what is held already ----
+
+// At the end of the day that is asked about, by default now.
+static int64_t instant_of(const struct book *book, day_t day)
+{
+    return day == DAY_NONE ? clock_wall_ms() : calendar_day_start(day + 1, book->offset_ms) - 1;
+}
+
+static int load_held(const struct args *args, const struct book *book, struct quote_request *out,
+                     struct error *e)
+{
+    struct config config;
+    struct store *store = NULL;
+    day_t day;
+    const char *account = args_get(args, "account");
+    if (!account)
+        return 0;
+    if (!args->config_file)
+        return error_set(e, ERROR_USAGE,
+                         "option --account: what the account holds is recorded in PostgreSQL; name "
+                         "the configuration with -c FILE");
+    if (args_day(args, "day", &day, e) != 0)
+        return -1;
+    const struct held_question question = {
+        .account_id = slice_text(account), .service = out->service, .at_ms = instant_of(book, day)};
+    int failed = args_load_config(args, &config, e) ||
+                 store_open(config.dsn, STORE_READS, &store, e) || store_check_version(store, e) ||
+                 store_held_units(store, &question, &out->held_units, e);
+    store_close(store);
+    config_free(&config);
+    return failed ? -1 : 0;
+}
+
 // ---- the answer for people ----
 
 static const char *unit_word(const struct service_prices *prices, int64_t units)
@@ -115,8 +149,9 @@ static void print_group(const struct service_prices *prices, const struct quote_
     putchar('\n');
 }
 
+// `account`: whose packages are drawn first; NULL: nobody's.
 static void print_head(const struct quote_request *request, const struct book *book,
-                       const struct quote *quote)
+                       const struct quote *quote, const char *account)
 {
     const struct service_prices *prices = &book->services[request->service];
     char need[NUMBER_SIZE], from[DAY_TEXT_SIZE];
@@ -128,6 +163,9 @@ static void print_head(const struct quote_request *request, const struct book *b
            unit_word(prices, quote->need_units));
     for (size_t i = 0; i < quote->group_count; i++)
         print_group(prices, &quote->groups[i]);
+    if (account)
+        printf("Held        %s %s by %s, drawn first\n", format_count(quote->held_units, need),
+               unit_word(prices, quote->held_units), account);
     putchar('\n');
 }
 
@@ -230,14 +268,14 @@ static void print_parts(const struct service_prices *prices, const struct combin
 }
 
 static void print_quote_table(const struct quote_request *request, const struct book *book,
-                              const struct quote *quote)
+                              const struct quote *quote, const char *account)
 {
     const struct quote_option *least = &quote->options[quote->least];
     char total[NUMBER_SIZE], saved[NUMBER_SIZE];
     assert(quote->least < quote->count);
     for (size_t i = 0; i < quote->count; i++)
         assert(quote->options[i].total >= least->total);
-    print_head(request, book, quote);
+    print_head(request, book, quote, account);
     print_options(quote);
     if (least->way == QUOTE_COMBINATION)
         print_parts(&book->services[request->service], &quote->combination);
@@ -270,12 +308,12 @@ static int answer_quote(const struct args *args, struct error *e)
     struct quote_request request;
     struct quote quote;
     if (choose_book(args, &book, e) != 0 || ask(args, &book, &request, e) != 0 ||
-        quote_make(&book, &request, &quote, e) != 0)
+        load_held(args, &book, &request, e) != 0 || quote_make(&book, &request, &quote, e) != 0)
         return -1;
     const char *format = args_get(args, "format");
     if (format && strcmp(format, "json") == 0)
         return print_quote_json(&request, &book, &quote, e);
-    print_quote_table(&request, &book, &quote);
+    print_quote_table(&request, &book, &quote, args_get(args, "account"));
     return 0;
 }
 

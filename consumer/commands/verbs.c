@@ -19,6 +19,9 @@ static const struct option_spec quote_options[] = {
      "leads of one call; for calls of different sizes write several: --leads 8000 12000"},
     {"calls", 0, "N",
      "calls in a day; with a service billed by lead, each of them has --leads leads (1)"},
+    {"account", 0, "ACCOUNT",
+     "with a configuration, after what this account's packages still hold, as of its last "
+     "settlement"},
     {"day", 0, "DATE",
      "with a configuration, by the price book that is recorded for this day; a book that is not in "
      "force on it is refused"},
@@ -153,7 +156,8 @@ const struct verb verbs[] = {
          "it does not cover is paid after use), with buying the custom package, and with the "
          "cheapest of all combinations of packages, where that costs less. Marks the cheapest "
          "way: buying more can cost less. Calls draw on a package one after the "
-         "other, and each call is priced by its own number of leads.",
+         "other, and each call is priced by its own number of leads. What an account holds "
+         "already is drawn first, and not paid for again.",
      .config = TAKES_CONFIG,
      .operands = "[N...]",
      .max_operands = ARGS_OPERANDS_MAX,

@@ -177,6 +177,17 @@ enum store_result store_restore_past(struct store *store, const struct past_ques
                                      struct fold *fold, struct past *out, struct error *e);
 void store_past_release(struct past *past);
 
+// What an account's packages hold of a service, as of its last settlement: of those that are valid
+// at this instant (ms).
+struct held_question {
+    struct slice account_id;
+    enum service service;
+    int64_t at_ms;
+};
+// ERROR_CONFIG: nothing is recorded of such an account.
+enum store_result store_held_units(struct store *store, const struct held_question *question,
+                                   int64_t *units, struct error *e);
+
 // ---- operators' requests ----
 //
 //   requeue: SENDING ─record produced─► WAITING ─┬─► DONE (a decision)

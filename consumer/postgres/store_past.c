@@ -1,5 +1,6 @@
 // Loads the recorded settlement of one account and day, and a fold as it was before that day was
 // settled.
+#include "consumer/base/text.h"
 #include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_sql.h"
@@ -322,4 +323,33 @@ void store_past_release(struct past *past)
         free(past->lines[i].package_id);
     free(past->lines);
     *past = (struct past){0};
+}
+
+static const char held_query[] =
+    "select exists (select from settled.accounts where account_id = $1)::int,"
+    " count(*), coalesce(sum(remaining) filter (where service = $2 and valid_from <= $3"
+    "  and valid_until > $3), 0)::bigint"
+    " from settled.packages where account_id = $1";
+
+enum store_result store_held_units(struct store *store, const struct held_question *question,
+                                   int64_t *units, struct error *e)
+{
+    PGresult *rows = NULL;
+    enum store_result result = store_ready(store, e);
+    if (result == STORE_OK)
+        result = sql_run(store, held_query,
+                         SQL_PARAMS(sql_slice(question->account_id),
+                                    sql_text(service_symbol(question->service)),
+                                    sql_time(question->at_ms)),
+                         &rows, e);
+    if (result == STORE_OK && get_int4(rows, 0, 0) == 0 && get_int8(rows, 0, 1) == 0) {
+        char shown[3 * ID_SIZE_MAX];
+        error_set(e, ERROR_CONFIG, "there is no account %s: nothing is recorded of it",
+                  text_show(question->account_id, shown, sizeof shown));
+        result = STORE_FAILED;
+    } else if (result == STORE_OK) {
+        *units = get_int8(rows, 0, 2);
+    }
+    PQclear(rows);
+    return result;
 }

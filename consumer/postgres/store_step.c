@@ -437,29 +437,33 @@ const struct table *step_table(enum step_load load)
     return tables[load];
 }
 
+static void set_load(struct load loads[STEP_LOADS], enum step_load which, size_t count,
+                     load_encode *encode)
+{
+    loads[which] = (struct load){.table = step_table(which), .count = count, .encode = encode};
+}
+
 void step_rows(const struct commit *c, struct load loads[STEP_LOADS])
 {
     const struct step *step = c->step;
-    const struct load all[STEP_LOADS] = {
-        [STEP_REJECTS] = {step_table(STEP_REJECTS), step->reject_count, encode_rejects},
-        [STEP_CREDITS] = {step_table(STEP_CREDITS), step->credit_count, encode_credits},
-        [STEP_PACKAGES] = {step_table(STEP_PACKAGES), step->touched_package_count, encode_packages},
-        [STEP_SETTLEMENTS] = {step_table(STEP_SETTLEMENTS), step->settlement_count,
-                              encode_settlements},
-        [STEP_LINES] = {step_table(STEP_LINES), step->line_count, encode_lines},
-        [STEP_STATUSES] = {step_table(STEP_STATUSES), step->status_count, encode_statuses},
-        [STEP_NEW_ACCOUNTS] = {step_table(STEP_NEW_ACCOUNTS), c->new_account_count,
-                               encode_new_accounts},
-        [STEP_ACCOUNTS] = {step_table(STEP_ACCOUNTS),
-                           step->touched_account_count - c->new_account_count, encode_accounts},
-        [STEP_DECISIONS] = {step_table(STEP_DECISIONS), step->decision_count, encode_decisions},
-        [STEP_OUTBOX] = {step_table(STEP_OUTBOX), c->outbox->count, encode_outbox},
-        [STEP_CLOSES] = {step_table(STEP_CLOSES), step->closed ? 1 : 0, encode_closes},
-        [STEP_CUTOFFS] = {step_table(STEP_CUTOFFS), step->closed ? INPUT_COUNT : 0, encode_cutoffs},
-        [STEP_LOGS] = {step_table(STEP_LOGS), INPUT_COUNT, encode_logs},
-        [STEP_HOLDS] = {step_table(STEP_HOLDS), step->hold_count, encode_holds},
-    };
-    memcpy(loads, all, sizeof all);
-    for (int i = 0; i < STEP_LOADS; i++)
+    memset(loads, 0, STEP_LOADS * sizeof *loads);
+    set_load(loads, STEP_REJECTS, step->reject_count, encode_rejects);
+    set_load(loads, STEP_CREDITS, step->credit_count, encode_credits);
+    set_load(loads, STEP_PACKAGES, step->touched_package_count, encode_packages);
+    set_load(loads, STEP_SETTLEMENTS, step->settlement_count, encode_settlements);
+    set_load(loads, STEP_LINES, step->line_count, encode_lines);
+    set_load(loads, STEP_STATUSES, step->status_count, encode_statuses);
+    set_load(loads, STEP_NEW_ACCOUNTS, c->new_account_count, encode_new_accounts);
+    set_load(loads, STEP_ACCOUNTS, step->touched_account_count - c->new_account_count,
+             encode_accounts);
+    set_load(loads, STEP_DECISIONS, step->decision_count, encode_decisions);
+    set_load(loads, STEP_OUTBOX, c->outbox->count, encode_outbox);
+    set_load(loads, STEP_CLOSES, step->closed ? 1 : 0, encode_closes);
+    set_load(loads, STEP_CUTOFFS, step->closed ? INPUT_COUNT : 0, encode_cutoffs);
+    set_load(loads, STEP_LOGS, INPUT_COUNT, encode_logs);
+    set_load(loads, STEP_HOLDS, step->hold_count, encode_holds);
+    for (int i = 0; i < STEP_LOADS; i++) {
+        assert(loads[i].table == step_table((enum step_load)i)); // each is set
         loads[i].day = step_day(c);
+    }
 }

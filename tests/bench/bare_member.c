@@ -64,10 +64,13 @@ int main(int argc, char **argv)
         rd_kafka_topic_partition_list_add(topics, argv[i], RD_KAFKA_PARTITION_UA);
     if (rd_kafka_subscribe(client, topics))
         fail("subscribe", "refused");
-    for (time_t until = time(NULL) + STALLED_SECONDS; !given;) {
+    time_t until = time(NULL) + STALLED_SECONDS;
+    for (;;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(client, POLL_MS);
         if (message)
             rd_kafka_message_destroy(message);
+        if (given)
+            break;
         if (time(NULL) > until)
             fail("join", "no assignment for a minute");
     }

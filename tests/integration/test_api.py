@@ -644,3 +644,20 @@ def test_no_query_reads_a_table_that_grows_as_a_whole(settled):
             if table in GROWING - {"rejects"}:
                 assert condition, (table, kind, plan["Query Text"])
     assert tables >= GROWING
+
+
+def test_a_statement_of_retired_months_is_refused(filled):
+    """Whoever names a first day wants all from there on; who names none gets what is left, with the balance before it."""
+    d, client = filled
+    whole = client.get(f"/v1/accounts/{HOLDER}/statement")
+    with psycopg.connect(d.dsn, autocommit=True) as connection:
+        connection.execute("insert into settled.retired_months (month) values ('2026-10-01')")
+        try:
+            client.problem(f"/v1/accounts/{HOLDER}/statement?from=2026-10-31", 404, "before 2026-11-01 has left the tables",
+                           "archive")
+            for query in ("", f"?from={DAYS[0]}"):
+                found = client.get(f"/v1/accounts/{HOLDER}/statement{query}")
+                assert (found["opening_balance"], found["closing_balance"]) == (whole["opening_balance"],
+                                                                               whole["closing_balance"])
+        finally:
+            connection.execute("delete from settled.retired_months where month = '2026-10-01'")

@@ -158,3 +158,50 @@ def test_while_a_shard_moves_no_number_is_wrong(pair):
         assert time.monotonic() < deadline, first.log[-4000:]
         time.sleep(0.1)
     assert seen[False] > 0
+
+
+def ask_quote(port, query, token=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", f"/v1/quote?{query}", headers={"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def test_a_quote_counts_what_is_held(deploy):
+    """Over HTTP as it is now, on the command line as it was settled."""
+    d = deploy()
+    d.purchase("holder", "pack", "PURCHASE_INTENT", 10000, PACKAGE, at(DAY, "08:00:00"))
+    d.purchase("holder", "other", "AUDIENCE_INSIGHT", 50, 10000000, at(DAY, "08:00:00"))
+    d.call("holder", "c1", at(DAY, "10:00:00"), 4000)
+    d.flush()
+    process = d.start("--clock", NOON)
+    process.await_ready()
+    told(process, "holder", 1)
+    d.until(lambda: d.sql("select count(*) from settled.packages") == [(2,)], process)
+    query = "service=PURCHASE_INTENT&leads=8000"
+    status, found = ask_quote(process.port, f"{query}&account=holder")
+    assert (status, found["need_units"], found["held_units"]) == (200, 8000, 6000)
+    postpaid = found["options"][0]
+    assert (postpaid["covered_units"], postpaid["postpaid_amount"]) == (6000, 2000 * 1000)
+    assert ask_quote(process.port, query)[1]["held_units"] == 0
+    assert ask_quote(process.port, f"{query}&account=nobody")[0] == 404
+    printed = json.loads(d.run("quote", "--service", "PURCHASE_INTENT", "--leads", "8000", "--account", "holder", "--day", DAY,
+                               "--format", "json"))
+    assert (printed["held_units"], printed["least"]["total"], printed["least"]["left_units"]) == (10000, 0, 2000)
+    # Bought later than the day that is asked about, and of no account.
+    table = d.run("quote", "--service", "PURCHASE_INTENT", "--leads", "8000", "--account", "holder", "--day", "2026-10-31")
+    assert "Held        0 leads by holder" in table
+    assert "there is no account nobody" in d.run("quote", "--service", "PURCHASE_INTENT", "--leads", "8000",
+                                                 "--account", "nobody", status=78)
+
+
+def test_a_quote_for_an_account_is_for_its_holder(pair):
+    _, processes = pair
+    query = f"service=AUDIENCE_INSIGHT&calls=1&account={ACCOUNTS[0]}"
+    for process in processes:
+        assert [ask_quote(process.port, query, token)[0] for token in ("all", "one", None)] == [200, 200, 401]
+        assert ask_quote(process.port, query.replace(ACCOUNTS[0], ACCOUNTS[1]), "one")[0] == 403
+        assert ask_quote(process.port, "service=AUDIENCE_INSIGHT&calls=1", "one")[0] == 200

@@ -32,7 +32,7 @@ static int teardown(void **state)
 // avro-c writes the value that it has read as the same bytes.
 static void assert_rewritten(avro_value_t *value, struct slice body)
 {
-    char *again = malloc(body.size + 1);
+    char *again = calloc(body.size + 1, 1);
     avro_writer_t writer = avro_writer_memory(again, (int64_t)body.size + 1);
     assert_int_equal(avro_value_write(writer, value), 0);
     assert_int_equal(avro_writer_tell(writer), body.size);

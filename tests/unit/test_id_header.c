@@ -5,6 +5,7 @@
 #include "tests/lib/mock_brokers.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { WAIT_MS = 30000, LONG = 100000, RECORDS = 6, NAMED = 3, PLAIN = 0 };
@@ -45,13 +46,17 @@ static void produce(const char *brokers, const char *codec)
     static char value[LONG];
     rd_kafka_t *producer = create(RD_KAFKA_PRODUCER, brokers, codec);
     for (size_t i = 0; i < RECORDS; i++) {
-        const char *key = records[i].key, *name = records[i].header;
+        const char *name = records[i].header;
+        char key[16] = ""; // the library's macro takes no const
+        bool has_key = records[i].key != NULL;
         rd_kafka_headers_t *headers = rd_kafka_headers_new(1);
+        if (has_key)
+            snprintf(key, sizeof key, "%s", records[i].key);
         if (name)
             assert_int_equal(rd_kafka_header_add(headers, name, -1, "7", 1), 0);
         assert_int_equal(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC("calls"),
                                            RD_KAFKA_V_PARTITION(0),
-                                           RD_KAFKA_V_KEY(key, key ? strlen(key) : 0),
+                                           RD_KAFKA_V_KEY(has_key ? key : NULL, strlen(key)),
                                            RD_KAFKA_V_VALUE(value, records[i].value_size),
                                            RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END),
                          0);
