@@ -78,3 +78,10 @@ def deploy(settled, brokers, dsn, tmp_path):
     yield make
     for each in made:
         each.close()
+
+
+def pytest_collection_modifyitems(items):
+    """schemathesis gives its cases of all paths one id, of which pytest-xdist would run one."""
+    for item in items:
+        if getattr(item, "operation_label", None) and item.id.params is None:
+            item._id = item.id.with_params(item.operation_label)
