@@ -127,6 +127,14 @@ class Result:
     detail: str = ""
 
 
+def chosen(listed, wanted):
+    """What names the wanted tests on a command line: whole files where all of a file is wanted, for not every test can be
+    named by its id."""
+    files = {node.partition("::")[0] for node in wanted}
+    whole = {file for file in files if all(node in wanted for node in listed if node.partition("::")[0] == file)}
+    return [*sorted(whole), *(node for node in wanted if node.partition("::")[0] not in whole)]
+
+
 class Run:
     def __init__(self, options):
         self.options = options
@@ -288,7 +296,7 @@ class Run:
         nodes = [line for line in listed.stdout.splitlines() if "::" in line and not line.startswith("ERROR")]
         if listed.returncode != 0 and self.wanted(step.name):
             self.add(f"{step.name} collection", "failed", (listed.stdout + listed.stderr)[-3000:])
-        nodes = [node for node in nodes if self.wanted(node + step.suffix)]
+        listed_nodes, nodes = nodes, [node for node in nodes if self.wanted(node + step.suffix)]
         if self.options.list:
             print("\n".join(node + step.suffix for node in nodes))
             return
@@ -305,7 +313,7 @@ class Run:
         # because they wait a lot.
         beside = ["--numprocesses", str(int(JOBS) + 1), "--dist", "loadfile"]
         status, log = self.command(step.name, [*pytest, *beside, "--junitxml", str(report),
-                                              *(f"tests/{node}" for node in nodes)],
+                                              *(f"tests/{each}" for each in chosen(listed_nodes, nodes))],
                                    seconds=7200 if self.options.long else 1800, more=step.environment)
         self.report(step.name, status, log, report, step.suffix, least=len(nodes))
 
