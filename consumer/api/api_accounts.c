@@ -57,9 +57,7 @@ static int put_account(struct api_call *call, const struct api_look *look,
         json_decref(body);
         return -1;
     }
-    json_t *frame = api_frame(call);
-    json_object_update(body, frame);
-    json_decref(frame);
+    api_add_frame(call, body);
     return api_put_json(call, body, e);
 }
 
@@ -177,9 +175,9 @@ int api_packages(struct api_call *call, struct error *e)
 
 // Two packages may share an id, where the first one's was forgotten; package_offset tells them
 // apart. What is before and after a line follows from what remains and all later lines, for earlier
-// ones may have left the tables. No line is older than the
-// purchase's own day less the days that a call may be late, for a call is settled after the
-// purchase; packages drawn nothing before they were valid.
+// ones may have left the tables. No line is older than the purchase's own day less the days that a
+// call may be late, for a call is settled after the purchase; packages drew nothing before they
+// were valid.
 static const char deductions_query[] =
     "select to_char(business_day, 'YYYY-MM-DD') || '/' || line_no as here, business_day, line_no,"
     " settled_at, usage_day, service, calls, before, drawn, after, package_offset"
@@ -206,14 +204,7 @@ static int put_deductions(struct api_call *call, PGresult *const results[2], int
 {
     if (PQntuples(results[0]) == 0)
         return api_refuse(call, API_NOT_FOUND, e, "the account has no package %s", call->item);
-    if (call->csv)
-        return api_put_csv(call, results[1], limit, e);
-    json_t *body = api_frame(call);
-    if (api_put_items(call, body, results[1], limit, e)) {
-        json_decref(body);
-        return -1;
-    }
-    return api_put_json(call, body, e);
+    return api_put_page(call, json_object(), results[1], limit, e);
 }
 
 int api_deductions(struct api_call *call, struct error *e)

@@ -21,14 +21,12 @@ int api_stored(enum store_result result)
     return result == STORE_OK ? 0 : -1;
 }
 
-json_t *api_frame(struct api_call *call)
+void api_add_frame(struct api_call *call, json_t *body)
 {
-    json_t *body = json_object();
-    if (body && call->as_of) {
-        json_object_set(body, "as_of", call->as_of);
-        json_object_set(body, "final_through", call->final_through);
-    }
-    return body;
+    if (!call->as_of)
+        return;
+    json_object_set(body, "as_of", call->as_of);
+    json_object_set(body, "final_through", call->final_through);
 }
 
 int api_put_json(struct api_call *call, json_t *body, struct error *e)

@@ -46,8 +46,8 @@ int api_stored(enum store_result result);
 int api_put_json(struct api_call *call, json_t *body, struct error *e);
 // The same of something that never changes: with an entity tag of its bytes.
 int api_put_settled_json(struct api_call *call, json_t *body, struct error *e);
-// An object with as_of and final_through, for an answer to fill.
-json_t *api_frame(struct api_call *call);
+// Adds as_of and final_through to an answer.
+void api_add_frame(struct api_call *call, json_t *body);
 
 // ---- parameters: -1 with *e, which names the parameter ----
 

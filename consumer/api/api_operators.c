@@ -209,7 +209,8 @@ static int take_group(void *context, const struct reject_group_row *group, struc
 
 static int put_rejects(struct api_call *call, struct reject_page *page, struct error *e)
 {
-    json_t *body = api_frame(call);
+    json_t *body = json_object();
+    api_add_frame(call, body);
     json_object_set_new(body, "items", page->items);
     if (api_put_next(call, body, page->more ? page->next : NULL, e)) {
         json_decref(body);

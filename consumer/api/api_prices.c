@@ -78,9 +78,7 @@ static json_t *book_json(const struct book *book, day_t day)
 
 static int put_with_frame(struct api_call *call, json_t *body, struct error *e)
 {
-    json_t *frame = api_frame(call);
-    json_object_update(body, frame);
-    json_decref(frame);
+    api_add_frame(call, body);
     return api_put_json(call, body, e);
 }
 

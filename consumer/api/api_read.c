@@ -157,8 +157,8 @@ int api_put_next(struct api_call *call, json_t *body, const char *next, struct e
     return next ? link_next(call, next, e) : 0;
 }
 
-int api_put_items(struct api_call *call, json_t *body, const PGresult *rows, int64_t limit,
-                  struct error *e)
+static int put_items(struct api_call *call, json_t *body, const PGresult *rows, int64_t limit,
+                     struct error *e)
 {
     const char *next;
     int count = page_of(rows, limit, &next);
@@ -168,7 +168,7 @@ int api_put_items(struct api_call *call, json_t *body, const PGresult *rows, int
     return api_put_next(call, body, next, e);
 }
 
-int api_put_csv(struct api_call *call, const PGresult *rows, int64_t limit, struct error *e)
+static int put_csv(struct api_call *call, const PGresult *rows, int64_t limit, struct error *e)
 {
     const char *next;
     int count = page_of(rows, limit, &next);
@@ -177,23 +177,24 @@ int api_put_csv(struct api_call *call, const PGresult *rows, int64_t limit, stru
     return next ? link_next(call, next, e) : 0;
 }
 
+int api_put_page(struct api_call *call, json_t *body, const PGresult *rows, int64_t limit,
+                 struct error *e)
+{
+    api_add_frame(call, body);
+    int failed = call->csv ? put_csv(call, rows, limit, e) : put_items(call, body, rows, limit, e);
+    if (!failed && !call->csv)
+        return api_put_json(call, body, e);
+    json_decref(body);
+    return failed;
+}
+
 int api_answer_list(struct api_call *call, const struct api_query *query, int64_t limit,
                     struct error *e)
 {
     PGresult *rows;
     if (api_read(call, query, 1, &rows, e))
         return -1;
-    int failed;
-    if (call->csv) {
-        failed = api_put_csv(call, rows, limit, e);
-    } else {
-        json_t *body = api_frame(call);
-        failed = api_put_items(call, body, rows, limit, e);
-        if (failed)
-            json_decref(body);
-        else
-            failed = api_put_json(call, body, e);
-    }
+    int failed = api_put_page(call, json_object(), rows, limit, e);
     PQclear(rows);
     return failed;
 }

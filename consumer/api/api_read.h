@@ -25,9 +25,9 @@ void api_forget(struct api_call *call);
 // parameter `after`, and is not shown; it gives up to `limit` + 1 rows.
 int api_answer_list(struct api_call *call, const struct api_query *query, int64_t limit,
                     struct error *e);
-// The parts of that, for an answer with more than the rows: puts `items` and `next` into the body.
-int api_put_items(struct api_call *call, json_t *body, const PGresult *rows, int64_t limit,
-                  struct error *e);
+// The same with rows that are read already, and with what else the answer has: `body` is taken
+// over, and left out of CSV.
+int api_put_page(struct api_call *call, json_t *body, const PGresult *rows, int64_t limit,
+                 struct error *e);
 // Puts `next` into the body, and into the header Link; NULL: it is the last page.
 int api_put_next(struct api_call *call, json_t *body, const char *next, struct error *e);
-int api_put_csv(struct api_call *call, const PGresult *rows, int64_t limit, struct error *e);

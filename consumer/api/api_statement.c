@@ -70,20 +70,12 @@ static int check_kept(struct api_call *call, const PGresult *sums, day_t from, s
 static int put_statement(struct api_call *call, PGresult *const results[2], int64_t limit,
                          struct error *e)
 {
-    if (call->csv)
-        return api_put_csv(call, results[1], limit, e);
-    json_t *body = api_row_json(results[0], 0, 1, call->fixed->offset_ms), *frame = api_frame(call);
-    json_object_update(body, frame);
-    json_decref(frame);
+    json_t *body = api_row_json(results[0], 0, 1, call->fixed->offset_ms);
     if (!http_parameter(call->request, "from"))
         json_object_set_new(body, "from", json_null());
     if (!http_parameter(call->request, "to"))
         json_object_set_new(body, "to", json_null());
-    if (api_put_items(call, body, results[1], limit, e)) {
-        json_decref(body);
-        return -1;
-    }
-    return api_put_json(call, body, e);
+    return api_put_page(call, body, results[1], limit, e);
 }
 
 int api_statement(struct api_call *call, struct error *e)

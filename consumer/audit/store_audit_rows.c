@@ -431,12 +431,14 @@ struct comparison {
     void *context;
 };
 
+static struct slice key_of(const struct cells *cells)
+{
+    return (struct slice){(const char *)cells->data, cells->key_size};
+}
+
 static int compare_keys(const void *a, const void *b)
 {
-    const struct cells *x = a, *y = b;
-    size_t common = x->key_size < y->key_size ? x->key_size : y->key_size;
-    int order = memcmp(x->data, y->data, common);
-    return order ? order : (x->key_size > y->key_size) - (x->key_size < y->key_size);
+    return slice_compare(key_of(a), key_of(b));
 }
 
 static void tell(const struct comparison *c, const struct cells *row, const char *field,

@@ -1,5 +1,5 @@
 // The price calculator. It needs a price book and the number of calls or leads; PostgreSQL only
-// where it is to be the book that is recorded for a day.
+// for the book that is recorded for a day, and for what an account holds.
 #include "consumer/api/quoting.h"
 #include "consumer/base/format.h"
 #include "consumer/cli/args_config.h"

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 void ledger_create(struct ledger *ledger)
 {
@@ -194,9 +193,7 @@ static bool drawn_before(const struct package *a, const struct package *b)
         return a->valid_until < b->valid_until;
     if (a->valid_from != b->valid_from)
         return a->valid_from < b->valid_from;
-    size_t common = a->id.size < b->id.size ? a->id.size : b->id.size;
-    int order = memcmp(a->id.data, b->id.data, common);
-    return order ? order < 0 : a->id.size < b->id.size;
+    return slice_compare(a->id, b->id) < 0;
 }
 
 // The packages of an account that may still be drawn, in the order of drawing.

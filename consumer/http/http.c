@@ -381,16 +381,6 @@ static bool is_loopback(const struct sockaddr *address)
                                           : ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
-bool http_listens_on_loopback(const char *listen)
-{
-    struct error e;
-    struct addrinfo *address = resolve(listen, &e);
-    bool loopback = address && is_loopback(address->ai_addr);
-    if (address)
-        freeaddrinfo(address);
-    return loopback;
-}
-
 static bool is_one_address(const struct sockaddr *address)
 {
     const struct sockaddr_in *v4 = (const void *)address;
@@ -400,14 +390,25 @@ static bool is_one_address(const struct sockaddr *address)
     return v4->sin_port != 0 && v4->sin_addr.s_addr != htonl(INADDR_ANY);
 }
 
-bool http_is_reached_at(const char *listen)
+// False, too, where the address is not to be found out.
+static bool listens_so(const char *listen, bool (*is_so)(const struct sockaddr *address))
 {
     struct error e;
     struct addrinfo *address = resolve(listen, &e);
-    bool reached = address && is_one_address(address->ai_addr);
+    bool so = address && is_so(address->ai_addr);
     if (address)
         freeaddrinfo(address);
-    return reached;
+    return so;
+}
+
+bool http_listens_on_loopback(const char *listen)
+{
+    return listens_so(listen, is_loopback);
+}
+
+bool http_is_reached_at(const char *listen)
+{
+    return listens_so(listen, is_one_address);
 }
 
 static struct MHD_Daemon *start_daemon(struct http *http, const struct addrinfo *address)
