@@ -101,17 +101,21 @@ void audit_holds_open(struct audit_shard *w, day_t day)
     w->checked_holds = 0;
 }
 
-// The decisions of the whole day are taken off already: some came after the hold.
-static int64_t decided_of(const struct audit_shard *w, const struct step_hold *hold)
+// What an operator accepts or requeues is taken off when the day begins (fold_audit_decision), so
+// also what was decided after the hold, about records of the day before and behind its place.
+static int64_t decided_after(const struct audit_shard *w, const struct step_hold *hold)
 {
+    const struct log_state *log = &fold_state(w->fold)->log[hold->input];
     int64_t count = 0;
     for (size_t i = 0; i < w->snapshot.decision_count; i++) {
-        const struct audit_decision *d = &w->snapshot.decisions[i];
-        if (d->decision.day != hold->day || d->decision.kind == DECISION_PASS ||
-            d->decision.input != hold->input)
+        const struct decision *d = &w->snapshot.decisions[i].decision;
+        const enum reject_reason *reasons = w->snapshot.decisions[i].reasons;
+        if (d->day != hold->day || d->number <= hold->after_decision || d->input != hold->input ||
+            (d->kind != DECISION_ACCEPT && d->kind != DECISION_REQUEUE))
             continue;
-        for (size_t k = 0; k < d->decision.count; k++)
-            count += d->reasons[k] != REJECT_NONE && reject_group_of(d->reasons[k]) == hold->group;
+        for (size_t k = 0; k < d->count; k++)
+            count += d->offsets[k] >= log->from && reasons[k] != REJECT_NONE &&
+                     reject_group_of(reasons[k]) == hold->group;
     }
     return count;
 }
@@ -119,13 +123,10 @@ static int64_t decided_of(const struct audit_shard *w, const struct step_hold *h
 static void check_place(struct audit_shard *w, const struct step_hold *hold)
 {
     const struct log_state *log = &fold_state(w->fold)->log[hold->input];
-    int64_t least = log->undecided_of[hold->group], most = least + decided_of(w, hold);
     compare_number(w, hold, "records", hold->records,
                    log->accepted + log->duplicates + log->rejected);
-    if (hold->rejects < least)
-        compare_number(w, hold, "rejects", hold->rejects, least);
-    if (hold->rejects > most)
-        compare_number(w, hold, "rejects", hold->rejects, most);
+    compare_number(w, hold, "rejects", hold->rejects,
+                   log->undecided_of[hold->group] + decided_after(w, hold));
     if (!fold_beyond_share(w->fold, hold->input, hold->group, hold->rejects, hold->records))
         tell_hold(w, hold, NULL, "a reason to hold the day", "none: they are within the share");
 }

@@ -128,7 +128,8 @@ static const char decisions_query[] =
     " where d.shard = $1 order by d.number";
 
 static const char holds_query[] =
-    "select business_day, topic, reasons, rejects, records, at_offset from settled.holds"
+    "select business_day, topic, reasons, rejects, records, at_offset, after_decision"
+    " from settled.holds"
     " where shard = $1 order by business_day, topic, reasons";
 
 static int read_hold(void *context, const PGresult *row, int i, struct error *e)
@@ -139,7 +140,8 @@ static int read_hold(void *context, const PGresult *row, int i, struct error *e)
                               .input = store_input_of(l->store, get_string(row, i, 1)),
                               .rejects = get_int8(row, i, 3),
                               .records = get_int8(row, i, 4),
-                              .at = get_int8(row, i, 5)};
+                              .at = get_int8(row, i, 5),
+                              .after_decision = get_int8(row, i, 6)};
     if (found.input == INPUT_COUNT)
         return store_unknown(l->store, "input topic", get_string(row, i, 1), e);
     if (!reject_group_parse(get_string(row, i, 2), &found.group))

@@ -259,12 +259,14 @@ static void add_holds(struct fold *fold)
                 continue;
             *hold = (struct hold){log->undecided_of[g], records_of(log), log->next};
             assert(hold->records >= hold->rejects);
-            *step_add_hold(&fold->step) = (struct step_hold){.day = fold->state.day,
-                                                             .input = i,
-                                                             .group = g,
-                                                             .rejects = hold->rejects,
-                                                             .records = hold->records,
-                                                             .at = hold->at};
+            *step_add_hold(&fold->step) =
+                (struct step_hold){.day = fold->state.day,
+                                   .input = i,
+                                   .group = g,
+                                   .rejects = hold->rejects,
+                                   .records = hold->records,
+                                   .at = hold->at,
+                                   .after_decision = fold->state.decisions};
             fold->step.moved = true;
         }
     }

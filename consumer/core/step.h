@@ -193,6 +193,7 @@ struct step_hold {
     enum reject_group group;
     int64_t rejects, records;
     int64_t at; // the log's position
+    int64_t after_decision; // the last one that had been applied; of 1, 2, 3 ...
 };
 
 // What goes out, in order of publication.

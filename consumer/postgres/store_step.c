@@ -265,7 +265,8 @@ static bool encode_cutoffs(void *context, size_t i, struct sql_row *row)
 }
 
 static const struct table holds_table = {
-    "settled.holds", "shard, business_day, topic, reasons, rejects, records, at_offset, held_at", 8,
+    "settled.holds",
+    "shard, business_day, topic, reasons, rejects, records, at_offset, after_decision, held_at", 9,
     NULL, PARTS_NONE};
 
 static bool encode_holds(void *context, size_t i, struct sql_row *row)
@@ -276,7 +277,8 @@ static bool encode_holds(void *context, size_t i, struct sql_row *row)
     sql_row_set(row, SQL_PARAMS(sql_int4(c->shard), sql_day(hold->day),
                                 sql_text(c->store->topics[hold->input]),
                                 sql_text(reject_group_symbol(hold->group)), sql_int8(hold->rejects),
-                                sql_int8(hold->records), sql_int8(hold->at), sql_time(c->now_ms)));
+                                sql_int8(hold->records), sql_int8(hold->at),
+                                sql_int8(hold->after_decision), sql_time(c->now_ms)));
     return true;
 }
 

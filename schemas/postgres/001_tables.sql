@@ -291,17 +291,19 @@ create index if not exists day_cutoffs_released on settled.day_cutoffs (shard, b
 comment on table settled.day_cutoffs is 'where a day ends on each log: recorded once, ruling for ever; to_offset is exclusive';
 
 create table if not exists settled.holds (
-    shard        integer not null,
-    business_day date not null,
-    topic        text not null,
-    reasons      text not null check (reasons in ('broken', 'refused')),
-    rejects      bigint not null check (rejects > 0),
-    records      bigint not null check (records >= rejects),
-    at_offset    bigint not null,
-    held_at      timestamptz not null,
+    shard          integer not null,
+    business_day   date not null,
+    topic          text not null,
+    reasons        text not null check (reasons in ('broken', 'refused')),
+    rejects        bigint not null check (rejects > 0),
+    records        bigint not null check (records >= rejects),
+    at_offset      bigint not null,
+    after_decision bigint not null,
+    held_at        timestamptz not null,
     primary key (shard, business_day, topic, reasons)
 );
 comment on table settled.holds is 'why a day was held: of so many records of a log so many undecided rejects of a group, when it stood at at_offset';
+comment on column settled.holds.after_decision is 'number of the last decision that had been applied by then; what it and those before it decided is not among the rejects';
 
 -- ---- rejects, requests, decisions ----
 

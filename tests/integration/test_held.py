@@ -192,7 +192,8 @@ def test_the_audit_tells_a_hold_that_the_logs_do_not_give(shop):
     d.run("rejects", "accept", "--topic", "credits")
     d.drain(AFTER)
     d.audit()
-    for statement, told in (("update settled.holds set records = records + 1", "records"),
+    for statement, told in (("update settled.holds set after_decision = after_decision + 1", "rejects"),
+                            ("update settled.holds set after_decision = 0, records = records + 1", "records"),
                             ("delete from settled.holds", "no reason")):
         with psycopg.connect(d.dsn) as connection:
             connection.execute(statement)

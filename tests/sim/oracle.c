@@ -147,25 +147,29 @@ static bool holds(const struct oracle *o, day_t day, enum input input, enum reje
     return rejects >= (input == INPUT_CALLS ? 100 : 10) && rejects * MILLION > records * share;
 }
 
-// Of one log and group: what lies between two offsets, less what an operator decided on while the
-// day was open.
-struct tally_of_rejects {
-    int64_t all, open;
-};
-
-static struct tally_of_rejects count_rejects(const struct oracle *o, day_t day, enum input input,
-                                             enum reject_group group, int64_t from, int64_t to)
+// The number of the last decision that the day's close names, or one before it.
+static int64_t last_decision(const struct oracle *o, day_t day)
 {
-    struct tally_of_rejects sum = {0};
+    int64_t last = 0;
+    for (size_t i = 0; i < o->rows->decisions.count; i++)
+        if (o->rows->decisions.at[i].day <= day)
+            last = (int64_t)i + 1;
+    return last;
+}
+
+// Of one log and group: what lies between two offsets, less what the decisions up to a number were
+// about.
+static int64_t count_undecided(const struct oracle *o, enum input input, enum reject_group group,
+                               int64_t from, int64_t to, int64_t after_decision)
+{
+    int64_t count = 0;
     for (size_t i = 0; i < o->rows->rejects.count; i++) {
         const struct reject_row_of *row = &o->rows->rejects.at[i];
         const struct step_reject *r = &row->reject;
-        if (r->input != input || r->offset < from || r->offset >= to || !is_of(r->reason, group))
-            continue;
-        sum.all++;
-        sum.open += row->decision == 0 || o->rows->decisions.at[row->decision - 1].day > day;
+        if (r->input == input && r->offset >= from && r->offset < to && is_of(r->reason, group))
+            count += row->decision == 0 || row->decision > after_decision;
     }
-    return sum;
+    return count;
 }
 
 static const struct step_hold *find_hold(const struct oracle *o, day_t day, enum input input,
@@ -189,8 +193,8 @@ static void check_hold(struct oracle *o, const struct day_close *close)
             const struct cutoff *cut = &close->cutoffs[in];
             const struct step_hold *hold = find_hold(o, close->day, in, g);
             int64_t records = cut->accepted + cut->duplicates + cut->rejected;
-            int64_t open =
-                count_rejects(o, close->day, in, g, cut->from_offset, cut->to_offset).open;
+            int64_t open = count_undecided(o, in, g, cut->from_offset, cut->to_offset,
+                                           last_decision(o, close->day));
             if (holds(o, close->day, in, g, open, hold ? hold->records : records))
                 oracle_fail(o, "input %d: settled with %d rejects of %d", in, (int)open,
                             (int)records);
@@ -198,7 +202,8 @@ static void check_hold(struct oracle *o, const struct day_close *close)
                 continue;
             was_held = true;
             if (!holds(o, close->day, in, g, hold->rejects, hold->records) ||
-                hold->rejects > count_rejects(o, close->day, in, g, cut->from_offset, hold->at).all)
+                hold->rejects !=
+                    count_undecided(o, in, g, cut->from_offset, hold->at, hold->after_decision))
                 oracle_fail(o, "input %d: held for %d rejects of %d", in, (int)hold->rejects,
                             (int)hold->records);
         }

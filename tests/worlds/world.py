@@ -479,12 +479,13 @@ class World:
     def decisions(self):
         logs = {self.topics[log]: log for log in rules.LOGS}
         return [{"shard": shard, "number": number, "kind": kind, "operator": user, "log": logs[topic],
-                 "offsets": offsets, "as_of": milliseconds(as_of), "day": day_number(day),
+                 "offsets": offsets, "as_of": milliseconds(as_of), "day": day_number(day), "held": held,
                  "at": {rules.CALLS: calls, rules.PURCHASES: purchases, rules.CREDITS: credits}}
-                for shard, number, kind, user, topic, offsets, as_of, day, calls, purchases, credits in self.sql(
+                for shard, number, kind, user, topic, offsets, as_of, day, held, calls, purchases, credits in self.sql(
                     "select shard, number, kind, session_user::text, topic, array(select kafka_offset from"
-                    " settled.request_records r where r.request = d.request order by 1), as_of, business_day, calls_at,"
-                    " purchases_at, credits_at from settled.decisions d order by shard, number")]
+                    " settled.request_records r where r.request = d.request order by 1), as_of, business_day,"
+                    " exists (select from settled.holds h where h.shard = d.shard and h.business_day = d.business_day"
+                    " and h.after_decision < d.number), calls_at, purchases_at, credits_at from settled.decisions d order by shard, number")]
 
     def parameter_rows(self):
         return [{"from_day": day if day is None else day_number(day), "grace": grace, "late_days": late,
@@ -843,7 +844,7 @@ def compare_audit(world, oracle, out):
     for part in parts:
         done = world.settled("audit", *part, status=(0, 1, 2))
         if done.returncode != 0:
-            out.append(f"audit {' '.join(part)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-1000:]}")
+            out.append(f"audit {' '.join(part)} ended with {done.returncode}:\n{done.stdout[:2000]}{done.stderr[-1000:]}")
 
 
 def run(seed, binary, keep=False):
