@@ -276,7 +276,7 @@ const struct verb verbs[] = {
      .options = retire_options},
     {.name = "schemas",
      .run = cmd_schemas,
-     .summary = "register the schemas of the seven topics",
+     .summary = "register the schemas of all topics",
      .about = "Registers the texts that are part of this program under TOPIC-value, sets "
               "FULL_TRANSITIVE on the outputs, and prints the ids. A schema that is already "
               "registered keeps its id.",

@@ -33,6 +33,10 @@ const struct config_key config_keys[] = {
      .help = "One record for each shard and day."},
     {"topics", "rejects", VALUE_TOPIC, FIELD(output_topics[OUTPUT_REJECTS]), "rejects",
      .help = "What cannot be billed, with the reason."},
+    {"topics", "notices", VALUE_TOPIC, FIELD(output_topics[OUTPUT_NOTICES]), "account-notices",
+     .help = "What account holders are told at the end of a day: see notices."},
+    {"topics", "statements", VALUE_TOPIC, FIELD(output_topics[OUTPUT_STATEMENTS]),
+     "account-statements", .help = "One record for each account and month."},
     {"topics", "partitioner", VALUE_CHOICE, FIELD(partitioner), "murmur2",
      .choices = PARTITIONER_CHOICES,
      .help = "How producers choose the partition of an account: murmur2 as Java's, crc32 as "

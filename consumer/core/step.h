@@ -197,7 +197,7 @@ struct step_hold {
 };
 
 // What goes out, in order of publication.
-enum emission_kind { EMIT_REJECT, EMIT_STATUS, EMIT_SETTLEMENT, EMIT_DAY_CLOSE };
+enum emission_kind { EMIT_REJECT, EMIT_STATUS, EMIT_SETTLEMENT, EMIT_DAY_CLOSE, EMIT_KINDS };
 struct emission {
     enum emission_kind kind;
     uint32_t index; // in the list of that kind

@@ -19,10 +19,9 @@ static const char *const input_names[INPUT_COUNT] = {
 };
 
 static const char *const output_names[OUTPUT_COUNT] = {
-    [OUTPUT_SETTLEMENTS] = "Settlement",
-    [OUTPUT_STATUS] = "AccountStatusChanged",
-    [OUTPUT_DAY_CLOSES] = "DayClosed",
-    [OUTPUT_REJECTS] = "Reject",
+    [OUTPUT_SETTLEMENTS] = "Settlement", [OUTPUT_STATUS] = "AccountStatusChanged",
+    [OUTPUT_DAY_CLOSES] = "DayClosed",   [OUTPUT_REJECTS] = "Reject",
+    [OUTPUT_NOTICES] = "AccountNotice",  [OUTPUT_STATEMENTS] = "MonthStatement",
 };
 
 static const struct embedded *embedded_schema(const char *name)
@@ -180,7 +179,7 @@ struct slice encoder_body(const struct encoder *en, int64_t sequence, struct are
     return (struct slice){body, w->used - 1 + size};
 }
 
-// ---- the four records ----
+// ---- the records ----
 
 static void put_line(struct body_writer *w, const struct fold *fold,
                      const struct settlement_line *line)

@@ -5,7 +5,16 @@
 #include "consumer/base/arena.h"
 #include "consumer/core/fold.h"
 
-enum output { OUTPUT_SETTLEMENTS, OUTPUT_STATUS, OUTPUT_DAY_CLOSES, OUTPUT_REJECTS, OUTPUT_COUNT };
+// The numbers stand in settled.outbox.
+enum output {
+    OUTPUT_SETTLEMENTS,
+    OUTPUT_STATUS,
+    OUTPUT_DAY_CLOSES,
+    OUTPUT_REJECTS,
+    OUTPUT_NOTICES,
+    OUTPUT_STATEMENTS,
+    OUTPUT_COUNT
+};
 
 // What stands before the bodies of the outputs (consumer/kafka/framing.h).
 struct output_framing {

@@ -232,6 +232,8 @@ static int build_row(struct build *b, struct emission emission, struct outbox_ro
     case EMIT_DAY_CLOSE:
         assert(step->closed);
         return build_day_close(b, &step->close, row);
+    case EMIT_KINDS:
+        break;
     }
     return error_set(b->e, ERROR_BUG, "outbox: emission of unknown kind %d", (int)emission.kind);
 }

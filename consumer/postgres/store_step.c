@@ -356,7 +356,7 @@ static const enum output outputs_of[] = {
     [EMIT_SETTLEMENT] = OUTPUT_SETTLEMENTS,
     [EMIT_DAY_CLOSE] = OUTPUT_DAY_CLOSES,
 };
-static_assert(sizeof outputs_of / sizeof *outputs_of == EMIT_DAY_CLOSE + 1,
+static_assert(sizeof outputs_of / sizeof *outputs_of == EMIT_KINDS,
               "each kind of emission has its topic");
 
 static void *list_of(size_t count, size_t size)
@@ -409,7 +409,7 @@ void step_rows_number(struct commit *c)
 
 void step_rows_release(struct commit *c)
 {
-    for (int kind = 0; kind <= EMIT_DAY_CLOSE; kind++)
+    for (int kind = 0; kind < EMIT_KINDS; kind++)
         free(c->sequences[kind]);
     free(c->line_owners);
     free(c->accounts);

@@ -13,7 +13,7 @@ struct commit {
     const struct step *step;
     const struct outbox *outbox;
     // of the outbox rows, by kind and index in the list of that kind
-    int64_t *sequences[EMIT_DAY_CLOSE + 1];
+    int64_t *sequences[EMIT_KINDS];
     uint32_t *line_owners; // which settlement a line belongs to
     // the touched accounts: those without a row first
     uint32_t *accounts;

@@ -92,8 +92,9 @@ static int read_scope(struct declaring *d, const char *scope, const yaml_node_t 
     return 0;
 }
 
-static const char *const scopes[] = {"every",   "inputs",      "outputs", "calls",      "purchases",
-                                     "credits", "settlements", "status",  "day_closes", "rejects"};
+static const char *const scopes[] = {"every",      "inputs",  "outputs",     "calls",
+                                     "purchases",  "credits", "settlements", "status",
+                                     "day_closes", "rejects", "notices",     "statements"};
 enum { SCOPES = sizeof scopes / sizeof *scopes };
 static_assert(SCOPES == TOPIC_COUNT + 3, "each topic is a scope, behind those of several");
 

@@ -1,6 +1,6 @@
 // Which rows of one shard a read_committed reader has found in its output topics. Pure.
 //
-// The sequences of the four topics together have no gap. Within a topic they rise, but one topic
+// The sequences of its topics together have no gap. Within a topic they rise, but one topic
 // may be read ahead of another. So every row up to `whole` has been read, and a window of bits says
 // which rows above it were read.
 #pragma once
@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 enum {
-    PUBLISHED_TOPICS = 4,
+    PUBLISHED_TOPICS = 6,
     // How many rows above `whole` the window covers: more than may be sent without being read back
     // (RELAY_UNREAD_ROWS and a batch).
     PUBLISHED_WINDOW = 1 << 17,

@@ -349,7 +349,9 @@ static int drive(struct repair_job *j, const struct published_row *row, struct e
         failed = drive_status(j, row, e);
         break;
     case OUTPUT_SETTLEMENTS:
+    case OUTPUT_NOTICES:
     case OUTPUT_DAY_CLOSES:
+    case OUTPUT_STATEMENTS:
     case OUTPUT_COUNT:
         failed = drive_close(j, e);
         break;

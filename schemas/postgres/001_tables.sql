@@ -251,6 +251,70 @@ create table if not exists settled.status_changes (
 create index if not exists status_changes_shard on settled.status_changes (shard, effective_at);
 comment on column settled.status_changes.suspended_since is 'of a resumption: when the suspension began that it ends';
 
+create table if not exists settled.notices (
+    account_id   text collate "C" not null,
+    notice_id    text collate "C" not null,
+    business_day date not null,
+    kind         text not null check (kind in ('PACKAGE_LOW', 'PACKAGE_EXPIRING', 'PACKAGE_EXPIRED', 'BALANCE_LOW')),
+    package_id   text collate "C",
+    service      text,
+    units        bigint,
+    remaining    bigint,
+    valid_until  timestamptz,
+    balance      bigint,
+    threshold    bigint,
+    shard        integer not null,
+    sequence     bigint not null,
+    primary key (account_id, notice_id, business_day),
+    check ((package_id is null) = (kind = 'BALANCE_LOW')),
+    check ((balance is null) = (kind <> 'BALANCE_LOW')),
+    check ((threshold is null) = (kind = 'PACKAGE_EXPIRED')),
+    check (num_nulls(package_id, service, units, remaining, valid_until) in (0, 5))
+) partition by range (business_day);
+create index if not exists notices_shard on settled.notices (shard, business_day);
+comment on column settled.notices.threshold is 'what was reached: percent of units, days, or fen, by kind';
+
+-- Of a calendar month, by its last business day: written when that day is closed.
+create table if not exists settled.month_statements (
+    account_id      text collate "C" not null,
+    business_day    date not null,
+    statement_id    text not null,
+    month           text not null check (month = to_char(business_day, 'YYYY-MM')),
+    opening_balance bigint not null,
+    credits         bigint not null,
+    adjustments     bigint not null,
+    amount          bigint not null,
+    closing_balance bigint not null,
+    status          text not null check (status in ('ACTIVE', 'SUSPENDED')),
+    settlements     bigint not null,
+    calls           bigint not null,
+    packages_bought bigint not null,
+    packages_amount bigint not null,
+    shard           integer not null,
+    sequence        bigint not null,
+    primary key (account_id, business_day),
+    check (closing_balance = opening_balance + credits + adjustments - amount)
+) partition by range (business_day);
+create index if not exists month_statements_day on settled.month_statements using brin (business_day)
+    with (pages_per_range = 32, autosummarize = on);
+
+create table if not exists settled.month_statement_lines (
+    account_id   text collate "C" not null,
+    business_day date not null,
+    line_no      integer not null,
+    service      text not null,
+    charge       text not null check (charge in ('PACKAGE', 'POSTPAID')),
+    package_id   text collate "C",
+    tier_from    bigint,
+    unit_price   bigint not null,
+    calls        bigint not null,
+    units        bigint not null,
+    amount       bigint not null,
+    primary key (account_id, business_day, line_no)
+) partition by range (business_day);
+create index if not exists month_statement_lines_day on settled.month_statement_lines using brin (business_day)
+    with (pages_per_range = 32, autosummarize = on);
+
 -- ---- days ----
 
 create table if not exists settled.day_closes (
@@ -538,7 +602,7 @@ end $$;
 create table if not exists settled.outbox (
     shard      integer not null,
     sequence   bigint not null,
-    output     smallint not null check (output between 0 and 3),
+    output     smallint not null check (output between 0 and 5),
     key        bytea,
     ce_id      text not null,
     ce_time_ms bigint not null,
@@ -547,7 +611,7 @@ create table if not exists settled.outbox (
     business_day date not null,
     primary key (shard, sequence, business_day)
 ) partition by range (business_day);
-comment on column settled.outbox.output is '0 settlements, 1 account-status, 2 day-closes, 3 rejects';
+comment on column settled.outbox.output is '0 settlements, 1 account-status, 2 day-closes, 3 rejects, 4 account-notices, 5 account-statements';
 comment on column settled.outbox.hash is 'chains the rows of a shard: over the previous hash and this row';
 
 -- When what was published. A mark in place of a time in each row spares rewriting the outbox.
@@ -581,7 +645,8 @@ create or replace function settled.partitions_of(from_day date, to_day date,
                                                  out parent text, out partition text, out low date, out high date)
     returns setof record language sql immutable as $$
     select p, p || to_char(m, '_YYYY_MM'), m::date, (m + interval '1 month')::date
-      from unnest(array['settlements', 'settlement_lines', 'status_changes', 'credits', 'rejects']) as p,
+      from unnest(array['settlements', 'settlement_lines', 'status_changes', 'credits', 'rejects', 'notices',
+                        'month_statements', 'month_statement_lines']) as p,
            generate_series(date_trunc('month', from_day::timestamp), to_day::timestamp, interval '1 month') as m
     union all
     select 'outbox', 'outbox' || to_char(d, '_YYYY_MM_DD'), d::date, d::date + 1
@@ -685,7 +750,8 @@ $$;
 create or replace function settled.attached_months(before date) returns setof date language sql stable as $$
     select distinct settled.partition_begin(inhrelid, inhparent, parent) as month
       from pg_catalog.pg_inherits, unnest(array['settled.settlements', 'settled.settlement_lines', 'settled.status_changes',
-                                                'settled.credits', 'settled.rejects']::regclass[]) as parent
+                                                'settled.credits', 'settled.rejects', 'settled.notices',
+                                                'settled.month_statements', 'settled.month_statement_lines']::regclass[]) as parent
      where settled.partition_begin(inhrelid, inhparent, parent) < before order by 1
 $$;
 

@@ -401,7 +401,8 @@ static inline void drop_relay_database(void)
 static inline struct fixture *fixture_create(const char *dsn, const char *brokers, int reject_limit)
 {
     static int number;
-    static const char *const outputs[OUTPUT_COUNT] = {"settlements", "status", "closes", "rejects"};
+    static const char *const outputs[OUTPUT_COUNT] = {"settlements", "status",  "closes",
+                                                      "rejects",     "notices", "statements"};
     struct fixture *f = calloc(1, sizeof *f);
     struct error e = {0};
     assert(f);
@@ -410,13 +411,13 @@ static inline struct fixture *fixture_create(const char *dsn, const char *broker
         snprintf(f->topics[i], sizeof f->topics[i], "%s-%s", f->group, outputs[i]);
     f->properties[0][0] = "bootstrap.servers";
     f->properties[0][1] = brokers;
-    f->options =
-        (struct relay_options){.group = f->group,
-                               .dsn = dsn,
-                               .framing = {FRAMING_CONFLUENT, {0x01020304, 11, 12, 0x05060708}},
-                               .property_count = 1,
-                               .properties = f->properties,
-                               .clock_ms = fixture_clock};
+    f->options = (struct relay_options){
+        .group = f->group,
+        .dsn = dsn,
+        .framing = {FRAMING_CONFLUENT, {0x01020304, 11, 12, 0x05060708, 13, 14}},
+        .property_count = 1,
+        .properties = f->properties,
+        .clock_ms = fixture_clock};
     f->publisher = (struct publisher_options){.group = f->group, .properties = {1, f->properties}};
     for (int i = 0; i < OUTPUT_COUNT; i++)
         f->options.topics[i] = f->publisher.topics[i] = f->topics[i];

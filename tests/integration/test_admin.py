@@ -17,7 +17,7 @@ from deployment import alter_topic
 from services import Services
 
 PARTITIONS = 3
-KEYS = ["calls", "purchases", "credits", "settlements", "status", "day_closes", "rejects"]
+KEYS = ["calls", "purchases", "credits", "settlements", "status", "day_closes", "rejects", "notices", "statements"]
 
 
 class World:

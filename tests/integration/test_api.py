@@ -594,7 +594,8 @@ def test_idle_connections_keep_nobody_out(filled):
 
 # ---- how it is read ----
 
-GROWING = {"accounts", "credits", "packages", "settlements", "settlement_lines", "status_changes", "day_closes", "day_cutoffs",
+GROWING = {"accounts", "credits", "packages", "settlements", "settlement_lines", "status_changes", "notices", "month_statements",
+           "month_statement_lines", "day_closes", "day_cutoffs",
            "rejects", "request_records"}
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import ROOT
 import permissions
-from deployment import SCHEMAS, alter_topic, at
+from deployment import OUTPUTS, SCHEMAS, alter_topic, at
 from services import Services
 
 BOOK = ROOT / "pricing" / "pricebooks" / "apcas.yaml"
@@ -244,7 +244,7 @@ def another_topic(d):
 
 
 def outputs_emptied(d):
-    for key in ("settlements", "status", "day_closes", "rejects"):
+    for key in OUTPUTS:
         made_again(key, 0)(d)
 
 
@@ -265,7 +265,7 @@ def aborted_ends(d):
     producer = confluent_kafka.Producer({"bootstrap.servers": d.brokers, "transactional.id": f"{d.name}-aborts"})
     producer.init_transactions(20)
     producer.begin_transaction()
-    for key in ("settlements", "status", "day_closes", "rejects"):
+    for key in OUTPUTS:
         for _ in range(400):
             producer.produce(d.topics[key], b"x", b"k", partition=0)
     producer.flush(20)

@@ -13,6 +13,7 @@ from topic_copies import copied, messages_of
 
 TABLES = {  # and what of them is the process's, not the fold's
     "accounts": (), "credits": (), "packages": (), "settlements": (), "settlement_lines": (), "status_changes": (),
+    "notices": (), "month_statements": (), "month_statement_lines": (),
     "day_closes": ("closed_at",), "day_cutoffs": (), "rejects": (), "outbox": (), "shard_logs": (),
     "shards": ("epoch", "step", "claimed_at", "committed_at", "held_since"),
 }
@@ -129,8 +130,8 @@ def test_a_shard_whose_first_commit_was_lost_comes_back_whole(lived):
         connection.execute("delete from settled.settlement_lines where account_id in"
                            " (select account_id from settled.accounts where shard = 0)")
         connection.execute("delete from settled.rejects where partition = 0")
-        for table in ("accounts", "credits", "packages", "settlements", "status_changes", "day_closes", "day_cutoffs",
-                      "outbox", "relay_marks", "shard_logs", "shards"):
+        for table in ("accounts", "credits", "packages", "settlements", "status_changes", "notices", "month_statements",
+                      "day_closes", "day_cutoffs", "outbox", "relay_marks", "shard_logs", "shards"):
             connection.execute(f"delete from settled.{table} where shard = 0")
     with lived.on(dsn):
         assert "shard 0: rows 1 to " in d.run("repair")

@@ -29,7 +29,8 @@ import services
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ZONE = datetime.timezone(datetime.timedelta(hours=8))
 INPUTS = {"calls": "CallRecord", "purchases": "PackagePurchase", "credits": "AccountCredit"}
-OUTPUTS = {"settlements": "Settlement", "status": "AccountStatusChanged", "day_closes": "DayClosed", "rejects": "Reject"}
+OUTPUTS = {"settlements": "Settlement", "status": "AccountStatusChanged", "day_closes": "DayClosed", "rejects": "Reject",
+           "notices": "AccountNotice", "statements": "MonthStatement"}
 SCHEMAS = {name: number for number, name in enumerate([*INPUTS.values(), *OUTPUTS.values()], 1)}
 
 

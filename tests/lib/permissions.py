@@ -5,7 +5,7 @@ import re
 
 RUNBOOK = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "RUNBOOK.md"
 INPUTS = ("calls", "purchases", "credits")
-OUTPUTS = ("settlements", "status", "day_closes", "rejects")
+OUTPUTS = ("settlements", "status", "day_closes", "rejects", "notices", "statements")
 
 
 def _listed(title):

@@ -33,7 +33,8 @@ from deployment import ZONE, at, own_deployment  # noqa: E402
 CREDIT_DAYS, LATE_DAYS = 40, 2
 INSIGHT = 220000  # fen a call
 PAYS, STUMBLES, NEVER = "pays", "stumbles", "never"
-GROWING = ("settlements", "settlement_lines", "status_changes", "credits", "rejects")
+GROWING = ("settlements", "settlement_lines", "status_changes", "credits", "rejects", "notices", "month_statements",
+           "month_statement_lines")
 # Not counted: rows that are read once in a while, as long as a process lives (shards, parameters); rows of days, of which
 # there are about five a day and shard (day_cutoffs, day_closes); packages, all of which an audit compares.
 COUNTED = (*GROWING, "outbox", "accounts")

@@ -84,6 +84,8 @@ static void has_defaults(void **state)
     assert_string_equal(c->output_topics[OUTPUT_STATUS], "account-status");
     assert_string_equal(c->output_topics[OUTPUT_DAY_CLOSES], "day-closes");
     assert_string_equal(c->output_topics[OUTPUT_REJECTS], "rejects");
+    assert_string_equal(c->output_topics[OUTPUT_NOTICES], "account-notices");
+    assert_string_equal(c->output_topics[OUTPUT_STATEMENTS], "account-statements");
     assert_int_equal(c->partitioner, PARTITIONER_MURMUR2);
     assert_int_equal(c->registry.url_count, 1);
     assert_string_equal(c->registry.urls[0], "http://127.0.0.1:8081");
@@ -118,7 +120,7 @@ static void reads_every_key(void **state)
         load(f,
              "kafka: {brokers: 'a:1,b:2', group: g, properties: {linger.ms: 5, sasl.password: p}}\n"
              "topics: {calls: t1, purchases: t2, credits: t3, settlements: t4, status: t5,\n"
-             "  day_closes: t6, rejects: t7, partitioner: crc32}\n"
+             "  day_closes: t6, rejects: t7, notices: t8, statements: t9, partitioner: crc32}\n"
              "schemas: {registry: [http://a:1, https://b/path/], user: u, password: p, ca_file: "
              "/ca,\n"
              "  timeout: 250ms, framing: apicurio, patience: 90m}\n"
@@ -136,6 +138,8 @@ static void reads_every_key(void **state)
     assert_string_equal(property(f, "linger.ms"), "5");
     assert_string_equal(property(f, "sasl.password"), "p");
     assert_string_equal(c->output_topics[OUTPUT_DAY_CLOSES], "t6");
+    assert_string_equal(c->output_topics[OUTPUT_NOTICES], "t8");
+    assert_string_equal(c->output_topics[OUTPUT_STATEMENTS], "t9");
     assert_int_equal(c->partitioner, PARTITIONER_CRC32);
     assert_int_equal(c->registry.url_count, 2);
     assert_string_equal(c->registry.urls[1], "https://b/path");

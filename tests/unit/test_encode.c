@@ -354,8 +354,9 @@ static void an_unknown_symbol_fails_loudly(void **state)
 static void texts_are_those_of_the_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = {"Settlement", "AccountStatusChanged", "DayClosed",
-                                        "Reject"};
+    static const char *const names[OUTPUT_COUNT] = {"Settlement",    "AccountStatusChanged",
+                                                    "DayClosed",     "Reject",
+                                                    "AccountNotice", "MonthStatement"};
     for (int o = 0; o < OUTPUT_COUNT; o++) {
         char path[512], text[32768];
         snprintf(path, sizeof path, "%s/schemas/avro/%s.avsc", SOURCE_DIR, names[o]);

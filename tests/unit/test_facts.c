@@ -192,6 +192,8 @@ static void services_are_the_symbols_of_the_schemas(void **state)
     symbols_are_the_services("schemas/avro/CallRecord.avsc", "");
     symbols_are_the_services("schemas/avro/PackagePurchase.avsc", "");
     symbols_are_the_services("schemas/avro/Settlement.avsc", "\"UNKNOWN\", ");
+    symbols_are_the_services("schemas/avro/AccountNotice.avsc", "\"UNKNOWN\", ");
+    symbols_are_the_services("schemas/avro/MonthStatement.avsc", "\"UNKNOWN\", ");
 }
 
 static void units_are_told_by_the_schemas(void **state)

@@ -20,7 +20,8 @@ struct fixture {
 static int setup(void **state)
 {
     static struct fixture f;
-    static const char *const topics[OUTPUT_COUNT] = {"settlements", "status", "closes", "rejects"};
+    static const char *const topics[OUTPUT_COUNT] = {"settlements", "status",  "closes",
+                                                     "rejects",     "notices", "statements"};
     memset(&f, 0, sizeof f);
     f.home = mock_brokers_start(&f.brokers);
     f.pairs[0][0] = "bootstrap.servers";

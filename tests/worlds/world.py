@@ -39,7 +39,8 @@ import generate
 from fake_registry import FakeRegistry
 from oracle import avro, rules
 
-OUTPUTS = {"settlements": "Settlement", "status": "AccountStatusChanged", "day_closes": "DayClosed", "rejects": "Reject"}
+OUTPUTS = {"settlements": "Settlement", "status": "AccountStatusChanged", "day_closes": "DayClosed", "rejects": "Reject",
+           "notices": "AccountNotice", "statements": "MonthStatement"}
 KEYS = (*rules.LOGS, *OUTPUTS)
 BOOK = generate.BOOK
 UNHELD = 75

@@ -64,10 +64,11 @@ INVARIANTS = {
 FREE = {
     "shards": {"epoch", "step", "sequence", "chain_hash", "relayed", "claimed_at", "committed_at", "held_since"},
     "settlements": {"sequence"}, "status_changes": {"sequence"}, "rejects": {"sequence"},
+    "notices": {"sequence"}, "month_statements": {"sequence"},
     "day_closes": {"sequence", "closed_at"}, "writer_schemas": {"recorded_at", "fetched_at", "stored_at"},
 }
-TABLES = ("accounts", "credits", "packages", "settlements", "settlement_lines", "status_changes", "day_closes",
-          "day_cutoffs", "rejects", "shards", "shard_logs", "account_statement")
+TABLES = ("accounts", "credits", "packages", "settlements", "settlement_lines", "status_changes", "notices", "month_statements",
+          "month_statement_lines", "day_closes", "day_cutoffs", "rejects", "shards", "shard_logs", "account_statement")
 
 
 class Watch:
