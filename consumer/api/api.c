@@ -22,6 +22,7 @@ struct connection {
 
 struct api {
     struct api_now now;
+    const struct api_paths *paths;
     const char *dsn, *tokens_file;
     pthread_mutex_t lock; // of all that follows but what a connection's own thread keeps
     bool everybody; // without tokens: only this machine can ask
@@ -54,6 +55,7 @@ int api_create(const struct api_options *options, struct api **out, struct error
     if (!api)
         return error_set(e, ERROR_RESTART, "memory is short");
     api->now = options->now;
+    api->paths = options->paths;
     api->dsn = options->dsn;
     api->tokens_file = options->tokens;
     pthread_mutex_init(&api->lock, NULL);
@@ -249,7 +251,7 @@ static int answer_call(struct api *api, int thread, struct api_call *call, struc
     const char *captured[2];
     if (check_token(api, call, &scope, e))
         return -1;
-    const struct api_path *path = api_find_path(call->request, captured);
+    const struct api_path *path = api_find_path(api->paths, call->request, captured);
     if (!path)
         return api_refuse(call, API_NOT_FOUND, e,
                           "there is nothing at this path: /v1/openapi.json names all that are");

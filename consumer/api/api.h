@@ -1,5 +1,5 @@
-// The HTTP API: what account holders and operators may see of what is recorded. It only reads.
-// schemas/http/openapi.json describes it; api_paths.c has the table of its paths.
+// The HTTP API: who may ask, how a request is read, and how an answer is written. It only reads.
+// What there is to ask is a table of paths (consumer/answers/answers.c).
 #pragma once
 
 #include "consumer/http/http.h"
@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct api;
+struct api_paths;
 struct live;
 
 // The shards of this process, and its clock.
@@ -19,6 +20,7 @@ struct api_now {
 
 struct api_options {
     struct api_now now;
+    const struct api_paths *paths;
     const char *dsn;
     const char *tokens; // file of tokens; "" or NULL: none
 };

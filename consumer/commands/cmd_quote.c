@@ -1,6 +1,6 @@
 // The price calculator. It needs a price book and the number of calls or leads; PostgreSQL only
 // for the book that is recorded for a day, and for what an account holds.
-#include "consumer/api/quoting.h"
+#include "consumer/answers/quoting.h"
 #include "consumer/base/format.h"
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
@@ -302,7 +302,7 @@ static int print_quote_json(const struct quote_request *request, const struct bo
     return result;
 }
 
-static int answer_quote(const struct args *args, struct error *e)
+static int put_quote(const struct args *args, struct error *e)
 {
     struct book book;
     struct quote_request request;
@@ -320,5 +320,5 @@ static int answer_quote(const struct args *args, struct error *e)
 int cmd_quote(const struct args *args)
 {
     struct error e = {0};
-    return answer_quote(args, &e) == 0 ? 0 : cli_fail("quote", &e);
+    return put_quote(args, &e) == 0 ? 0 : cli_fail("quote", &e);
 }

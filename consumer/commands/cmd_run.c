@@ -1,3 +1,4 @@
+#include "consumer/answers/answers.h"
 #include "consumer/api/api.h"
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
@@ -144,6 +145,7 @@ static int serve_http(struct loop *loop, struct error *e)
                                                 .address = run->shared.address,
                                                 .clock_ms = run_clock_ms,
                                                 .clock_context = &run->clock},
+                                        .paths = &answers_paths,
                                         .dsn = run->config.dsn,
                                         .tokens = run->config.http_tokens};
     if (api_create(&options, &loop->api, e))

@@ -452,7 +452,7 @@ def parameters_of(path):
 
 
 def test_the_description_has_the_paths_of_the_program():
-    source = (ROOT / "consumer" / "api" / "api_paths.c").read_text()
+    source = (ROOT / "consumer" / "answers" / "answers.c").read_text()
     filters = re.search(r'#define REJECT_FILTER "(.*)"', source).group(1)
     rows = re.findall(r'^    \{"(v1/[^"]*)",\s*([^,]*),\s*API_(\w+), (true|false),', source, re.MULTILINE)
     known = {}

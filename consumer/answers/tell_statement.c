@@ -1,6 +1,6 @@
 // The ledger of an account over some days: what was paid in and what was settled, in the order of
 // the fold.
-#include "consumer/api/api_paths.h"
+#include "consumer/answers/tell.h"
 #include "consumer/api/api_read.h"
 #include "consumer/api/api_rows.h"
 #include "consumer/http/http_target.h"
@@ -78,7 +78,7 @@ static int put_statement(struct api_call *call, PGresult *const results[2], int6
     return api_put_page(call, body, results[1], limit, e);
 }
 
-int api_statement(struct api_call *call, struct error *e)
+int tell_statement(struct api_call *call, struct error *e)
 {
     PGresult *results[2];
     struct api_days days;

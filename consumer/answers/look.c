@@ -1,4 +1,4 @@
-#include "consumer/api/api_live.h"
+#include "consumer/answers/look.h"
 
 #include "consumer/daemon/live.h"
 #include "consumer/http/http_client.h"
@@ -13,10 +13,10 @@ enum {
     ASK_MS = 2000, // another process, which may look for as long
 };
 
-int api_look(const struct api_call *call, struct api_look *out, struct error *e)
+int look_take(const struct api_call *call, struct account_look *out, struct error *e)
 {
     const struct api_now *now = call->now;
-    *out = (struct api_look){.at_ms = now->clock_ms(now->clock_context)};
+    *out = (struct account_look){.at_ms = now->clock_ms(now->clock_context)};
     const struct live_question question = {.shard = call->shard,
                                            .account_id = slice_text(call->account),
                                            .now_ms = out->at_ms,
@@ -25,7 +25,7 @@ int api_look(const struct api_call *call, struct api_look *out, struct error *e)
         return 0;
     int failed = preview_settle(out->preview, e);
     if (failed)
-        api_look_end(out);
+        look_end(out);
     return failed;
 }
 
@@ -45,7 +45,7 @@ static bool find_owner(struct api_call *call, char out[256])
     return out[0] && strcmp(out, call->now->address) != 0;
 }
 
-bool api_ask_owner(struct api_call *call)
+bool look_ask_owner(struct api_call *call)
 {
     char address[256];
     struct http_reply reply;
@@ -70,18 +70,18 @@ bool api_ask_owner(struct api_call *call)
     return true;
 }
 
-void api_look_end(struct api_look *look)
+void look_end(struct account_look *look)
 {
     preview_destroy(look->preview);
     look->preview = NULL;
 }
 
-bool api_look_knows(const struct api_look *look)
+bool look_knows(const struct account_look *look)
 {
     return look->preview && preview_result(look->preview)->known;
 }
 
-int64_t api_look_held(const struct api_look *look, enum service service, int64_t at_ms)
+int64_t look_held(const struct account_look *look, enum service service, int64_t at_ms)
 {
     const struct preview_result *result = preview_result(look->preview);
     int64_t units = 0;
@@ -94,7 +94,7 @@ int64_t api_look_held(const struct api_look *look, enum service service, int64_t
     return units;
 }
 
-bool api_look_fits(const struct api_look *look, const struct api_call *call)
+bool look_fits(const struct account_look *look, const struct api_call *call)
 {
     char day[DAY_TEXT_SIZE];
     const char *open = json_string_value(json_object_get(call->as_of, "open_day"));
@@ -138,7 +138,7 @@ static json_t *day_json(const struct preview_day *day, enum day_phase phase)
                      account_state_symbol(day->state_after));
 }
 
-static json_t *days_json(const struct api_look *look)
+static json_t *days_json(const struct account_look *look)
 {
     const struct preview_result *result = preview_result(look->preview);
     json_t *days = json_array();
@@ -219,7 +219,7 @@ static void put_packages(const struct preview_result *result, const struct api_c
     }
 }
 
-static void put_place(const struct api_look *look, const struct api_call *call)
+static void put_place(const struct account_look *look, const struct api_call *call)
 {
     const struct preview_result *result = preview_result(look->preview);
     json_t *offsets = json_object();
@@ -229,8 +229,8 @@ static void put_place(const struct api_look *look, const struct api_call *call)
     json_object_set_new(call->as_of, "offsets", offsets);
 }
 
-int api_look_put(const struct api_look *look, const struct api_call *call, json_t *body,
-                 struct error *e)
+int look_put(const struct account_look *look, const struct api_call *call, json_t *body,
+             struct error *e)
 {
     const struct preview_result *result = preview_result(look->preview);
     put_place(look, call);

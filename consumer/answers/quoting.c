@@ -1,4 +1,4 @@
-#include "consumer/api/quoting.h"
+#include "consumer/answers/quoting.h"
 
 #include <inttypes.h>
 #include <stdio.h>

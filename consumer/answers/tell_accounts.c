@@ -1,6 +1,6 @@
 // Accounts, their packages, and their suspensions.
-#include "consumer/api/api_live.h"
-#include "consumer/api/api_paths.h"
+#include "consumer/answers/look.h"
+#include "consumer/answers/tell.h"
 #include "consumer/api/api_read.h"
 #include "consumer/api/api_rows.h"
 #include "consumer/http/http_target.h"
@@ -49,11 +49,11 @@ static json_t *recorded_json(const struct api_call *call, PGresult *const result
     return body;
 }
 
-static int put_account(struct api_call *call, const struct api_look *look,
+static int put_account(struct api_call *call, const struct account_look *look,
                        PGresult *const results[2], struct error *e)
 {
     json_t *body = recorded_json(call, results);
-    if (api_look_knows(look) && api_look_put(look, call, body, e)) {
+    if (look_knows(look) && look_put(look, call, body, e)) {
         json_decref(body);
         return -1;
     }
@@ -62,7 +62,7 @@ static int put_account(struct api_call *call, const struct api_look *look,
 }
 
 // *again: the shard and what is recorded are of different days.
-static int answer_account(struct api_call *call, const struct api_look *look, bool *again,
+static int put_account_at(struct api_call *call, const struct account_look *look, bool *again,
                           struct error *e)
 {
     PGresult *results[2];
@@ -70,11 +70,11 @@ static int answer_account(struct api_call *call, const struct api_look *look, bo
     const struct api_query queries[] = {
         {account_query, SQL_PARAMS(id, currency)},
         {packages_of_account_query, SQL_PARAMS(id, currency, sql_int8(PACKAGES_MAX + 1))}};
-    call->known = api_look_knows(look);
+    call->known = look_knows(look);
     if (api_read(call, queries, 2, results, e))
         return -1;
     int failed = 0;
-    *again = *again && !api_look_fits(look, call);
+    *again = *again && !look_fits(look, call);
     if (*again)
         api_forget(call);
     else
@@ -84,22 +84,22 @@ static int answer_account(struct api_call *call, const struct api_look *look, bo
     return failed;
 }
 
-int api_account(struct api_call *call, struct error *e)
+int tell_account(struct api_call *call, struct error *e)
 {
-    struct api_look look;
+    struct account_look look;
     bool again = true;
     int failed = 0;
     // A day that is settled in the shard and being committed is told of as it is recorded.
     for (int round = 0; again && !failed; round++) {
         look.preview = NULL;
         if (round < LOOKS_MAX)
-            failed = api_look(call, &look, e);
-        if (round == 0 && !failed && !look.preview && api_ask_owner(call))
+            failed = look_take(call, &look, e);
+        if (round == 0 && !failed && !look.preview && look_ask_owner(call))
             return 0;
         again = round < LOOKS_MAX;
         if (!failed)
-            failed = answer_account(call, &look, &again, e);
-        api_look_end(&look);
+            failed = put_account_at(call, &look, &again, e);
+        look_end(&look);
     }
     return failed;
 }
@@ -115,7 +115,7 @@ static const char accounts_query[] =
     "  and account_id < $2 || repeat(chr(1114111), 33) and ($3 is null or status = $3)"
     " order by account_id limit $4";
 
-int api_accounts(struct api_call *call, struct error *e)
+int tell_accounts(struct api_call *call, struct error *e)
 {
     int64_t limit;
     const char *after = http_parameter(call->request, "after");
@@ -142,7 +142,7 @@ static const char status_query[] =
     " shard, sequence from settled.status_changes where account_id = $1 and account_sequence > $2"
     " order by account_sequence limit $3";
 
-int api_status_changes(struct api_call *call, struct error *e)
+int tell_status_changes(struct api_call *call, struct error *e)
 {
     int64_t limit, after;
     if (api_limit(call, &limit, e) ||
@@ -161,7 +161,7 @@ static const char packages_query[] =
     "select p.kafka_offset::text as here, " PACKAGE_FIELDS " from settled.packages p"
     " where p.account_id = $1 and p.kafka_offset > $3 order by p.kafka_offset limit $4";
 
-int api_packages(struct api_call *call, struct error *e)
+int tell_packages(struct api_call *call, struct error *e)
 {
     int64_t limit, after;
     if (api_limit(call, &limit, e) ||
@@ -207,7 +207,7 @@ static int put_deductions(struct api_call *call, PGresult *const results[2], int
     return api_put_page(call, json_object(), results[1], limit, e);
 }
 
-int api_deductions(struct api_call *call, struct error *e)
+int tell_deductions(struct api_call *call, struct error *e)
 {
     PGresult *results[2];
     int64_t limit, number;

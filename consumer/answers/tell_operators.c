@@ -1,5 +1,5 @@
 // What operators look at: shards, closed days, decisions, rejects.
-#include "consumer/api/api_paths.h"
+#include "consumer/answers/tell.h"
 #include "consumer/api/api_read.h"
 #include "consumer/base/format.h"
 #include "consumer/decisions/reject_view.h"
@@ -41,7 +41,7 @@ static const char *zone_text(int32_t offset_ms, char out[INSTANT_TEXT_SIZE])
     return out + local;
 }
 
-int api_shards(struct api_call *call, struct error *e)
+int tell_shards(struct api_call *call, struct error *e)
 {
     char zone[INSTANT_TEXT_SIZE];
     int64_t limit, after;
@@ -72,7 +72,7 @@ static const char days_query[] =
     "   order by c.business_day limit $5) c"
     " order by c.business_day, c.shard limit $5";
 
-int api_closed_days(struct api_call *call, struct error *e)
+int tell_closed_days(struct api_call *call, struct error *e)
 {
     int64_t limit, shard;
     day_t after;
@@ -97,7 +97,7 @@ static const char decisions_query[] =
     " from settled.decisions d where (d.shard, d.number) > ($1, $2)"
     " order by d.shard, d.number limit $3";
 
-int api_decisions(struct api_call *call, struct error *e)
+int tell_decisions(struct api_call *call, struct error *e)
 {
     int64_t limit, shard, number;
     if (api_limit(call, &limit, e) || api_after_numbers(call, &shard, &number, e))
@@ -220,7 +220,7 @@ static int put_rejects(struct api_call *call, struct reject_page *page, struct e
 }
 
 // as_of is read a moment before the rejects, which have a snapshot of their own.
-int api_rejects(struct api_call *call, struct error *e)
+int tell_rejects(struct api_call *call, struct error *e)
 {
     int64_t limit;
     struct filtered asked = {0};
@@ -238,7 +238,7 @@ int api_rejects(struct api_call *call, struct error *e)
 }
 
 // The largest groups; there is no next page.
-int api_reject_groups(struct api_call *call, struct error *e)
+int tell_reject_groups(struct api_call *call, struct error *e)
 {
     int64_t limit;
     struct reject_filter filter;

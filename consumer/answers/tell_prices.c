@@ -1,8 +1,8 @@
 // Prices, and what something would cost: from the recorded price books.
-#include "consumer/api/api_live.h"
-#include "consumer/api/api_paths.h"
+#include "consumer/answers/look.h"
+#include "consumer/answers/quoting.h"
+#include "consumer/answers/tell.h"
 #include "consumer/api/api_read.h"
-#include "consumer/api/quoting.h"
 #include "consumer/http/http_target.h"
 #include "consumer/system/clock.h"
 
@@ -82,7 +82,7 @@ static int put_with_frame(struct api_call *call, json_t *body, struct error *e)
     return api_put_json(call, body, e);
 }
 
-int api_prices(struct api_call *call, struct error *e)
+int tell_prices(struct api_call *call, struct error *e)
 {
     struct book book;
     day_t day;
@@ -92,18 +92,18 @@ int api_prices(struct api_call *call, struct error *e)
 }
 
 // What the account's packages hold: of what its shard tells, after the days that are not settled.
-static int held_by(struct api_call *call, const struct api_look *look, enum service service,
+static int held_by(struct api_call *call, const struct account_look *look, enum service service,
                    int64_t *units, struct error *e)
 {
     const struct held_question question = {slice_text(call->account), service,
                                            call->now->clock_ms(call->now->clock_context)};
-    if (!api_look_knows(look))
+    if (!look_knows(look))
         return api_stored(store_held_units(call->store, &question, units, e));
-    *units = api_look_held(look, service, question.at_ms);
+    *units = look_held(look, service, question.at_ms);
     return 0;
 }
 
-static int answer_quote(struct api_call *call, const struct api_look *look, struct error *e)
+static int put_quote(struct api_call *call, const struct account_look *look, struct error *e)
 {
     struct book book;
     struct quote_request request;
@@ -123,15 +123,15 @@ static int answer_quote(struct api_call *call, const struct api_look *look, stru
     return put_with_frame(call, quote_json(&request, &book, &quote), e);
 }
 
-int api_quote(struct api_call *call, struct error *e)
+int tell_quote(struct api_call *call, struct error *e)
 {
-    struct api_look look = {.preview = NULL};
-    if (call->account && api_look(call, &look, e))
+    struct account_look look = {.preview = NULL};
+    if (call->account && look_take(call, &look, e))
         return -1;
-    if (call->account && !look.preview && api_ask_owner(call))
+    if (call->account && !look.preview && look_ask_owner(call))
         return 0;
-    call->known = api_look_knows(&look);
-    int failed = answer_quote(call, &look, e);
-    api_look_end(&look);
+    call->known = look_knows(&look);
+    int failed = put_quote(call, &look, e);
+    look_end(&look);
     return failed;
 }

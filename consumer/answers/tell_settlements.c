@@ -1,5 +1,5 @@
 // Settlements with their lines.
-#include "consumer/api/api_paths.h"
+#include "consumer/answers/tell.h"
 #include "consumer/api/api_read.h"
 #include "consumer/api/api_rows.h"
 
@@ -24,7 +24,7 @@ static const char settlements_query[] =
         SETTLEMENTS_OF_ACCOUNT
     " and s.business_day between $3 and $4 order by s.business_day limit $5";
 
-int api_settlements(struct api_call *call, struct error *e)
+int tell_settlements(struct api_call *call, struct error *e)
 {
     int64_t limit;
     day_t after;
@@ -59,7 +59,7 @@ static int put_settlement(struct api_call *call, const PGresult *rows, struct er
     return api_put_settled_json(call, body, e);
 }
 
-int api_settlement(struct api_call *call, struct error *e)
+int tell_settlement(struct api_call *call, struct error *e)
 {
     PGresult *rows;
     day_t day;

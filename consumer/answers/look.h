@@ -5,27 +5,27 @@
 #include "consumer/api/api_call.h"
 #include "consumer/core/preview.h"
 
-struct api_look {
+struct account_look {
     struct preview *preview; // settled; NULL: the shard is not here, or cannot be looked at now
     enum day_phase phase; // of the oldest day that is not settled
     int64_t at_ms; // the daemon's clock then
 };
 
 // -1 with *e: what the account used cannot be settled (its close would fail for the same).
-int api_look(const struct api_call *call, struct api_look *out, struct error *e);
-void api_look_end(struct api_look *look);
+int look_take(const struct api_call *call, struct account_look *out, struct error *e);
+void look_end(struct account_look *look);
 // Where the shard is not in this process: asks the one that has it, unless that one asks. True: its
 // answer is the answer of the call.
-bool api_ask_owner(struct api_call *call);
+bool look_ask_owner(struct api_call *call);
 // Whether the shard knows the account.
-bool api_look_knows(const struct api_look *look);
+bool look_knows(const struct account_look *look);
 // What the account's packages that are valid at an instant hold of a service, after the days that
 // are not settled.
-int64_t api_look_held(const struct api_look *look, enum service service, int64_t at_ms);
+int64_t look_held(const struct account_look *look, enum service service, int64_t at_ms);
 // Whether what was read of PostgreSQL is of the same open day: between the two a day may have been
 // settled.
-bool api_look_fits(const struct api_look *look, const struct api_call *call);
+bool look_fits(const struct account_look *look, const struct api_call *call);
 // What is recorded of the account (`body`, with its packages and as_of) becomes what is so now.
 // ERROR_UNAVAILABLE: memory is short.
-int api_look_put(const struct api_look *look, const struct api_call *call, json_t *body,
-                 struct error *e);
+int look_put(const struct account_look *look, const struct api_call *call, json_t *body,
+             struct error *e);
