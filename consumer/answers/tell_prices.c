@@ -4,15 +4,19 @@
 #include "consumer/answers/tell.h"
 #include "consumer/api/api_read.h"
 #include "consumer/http/http_target.h"
-#include "consumer/system/clock.h"
 
 #include <stdlib.h>
+
+static int64_t now_ms(const struct api_call *call)
+{
+    return call->now->clock_ms(call->now->clock_context);
+}
 
 // The book in force on the day that is asked for, by default today.
 static int load_book(struct api_call *call, day_t *day, struct book *out, struct error *e)
 {
     bool recorded = false;
-    day_t today = calendar_day(clock_wall_ms(), call->fixed->offset_ms);
+    day_t today = calendar_day(now_ms(call), call->fixed->offset_ms);
     if (api_day(call, "day", today, day, e) || api_read(call, NULL, 0, NULL, e))
         return -1;
     struct deployment *deployment = calloc(1, sizeof *deployment);
@@ -95,8 +99,7 @@ int tell_prices(struct api_call *call, struct error *e)
 static int held_by(struct api_call *call, const struct account_look *look, enum service service,
                    int64_t *units, struct error *e)
 {
-    const struct held_question question = {slice_text(call->account), service,
-                                           call->now->clock_ms(call->now->clock_context)};
+    const struct held_question question = {slice_text(call->account), service, now_ms(call)};
     if (!look_knows(look))
         return api_stored(store_held_units(call->store, &question, units, e));
     *units = look_held(look, service, question.at_ms);
