@@ -145,7 +145,7 @@ static bool may_wait(struct publisher *p, struct patience *wait)
     return !atomic_load(p->stop) && clock_monotonic_ms() < wait->until_ms;
 }
 
-// Only failures are reported. A message that an abort purged was not refused itself.
+// The first failure is kept. A message that an abort purged was not refused itself.
 static void on_delivery(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
 {
     struct publisher *p = opaque;
@@ -178,7 +178,8 @@ static int open_producer(struct publisher *p, struct error *e)
     const char *fixed[][2] = {
         {"transactional.id", id},
         {"enable.idempotence", "true"},
-        {"delivery.report.only.error", "true"},
+        // Where only errors were reported, a flush would look every 10 ms whether all is sent.
+        {"delivery.report.only.error", "false"},
         {"allow.auto.create.topics", "false"},
         {"client.id", id},
         {"batch.num.messages", p->alone ? "1" : "10000"},
