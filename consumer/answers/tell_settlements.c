@@ -10,7 +10,8 @@
     " s.closing_balance, s.status, d.price_book, s.shard, s.sequence,"                             \
     " coalesce((select json_agg(json_build_object('usage_day', l.usage_day, 'service', l.service," \
     "   'charge', l.charge, 'package_id', l.package_id, 'tier_from', l.tier_from,"                 \
-    "   'calls', l.calls, 'units', l.units, 'unit_price', l.unit_price, 'amount', l.amount)"       \
+    "   'calls', l.calls, 'units', l.units, 'unit_price', l.unit_price, 'amount', l.amount,"       \
+    "   'package_units', l.package_units, 'package_amount', l.package_amount)"                     \
     "   order by l.line_no) from settled.settlement_lines l"                                       \
     "   where l.account_id = s.account_id and l.business_day = s.business_day), '[]'::json)"       \
     " as lines"

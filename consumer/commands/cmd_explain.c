@@ -32,7 +32,8 @@ static void print_line(const struct explained_line *line, int32_t zone_ms)
         tier[NUMBER_SIZE];
     printf("\n%s  %s  ", calendar_format_day(l->usage_day, day), service_symbol(l->service));
     if (l->charge == CHARGE_PACKAGE)
-        printf("package %s", l->package_id);
+        printf("package %s of %s units, bought for %s yuan", l->package_id,
+               format_count(l->package_units, units), format_yuan(l->package_amount, amount));
     else if (l->tier_from < 0)
         printf("postpaid");
     else
@@ -87,12 +88,14 @@ static json_t *line_json(const struct explained_line *line, int32_t zone_ms)
                       calendar_format_instant(line->calls[i].occurred_at, zone_ms, at), "units",
                       (json_int_t)line->calls[i].units, "offset",
                       (json_int_t)line->calls[i].offset));
-    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:I, s:I, s:I, s:I, s:o}", "usage_day",
+    return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "usage_day",
                      calendar_format_day(l->usage_day, day), "service", service_symbol(l->service),
                      "charge", charge_symbol(l->charge), "package_id", l->package_id, "tier_from",
                      nullable(l->tier_from, l->tier_from < 0), "calls", (json_int_t)l->calls,
                      "units", (json_int_t)l->units, "unit_price", (json_int_t)l->unit_price,
-                     "amount", (json_int_t)l->amount, "pieces", calls);
+                     "amount", (json_int_t)l->amount, "package_units",
+                     nullable(l->package_units, l->package_units < 0), "package_amount",
+                     nullable(l->package_amount, l->package_amount < 0), "pieces", calls);
 }
 
 #define FIGURE_FORMAT(name) "s:I, "

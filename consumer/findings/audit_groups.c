@@ -44,6 +44,8 @@ static const struct {
     {"zero_unit_calls", "calls"},
     {"calls_while_suspended", "calls"},
     {"units", "units"},
+    {"package_units", "units"},
+    {"package_amount", "fen"},
     {"remaining", "units"},
     {"used", "units"},
     {"tier_from", "units"},

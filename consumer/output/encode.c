@@ -184,18 +184,20 @@ struct slice encoder_body(const struct encoder *en, int64_t sequence, struct are
 static void put_line(struct body_writer *w, const struct fold *fold,
                      const struct settlement_line *line)
 {
-    struct slice package = {0};
-    if (line->charge == CHARGE_PACKAGE)
-        package = fold_package(fold, line->package)->id;
+    static const struct package none;
+    bool drawn = line->charge == CHARGE_PACKAGE;
+    const struct package *package = drawn ? fold_package(fold, line->package) : &none;
     body_int(w, "usage_day", line->usage_day);
     body_enum(w, "service", service_symbol(line->service));
     body_enum(w, "charge", charge_symbol(line->charge));
-    body_text_or_null(w, "package_id", package);
+    body_text_or_null(w, "package_id", package->id);
     body_long_or_null(w, "tier_from", line->tier_from >= 0, line->tier_from);
     body_long(w, "calls", line->calls);
     body_long(w, "units", line->units);
     body_long(w, "unit_price", line->unit_price);
     body_long(w, "amount", line->amount);
+    body_long_or_null(w, "package_units", drawn, package->units);
+    body_long_or_null(w, "package_amount", drawn, package->amount);
 }
 
 static void put_lines(struct body_writer *w, const struct fold *fold,

@@ -153,6 +153,8 @@ struct recorded_line {
     int64_t tier_from; // -1: none
     int64_t calls, units;
     fen_t unit_price, amount;
+    int64_t package_units; // -1 with CHARGE_POSTPAID
+    fen_t package_amount; // likewise
 };
 struct past {
     bool settled; // false: the account has no settlement of that day; the rest is not set

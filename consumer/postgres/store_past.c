@@ -92,6 +92,8 @@ static int read_line(void *context, const PGresult *row, int i, struct error *e)
         .units = get_int8(row, i, 6),
         .unit_price = get_int8(row, i, 7),
         .amount = get_int8(row, i, 8),
+        .package_units = get_null(row, i, 9) ? -1 : get_int8(row, i, 9),
+        .package_amount = get_null(row, i, 10) ? -1 : get_int8(row, i, 10),
     };
     struct recorded_line *grown =
         reallocarray(p->past->lines, p->past->line_count + 1, sizeof *grown);
@@ -175,7 +177,8 @@ static const struct past_query recorded[] = {
     {"select " SETTLEMENT_FIGURE_NAMES "status, sequence, position"
      " from settled.settlements where account_id = $3 and business_day = $2",
      read_settlement},
-    {"select usage_day, service, charge, package_id, tier_from, calls, units, unit_price, amount"
+    {"select usage_day, service, charge, package_id, tier_from, calls, units, unit_price, "
+     "amount, package_units, package_amount"
      " from settled.settlement_lines where account_id = $3 and business_day = $2 order by line_no",
      read_line},
 };

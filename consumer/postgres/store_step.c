@@ -116,8 +116,8 @@ static bool encode_settlements(void *context, size_t i, struct sql_row *row)
 static const struct table lines_table = {
     "settled.settlement_lines",
     "account_id, business_day, line_no, usage_day, service, charge, package_id,"
-    " tier_from, calls, units, unit_price, amount, package_offset",
-    13, NULL, PARTS_MONTHS};
+    " tier_from, calls, units, unit_price, amount, package_units, package_amount, package_offset",
+    15, NULL, PARTS_MONTHS};
 
 static bool encode_lines(void *context, size_t i, struct sql_row *row)
 {
@@ -125,17 +125,19 @@ static bool encode_lines(void *context, size_t i, struct sql_row *row)
     const struct settlement_line *line = &c->step->lines[i];
     const struct settlement *s = &c->step->settlements[c->line_owners[i]];
     assert(i - s->first_line < s->line_count);
-    const struct package *package =
-        line->charge == CHARGE_PACKAGE ? fold_package(c->fold, line->package) : NULL;
-    sql_row_set(row, SQL_PARAMS(sql_slice(account_id(c, s->account)), sql_day(s->day),
-                                sql_int4((int32_t)(i - s->first_line + 1)),
-                                sql_day(line->usage_day), sql_text(service_symbol(line->service)),
-                                sql_text(charge_symbol(line->charge)),
-                                sql_slice(package ? package->id : (struct slice){0}),
-                                sql_given(line->tier_from >= 0, sql_int8(line->tier_from)),
-                                sql_int8(line->calls), sql_int8(line->units),
-                                sql_int8(line->unit_price), sql_int8(line->amount),
-                                sql_given(package, sql_int8(package ? package->offset : 0))));
+    static const struct package none;
+    bool drawn = line->charge == CHARGE_PACKAGE;
+    const struct package *package = drawn ? fold_package(c->fold, line->package) : &none;
+    sql_row_set(row,
+                SQL_PARAMS(sql_slice(account_id(c, s->account)), sql_day(s->day),
+                           sql_int4((int32_t)(i - s->first_line + 1)), sql_day(line->usage_day),
+                           sql_text(service_symbol(line->service)),
+                           sql_text(charge_symbol(line->charge)), sql_slice(package->id),
+                           sql_given(line->tier_from >= 0, sql_int8(line->tier_from)),
+                           sql_int8(line->calls), sql_int8(line->units), sql_int8(line->unit_price),
+                           sql_int8(line->amount), sql_given(drawn, sql_int8(package->units)),
+                           sql_given(drawn, sql_int8(package->amount)),
+                           sql_given(drawn, sql_int8(package->offset))));
     return true;
 }
 

@@ -123,21 +123,23 @@ static void take_piece(void *context, const struct settlement_line *piece, int64
                        int64_t units, uint64_t ordinal)
 {
     struct explain_job *job = context;
-    const char *package_id =
-        piece->charge == CHARGE_PACKAGE ? fold_package(job->fold, piece->package)->id.data : NULL;
+    const struct package *package =
+        piece->charge == CHARGE_PACKAGE ? fold_package(job->fold, piece->package) : NULL;
     struct explained_line *line = find_line(job, piece);
     if (!line) {
         struct explanation *out = job->out;
         out->lines = memory_grow(out->lines, out->line_count + 1, sizeof *out->lines);
         line = &out->lines[out->line_count++];
-        *line =
-            (struct explained_line){.line = {.usage_day = piece->usage_day,
-                                             .service = piece->service,
-                                             .charge = piece->charge,
-                                             .package_id = package_id ? strdup(package_id) : NULL,
-                                             .tier_from = piece->tier_from,
-                                             .unit_price = piece->unit_price},
-                                    .package = piece->package};
+        *line = (struct explained_line){
+            .line = {.usage_day = piece->usage_day,
+                     .service = piece->service,
+                     .charge = piece->charge,
+                     .package_id = package ? strdup(package->id.data) : NULL,
+                     .tier_from = piece->tier_from,
+                     .unit_price = piece->unit_price,
+                     .package_units = package ? package->units : -1,
+                     .package_amount = package ? package->amount : -1},
+            .package = piece->package};
     }
     const struct call_place *place = find_place(job, piece->usage_day, ordinal);
     line->calls =
@@ -303,7 +305,8 @@ static bool same_line(const struct recorded_line *a, const struct recorded_line 
     const char *x = a->package_id ? a->package_id : "", *y = b->package_id ? b->package_id : "";
     return a->usage_day == b->usage_day && a->service == b->service && a->charge == b->charge &&
            strcmp(x, y) == 0 && a->tier_from == b->tier_from && a->calls == b->calls &&
-           a->units == b->units && a->unit_price == b->unit_price && a->amount == b->amount;
+           a->units == b->units && a->unit_price == b->unit_price && a->amount == b->amount &&
+           a->package_units == b->package_units && a->package_amount == b->package_amount;
 }
 
 #define COMPARE_FIGURE(name) {#name, p->name, s->name},

@@ -184,7 +184,9 @@ def test_settlements(filled):
     found = client.get(f"/v1/accounts/{HOLDER}/settlements")
     assert found["next"] is None
     book, shard = hashlib.sha256(d.book.read_bytes()).hexdigest(), shard_of(d, HOLDER)
-    line = {"service": "PURCHASE_INTENT", "package_id": None, "tier_from": 0}
+    line = {"service": "PURCHASE_INTENT", "package_id": None, "tier_from": 0, "package_units": None, "package_amount": None}
+    drawn = {**line, "charge": "PACKAGE", "package_id": "pack", "tier_from": None, "package_units": 10000,
+             "package_amount": PACKAGE}
     sequences = [row[0] for row in d.sql("select sequence from settled.settlements where account_id = %s order by 1", HOLDER)]
     assert found["items"] == [{
         "settlement_id": f"{HOLDER}/{DAYS[0]}", "account_id": HOLDER, "business_day": DAYS[0], "currency": "CNY",
@@ -192,16 +194,15 @@ def test_settlements(filled):
         "adjustments": 0, "closing_balance": 780000, "status": "ACTIVE", "price_book": book, "shard": shard,
         "sequence": sequences[0], "lines": [
             {"usage_day": DAYS[0], "service": "AUDIENCE_INSIGHT", "charge": "POSTPAID", "package_id": None,
-             "tier_from": None, "calls": 1, "units": 1, "unit_price": INSIGHT, "amount": INSIGHT},
-            {**line, "usage_day": DAYS[0], "charge": "PACKAGE", "package_id": "pack", "tier_from": None, "calls": 1,
-             "units": 4000, "unit_price": 0, "amount": 0}],
+             "tier_from": None, "calls": 1, "units": 1, "unit_price": INSIGHT, "amount": INSIGHT,
+             "package_units": None, "package_amount": None},
+            {**drawn, "usage_day": DAYS[0], "calls": 1, "units": 4000, "unit_price": 0, "amount": 0}],
     }, {
         "settlement_id": f"{HOLDER}/{DAYS[1]}", "account_id": HOLDER, "business_day": DAYS[1], "currency": "CNY",
         "calls": 1, "calls_while_suspended": 0, "amount": 1000 * LEAD, "opening_balance": 780000, "credits": 100000,
         "adjustments": 0, "closing_balance": -120000, "status": "SUSPENDED", "price_book": book, "shard": shard,
         "sequence": sequences[1], "lines": [
-            {**line, "usage_day": DAYS[1], "charge": "PACKAGE", "package_id": "pack", "tier_from": None, "calls": 1,
-             "units": 6000, "unit_price": 0, "amount": 0},
+            {**drawn, "usage_day": DAYS[1], "calls": 1, "units": 6000, "unit_price": 0, "amount": 0},
             {**line, "usage_day": DAYS[1], "charge": "POSTPAID", "calls": 1, "units": 1000, "unit_price": LEAD,
              "amount": 1000 * LEAD}],
     }]

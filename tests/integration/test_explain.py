@@ -63,6 +63,9 @@ def test_every_line_is_traced_to_its_calls(world):
                                                   ("served again", 1)])]
     assert second["calls_while_suspended"] == 2
     assert second["credits"] == 200000
+    [bought] = world.sql("select units, amount from settled.packages where account_id = 'acme'")
+    assert [(line["package_units"], line["package_amount"]) for line in second["lines"]] == [
+        bought, (None, None), (None, None)]
 
 
 def test_people_read_the_same(world):

@@ -586,14 +586,16 @@ class Shard:
             if taken > 0:
                 package["remaining"] -= taken
                 rest -= taken
-                self.add(lines, (usage_day, service, "PACKAGE", package["identity"][1], package["from"]), taken, 0)
+                self.add(lines, (usage_day, service, "PACKAGE", package["identity"][1], package["from"]), taken, 0, package)
         if rest > 0 or units == 0:  # R4, R19
             bound, price = self.world.book(usage_day).tier(service, units)  # R16, R25
             self.add(lines, (usage_day, service, "POSTPAID", None, bound), rest, price)
 
     @staticmethod
-    def add(lines, key, units, price):
-        line = lines.setdefault(key, {"calls": 0, "units": 0, "unit_price": price})
+    def add(lines, key, units, price, package=None):
+        line = lines.setdefault(key, {"calls": 0, "units": 0, "unit_price": price,
+                                      "package_units": package and package["units"],
+                                      "package_amount": package and package["amount"]})
         line["calls"] += 1
         line["units"] += units
 

@@ -112,7 +112,9 @@ static void check_line(struct oracle *o, const struct settlement_row *row, size_
                 (l->charge == CHARGE_PACKAGE) == (use->package != NULL) &&
                 l->tier_from == tier_from && l->calls == use->calls && l->units == use->units &&
                 l->unit_price == price && l->amount == price * use->units &&
-                (!use->package || oracle_same(found->package, use->package->id));
+                (!use->package || (oracle_same(found->package, use->package->id) &&
+                                   found->package_units == use->package->units &&
+                                   found->package_amount == use->package->amount));
     if (!same)
         oracle_fail(o, "line %d of a settlement of day %d is another", (int)number,
                     (int)row->settlement.day);

@@ -40,6 +40,13 @@ static void put_maybe(struct text *t, struct slice text)
         put_text(t, text);
 }
 
+static void put_maybe_long(struct text *t, bool given, int64_t number)
+{
+    put_long(t, given);
+    if (given)
+        put_long(t, number);
+}
+
 static const char *settlement_name(struct slice account, day_t day, char out[160])
 {
     char date[DAY_TEXT_SIZE];
@@ -54,13 +61,13 @@ static void put_line(struct text *t, const struct line_row *row)
     put_long(t, 1 + (int)l->service); // 0 is UNKNOWN
     put_long(t, l->charge == CHARGE_PACKAGE ? 1 : 2);
     put_maybe(t, row->package);
-    put_long(t, l->tier_from >= 0);
-    if (l->tier_from >= 0)
-        put_long(t, l->tier_from);
+    put_maybe_long(t, l->tier_from >= 0, l->tier_from);
     put_long(t, l->calls);
     put_long(t, l->units);
     put_long(t, l->unit_price);
     put_long(t, l->amount);
+    put_maybe_long(t, row->package.data, row->package_units);
+    put_maybe_long(t, row->package.data, row->package_amount);
 }
 
 static void put_settlement(const struct oracle *o, struct text *t, const struct settlement_row *row,

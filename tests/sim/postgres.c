@@ -177,8 +177,12 @@ static void write_settlement(const struct writing *w, const struct settlement *s
     row.settlement.first_line = w->rows->lines.count;
     for (size_t i = 0; i < s->line_count; i++) {
         struct line_row line = {.line = w->step->lines[s->first_line + i]};
-        if (line.line.charge == CHARGE_PACKAGE)
-            line.package = keep(w->pg, fold_package(w->fold, line.line.package)->id);
+        if (line.line.charge == CHARGE_PACKAGE) {
+            const struct package *package = fold_package(w->fold, line.line.package);
+            line.package = keep(w->pg, package->id);
+            line.package_units = package->units;
+            line.package_amount = package->amount;
+        }
         *list_add(&w->rows->lines) = line;
     }
     *list_add(&w->rows->settlements) = row;

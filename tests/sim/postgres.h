@@ -28,7 +28,9 @@ struct status_row {
 };
 struct line_row {
     struct settlement_line line;
-    struct slice package; // data NULL: postpaid
+    struct slice package; // data NULL: postpaid, and the next two are 0
+    int64_t package_units;
+    fen_t package_amount;
 };
 struct settlement_row {
     struct slice account;

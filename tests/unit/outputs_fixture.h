@@ -137,7 +137,7 @@ static inline struct fold fixture_fold(void)
 {
     struct fold fold = {
         .accounts = {{.id = {"acc-a", 5}}, {.id = {"\xe8\xbd\xa6-b", 5}}},
-        .packages = {{.id = {"package-1", 9}}},
+        .packages = {{.id = {"package-1", 9}, .units = 10000, .used = 400, .amount = 9000000}},
         .step = {.rejects = fixture_rejects,
                  .reject_count = 1,
                  .statuses = fixture_statuses,

@@ -99,14 +99,16 @@ static void settlement_holds_every_field(void **state)
         "\",\"shard\":3,\"sequence\":42,\"lines\":["
         "{\"usage_day\":20757,\"service\":\"AUDIENCE_INSIGHT\",\"charge\":\"POSTPAID\",\"package_"
         "id\":null,"
-        "\"tier_from\":null,\"calls\":1,\"units\":1,\"unit_price\":220000,\"amount\":220000},"
+        "\"tier_from\":null,\"calls\":1,\"units\":1,\"unit_price\":220000,\"amount\":220000,"
+        "\"package_units\":null,\"package_amount\":null},"
         "{\"usage_day\":20758,\"service\":\"PURCHASE_INTENT\",\"charge\":\"PACKAGE\","
         "\"package_id\":{\"string\":\"package-1\"},\"tier_from\":null,\"calls\":1,\"units\":3000,"
-        "\"unit_price\":0,\"amount\":0},"
+        "\"unit_price\":0,\"amount\":0,\"package_units\":{\"long\":10000},"
+        "\"package_amount\":{\"long\":9000000}},"
         "{\"usage_day\":20758,\"service\":\"PURCHASE_INTENT\",\"charge\":\"POSTPAID\",\"package_"
         "id\":null,"
         "\"tier_from\":{\"long\":0},\"calls\":2,\"units\":13000,\"unit_price\":1000,\"amount\":"
-        "13000000}]}");
+        "13000000,\"package_units\":null,\"package_amount\":null}]}");
 }
 
 // R24

@@ -115,7 +115,8 @@ static void fields_are_told_as_people_write_them(void **state)
                   (const char *const[]){
                       "settlement_id=acc-a/2026-11-01\n", "business_day=2026-11-01\n",
                       "adjustments=-1000\n", "status=SUSPENDED\n", "lines[1].tier_from=null\n",
-                      "lines[2].package_id=package-1\n", "lines[3].amount=13000000\n", NULL});
+                      "lines[2].package_id=package-1\n", "lines[2].package_units=10000\n",
+                      "lines[3].amount=13000000\n", NULL});
     assert_fields(
         OUTPUT_DAY_CLOSES,
         (const char *const[]){"cutoffs[1].cut_by=RECORD\n", "cutoffs[3].rejected=1\n",

@@ -636,7 +636,8 @@ def compare_tables(world, oracle, out):
     names = [*apart[:2], *(f["name"] for f in generate.base("Settlement")["fields"] if f["name"] not in apart)]
     settlements = [x for s in shards for x in s.settlements]
     table("settlements", names, [tuple(x[n] for n in names) for x in settlements], 2)
-    names = ("usage_day", "service", "charge", "package_id", "tier_from", "calls", "units", "unit_price", "amount")
+    names = ("usage_day", "service", "charge", "package_id", "tier_from", "calls", "units", "unit_price", "amount",
+             "package_units", "package_amount")
     lines = [(x["account_id"], x["business_day"], tuple(line[n] for n in names))
              for x in settlements for line in x["lines"]]
     actual = collections.Counter()
