@@ -562,6 +562,26 @@ static void too_many_broken_records_hold_the_day_until_accepted(void **state)
     assert_int_equal(settlement_of(b, "a")->calls, 1);
 }
 
+// R50: the hold says after which decision its rejects were counted, for both may stand at the same
+// offsets.
+static void a_hold_comes_after_the_decisions_before_it(void **state)
+{
+    struct bench *b = *state;
+    struct error e = {0};
+    for (int i = 0; i < 102; i++)
+        reject(b, INPUT_CALLS, broken(b), REJECT_UNDECODABLE);
+    assert_int_equal(decide_one(b->fold, DECISION_ACCEPT, 0, REJECT_UNDECODABLE, &e), 0);
+    b->now = fold_due_at(b->fold);
+    for (enum input i = 0; i < INPUT_COUNT; i++)
+        fold_clock_end(b->fold, i, b->offsets[i], b->now);
+    assert_int_equal(decide_one(b->fold, DECISION_ACCEPT, 1, REJECT_UNDECODABLE, &e), 0);
+    const struct step *step = fold_step(b->fold);
+    assert_int_equal(step->hold_count, 1);
+    assert_int_equal(step->holds[0].rejects, 101);
+    assert_int_equal(step->holds[0].at, 102);
+    assert_int_equal(step->holds[0].after_decision, 1);
+}
+
 // R50
 static void ninety_nine_broken_records_hold_nothing(void **state)
 {
@@ -661,6 +681,7 @@ int main(void)
         CASE(lead_counts_are_checked_where_leads_are_billed),
         CASE(times_are_checked),
         CASE(too_many_broken_records_hold_the_day_until_accepted),
+        CASE(a_hold_comes_after_the_decisions_before_it),
         CASE(ninety_nine_broken_records_hold_nothing),
         CASE(rejects_beyond_10000_stop_a_log),
         CASE(a_record_of_a_broker_years_ahead_is_passed_by_a_decision),
