@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { RETRY_MS = 100, TELL_MS = 30000 };
+enum { RETRY_MS = 100, TELL_MS = 30000, WAKE_MS = 100 };
 
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
@@ -70,10 +70,19 @@ static int apply(rd_kafka_conf_t *conf, const struct client_properties *properti
     return 0;
 }
 
+// From librdkafka 2.2 on, a partition whose queue was full is not fetched for a second. Before
+// that, the property is not known, and nothing has to be set.
+static void shorten_pause_of_full_queues(rd_kafka_conf_t *conf)
+{
+    char why[512];
+    (void)rd_kafka_conf_set(conf, "fetch.queue.backoff.ms", "5", why, sizeof why);
+}
+
 rd_kafka_conf_t *client_conf(const struct client_properties *ours,
                              const struct client_properties *theirs, struct error *e)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    shorten_pause_of_full_queues(conf);
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
     if (apply(conf, ours, e) == 0 && apply(conf, theirs, e) == 0)
@@ -293,6 +302,18 @@ int client_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out
     (void)refusal_explain(client, why,
                           &(struct refusal_call){.topic = topic, .operations = REFUSAL_READ}, e);
     return -1;
+}
+
+void client_wake(rd_kafka_t *client, const char *topic, int32_t partition)
+{
+    int64_t end;
+    rd_kafka_resp_err_t why;
+    const struct ends_query query = {.count = 1,
+                                     .topics = &topic,
+                                     .partition = partition,
+                                     .which = RD_KAFKA_OFFSET_END,
+                                     .timeout_ms = WAKE_MS};
+    (void)ask_ends(client, &query, &end, &why);
 }
 
 bool client_begins_later(rd_kafka_t *client, const char *topic, int32_t partition, int64_t offset,

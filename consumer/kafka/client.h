@@ -75,6 +75,10 @@ struct ends_query {
     int timeout_ms;
 };
 int client_ends(rd_kafka_t *client, const struct ends_query *query, int64_t *out, struct error *e);
+// Makes a reader of the partition fetch at once. When its queue was full, librdkafka's thread
+// sleeps for up to a second; that the queue is empty meanwhile does not wake it, but a question to
+// the leader does. Takes as long as the answer, at most a tenth of a second.
+void client_wake(rd_kafka_t *client, const char *topic, int32_t partition);
 // Whether the log begins behind the offset now: records may have expired since it was found. False
 // also where the brokers do not say. *first: where it begins.
 bool client_begins_later(rd_kafka_t *client, const char *topic, int32_t partition, int64_t offset,

@@ -17,6 +17,7 @@ struct record_fetcher {
 
 enum {
     SLICE_MS = 100,
+    EMPTY_MS = 2, // so long a queue is empty before the leader's thread is woken
     ASK_MS = 5000,
     TROUBLE_SIZE = 160,
 };
@@ -25,7 +26,7 @@ int fetch_record_open(const struct client_properties *properties, const char *gr
                       struct record_fetcher **out, struct error *e)
 {
     // the end of a partition should be told at once
-    const char *own[][2] = {{"fetch.wait.max.ms", "20"}};
+    const char *own[][2] = {{"fetch.wait.max.ms", "5"}};
     struct record_fetcher *peek = calloc(1, sizeof *peek);
     if (!peek)
         return error_set(e, ERROR_RESTART, "out of memory");
@@ -197,6 +198,16 @@ static int visit_one(struct record_fetcher *peek, const struct record_range *ran
     return refuse_range(peek, range, message, e);
 }
 
+static rd_kafka_message_t *poll_range(const struct record_fetcher *peek,
+                                      const struct record_range *range)
+{
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, EMPTY_MS);
+    if (message)
+        return message;
+    client_wake(peek->consumer, range->topic, range->partition);
+    return rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
+}
+
 int fetch_record_range(struct record_fetcher *peek, const struct record_range *range,
                        int patience_ms, fetch_record_visit *visit, void *context, struct error *e)
 {
@@ -208,7 +219,7 @@ int fetch_record_range(struct record_fetcher *peek, const struct record_range *r
     rd_kafka_topic_partition_list_destroy(list);
     int64_t end = clock_monotonic_ms() + patience_ms;
     while (status == 0 && clock_monotonic_ms() < end) {
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(peek->consumer, SLICE_MS);
+        rd_kafka_message_t *message = poll_range(peek, range);
         if (!message)
             continue;
         if (!message->err)

@@ -7,7 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLICE_MS = 100, ASK_MS = 10000, AHEAD = 2, TELL_RECORDS = 256 };
+enum {
+    SLICE_MS = 100,
+    EMPTY_MS = 2, // so long a queue is empty before the leader's thread is woken
+    ASK_MS = 10000,
+    AHEAD = 2,
+    TELL_RECORDS = 256
+};
 
 struct scan_lane {
     const char *topic;
@@ -258,6 +264,15 @@ static int fall_silent(const struct scan *scan, const struct scan_lane *lane, st
                      lane->trouble ? rd_kafka_err2str(lane->trouble) : "");
 }
 
+static rd_kafka_message_t *poll_lane(const struct scan *scan, const struct scan_lane *lane)
+{
+    rd_kafka_message_t *message = rd_kafka_consume_queue(lane->queue, EMPTY_MS);
+    if (message)
+        return message;
+    client_wake(scan->consumer, lane->topic, scan->partition);
+    return rd_kafka_consume_queue(lane->queue, SLICE_MS);
+}
+
 int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t **out,
               struct error *e)
 {
@@ -266,7 +281,7 @@ int scan_look(struct scan *scan, size_t log, int ahead, const rd_kafka_message_t
     int64_t until = 0;
     for (int at = 0; at <= ahead; at++)
         while (!lane->next[at] && lane->end < 0) {
-            rd_kafka_message_t *message = rd_kafka_consume_queue(lane->queue, SLICE_MS);
+            rd_kafka_message_t *message = poll_lane(scan, lane);
             if (message && take_in(scan, lane, at, message, e))
                 return -1;
             if (lane->next[at] || lane->end >= 0)

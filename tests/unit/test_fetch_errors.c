@@ -14,7 +14,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FETCH = 1, RECORDS = 5, LASTING = 200000, WAIT_MS = 30000, STILL_MS = 3000 };
+enum {
+    FETCH = 1,
+    RECORDS = 5,
+    LASTING = 200000,
+    WAIT_MS = 30000,
+    STILL_MS = 3000,
+    SLEEP_MS = 1000 // of librdkafka's thread at a full queue, at most
+};
 
 static const rd_kafka_resp_err_t passing[] = {
     RD_KAFKA_RESP_ERR_UNKNOWN,
@@ -33,19 +40,26 @@ struct fixture {
     struct client_properties properties;
 };
 
-static int setup(void **state)
+// Each record in a batch of its own, so that a fetch gives only one.
+static void add_records(struct fixture *f)
 {
-    static struct fixture f;
     char value[] = "x";
-    f.client = mock_brokers_start(&f.cluster);
-    for (int i = 0; i < INPUT_COUNT; i++)
-        assert_int_equal(rd_kafka_mock_topic_create(f.cluster, topics[i], 1, 1), 0);
-    for (int i = 0; i < RECORDS; i++)
-        assert_int_equal(rd_kafka_producev(f.client, RD_KAFKA_V_TOPIC("calls"),
+    for (int i = 0; i < RECORDS; i++) {
+        assert_int_equal(rd_kafka_producev(f->client, RD_KAFKA_V_TOPIC("calls"),
                                            RD_KAFKA_V_PARTITION(0),
                                            RD_KAFKA_V_VALUE(value, sizeof value), RD_KAFKA_V_END),
                          0);
-    assert_int_equal(rd_kafka_flush(f.client, WAIT_MS), 0);
+        assert_int_equal(rd_kafka_flush(f->client, WAIT_MS), 0);
+    }
+}
+
+static int setup(void **state)
+{
+    static struct fixture f;
+    f.client = mock_brokers_start(&f.cluster);
+    for (int i = 0; i < INPUT_COUNT; i++)
+        assert_int_equal(rd_kafka_mock_topic_create(f.cluster, topics[i], 1, 1), 0);
+    add_records(&f);
     f.pairs[0][0] = "bootstrap.servers";
     f.pairs[0][1] = rd_kafka_mock_cluster_bootstraps(f.cluster);
     f.pairs[1][0] = "log_level";
@@ -290,6 +304,24 @@ static void test_the_intake_reads_on_and_tells_once(void **state)
     assert_null(strstr(text, "stand still"));
 }
 
+// Whoever reads has emptied the queue long before librdkafka's thread looks at it again.
+static void test_a_queue_that_was_full_is_filled_at_once(void **state)
+{
+    struct fixture *f = *state;
+    const char *pairs[][2] = {
+        {"bootstrap.servers", f->pairs[0][1]}, {"log_level", "0"}, {"queued.min.messages", "1"}};
+    const struct client_properties properties = {3, pairs};
+    const struct record_range all = {"calls", 0, 0, RECORDS};
+    struct record_fetcher *peek;
+    struct error e = {0};
+    int seen = 0;
+    if (fetch_record_open(&properties, "explain", &peek, &e) ||
+        fetch_record_range(peek, &all, SLEEP_MS * 9 / 10, count_one, &seen, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(seen, RECORDS);
+    fetch_record_close(peek);
+}
+
 // librdkafka says nothing of this error, however long it lasts.
 static void test_a_log_that_stands_still_is_told(void **state)
 {
@@ -332,6 +364,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_peek_that_cannot_go_on_says_where_and_why, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_the_intake_reads_on_and_tells_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_queue_that_was_full_is_filled_at_once, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_log_that_stands_still_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_records_that_are_gone_end_the_reading, setup,
                                         teardown),
