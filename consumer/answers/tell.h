@@ -12,6 +12,8 @@ int tell_deductions(struct api_call *call, struct error *e);
 // tell_settlements.c
 int tell_settlements(struct api_call *call, struct error *e);
 int tell_settlement(struct api_call *call, struct error *e);
+// tell_calls.c
+int tell_calls(struct api_call *call, struct error *e);
 // tell_statement.c
 int tell_statement(struct api_call *call, struct error *e);
 // tell_prices.c
@@ -23,3 +25,12 @@ int tell_closed_days(struct api_call *call, struct error *e);
 int tell_decisions(struct api_call *call, struct error *e);
 int tell_rejects(struct api_call *call, struct error *e);
 int tell_reject_groups(struct api_call *call, struct error *e);
+
+// ---- of one settlement, what several paths share: tell_settlements.c ----
+
+// The day in the path.
+int tell_day_of_path(const struct api_call *call, day_t *out, struct error *e);
+// Refuses a day of which nothing is recorded: always -1.
+int tell_no_settlement(struct api_call *call, struct error *e);
+// A settlement never changes, so this is the same at any time: as_of is when its day was closed.
+void tell_closed_at(json_t *body);

@@ -46,17 +46,35 @@ static const char settlement_query[] =
     ", json_build_object('shard', s.shard) as as_of, d.closed_at" SETTLEMENTS_OF_ACCOUNT
     " and s.business_day = $3";
 
-// A settlement never changes, so this is the same at any time: as_of is when its day was closed.
+int tell_no_settlement(struct api_call *call, struct error *e)
+{
+    return api_refuse(call, API_NOT_FOUND, e,
+                      "the account has no settlement of %s: the day is not closed on its shard "
+                      "(as_of of the account says which day is open), or nothing was billed",
+                      call->item);
+}
+
+void tell_closed_at(json_t *body)
+{
+    json_object_set(json_object_get(body, "as_of"), "time", json_object_get(body, "closed_at"));
+    json_object_del(body, "closed_at");
+}
+
+int tell_day_of_path(const struct api_call *call, day_t *out, struct error *e)
+{
+    if (calendar_parse_day(call->item, out))
+        return 0;
+    return error_set(e, ERROR_USAGE,
+                     "the day in the path, '%.40s', is not a date; write it as 2026-11-01",
+                     call->item);
+}
+
 static int put_settlement(struct api_call *call, const PGresult *rows, struct error *e)
 {
     if (PQntuples(rows) == 0)
-        return api_refuse(call, API_NOT_FOUND, e,
-                          "the account has no settlement of %s: the day is not closed on its shard "
-                          "(as_of of the account says which day is open), or nothing was billed",
-                          call->item);
+        return tell_no_settlement(call, e);
     json_t *body = api_row_json(rows, 0, 0, call->fixed->offset_ms);
-    json_object_set(json_object_get(body, "as_of"), "time", json_object_get(body, "closed_at"));
-    json_object_del(body, "closed_at");
+    tell_closed_at(body);
     return api_put_settled_json(call, body, e);
 }
 
@@ -64,10 +82,8 @@ int tell_settlement(struct api_call *call, struct error *e)
 {
     PGresult *rows;
     day_t day;
-    if (!calendar_parse_day(call->item, &day))
-        return error_set(e, ERROR_USAGE,
-                         "the day in the path, '%.40s', is not a date; write it as 2026-11-01",
-                         call->item);
+    if (tell_day_of_path(call, &day, e))
+        return -1;
     const struct api_query query = {
         settlement_query,
         SQL_PARAMS(sql_text(call->account), sql_text(call->fixed->currency), sql_day(day))};

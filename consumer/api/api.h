@@ -8,11 +8,13 @@
 
 struct api;
 struct api_paths;
+struct explaining;
 struct live;
 
-// The shards of this process, and its clock.
+// What a process has: its shards, its reader of calls, its clock.
 struct api_now {
     struct live *live;
+    struct explaining *explaining;
     const char *address; // where this process answers HTTP, for others
     int64_t (*clock_ms)(void *context);
     void *clock_context;

@@ -11,6 +11,8 @@
     X(API_NOT_FOUND, 404, "not-found", "There is no such thing")                                   \
     X(API_NOT_ALLOWED, 405, "method-not-allowed", "It can only be read")                           \
     X(API_NOT_ACCEPTABLE, 406, "not-acceptable", "There is no such representation")                \
+    X(API_GONE, 410, "gone", "It is not kept any more")                                            \
+    X(API_TOO_LARGE, 422, "too-large", "It is too large to be answered")                           \
     X(API_BUG, 500, "internal", "settled has failed")                                              \
     X(API_UNAVAILABLE, 503, "unavailable", "Ask again later")
 #define API_PROBLEM_VALUE(value, status, type, title) value,

@@ -1,5 +1,6 @@
 // Prints what explain.c found, for people or as JSON.
 #include "consumer/base/format.h"
+#include "consumer/base/text.h"
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
 #include "consumer/commands/commands.h"
@@ -42,10 +43,14 @@ static void print_line(const struct explained_line *line, int32_t zone_ms)
            format_yuan(l->unit_price, price), format_yuan(l->amount, amount), l->calls);
     for (size_t i = 0; i < line->call_count; i++) {
         const struct explained_call *call = &line->calls[i];
-        char at[INSTANT_TEXT_SIZE];
-        printf("    %s  %14s  offset %-10" PRId64 "  %s\n",
+        char at[INSTANT_TEXT_SIZE], request[4 * ID_SIZE_MAX];
+        printf("    %s  %14s  offset %-10" PRId64 "  %s",
                calendar_format_instant(call->occurred_at, zone_ms, at),
                format_count(call->units, units), call->offset, call->call_id);
+        if (call->request_id)
+            printf("  request %s",
+                   text_show(slice_text(call->request_id), request, sizeof request));
+        putchar('\n');
     }
 }
 
@@ -83,11 +88,11 @@ static json_t *line_json(const struct explained_line *line, int32_t zone_ms)
     char day[DAY_TEXT_SIZE], at[INSTANT_TEXT_SIZE];
     for (size_t i = 0; i < line->call_count; i++)
         json_array_append_new(
-            calls,
-            json_pack("{s:s, s:s, s:I, s:I}", "call_id", line->calls[i].call_id, "occurred_at",
-                      calendar_format_instant(line->calls[i].occurred_at, zone_ms, at), "units",
-                      (json_int_t)line->calls[i].units, "offset",
-                      (json_int_t)line->calls[i].offset));
+            calls, json_pack("{s:s, s:s?, s:s, s:I, s:I}", "call_id", line->calls[i].call_id,
+                             "request_id", line->calls[i].request_id, "occurred_at",
+                             calendar_format_instant(line->calls[i].occurred_at, zone_ms, at),
+                             "units", (json_int_t)line->calls[i].units, "offset",
+                             (json_int_t)line->calls[i].offset));
     return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "usage_day",
                      calendar_format_day(l->usage_day, day), "service", service_symbol(l->service),
                      "charge", charge_symbol(l->charge), "package_id", l->package_id, "tier_from",
@@ -133,8 +138,9 @@ static int answer(const struct args *args, struct explained *a, struct config *c
     if (!calendar_parse_day(args->operands[1], &a->day))
         return error_set(e, ERROR_USAGE, "'%s' is not a day; write it as 2026-11-02",
                          args->operands[1]);
-    if (args_load_config(args, config, e) ||
-        explain(config, a->account_id, a->day, &a->explanation, e))
+    const struct explain_question question = {
+        .account_id = a->account_id, .day = a->day, .shows_progress = true};
+    if (args_load_config(args, config, e) || explain(config, &question, &a->explanation, e))
         return -1;
     calendar_format_day(a->day, day);
     if (!a->explanation.recorded.settled)

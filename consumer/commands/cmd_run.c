@@ -1,4 +1,5 @@
 #include "consumer/answers/answers.h"
+#include "consumer/answers/explaining.h"
 #include "consumer/api/api.h"
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
@@ -31,6 +32,7 @@ enum {
 struct loop {
     struct run *run;
     struct api *api;
+    struct explaining *explaining;
     struct http *http; // NULL: off
     bool *owned; // by partition, of all workers
     int64_t watchdog_ms, watchdog_at, progress_at;
@@ -141,7 +143,10 @@ static int serve_http(struct loop *loop, struct error *e)
     enum { COUNT = sizeof routes / sizeof routes[0] };
     if (!run->config.http_listen[0])
         return 0;
+    if (explaining_create(&run->config, &loop->explaining, e))
+        return -1;
     const struct api_options options = {.now = {.live = run->shared.live,
+                                                .explaining = loop->explaining,
                                                 .address = run->shared.address,
                                                 .clock_ms = run_clock_ms,
                                                 .clock_context = &run->clock},
@@ -166,8 +171,10 @@ static void stop_http(struct loop *loop)
 {
     if (loop->api)
         api_interrupt(loop->api);
+    explaining_interrupt(loop->explaining);
     http_destroy(loop->http);
     api_destroy(loop->api);
+    explaining_destroy(loop->explaining);
 }
 
 // ---- reload ----

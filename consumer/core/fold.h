@@ -138,6 +138,9 @@ int fold_replay(struct fold *fold, const struct event *events, size_t count, boo
 // The same for an end of the log at `offset` (nothing was delivered between the last event and it).
 int fold_replay_reached(struct fold *fold, int64_t offset, bool *done, struct error *e);
 int64_t fold_replay_position(const struct fold *fold);
+// Before a replay: only this account's calls are kept, those of others are counted. The text
+// outlives the replay.
+void fold_replay_only(struct fold *fold, struct slice account_id);
 // Whether the replay needs the fields of the call at `offset`, above those that it has had. A
 // record that was rejected, or lies beyond the committed position, is passed over undecoded: its
 // schema may never be had.

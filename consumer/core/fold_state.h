@@ -73,6 +73,8 @@ struct replay {
     // counted
     int64_t judged;
     int64_t accepted, others; // in the open day: must agree with the recorded counts
+    struct slice only; // of fold_replay_only; data NULL: the calls of all accounts
+    int64_t foreign; // in the open day, of other accounts than that one
 };
 
 struct fold {

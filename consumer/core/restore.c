@@ -194,6 +194,13 @@ int64_t fold_replay_position(const struct fold *fold)
     return fold->replay.next;
 }
 
+void fold_replay_only(struct fold *fold, struct slice account_id)
+{
+    assert(fold->replay.active);
+    assert(fold->calls.count == 0);
+    fold->replay.only = account_id;
+}
+
 static int contradiction(const struct fold *fold, int64_t offset, const char *what, struct error *e)
 {
     return error_set(e, ERROR_CONFIG,
@@ -279,6 +286,14 @@ bool fold_replay_needs(const struct fold *fold, int64_t offset)
     return i == replay->reject_count || replay->rejects[i] > offset;
 }
 
+// What cannot be decoded is judged, and refused there.
+static bool is_foreign(const struct replay *replay, const struct event *event)
+{
+    const struct value *account = &event->record.field[CALL_ACCOUNT_ID];
+    return replay->only.data && event->fault == REJECT_NONE &&
+           !slice_same(replay->only, (struct slice){account->data, (size_t)account->number});
+}
+
 static int replay_event(struct fold *fold, const struct event *event, const struct lookup *lookup,
                         struct error *e)
 {
@@ -296,6 +311,10 @@ static int replay_event(struct fold *fold, const struct event *event, const stru
     if (recorded_reject(fold, event->offset, &rejected, e) != 0 || rejected)
         return rejected ? 0 : -1;
     replay->judged++;
+    if (is_foreign(replay, event)) {
+        replay->foreign += open;
+        return 0;
+    }
     struct call call;
     uint64_t hash;
     if (!judge_recorded_call(fold, event, lookup, &call, &hash))
@@ -342,7 +361,10 @@ static int finish_restore(struct fold *fold, bool *done, struct error *e)
     if (replay->reject_at < replay->reject_count && replay->rejects[replay->reject_at] < log->next)
         return contradiction(fold, replay->rejects[replay->reject_at],
                              "a rejected record is not there any more", e);
-    if (replay->accepted != log->accepted || replay->others != log->duplicates)
+    // Of other accounts it is not known which records were duplicates.
+    int64_t judged = replay->accepted + replay->others + replay->foreign;
+    if (judged != log->accepted + log->duplicates ||
+        (!replay->only.data && replay->accepted != log->accepted))
         return error_set(e, ERROR_CONFIG,
                          "shard %" PRId32 ": the calls log has %" PRId64
                          " accepted calls and %" PRId64 " duplicates in offsets %" PRId64
@@ -350,9 +372,9 @@ static int finish_restore(struct fold *fold, bool *done, struct error *e)
                          " are recorded (%s); the topic or the database was changed after the "
                          "fact: see the runbook, "
                          "nothing was written",
-                         fold->options.shard, replay->accepted, replay->others, log->from,
-                         log->next, log->accepted, log->duplicates,
-                         drift(replay->accepted + replay->others, log->accepted + log->duplicates));
+                         fold->options.shard, replay->accepted + replay->foreign, replay->others,
+                         log->from, log->next, log->accepted, log->duplicates,
+                         drift(judged, log->accepted + log->duplicates));
     ledger_check(&fold->ledger);
     ledger_check_packages(&fold->ledger);
     calls_check(&fold->calls);

@@ -1,6 +1,7 @@
 #include "consumer/replay/explain.h"
 
 #include "consumer/base/memory.h"
+#include "consumer/base/text.h"
 #include "consumer/kafka/fetch_record.h"
 #include "consumer/replay/replay_decoder.h"
 #include "consumer/system/progress.h"
@@ -16,13 +17,13 @@ enum { PATIENCE_MS = 15000, POSITIONS_INITIAL = 64 };
 struct call_place {
     day_t day;
     int64_t ordinal, offset;
-    char *call_id;
+    char *call_id, *request_id;
 };
 
 struct explain_job {
     const struct config *config;
+    const struct explain_question *question;
     struct slice account_id;
-    day_t day;
     struct deployment *recorded;
     struct store *store;
     struct replay_decoder *decoder;
@@ -46,12 +47,57 @@ static bool is_of_account(const struct explain_job *job, const struct event *eve
            memcmp(account->data, job->account_id.data, job->account_id.size) == 0;
 }
 
+// NULL stays NULL.
+static char *copy_text(const char *text)
+{
+    char *copy = text ? strdup(text) : NULL;
+    if (text && !copy)
+        abort(); // out of memory
+    return copy;
+}
+
+// Of any text, what is UTF-8: nobody has looked at a request's id.
+static char *copy_value(const struct value *text)
+{
+    size_t size = (size_t)text->number;
+    char *copy = memory_grow(NULL, 3 * size + 1, 1);
+    copy[text_repair((struct slice){text->data, size}, copy)] = '\0';
+    return copy;
+}
+
+static void add_place(struct explain_job *job, const struct event *event, day_t day,
+                      int64_t ordinal)
+{
+    const struct record *record = &event->record;
+    if (job->place_count > 0)
+        assert(job->places[job->place_count - 1].offset < event->offset);
+    job->places =
+        memory_reserve(job->places, job->place_count, &job->place_capacity, sizeof *job->places);
+    bool asked = !(record->nulls & 1u << CALL_REQUEST_ID);
+    job->places[job->place_count++] = (struct call_place){
+        .day = day,
+        .ordinal = ordinal,
+        .offset = event->offset,
+        .call_id = copy_value(&record->field[CALL_CALL_ID]),
+        .request_id = asked ? copy_value(&record->field[CALL_REQUEST_ID]) : NULL};
+}
+
+// Below the cutoff before the day's own one, calls of earlier days are on earlier settlements.
+static bool may_be_traced(const struct explain_job *job, const struct event *event, day_t day)
+{
+    return day == job->question->day ||
+           event->offset >= job->out->recorded.cutoffs[INPUT_CALLS].from_offset;
+}
+
 static int replay_one(void *context, const rd_kafka_message_t *message, struct error *e)
 {
     struct explain_job *job = context;
     if (!message)
         return fold_replay_reached(job->fold, job->out->to_offset, &job->done, e);
-    progress_at(&job->progress, message->offset - job->out->from_offset);
+    if (job->question->stop && atomic_load(job->question->stop))
+        return error_set(e, ERROR_UNAVAILABLE, "the process stops");
+    if (job->question->shows_progress)
+        progress_at(&job->progress, message->offset - job->out->from_offset);
     struct event *event;
     if (replay_decoder_event(job->decoder, INPUT_CALLS, message, false, &event, e))
         return -1;
@@ -63,16 +109,8 @@ static int replay_one(void *context, const rd_kafka_message_t *message, struct e
         return -1;
     if (fold_calls_of_day(job->fold, day) == before)
         return 0; // a reject or a duplicate
-    const struct value *id = &event->record.field[CALL_CALL_ID];
-    if (job->place_count > 0)
-        assert(job->places[job->place_count - 1].offset < event->offset);
-    job->places =
-        memory_reserve(job->places, job->place_count, &job->place_capacity, sizeof *job->places);
-    job->places[job->place_count++] =
-        (struct call_place){.day = day,
-                            .ordinal = before,
-                            .offset = event->offset,
-                            .call_id = strndup(id->data, (size_t)id->number)};
+    if (may_be_traced(job, event, day))
+        add_place(job, event, day, before);
     return 0;
 }
 
@@ -144,10 +182,12 @@ static void take_piece(void *context, const struct settlement_line *piece, int64
     const struct call_place *place = find_place(job, piece->usage_day, ordinal);
     line->calls =
         memory_reserve(line->calls, line->call_count, &line->call_capacity, sizeof *line->calls);
-    line->calls[line->call_count++] = (struct explained_call){.call_id = strdup(place->call_id),
-                                                              .occurred_at = occurred_at,
-                                                              .offset = place->offset,
-                                                              .units = units};
+    line->calls[line->call_count++] =
+        (struct explained_call){.call_id = copy_text(place->call_id),
+                                .request_id = copy_text(place->request_id),
+                                .occurred_at = occurred_at,
+                                .offset = place->offset,
+                                .units = units};
 }
 
 // Puts the traced pieces in the order of the settlement's lines, and compares their sums with those
@@ -242,37 +282,57 @@ static int open_log(struct explain_job *job, struct error *e)
                : 0;
 }
 
+// Whether the calls are not there any more, once they could not be read.
+static bool have_expired(struct explain_job *job, const struct record_range *calls)
+{
+    struct error e;
+    struct partition_ends ends = {.topic = calls->topic, .partition = calls->partition};
+    return fetch_record_ends(job->peek, &ends, 1, PATIENCE_MS, &e) == 0 && ends.low > calls->from;
+}
+
+static int read_calls(struct explain_job *job, struct error *e)
+{
+    struct explanation *out = job->out;
+    const struct record_range calls = {job->recorded->topics[INPUT_CALLS], out->shard,
+                                       out->from_offset, out->to_offset};
+    if (job->question->shows_progress)
+        progress_start(&job->progress, "calls read", calls.to - calls.from);
+    int failed = fetch_record_range(job->peek, &calls, PATIENCE_MS, replay_one, job, e);
+    if (job->question->shows_progress)
+        progress_end(&job->progress, calls.to - calls.from);
+    out->expired = failed && e->kind == ERROR_CONFIG && have_expired(job, &calls);
+    return failed;
+}
+
 static int run_job(struct explain_job *job, struct error *e)
 {
     struct explanation *out = job->out;
     if (open_job(job, e))
         return -1;
-    const struct past_question question = {out->shard, job->account_id, job->day};
+    const struct past_question question = {out->shard, job->account_id, job->question->day};
     if (store_restore_past(job->store, &question, job->fold, &out->recorded, e) != STORE_OK)
         return -1;
     if (!out->recorded.settled)
         return 0;
     out->from_offset = fold_replay_position(job->fold);
     out->to_offset = out->recorded.cutoffs[INPUT_CALLS].to_offset;
-    if (open_log(job, e))
-        return -1;
-    progress_start(&job->progress, "calls read", out->to_offset - out->from_offset);
-    const struct record_range calls = {job->recorded->topics[INPUT_CALLS], out->shard,
-                                       out->from_offset, out->to_offset};
-    int failed = fetch_record_range(job->peek, &calls, PATIENCE_MS, replay_one, job, e);
-    progress_end(&job->progress, out->to_offset - out->from_offset);
-    return failed || settle(job, e) ? -1 : 0;
+    fold_replay_only(job->fold, job->account_id);
+    return open_log(job, e) || read_calls(job, e) || settle(job, e) ? -1 : 0;
 }
 
-int explain(const struct config *config, const char *account_id, day_t day, struct explanation *out,
-            struct error *e)
+int explain(const struct config *config, const struct explain_question *question,
+            struct explanation *out, struct error *e)
 {
     *out = (struct explanation){0};
-    struct explain_job job = {
-        .config = config, .account_id = {account_id, strlen(account_id)}, .day = day, .out = out};
+    struct explain_job job = {.config = config,
+                              .question = question,
+                              .account_id = slice_text(question->account_id),
+                              .out = out};
     int result = run_job(&job, e);
-    for (size_t i = 0; i < job.place_count; i++)
+    for (size_t i = 0; i < job.place_count; i++) {
         free(job.places[i].call_id);
+        free(job.places[i].request_id);
+    }
     free(job.places);
     replay_decoder_destroy(job.decoder);
     fetch_record_close(job.peek);
@@ -288,8 +348,10 @@ void explanation_release(struct explanation *explanation)
 {
     for (size_t i = 0; i < explanation->line_count; i++) {
         struct explained_line *line = &explanation->lines[i];
-        for (size_t c = 0; c < line->call_count; c++)
+        for (size_t c = 0; c < line->call_count; c++) {
             free(line->calls[c].call_id);
+            free(line->calls[c].request_id);
+        }
         free(line->calls);
         free(line->line.package_id);
     }

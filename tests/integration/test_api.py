@@ -17,6 +17,7 @@ import time
 import urllib.parse
 import uuid
 
+import confluent_kafka.admin
 import psycopg
 import pytest
 from conftest import ROOT
@@ -79,7 +80,7 @@ def fill(d):
     d.top_up("grace", "g1", 300000, at(DAYS[0], "12:00:00"))
     d.call("grace", "g", at(DAYS[0], "13:00:00"))
     d.top_up("grace", "g2", 7, at(DAYS[1], "00:02:00"))
-    d.call(HOLDER, "c3", at(DAYS[1], "10:00:00"), 7000)  # 6,000 of the package, 1,000 postpaid
+    d.call(HOLDER, "c3", at(DAYS[1], "10:00:00"), 7000, request='request "3"')  # 6,000 of the package, 1,000 postpaid
     d.top_up(HOLDER, "second", 100000, at(DAYS[1], "23:00:00"))
     d.call("late", "l1", at(DAYS[0], "10:00:00"), timestamp=at(DAYS[1], "10:00:00"))
     d.top_up(HOLDER, "first", 1000001, at(DAYS[0], "09:00:00"), timestamp=at(DAYS[1], "23:00:03"))  # of another amount
@@ -236,6 +237,57 @@ def test_a_settlement_has_an_entity_tag(filled):
         assert (status, nothing, again["ETag"]) == (304, b"", headers["ETag"])
     assert client.ask(target, **{"If-None-Match": '"other"'})[0] == 200
     assert client.ask(f"/v1/accounts/{HOLDER}")[1]["ETag"] is None
+
+
+def calls_of(client, account, day, query=""):
+    """Asks again while they are being read."""
+    for _ in range(60):
+        status, headers, body = client.ask(f"/v1/accounts/{account}/settlements/{day}/calls{query}")
+        if status != 503:
+            assert status == 200, body
+            return headers, json.loads(body)
+        assert int(headers["Retry-After"]) > 0
+        time.sleep(0.5)
+    raise AssertionError(body)
+
+
+def test_the_calls_of_a_settlement(filled):
+    _, client = filled
+    headers, found = calls_of(client, HOLDER, DAYS[1])
+    assert headers["ETag"]
+    line = {"usage_day": DAYS[1], "service": "PURCHASE_INTENT", "call_id": "c3", "request_id": "request \"3\"",
+            "occurred_at": f"{DAYS[1]}T10:00:00.000+08:00", "kafka_offset": found["items"][0]["kafka_offset"]}
+    covered = {**line, "line_no": 1, "charge": "PACKAGE", "package_id": "pack", "tier_from": None, "unit_price": 0, "units": 6000}
+    postpaid = {**line, "line_no": 2, "charge": "POSTPAID", "package_id": None, "tier_from": 0, "unit_price": LEAD, "units": 1000}
+    assert (found["items"], found["next"]) == ([covered, postpaid], None)
+    settled = client.get(f"/v1/accounts/{HOLDER}/settlements/{DAYS[1]}")
+    assert {key: found[key] for key in ("settlement_id", "account_id", "business_day", "currency", "as_of")} == {
+        key: settled[key] for key in ("settlement_id", "account_id", "business_day", "currency", "as_of")}
+
+    _, first = calls_of(client, HOLDER, DAYS[1], "?limit=1")
+    assert (first["items"], first["next"]) == ([covered], "1/1")
+    _, second = calls_of(client, HOLDER, DAYS[1], "?limit=1&after=1/1")
+    assert (second["items"], second["next"]) == ([postpaid], None)
+
+    _, other = calls_of(client, HOLDER, DAYS[0])
+    assert [(i["line_no"], i["call_id"], i["units"]) for i in other["items"]] == [(1, "c2", 1), (2, "c1", 4000)]
+    target = f"/v1/accounts/{HOLDER}/settlements"
+    client.problem(f"{target}/2026-11-03/calls", 404, "no settlement of 2026-11-03")
+    client.problem(f"{target}/today/calls", 400, "'today', is not a date")
+    client.problem(f"{target}/{DAYS[0]}/calls?after=1", 400, "parameter after")
+    client.problem(f"/v1/accounts/nobody/settlements/{DAYS[0]}/calls", 404, "no account nobody")
+
+
+def test_those_who_ask_at_once_are_told_to_ask_again(filled):
+    _, client = filled
+
+    def ask(account):
+        return calls_of(client, quote(account), DAYS[0])[1]
+
+    with concurrent.futures.ThreadPoolExecutor(len(HOSTILE)) as pool:
+        for account, found in zip(HOSTILE, pool.map(ask, HOSTILE)):
+            assert found["account_id"] == account
+            assert [(i["call_id"], i["charge"], i["units"]) for i in found["items"]] == [("call/1", "POSTPAID", 1)]
 
 
 def test_head_is_get_without_the_body(filled):
@@ -505,6 +557,10 @@ def test_tokens(deploy):
     assert holder.get(f"{mine}/statement")["closing_balance"] == 5
     for target in (other, f"{other}/statement", "/v1/accounts", "/v1/accounts/a%2Fb%20c%20"):
         holder.problem(target, 403, "the account a/b c alone")
+    for each in DESCRIPTION["paths"]:
+        if "{id}" in each:
+            target = each.replace("{id}", "a").format(day=DAYS[0], package="p", month=DAYS[0][:7])
+            holder.problem(target, 403, "the account a/b c alone")
     holder.problem("/v1/nothing", 404)
     # A broken file leaves the old tokens in force.
     path.write_text(f"{digest('new')} reader\n{digest('mine')} acount a\n")
@@ -647,6 +703,19 @@ def test_no_query_reads_a_table_that_grows_as_a_whole(settled):
             if table in GROWING - {"rejects"}:
                 assert condition, (table, kind, plan["Query Text"])
     assert tables >= GROWING
+
+
+def test_calls_that_have_expired_are_gone(filled):
+    d, client = filled
+    shard = shard_of(d, "grace")
+    [[end]] = d.sql("select next_offset from settled.shard_logs where shard = %s and topic = %s", shard, d.topics["calls"])
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": d.brokers})
+    for each in admin.delete_records([confluent_kafka.TopicPartition(d.topics["calls"], shard, end)]).values():
+        each.result(30)
+    for _ in range(2):
+        client.problem(f"/v1/accounts/grace/settlements/{DAYS[0]}/calls", 410, "expired", "from a mirror",
+                       "recorded with the settlement")
+    assert client.get(f"/v1/accounts/grace/settlements/{DAYS[0]}")["calls"] == 1
 
 
 def test_a_statement_of_retired_months_is_refused(filled):

@@ -26,7 +26,7 @@ def world(settled, brokers, dsn, tmp_path):
     d.flush()
     d.drain("2026-11-02T00:05:00+08:00")
     d.call(ACCOUNT, "late", at("2026-11-01", "03:00:00"), leads=12000, timestamp=at("2026-11-02", "08:00:00"))
-    d.call(ACCOUNT, "suspended", at("2026-11-02", "09:00:00"))
+    d.call(ACCOUNT, "suspended", at("2026-11-02", "09:00:00"), request="req\x1b-1")
     d.top_up(ACCOUNT, "top-up-1", 200000, at("2026-11-02", "10:00:00"))
     d.call(ACCOUNT, "served again", at("2026-11-02", "11:00:00"))
     d.flush()
@@ -62,6 +62,7 @@ def test_every_line_is_traced_to_its_calls(world):
         ("2026-11-02", "POSTPAID", None, 660000, [("next day's, within the tolerance", 1), ("suspended", 1),
                                                   ("served again", 1)])]
     assert second["calls_while_suspended"] == 2
+    assert [piece["request_id"] for piece in second["lines"][2]["pieces"]] == [None, "req\x1b-1", None]
     assert second["credits"] == 200000
     [bought] = world.sql("select units, amount from settled.packages where account_id = 'acme'")
     assert [(line["package_units"], line["package_amount"]) for line in second["lines"]] == [
@@ -71,7 +72,7 @@ def test_every_line_is_traced_to_its_calls(world):
 def test_people_read_the_same(world):
     done = explain(world, "2026-11-02")
     assert done.returncode == 0, done.stderr
-    for words in ("settlement acme/2026-11-02", "88,000.00", "late", "served again", "2 of them while suspended",
+    for words in ("settlement acme/2026-11-02", "88,000.00", "late", "served again", "2 of them while suspended", "suspended  request req.-1\n",
                   "equal to what is recorded"):
         assert words in done.stdout, done.stdout
 

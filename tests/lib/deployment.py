@@ -287,11 +287,11 @@ class Deployment:
             except BufferError:
                 self.producer.poll(0.1)
 
-    def call(self, account, call_id, occurred_at, leads=None, timestamp=None, schema=None):
+    def call(self, account, call_id, occurred_at, leads=None, timestamp=None, schema=None, request=None):
         self.send("calls", {
             "call_id": call_id, "account_id": account,
             "service": "AUDIENCE_INSIGHT" if leads is None else "PURCHASE_INTENT",
-            "lead_count": leads, "occurred_at": occurred_at, "request_id": None}, timestamp or occurred_at + 1000,
+            "lead_count": leads, "occurred_at": occurred_at, "request_id": request}, timestamp or occurred_at + 1000,
             schema=schema)
 
     def top_up(self, account, credit_id, amount, credited_at, timestamp=None):

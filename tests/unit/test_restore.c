@@ -516,6 +516,35 @@ static void a_replay_needs_no_record_that_was_rejected(void **state)
     bench_destroy(p.b);
 }
 
+// One account is explained without keeping the calls of all others; what is read is counted all the
+// same.
+static void a_replay_of_one_account_counts_the_others(void **state)
+{
+    (void)state;
+    struct past p = {.b = bench_create(), .rows = calloc(1, sizeof(struct rows))};
+    p.calls[0] = call(p.b, "b", "c0", -1, at(p.b, 0, HOUR));
+    p.calls[1] = call(p.b, "a", "c0", 7, at(p.b, 0, HOUR));
+    p.calls[2] = call(p.b, "b", "c1", -1, at(p.b, 0, HOUR));
+    for (int i = 0; i < 3; i++)
+        accept(p.b, INPUT_CALLS, p.calls[i]);
+    store_step(p.rows, p.b->fold);
+    for (int gone = 0; gone < 2; gone++) {
+        struct error e = {0};
+        bool done = false;
+        struct fold *fold = restored(&p);
+        fold_replay_only(fold, text("a"));
+        assert_int_equal(fold_replay(fold, p.calls + gone, (size_t)(3 - gone), &done, &e),
+                         gone ? -1 : 0);
+        assert_int_equal(done, !gone);
+        assert_int_equal(fold_calls_of_day(fold, fold_state(fold)->day), 1);
+        if (gone)
+            assert_non_null(strstr(e.text, "the calls log has 2 accepted calls and 0 duplicates"));
+        fold_destroy(fold);
+    }
+    free_rows(p.rows);
+    bench_destroy(p.b);
+}
+
 static void expect_contradiction(struct past *p, const struct event *calls, size_t count,
                                  const char *words)
 {
@@ -677,6 +706,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(restarts_change_nothing),
         cmocka_unit_test(a_replay_needs_no_record_that_was_rejected),
+        cmocka_unit_test(a_replay_of_one_account_counts_the_others),
         cmocka_unit_test(a_missing_call_is_noticed),
         cmocka_unit_test(a_missing_reject_is_noticed),
         cmocka_unit_test(another_record_at_the_position_is_noticed),
