@@ -4,7 +4,7 @@
     purity.py BUILD_DIR      e.g. build/release
 
 The fold must give the same bytes in the daemon, in the simulator and in an audit. So the symbols of pricing,
-consumer/base, consumer/usage and consumer/core are checked: an undefined symbol that is not on the list below is refused by name, and
+consumer/base, consumer/notices, consumer/usage and consumer/core are checked: an undefined symbol that is not on the list below is refused by name, and
 so is a variable that outlives a call. The same list holds for the relay's machine and for the rows that it has read
 back, since the simulator drives them as the daemon does.
 
@@ -122,7 +122,7 @@ def main():
             return 69
     found = self_test() + impure([pricing], (), ALLOWED | ALLOWED_IN_PRICING) + impure([core], (pricing,), ALLOWED) \
         + impure(shard, (pricing, core), ALLOWED | ALLOWED_IN_A_SHARD)
-    print("\n".join(found) if found else "pricing, consumer/base, usage and core, and the relay's machine are pure; a shard has the world from its host")
+    print("\n".join(found) if found else "pricing, consumer/base, notices, usage and core, and the relay's machine are pure; a shard has the world from its host")
     return 1 if found else 0
 
 

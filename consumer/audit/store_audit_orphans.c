@@ -25,6 +25,7 @@ static const char orphans_query[] =
     "  union all select 'packages', shard from settled.packages"
     "  union all select 'settlements', shard from settled.settlements where " WITHIN
     "  union all select 'status_changes', shard from settled.status_changes where " WITHIN
+    "  union all select 'notices', shard from settled.notices where " WITHIN
     "  union all select 'day_closes', shard from settled.day_closes where " WITHIN
     "  union all select 'day_cutoffs', shard from settled.day_cutoffs where " WITHIN
     "  union all select 'holds', shard from settled.holds where " WITHIN

@@ -98,6 +98,9 @@ static const struct {
          "business_day, account_id, line_no", ""},
     [AUDIT_STATUSES] = {STEP_STATUSES, 2, "sequence", "settled.status_changes where shard = $1",
                         "sequence", ""},
+    [AUDIT_NOTICES] = {STEP_NOTICES, 3, "(business_day - date '1970-01-01')",
+                       "settled.notices where shard = $1", "business_day, account_id, notice_id",
+                       ""},
     [AUDIT_CUTOFFS] = {STEP_CUTOFFS, 3, "(business_day - date '1970-01-01')",
                        "settled.day_cutoffs where shard = $1", "business_day", ""},
     [AUDIT_CLOSES] = {STEP_CLOSES, 2, "(business_day - date '1970-01-01')",
@@ -375,10 +378,15 @@ enum reject_reason audit_rows_verdict(struct audit_rows *rows, enum input input,
 static size_t message_of(const struct commit *c, enum audit_table table, size_t i, size_t first)
 {
     static const int kinds[AUDIT_WINDOWED] = {
-        [AUDIT_CALL_REJECTS] = EMIT_REJECT,    [AUDIT_PURCHASE_REJECTS] = EMIT_REJECT,
-        [AUDIT_CREDIT_REJECTS] = EMIT_REJECT,  [AUDIT_CREDITS] = -1,
-        [AUDIT_SETTLEMENTS] = EMIT_SETTLEMENT, [AUDIT_LINES] = -1,
-        [AUDIT_STATUSES] = EMIT_STATUS,        [AUDIT_CUTOFFS] = -1,
+        [AUDIT_CALL_REJECTS] = EMIT_REJECT,
+        [AUDIT_PURCHASE_REJECTS] = EMIT_REJECT,
+        [AUDIT_CREDIT_REJECTS] = EMIT_REJECT,
+        [AUDIT_CREDITS] = -1,
+        [AUDIT_SETTLEMENTS] = EMIT_SETTLEMENT,
+        [AUDIT_LINES] = -1,
+        [AUDIT_STATUSES] = EMIT_STATUS,
+        [AUDIT_NOTICES] = EMIT_NOTICE,
+        [AUDIT_CUTOFFS] = -1,
         [AUDIT_CLOSES] = EMIT_DAY_CLOSE,
     };
     if (kinds[table] < 0)

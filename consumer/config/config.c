@@ -211,19 +211,19 @@ static void read_properties(struct config_source *s, const yaml_node_t *map)
     }
 }
 
-static void read_url_list(struct config_source *s, const struct config_key *key,
-                          const yaml_node_t *list)
+static void read_list(struct config_source *s, const struct config_key *key,
+                      const yaml_node_t *list)
 {
     char why[WHY_SIZE];
     config_clear(s->l->config, key);
-    if (list->data.sequence.items.start == list->data.sequence.items.top)
+    if (key->kind == VALUE_URLS && list->data.sequence.items.start == list->data.sequence.items.top)
         complain_key(s->l, key, "is an empty list");
     for (const yaml_node_item_t *i = list->data.sequence.items.start;
          i < list->data.sequence.items.top; i++) {
         const yaml_node_t *item = get_node(s, *i);
         const char *refused = check_scalar(item);
         if (!refused)
-            refused = config_add_url(s->l->config, scalar_text(item), why);
+            refused = config_add(s->l->config, key, scalar_text(item), why);
         node_place(s, item, s->l->origins[key - config_keys].where);
         if (refused)
             complain_key(s->l, key, refused);
@@ -239,8 +239,9 @@ static void read_key(struct config_source *s, const struct config_key *key,
     node_place(s, value, origin->where);
     if (key->kind == VALUE_PROPERTIES && value->type == YAML_MAPPING_NODE) {
         read_properties(s, value);
-    } else if (key->kind == VALUE_URLS && value->type == YAML_SEQUENCE_NODE) {
-        read_url_list(s, key, value);
+    } else if ((key->kind == VALUE_URLS || key->kind == VALUE_THRESHOLDS) &&
+               value->type == YAML_SEQUENCE_NODE) {
+        read_list(s, key, value);
     } else {
         const char *refused = check_scalar(value);
         if (!refused)

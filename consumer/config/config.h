@@ -27,7 +27,7 @@ struct config {
     // path; relative to the config file's folder if it is there, else to the working directory
     char *book;
     day_t first_day;
-    struct parameters parameters; // grace, late_days, credit_days, tolerance, shares
+    struct parameters parameters; // grace, late_days, credit_days, tolerance, shares, notices
     enum timestamps timestamps;
     int workers; // run.workers; 0: one a core
     int64_t max_calls_held; // run.max_calls_held, a process

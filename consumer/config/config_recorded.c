@@ -3,7 +3,6 @@
 #include "consumer/config/config_table.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -13,25 +12,36 @@ static bool is_parameter(const struct config_key *key)
     return key->offset >= first && key->offset < first + sizeof(struct parameters);
 }
 
-static int64_t value_of(const struct parameters *parameters, const struct config_key *key)
+// As the file would have it.
+static void format_value(const struct parameters *parameters, const struct config_key *key,
+                         char out[RECORDED_TEXT_SIZE])
 {
     const char *at = (const char *)parameters + key->offset - offsetof(struct config, parameters);
-    int64_t wide;
+    char numbers[THRESHOLDS_TEXT_SIZE];
+    struct thresholds thresholds;
+    int64_t wide = 0;
     int32_t narrow;
     switch (key->kind) {
     case VALUE_DURATION:
     case VALUE_COUNT:
         memcpy(&wide, at, sizeof wide);
-        return wide;
+        config_format_number(key, wide, out);
+        break;
     case VALUE_INT32:
     case VALUE_SHARE:
         memcpy(&narrow, at, sizeof narrow);
-        return narrow;
+        config_format_number(key, narrow, out);
+        break;
     default:
-        assert(!"a parameter is a number");
-        return 0;
+        assert(key->kind == VALUE_THRESHOLDS); // a parameter is a number, or some
+        memcpy(&thresholds, at, sizeof thresholds);
+        snprintf(out, RECORDED_TEXT_SIZE, "[%s]", thresholds_format(&thresholds, ", ", numbers));
     }
 }
+
+static_assert((int)RECORDED_TEXT_SIZE >= (int)NUMBER_TEXT_SIZE &&
+                  (int)RECORDED_TEXT_SIZE >= THRESHOLDS_TEXT_SIZE + 2,
+              "each parameter fits");
 
 size_t config_compare_parameters(const struct parameters *configured,
                                  const struct parameters *recorded,
@@ -43,11 +53,10 @@ size_t config_compare_parameters(const struct parameters *configured,
             continue;
         assert(count < RECORDED_VALUES_MAX);
         struct recorded_value *value = &out[count++];
-        int64_t ours = value_of(configured, key), theirs = value_of(recorded, key);
         snprintf(value->key, sizeof value->key, "%s.%s", key->section, key->name);
-        value->differs = ours != theirs;
-        config_format_number(key, ours, value->configured);
-        config_format_number(key, theirs, value->recorded);
+        format_value(configured, key, value->configured);
+        format_value(recorded, key, value->recorded);
+        value->differs = strcmp(value->configured, value->recorded) != 0;
     }
     assert(count > 0);
     return count;

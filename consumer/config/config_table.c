@@ -107,6 +107,18 @@ const struct config_key config_keys[] = {
              "replays, imports, "
              "tests).\nFixed once recorded."},
 
+    {"notices", "package_left", VALUE_THRESHOLDS, FIELD(parameters.notices.package_left),
+     "[20, 5, 0]", .min = 0, .max = 99,
+     .help = "What account holders are told of at the close of a day. PACKAGE_LOW: no more than "
+             "this remains of a\n"
+             "package, in percent of its units."},
+    {"notices", "expiring_days", VALUE_THRESHOLDS, FIELD(parameters.notices.expiring_days),
+     "[30, 7, 1]", .min = 1, .max = 366,
+     .help = "PACKAGE_EXPIRING: a package of which something remains ends so many days later."},
+    {"notices", "balance_below", VALUE_THRESHOLDS, FIELD(parameters.notices.balance_below), "[]",
+     .min = 0, .max = INT64_C(10000000000000),
+     .help = "BALANCE_LOW: a settlement brings the balance below this, in fen."},
+
     {"run", "workers", VALUE_INT, FIELD(workers), "0", .min = 0, .max = 256,
      .help = "Threads, each with its own consumer and shards. 0: one for each core."},
     {"run", "max_calls_held", VALUE_COUNT, FIELD(max_calls_held), "50000000", .min = 1000,
@@ -154,12 +166,14 @@ static_assert(sizeof(int32_t) == sizeof(int), "VALUE_INT32 and VALUE_SHARE are s
 static bool is_number(enum value_kind kind)
 {
     return kind == VALUE_DURATION || kind == VALUE_TIMEOUT || kind == VALUE_INT ||
-           kind == VALUE_INT32 || kind == VALUE_COUNT || kind == VALUE_SHARE;
+           kind == VALUE_INT32 || kind == VALUE_COUNT || kind == VALUE_SHARE ||
+           kind == VALUE_THRESHOLDS;
 }
 
 static void check_row(const struct config_key *key)
 {
-    bool is_long = key->kind == VALUE_DURATION || key->kind == VALUE_COUNT;
+    bool is_long =
+        key->kind == VALUE_DURATION || key->kind == VALUE_COUNT || key->kind == VALUE_THRESHOLDS;
     assert(key->offset < sizeof(struct config));
     assert(key->text || key->example); // for the example file
     assert(!key->required || !key->text); // what has a default is never missing

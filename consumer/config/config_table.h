@@ -16,6 +16,7 @@ enum value_kind {
     VALUE_INT32, // int32_t
     VALUE_COUNT, // int64_t
     VALUE_SHARE, // int32_t parts per million
+    VALUE_THRESHOLDS, // struct thresholds: a list of numbers
     VALUE_DATE, // day_t
     VALUE_CHOICE, // an enum, by the order of the choices
     VALUE_PROPERTIES, // a map of librdkafka properties
@@ -45,8 +46,9 @@ void config_table_check(void);
 enum { WHY_SIZE = 256 };
 const char *config_set(struct config *config, const struct config_key *key, const char *text,
                        char why[WHY_SIZE]);
-// One more element of a list (VALUE_URLS).
-const char *config_add_url(struct config *config, const char *text, char why[WHY_SIZE]);
+// One more element of a list (VALUE_URLS, VALUE_THRESHOLDS).
+const char *config_add(struct config *config, const struct config_key *key, const char *text,
+                       char why[WHY_SIZE]);
 // Whether this text of the key must not be read by others.
 bool config_holds_secret(const struct config_key *key, const char *text);
 // A number as it would stand in the file: 5m, 0.5%, 7.

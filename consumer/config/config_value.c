@@ -45,6 +45,9 @@ void config_clear(struct config *config, const struct config_key *key)
     case VALUE_URLS:
         clear_urls(config);
         break;
+    case VALUE_THRESHOLDS:
+        memset(field(config, key), 0, sizeof(struct thresholds));
+        break;
     case VALUE_PROPERTIES:
         for (size_t i = 0; i < config->property_count; i++) {
             store_text(&config->property_names[i], NULL);
@@ -290,7 +293,7 @@ bool config_holds_secret(const struct config_key *key, const char *text)
     return found;
 }
 
-const char *config_add_url(struct config *config, const char *text, char why[WHY_SIZE])
+static const char *add_url(struct config *config, const char *text, char why[WHY_SIZE])
 {
     struct registry_options *r = &config->registry;
     size_t scheme = strncmp(text, "http://", 7) == 0    ? 7
@@ -318,24 +321,56 @@ const char *config_add_url(struct config *config, const char *text, char why[WHY
     return NULL;
 }
 
-// From the environment a list is separated by commas.
-static const char *set_urls(struct config *config, const char *text, char why[WHY_SIZE])
+static const char *add_threshold(struct config *config, const struct config_key *key,
+                                 const char *text, char why[WHY_SIZE])
 {
-    clear_urls(config);
-    if (!*text)
-        return "is empty";
-    while (*text) {
-        char url[1024];
-        size_t size = strcspn(text, ",");
-        if (size >= sizeof url)
-            return "an URL is too long";
-        snprintf(url, sizeof url, "%.*s", (int)size, text);
-        const char *refused = config_add_url(config, url, why);
+    struct thresholds *thresholds = field(config, key);
+    int64_t number;
+    if (!parse_digits(text, strlen(text), &number))
+        return "is not a list of whole numbers, as [20, 5]";
+    const char *refused = check_bounds(key, number, why);
+    if (refused)
+        return refused;
+    if (thresholds->count == THRESHOLDS_MAX) {
+        snprintf(why, WHY_SIZE, "has more than %d numbers", THRESHOLDS_MAX);
+        return why;
+    }
+    if (thresholds_add(thresholds, number))
+        return NULL;
+    snprintf(why, WHY_SIZE, "has %" PRId64 " twice", number);
+    return why;
+}
+
+const char *config_add(struct config *config, const struct config_key *key, const char *text,
+                       char why[WHY_SIZE])
+{
+    return key->kind == VALUE_URLS ? add_url(config, text, why)
+                                   : add_threshold(config, key, text, why);
+}
+
+// In one text, from the environment or a default, commas separate the elements.
+static const char *set_list(struct config *config, const struct config_key *key, const char *text,
+                            char why[WHY_SIZE])
+{
+    const char *end = text + strlen(text);
+    config_clear(config, key);
+    if (*text == '[' && end[-1] == ']') {
+        text++;
+        end--;
+    }
+    while (text < end) {
+        char element[1024];
+        size_t size = strcspn(text, ",]");
+        if (size >= sizeof element)
+            return "has an element that is too long";
+        snprintf(element, sizeof element, "%.*s", (int)size, text);
+        const char *refused = config_add(config, key, element, why);
         if (refused)
             return refused;
-        text += size + (text[size] == ',');
+        text += size + 1;
+        text += strspn(text, " ");
     }
-    return NULL;
+    return key->kind == VALUE_URLS && config->registry.url_count == 0 ? "is empty" : NULL;
 }
 
 const char *config_set(struct config *config, const struct config_key *key, const char *text,
@@ -349,7 +384,8 @@ const char *config_set(struct config *config, const struct config_key *key, cons
     case VALUE_DSN:
         return set_text(config, key, text);
     case VALUE_URLS:
-        return set_urls(config, text, why);
+    case VALUE_THRESHOLDS:
+        return set_list(config, key, text, why);
     case VALUE_DATE:
         return calendar_parse_day(text, field(config, key))
                    ? NULL

@@ -15,6 +15,14 @@ struct closing {
     day_t *days; // of the fold's calls
     uint32_t *starts; // by account number: its pending calls are [starts[a], starts[a + 1])
     struct pending *pending;
+    bool *ends; // by account number: a package of it may be told of as ending
+    // What the account in hand is told.
+    size_t told_count, told_capacity;
+    struct told {
+        struct step_notice notice;
+        struct slice package_id;
+        int64_t valid_from;
+    } * told;
 };
 
 // ---- who has what ----
@@ -75,6 +83,107 @@ static void gather(struct closing *c)
     assert(fold->step.close.late <= (int64_t)total);
 }
 
+// ---- what account holders are told ----
+
+// Only few packages end soon: one pass finds their accounts.
+static void find_ends(struct closing *c)
+{
+    const struct fold *fold = c->fold;
+    day_t last = fold->state.day + (day_t)notice_days_ahead(&fold->parameters->notices);
+    int64_t start = calendar_day_start(fold->state.day, fold->zone_ms),
+            end = calendar_day_start(last + 1, fold->zone_ms);
+    c->ends = calloc(fold->ledger.account_count + 1, sizeof *c->ends);
+    if (!c->ends)
+        abort();
+    for (size_t i = 0; i < fold->ledger.package_count; i++) {
+        const struct package *package = &fold->ledger.packages[i];
+        if (package->remaining > 0 && start < package->valid_until && package->valid_until <= end)
+            c->ends[package->account] = true;
+    }
+}
+
+static void tell(struct closing *c, struct step_notice notice)
+{
+    static const struct package none;
+    const struct package *package =
+        notice.package == PACKAGE_NONE ? &none : &c->fold->ledger.packages[notice.package];
+    c->told = memory_reserve(c->told, c->told_count, &c->told_capacity, sizeof *c->told);
+    c->told[c->told_count++] = (struct told){notice, package->id, package->valid_from};
+}
+
+// R63: what remained was told of when it changed last.
+static void tell_left(struct closing *c, uint32_t number)
+{
+    struct package *package = &c->fold->ledger.packages[number];
+    struct step_notice notice = {NOTICE_PACKAGE_LOW, package->account, number, 0, 0};
+    if (notice_package_low(&c->fold->parameters->notices, package->units, package->told,
+                           package->remaining, &notice.threshold))
+        tell(c, notice);
+    package->told = package->remaining;
+}
+
+// R64, R65: of one that may still be drawn.
+static void tell_end(struct closing *c, uint32_t number)
+{
+    const struct fold *fold = c->fold;
+    const struct package *package = &fold->ledger.packages[number];
+    day_t day = fold->state.day, ends = calendar_day(package->valid_until, fold->zone_ms);
+    struct step_notice notice = {NOTICE_PACKAGE_EXPIRING, package->account, number, 0, 0};
+    assert(package->remaining > 0); // else it is in no list any more
+    if (notice_package_expiring(&fold->parameters->notices, day, ends, &notice.threshold))
+        tell(c, notice);
+    if (notice_package_expired(calendar_day_start(day, fold->zone_ms),
+                               calendar_day_start(day + 1, fold->zone_ms), package->valid_until))
+        tell(c, (struct step_notice){NOTICE_PACKAGE_EXPIRED, package->account, number, 0, 0});
+}
+
+// R66
+static void tell_settlement(struct closing *c, const struct settlement *s)
+{
+    struct step_notice notice = {NOTICE_BALANCE_LOW, s->account, PACKAGE_NONE, 0,
+                                 s->closing_balance};
+    for (size_t i = 0; i < s->line_count; i++) {
+        const struct settlement_line *line = &c->fold->step.lines[s->first_line + i];
+        if (line->charge == CHARGE_PACKAGE)
+            tell_left(c, line->package);
+    }
+    if (notice_balance_low(&c->fold->parameters->notices, s->closing_balance + s->amount,
+                           s->closing_balance, &notice.threshold))
+        tell(c, notice);
+}
+
+// Order of notices: kind, package id. R60: of two packages that share one, the older is first.
+static int compare_told(const void *a, const void *b)
+{
+    const struct told *x = a, *y = b;
+    if (x->notice.kind != y->notice.kind)
+        return x->notice.kind < y->notice.kind ? -1 : 1;
+    int order = slice_compare(x->package_id, y->package_id);
+    return order ? order : (x->valid_from > y->valid_from) - (x->valid_from < y->valid_from);
+}
+
+static bool have_one_id(const struct told *a, const struct told *b)
+{
+    return a->notice.kind == b->notice.kind && slice_same(a->package_id, b->package_id);
+}
+
+// R67: a notice has one id, and so has one that two packages would give: it is the newer one's.
+static void tell_account(struct closing *c, uint32_t number, const struct settlement *s)
+{
+    struct ledger *ledger = &c->fold->ledger;
+    c->told_count = 0;
+    if (s)
+        tell_settlement(c, s);
+    for (uint32_t at = c->ends[number] ? ledger->accounts[number].first_package : 0; at;
+         at = ledger->packages[at - 1].next)
+        tell_end(c, at - 1);
+    if (c->told_count > 1)
+        qsort(c->told, c->told_count, sizeof *c->told, compare_told);
+    for (size_t i = 0; i < c->told_count; i++)
+        if (i + 1 == c->told_count || !have_one_id(&c->told[i], &c->told[i + 1]))
+            *step_add_notice(&c->fold->step) = c->told[i].notice;
+}
+
 // ---- the day ----
 
 struct named_account {
@@ -88,22 +197,32 @@ static int compare_named(const void *a, const void *b)
                          ((const struct named_account *)b)->id);
 }
 
-static int settle_accounts(struct closing *c)
+static int close_account(struct closing *c, uint32_t number)
+{
+    const struct step *step = &c->fold->step;
+    uint32_t first = c->starts[number], next = c->starts[number + 1];
+    // R23: who used something gets one.
+    bool used = next > first;
+    if (used && settle_account(&c->settling, number, &c->pending[first], next - first) != 0)
+        return -1;
+    tell_account(c, number, used ? &step->settlements[step->settlement_count - 1] : NULL);
+    return 0;
+}
+
+static int close_accounts(struct closing *c)
 {
     const struct ledger *ledger = &c->fold->ledger;
     struct named_account *order = memory_grow(NULL, ledger->account_count + 1, sizeof *order);
     size_t count = 0;
     for (uint32_t a = 0; a < ledger->account_count; a++)
-        // R23: who used something gets one.
-        if (c->starts[a + 1] > c->starts[a])
+        if (c->starts[a + 1] > c->starts[a] || c->ends[a])
             order[count++] = (struct named_account){ledger->accounts[a].id, a};
     qsort(order, count, sizeof *order, compare_named);
     int result = 0;
     for (size_t i = 0; i < count && result == 0; i++) {
         // I2: in the order of ids, each account once
         assert(i == 0 || slice_compare(order[i - 1].id, order[i].id) < 0);
-        uint32_t first = c->starts[order[i].number], next = c->starts[order[i].number + 1];
-        result = settle_account(&c->settling, order[i].number, &c->pending[first], next - first);
+        result = close_account(c, order[i].number);
     }
     free(order);
     return result;
@@ -208,15 +327,18 @@ int fold_close(struct fold *fold, struct error *e)
     calls_check(&fold->calls);
     struct closing c = {.fold = fold, .settling = {.fold = fold, .e = e}};
     gather(&c);
+    find_ends(&c);
     account_calls_drop(&fold->chains);
     c.settling.days = c.days;
-    int result = settle_accounts(&c);
+    int result = close_accounts(&c);
     if (result == 0)
         check_settlements(&c);
     settle_release(&c.settling);
     free(c.days);
     free(c.starts);
     free(c.pending);
+    free(c.ends);
+    free(c.told);
     if (result != 0)
         return -1;
     // R52: with or without usage.

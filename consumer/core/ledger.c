@@ -266,6 +266,7 @@ uint32_t ledger_add_package(struct fold *fold, const struct package *package)
     *added = *package;
     added->id = keep_text(ledger->package_texts, package->id);
     added->touched = false;
+    added->told = added->remaining;
     added->next = 0;
     ledger->package_count++;
     if (ledger_is_known(fold, added))

@@ -117,17 +117,22 @@ char *policy_text(const struct policy *policy, day_t day, char out[PARAMETERS_TE
     char first_day[DAY_TEXT_SIZE], from_day[DAY_TEXT_SIZE + 2] = "null", date[DAY_TEXT_SIZE];
     if (row->from_day != DAY_NONE)
         snprintf(from_day, sizeof from_day, "\"%s\"", calendar_format_day(row->from_day, date));
+    char left[THRESHOLDS_TEXT_SIZE], days[THRESHOLDS_TEXT_SIZE], below[THRESHOLDS_TEXT_SIZE];
     int length = snprintf(
         out, PARAMETERS_TEXT_SIZE,
-        "{\"book\":\"%s\",\"credit_days\":%" PRId32
-        ",\"first_day\":\"%s\",\"from_day\":%s,\"future_tolerance_ms\":%" PRId64
-        ",\"grace_ms\":%" PRId64 ",\"late_days\":%" PRId32 ",\"max_refused_share_ppm\":%" PRId32
-        ",\"max_reject_share_ppm\":%" PRId32 ",\"partitioner\":\"%s\",\"partitions\":%" PRId32
+        "{\"balance_below\":[%s],\"book\":\"%s\",\"credit_days\":%" PRId32
+        ",\"expiring_days\":[%s],\"first_day\":\"%s\",\"from_day\":%s,\"future_tolerance_ms\":"
+        "%" PRId64 ",\"grace_ms\":%" PRId64 ",\"late_days\":%" PRId32
+        ",\"max_refused_share_ppm\":%" PRId32 ",\"max_reject_share_ppm\":%" PRId32
+        ",\"package_left\":[%s],\"partitioner\":\"%s\",\"partitions\":%" PRId32
         ",\"time_zone\":\"%s\",\"timestamps\":\"%s\"}",
-        book->sha256, row->credit_days, calendar_format_day(fixed->first_day, first_day), from_day,
-        row->future_tolerance_ms, row->grace_ms, row->late_days, row->max_refused_share_ppm,
-        row->max_reject_share_ppm, partitioner_symbol(fixed->partitioner), fixed->partitions,
-        fixed->time_zone, timestamps_symbol(fixed->timestamps));
+        thresholds_format(&row->notices.balance_below, ",", below), book->sha256, row->credit_days,
+        thresholds_format(&row->notices.expiring_days, ",", days),
+        calendar_format_day(fixed->first_day, first_day), from_day, row->future_tolerance_ms,
+        row->grace_ms, row->late_days, row->max_refused_share_ppm, row->max_reject_share_ppm,
+        thresholds_format(&row->notices.package_left, ",", left),
+        partitioner_symbol(fixed->partitioner), fixed->partitions, fixed->time_zone,
+        timestamps_symbol(fixed->timestamps));
     assert(length > 0);
     assert(length < PARAMETERS_TEXT_SIZE);
     return out;

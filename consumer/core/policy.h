@@ -2,6 +2,7 @@
 // price books. All of it comes from recorded rows, so a replay judges by what was in force.
 #pragma once
 
+#include "consumer/notices/notices.h"
 #include "pricing/book.h"
 
 // X(value, symbol) each, as the configuration and settled.deployment have them.
@@ -52,6 +53,7 @@ struct parameters {
     int32_t credit_days;
     int32_t max_reject_share_ppm; // of broken records (R50); 1% = 10000
     int32_t max_refused_share_ppm; // of refused ones
+    struct notice_limits notices; // what account holders are told of
     char book_sha256[65]; // the version configured when this row was recorded
 };
 
@@ -77,7 +79,7 @@ day_t policy_credit_floor(const struct policy *policy, day_t open_day);
 
 // The canonical text of the parameters in force on a day (JSON, sorted keys, no blanks;
 // pricing/README.md describes each key), and its SHA-256 in hex as `DayClosed.parameters` has it.
-enum { PARAMETERS_TEXT_SIZE = 1024 };
+enum { PARAMETERS_TEXT_SIZE = 2048 };
 char *policy_text(const struct policy *policy, day_t day, char out[PARAMETERS_TEXT_SIZE]);
 void policy_sha256(const struct policy *policy, day_t day, char out[65]);
 

@@ -143,9 +143,9 @@ void decision_content(const struct decided_records *records, char out[DECISION_C
 static void check_emissions(const struct step *step)
 {
     size_t closes = step->closed ? 1 : 0;
-    assert(step->emission_count ==
-           step->reject_count + step->status_count + step->settlement_count + closes);
-    assert(step->closed || step->settlement_count == 0);
+    assert(step->emission_count == step->reject_count + step->status_count +
+                                       step->settlement_count + step->notice_count + closes);
+    assert(step->closed || step->settlement_count + step->notice_count == 0);
 }
 
 static void emit(struct step *step, enum emission_kind kind, size_t index)
@@ -184,6 +184,13 @@ struct settlement *step_add_settlement(struct step *step)
 struct settlement_line *step_add_line(struct step *step)
 {
     return APPEND(step, line, lines);
+}
+
+struct step_notice *step_add_notice(struct step *step)
+{
+    struct step_notice *notice = APPEND(step, notice, notices);
+    emit(step, EMIT_NOTICE, step->notice_count - 1);
+    return notice;
 }
 
 struct step_hold *step_add_hold(struct step *step)
@@ -239,7 +246,7 @@ void step_clear(struct step *step)
     check_emissions(step);
     arena_reset(step->arena);
     step->reject_count = step->credit_count = step->status_count = step->settlement_count = 0;
-    step->line_count = step->decision_count = step->emission_count = 0;
+    step->line_count = step->notice_count = step->decision_count = step->emission_count = 0;
     step->touched_account_count = step->touched_package_count = 0;
     step->hold_count = 0;
     step->closed = step->released = step->moved = false;
@@ -254,6 +261,7 @@ void step_release(struct step *step)
     free(step->statuses);
     free(step->settlements);
     free(step->lines);
+    free(step->notices);
     free(step->decisions);
     free(step->emissions);
     free(step->touched_accounts);

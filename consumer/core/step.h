@@ -61,6 +61,7 @@ struct package {
     struct slice id;
     enum service service;
     int64_t units, used, remaining;
+    int64_t told; // remaining when its account was last told of (R63), or when it was bought
     fen_t amount;
     int64_t valid_from, valid_until; // ms; the latter exclusive
     int64_t offset; // of its purchase
@@ -139,6 +140,15 @@ struct settlement {
     size_t first_line, line_count; // in step.lines
 };
 
+// What an account holder is told at a close, with what stood then.
+struct step_notice {
+    enum notice_kind kind;
+    uint32_t account, package; // of NOTICE_BALANCE_LOW: PACKAGE_NONE
+    int64_t threshold; // what was reached; of NOTICE_PACKAGE_EXPIRED: 0
+    fen_t balance; // of NOTICE_BALANCE_LOW
+};
+#define PACKAGE_NONE UINT32_MAX
+
 struct cutoff {
     int64_t from_offset, to_offset; // the latter exclusive
     enum cut_by cut_by;
@@ -197,7 +207,14 @@ struct step_hold {
 };
 
 // What goes out, in order of publication.
-enum emission_kind { EMIT_REJECT, EMIT_STATUS, EMIT_SETTLEMENT, EMIT_DAY_CLOSE, EMIT_KINDS };
+enum emission_kind {
+    EMIT_REJECT,
+    EMIT_STATUS,
+    EMIT_SETTLEMENT,
+    EMIT_NOTICE,
+    EMIT_DAY_CLOSE,
+    EMIT_KINDS
+};
 struct emission {
     enum emission_kind kind;
     uint32_t index; // in the list of that kind
@@ -214,6 +231,8 @@ struct step {
     size_t settlement_count, settlement_capacity;
     struct settlement_line *lines;
     size_t line_count, line_capacity;
+    struct step_notice *notices;
+    size_t notice_count, notice_capacity;
     struct decision *decisions;
     size_t decision_count, decision_capacity;
     struct emission *emissions;

@@ -9,12 +9,13 @@ void step_clear(struct step *step);
 void step_release(struct step *step);
 
 // Each appends a zeroed element, valid until the next one of its list; rejects, status changes,
-// settlements and the close are emitted in the order of these calls.
+// settlements, notices and the close are emitted in the order of these calls.
 struct step_reject *step_add_reject(struct step *step);
 struct step_credit *step_add_credit(struct step *step);
 struct step_status *step_add_status(struct step *step);
 struct settlement *step_add_settlement(struct step *step);
 struct settlement_line *step_add_line(struct step *step);
+struct step_notice *step_add_notice(struct step *step);
 struct decision *step_add_decision(struct step *step);
 struct step_hold *step_add_hold(struct step *step);
 void step_emit_close(struct step *step);

@@ -202,18 +202,23 @@ void body_int(struct body_writer *w, const char *name, int32_t number)
         put_long(w, number);
 }
 
-void body_enum(struct body_writer *w, const char *name, const char *symbol)
+static void put_symbol(struct body_writer *w, const char *name, const struct body_field *field,
+                       const char *symbol)
 {
-    const struct body_field *field = take_field(w, name, AVRO_ENUM, false);
     size_t index = 0;
-    if (!field)
-        return;
     while (index < field->symbol_count && strcmp(field->symbols[index], symbol) != 0)
         index++;
     if (index == field->symbol_count)
         fail_body(w, name, "has no such symbol in the schema");
     else
         put_long(w, (int64_t)index);
+}
+
+void body_enum(struct body_writer *w, const char *name, const char *symbol)
+{
+    const struct body_field *field = take_field(w, name, AVRO_ENUM, false);
+    if (field)
+        put_symbol(w, name, field, symbol);
 }
 
 // The branch of a union: false when nothing is left to write.
@@ -241,6 +246,16 @@ void body_long_or_null(struct body_writer *w, const char *name, bool present, in
 {
     if (put_branch(w, name, AVRO_INT64, present))
         put_long(w, number);
+}
+
+void body_enum_or_null(struct body_writer *w, const char *name, const char *symbol)
+{
+    const struct body_field *field = take_field(w, name, AVRO_ENUM, true);
+    if (!field)
+        return;
+    put_long(w, symbol != NULL);
+    if (symbol)
+        put_symbol(w, name, field, symbol);
 }
 
 // ---- arrays: one block of all elements, and the empty block that ends them ----

@@ -47,6 +47,7 @@ void body_enum(struct body_writer *writer, const char *name, const char *symbol)
 void body_text_or_null(struct body_writer *writer, const char *name, struct slice text);
 void body_bytes_or_null(struct body_writer *writer, const char *name, struct slice bytes);
 void body_long_or_null(struct body_writer *writer, const char *name, bool present, int64_t number);
+void body_enum_or_null(struct body_writer *writer, const char *name, const char *symbol);
 
 // An array of `count` elements: then body_element before the fields of each, or body_string for
 // each, and body_array_end.

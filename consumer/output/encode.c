@@ -93,6 +93,19 @@ char *settlement_id(struct slice account_id, day_t day, char out[OUTPUT_ID_SIZE]
     return id_text(account_id, calendar_format_day(day, text), out);
 }
 
+// R67: account, day, kind and package.
+char *notice_id(const struct fold *fold, const struct step_notice *notice, day_t day,
+                char out[OUTPUT_ID_SIZE])
+{
+    char date[DAY_TEXT_SIZE], rest[OUTPUT_ID_SIZE];
+    struct slice package = {"", 0};
+    if (notice->package != PACKAGE_NONE)
+        package = fold_package(fold, notice->package)->id;
+    snprintf(rest, sizeof rest, "%s/%s%s%.*s", calendar_format_day(day, date),
+             notice_symbol(notice->kind), package.size ? "/" : "", (int)package.size, package.data);
+    return id_text(fold_account(fold, notice->account)->id, rest, out);
+}
+
 char *status_event_id(struct slice account_id, int64_t account_sequence, char out[OUTPUT_ID_SIZE])
 {
     char text[24];
@@ -260,6 +273,36 @@ int encode_status(struct encoder *en, const struct encode_source *from, const st
     body_int(w, "shard", from->context->shard);
     put_sequence(en, sequence);
     return finish_encoding(en, OUTPUT_STATUS, body, e);
+}
+
+static void put_package(struct body_writer *w, const struct package *p)
+{
+    struct slice id = p ? p->id : (struct slice){0};
+    body_text_or_null(w, "package_id", id);
+    body_enum_or_null(w, "service", p ? service_symbol(p->service) : NULL);
+    body_long_or_null(w, "units", p, p ? p->units : 0);
+    body_long_or_null(w, "remaining", p, p ? p->remaining : 0);
+    body_long_or_null(w, "valid_until", p, p ? p->valid_until : 0);
+}
+
+int encode_notice(struct encoder *en, const struct encode_source *from,
+                  const struct step_notice *notice, int64_t sequence, struct slice *body,
+                  struct error *e)
+{
+    bool of_package = notice->package != PACKAGE_NONE;
+    day_t day = from->step->close.day;
+    char id[OUTPUT_ID_SIZE];
+    struct body_writer *w = begin(en, OUTPUT_NOTICES);
+    body_text(w, "notice_id", slice_text(notice_id(from->fold, notice, day, id)));
+    body_text(w, "account_id", fold_account(from->fold, notice->account)->id);
+    body_int(w, "business_day", day);
+    body_enum(w, "kind", notice_symbol(notice->kind));
+    put_package(w, of_package ? fold_package(from->fold, notice->package) : NULL);
+    body_long_or_null(w, "balance", !of_package, notice->balance);
+    body_long_or_null(w, "threshold", notice->kind != NOTICE_PACKAGE_EXPIRED, notice->threshold);
+    body_int(w, "shard", from->context->shard);
+    put_sequence(en, sequence);
+    return finish_encoding(en, OUTPUT_NOTICES, body, e);
 }
 
 static void put_cutoffs(struct body_writer *w, const struct encode_context *cx,

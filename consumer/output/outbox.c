@@ -147,6 +147,22 @@ static int build_status(struct build *b, const struct step_status *s, struct out
     return 0;
 }
 
+static int build_notice(struct build *b, const struct step_notice *notice, struct outbox_row *row)
+{
+    day_t day = b->from.step->close.day;
+    char id[OUTPUT_ID_SIZE];
+    struct slice body;
+    assert((notice->kind == NOTICE_BALANCE_LOW) == (notice->package == PACKAGE_NONE));
+    if (encode_notice(b->en, &b->from, notice, row->sequence, &body, b->e) != 0)
+        return -1;
+    row->output = OUTPUT_NOTICES;
+    row->key = keep(b, fold_account(b->from.fold, notice->account)->id);
+    row->ce_id = keep_text(b, notice_id(b->from.fold, notice, day, id));
+    row->ce_time = end_of_day(b, day);
+    row->body = keep(b, body);
+    return 0;
+}
+
 static int build_reject(struct build *b, const struct step_reject *r, struct outbox_row *row)
 {
     struct slice body, key = r->key;
@@ -229,6 +245,10 @@ static int build_row(struct build *b, struct emission emission, struct outbox_ro
         assert(step->closed);
         assert(emission.index < step->settlement_count);
         return build_settlement(b, &step->settlements[emission.index], row);
+    case EMIT_NOTICE:
+        assert(step->closed);
+        assert(emission.index < step->notice_count);
+        return build_notice(b, &step->notices[emission.index], row);
     case EMIT_DAY_CLOSE:
         assert(step->closed);
         return build_day_close(b, &step->close, row);

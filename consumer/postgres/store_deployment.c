@@ -44,6 +44,19 @@ static int read_fixed(const struct store *store, const PGresult *row, struct dep
     return 0;
 }
 
+// Columns 8 to 10 of a row of load_parameters.
+static enum store_result load_limits(struct store *store, const PGresult *rows, int i,
+                                     struct notice_limits *out, struct error *e)
+{
+    if (thresholds_parse(get_string(rows, i, 8), &out->package_left) &&
+        thresholds_parse(get_string(rows, i, 9), &out->expiring_days) &&
+        thresholds_parse(get_string(rows, i, 10), &out->balance_below))
+        return STORE_OK;
+    return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
+                     "settled.parameters has a list of numbers for notices that this program did "
+                     "not write: it was changed by hand");
+}
+
 static enum store_result load_parameters(struct store *store, struct policy *policy,
                                          struct error *e)
 {
@@ -51,8 +64,9 @@ static enum store_result load_parameters(struct store *store, struct policy *pol
     enum store_result result =
         sql_run(store,
                 "select from_day, grace_ms, late_days, future_tolerance_ms,"
-                " max_reject_share_ppm, book_sha256, credit_days, max_refused_share_ppm from "
-                "settled.parameters order by from_day",
+                " max_reject_share_ppm, book_sha256, credit_days, max_refused_share_ppm,"
+                " array_to_string(package_left, ','), array_to_string(expiring_days, ','),"
+                " array_to_string(balance_below, ',') from settled.parameters order by from_day",
                 SQL_NO_PARAMS, &rows, e);
     if (result != STORE_OK)
         return result;
@@ -74,6 +88,7 @@ static enum store_result load_parameters(struct store *store, struct policy *pol
         get_copy(rows, i, 5, p->book_sha256, sizeof p->book_sha256);
         p->credit_days = get_int4(rows, i, 6);
         p->max_refused_share_ppm = get_int4(rows, i, 7);
+        result = load_limits(store, rows, i, &p->notices, e);
         policy->count = (size_t)i + 1;
     }
     PQclear(rows);
@@ -377,7 +392,10 @@ static bool same_parameters(const struct parameters *a, const struct parameters 
     return a->grace_ms == b->grace_ms && a->late_days == b->late_days &&
            a->future_tolerance_ms == b->future_tolerance_ms && a->credit_days == b->credit_days &&
            a->max_reject_share_ppm == b->max_reject_share_ppm &&
-           a->max_refused_share_ppm == b->max_refused_share_ppm;
+           a->max_refused_share_ppm == b->max_refused_share_ppm &&
+           thresholds_same(&a->notices.package_left, &b->notices.package_left) &&
+           thresholds_same(&a->notices.expiring_days, &b->notices.expiring_days) &&
+           thresholds_same(&a->notices.balance_below, &b->notices.balance_below);
 }
 
 static day_t start_of_row(const struct policy *recorded, day_t latest)
@@ -399,6 +417,7 @@ static enum store_result record_parameters(struct store *store, const struct pol
         return store_say(store, STORE_FAILED, ERROR_CONFIG, e,
                          "the parameters were changed %d times: no more fit", PARAMETER_ROWS_MAX);
     day_t start = start_of_row(recorded, latest);
+    char left[THRESHOLDS_TEXT_SIZE], days[THRESHOLDS_TEXT_SIZE], below[THRESHOLDS_TEXT_SIZE];
     if (recorded->count > 0) {
         assert(start > latest); // no day that is open changes its parameters
         assert(start > recorded->rows[recorded->count - 1].from_day);
@@ -406,12 +425,17 @@ static enum store_result record_parameters(struct store *store, const struct pol
     return sql_run(
         store,
         "insert into settled.parameters (from_day, grace_ms, late_days, future_tolerance_ms,"
-        " max_reject_share_ppm, book_sha256, credit_days, max_refused_share_ppm)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        " max_reject_share_ppm, book_sha256, credit_days, max_refused_share_ppm,"
+        " package_left, expiring_days, balance_below)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, string_to_array($9, ',')::bigint[],"
+        " string_to_array($10, ',')::bigint[], string_to_array($11, ',')::bigint[])",
         SQL_PARAMS(sql_day(start), sql_int8(wanted->grace_ms), sql_int4(wanted->late_days),
                    sql_int8(wanted->future_tolerance_ms), sql_int4(wanted->max_reject_share_ppm),
                    sql_text(sha256), sql_int4(wanted->credit_days),
-                   sql_int4(wanted->max_refused_share_ppm)),
+                   sql_int4(wanted->max_refused_share_ppm),
+                   sql_text(thresholds_format(&wanted->notices.package_left, ",", left)),
+                   sql_text(thresholds_format(&wanted->notices.expiring_days, ",", days)),
+                   sql_text(thresholds_format(&wanted->notices.balance_below, ",", below))),
         NULL, e);
 }
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static_assert(SQL_ROW_TEXT_SIZE >= (int)OUTPUT_ID_SIZE, "a settlement_id fits");
+static_assert(SQL_ROW_TEXT_SIZE >= (int)OUTPUT_ID_SIZE, "the id of an output fits");
 static_assert(SQL_ROW_TEXT_SIZE >= (int)REJECT_DETAIL_SIZE, "the detail of a reject fits");
 
 day_t step_day(const struct commit *c)
@@ -138,6 +138,34 @@ static bool encode_lines(void *context, size_t i, struct sql_row *row)
                            sql_int8(line->amount), sql_given(drawn, sql_int8(package->units)),
                            sql_given(drawn, sql_int8(package->amount)),
                            sql_given(drawn, sql_int8(package->offset))));
+    return true;
+}
+
+static const struct table notices_table = {
+    "settled.notices",
+    "account_id, notice_id, business_day, kind, package_id, service, units, remaining,"
+    " valid_until, balance, threshold, shard, sequence",
+    13, NULL, PARTS_MONTHS};
+
+static bool encode_notices(void *context, size_t i, struct sql_row *row)
+{
+    const struct commit *c = context;
+    const struct step_notice *notice = &c->step->notices[i];
+    static const struct package none;
+    bool balance = notice->kind == NOTICE_BALANCE_LOW;
+    const struct package *p = balance ? &none : fold_package(c->fold, notice->package);
+    day_t day = c->step->close.day;
+    sql_row_set(row, SQL_PARAMS(sql_slice(account_id(c, notice->account)),
+                                sql_text(notice_id(c->fold, notice, day, row->text)), sql_day(day),
+                                sql_text(notice_symbol(notice->kind)), sql_slice(p->id),
+                                sql_given(!balance, sql_text(service_symbol(p->service))),
+                                sql_given(!balance, sql_int8(p->units)),
+                                sql_given(!balance, sql_int8(p->remaining)),
+                                sql_given(!balance, sql_time(p->valid_until)),
+                                sql_given(balance, sql_int8(notice->balance)),
+                                sql_given(notice->kind != NOTICE_PACKAGE_EXPIRED,
+                                          sql_int8(notice->threshold)),
+                                sql_int4(c->shard), sql_int8(c->sequences[EMIT_NOTICE][i])));
     return true;
 }
 
@@ -353,9 +381,8 @@ static bool encode_logs(void *context, size_t i, struct sql_row *row)
 // ---- what the outbox numbered, and which accounts have a row ----
 
 static const enum output outputs_of[] = {
-    [EMIT_REJECT] = OUTPUT_REJECTS,
-    [EMIT_STATUS] = OUTPUT_STATUS,
-    [EMIT_SETTLEMENT] = OUTPUT_SETTLEMENTS,
+    [EMIT_REJECT] = OUTPUT_REJECTS,         [EMIT_STATUS] = OUTPUT_STATUS,
+    [EMIT_SETTLEMENT] = OUTPUT_SETTLEMENTS, [EMIT_NOTICE] = OUTPUT_NOTICES,
     [EMIT_DAY_CLOSE] = OUTPUT_DAY_CLOSES,
 };
 static_assert(sizeof outputs_of / sizeof *outputs_of == EMIT_KINDS,
@@ -392,6 +419,7 @@ void step_rows_number(struct commit *c)
     c->sequences[EMIT_REJECT] = list_of(step->reject_count, sizeof(int64_t));
     c->sequences[EMIT_STATUS] = list_of(step->status_count, sizeof(int64_t));
     c->sequences[EMIT_SETTLEMENT] = list_of(step->settlement_count, sizeof(int64_t));
+    c->sequences[EMIT_NOTICE] = list_of(step->notice_count, sizeof(int64_t));
     c->sequences[EMIT_DAY_CLOSE] = list_of(1, sizeof(int64_t));
     for (size_t i = 0; i < step->emission_count; i++) {
         const struct emission *emission = &step->emissions[i];
@@ -422,19 +450,13 @@ void step_rows_release(struct commit *c)
 const struct table *step_table(enum step_load load)
 {
     static const struct table *const tables[STEP_LOADS] = {
-        [STEP_REJECTS] = &rejects_table,
-        [STEP_CREDITS] = &credits_table,
-        [STEP_PACKAGES] = &packages_table,
-        [STEP_SETTLEMENTS] = &settlements_table,
-        [STEP_LINES] = &lines_table,
-        [STEP_STATUSES] = &statuses_table,
-        [STEP_NEW_ACCOUNTS] = &new_accounts_table,
-        [STEP_ACCOUNTS] = &accounts_table,
-        [STEP_DECISIONS] = &decisions_table,
-        [STEP_OUTBOX] = &outbox_table,
-        [STEP_CLOSES] = &closes_table,
-        [STEP_CUTOFFS] = &cutoffs_table,
-        [STEP_LOGS] = &logs_table,
+        [STEP_REJECTS] = &rejects_table,   [STEP_CREDITS] = &credits_table,
+        [STEP_PACKAGES] = &packages_table, [STEP_SETTLEMENTS] = &settlements_table,
+        [STEP_LINES] = &lines_table,       [STEP_STATUSES] = &statuses_table,
+        [STEP_NOTICES] = &notices_table,   [STEP_NEW_ACCOUNTS] = &new_accounts_table,
+        [STEP_ACCOUNTS] = &accounts_table, [STEP_DECISIONS] = &decisions_table,
+        [STEP_OUTBOX] = &outbox_table,     [STEP_CLOSES] = &closes_table,
+        [STEP_CUTOFFS] = &cutoffs_table,   [STEP_LOGS] = &logs_table,
         [STEP_HOLDS] = &holds_table,
     };
     assert(load < STEP_LOADS);
@@ -457,6 +479,7 @@ void step_rows(const struct commit *c, struct load loads[STEP_LOADS])
     set_load(loads, STEP_SETTLEMENTS, step->settlement_count, encode_settlements);
     set_load(loads, STEP_LINES, step->line_count, encode_lines);
     set_load(loads, STEP_STATUSES, step->status_count, encode_statuses);
+    set_load(loads, STEP_NOTICES, step->notice_count, encode_notices);
     set_load(loads, STEP_NEW_ACCOUNTS, c->new_account_count, encode_new_accounts);
     set_load(loads, STEP_ACCOUNTS, step->touched_account_count - c->new_account_count,
              encode_accounts);

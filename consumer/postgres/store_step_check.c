@@ -69,6 +69,17 @@ static void check_statuses(const struct commit *c)
     }
 }
 
+static void check_notices(const struct commit *c)
+{
+    assert(c->step->closed || c->step->notice_count == 0);
+    for (size_t i = 0; i < c->step->notice_count; i++) {
+        const struct step_notice *notice = &c->step->notices[i];
+        assert((notice->kind == NOTICE_BALANCE_LOW) == (notice->package == PACKAGE_NONE));
+        if (notice->package != PACKAGE_NONE)
+            assert(fold_package(c->fold, notice->package)->account == notice->account);
+    }
+}
+
 void step_check_sums(const struct commit *c)
 {
     const struct step *step = c->step;
@@ -80,10 +91,11 @@ void step_check_sums(const struct commit *c)
                       sizeof outbox->after.hash) == 0);
     else
         assert(memcmp(outbox->after.hash, c->row->chain.hash, sizeof outbox->after.hash) == 0);
-    assert(step->emission_count ==
-           step->reject_count + step->status_count + step->settlement_count + step->closed);
+    assert(step->emission_count == step->reject_count + step->status_count +
+                                       step->settlement_count + step->notice_count + step->closed);
     check_settlements(c);
     check_statuses(c);
+    check_notices(c);
 }
 
 // ---- on top of the row ----

@@ -93,7 +93,7 @@ struct sql_params {
 #define SQL_FITS(count) ((count) <= SQL_PARAMS_MAX ? 1 : -1)
 
 // A row that an encoder fills. `text` has room for a text that the encoder makes.
-enum { SQL_ROW_TEXT_SIZE = 256 };
+enum { SQL_ROW_TEXT_SIZE = 320 };
 struct sql_row {
     int count;
     struct sql_value values[SQL_PARAMS_MAX];

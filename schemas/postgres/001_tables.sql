@@ -50,6 +50,9 @@ create table if not exists settled.parameters (
     credit_days           integer not null,
     max_reject_share_ppm  integer not null,
     max_refused_share_ppm integer not null,
+    package_left          bigint[] not null,
+    expiring_days         bigint[] not null,
+    balance_below         bigint[] not null,
     book_sha256           text not null references settled.price_books,
     recorded_at           timestamptz not null default now(),
     recorded_by           text not null default session_user

@@ -45,7 +45,8 @@ def database(superuser):
 
 def generated(settled, brokers, dsn, folder):
     """Days of a generated workload with all kinds of records, and records of the open day after them."""
-    d = Deployment(settled, brokers, dsn, folder, partitions=2, workers=1)
+    told = {"package_left": [99, 50, 0], "expiring_days": [365, 364, 363], "balance_below": [0, 100]}
+    d = Deployment(settled, brokers, dsn, folder, partitions=2, workers=1, notices=told)
     d.run("generate", "--seed", "7", "--accounts", "25", "--calls-per-day", "250", "--days", str(DAYS),
           "--duplicates", "4", "--late", "4", "--broken", "4", "--purchases", "6", "--credits", "12")
     d.drain("2026-11-05T00:05:00+08:00")
@@ -204,7 +205,7 @@ def test_beside_a_running_daemon(deploy):
 
 
 KEYS = {"settlements": 2, "settlement_lines": 3, "accounts": 1, "packages": 3, "credits": 3, "status_changes": 2,
-        "rejects": 3, "day_closes": 2, "day_cutoffs": 3, "shard_logs": 2}
+        "notices": 3, "rejects": 3, "day_closes": 2, "day_cutoffs": 3, "shard_logs": 2}
 # Times of writing are not compared. Cutoffs are tested below, because the fold of a day depends on them.
 LEFT_OUT = {"day_closes": ["closed_at"], "day_cutoffs": ["to_offset", "cut_by"], "rejects": ["reason", "decision"],
             "shard_logs": ["next_offset"]}
@@ -301,7 +302,7 @@ def test_a_missing_row_is_found(world, table):
 EXTRA = {  # what must differ in a copy of a row
     "settlements": {"business_day": "date '2026-11-30'"}, "settlement_lines": {"line_no": "99"},
     "accounts": {"account_id": "'nobody'"}, "packages": {"package_id": "'nothing'"}, "credits": {"credit_id": "'no'"},
-    "status_changes": {"account_sequence": "99", "sequence": "99999"}, "rejects": {"kafka_offset": "99999"},
+    "status_changes": {"account_sequence": "99", "sequence": "99999"}, "notices": {"notice_id": "'no'"}, "rejects": {"kafka_offset": "99999"},
     "day_closes": {"business_day": "date '2026-11-30'"}, "day_cutoffs": {"business_day": "date '2026-10-01'"},
     "shard_logs": {"topic": "'another'"}, "outbox": {"sequence": "99999"}}
 
@@ -425,7 +426,8 @@ def test_what_is_told_is_text_of_one_line(world):
 # --- messages that differ ---
 
 
-CHANGED = {"settlements": "amount", "status": "balance", "day_closes": "late", "rejects": "detail"}
+CHANGED = {"settlements": "amount", "status": "balance", "day_closes": "late", "rejects": "detail",
+           "notices": "threshold"}
 
 
 def rewritten(d, key, value, change):
@@ -706,7 +708,7 @@ def test_a_row_out_of_order_is_compared_all_the_same(world, shard):
 
 def test_rows_in_another_order_are_all_found(world, shard):
     """Whole days stand before others: each row is there, and none is called lost or foreign."""
-    for key in OUTPUTS:
+    for key in CHANGED:
         count = len(messages_of(world, key, shard))
         told = Told(world, key, of_shard(shard, lambda m: m[count // 2:] + m[:count // 2]))
         assert {each["kind"] for each in told.anomalies} == {"out_of_order"} and told.others == []

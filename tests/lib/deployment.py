@@ -160,7 +160,7 @@ def await_settings(admin, broker, topic, wanted, seconds=20):
 
 class Deployment:
     def __init__(self, settled, brokers, dsn, folder, partitions=4, workers=2, inputs_of=None, replicas=1, framing="confluent",
-                 book=ROOT / "pricing" / "pricebooks" / "apcas.yaml", **billing):
+                 notices=None, book=ROOT / "pricing" / "pricebooks" / "apcas.yaml", **billing):
         self.settled, self.brokers, self.dsn, self.folder = settled, brokers, dsn, folder
         self.partitions, self.replicas = partitions, replicas
         self.name = f"t{uuid.uuid4().hex[:12]}"
@@ -168,7 +168,7 @@ class Deployment:
         if inputs_of:
             self.topics.update({key: inputs_of.topics[key] for key in INPUTS})
         self.billing = {"first_day": "2026-11-01", "grace": "5m", "timestamps": "create", **billing}
-        self.workers, self.framing, self.book = workers, framing, book
+        self.workers, self.framing, self.book, self.notices = workers, framing, book, notices or {}
         self.processes = []
         self.schemas = {record: parsed_schema(record) for record in SCHEMAS}
         self.own_topics = [key for key in self.topics if not (inputs_of and key in INPUTS)]
@@ -217,6 +217,7 @@ class Deployment:
             "postgres": {"dsn": self.dsn},
             "pricing": {"book": str(self.book)},
             "billing": self.billing,
+            "notices": self.notices,
             "run": {"workers": self.workers},
             "http": {"listen": "127.0.0.1:0"},
         }

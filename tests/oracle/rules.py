@@ -30,6 +30,8 @@ SERVICES = {"AUDIENCE_INSIGHT": "call", "PURCHASE_INTENT": "lead"}  # what a cal
 BROKEN = {"UNDECODABLE", "UNKNOWN_SCHEMA", "INCOMPATIBLE_SCHEMA", "MISROUTED", "INVALID"}
 REFUSED = {"FROM_FUTURE", "TOO_LATE", "NOT_FOR_SALE", "CONFLICT"}
 GROUPS = {"broken": (BROKEN, "share"), "refused": (REFUSED, "refused_share")}  # R50
+NOTICES = ("PACKAGE_LOW", "PACKAGE_EXPIRING", "PACKAGE_EXPIRED", "BALANCE_LOW")
+LIMITS = ("package_left", "expiring_days", "balance_below")
 HOLD_MINIMUM = {CALLS: 100, PURCHASES: 10, CREDITS: 10}
 DEAREST = 10**13  # fen
 # A value whose schema is told there has no framing.
@@ -440,7 +442,7 @@ class Shard:
         self.account(r)
         self.packages.append({
             "identity": identity, "content": content, "service": r["service"], "units": r["units"], "used": r["used"], "amount": r["amount"],
-            "remaining": r["units"] - r["used"], "from": r["purchased_at"], "until": a_year_later(r["purchased_at"]),
+            "remaining": r["units"] - r["used"], "told": r["units"] - r["used"], "from": r["purchased_at"], "until": a_year_later(r["purchased_at"]),
             "offset": record.offset})
         return False
 
@@ -522,11 +524,49 @@ class Shard:
             zero += call["content"][1] == 0
             billed.setdefault(call["account"], []).append(call)  # R23
         bodies, total = [], 0
-        for account_id in sorted(billed):
-            settlement = self.settle(account_id, billed[account_id])
-            bodies.append(self.world.encode("Settlement", {**settlement, "sequence": 0}))
-            total += settlement["amount"]
+        owned = {}
+        for package in self.packages:
+            owned.setdefault(package["identity"][0], []).append(package)
+        for account_id in sorted({*billed, *owned}):
+            settlement = None
+            if account_id in billed:
+                settlement = self.settle(account_id, billed[account_id])
+                bodies.append(self.world.encode("Settlement", {**settlement, "sequence": 0}))
+                total += settlement["amount"]
+            self.notify(account_id.decode(), owned.get(account_id, []), settlement)
         self.finish(bodies, total, late, zero)
+
+    def notify(self, account, packages, settlement):
+        """What the account's holder is told of, behind its settlement."""
+        limits, told = self.parameters(), {}
+        for package in sorted(packages, key=lambda p: p["from"]):  # R67: of one id the newer
+            for kind, threshold in self.of_package(limits, package):
+                told[NOTICES.index(kind), package["identity"][1]] = {
+                    "kind": kind, "package_id": package["identity"][1].decode(), "service": package["service"],
+                    "units": package["units"], "remaining": package["remaining"], "valid_until": package["until"],
+                    "balance": None, "threshold": threshold}
+            package["told"] = package["remaining"]
+        if settlement:  # R66
+            closing = settlement["closing_balance"]
+            below = [t for t in limits["balance_below"] if closing < t <= closing + settlement["amount"]]
+            if below:
+                told[NOTICES.index("BALANCE_LOW"), b""] = {
+                    **dict.fromkeys(("package_id", "service", "units", "remaining", "valid_until")),
+                    "kind": "BALANCE_LOW", "balance": closing, "threshold": min(below)}
+        for _, notice in sorted(told.items()):
+            ids = [account, str(date_of(self.day)), notice["kind"], *filter(None, [notice["package_id"]])]
+            self.outputs.append(("notices", {"notice_id": "/".join(ids), "account_id": account,
+                                             "business_day": self.day, **notice, "shard": self.number}))
+
+    def of_package(self, limits, package):
+        units, before, now = package["units"], package["told"], package["remaining"]
+        low = [t for t in limits["package_left"] if now * 100 <= units * t < before * 100]
+        if low:
+            yield "PACKAGE_LOW", min(low)  # R63
+        if now > 0 and day_of(package["until"]) - self.day in limits["expiring_days"]:
+            yield "PACKAGE_EXPIRING", day_of(package["until"]) - self.day  # R64
+        if now > 0 and start_of(self.day) < package["until"] <= start_of(self.day + 1):
+            yield "PACKAGE_EXPIRED", None  # R65
 
     def settle(self, account_id, calls):
         account = self.accounts[account_id]
@@ -681,7 +721,7 @@ class World:
                     "grace_ms": row["grace"], "late_days": row["late_days"],
                     "future_tolerance_ms": row["tolerance"], "max_reject_share_ppm": row["share"],
                     "max_refused_share_ppm": row["refused_share"], "credit_days": row["credit_days"],
-                    "book": book.sha256}
+                    "book": book.sha256, **{name: sorted(row[name], reverse=True) for name in LIMITS}}
         text = json.dumps({**fixed, **in_force}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

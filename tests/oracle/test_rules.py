@@ -13,7 +13,8 @@ BOOK = (pathlib.Path(__file__).resolve().parents[2] / "pricing" / "pricebooks" /
 FIRST_DAY = rules.day_of(1_762_000_000_000)
 NOON = rules.start_of(FIRST_DAY) + 12 * 3_600_000
 ROW = {"from_day": None, "grace": 300_000, "late_days": 7, "tolerance": 300_000, "share": 10_000,
-       "refused_share": 200_000, "credit_days": 400}
+       "refused_share": 200_000, "credit_days": 400, "package_left": [0, 20, 5], "expiring_days": [1, 7, 365],
+       "balance_below": [1000]}
 
 
 def one_day(calls=(), purchases=(), credits=()):
@@ -96,3 +97,19 @@ def test_ten_credits_of_another_time_hold_the_day():  # R50
 def test_a_credit_of_401_days_ago_is_too_late():  # R59
     shard = one_day(credits=[top_up(1, NOON - 400 * rules.DAY), top_up(2, NOON - 401 * rules.DAY)])
     assert [each["reason"] for each in shard.rejects] == ["TOO_LATE"]
+
+
+def test_what_account_holders_are_told():  # R63, R64, R65, R66, R67
+    def bought(name, used, ends):
+        return {"purchase_id": name, "service": "AUDIENCE_INSIGHT", "units": 50, "used": used, "amount": 10_000_000,
+                "currency": "CNY", "purchased_at": ends - 365 * rules.DAY}
+
+    midnight = rules.start_of(FIRST_DAY + 1)
+    shard = one_day([call(1), call(2, 220)], [
+        bought("drawn", 49, NOON + 1), bought("ended", 10, NOON), bought("used", 50, NOON), bought("ends", 0, midnight),
+        bought("later", 0, midnight + 1), bought("began", 0, rules.start_of(FIRST_DAY)), bought("b", 0, midnight + 7 * rules.DAY)],
+        [top_up(1)])
+    told = [(body["kind"], body["package_id"], body["threshold"]) for kind, body in shard.outputs if kind == "notices"]
+    assert told == [("PACKAGE_LOW", "drawn", 0), ("PACKAGE_EXPIRING", "ends", 1), ("PACKAGE_EXPIRING", "later", 1),
+                    ("PACKAGE_EXPIRED", "ended", None), ("PACKAGE_EXPIRED", "ends", None), ("BALANCE_LOW", None, 1000)]
+    assert [kind for kind, _ in shard.outputs] == ["settlements", *["notices"] * 6, "day_closes"]

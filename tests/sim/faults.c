@@ -276,6 +276,8 @@ static void record(struct world *w, bool with_book, struct dice *d)
     if (dice_hit(d, 30))
         next.credit_days = (int32_t)dice_between(d, 1, 6);
     next.future_tolerance_ms = dice_between(d, 0, 2) * MINUTE;
+    if (dice_hit(d, 50))
+        next.notices = world_limits(d);
     // By some of them the largest calls cost more than a call may.
     struct book dearer =
         dearer_book(((int)w->postgres.books.count + 2) * (dice_hit(d, 30) ? 25 : 1));

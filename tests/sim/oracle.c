@@ -233,6 +233,7 @@ static void judge_days(struct oracle *o)
         }
         check_hold(o, close);
         oracle_settle(o);
+        oracle_follows(o, o->rows->closes.at[i].sequence);
         check_close_row(o, close);
     }
     o->day = o->rows->state.day;
@@ -288,8 +289,9 @@ static void check_rest(struct oracle *o)
     check_packages(o);
     if (o->credit_rows != o->rows->credits.count || o->status_rows != o->rows->statuses.count ||
         o->settlement_rows != o->rows->settlements.count ||
-        o->reject_rows != o->rows->rejects.count)
-        oracle_fail(o, "there are credits, status changes, settlements or rejects too many");
+        o->notice_rows != o->rows->notices.count || o->reject_rows != o->rows->rejects.count)
+        oracle_fail(o,
+                    "there are credits, status changes, settlements, notices or rejects too many");
 }
 
 void oracle_check(struct world *w)

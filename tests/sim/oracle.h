@@ -21,6 +21,7 @@ struct known_package {
     struct slice account, id;
     enum service service;
     int64_t units, used, remaining, offset;
+    int64_t before; // what remained at the last close, or when it was bought
     fen_t amount;
     int64_t from, until;
 };
@@ -51,7 +52,9 @@ struct oracle {
     LIST(struct known_package) packages;
     LIST(struct known_credit) credits;
     LIST(struct known_account) accounts;
-    size_t credit_rows, status_rows, settlement_rows, reject_rows; // that were found to be right
+    // that were found to be right
+    size_t credit_rows, status_rows, settlement_rows, notice_rows, reject_rows;
+    int64_t told; // sequence of the last record of the close in hand; 0: none yet
     int64_t late, zero_unit_calls, settlements;
     fen_t amount;
 };
@@ -73,5 +76,9 @@ void oracle_judge(struct oracle *o, enum input input, int64_t offset);
 int64_t oracle_time(const struct oracle *o, enum input input, int64_t offset);
 // Settles o->day, and compares.
 void oracle_settle(struct oracle *o);
+// What the account is told at the close of o->day; `settlement` NULL: it has none.
+void oracle_notices(struct oracle *o, struct slice account, const struct settlement *settlement);
+// The records of a close follow each other.
+void oracle_follows(struct oracle *o, int64_t sequence);
 // Compares the outbox, and so the topics, with the rows.
 void oracle_check_topics(struct oracle *o);

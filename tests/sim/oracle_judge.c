@@ -197,6 +197,7 @@ static void take_purchase(struct oracle *o, const struct fact *f, int64_t offset
                                .units = f->units,
                                .used = f->used,
                                .remaining = f->units - f->used,
+                               .before = f->units - f->used,
                                .offset = offset,
                                .amount = f->amount,
                                .from = f->time,

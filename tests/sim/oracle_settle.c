@@ -194,6 +194,8 @@ static void post(struct oracle *o, struct known_account *account, const struct s
     int64_t from = calendar_day_start(o->day + 1, world_book()->offset_ms);
     *list_add(&account->spans) = (struct span){from, INT64_MAX};
     oracle_status(o, account, CAUSE_ARREARS, from, (struct slice){NULL, 0});
+    if (o->status_rows > 0)
+        oracle_follows(o, o->rows->statuses.at[o->status_rows - 1].sequence);
 }
 
 static void settle_account(struct oracle *o, struct slice id)
@@ -220,26 +222,45 @@ static void settle_account(struct oracle *o, struct slice id)
     if (row->settlement.line_count != lines)
         oracle_fail(o, "a settlement has %d lines, not %d", (int)row->settlement.line_count,
                     (int)lines);
+    oracle_follows(o, row->sequence);
     post(o, account, row, calls, suspended, amount);
+    oracle_notices(o, id, &row->settlement);
+}
+
+static bool has_pending(const struct oracle *o, struct slice account)
+{
+    for (size_t i = 0; i < o->calls.count; i++)
+        if (is_pending(o, &o->calls.at[i], account))
+            return true;
+    return false;
+}
+
+// The lower id of the two, if it is above `last`; data NULL is above all.
+static struct slice next_of(struct slice next, struct slice id, struct slice last)
+{
+    bool above = !last.data || oracle_order(id, last) > 0;
+    return above && (!next.data || oracle_order(id, next) < 0) ? id : next;
 }
 
 void oracle_settle(struct oracle *o)
 {
     o->late = o->zero_unit_calls = o->settlements = 0;
     o->amount = 0;
+    o->told = 0;
     struct slice last = {NULL, 0};
     for (;;) {
-        const struct slice *next = NULL; // in byte order, above the last one
-        for (size_t i = 0; i < o->calls.count; i++) {
-            const struct slice *id = &o->calls.at[i].account;
-            if (!is_pending(o, &o->calls.at[i], *id) || (last.data && oracle_order(*id, last) <= 0))
-                continue;
-            if (!next || oracle_order(*id, *next) < 0)
-                next = id;
-        }
-        if (!next)
+        struct slice next = {NULL, 0}; // in byte order, above the last one
+        for (size_t i = 0; i < o->calls.count; i++)
+            if (is_pending(o, &o->calls.at[i], o->calls.at[i].account))
+                next = next_of(next, o->calls.at[i].account, last);
+        for (size_t i = 0; i < o->packages.count; i++)
+            next = next_of(next, o->packages.at[i].account, last);
+        if (!next.data)
             return;
-        last = *next;
-        settle_account(o, last);
+        last = next;
+        if (has_pending(o, last))
+            settle_account(o, last);
+        else
+            oracle_notices(o, last, NULL);
     }
 }

@@ -119,6 +119,31 @@ static void put_status(const struct oracle *o, struct text *t, const struct stat
     put_long(t, row->sequence);
 }
 
+static void put_notice(const struct oracle *o, struct text *t, const struct notice_row *row)
+{
+    const struct step_notice *n = &row->notice;
+    static const char *const kinds[] = {"PACKAGE_LOW", "PACKAGE_EXPIRING", "PACKAGE_EXPIRED",
+                                        "BALANCE_LOW"};
+    bool of_package = n->kind != NOTICE_BALANCE_LOW;
+    char name[400], date[DAY_TEXT_SIZE];
+    snprintf(name, sizeof name, "%.*s/%s/%s%s%.*s", (int)row->account.size, row->account.data,
+             calendar_format_day(row->day, date), kinds[n->kind], of_package ? "/" : "",
+             (int)row->package.id.size, of_package ? row->package.id.data : "");
+    put_string(t, name);
+    put_text(t, row->account);
+    put_long(t, row->day);
+    put_long(t, 1 + (int)n->kind); // 0 is UNKNOWN
+    put_maybe(t, of_package ? row->package.id : (struct slice){NULL, 0});
+    put_maybe_long(t, of_package, 1 + (int)row->package.service);
+    put_maybe_long(t, of_package, row->package.units);
+    put_maybe_long(t, of_package, row->package.remaining);
+    put_maybe_long(t, of_package, row->package.valid_until);
+    put_maybe_long(t, !of_package, n->balance);
+    put_maybe_long(t, n->kind != NOTICE_PACKAGE_EXPIRED, n->threshold);
+    put_long(t, o->shard);
+    put_long(t, row->sequence);
+}
+
 // ---- row by row ----
 
 static const struct outbox_row *expect_row(struct oracle *o, int64_t sequence, enum output output,
@@ -157,6 +182,16 @@ static void check_statuses(struct oracle *o)
         struct text body = {.size = 0};
         put_status(o, &body, row);
         expect_body(o, expect_row(o, row->sequence, OUTPUT_STATUS, row->account), &body);
+    }
+}
+
+static void check_notices(struct oracle *o)
+{
+    for (size_t i = 0; i < o->rows->notices.count; i++) {
+        const struct notice_row *row = &o->rows->notices.at[i];
+        struct text body = {.size = 0};
+        put_notice(o, &body, row);
+        expect_body(o, expect_row(o, row->sequence, OUTPUT_NOTICES, row->account), &body);
     }
 }
 
@@ -203,12 +238,13 @@ static void check_closes(struct oracle *o)
 void oracle_check_topics(struct oracle *o)
 {
     const struct rows *rows = o->rows;
-    size_t due =
-        rows->settlements.count + rows->statuses.count + rows->rejects.count + rows->closes.count;
+    size_t due = rows->settlements.count + rows->statuses.count + rows->notices.count +
+                 rows->rejects.count + rows->closes.count;
     if (rows->outbox.count != due)
         oracle_fail(o, "I2: %d outbox rows for %d rows", (int)rows->outbox.count, (int)due);
     check_settlements(o);
     check_statuses(o);
+    check_notices(o);
     check_rejects(o);
     check_closes(o);
 }

@@ -25,6 +25,7 @@ void rows_free(struct rows *rows)
     list_free(&rows->statuses);
     list_free(&rows->settlements);
     list_free(&rows->lines);
+    list_free(&rows->notices);
     list_free(&rows->rejects);
     list_free(&rows->closes);
     list_free(&rows->decisions);
@@ -43,6 +44,7 @@ static void rows_copy(struct rows *to, const struct rows *from)
     list_copy(&to->statuses, &from->statuses);
     list_copy(&to->settlements, &from->settlements);
     list_copy(&to->lines, &from->lines);
+    list_copy(&to->notices, &from->notices);
     list_copy(&to->rejects, &from->rejects);
     list_copy(&to->closes, &from->closes);
     list_copy(&to->decisions, &from->decisions);
@@ -188,6 +190,20 @@ static void write_settlement(const struct writing *w, const struct settlement *s
     *list_add(&w->rows->settlements) = row;
 }
 
+static void write_notice(const struct writing *w, const struct step_notice *notice,
+                         int64_t sequence)
+{
+    struct notice_row row = {.account = account_id(w, notice->account),
+                             .day = w->step->close.day,
+                             .notice = *notice,
+                             .sequence = sequence};
+    if (notice->package != PACKAGE_NONE) {
+        row.package = *fold_package(w->fold, notice->package);
+        row.package.id = keep(w->pg, row.package.id);
+    }
+    *list_add(&w->rows->notices) = row;
+}
+
 static void write_reject(const struct writing *w, const struct step_reject *r, int64_t sequence)
 {
     struct reject_row_of row = {.reject = *r, .sequence = sequence, .decision = r->decision};
@@ -221,6 +237,8 @@ static void write_emissions(const struct writing *w)
             write_reject(w, &w->step->rejects[emission.index], sequence);
         if (emission.kind == EMIT_SETTLEMENT)
             write_settlement(w, &w->step->settlements[emission.index], sequence);
+        if (emission.kind == EMIT_NOTICE)
+            write_notice(w, &w->step->notices[emission.index], sequence);
         if (emission.kind == EMIT_DAY_CLOSE)
             write_close(w, sequence);
         if (emission.kind != EMIT_STATUS)

@@ -37,6 +37,13 @@ struct settlement_row {
     struct settlement settlement; // `account` is not set; first_line in `lines`
     int64_t sequence;
 };
+struct notice_row {
+    struct slice account;
+    day_t day;
+    struct step_notice notice; // `account` is not set
+    struct package package; // as the notice tells of it
+    int64_t sequence;
+};
 struct reject_row_of { // store.h has a reject_row
     struct step_reject reject;
     int64_t sequence, decision; // decision 0: open
@@ -66,6 +73,7 @@ struct rows {
     LIST(struct status_row) statuses;
     LIST(struct settlement_row) settlements;
     LIST(struct line_row) lines;
+    LIST(struct notice_row) notices;
     LIST(struct reject_row_of) rejects;
     LIST(struct close_row) closes;
     LIST(struct decision) decisions;

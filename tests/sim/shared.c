@@ -47,3 +47,20 @@ const struct book *world_book(void)
 {
     return &book;
 }
+
+static struct thresholds draw_thresholds(struct dice *d, const int64_t *some, int64_t count)
+{
+    struct thresholds drawn = {0};
+    for (int64_t wanted = dice_below(d, 4); wanted > 0; wanted--)
+        thresholds_add(&drawn, some[dice_below(d, count)]); // one that is there adds nothing
+    return drawn;
+}
+
+struct notice_limits world_limits(struct dice *d)
+{
+    static const int64_t left[] = {0, 1, 5, 10, 20, 50, 99}, days[] = {1, 2, 3, 30, 364, 366},
+                         below[] = {0, 1, 220000, 440000, 10000000};
+    return (struct notice_limits){.package_left = draw_thresholds(d, left, 7),
+                                  .expiring_days = draw_thresholds(d, days, 6),
+                                  .balance_below = draw_thresholds(d, below, 5)};
+}

@@ -458,14 +458,15 @@ static void draw_policy(struct world *w)
     if (shelf_add(&policy->shelf, world_book(), &e) != 0)
         abort();
     policy->count = 1;
-    policy->rows[0] = (struct parameters){
-        .from_day = DAY_NONE,
-        .grace_ms = graces[dice_below(&d, 4)],
-        .late_days = (int32_t)dice_between(&d, 0, 4),
-        .future_tolerance_ms = dice_between(&d, 0, 5) * MINUTE,
-        .max_reject_share_ppm = dice_hit(&d, 70) ? 10000 : 500000,
-        .max_refused_share_ppm = dice_hit(&d, 70) ? 200000 : 20000,
-        .credit_days = dice_hit(&d, 60) ? 400 : (int32_t)dice_between(&d, 1, 5)};
+    policy->rows[0] =
+        (struct parameters){.from_day = DAY_NONE,
+                            .grace_ms = graces[dice_below(&d, 4)],
+                            .late_days = (int32_t)dice_between(&d, 0, 4),
+                            .future_tolerance_ms = dice_between(&d, 0, 5) * MINUTE,
+                            .max_reject_share_ppm = dice_hit(&d, 70) ? 10000 : 500000,
+                            .max_refused_share_ppm = dice_hit(&d, 70) ? 200000 : 20000,
+                            .credit_days = dice_hit(&d, 60) ? 400 : (int32_t)dice_between(&d, 1, 5),
+                            .notices = world_limits(&d)};
     memcpy(policy->rows[0].book_sha256, world_book()->sha256, sizeof policy->rows[0].book_sha256);
 }
 

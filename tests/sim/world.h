@@ -151,3 +151,4 @@ struct encoder *world_encoder(void);
 struct decoder_scratch *world_scratch(void);
 const struct plan *world_plan(enum input input);
 const struct book *world_book(void);
+struct notice_limits world_limits(struct dice *dice); // drawn

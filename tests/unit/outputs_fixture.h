@@ -133,11 +133,32 @@ static struct emission fixture_emissions[] = {{EMIT_REJECT, 0},     {EMIT_STATUS
                                               {EMIT_SETTLEMENT, 0}, {EMIT_STATUS, 0},
                                               {EMIT_SETTLEMENT, 1}, {EMIT_DAY_CLOSE, 0}};
 
+static struct step_notice fixture_notices[] = {
+    {.kind = NOTICE_PACKAGE_LOW, .account = 0, .package = 0, .threshold = 5},
+    {.kind = NOTICE_PACKAGE_EXPIRED, .account = 0, .package = 0},
+    {.kind = NOTICE_BALANCE_LOW,
+     .account = 1,
+     .package = PACKAGE_NONE,
+     .threshold = 1000000,
+     .balance = 780000},
+};
+
+static struct emission fixture_emissions_with_notices[] = {
+    {EMIT_REJECT, 0},     {EMIT_STATUS, 1}, {EMIT_SETTLEMENT, 0},
+    {EMIT_STATUS, 0},     {EMIT_NOTICE, 0}, {EMIT_NOTICE, 1},
+    {EMIT_SETTLEMENT, 1}, {EMIT_NOTICE, 2}, {EMIT_DAY_CLOSE, 0}};
+
 static inline struct fold fixture_fold(void)
 {
     struct fold fold = {
         .accounts = {{.id = {"acc-a", 5}}, {.id = {"\xe8\xbd\xa6-b", 5}}},
-        .packages = {{.id = {"package-1", 9}, .units = 10000, .used = 400, .amount = 9000000}},
+        .packages = {{.id = {"package-1", 9},
+                      .service = SERVICE_PURCHASE_INTENT,
+                      .units = 10000,
+                      .used = 400,
+                      .remaining = 500,
+                      .amount = 9000000,
+                      .valid_until = INT64_C(1793548800000)}},
         .step = {.rejects = fixture_rejects,
                  .reject_count = 1,
                  .statuses = fixture_statuses,
@@ -174,6 +195,17 @@ static inline struct fold fixture_fold(void)
         .decision_count = 1,
         .decisions = fixture_decisions,
     };
+    return fold;
+}
+
+// The same day, on which account holders are told something.
+static inline struct fold fixture_fold_with_notices(void)
+{
+    struct fold fold = fixture_fold();
+    fold.step.notices = fixture_notices;
+    fold.step.notice_count = 3;
+    fold.step.emissions = fixture_emissions_with_notices;
+    fold.step.emission_count = 9;
     return fold;
 }
 

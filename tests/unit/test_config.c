@@ -69,6 +69,12 @@ static const char *property(const struct fixture *f, const char *name)
     return NULL;
 }
 
+static void assert_thresholds(const struct thresholds *found, const char *expected)
+{
+    char text[THRESHOLDS_TEXT_SIZE];
+    assert_string_equal(thresholds_format(found, ",", text), expected);
+}
+
 static void has_defaults(void **state)
 {
     struct fixture *f = *state;
@@ -100,6 +106,9 @@ static void has_defaults(void **state)
     assert_int_equal(c->parameters.credit_days, 400);
     assert_int_equal(c->parameters.max_reject_share_ppm, 10000);
     assert_int_equal(c->parameters.max_refused_share_ppm, 200000);
+    assert_thresholds(&c->parameters.notices.package_left, "20,5,0");
+    assert_thresholds(&c->parameters.notices.expiring_days, "30,7,1");
+    assert_thresholds(&c->parameters.notices.balance_below, "");
     assert_int_equal(c->timestamps, TIMESTAMPS_LOG_APPEND);
     assert_int_equal(c->framing, FRAMING_CONFLUENT);
     assert_int_equal(c->patience_ms, 3600000);
@@ -129,6 +138,8 @@ static void reads_every_key(void **state)
              "billing: {first_day: 2026-11-02, grace: 90s, late_days: 0, future_tolerance: 2h,\n"
              "  credit_days: 31, max_reject_share: 0.25%, max_refused_share: 35%, timestamps: "
              "create}\n"
+             "notices: {package_left: [10, 50], expiring_days: 3, balance_below: [0, "
+             "10000000000000]}\n"
              "run: {workers: 3, max_calls_held: 4000000000, open_transaction_wait: 90s}\n"
              "http: {listen: '', advertise: 'h:1', tokens: /t}\n"
              "log: {level: debug, format: json}\n"),
@@ -152,6 +163,9 @@ static void reads_every_key(void **state)
     assert_int_equal(c->parameters.credit_days, 31);
     assert_int_equal(c->parameters.max_reject_share_ppm, 2500);
     assert_int_equal(c->parameters.max_refused_share_ppm, 350000);
+    assert_thresholds(&c->parameters.notices.package_left, "50,10");
+    assert_thresholds(&c->parameters.notices.expiring_days, "3");
+    assert_thresholds(&c->parameters.notices.balance_below, "10000000000000,0");
     assert_int_equal(c->timestamps, TIMESTAMPS_CREATE);
     assert_int_equal(c->framing, FRAMING_APICURIO);
     assert_int_equal(c->patience_ms, 5400000);
@@ -232,6 +246,17 @@ static const struct {
     {"postgres: {dsn: 'host=h password=se cret'}\n" MINIMAL,
      ":1:17: postgres.dsn: is not a libpq connection string; write "
      "postgresql://USER@HOST/DATABASE"},
+    {"notices: {package_left: [20, 100]}\n" MINIMAL,
+     ":1:30: notices.package_left: is not within 0 to 99"},
+    {"notices: {expiring_days: [1, 1]}\n" MINIMAL, ":1:30: notices.expiring_days: has 1 twice"},
+    {"notices: {expiring_days: [0]}\n" MINIMAL,
+     ":1:27: notices.expiring_days: is not within 1 to 366"},
+    {"notices: {balance_below: [-1]}\n" MINIMAL,
+     ":1:27: notices.balance_below: is not a list of whole numbers, as [20, 5]"},
+    {"notices: {balance_below: 1; 2}\n" MINIMAL,
+     ":1:26: notices.balance_below: is not a list of whole numbers, as [20, 5]"},
+    {"notices: {balance_below: [1, 2, 3, 4, 5, 6, 7, 8, 9]}\n" MINIMAL,
+     ":1:51: notices.balance_below: has more than 8 numbers"},
     {"run: {workers: 257}\n" MINIMAL, ":1:16: run.workers: is not within 0 to 256"},
     {"http: {listen: '9464'}\n" MINIMAL, ":1:16: http.listen: is not HOST:PORT; \"\" turns it off"},
     {"http: {listen: '::1:9464'}\n" MINIMAL,
@@ -435,12 +460,16 @@ static void the_environment_wins(void **state)
     setenv("SETTLED_KAFKA_BROKERS", "env:9", 1);
     setenv("SETTLED_BILLING_GRACE", "1m", 1);
     setenv("SETTLED_SCHEMAS_REGISTRY", "http://a,http://b", 1);
+    setenv("SETTLED_NOTICES_PACKAGE_LEFT", "3,40", 1);
+    setenv("SETTLED_NOTICES_EXPIRING_DAYS", "[]", 1);
     setenv("SETTLED_KAFKA_PROPERTIES_SASL_PASSWORD", "p", 1);
     setenv("SETTLED_TEST_BROKERS", "not ours", 1);
     int status = load(f, "kafka: {brokers: file:1}\nschemas: {registry: http://c}\n" MINIMAL);
     unsetenv("SETTLED_KAFKA_BROKERS");
     unsetenv("SETTLED_BILLING_GRACE");
     unsetenv("SETTLED_SCHEMAS_REGISTRY");
+    unsetenv("SETTLED_NOTICES_PACKAGE_LEFT");
+    unsetenv("SETTLED_NOTICES_EXPIRING_DAYS");
     unsetenv("SETTLED_KAFKA_PROPERTIES_SASL_PASSWORD");
     unsetenv("SETTLED_TEST_BROKERS");
     assert_int_equal(status, 0);
@@ -448,6 +477,8 @@ static void the_environment_wins(void **state)
     assert_int_equal(f->config.parameters.grace_ms, 60000);
     assert_int_equal(f->config.registry.url_count, 2);
     assert_string_equal(f->config.registry.urls[1], "http://b");
+    assert_thresholds(&f->config.parameters.notices.package_left, "40,3");
+    assert_thresholds(&f->config.parameters.notices.expiring_days, "");
     assert_string_equal(property(f, "sasl.password"), "p");
 }
 
@@ -601,22 +632,24 @@ static void what_differs_from_what_is_recorded_is_told(void **state)
     struct recorded_value values[RECORDED_VALUES_MAX];
     struct parameters ours = {.grace_ms = 90000, .late_days = 7, .max_reject_share_ppm = 2500},
                       theirs = {.grace_ms = 300000, .late_days = 9, .max_reject_share_ppm = 10000};
+    thresholds_parse("7,30", &ours.notices.expiring_days);
     size_t count = config_compare_parameters(&ours, &theirs, values);
     static const char *const expected[][3] = {{"billing.grace", "90s", "5m"},
                                               {"billing.late_days", "7", "9"},
-                                              {"billing.max_reject_share", "0.25%", "1%"}};
+                                              {"billing.max_reject_share", "0.25%", "1%"},
+                                              {"notices.expiring_days", "[30, 7]", "[]"}};
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
         if (!values[i].differs)
             continue;
-        if (found < 3) {
+        if (found < 4) {
             assert_string_equal(values[i].key, expected[found][0]);
             assert_string_equal(values[i].configured, expected[found][1]);
             assert_string_equal(values[i].recorded, expected[found][2]);
         }
         found++;
     }
-    assert_int_equal(found, 3);
+    assert_int_equal(found, 4);
     count = config_compare_parameters(&ours, &ours, values);
     for (size_t i = 0; i < count; i++)
         assert_false(values[i].differs);

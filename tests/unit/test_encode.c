@@ -217,6 +217,49 @@ static void status_names_what_caused_it(void **state)
                 "\"shard\":3,\"sequence\":8}");
 }
 
+static void notice_holds_what_applies(void **state)
+{
+    (void)state;
+    struct slice body;
+    assert_int_equal(encode_notice(en, &from, &fixture_notices[0], 7, &body, &error), 0);
+    assert_body(OUTPUT_NOTICES, body,
+                "{\"notice_id\":\"acc-a/2026-11-01/PACKAGE_LOW/package-1\","
+                "\"account_id\":\"acc-a\",\"business_day\":20758,\"kind\":\"PACKAGE_LOW\","
+                "\"package_id\":{\"string\":\"package-1\"},"
+                "\"service\":{\"BilledService\":\"PURCHASE_INTENT\"},"
+                "\"units\":{\"long\":10000},\"remaining\":{\"long\":500},"
+                "\"valid_until\":{\"long\":1793548800000},\"balance\":null,"
+                "\"threshold\":{\"long\":5},\"shard\":3,\"sequence\":7}");
+    assert_int_equal(encode_notice(en, &from, &fixture_notices[1], 8, &body, &error), 0);
+    json_t *expired = read_back(OUTPUT_NOTICES, body);
+    assert_true(json_is_null(json_object_get(expired, "threshold")));
+    assert_true(json_is_null(json_object_get(expired, "balance")));
+    json_decref(expired);
+    assert_int_equal(encode_notice(en, &from, &fixture_notices[2], 9, &body, &error), 0);
+    assert_body(OUTPUT_NOTICES, body,
+                "{\"notice_id\":\"\xe8\xbd\xa6-b/2026-11-01/BALANCE_LOW\","
+                "\"account_id\":\"\xe8\xbd\xa6-b\",\"business_day\":20758,"
+                "\"kind\":\"BALANCE_LOW\",\"package_id\":null,\"service\":null,\"units\":null,"
+                "\"remaining\":null,\"valid_until\":null,\"balance\":{\"long\":780000},"
+                "\"threshold\":{\"long\":1000000},\"shard\":3,\"sequence\":9}");
+}
+
+// Ids of the largest size, of an account and a package: the notice's fits.
+static void the_longest_notice_id_fits(void **state)
+{
+    (void)state;
+    static char longest[128];
+    struct slice body;
+    memset(longest, 'x', sizeof longest);
+    fold.accounts[0].id = fold.packages[0].id = (struct slice){longest, sizeof longest};
+    assert_int_equal(encode_notice(en, &from, &fixture_notices[1], 8, &body, &error), 0);
+    json_t *got = read_back(OUTPUT_NOTICES, body);
+    const char *id = json_string_value(json_object_get(got, "notice_id"));
+    assert_int_equal(strlen(id), 2 * sizeof longest + strlen("/2026-11-01/PACKAGE_EXPIRED/"));
+    json_decref(got);
+    fold = fixture_fold();
+}
+
 static void day_close_holds_every_field(void **state)
 {
     (void)state;
@@ -424,6 +467,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(fields_are_those_of_the_schema, setup, teardown),
         cmocka_unit_test_setup_teardown(a_body_beyond_the_buffer_grows_it, setup, teardown),
         cmocka_unit_test_setup_teardown(status_names_what_caused_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(notice_holds_what_applies, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_longest_notice_id_fits, setup, teardown),
         cmocka_unit_test_setup_teardown(day_close_holds_every_field, setup, teardown),
         cmocka_unit_test_setup_teardown(reject_carries_the_record_as_received, setup, teardown),
         cmocka_unit_test_setup_teardown(reject_keeps_zero_bytes, setup, teardown),

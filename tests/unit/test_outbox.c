@@ -70,6 +70,20 @@ static void rows_follow_the_emissions(void **state)
     assert_string_equal(box.after.previous_digest, box.digest);
 }
 
+// R67
+static void notices_have_ids_of_their_own(void **state)
+{
+    (void)state;
+    const int64_t midnight = INT64_C(1793548800000);
+    fold = fixture_fold_with_notices();
+    build();
+    assert_int_equal(box.count, 9);
+    assert_row(4, OUTPUT_NOTICES, "acc-a", "acc-a/2026-11-01/PACKAGE_LOW/package-1", midnight);
+    assert_row(5, OUTPUT_NOTICES, "acc-a", "acc-a/2026-11-01/PACKAGE_EXPIRED/package-1", midnight);
+    assert_row(7, OUTPUT_NOTICES, "\xe8\xbd\xa6-b", "\xe8\xbd\xa6-b/2026-11-01/BALANCE_LOW",
+               midnight);
+}
+
 static void each_body_carries_its_sequence(void **state)
 {
     (void)state;
@@ -275,6 +289,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rows_follow_the_emissions, setup, teardown),
+        cmocka_unit_test_setup_teardown(notices_have_ids_of_their_own, setup, teardown),
         cmocka_unit_test_setup_teardown(each_body_carries_its_sequence, setup, teardown),
         cmocka_unit_test_setup_teardown(a_null_key_stays_null, setup, teardown),
         cmocka_unit_test_setup_teardown(a_key_no_message_can_carry_is_null, setup, teardown),

@@ -18,7 +18,7 @@ static int setup(void **state)
     struct encode_context cx = fixture_context();
     struct chain before = {.sequence = 1000};
     memset(before.previous_digest, '0', 64);
-    fold = fixture_fold();
+    fold = fixture_fold_with_notices();
     for (int o = 0; o < OUTPUT_COUNT; o++)
         if (output_reader_create((enum output)o, &forms[o], &e))
             return -1;
@@ -125,6 +125,11 @@ static void fields_are_told_as_people_write_them(void **state)
                               NULL});
     assert_fields(OUTPUT_REJECTS, (const char *const[]){"reason=REFUND\n", "value=3 bytes 010203\n",
                                                         "record_id=credit-6\n", NULL});
+    assert_fields(OUTPUT_NOTICES,
+                  (const char *const[]){"notice_id=acc-a/2026-11-01/PACKAGE_LOW/package-1\n",
+                                        "service=PURCHASE_INTENT\n",
+                                        "valid_until=2026-11-01T16:00:00.000Z\n", "balance=null\n",
+                                        NULL});
     assert_fields(OUTPUT_STATUS,
                   (const char *const[]){"cause=CREDIT\n", "settlement_id=null\n", NULL});
 }

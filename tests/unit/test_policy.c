@@ -166,17 +166,22 @@ static void the_canonical_text(void **state)
 {
     (void)state;
     add_row(DAY_NONE, 7);
+    struct notice_limits *notices = &policy->rows[0].notices;
+    assert_true(thresholds_parse("20,5,0", &notices->package_left));
+    assert_true(thresholds_parse("30,7,1", &notices->expiring_days));
+    assert_true(thresholds_parse("0,1000000", &notices->balance_below));
     char text[PARAMETERS_TEXT_SIZE], hex[65];
-    assert_string_equal(
-        policy_text(policy, day_of("2026-11-01"), text),
-        "{\"book\":\"" BOOK_A
-        "\",\"credit_days\":400,\"first_day\":\"2026-11-01\",\"from_day\":null,"
-        "\"future_tolerance_ms\":300000,\"grace_ms\":300000,\"late_days\":7,"
-        "\"max_refused_share_ppm\":200000,"
-        "\"max_reject_share_ppm\":10000,\"partitioner\":\"murmur2\",\"partitions\":12,"
-        "\"time_zone\":\"Asia/Shanghai\",\"timestamps\":\"log-append\"}");
+    assert_string_equal(policy_text(policy, day_of("2026-11-01"), text),
+                        "{\"balance_below\":[1000000,0],\"book\":\"" BOOK_A
+                        "\",\"credit_days\":400,\"expiring_days\":[30,7,1],\"first_day\":\"2026-11-"
+                        "01\",\"from_day\":null,"
+                        "\"future_tolerance_ms\":300000,\"grace_ms\":300000,\"late_days\":7,"
+                        "\"max_refused_share_ppm\":200000,"
+                        "\"max_reject_share_ppm\":10000,\"package_left\":[20,5,0],\"partitioner\":"
+                        "\"murmur2\",\"partitions\":12,"
+                        "\"time_zone\":\"Asia/Shanghai\",\"timestamps\":\"log-append\"}");
     policy_sha256(policy, day_of("2026-11-01"), hex);
-    assert_string_equal(hex, "e4ba783a842c6a1f031ea2e5fcf3b86f5053ac7780fd9beea526565f10c5236c");
+    assert_string_equal(hex, "c674cfb16fef72333f255d5a8314c894698571764b50170cb659ed0df579b5e7");
 }
 
 static void the_text_follows_row_and_book(void **state)
@@ -193,14 +198,15 @@ static void the_text_follows_row_and_book(void **state)
     char text[PARAMETERS_TEXT_SIZE], before[65], between[65], after[65];
     assert_non_null(strstr(policy_text(policy, day_of("2027-01-02"), text), BOOK_A));
     assert_non_null(strstr(policy_text(policy, day_of("2027-01-03"), text), BOOK_B));
-    assert_string_equal(
-        policy_text(policy, day_of("2027-01-05"), text),
-        "{\"book\":\"" BOOK_B
-        "\",\"credit_days\":400,\"first_day\":\"2026-11-01\",\"from_day\":\"2027-01-05\","
-        "\"future_tolerance_ms\":300000,\"grace_ms\":300000,\"late_days\":9,"
-        "\"max_refused_share_ppm\":200000,"
-        "\"max_reject_share_ppm\":10000,\"partitioner\":\"crc32\",\"partitions\":12,"
-        "\"time_zone\":\"Asia/Shanghai\",\"timestamps\":\"create\"}");
+    assert_string_equal(policy_text(policy, day_of("2027-01-05"), text),
+                        "{\"balance_below\":[],\"book\":\"" BOOK_B
+                        "\",\"credit_days\":400,\"expiring_days\":[],\"first_day\":\"2026-11-01\","
+                        "\"from_day\":\"2027-01-05\","
+                        "\"future_tolerance_ms\":300000,\"grace_ms\":300000,\"late_days\":9,"
+                        "\"max_refused_share_ppm\":200000,"
+                        "\"max_reject_share_ppm\":10000,\"package_left\":[],\"partitioner\":"
+                        "\"crc32\",\"partitions\":12,"
+                        "\"time_zone\":\"Asia/Shanghai\",\"timestamps\":\"create\"}");
     policy_sha256(policy, day_of("2027-01-02"), before);
     policy_sha256(policy, day_of("2027-01-03"), between);
     policy_sha256(policy, day_of("2027-01-05"), after);

@@ -86,6 +86,8 @@ def test_an_untouched_world_agrees(one):
     ("delete from settled.credits where ctid = (select min(ctid) from settled.credits)", "credits"),
     ("update settled.credits set received_at = received_at + interval '1 ms'", "credits"),
     ("update settled.status_changes set balance = balance - 1", "status_changes"),
+    ("update settled.notices set threshold = threshold + 1", "notices"),
+    ("update settled.notices set remaining = remaining + 1", "notices"),
     ("update settled.rejects set reason = 'REFUND' where reason = 'INVALID'", "rejects"),
     ("update settled.rejects set decision = 77", "rejects"),
     ("update settled.day_closes set digest = repeat('0', 64)", "day_closes"),
@@ -95,6 +97,7 @@ def test_an_untouched_world_agrees(one):
     ("update settled.shards set relayed = 0", "shard"),
     ("update settled.settlements set sequence = sequence + 1", "settlements"),
     ("update settled.rejects set sequence = sequence + 1", "rejects"),
+    ("update settled.notices set sequence = sequence + 1", "notices"),
 ])
 def test_a_changed_row_is_told(one, tables, tampering, words):
     """By table, row and column."""
@@ -106,6 +109,7 @@ def test_a_changed_row_is_told(one, tables, tampering, words):
 @pytest.mark.parametrize("kind, field, value", [
     ("settlements", "amount", -1), ("settlements", "lines", []), ("settlements", "status", "UNKNOWN"),
     ("status", "cause", "UNKNOWN"), ("status", "effective_at", 0), ("day_closes", "late", -1),
+    ("notices", "threshold", -1), ("notices", "valid_until", 0), ("notices", "kind", "UNKNOWN"),
     ("day_closes", "content_digest", ""), ("day_closes", "decisions", ["1 PASS x"])])
 def test_another_message_is_told(one, kind, field, value):
     """The message is unchanged, but something else is expected."""

@@ -101,6 +101,8 @@ class World:
                         "max_refused_share": f"{self.generator.refused_share}%",
                         "credit_days": self.generator.credit_days,
                         "timestamps": "log-append" if self.generator.live else "create"}
+        self.limits = random.Random(f"notices {seed}")
+        self.notices = self.draw_notices()
         self.drains, self.log = [], ""
         self.asks = .8  # the share of worlds in which accounts are asked about
         self.told = {}  # by a drain's place in `drains`: what the program then told of accounts, by their ids
@@ -110,6 +112,12 @@ class World:
         self.write_config(BOOK)
 
     # --- set up ---
+
+    def draw_notices(self):
+        """What account holders are told of; some of it at each close, some never."""
+        choices = {"package_left": [0, 1, 5, 20, 50, 99], "expiring_days": [1, 2, 3, 7, 30, 365],
+                   "balance_below": [0, 1, 220_000, 10_000_000, 10**11]}
+        return {name: self.limits.sample(some, self.limits.randrange(4)) for name, some in choices.items()}
 
     def register(self, subject, text, kind="AVRO"):
         request = urllib.request.Request(
@@ -138,6 +146,7 @@ class World:
             "topics": {**self.topics, "partitioner": self.generator.partitioner},
             "schemas": {"registry": self.registry, "framing": self.generator.framing}, "postgres": {"dsn": self.dsn},
             "pricing": {"book": str(book)}, "billing": billing or self.billing,
+            "notices": self.notices,
             "run": {"workers": 1}, "http": {"listen": ""},
             "log": {"level": "info"}}
         self.config = self.folder / "settled.yaml"
@@ -194,6 +203,7 @@ class World:
             return
         if self.seed % 4 == 0:
             self.billing = {**self.billing, "late_days": self.random.choice([1, 5]), "grace": "7m"}
+            self.notices = self.draw_notices()
             self.write_config(self.current_book())
             self.settled("parameters", "apply")
         if self.seed % 3 == 1:
@@ -490,10 +500,12 @@ class World:
 
     def parameter_rows(self):
         return [{"from_day": day if day is None else day_number(day), "grace": grace, "late_days": late,
-                 "tolerance": tolerance, "share": share, "refused_share": refused, "credit_days": credit_days}
-                for day, grace, late, tolerance, share, refused, credit_days in self.sql(
+                 "tolerance": tolerance, "share": share, "refused_share": refused, "credit_days": credit_days,
+                 **dict(zip(rules.LIMITS, limits))}
+                for day, grace, late, tolerance, share, refused, credit_days, *limits in self.sql(
                     "select case when isfinite(from_day) then from_day end, grace_ms, late_days, future_tolerance_ms,"
-                    " max_reject_share_ppm, max_refused_share_ppm, credit_days from settled.parameters order by from_day")]
+                    f" max_reject_share_ppm, max_refused_share_ppm, credit_days, {', '.join(rules.LIMITS)}"
+                    " from settled.parameters order by from_day")]
 
     def oracle(self):
         timestamps = self.recorded()["timestamps"]
@@ -664,6 +676,9 @@ def compare_tables(world, oracle, out):
     names = ("account_id", "account_sequence", "status", "cause", "settlement_id", "credit_id", "balance",
              "effective_at")
     table("status_changes", names, [tuple(c[n] for n in names) for s in shards for c in s.status_changes], 2)
+    names = ("account_id", "notice_id", "business_day", "kind", "package_id", "service", "units", "remaining",
+             "valid_until", "balance", "threshold")
+    table("notices", names, [tuple(body[n] for n in names) for s in shards for key, body in s.outputs if key == "notices"], 2)
     names = ("shard", "business_day", "late", "zero_unit_calls", "settlements", "amount", "price_book", "parameters",
              "content_digest", "previous_digest", "digest")
     table("day_closes", names, [tuple(c[n] for n in names) for s in shards for c in s.closes], 2)
@@ -732,6 +747,7 @@ def compare_sequences(world, messages, out):
     """A row has the sequence of its message."""
     keys = {"settlements": ("settlements", "account_id, business_day"),
             "status": ("status_changes", "account_id, account_sequence"),
+            "notices": ("notices", "account_id, notice_id"),
             "day_closes": ("day_closes", "shard, business_day"),
             "rejects": ("rejects", "topic, partition, kafka_offset")}
     for topic, (table, columns) in keys.items():
@@ -814,11 +830,12 @@ def compare_rejects(shard, actual, out):
 
 
 def compare_headers(world, shard, key, message, body, out):
-    identity = {"settlements": body.get("settlement_id"), "status": body.get("event_id"),
+    identity = {"settlements": body.get("settlement_id"), "status": body.get("event_id"), "notices": body.get("notice_id"),
                 "day_closes": f"{shard}/{rules.date_of(body.get('business_day', 0))}",
                 "rejects": f"{body.get('topic')}/{body.get('partition')}/{body.get('offset')}"}[key]
     instant = {"settlements": lambda: rules.start_of(body["business_day"] + 1), "status": lambda: body["effective_at"],
                "day_closes": lambda: rules.start_of(body["business_day"] + 1),
+               "notices": lambda: rules.start_of(body["business_day"] + 1),
                "rejects": lambda: body["timestamp"]}[key]()
     headers = dict(message.headers() or [])
     expected = {"ce_specversion": b"1.0", "ce_id": identity.encode(),
@@ -828,7 +845,7 @@ def compare_headers(world, shard, key, message, body, out):
     moment = datetime.datetime.fromisoformat(headers["ce_time"].decode().replace("Z", "+00:00"))
     out.same(f"{identity}: ce_time", instant, milliseconds(moment))
     wanted = {"settlements": lambda: body["account_id"].encode(), "status": lambda: body["account_id"].encode(),
-              "day_closes": lambda: str(shard).encode(), "rejects": lambda: body["key"]}[key]()
+              "notices": lambda: body["account_id"].encode(), "day_closes": lambda: str(shard).encode(), "rejects": lambda: body["key"]}[key]()
     out.same(f"{identity}: key", wanted, message.key())
 
 
