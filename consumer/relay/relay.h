@@ -12,12 +12,11 @@
 #include "consumer/relay/published_log.h"
 
 // The relay of one worker: one thread and one producer for each shard, and two database connections
-// for all of them. A transaction waits for 40 to 90 ms inside librdkafka's blocking calls, and
-// init_transactions can take seconds. On a single thread every shard would wait for all others
-// (with eight shards, a resumption after a top-up would be published 0.6 s later), and a shard
-// whose partition has no leader would stop all of them. A producer has several threads of its own
-// anyway. A connection is held while rows are loaded and queued, never while a transaction is
-// committed.
+// for all of them. A transaction waits for five answers of brokers, one after the other, inside
+// librdkafka's blocking calls, and init_transactions can take seconds. On a single thread every
+// shard would wait for all others, and a shard whose partition has no leader would stop all of
+// them. A producer has several threads of its own anyway. A connection is held while rows are
+// loaded and queued, never while a transaction is committed.
 struct relay;
 
 struct relay_options { // what it points to must outlive the relay
