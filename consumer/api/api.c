@@ -165,6 +165,21 @@ static int connect_call(struct api *api, int thread, struct api_call *call, stru
 
 // ---- who asks ----
 
+// Whoever is on this machine may see everything, but not the page of somebody else that runs in a
+// browser here: it would have had its own name resolved to this machine, and asks by that.
+static int trust_local(struct api_call *call, struct http_scope *scope, struct error *e)
+{
+    const char *host = call->request->host;
+    scope->reader = !host || http_is_local_name(host);
+    if (scope->reader)
+        return 0;
+    return api_refuse(call, API_FORBIDDEN, e,
+                      "without tokens this server is asked by the name of the machine alone, and "
+                      "not as %.100s: ask for 127.0.0.1 or localhost, or name a file of tokens "
+                      "with http.tokens",
+                      host);
+}
+
 static int check_token(struct api *api, struct api_call *call, struct http_scope *scope,
                        struct error *e)
 {
@@ -172,10 +187,8 @@ static int check_token(struct api *api, struct api_call *call, struct http_scope
     bool everybody = api->everybody, tokens = api->tokens != NULL;
     bool found = tokens && http_tokens_find(api->tokens, call->request->authorization, scope);
     pthread_mutex_unlock(&api->lock);
-    if (!tokens && everybody) {
-        scope->reader = true;
-        return 0;
-    }
+    if (!tokens && everybody)
+        return trust_local(call, scope, e);
     if (!tokens)
         return api_refuse(call, API_FORBIDDEN, e,
                           "this address can be reached from other machines, and no file of tokens "

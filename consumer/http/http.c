@@ -117,6 +117,7 @@ static void read_request(struct exchange *x, const char *url)
     x->request.authorization = copy_header(x, MHD_HTTP_HEADER_AUTHORIZATION);
     x->request.accept = copy_header(x, MHD_HTTP_HEADER_ACCEPT);
     x->request.if_none_match = copy_header(x, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    x->request.host = copy_header(x, MHD_HTTP_HEADER_HOST);
     x->request.asked_by = copy_header(x, HTTP_ASKED_BY);
 }
 

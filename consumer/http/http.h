@@ -25,6 +25,7 @@ struct http_request {
     size_t parameter_count;
     struct http_parameter parameters[HTTP_PARAMETERS_MAX];
     const char *authorization, *accept, *if_none_match; // as they were sent; NULL: not sent
+    const char *host; // the name by which it asks for this server; NULL: not sent
     const char *asked_by; // another process of the deployment (http_client.h); NULL: none
     const char *target; // as it was sent, with its escapes
 };

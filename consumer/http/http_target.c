@@ -2,8 +2,10 @@
 
 #include "consumer/base/text.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <string.h>
+#include <strings.h>
 
 // -1: not a hexadecimal digit.
 static int digit(char c)
@@ -58,6 +60,20 @@ bool http_split_path(char *path, struct http_request *out)
         out->segments[out->segment_count++] = segment;
     }
     return true;
+}
+
+bool http_is_local_name(const char *host)
+{
+    char name[64];
+    struct in_addr address;
+    size_t size = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+    if (size >= sizeof name || size > strlen(host) || (host[size] != '\0' && host[size] != ':'))
+        return false;
+    memcpy(name, host, size);
+    name[size] = '\0';
+    if (strcasecmp(name, "localhost") == 0 || strcmp(name, "[::1]") == 0)
+        return true;
+    return inet_pton(AF_INET, name, &address) == 1 && ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 const char *http_parameter(const struct http_request *request, const char *name)

@@ -585,6 +585,16 @@ def test_without_tokens_only_this_machine_is_answered(deploy):
     process.await_line(r"level=warn message=check finding=\"http.listen is 0.0.0.0:0.*no http.tokens are named")
 
 
+def test_a_foreign_name_is_not_answered(filled):
+    """What a page of somebody else sends that has had its name resolved to this machine."""
+    _, client = filled
+    for host in ("evil.example", "evil.example:9464", "127.0.0.1.evil.example", "10.0.0.1", "localhost.evil.example:1", "[::2]", "[::1]x",
+                 "[::1", "1" * 70):
+        client.problem("/v1/accounts", 403, "127.0.0.1 or localhost", Host=host)
+    for host in ("localhost", "LOCALHOST:9464", "127.0.0.1:1", "127.1.2.3", "[::1]", "[::1]:9464"):
+        assert client.ask("/v1/accounts", Host=host)[0] == 200, host
+
+
 def test_check_looks_at_the_tokens(deploy):
     d = deploy(partitions=1)
     d.config = d.write_config(http={"tokens": str(write_tokens(d, f"{digest('a')} reader\n", 0o644))})
