@@ -16,7 +16,7 @@ demo=("postgresql-$postgresql" "openjdk-$openjdk-jre-headless" maven python3 kca
 # For the tests that need no service.
 unit=(libcmocka-dev)
 test=("clang-$clang" "clang-format-$clang" "clang-tidy-$clang" "libclang-rt-$clang-dev" "llvm-$clang"
-      shellcheck python3-venv groff-base pgbouncer openssl valgrind)
+      shellcheck python3-venv groff-base pgbouncer openssl valgrind chromium fonts-noto-cjk)
 
 wanted=("${build[@]}")
 for purpose in "${@:-build}"; do

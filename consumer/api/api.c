@@ -264,6 +264,7 @@ static int answer_call(struct api *api, int thread, struct api_call *call, struc
     const char *captured[2];
     if (check_token(api, call, &scope, e))
         return -1;
+    call->holder = scope.reader ? NULL : scope.account;
     const struct api_path *path = api_find_path(api->paths, call->request, captured);
     if (!path)
         return api_refuse(call, API_NOT_FOUND, e,

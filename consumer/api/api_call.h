@@ -25,6 +25,7 @@ struct api_call {
     const struct api_fixed *fixed;
     const struct api_now *now;
     struct http_client *client; // of this thread
+    const char *holder; // the account that the token may see alone; NULL: it may see all
     const char *account; // at {id}; NULL: the path is of no account
     int32_t shard; // of the account
     bool known; // its shard knows it, whatever is recorded

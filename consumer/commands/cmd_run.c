@@ -4,6 +4,7 @@
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
 #include "consumer/commands/commands.h"
+#include "consumer/console/console.h"
 #include "consumer/daemon/run.h"
 #include "consumer/http/http.h"
 #include "consumer/system/clock.h"
@@ -139,6 +140,7 @@ static int serve_http(struct loop *loop, struct error *e)
         {"/healthz/ready", answer_ready, NULL, false, NULL},
         {"/metrics", answer_metrics, NULL, false, NULL},
         {"/v1/", api_answer, NULL, true, api_refuse_request},
+        {"/", console_answer, NULL, false, NULL},
     };
     enum { COUNT = sizeof routes / sizeof routes[0] };
     if (!run->config.http_listen[0])

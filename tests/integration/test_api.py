@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import csv
+import datetime
 import hashlib
 import http.client
 import io
@@ -455,6 +456,29 @@ def test_shards_and_days(filled):
     client.problem("/v1/days?after=2026-11-01", 400, "parameter after")
 
 
+def test_the_deployment(filled):
+    d, client = filled
+    assert client.get("/v1/access") == {"scope": "reader", "account_id": None}
+    found = client.get("/v1/deployment")
+    (group, offset), = d.sql("select consumer_group, recorded_at from settled.deployment")
+    fixed = found["fixed"]
+    assert datetime.datetime.fromisoformat(fixed.pop("recorded_at")) == offset.replace(microsecond=offset.microsecond // 1000 * 1000)
+    assert fixed.pop("cluster_id")
+    assert fixed == {
+        "first_day": DAYS[0], "timestamps": "create", "partitioner": "murmur2", "framing": "confluent", "partitions": d.partitions,
+        "time_zone": "Asia/Shanghai", "consumer_group": group, "calls_topic": d.topics["calls"],
+        "purchases_topic": d.topics["purchases"], "credits_topic": d.topics["credits"]}
+    book = hashlib.sha256(d.book.read_bytes()).hexdigest()
+    row, = found["parameters"]
+    assert (row["from_day"], row["grace_ms"], row["late_days"], row["credit_days"], row["price_book"]) == (
+        None, 300000, 1, 400, book)
+    assert (row["future_tolerance_ms"], row["max_reject_share_ppm"], row["max_refused_share_ppm"]) == (300000, 10000, 200000)
+    assert (row["package_left"], row["expiring_days"], row["balance_below"]) == ([20, 5, 0], [30, 7, 1], [])
+    (recorder,), = d.sql("select recorded_by from settled.parameters")
+    assert row["recorded_by"] == recorder
+    assert [(each["sha256"], each["effective_from"], each["recorded_by"]) for each in found["books"]] == [(book, None, recorder)]
+
+
 def test_rejects_and_decisions(filled):
     d, client = filled
     listed = json.loads(d.run("rejects", "list", "--all", "--format", "json"))
@@ -562,6 +586,10 @@ def test_tokens(deploy):
             target = each.replace("{id}", "a").format(day=DAYS[0], package="p", month=DAYS[0][:7])
             holder.problem(target, 403, "the account a/b c alone")
     holder.problem("/v1/nothing", 404)
+    assert reader.get("/v1/access") == {"scope": "reader", "account_id": None}
+    assert holder.get("/v1/access") == {"scope": "account", "account_id": "a/b c"}
+    nobody.problem("/v1/access", 401)
+    holder.problem("/v1/deployment", 403)
     # A broken file leaves the old tokens in force.
     path.write_text(f"{digest('new')} reader\n{digest('mine')} acount a\n")
     process.process.send_signal(signal.SIGHUP)
