@@ -199,8 +199,11 @@ static inline int teardown(void **state)
 static inline void build_outbox(struct outbox *out, const struct fold *fold,
                                 const struct chain *before)
 {
-    static const enum output outputs[] = {OUTPUT_REJECTS, OUTPUT_STATUS, OUTPUT_SETTLEMENTS,
-                                          OUTPUT_DAY_CLOSES};
+    static const enum output outputs[EMIT_KINDS] = {[EMIT_REJECT] = OUTPUT_REJECTS,
+                                                    [EMIT_STATUS] = OUTPUT_STATUS,
+                                                    [EMIT_SETTLEMENT] = OUTPUT_SETTLEMENTS,
+                                                    [EMIT_NOTICE] = OUTPUT_NOTICES,
+                                                    [EMIT_DAY_CLOSE] = OUTPUT_DAY_CLOSES};
     const struct step *step = fold_step(fold);
     if (!out->arena)
         out->arena = arena_create();
