@@ -207,30 +207,58 @@ static int open_day(struct audit_shard *w, day_t first, const int64_t starts[INP
                : -1;
 }
 
+// The number of the day's last row; 0: the day is not closed.
+static int64_t last_row_of(const struct audit_shard *w, day_t day)
+{
+    const struct audit_day *found = audit_snapshot_day(&w->snapshot, day);
+    return found && found->closed ? found->sequence : 0;
+}
+
+// The rows of the days that are asked for, and of the day before and the day after them.
+static int find_span(struct audit_shard *w, day_t first, day_t last, bool open, struct error *e)
+{
+    int64_t before = last_row_of(w, first - 2), until = open ? 0 : last_row_of(w, last + 1);
+    w->outputs_until = until > 0 ? until : INT64_MAX;
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        w->outputs_from[o] = SCAN_BEGINNING;
+    if (before == 0)
+        return 0;
+    if (!w->finder && span_finder_open(w->config, &w->framing, &w->finder, e))
+        return -1;
+    return span_find(w->finder, w->shard, before, w->outputs_from, e);
+}
+
 static void take_passed(void *context, int64_t offsets)
 {
     progress_at(&((struct audit_shard *)context)->progress, offsets);
 }
 
-static int open_scan(struct audit_shard *w, const int64_t starts[INPUT_COUNT], struct error *e)
+static int open_logs(struct audit_shard *w, const struct scan_log *logs, size_t count,
+                     struct scan **out, struct error *e)
 {
     const char *pairs[CONFIG_PAIRS_MAX][2];
     struct client_properties properties = config_properties(w->config, pairs);
-    struct scan_log logs[WALK_LOGS];
-    for (int i = 0; i < INPUT_COUNT; i++)
-        logs[i] = (struct scan_log){w->deployment->topics[i], starts[i], 0};
-    for (int o = 0; o < OUTPUT_COUNT; o++)
-        logs[WALK_OUTPUTS + o] = (struct scan_log){w->config->output_topics[o], SCAN_BEGINNING, 0};
     struct scan_options options = {.properties = &properties,
                                    .group = w->deployment->group,
                                    .cluster_id = w->deployment->cluster_id,
                                    .partitions = w->deployment->policy.fixed.partitions,
                                    .partition = w->shard,
-                                   .count = WALK_LOGS,
+                                   .count = count,
                                    .logs = logs,
                                    .passed = take_passed,
                                    .context = w};
-    return scan_open(&options, &w->scan, e);
+    return scan_open(&options, out, e);
+}
+
+static int open_scan(struct audit_shard *w, const int64_t starts[INPUT_COUNT], struct error *e)
+{
+    struct scan_log logs[WALK_LOGS];
+    for (int i = 0; i < INPUT_COUNT; i++)
+        logs[i] = (struct scan_log){w->deployment->topics[i], starts[i], 0};
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        logs[WALK_OUTPUTS + o] =
+            (struct scan_log){w->config->output_topics[o], w->outputs_from[o], 0};
+    return open_logs(w, logs, WALK_LOGS, &w->scan, e);
 }
 
 // Nothing is published before it is recorded. So no message that the scan could read when it was
@@ -496,6 +524,27 @@ static void compare_shard(struct audit_shard *w, bool whole)
                    w->chain.previous_digest);
 }
 
+// Rows that were not found may stand in front of what was read.
+static int look_back(struct audit_shard *w, struct error *e)
+{
+    struct scan_log logs[OUTPUT_COUNT];
+    struct scan *scan = NULL;
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        logs[o] = (struct scan_log){w->config->output_topics[o], SCAN_BEGINNING, 0};
+    int failed =
+        open_logs(w, logs, OUTPUT_COUNT, &scan, e) || messages_look_back(w->messages, scan, e);
+    scan_close(scan);
+    return failed ? -1 : 0;
+}
+
+static int compare_topics(struct audit_shard *w, struct error *e)
+{
+    if (messages_read_on(w->messages, w->outputs_until, e) ||
+        (messages_may_stand_before(w->messages) && look_back(w, e)))
+        return -1;
+    return messages_end(w->messages, e);
+}
+
 static int compare_end(struct audit_shard *w, day_t first, day_t last, bool open, struct error *e)
 {
     struct audit_point then = {0};
@@ -509,7 +558,7 @@ static int compare_end(struct audit_shard *w, day_t first, day_t last, bool open
         compare_shard(w, first == w->deployment->policy.fixed.first_day);
     if (open && messages_outbox_end(w->messages, w->rows, e))
         return -1;
-    return messages_end(w->messages, e);
+    return compare_topics(w, e);
 }
 
 // ---- a shard ----
@@ -522,7 +571,7 @@ static int64_t offsets_to_read(const struct audit_shard *w, const int64_t starts
     for (int i = 0; i < INPUT_COUNT; i++)
         total += (end ? end->cutoffs[i].to_offset : w->snapshot.row.state.log[i].next) - starts[i];
     for (size_t i = WALK_OUTPUTS; i < WALK_LOGS; i++)
-        total += scan_last(w->scan, i) - scan_first(w->scan, i);
+        total += scan_last(w->scan, i) - scan_from(w->scan, i);
     return total;
 }
 
@@ -530,9 +579,9 @@ static int open_walk(struct audit_shard *w, day_t first, day_t last, bool open, 
 {
     int64_t starts[INPUT_COUNT];
     find_starts(w, first, starts);
-    if (open_scan(w, starts, e) || check_kept(w, first, starts, e) || create_fold(w, e) ||
-        open_day(w, first, starts, e) || open_rows(w, first, last, starts, open, e) ||
-        open_messages(w, w->chain.sequence, e))
+    if (find_span(w, first, last, open, e) || open_scan(w, starts, e) ||
+        check_kept(w, first, starts, e) || create_fold(w, e) || open_day(w, first, starts, e) ||
+        open_rows(w, first, last, starts, open, e) || open_messages(w, w->chain.sequence, e))
         return -1;
     progress_start(&w->progress, "offsets read again", offsets_to_read(w, starts, last, open));
     return 0;
@@ -568,8 +617,10 @@ static int walk_unbegun(struct audit_shard *w, struct error *e)
     if (w->options->from != DAY_NONE || w->options->to != DAY_NONE)
         return error_set(e, ERROR_UNAVAILABLE, "shard %" PRId32 " has not begun its first day yet",
                          w->shard);
-    return open_scan(w, starts, e) || open_messages(w, 0, e) || messages_end(w->messages, e) ? -1
-                                                                                             : 0;
+    w->outputs_until = INT64_MAX;
+    for (int o = 0; o < OUTPUT_COUNT; o++)
+        w->outputs_from[o] = SCAN_BEGINNING;
+    return open_scan(w, starts, e) || open_messages(w, 0, e) || compare_topics(w, e) ? -1 : 0;
 }
 
 static int walk_shard(struct audit_shard *w, struct error *e)
@@ -689,6 +740,7 @@ int audit(const struct config *config, const struct audit_options *options, stru
                  walk_shards(&w, e);
     if (report->totals.differences > 0 || report->causes.count > 0)
         audit_look_at_topics(&w);
+    span_finder_close(w.finder);
     replay_decoder_destroy(w.decoder);
     encoder_destroy(w.encoder);
     store_close(w.other);

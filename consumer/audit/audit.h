@@ -8,7 +8,8 @@
 //                   ─► accounts, packages, logs, shard
 //
 // audit.c walks shards and days, audit_look.c looks for causes of many differences, audit_logs.c
-// walks the three logs of a day, store_audit*.c the rows, audit_messages.c the topics.
+// walks the three logs of a day, store_audit*.c the rows, audit_messages.c the topics, from where
+// audit_span.c says.
 #pragma once
 
 #include "consumer/config/config.h"

@@ -14,6 +14,8 @@ enum { TEXT_SIZE = 512, CARRIED_BYTES_MAX = 256 * 1024 * 1024 };
 static int open_topics(struct messages *m, struct error *e)
 {
     for (int o = 0; o < OUTPUT_COUNT; o++) {
+        size_t log = m->options.first_log + (size_t)o;
+        m->topics[o].whole = scan_from(m->options.scan, log) <= scan_first(m->options.scan, log);
         m->topics[o].order = order_create();
         if (!m->topics[o].order)
             return error_set(e, ERROR_RESTART, "memory is short");
@@ -272,15 +274,23 @@ static int refuse_log(const struct messages *m, const struct expected *x, struct
         calendar_format_day(m->day, day));
 }
 
+// Whether retention may have taken the row.
+static bool is_cut_off(const struct messages *m, const struct expected *x)
+{
+    const struct messages_topic *topic = &m->topics[x->output];
+    struct order_absence absence = absence_of(m, x);
+    size_t log = m->options.first_log + x->output;
+    bool before = topic->first == 0 || (x->sequence != 0 && x->sequence < topic->first);
+    bool begun = topic->whole || topic->looked_back;
+    return before && begun && scan_first(m->options.scan, log) > 0 && !order_is_pending(&absence);
+}
+
 // If more rows are missing than memory can hold, they are judged by what is known so far.
 static int carry(struct messages *m, const struct expected *x, struct error *e)
 {
     struct messages_topic *topic = &m->topics[x->output];
     assert(x->offset < 0); // it was not found
-    struct order_absence absence = absence_of(m, x);
-    bool before = topic->first == 0 || (x->sequence != 0 && x->sequence < topic->first);
-    bool cut = scan_first(m->options.scan, m->options.first_log + x->output) > 0;
-    if (before && cut && !order_is_pending(&absence))
+    if (is_cut_off(m, x))
         return refuse_log(m, x, e);
     if (expected_memory(m->carried) < CARRIED_BYTES_MAX) {
         expected_add(m->carried, x);
@@ -353,20 +363,69 @@ int messages_compare(struct messages *m, struct audit_rows *rows, day_t day, str
 
 // ---- the end ----
 
-int messages_end(struct messages *m, struct error *e)
+// The number of rows that were not found; `cut`: only in topics that were not read from their
+// beginnings.
+static size_t count_missing(const struct messages *m, bool cut)
+{
+    size_t missing = 0;
+    for (size_t i = 0; i < expected_count(m->carried); i++) {
+        const struct expected *x = expected_at(m->carried, i);
+        missing += x->offset < 0 && !(cut && m->topics[x->output].whole);
+    }
+    return missing;
+}
+
+static int read_outputs(struct messages *m, int64_t until, struct error *e)
+{
+    for (enum output o = 0; o < OUTPUT_COUNT; o++)
+        if (records_read(m, o, until, e))
+            return -1;
+    return 0;
+}
+
+int messages_read_on(struct messages *m, int64_t until, struct error *e)
 {
     assert(expected_count(m->window) == 0); // all windows were compared
     m->day = DAY_NONE;
+    if (read_outputs(m, until, e))
+        return -1;
+    if (until == INT64_MAX)
+        return 0;
+    if (count_missing(m, false) > 0)
+        return read_outputs(m, INT64_MAX, e);
+    records_judge_early(m);
+    return 0;
+}
+
+bool messages_may_stand_before(const struct messages *m)
+{
+    return count_missing(m, true) > 0;
+}
+
+int messages_look_back(struct messages *m, struct scan *scan, struct error *e)
+{
     for (enum output o = 0; o < OUTPUT_COUNT; o++)
-        if (records_read(m, o, INT64_MAX, e))
+        if (!m->topics[o].whole && records_look_back(m, o, scan, e))
             return -1;
+    return 0;
+}
+
+int messages_end(struct messages *m, struct error *e)
+{
     expected_sort(m->carried);
     for (size_t i = 0; i < expected_count(m->carried); i++) {
         const struct expected *x = expected_at(m->carried, i);
+        m->day = x->day;
+        if (x->offset < 0 && m->topics[x->output].looked_back && is_cut_off(m, x))
+            return refuse_log(m, x, e);
         if (x->offset < 0)
             tell_absent(m, x);
     }
-    for (int o = 0; o < OUTPUT_COUNT; o++)
-        m->options.report->publications.list[m->topics[o].publication].complete = true;
+    for (int o = 0; o < OUTPUT_COUNT; o++) {
+        size_t log = m->options.first_log + (size_t)o;
+        bool part = !m->topics[o].whole || m->topics[o].later;
+        publications_read(&m->options.report->publications, m->topics[o].publication, part,
+                          scan_from(m->options.scan, log), scan_at(m->options.scan, log));
+    }
     return 0;
 }

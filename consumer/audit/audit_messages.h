@@ -42,6 +42,13 @@ int64_t messages_base(const struct messages *messages); // the sequence up to wh
 // After the last window, if it went up to the snapshot's own sequence: checks that the outbox ends
 // as the shard's row says.
 int messages_outbox_end(struct messages *messages, struct audit_rows *rows, struct error *e);
-// After the last window: reads the topics to their ends, and reports what is pending and what is
-// lost.
+// After the last window: reads the topics up to this row, and to their ends when a row was not
+// found (INT64_MAX: in any case).
+int messages_read_on(struct messages *messages, int64_t until, struct error *e);
+// Then: whether rows are missing in topics that were not read from their beginnings.
+bool messages_may_stand_before(const struct messages *messages);
+// Looks for them in front of what was read. Where they stand there is not judged. `scan`: the
+// outputs from their beginnings.
+int messages_look_back(struct messages *messages, struct scan *scan, struct error *e);
+// At the end: reports what is pending and what is lost.
 int messages_end(struct messages *messages, struct error *e);

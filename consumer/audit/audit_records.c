@@ -196,14 +196,20 @@ static void judge_unknown(struct messages *m, const struct topic_record *r)
 
 // ---- any ----
 
+static void place_text(const struct messages *m, struct topic_record *r)
+{
+    struct weighed *w = &r->weighed;
+    snprintf(r->where, sizeof r->where, "%s/%" PRId32 "/%" PRId64, output_topic(m, w->output),
+             r->message->partition, r->message->offset);
+    w->where = r->where;
+}
+
 static void judge_record(struct messages *m, struct topic_record *r)
 {
     struct weighed *w = &r->weighed;
     char detail[DETAIL_SIZE];
     struct expected *x = messages_find(m, w->output, w->ce_id);
-    snprintf(r->where, sizeof r->where, "%s/%" PRId32 "/%" PRId64, output_topic(m, w->output),
-             r->message->partition, r->message->offset);
-    w->where = r->where;
+    place_text(m, r);
     w->day = x ? x->day : DAY_NONE;
     if (x)
         w->account_id = scales_account(w->output, x->key);
@@ -331,6 +337,45 @@ static int read_next(struct messages *m, enum output output, int64_t limit, bool
     if (place == PLACE_HERE)
         scan_take(m->options.scan, log);
     return 0;
+}
+
+void records_judge_early(struct messages *m)
+{
+    for (enum output o = 0; o < OUTPUT_COUNT; o++)
+        judge_early(m, o, INT64_MAX);
+}
+
+static void take_earlier(struct messages *m, struct topic_record *r, struct expected *x)
+{
+    place_text(m, r);
+    x->offset = r->message->offset;
+    report_published(m->options.report, m->topics[x->output].publication, r->weighed.account_id);
+    m->options.report->totals.messages++;
+    scales_weigh_message(m->scales, &r->weighed, x, r->message);
+}
+
+int records_look_back(struct messages *m, enum output output, struct scan *scan, struct error *e)
+{
+    struct messages_topic *topic = &m->topics[output];
+    int64_t to = scan_from(m->options.scan, m->options.first_log + output);
+    const rd_kafka_message_t *message;
+    topic->looked_back = true;
+    topic->first = 0;
+    for (;; scan_take(scan, output)) {
+        struct topic_record r;
+        struct error why;
+        if (scan_look(scan, output, 0, &message, e))
+            return -1;
+        if (!message || message->offset >= to)
+            return 0;
+        if (read_record(m, output, message, &r, &why))
+            continue;
+        if (topic->first == 0)
+            topic->first = r.weighed.number.sequence;
+        struct expected *x = expected_find(m->carried, output, r.weighed.ce_id);
+        if (x && x->offset < 0)
+            take_earlier(m, &r, x);
+    }
 }
 
 int records_read(struct messages *m, enum output output, int64_t limit, struct error *e)

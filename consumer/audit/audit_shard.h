@@ -3,6 +3,7 @@
 
 #include "consumer/audit/audit.h"
 #include "consumer/audit/audit_messages.h"
+#include "consumer/audit/audit_span.h"
 #include "consumer/replay/replay_decoder.h"
 #include "consumer/system/progress.h"
 
@@ -22,6 +23,9 @@ struct audit_shard {
     struct replay_decoder *decoder;
     struct output_framing framing;
     struct fold *fold;
+    struct span_finder *finder; // NULL: all days are asked for
+    int64_t outputs_from[OUTPUT_COUNT]; // where the output topics are read from
+    int64_t outputs_until; // and up to which row; INT64_MAX: to their ends
     struct scan *scan;
     struct audit_rows *rows;
     struct messages *messages;

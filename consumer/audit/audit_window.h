@@ -19,6 +19,8 @@ struct early_record {
 struct messages_topic {
     struct order *order;
     size_t publication; // its number in the report
+    bool whole; // it is read from its beginning
+    bool looked_back; // it was looked through from its beginning
     int64_t first; // number of the first record of ours; 0: none
     bool later; // the next record is of a later window
     bool forgotten; // rows were reported that might still stand further back

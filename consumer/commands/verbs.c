@@ -231,16 +231,18 @@ const struct verb verbs[] = {
      .run = cmd_audit,
      .summary = "compute everything again from the topics, and compare the tables and output "
                 "topics with it",
-     .about = "Reads the three topics from the recorded offsets, with the recorded cutoffs, "
-              "verdicts, decisions and parameters, settles each day again, and says "
-              "what differs: first what is the cause of many differences (another price book, "
-              "records that are gone), then how many there are of each table and field, with the "
-              "first ones, their accounts and days. For each output topic and shard it "
-              "says how many rows are published, which are lost, repeated or out of order, and "
-              "which records are foreign, with topic/partition@offset, number, account and id. A "
-              "recorded row that is still to be published is pending. It writes nothing, needs "
-              "only the role settled_auditor, and runs beside the daemon. Ends with 0 when all is "
-              "equal, 1 when something differs, 2 when it could not look.",
+     .about =
+         "Reads the three topics from the recorded offsets, with the recorded cutoffs, "
+         "verdicts, decisions and parameters, settles each day again, and says "
+         "what differs: first what is the cause of many differences (another price book, "
+         "records that are gone), then how many there are of each table and field, with the "
+         "first ones, their accounts and days. For each output topic and shard it "
+         "says how many rows are published, which are lost, repeated or out of order, and "
+         "which records are foreign, with topic/partition@offset, number, account and id. A "
+         "recorded row that is still to be published is pending. With --from or --to it reads "
+         "the messages of these days and of the days beside them only. It writes nothing, needs "
+         "only the role settled_auditor, and runs beside the daemon. Ends with 0 when all is "
+         "equal, 1 when something differs, 2 when it could not look.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .options = audit_options},
     {.name = "repair",

@@ -104,6 +104,15 @@ size_t publications_add(struct publications *p, const char *topic, int32_t shard
     return p->count++;
 }
 
+void publications_read(struct publications *p, size_t number, bool part, int64_t from, int64_t to)
+{
+    assert(number < p->count);
+    p->list[number].complete = true;
+    p->list[number].part = part;
+    p->list[number].from = from;
+    p->list[number].to = to;
+}
+
 static char *keep_words(const char *text)
 {
     char *copy = strdup(text);
@@ -148,7 +157,10 @@ static void print_publication(const struct publication *topic)
         printf(", %s %s", format_count(topic->found[kind], number), kinds[kind].column);
         wrong += topic->found[kind];
     }
-    printf("; %s\n", publication_result(topic, wrong));
+    printf("; %s", publication_result(topic, wrong));
+    if (topic->part)
+        printf(" (read from offset %" PRId64 " to %" PRId64 ")", topic->from, topic->to - 1);
+    putchar('\n');
 }
 
 void publication_print(const struct publication_anomaly *anomaly)

@@ -29,7 +29,9 @@ struct publication_anomaly {
 struct publication {
     const char *topic; // borrowed
     int32_t shard; // which is its partition as well
-    bool complete; // it was read to its end
+    bool complete; // it was read as far as it had to be
+    bool part; // which is not from its beginning to its end
+    int64_t from, to; // offsets between which it was read; the latter exclusive
     int64_t published, pending; // rows
     int64_t found[PUBLICATION_KINDS];
 };
@@ -52,6 +54,10 @@ void publications_release(struct publications *publications);
 size_t publications_add(struct publications *publications, const char *topic, int32_t shard);
 void publications_count(struct publications *publications, size_t number,
                         const struct publication_anomaly *anomaly);
+
+// The topic was read as far as it had to be.
+void publications_read(struct publications *publications, size_t number, bool part, int64_t from,
+                       int64_t to);
 
 const char *publication_symbol(enum publication_kind kind); // "out_of_order"
 // "TOPIC/PARTITION@OFFSET", or "TOPIC/PARTITION" of what is nowhere; returns out.

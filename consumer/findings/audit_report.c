@@ -130,8 +130,9 @@ static json_t *json_of_topics(const struct publications *publications)
     json_t *list = json_array();
     for (size_t i = 0; i < publications->count; i++) {
         const struct publication *p = &publications->list[i];
-        json_t *topic = json_pack("{s:s, s:i, s:b, s:I, s:I}", "topic", p->topic, "shard",
-                                  (int)p->shard, "complete", p->complete, "published",
+        json_t *topic = json_pack("{s:s, s:i, s:b, s:I, s:I, s:I, s:I}", "topic", p->topic, "shard",
+                                  (int)p->shard, "complete", p->complete, "from",
+                                  (json_int_t)p->from, "to", (json_int_t)p->to, "published",
                                   (json_int_t)p->published, "pending", (json_int_t)p->pending);
         for (int kind = 0; kind < PUBLICATION_KINDS; kind++)
             json_object_set_new(topic, publication_symbol((enum publication_kind)kind),

@@ -37,10 +37,10 @@ int fetch_record_at(struct record_fetcher *peek, struct record_coordinates at, i
 // there.
 bool fetch_record_is_forbidden(const struct record_fetcher *peek);
 
-// Every committed record of the range, in order. `visit` returns 0, or -1 with *e to stop;
-// In the end `message` is NULL if the last offsets below `to` are never delivered. Errors:
-// ERROR_CONFIG when the log no longer has `from`, ERROR_UNAVAILABLE when nothing arrives for
-// `patience_ms`.
+// Every committed record of the range, in order. `visit` returns 0, 1 when it has seen enough, or
+// -1 with *e. In the end `message` is NULL if the last offsets below `to` are never delivered.
+// Errors: ERROR_CONFIG when the log no longer has `from`, ERROR_UNAVAILABLE when nothing arrives
+// for `patience_ms`.
 typedef int fetch_record_visit(void *context, const rd_kafka_message_t *message, struct error *e);
 int fetch_record_range(struct record_fetcher *peek, const struct record_range *range,
                        int patience_ms, fetch_record_visit *visit, void *context, struct error *e);

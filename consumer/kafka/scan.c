@@ -343,6 +343,11 @@ int64_t scan_from(const struct scan *scan, size_t log)
     return lane_at(scan, log)->from;
 }
 
+int64_t scan_at(const struct scan *scan, size_t log)
+{
+    return lane_at(scan, log)->at;
+}
+
 int64_t scan_last(const struct scan *scan, size_t log)
 {
     return lane_at(scan, log)->last;

@@ -41,6 +41,7 @@ void scan_close(struct scan *scan);
 int64_t scan_first(const struct scan *scan, size_t log);
 int64_t scan_last(const struct scan *scan, size_t log);
 int64_t scan_from(const struct scan *scan, size_t log); // where it was begun to be read
+int64_t scan_at(const struct scan *scan, size_t log); // behind the last record that was taken
 
 // The next committed record of a log, or with `ahead` 1 the one after it, without taking it; valid
 // until it is taken. NULL in *out: the log has no such record; scan_end then says where it ends.

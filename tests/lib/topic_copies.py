@@ -7,7 +7,7 @@ import confluent_kafka
 import confluent_kafka.admin
 
 
-def messages_of(d, key, partition):
+def records_of(d, key, partition):
     consumer = confluent_kafka.Consumer({"bootstrap.servers": d.brokers, "group.id": uuid.uuid4().hex,
                                          "isolation.level": "read_committed", "enable.partition.eof": True})
     consumer.assign([confluent_kafka.TopicPartition(d.topics[key], partition, 0)])
@@ -18,9 +18,13 @@ def messages_of(d, key, partition):
         if message.error():
             assert message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF, message.error()
             break
-        found.append((message.key(), message.value(), message.headers()))
+        found.append(message)
     consumer.close()
     return found
+
+
+def messages_of(d, key, partition):
+    return [(message.key(), message.value(), message.headers()) for message in records_of(d, key, partition)]
 
 
 @contextlib.contextmanager

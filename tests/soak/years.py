@@ -5,8 +5,8 @@
 
 Every account is used on each day. One pays in time, one is suspended and resumed again and again, one never pays. At the
 end of each year these are measured, in rows that PostgreSQL reads and in partitions that it touches, never in seconds: a
-restart, a day (its commits and its close), and an audit of one day; besides, what the daemon holds in memory, after a year
-of running and after a restart. The last year must be as the first one. On the way months are retired: the deployment goes
+restart, a day (its commits and its close), and an audit of one day, this one also in messages that it reads of the output
+topics; besides, what the daemon holds in memory, after a year of running and after a restart. The last year must be as the first one. On the way months are retired: the deployment goes
 on, and what is in the tables and in the archives together is every call, billed once. Starts its own broker and PostgreSQL;
 needs the release build and the Python packages of tests/requirements.txt (build/venv, which tests/run.sh makes).
 """
@@ -124,8 +124,9 @@ class Years:
         costs["a day, and its close"] = cost[0]
         day = str(self.day(number - 1))
         with self.measured() as cost:
-            self.d.audit("--from", day, "--to", day)
+            told = json.loads(self.d.audit("--format", "json", "--from", day, "--to", day))
         costs["audit of a day"] = cost[0]
+        costs["messages of an audit"] = Cost(sum(topic["to"] - topic["from"] for topic in told["topics"]), [])
         return costs
 
 
