@@ -1,5 +1,7 @@
 #include "consumer/daemon/long_commits.h"
 
+#include "consumer/system/fault.h"
+
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -31,7 +33,9 @@ static void run_job(struct long_commits *c)
     c->result = STORE_FAILED;
     if (step->build && step->build(step->shard, c->encoder, &c->error) != 0)
         return;
+    fault_point(beside_built);
     c->result = store_commit(c->store, c->shard, &c->row, &step->request, &c->error);
+    fault_point(beside_committed);
 }
 
 static void *commit_main(void *argument)

@@ -1,5 +1,6 @@
 #include "consumer/retire/archive.h"
 
+#include "consumer/system/fault.h"
 #include "pricing/calendar.h"
 
 #include <assert.h>
@@ -92,6 +93,7 @@ static int open_part(struct written *w, const char *folder, const char *name, st
     if (!w->file)
         return file_trouble(w->path, e);
     w->digest = digest_begin();
+    fault_point(part_opened);
     return 0;
 }
 
@@ -107,10 +109,12 @@ static int name_part(const struct written *w, const char *folder, const char *na
     if (found && strcmp(there, sha256) != 0)
         return error_set(e, ERROR_CONFIG,
                          "%s is there already, with other contents: name another directory", path);
+    fault_point(part_read);
     if (found)
         return unlink(w->path) == 0 ? 0 : file_trouble(w->path, e);
     if (rename(w->path, path) != 0 || sync_folder(folder, e))
         return file_trouble(path, e);
+    fault_point(part_named);
     if (read_digest(path, &found, there, e))
         return -1;
     if (strcmp(there, sha256) == 0)
@@ -126,6 +130,7 @@ static int close_part(struct written *w, const char *folder, const char *name, i
 {
     if (!failed && (fflush(w->file) != 0 || fsync(fileno(w->file)) != 0))
         failed = file_trouble(w->path, e);
+    fault_point(part_written);
     digest_end(w->digest, sha256);
     fclose(w->file);
     return failed ? failed : name_part(w, folder, name, sha256, e);

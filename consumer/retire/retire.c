@@ -1,6 +1,7 @@
 #include "consumer/retire/retire.h"
 
 #include "consumer/retire/archive.h"
+#include "consumer/system/fault.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -30,12 +31,14 @@ static int too_busy(day_t month, struct error *e)
 static int detach(const struct retiring *r, struct retired_month *month, struct error *e)
 {
     bool busy = true;
+    fault_point(detach_before);
     for (int i = 0; i < TRIES && busy; i++) {
         if (retire_detach(r->store, month->month, &busy, e))
             return -1;
         if (busy)
             usleep(PAUSE_US);
     }
+    fault_point(detach_after);
     month->detached = !busy;
     return busy ? too_busy(month->month, e) : 0;
 }
@@ -46,12 +49,14 @@ static int archive(const struct retiring *r, const struct retired_month *month, 
     bool busy = true;
     if (archive_month(r->store, month, r->options->archive, r->group, manifest, e))
         return -1;
+    fault_point(drop_before);
     for (int i = 0; i < TRIES && busy; i++) {
         if (retire_drop(r->store, month, manifest, &busy, e))
             return -1;
         if (busy)
             usleep(PAUSE_US);
     }
+    fault_point(drop_after);
     if (busy)
         return too_busy(month->month, e);
     r->visit(r->context, month, RETIRE_ARCHIVED, manifest);

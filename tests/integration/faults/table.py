@@ -22,6 +22,10 @@ POINT = re.compile(r"\bfault_point\((\w+)\)")
 BUSY = {"step_built", "step_committed", "step_done", "commit_locked", "commit_before", "commit_after", "rows_loaded",
         "produce_before", "row_produced", "produce_after", "offsets_before", "transaction_end_before",
         "transaction_end_after", "mark_before", "mark_after", "log_cut", "close_before", "close_after"}
+BESIDE = {"beside_built", "beside_committed"}  # only a large step passes them
+# test_retire_kills.py has them.
+RETIRE = {"detach_before", "detach_after", "part_opened", "part_written", "part_read", "part_named", "drop_before",
+          "drop_after"}
 OPERATOR = {"requeue_asked", "requeue_produced", "requeue_positioned", "requeue_committed", "requeue_recorded"}
 
 
@@ -64,12 +68,20 @@ def provoke(subject, slot, point):
     elif point == "shard_shutdown":
         if "shard claimed" in slot.process.log:
             slot.process.process.send_signal(signal.SIGTERM)
+    elif point in BESIDE:
+        subject.stream.extra.append(lambda t: send_crowd(subject, t))
     elif point in ("schema_before", "schema_after"):
         # One for each partition: if two processes look for the same id, only the first passes these points.
         for accounts in subject.stream.accounts.values():
             number = 100 + len(subject.schemas)
             subject.add_schema(number)
             subject.stream.extra.append(lambda t, a=accounts[0], n=number: subject.stream.call(a, t, t, None, n))
+
+
+def send_crowd(subject, timestamp, each=2600):
+    """So many accounts of every shard have a call, and are suspended, that the close of their day is a large step."""
+    for number in range(each * subject.deployment.partitions):
+        subject.stream.call(f"crowd-{number}", timestamp, timestamp, None)
 
 
 # --- kill -9 at random ---
@@ -372,12 +384,14 @@ class Row:
         self.prepare, self.each_judged, self.world = prepare or (lambda subject: None), each_judged, world
 
 
-PROCESS_POINTS = [point for point in points() if point not in OPERATOR]
+PROCESS_POINTS = [point for point in points() if point not in OPERATOR | BESIDE | RETIRE]
 NETWORK = [(target, ways) for ways in ((UP, DOWN), (UP,), (DOWN,)) for target in ("broker", "database")]
 
 TABLE = [
     Row("points", "kill -9 at a named point", kill_at_point, PROCESS_POINTS, len(PROCESS_POINTS),
         20 * len(PROCESS_POINTS), together=10, each_process=True),
+    Row("beside", "kill -9 while a large step is committed beside the fold", kill_at_point, sorted(BESIDE), len(BESIDE),
+        20 * len(BESIDE)),
     Row("random", "kill -9 at a random moment", kill_at_random, short=10, long=200, together=2),
     Row("stopped", "stopped beyond session and transaction time-outs, going on beside the new owner",
         stop_and_continue, short=2, long=50),

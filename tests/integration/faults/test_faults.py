@@ -43,7 +43,7 @@ def test_row(lived, row):
 
 def test_there_are_points_enough():
     assert len(table.points()) >= 20
-    assert table.BUSY | table.OPERATOR <= set(table.points())
+    assert table.BUSY | table.OPERATOR | table.BESIDE | table.RETIRE <= set(table.points())
 
 
 def test_late_requests_of_every_kind_are_in_the_short_form():
