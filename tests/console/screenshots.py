@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Takes pictures of the console, of each view in both languages, over a deployment with a month behind it.
+"""Takes pictures of the console over a deployment with a month behind it: of each view in both languages, in the dark, and on a
+telephone.
 
     build/venv/bin/python tests/console/screenshots.py [--out DIR] [--serve]
 
 It starts services of its own, unless SETTLED_TEST_* tells of running ones. --serve: instead of taking pictures it prints
-the address, and keeps all of it until Enter. The test of the console takes the same pictures, into build/console.
+the address, and keeps all of it until Enter. tests/integration/test_console.py takes the same pictures, into build/console.
 """
 
 import argparse

@@ -158,7 +158,7 @@ def running(settled, brokers, superuser, folder):
                                                partitions=3, first_day=FIRST)) as d:
                 held = fill(d)
                 daemon = d.start("--clock", NOW)
-                daemon.await_line("http listens")
+                daemon.await_ready(120)
                 ingest = Ingest(d)
                 try:
                     yield d, daemon, held
@@ -182,7 +182,7 @@ class Page:
         self.tab.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
 
     def _said(self, message):
-        # A daemon of which a shard is held is not ready, as it should be, and the browser complains of each 503.
+        # A daemon that is not ready says so with a 503, of which the browser complains and the page tells.
         if message.type in ("error", "warning") and "/healthz/ready" not in (message.location or {}).get("url", ""):
             self.wrong.append(f"{message.type}: {message.text} {message.location}")
 
@@ -205,6 +205,11 @@ class Page:
     def wide(self):
         """By how many pixels the page is wider than the window."""
         return self.tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+    def picture(self, folder, name):
+        path = folder / f"{name}.png"
+        self.tab.screenshot(path=path, full_page=True)
+        return path
 
     def barriers(self, *rules):
         """What axe-core finds, by all its rules or by these: one line for each that is broken."""
@@ -242,22 +247,14 @@ VIEWS = {
 }
 
 
-def shoot(launched, base, folder):
-    """Pictures of all views in both languages, and of some in the dark and on a telephone."""
-    folder.mkdir(parents=True, exist_ok=True)
+KINDS = {"zh": {}, "en": {"language": "en-GB"}, "dark": {"scheme": "dark"}, "narrow": {"width": 360, "height": 740}}
+
+
+def shoot(launched, base, folder, views=VIEWS):
+    """Pictures of these views in both languages, in the dark and on a telephone."""
     made = []
-    for language in ("zh-CN", "en-GB"):
-        page = open_page(launched, base, language)
-        for name, address in VIEWS.items():
-            page.open(address)
-            made.append(folder / f"{name}-{language[:2]}.png")
-            page.tab.screenshot(path=made[-1], full_page=True)
-        page.tab.context.close()
-    for name, options in (("dark", {"scheme": "dark"}), ("narrow", {"width": 360, "height": 740})):
+    for kind, options in KINDS.items():
         page = open_page(launched, base, **options)
-        for view in ("overview", "account"):
-            page.open(VIEWS[view])
-            made.append(folder / f"{view}-{name}.png")
-            page.tab.screenshot(path=made[-1], full_page=True)
+        made += [page.open(address).picture(folder, f"{name}-{kind}") for name, address in views.items()]
         page.tab.context.close()
     return made

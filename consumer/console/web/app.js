@@ -1,5 +1,5 @@
 // The frame of all pages: where one is (the address behind #), language, token, and when a page is asked for again.
-import { Problem, get, has, token } from "./api.js";
+import { Problem, get, token } from "./api.js";
 import { field, h, id } from "./dom.js";
 import { learnServices, time } from "./format.js";
 import { link, parse } from "./routes.js";
@@ -132,7 +132,7 @@ function problemCard(error) {
 async function askScope() {
   scope = null;
   try {
-    if (await has("/v1/access")) scope = await get(["access"]);
+    scope = await get(["access"]);
   } catch {
     return; // the page that is asked for says what is wrong
   }

@@ -356,6 +356,9 @@ const TEXTS = {
   "parameter.credit_days": ["入账天数", "Credit days"],
   "parameter.max_reject_share_ppm": ["无法读取上限", "Most broken"],
   "parameter.max_refused_share_ppm": ["不予计费上限", "Most refused"],
+  "parameter.package_left": ["余量提醒", "Notice: left of a package"],
+  "parameter.expiring_days": ["到期前提醒（天）", "Notice: days to expiry"],
+  "parameter.balance_below": ["余额提醒", "Notice: balance below"],
   "minutes": ["{n} 分钟", "{n} min"],
 };
 

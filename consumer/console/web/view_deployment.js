@@ -1,26 +1,30 @@
 // What is recorded of a deployment: parameters, price books, decisions of operators; and the prices of a day.
-import { get, getAll, has } from "./api.js";
+import { get, getAll } from "./api.js";
 import { badge, field, h, id, section, table, values } from "./dom.js";
-import { day, money, number, percent, service, time, unitsOf } from "./format.js";
+import { day, money, moneyText, number, percent, service, time, unitsOf } from "./format.js";
 import { link } from "./routes.js";
 import { t } from "./texts.js";
 
 const SHARES = ["max_reject_share_ppm", "max_refused_share_ppm"], SPANS = ["grace_ms", "future_tolerance_ms"];
 
 function parameter(name, value) {
+  if (name === "balance_below") return value.length ? value.map(moneyText).join(", ") : t("none");
+  if (name === "package_left") return value.map((each) => percent(each / 100)).join(", ") || t("none");
+  if (name === "expiring_days") return value.map(number).join(", ") || t("none");
   if (SHARES.includes(name)) return percent(value / 1e6);
   if (SPANS.includes(name)) return t("minutes", { n: number(value / 60000) });
   return typeof value === "number" ? number(value) : value;
 }
 
-const PARAMETERS = ["grace_ms", "late_days", "future_tolerance_ms", "credit_days", "max_reject_share_ppm", "max_refused_share_ppm"];
+const PARAMETERS = ["grace_ms", "late_days", "future_tolerance_ms", "credit_days", "max_reject_share_ppm", "max_refused_share_ppm",
+  "package_left", "expiring_days", "balance_below"];
 
 function recorded(found) {
   return [
     section(t("deployment.fixed"), h("dl", { class: "pairs" }, Object.entries(found.fixed).map(([name, value]) =>
       h("div", null, h("dt", null, t(`parameter.${name}`, {}, name)), h("dd", null, typeof value === "string" ? id(value) : value))))),
     section(t("deployment.parameters"), table(t("deployment.parameters"), [
-      { head: t("deployment.from_day"), cell: (row) => day(row.from_day) },
+      { head: t("deployment.from_day"), cell: (row) => (row.from_day ? day(row.from_day) : t("deployment.always")) },
       ...PARAMETERS.map((name) => ({ head: t(`parameter.${name}`), number: true, cell: (row) => parameter(name, row[name]) })),
       { head: t("settlement.book"), cell: (row) => h("code", { title: row.price_book }, row.price_book.slice(0, 12)) },
       { head: t("deployment.recorded"), cell: (row) => time(row.recorded_at) },
@@ -75,11 +79,10 @@ function decisions(page) {
 }
 
 export async function deployment({ query }, signal) {
-  const offered = await has("/v1/deployment");
-  const [found, book, decided] = await Promise.all([offered ? get(["deployment"], {}, signal) : null, get(["prices"], { day: query.day }, signal),
+  const [found, book, decided] = await Promise.all([get(["deployment"], {}, signal), get(["prices"], { day: query.day }, signal),
     getAll(["decisions"], {}, signal)]);
   return { ...book, title: t("deployment"), parts: [
-    ...(found ? recorded(found) : [section(t("deployment.parameters"), h("p", { class: "note" }, t("not_available")))]),
+    ...recorded(found),
     section(t("deployment.prices", { day: book.day }), prices(book, query)),
     section(t("deployment.decisions"), decisions(decided))] };
 }

@@ -1,5 +1,5 @@
 // The settlement of one account for one day: its sum, its lines, and at request the calls behind them.
-import { get, getAll, has } from "./api.js";
+import { get, getAll } from "./api.js";
 import { badge, h, id, section, table } from "./dom.js";
 import { day, money, number, service, shellWord, time, unitsOf } from "./format.js";
 import { link } from "./routes.js";
@@ -41,9 +41,8 @@ function callTable(rows) {
 }
 
 // They are read from the log when somebody asks, which takes a moment.
-function calls(path, offered) {
+function calls(path) {
   const place = h("div", { "aria-live": "polite" });
-  if (!offered) return h("p", { class: "note" }, t("not_available"));
   const ask = async (event) => {
     const button = event.target;
     button.disabled = true;
@@ -61,7 +60,7 @@ function calls(path, offered) {
 
 export async function settlement({ segments }, signal) {
   const [, account, , business_day] = segments, path = ["accounts", account, "settlements", business_day];
-  const [found, offered] = await Promise.all([get(path, {}, signal), has("/v1/accounts/{id}/settlements/{day}/calls")]);
+  const found = await get(path, {}, signal);
   const lines = found.lines.map((each) => ({ ...each, late: each.usage_day < business_day }));
   return { title: `${t("settlement")} ${found.settlement_id}`, heading: [t("settlement"), " ", id(found.settlement_id)],
     actions: h("p", { class: "actions" }, h("a", { class: "button plain", href: link(["accounts", account]) }, t("account"), " ", id(account))),
@@ -71,6 +70,6 @@ export async function settlement({ segments }, signal) {
         " · ", t("settlement.closed", { time: "" }), time(found.as_of.time), " · ",
         t("settlement.book"), " ", h("code", { title: found.price_book }, found.price_book.slice(0, 12)))),
       section(t("settlement.lines"), table(t("settlement.lines"), line(account), lines, { empty: t("settlement.lines.none") })),
-      section(t("settlement.calls"), calls(path, offered), h("p", null, t("settlement.command")),
+      section(t("settlement.calls"), calls(path), h("p", null, t("settlement.command")),
         commandBlock(`settled explain -c settled.yaml ${shellWord(account)} ${business_day}`))] };
 }
