@@ -5,9 +5,10 @@
 
 int tell_access(struct api_call *call, struct error *e)
 {
+    const struct http_scope *scope = &call->scope;
     return api_put_json(call,
-                        json_pack("{s:s, s:s?}", "scope", call->holder ? "account" : "reader",
-                                  "account_id", call->holder),
+                        json_pack("{s:s, s:s?}", "scope", scope->reader ? "reader" : "account",
+                                  "account_id", scope->reader ? NULL : scope->account),
                         e);
 }
 

@@ -167,11 +167,11 @@ static int connect_call(struct api *api, int thread, struct api_call *call, stru
 
 // Whoever is on this machine may see everything, but not the page of somebody else that runs in a
 // browser here: it would have had its own name resolved to this machine, and asks by that.
-static int trust_local(struct api_call *call, struct http_scope *scope, struct error *e)
+static int trust_local(struct api_call *call, struct error *e)
 {
     const char *host = call->request->host;
-    scope->reader = !host || http_is_local_name(host);
-    if (scope->reader)
+    call->scope.reader = !host || http_is_local_name(host);
+    if (call->scope.reader)
         return 0;
     return api_refuse(call, API_FORBIDDEN, e,
                       "without tokens this server is asked by the name of the machine alone, and "
@@ -180,15 +180,15 @@ static int trust_local(struct api_call *call, struct http_scope *scope, struct e
                       host);
 }
 
-static int check_token(struct api *api, struct api_call *call, struct http_scope *scope,
-                       struct error *e)
+static int check_token(struct api *api, struct api_call *call, struct error *e)
 {
     pthread_mutex_lock(&api->lock);
     bool everybody = api->everybody, tokens = api->tokens != NULL;
-    bool found = tokens && http_tokens_find(api->tokens, call->request->authorization, scope);
+    bool found =
+        tokens && http_tokens_find(api->tokens, call->request->authorization, &call->scope);
     pthread_mutex_unlock(&api->lock);
     if (!tokens && everybody)
-        return trust_local(call, scope, e);
+        return trust_local(call, e);
     if (!tokens)
         return api_refuse(call, API_FORBIDDEN, e,
                           "this address can be reached from other machines, and no file of tokens "
@@ -202,9 +202,9 @@ static int check_token(struct api *api, struct api_call *call, struct http_scope
 }
 
 // What is for everybody, asked about one account, is for its holder.
-static int check_scope(struct api_call *call, const struct api_path *path,
-                       const struct http_scope *scope, struct error *e)
+static int check_scope(struct api_call *call, const struct api_path *path, struct error *e)
 {
+    const struct http_scope *scope = &call->scope;
     if (scope->reader || (path->audience == API_EVERYBODY && !call->account))
         return 0;
     if (path->audience != API_READER && strcmp(scope->account, call->account) == 0)
@@ -260,11 +260,9 @@ static int check_request(struct api_call *call, const struct api_path *path, str
 
 static int answer_call(struct api *api, int thread, struct api_call *call, struct error *e)
 {
-    struct http_scope scope = {0};
     const char *captured[2];
-    if (check_token(api, call, &scope, e))
+    if (check_token(api, call, e))
         return -1;
-    call->holder = scope.reader ? NULL : scope.account;
     const struct api_path *path = api_find_path(api->paths, call->request, captured);
     if (!path)
         return api_refuse(call, API_NOT_FOUND, e,
@@ -273,7 +271,7 @@ static int answer_call(struct api *api, int thread, struct api_call *call, struc
     call->account =
         path->audience == API_EVERYBODY ? http_parameter(call->request, "account") : captured[0];
     call->item = captured[1];
-    if (check_scope(call, path, &scope, e) || check_request(call, path, e) ||
+    if (check_scope(call, path, e) || check_request(call, path, e) ||
         connect_call(api, thread, call, e))
         return -1;
     return path->answer(call, e);

@@ -5,6 +5,7 @@
 #include "consumer/api/api.h"
 #include "consumer/api/api_problem.h"
 #include "consumer/http/http.h"
+#include "consumer/http/http_tokens.h"
 #include "consumer/postgres/store.h"
 
 #include <jansson.h>
@@ -25,7 +26,7 @@ struct api_call {
     const struct api_fixed *fixed;
     const struct api_now *now;
     struct http_client *client; // of this thread
-    const char *holder; // the account that the token may see alone; NULL: it may see all
+    struct http_scope scope; // what the token may see
     const char *account; // at {id}; NULL: the path is of no account
     int32_t shard; // of the account
     bool known; // its shard knows it, whatever is recorded
