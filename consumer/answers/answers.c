@@ -26,6 +26,7 @@ static const struct api_path rows[] = {
     {"v1/accounts/{id}/settlements", "from to after limit", API_HOLDER, false, tell_settlements},
     {"v1/accounts/{id}/settlements/{day}", "", API_HOLDER, false, tell_settlement},
     {"v1/accounts/{id}/settlements/{day}/calls", "after limit", API_HOLDER, false, tell_calls},
+    {"v1/accounts/{id}/usage", "from to after limit", API_HOLDER, false, tell_usage},
     {"v1/accounts/{id}/statement", "from to after limit", API_HOLDER, true, tell_statement},
     {"v1/accounts/{id}/status-changes", "after limit", API_HOLDER, true, tell_status_changes},
     {"v1/accounts/{id}/packages", "after limit", API_HOLDER, true, tell_packages},

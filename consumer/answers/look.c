@@ -10,6 +10,7 @@
 
 enum {
     LOOK_MS = 500, // longer only while a large day is settled
+    LOOKS_MAX = 3, // before only what is recorded is told
     ASK_MS = 2000, // another process, which may look for as long
 };
 
@@ -94,7 +95,9 @@ int64_t look_held(const struct account_look *look, enum service service, int64_t
     return units;
 }
 
-bool look_fits(const struct account_look *look, const struct api_call *call)
+// Whether what was read of PostgreSQL is of the same open day: between the two a day may have been
+// settled.
+static bool fits(const struct account_look *look, const struct api_call *call)
 {
     char day[DAY_TEXT_SIZE];
     const char *open = json_string_value(json_object_get(call->as_of, "open_day"));
@@ -102,6 +105,53 @@ bool look_fits(const struct account_look *look, const struct api_call *call)
         return true;
     calendar_format_day(preview_result(look->preview)->day, day);
     return !open || strcmp(open, day) == 0;
+}
+
+// ---- beside what is recorded ----
+
+void look_reading_end(struct look_reading *reading)
+{
+    for (int i = 0; i < reading->count; i++)
+        PQclear(reading->results[i]);
+    look_end(&reading->look);
+}
+
+// *again: the shard and what is recorded are of different days; nothing is kept of either.
+static int read_beside(struct api_call *call, struct look_reading *reading, bool last, bool *again,
+                       struct error *e)
+{
+    call->known = look_knows(&reading->look);
+    if (api_read(call, reading->queries, reading->count, reading->results, e)) {
+        look_end(&reading->look);
+        return -1;
+    }
+    *again = !last && !fits(&reading->look, call);
+    if (!*again)
+        return 0;
+    api_forget(call);
+    look_reading_end(reading);
+    return 0;
+}
+
+int look_read(struct api_call *call, struct look_reading *reading, struct error *e)
+{
+    bool again = true;
+    reading->answered = false;
+    memset(reading->results, 0, sizeof reading->results);
+    // A day that is settled in the shard and being committed is told of as it is recorded.
+    for (int round = 0; again; round++) {
+        bool last = round == LOOKS_MAX;
+        reading->look.preview = NULL;
+        if (!last && look_take(call, &reading->look, e))
+            return -1;
+        if (round == 0 && !reading->look.preview && look_ask_owner(call)) {
+            reading->answered = true;
+            return 0;
+        }
+        if (read_beside(call, reading, last, &again, e))
+            return -1;
+    }
+    return 0;
 }
 
 // ---- JSON ----
@@ -219,7 +269,7 @@ static void put_packages(const struct preview_result *result, const struct api_c
     }
 }
 
-static void put_place(const struct account_look *look, const struct api_call *call)
+void look_put_place(const struct account_look *look, const struct api_call *call)
 {
     const struct preview_result *result = preview_result(look->preview);
     json_t *offsets = json_object();
@@ -233,7 +283,7 @@ int look_put(const struct account_look *look, const struct api_call *call, json_
              struct error *e)
 {
     const struct preview_result *result = preview_result(look->preview);
-    put_place(look, call);
+    look_put_place(look, call);
     put_account(result, call, body);
     put_packages(result, call, json_object_get(body, "packages"));
     json_object_set_new(body, "provisional", json_true());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "consumer/api/api_call.h"
+#include "consumer/api/api_read.h"
 #include "consumer/core/preview.h"
 
 struct account_look {
@@ -22,9 +23,21 @@ bool look_knows(const struct account_look *look);
 // What the account's packages that are valid at an instant hold of a service, after the days that
 // are not settled.
 int64_t look_held(const struct account_look *look, enum service service, int64_t at_ms);
-// Whether what was read of PostgreSQL is of the same open day: between the two a day may have been
-// settled.
-bool look_fits(const struct account_look *look, const struct api_call *call);
+
+// A look, and what is recorded besides.
+struct look_reading {
+    const struct api_query *queries;
+    int count; // up to API_QUERIES_MAX
+    bool answered; // by the shard's owner, in another process: nothing else is set
+    PGresult *results[API_QUERIES_MAX];
+    struct account_look look;
+};
+// Both are of the same open day, and as_of is set. Free what was read with look_reading_end.
+int look_read(struct api_call *call, struct look_reading *reading, struct error *e);
+void look_reading_end(struct look_reading *reading);
+
+// as_of becomes the place of the shard.
+void look_put_place(const struct account_look *look, const struct api_call *call);
 // What is recorded of the account (`body`, with its packages and as_of) becomes what is so now.
 // ERROR_UNAVAILABLE: memory is short.
 int look_put(const struct account_look *look, const struct api_call *call, json_t *body,

@@ -14,6 +14,8 @@ int tell_settlements(struct api_call *call, struct error *e);
 int tell_settlement(struct api_call *call, struct error *e);
 // tell_calls.c
 int tell_calls(struct api_call *call, struct error *e);
+// tell_usage.c
+int tell_usage(struct api_call *call, struct error *e);
 // tell_statement.c
 int tell_statement(struct api_call *call, struct error *e);
 // tell_prices.c

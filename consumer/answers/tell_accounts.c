@@ -7,10 +7,7 @@
 
 #include <string.h>
 
-enum {
-    PACKAGES_MAX = 1000, // beside an account; all of them have a path of their own
-    LOOKS_MAX = 3, // at the shard, before only what is recorded is told
-};
+enum { PACKAGES_MAX = 1000 }; // beside an account; all of them have a path of their own
 
 // ---- one account ----
 
@@ -34,7 +31,7 @@ static const char packages_of_account_query[] =
     " order by p.valid_from, p.kafka_offset";
 
 // The account and its packages as they are recorded.
-static json_t *recorded_json(const struct api_call *call, PGresult *const results[2])
+static json_t *recorded_json(const struct api_call *call, PGresult *const *results)
 {
     int count = PQntuples(results[1]), first = count > PACKAGES_MAX ? 1 : 0;
     int32_t offset = call->fixed->offset_ms;
@@ -49,11 +46,10 @@ static json_t *recorded_json(const struct api_call *call, PGresult *const result
     return body;
 }
 
-static int put_account(struct api_call *call, const struct account_look *look,
-                       PGresult *const results[2], struct error *e)
+static int put_account(struct api_call *call, const struct look_reading *reading, struct error *e)
 {
-    json_t *body = recorded_json(call, results);
-    if (look_knows(look) && look_put(look, call, body, e)) {
+    json_t *body = recorded_json(call, reading->results);
+    if (look_knows(&reading->look) && look_put(&reading->look, call, body, e)) {
         json_decref(body);
         return -1;
     }
@@ -61,46 +57,17 @@ static int put_account(struct api_call *call, const struct account_look *look,
     return api_put_json(call, body, e);
 }
 
-// *again: the shard and what is recorded are of different days.
-static int put_account_at(struct api_call *call, const struct account_look *look, bool *again,
-                          struct error *e)
+int tell_account(struct api_call *call, struct error *e)
 {
-    PGresult *results[2];
     const struct sql_value id = sql_text(call->account), currency = sql_text(call->fixed->currency);
     const struct api_query queries[] = {
         {account_query, SQL_PARAMS(id, currency)},
         {packages_of_account_query, SQL_PARAMS(id, currency, sql_int8(PACKAGES_MAX + 1))}};
-    call->known = look_knows(look);
-    if (api_read(call, queries, 2, results, e))
+    struct look_reading reading = {.queries = queries, .count = 2};
+    if (look_read(call, &reading, e))
         return -1;
-    int failed = 0;
-    *again = *again && !look_fits(look, call);
-    if (*again)
-        api_forget(call);
-    else
-        failed = put_account(call, look, results, e);
-    PQclear(results[0]);
-    PQclear(results[1]);
-    return failed;
-}
-
-int tell_account(struct api_call *call, struct error *e)
-{
-    struct account_look look;
-    bool again = true;
-    int failed = 0;
-    // A day that is settled in the shard and being committed is told of as it is recorded.
-    for (int round = 0; again && !failed; round++) {
-        look.preview = NULL;
-        if (round < LOOKS_MAX)
-            failed = look_take(call, &look, e);
-        if (round == 0 && !failed && !look.preview && look_ask_owner(call))
-            return 0;
-        again = round < LOOKS_MAX;
-        if (!failed)
-            failed = put_account_at(call, &look, &again, e);
-        look_end(&look);
-    }
+    int failed = reading.answered ? 0 : put_account(call, &reading, e);
+    look_reading_end(&reading);
     return failed;
 }
 

@@ -66,12 +66,14 @@ static int64_t draw_packages(struct settling *c, struct account *account, const 
         if (package->service == service && package->valid_from <= p->occurred_at &&
             p->occurred_at < package->valid_until && package->remaining > 0) {
             int64_t taken = units < package->remaining ? units : package->remaining;
+            bool begins = units == p->units;
             package->remaining -= taken;
             units -= taken;
             assert(package->remaining >= 0);
             assert(units >= 0);
             struct draw *draw = find_draw(c, number);
             draw->calls++;
+            draw->begun += begins;
             draw->units += taken;
             step_touch_package(&c->fold->step, package, number);
             trace(c, p,
@@ -112,6 +114,7 @@ static void settle_call(struct settling *c, struct account *account, const struc
     assert((size_t)(tier - prices->tiers) < prices->tier_count);
     struct tier_use *use = &c->tally.tiers[service][tier - prices->tiers];
     use->calls++;
+    use->begun += rest == units;
     // R19: the rest is postpaid.
     use->units += rest;
     trace(c, p,
@@ -178,6 +181,7 @@ static int emit_postpaid(struct settling *c, const struct book *book, enum servi
             .charge = CHARGE_POSTPAID,
             .tier_from = prices->tiered ? prices->tiers[t].from : -1,
             .calls = use->calls,
+            .begun = use->begun,
             .units = use->units,
             .unit_price = price,
             .amount = amount,
@@ -204,6 +208,7 @@ static int emit_lines(struct settling *c, const struct book *book, day_t usage_d
                 .package = draw->package,
                 .tier_from = -1,
                 .calls = draw->calls,
+                .begun = draw->begun,
                 .units = draw->units,
             };
         }
@@ -230,22 +235,23 @@ static int settle_usage_day(struct settling *c, struct account *account, struct 
 
 // ---- one account ----
 
-// I1: the lines of a settlement hold each unit of its calls once, and make up its amount.
+// I1: the lines of a settlement hold each call and each unit once, and make up its amount.
 static void check_lines(const struct settling *c, const struct settlement *s)
 {
-    int64_t calls = 0, units = 0;
+    int64_t begun = 0, units = 0;
     fen_t amount = 0;
     assert(s->first_line + s->line_count == c->fold->step.line_count);
     for (size_t i = 0; i < s->line_count; i++) {
         const struct settlement_line *line = &c->fold->step.lines[s->first_line + i];
         assert(line->usage_day <= s->day);
-        calls += line->calls;
+        assert(line->begun <= line->calls); // a call that a package covers in part is on two lines
+        begun += line->begun;
         units += line->units;
         amount += line->amount;
     }
     assert(units == c->units);
     assert(amount == s->amount);
-    assert(calls >= s->calls); // a call that a package covers in part is on two lines
+    assert(begun == s->calls);
     assert(s->calls_while_suspended <= s->calls);
 }
 

@@ -17,13 +17,13 @@ struct pending {
 // Units drawn from one package, on one usage day.
 struct draw {
     uint32_t package;
-    int64_t calls, units;
+    int64_t calls, begun, units;
 };
 
 // What one account used on one usage day.
 struct tally {
     struct tier_use {
-        int64_t calls, units;
+        int64_t calls, begun, units;
     } tiers[SERVICE_COUNT][BOOK_TIERS_MAX];
     size_t draw_count;
 };

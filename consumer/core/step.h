@@ -111,6 +111,7 @@ struct settlement_line {
     uint32_t package; // index, with CHARGE_PACKAGE
     int64_t tier_from; // -1: none
     int64_t calls, units;
+    int64_t begun; // of the calls, those of which no earlier unit lies on another line
     fen_t unit_price, amount;
 };
 

@@ -116,8 +116,9 @@ static bool encode_settlements(void *context, size_t i, struct sql_row *row)
 static const struct table lines_table = {
     "settled.settlement_lines",
     "account_id, business_day, line_no, usage_day, service, charge, package_id,"
-    " tier_from, calls, units, unit_price, amount, package_units, package_amount, package_offset",
-    15, NULL, PARTS_MONTHS};
+    " tier_from, calls, units, unit_price, amount, package_units, package_amount, package_offset,"
+    " calls_begun",
+    16, NULL, PARTS_MONTHS};
 
 static bool encode_lines(void *context, size_t i, struct sql_row *row)
 {
@@ -137,7 +138,7 @@ static bool encode_lines(void *context, size_t i, struct sql_row *row)
                            sql_int8(line->calls), sql_int8(line->units), sql_int8(line->unit_price),
                            sql_int8(line->amount), sql_given(drawn, sql_int8(package->units)),
                            sql_given(drawn, sql_int8(package->amount)),
-                           sql_given(drawn, sql_int8(package->offset))));
+                           sql_given(drawn, sql_int8(package->offset)), sql_int8(line->begun)));
     return true;
 }
 

@@ -231,12 +231,14 @@ create table if not exists settled.settlement_lines (
     package_units  bigint,
     package_amount bigint,
     package_offset bigint,
+    calls_begun  bigint not null check (calls_begun between 0 and calls),
     primary key (account_id, business_day, line_no),
     check (num_nonnulls(package_id, package_units, package_amount, package_offset) = case charge when 'PACKAGE' then 4 else 0 end)
 ) partition by range (business_day);
 create index if not exists settlement_lines_day on settled.settlement_lines using brin (business_day)
     with (pages_per_range = 32, autosummarize = on);
 comment on column settled.settlement_lines.package_units is 'of the package, as it was bought; likewise package_amount';
+comment on column settled.settlement_lines.calls_begun is 'each call counts once, on the first of its lines';
 comment on column settled.settlement_lines.package_offset is 'of the package''s purchase: packages.kafka_offset';
 
 create table if not exists settled.status_changes (

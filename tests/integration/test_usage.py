@@ -18,11 +18,11 @@ PACKAGE = 7000000  # fen, of 10,000 leads
 ACCOUNTS = [*(f"account-{number}" for number in range(12)), "a/b", ".."]  # on all partitions, as good as certain
 
 
-def tell(port, account, token=None):
+def tell(port, account, token=None, below=""):
     """Status and JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request("GET", f"/v1/accounts/{urllib.parse.quote(account, safe='')}",
+        connection.request("GET", f"/v1/accounts/{urllib.parse.quote(account, safe='')}{below}",
                            headers={"Authorization": f"Bearer {token}"} if token else {})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
@@ -39,6 +39,22 @@ def told(process, account, calls, seconds=30):
             return answer
         assert time.monotonic() < deadline, (account, status, answer, process.log[-4000:])
         time.sleep(0.05)
+
+
+def usage(process, query="", provisional=True):
+    """Its rows, page by page, each asked for once the shard can be looked at."""
+    found, after = [], ""
+    while after is not None:
+        deadline = time.monotonic() + 30
+        while True:
+            status, page = tell(process.port, "holder", below=f"/usage?{query}{after and f'&after={after}'}")
+            if status == 200 and page["provisional"] == provisional:
+                break
+            assert time.monotonic() < deadline, page
+            time.sleep(0.05)
+        found += [(i["business_day"], i["service"], i["calls"], i["units"], i["amount"], i["provisional"]) for i in page["items"]]
+        after = page["next"]
+    return found
 
 
 def test_a_day_is_told_as_it_would_be_settled(deploy):
@@ -68,6 +84,10 @@ def test_a_day_is_told_as_it_would_be_settled(deploy):
     assert (found["balance"], found["status"], found["account_sequence"]) == (500000, "ACTIVE", 0)
     package, = found["packages"]
     assert (package["remaining"], package["remaining_now"]) == (10000, 0)
+    # One of the two calls is covered in part: it stands on two lines, and is one call.
+    used = [(DAY, "AUDIENCE_INSIGHT", 1, 1, INSIGHT), (DAY, "PURCHASE_INTENT", 2, 16000, 6000 * 1000)]
+    assert usage(process) == usage(process, "limit=1") == [(*row, True) for row in used]
+    assert usage(process, "from=2026-11-02") == usage(process, "to=2026-10-31") == []
     # Asked about or not, it is settled so.
     assert process.stop() == 0
     d.drain("2026-11-02T00:10:00+08:00")
@@ -78,6 +98,16 @@ def test_a_day_is_told_as_it_would_be_settled(deploy):
     found = told(process, "holder", 0)
     assert (found["balance"], found["status"], found["account_sequence"]) == (500000 - INSIGHT - 6000 * 1000, "SUSPENDED", 1)
     assert found["status_since"] == "2026-11-02T00:00:00.000+08:00"
+    assert d.sql("select sum(calls)::int, sum(calls_begun)::int from settled.settlement_lines") == [(4, 3)]
+    d.call("holder", "late", at(DAY, "13:00:00"), 10, timestamp=at("2026-11-02", "00:01:00"))
+    d.flush()
+    told(process, "holder", 1)
+    settled = [(*row, False) for row in used]
+    late = [("2026-11-02", "PURCHASE_INTENT", 1, 10, 10 * 1000, True)]
+    for query in ("", "limit=1", "limit=2"):
+        assert usage(process, query) == settled + late
+    assert usage(process, f"to={DAY}&limit=1") == settled
+    assert usage(process, "from=2026-11-02") == late
     assert found["days"][0]["business_day"] == "2026-11-02"
     assert [(p["remaining"], p["remaining_now"]) for p in found["packages"]] == [(0, 0)]
 

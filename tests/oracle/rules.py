@@ -177,6 +177,7 @@ class Shard:
         self.named = []
         self.outputs, self.rejects = [], []  # in order; rejects apart, whose place among the others is free
         self.closes, self.cutoffs, self.settlements, self.statement = [], [], [], []
+        self.begun = []  # of each settlement, by line: how many of the calls are on no line before
         self.status_changes = []
         self.previous_digest = "0" * 64
 
@@ -576,8 +577,9 @@ class Shard:
             suspended += any(start <= occurred_at < end for start, end in account.spans)  # R38
             self.bill(account_id, call["usage_day"], service, units, occurred_at, lines)
         amount = sum(line["units"] * line["unit_price"] for line in lines.values())
-        ordered = [{**self.line_key(key), **line, "amount": line["units"] * line["unit_price"]}
-                   for key, line in sorted(lines.items(), key=lambda item: self.line_order(item[0]))]
+        in_order = sorted(lines.items(), key=lambda item: self.line_order(item[0]))
+        self.begun.append([line.pop("begun") for _, line in in_order])
+        ordered = [{**self.line_key(key), **line, "amount": line["units"] * line["unit_price"]} for key, line in in_order]
         name = account_id.decode()
         settlement = {
             "settlement_id": f"{name}/{date_of(self.day)}", "account_id": name, "business_day": self.day,
@@ -606,7 +608,7 @@ class Shard:
         twin = copy.copy(self)
         twin.accounts = {account_id: copy.deepcopy(self.accounts[account_id])}
         twin.packages = copy.deepcopy([p for p in self.packages if p["identity"][0] == account_id])
-        twin.outputs, twin.settlements, twin.statement, twin.status_changes = [], [], [], []
+        twin.outputs, twin.settlements, twin.statement, twin.status_changes, twin.begun = [], [], [], [], []
         left = [call for call in self.calls.values() if call["account"] == account_id and not call["billed"]]
         days = []
         while left or not days:
@@ -626,17 +628,19 @@ class Shard:
             if taken > 0:
                 package["remaining"] -= taken
                 rest -= taken
-                self.add(lines, (usage_day, service, "PACKAGE", package["identity"][1], package["from"]), taken, 0, package)
+                self.add(lines, (usage_day, service, "PACKAGE", package["identity"][1], package["from"]), taken, 0,
+                         rest + taken == units, package)
         if rest > 0 or units == 0:  # R4, R19
             bound, price = self.world.book(usage_day).tier(service, units)  # R16, R25
-            self.add(lines, (usage_day, service, "POSTPAID", None, bound), rest, price)
+            self.add(lines, (usage_day, service, "POSTPAID", None, bound), rest, price, rest == units)
 
     @staticmethod
-    def add(lines, key, units, price, package=None):
-        line = lines.setdefault(key, {"calls": 0, "units": 0, "unit_price": price,
+    def add(lines, key, units, price, begins, package=None):
+        line = lines.setdefault(key, {"calls": 0, "begun": 0, "units": 0, "unit_price": price,
                                       "package_units": package and package["units"],
                                       "package_amount": package and package["amount"]})
         line["calls"] += 1
+        line["begun"] += begins
         line["units"] += units
 
     @staticmethod

@@ -89,8 +89,11 @@ static void a_call_covered_in_part_pays_the_rest_at_its_whole_tier(void **state)
     assert_int_equal(LINE(b, s, 0).charge, CHARGE_PACKAGE);
     assert_int_equal(LINE(b, s, 0).units, 10000);
     assert_int_equal(LINE(b, s, 0).calls, 1);
+    assert_int_equal(LINE(b, s, 0).begun, 1);
     assert_int_equal(LINE(b, s, 0).amount, 0);
     assert_int_equal(LINE(b, s, 1).tier_from, 10000);
+    assert_int_equal(LINE(b, s, 1).calls, 1);
+    assert_int_equal(LINE(b, s, 1).begun, 0);
     assert_int_equal(LINE(b, s, 1).units, 2000);
     assert_int_equal(LINE(b, s, 1).amount, 1600000);
     assert_int_equal(fold_package(b->fold, 0)->remaining, 0);

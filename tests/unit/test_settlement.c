@@ -59,6 +59,7 @@ struct model_line {
     const char *package;
     int64_t tier, calls, units;
     fen_t price;
+    int64_t begun;
 };
 
 struct model_account {
@@ -106,7 +107,8 @@ static struct model_line *model_line(struct model *m, day_t day, enum service se
             return line;
     }
     assert_true(m->line_count < LINES);
-    m->lines[m->line_count] = (struct model_line){day, service, charge, package, tier, 0, 0, price};
+    m->lines[m->line_count] =
+        (struct model_line){day, service, charge, package, tier, 0, 0, price, 0};
     return &m->lines[m->line_count++];
 }
 
@@ -133,6 +135,7 @@ static void bill_call(struct model *m, const struct model_call *c)
         int64_t taken = rest < p->remaining ? rest : p->remaining;
         struct model_line *line = model_line(m, c->day, c->service, CHARGE_PACKAGE, p->id, -1, 0);
         line->calls++;
+        line->begun += rest == c->units;
         line->units += taken;
         p->remaining -= taken;
         rest -= taken;
@@ -149,6 +152,7 @@ static void bill_call(struct model *m, const struct model_call *c)
         }
     struct model_line *line = model_line(m, c->day, c->service, CHARGE_POSTPAID, NULL, tier, price);
     line->calls++;
+    line->begun += rest == c->units;
     line->units += rest;
 }
 
@@ -296,6 +300,7 @@ static void compare_settlement(struct model *m, int account, const struct settle
             assert_string_equal(fold_package(m->b->fold, line->package)->id.data, want->package);
         assert_int_equal(line->tier_from, want->tier);
         assert_int_equal(line->calls, want->calls);
+        assert_int_equal(line->begun, want->begun);
         assert_int_equal(line->units, want->units);
         assert_int_equal(line->unit_price, want->price);
         assert_int_equal(line->amount, want->units * want->price);

@@ -650,11 +650,12 @@ def compare_tables(world, oracle, out):
     table("settlements", names, [tuple(x[n] for n in names) for x in settlements], 2)
     names = ("usage_day", "service", "charge", "package_id", "tier_from", "calls", "units", "unit_price", "amount",
              "package_units", "package_amount")
-    lines = [(x["account_id"], x["business_day"], tuple(line[n] for n in names))
-             for x in settlements for line in x["lines"]]
+    begun = [each for s in shards for each in s.begun]
+    lines = [(x["account_id"], x["business_day"], (*(line[n] for n in names), calls))
+             for x, each in zip(settlements, begun, strict=True) for line, calls in zip(x["lines"], each, strict=True)]
     actual = collections.Counter()
     stored = []
-    for row in world.sql(f"select account_id, business_day, {', '.join(names)} from settled.settlement_lines"
+    for row in world.sql(f"select account_id, business_day, {', '.join(names)}, calls_begun from settled.settlement_lines"
                          " order by account_id, business_day, line_no"):
         key = (row[0], plain(row[1]))
         stored.append((*key, actual[key], tuple(plain(v) for v in row[2:])))
