@@ -22,9 +22,6 @@ bool service_parse(const char *symbol, enum service *out);
 enum billed_unit service_unit(enum service service);
 const char *billed_unit_symbol(enum billed_unit unit); // "lead"
 
-// "AUDIENCE_INSIGHT|PURCHASE_INTENT", as an option takes them.
-#define SERVICE_CHOICE(symbol, unit) "|" #symbol
-#define SERVICE_CHOICES (&(SERVICE_ROWS(SERVICE_CHOICE))[sizeof "|" - 1])
 // For people: "AUDIENCE_INSIGHT or PURCHASE_INTENT", and with nor.
 #define SERVICE_OR(symbol, unit) " or " #symbol
 #define SERVICES_OR (&(SERVICE_ROWS(SERVICE_OR))[sizeof " or " - 1])

@@ -88,6 +88,27 @@ static int ask_by_call(const struct quote_words *words, struct quote_request *ou
     return ask_calls(words, &out->groups[0].calls, e);
 }
 
+// "purchase intent" is PURCHASE_INTENT.
+static bool reads_as(const char *text, const char *symbol)
+{
+    for (; *text && *symbol; text++, symbol++) {
+        char c = *text == ' ' || *text == '-' ? '_' : *text;
+        if (c >= 'a' && c <= 'z')
+            c = (char)(c - 'a' + 'A');
+        if (c != *symbol)
+            return false;
+    }
+    return *text == *symbol;
+}
+
+static bool find_service(const struct book *book, const char *text, enum service *out)
+{
+    for (*out = 0; *out < SERVICE_COUNT; (*out)++)
+        if (strcmp(text, book->services[*out].name) == 0 || reads_as(text, service_symbol(*out)))
+            return true;
+    return false;
+}
+
 int quote_ask(const struct quote_words *words, const struct book *book, struct quote_request *out,
               struct error *e)
 {
@@ -95,9 +116,10 @@ int quote_ask(const struct quote_words *words, const struct book *book, struct q
     if (!words->service)
         return error_set(e, ERROR_USAGE, "no service; give %s %s", words->names[QUOTE_SERVICE],
                          SERVICES_OR);
-    if (!service_parse(words->service, &out->service))
-        return error_set(e, ERROR_USAGE, "%s %s: '%.40s' is neither %s", words->kind,
-                         words->names[QUOTE_SERVICE], words->service, SERVICES_NOR);
+    if (!find_service(book, words->service, &out->service))
+        return error_set(e, ERROR_USAGE,
+                         "%s %s: '%.40s' is neither %s, nor the name of one in the price book",
+                         words->kind, words->names[QUOTE_SERVICE], words->service, SERVICES_NOR);
     return book->services[out->service].unit == UNIT_LEAD ? ask_by_lead(words, out, e)
                                                           : ask_by_call(words, out, e);
 }

@@ -16,7 +16,8 @@ struct quote_words {
     const char *const *leads;
 };
 
-// Errors: ERROR_USAGE, which name the word.
+// A service is named by its symbol in any case ("purchase intent" is PURCHASE_INTENT), or as the
+// price book names it. Errors: ERROR_USAGE, which name the word.
 int quote_ask(const struct quote_words *words, const struct book *book, struct quote_request *out,
               struct error *e);
 

@@ -112,7 +112,7 @@ static int open_store(struct api *api, struct connection *connection, struct err
     return 0;
 }
 
-static int take_fixed(const struct deployment *deployment, struct api_fixed *out, struct error *e)
+int api_fix(const struct deployment *deployment, struct api_fixed *out, struct error *e)
 {
     const struct policy *policy = &deployment->policy;
     static_assert(sizeof out->topics == sizeof deployment->topics, "all names fit");
@@ -136,7 +136,7 @@ static int read_fixed(struct connection *connection, struct error *e)
     if (!failed && !recorded)
         failed = error_set(e, ERROR_UNAVAILABLE, "nothing is recorded yet");
     if (!failed)
-        failed = take_fixed(deployment, &connection->fixed, e);
+        failed = api_fix(deployment, &connection->fixed, e);
     connection->known = !failed;
     shelf_clear(&deployment->policy.shelf);
     free(deployment);

@@ -19,6 +19,9 @@ struct api_fixed {
     char topics[INPUT_COUNT][250];
 };
 
+// Of what is recorded. ERROR_BUG: a time zone that is not known.
+int api_fix(const struct deployment *deployment, struct api_fixed *out, struct error *e);
+
 struct api_call {
     const struct http_request *request;
     struct http_answer *out;

@@ -9,9 +9,7 @@ int cmd_migrate(const struct args *args);
 int cmd_topics(const struct args *args); // operands: apply
 int cmd_schemas(const struct args *args); // operands: register
 int cmd_check(const struct args *args);
-int cmd_quote(const struct args *args);
 int cmd_generate(const struct args *args);
-int cmd_explain(const struct args *args);
 int cmd_audit(const struct args *args);
 int cmd_repair(const struct args *args);
 int cmd_retire(const struct args *args);

@@ -3,7 +3,15 @@
 #include "consumer/commands/commands.h"
 #include "consumer/core/reject_reason.h"
 #include "consumer/decisions/decisions.h"
+#include "consumer/views/views.h"
 #include "pricing/service.h"
+
+// Of the verbs that print for people.
+#define LANGUAGE_OPTION                                                                            \
+    {                                                                                              \
+        "lang", 0, "zh|en",                                                                        \
+            "language of what is printed for people (that of the environment's locale)"            \
+    }
 
 static const struct option_spec help_options[] = {
     {"man", 0, NULL, "print the manual page (roff)"},
@@ -14,7 +22,8 @@ static const struct option_spec help_options[] = {
 };
 
 static const struct option_spec quote_options[] = {
-    {"service", 0, SERVICE_CHOICES, "what is called"},
+    {"service", 0, "SERVICE",
+     "what is called: the service's name in the price book" SERVICE_ROWS(SERVICE_OR)},
     {"leads", 0, "N",
      "leads of one call; for calls of different sizes write several: --leads 8000 12000"},
     {"calls", 0, "N",
@@ -28,6 +37,7 @@ static const struct option_spec quote_options[] = {
     {"book", 0, "FILE",
      "price book (that of the configuration, or else the one built into this program)"},
     {"format", 0, "table|json", "how to print it; json has amounts in fen (table)"},
+    LANGUAGE_OPTION,
     {NULL, 0, NULL, NULL},
 };
 
@@ -86,6 +96,24 @@ static const struct option_spec adjust_options[] = {
 
 static const struct option_spec explain_options[] = {
     {"format", 0, "table|json", "how to print it; json has amounts in fen (table)"},
+    LANGUAGE_OPTION,
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct option_spec statement_options[] = {
+    {"month", 0, "MONTH", "for example 2026-11 (the month of the day that is open)"},
+    {"format", 0, "table|csv|json",
+     "how to print it; csv has the ledger alone, csv and json have amounts in fen (table)"},
+    LANGUAGE_OPTION,
+    {NULL, 0, NULL, NULL},
+};
+
+static const struct option_spec read_options[] = {
+    {"account", 0, "ID", "only what is of this account, in its partition"},
+    {"from", 0, "TIME",
+     "only from the first record with this time on: a date, or as RFC 3339 has it (the beginning)"},
+    {"partition", 0, "N", "only of this partition (all of them, one after the other)"},
+    {"limit", 0, "N", "at most this many (all)"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -227,6 +255,34 @@ const struct verb verbs[] = {
      .min_operands = 2,
      .max_operands = 2,
      .options = explain_options},
+    {.name = "statement",
+     .run = cmd_statement,
+     .summary = "show what an account holder is shown of a month",
+     .about =
+         "Prints what was paid in and what was settled in the month, in the order in which it "
+         "changed the balance, opening and closing balance, what was used with its prices, and "
+         "the packages that could be drawn, with what is left of them now. It reads what is "
+         "recorded: what is not settled yet is not in it.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .operands = "ACCOUNT",
+     .min_operands = 1,
+     .max_operands = 1,
+     .options = statement_options},
+    {.name = "read",
+     .run = cmd_read,
+     .summary = "print the records of a topic, decoded, as lines of JSON",
+     .about =
+         "Takes the name of any topic of the deployment, inputs and outputs, and prints what a "
+         "read_committed consumer sees, up to where the topic ends now: partition, offset, "
+         "timestamp, key, headers, the number of the writer's schema, and the value. Dates and "
+         "times are texts, in the zone of the price book; money is in fen; bytes are in "
+         "hexadecimal. A record that cannot be decoded has the value null and says why in "
+         "fault and detail. It joins no group, and commits nothing.",
+     .config = TAKES_CONFIG | CONFIG_REQUIRED,
+     .operands = "TOPIC",
+     .min_operands = 1,
+     .max_operands = 1,
+     .options = read_options},
     {.name = "audit",
      .run = cmd_audit,
      .summary = "compute everything again from the topics, and compare the tables and output "

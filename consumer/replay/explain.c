@@ -314,6 +314,9 @@ static int run_job(struct explain_job *job, struct error *e)
         return -1;
     if (!out->recorded.settled)
         return 0;
+    const struct book *book = shelf_at(&job->recorded->policy.shelf, job->question->day);
+    for (enum service s = 0; s < SERVICE_COUNT; s++)
+        memcpy(out->service_names[s], book->services[s].name, sizeof out->service_names[s]);
     out->from_offset = fold_replay_position(job->fold);
     out->to_offset = out->recorded.cutoffs[INPUT_CALLS].to_offset;
     fold_replay_only(job->fold, job->account_id);

@@ -30,6 +30,7 @@ struct explanation {
     int32_t shard;
     int32_t zone_ms; // for printing instants
     int64_t from_offset, to_offset; // of the calls that were read
+    char service_names[SERVICE_COUNT][BOOK_NAME_MAX]; // in the price book of the day
     bool expired; // with an error: the log begins later by now
 };
 

@@ -429,6 +429,9 @@ def test_prices_and_quotes(filled):
         told = json.loads(d.run("quote", "--service", service, *options, "--format", "json"))
         answer = client.get(f"/v1/quote?{query}")
         assert {key: answer[key] for key in told} == told
+    named = client.get("/v1/quote?service=PURCHASE_INTENT&leads=8000")
+    for service in ("购车意向预判服务", "purchase intent", "Purchase-Intent"):
+        assert client.get(f"/v1/quote?service={quote(service)}&leads=8000")["options"] == named["options"]
     client.problem("/v1/quote?calls=1", 400, "no service; give service")
     client.problem("/v1/quote?service=X&calls=1", 400, "parameter service: 'X'")
     client.problem("/v1/quote?service=PURCHASE_INTENT&leads=a", 400, "parameter leads: 'a'")

@@ -47,6 +47,63 @@ static void refuses(const char *words, int status, const char *text)
         fail_msg("%s: %s", words, output);
 }
 
+static void expect(const char *words, const char *text)
+{
+    assert_int_equal(quote(words), 0);
+    if (!strstr(output, text))
+        fail_msg("%s: %s", words, output);
+}
+
+static void a_service_has_several_names(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"PURCHASE_INTENT", "purchase_intent", "Purchase-Intent",
+                                        "购车意向预判服务"};
+    char words[160];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(words, sizeof words, "--service %s --leads 8000", names[i]);
+        expect(words, "Service     PURCHASE_INTENT 购车意向预判服务\n");
+    }
+    refuses(
+        "--service 购车意向预判 --leads 8000", 64,
+        "option --service: '购车意向预判' is neither AUDIENCE_INSIGHT nor PURCHASE_INTENT, nor");
+    refuses("--service PURCHASE_INTENT_ --leads 8000", 64, "'PURCHASE_INTENT_' is neither");
+    refuses("--service PURCHASE --leads 8000", 64, "'PURCHASE' is neither");
+}
+
+// A Chinese character is as wide as two others.
+static void the_worked_example_in_chinese(void **state)
+{
+    (void)state;
+    static const char worked[] = "--service PURCHASE_INTENT --leads 8000 --calls 3";
+    static const char lines[] =
+        "用量        24,000 条\n"
+        "  3 次调用，每次 8,000 条：每条 10.00 元（0 起的档位）\n"
+        "\n"
+        "  方式         套餐包  套餐价（元）    抵扣     剩余  后付费  后付费（元）    合计（元）\n"
+        "  后付费            -             -       -        -  24,000    240,000.00    "
+        "240,000.00\n";
+    char words[160];
+    snprintf(words, sizeof words, "%s --lang zh", worked);
+    expect(words, lines);
+    expect(words, "* 组合         20,000    140,000.00  20,000        0   4,000     40,000.00    "
+                  "180,000.00\n\n  组合：2 个 10,000 的套餐包\n\n"
+                  "* 最低：180,000.00 元，比后付费少 60,000.00 元；");
+    setenv("LANG", "zh_CN.UTF-8", 1);
+    expect(worked, lines);
+    setenv("LC_MESSAGES", "en_US.UTF-8", 1);
+    expect(worked, "Need        24,000 leads\n");
+    setenv("LC_ALL", "zh_TW", 1);
+    expect(worked, lines);
+    snprintf(words, sizeof words, "%s --lang en", worked);
+    expect(words, "Need        24,000 leads\n");
+    unsetenv("LANG");
+    unsetenv("LC_MESSAGES");
+    unsetenv("LC_ALL");
+    snprintf(words, sizeof words, "%s --lang fr", worked);
+    refuses(words, 64, "--lang");
+}
+
 static void the_worked_example_as_a_table(void **state)
 {
     (void)state;
@@ -233,7 +290,13 @@ static void the_bytes_of_a_book(void **state)
 
 int main(void)
 {
+    // What is printed must not depend on who runs the test.
+    unsetenv("LC_ALL");
+    unsetenv("LC_MESSAGES");
+    unsetenv("LANG");
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_service_has_several_names),
+        cmocka_unit_test(the_worked_example_in_chinese),
         cmocka_unit_test(the_worked_example_as_a_table),
         cmocka_unit_test(one_of_each_is_singular),
         cmocka_unit_test(json_has_fen),

@@ -3,8 +3,10 @@
 #include "consumer/base/text.h"
 #include "consumer/cli/args_config.h"
 #include "consumer/cli/cli_fail.h"
-#include "consumer/commands/commands.h"
 #include "consumer/replay/explain.h"
+#include "consumer/views/columns.h"
+#include "consumer/views/language.h"
+#include "consumer/views/views.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -15,63 +17,91 @@
 struct explained {
     const char *account_id;
     day_t day;
+    enum language language;
     struct explanation explanation;
 };
 
 // ---- for people ----
 
-static void print_money(const char *what, fen_t amount)
+static void print_money(enum language language, enum text what, fen_t amount)
 {
     char text[NUMBER_SIZE];
-    printf("  %-18s %18s\n", what, format_yuan(amount, text));
+    fputs("  ", stdout);
+    columns_pad(language_text(language, what), 18);
+    printf(" %18s\n", format_yuan(amount, text));
 }
 
-static void print_line(const struct explained_line *line, int32_t zone_ms)
+static void print_charge(enum language language, const struct recorded_line *l)
+{
+    char id[4 * ID_SIZE_MAX], units[NUMBER_SIZE], amount[NUMBER_SIZE], tier[NUMBER_SIZE];
+    if (l->charge == CHARGE_PACKAGE)
+        PRINT_TEXT(language, TEXT_LINE_PACKAGE, text_show(slice_text(l->package_id), id, sizeof id),
+                   format_count(l->package_units, units), format_yuan(l->package_amount, amount));
+    else if (l->tier_from < 0)
+        fputs(language_text(language, TEXT_POSTPAID), stdout);
+    else
+        PRINT_TEXT(language, TEXT_LINE_TIER, format_count(l->tier_from, tier));
+}
+
+static void print_call(const struct explained *a, const struct explained_call *call)
+{
+    char at[INSTANT_TEXT_SIZE], units[NUMBER_SIZE], request[4 * ID_SIZE_MAX];
+    printf("    %s  %14s  %s %-10" PRId64 "  %s",
+           calendar_format_instant(call->occurred_at, a->explanation.zone_ms, at),
+           format_count(call->units, units), language_text(a->language, TEXT_CALL_OFFSET),
+           call->offset, call->call_id);
+    if (call->request_id)
+        PRINT_TEXT(a->language, TEXT_CALL_REQUEST,
+                   text_show(slice_text(call->request_id), request, sizeof request));
+    putchar('\n');
+}
+
+static void print_line(const struct explained *a, const struct explained_line *line)
 {
     const struct recorded_line *l = &line->line;
     char day[DAY_TEXT_SIZE], units[NUMBER_SIZE], price[NUMBER_SIZE], amount[NUMBER_SIZE],
-        tier[NUMBER_SIZE];
-    printf("\n%s  %s  ", calendar_format_day(l->usage_day, day), service_symbol(l->service));
-    if (l->charge == CHARGE_PACKAGE)
-        printf("package %s of %s units, bought for %s yuan", l->package_id,
-               format_count(l->package_units, units), format_yuan(l->package_amount, amount));
-    else if (l->tier_from < 0)
-        printf("postpaid");
-    else
-        printf("postpaid, tier from %s", format_count(l->tier_from, tier));
-    printf("\n  %s units x %s = %s yuan; calls: %" PRId64 "\n", format_count(l->units, units),
-           format_yuan(l->unit_price, price), format_yuan(l->amount, amount), l->calls);
-    for (size_t i = 0; i < line->call_count; i++) {
-        const struct explained_call *call = &line->calls[i];
-        char at[INSTANT_TEXT_SIZE], request[4 * ID_SIZE_MAX];
-        printf("    %s  %14s  offset %-10" PRId64 "  %s",
-               calendar_format_instant(call->occurred_at, zone_ms, at),
-               format_count(call->units, units), call->offset, call->call_id);
-        if (call->request_id)
-            printf("  request %s",
-                   text_show(slice_text(call->request_id), request, sizeof request));
-        putchar('\n');
-    }
+        calls[NUMBER_SIZE];
+    printf("\n%s  %s  ", calendar_format_day(l->usage_day, day),
+           language_service(a->language, l->service, a->explanation.service_names[l->service]));
+    print_charge(a->language, l);
+    putchar('\n');
+    PRINT_TEXT(a->language, TEXT_LINE_IS, format_count(l->units, units),
+               format_yuan(l->unit_price, price), format_yuan(l->amount, amount),
+               format_count(l->calls, calls));
+    putchar('\n');
+    for (size_t i = 0; i < line->call_count; i++)
+        print_call(a, &line->calls[i]);
 }
 
 static void print_explanation_table(const struct explained *a)
 {
     const struct explanation *x = &a->explanation;
     const struct settlement *s = &x->settlement;
-    char day[DAY_TEXT_SIZE], calls[NUMBER_SIZE], suspended[NUMBER_SIZE];
-    printf("settlement %s/%s\n\n", a->account_id, calendar_format_day(a->day, day));
-    print_money("opening balance", s->opening_balance);
-    print_money("+ credits", s->credits);
-    print_money("+ adjustments", s->adjustments);
-    print_money("- amount", s->amount);
-    print_money("= closing balance", s->closing_balance);
-    printf("  %s after it; %s calls, %s of them while suspended\n", account_state_symbol(s->state),
-           format_count(s->calls, calls), format_count(s->calls_while_suspended, suspended));
+    enum language language = a->language;
+    char id[OUTPUT_ID_SIZE], calls[NUMBER_SIZE], suspended[NUMBER_SIZE];
+    char from[NUMBER_SIZE], to[NUMBER_SIZE], shard[NUMBER_SIZE];
+    PRINT_TEXT(language, TEXT_SETTLEMENT_IS, settlement_id(slice_text(a->account_id), a->day, id));
+    fputs("\n\n", stdout);
+    print_money(language, TEXT_OPENING, s->opening_balance);
+    print_money(language, TEXT_CREDITS, s->credits);
+    print_money(language, TEXT_ADJUSTMENTS, s->adjustments);
+    print_money(language, TEXT_AMOUNT, s->amount);
+    print_money(language, TEXT_CLOSING, s->closing_balance);
+    PRINT_TEXT(
+        language, TEXT_AFTER_IT,
+        language_text(language, s->state == ACCOUNT_SUSPENDED ? TEXT_SUSPENDED : TEXT_ACTIVE),
+        format_count(s->calls, calls), format_count(s->calls_while_suspended, suspended));
+    putchar('\n');
     for (size_t i = 0; i < x->line_count; i++)
-        print_line(&x->lines[i], x->zone_ms);
-    printf("\nequal to what is recorded; calls read again from offset %" PRId64 " to %" PRId64
-           " of shard %" PRId32 "\nprice book %s\n",
-           x->from_offset, x->to_offset, x->shard, x->recorded.price_book);
+        print_line(a, &x->lines[i]);
+    snprintf(from, sizeof from, "%" PRId64, x->from_offset);
+    snprintf(to, sizeof to, "%" PRId64, x->to_offset);
+    snprintf(shard, sizeof shard, "%" PRId32, x->shard);
+    putchar('\n');
+    PRINT_TEXT(language, TEXT_EQUAL, from, to, shard);
+    putchar('\n');
+    PRINT_TEXT(language, TEXT_BOOK_IS, x->recorded.price_book);
+    putchar('\n');
 }
 
 // ---- for programs: amounts in fen ----
@@ -130,8 +160,8 @@ static int print_explanation_json(const struct explained *a, struct error *e)
 
 // ---- the verb ----
 
-static int answer(const struct args *args, struct explained *a, struct config *config,
-                  struct error *e)
+static int answer_explain(const struct args *args, struct explained *a, struct config *config,
+                          struct error *e)
 {
     char difference[256], day[DAY_TEXT_SIZE];
     a->account_id = args->operands[0];
@@ -140,7 +170,8 @@ static int answer(const struct args *args, struct explained *a, struct config *c
                          args->operands[1]);
     const struct explain_question question = {
         .account_id = a->account_id, .day = a->day, .shows_progress = true};
-    if (args_load_config(args, config, e) || explain(config, &question, &a->explanation, e))
+    if (language_choose(args, &a->language, e) || args_load_config(args, config, e) ||
+        explain(config, &question, &a->explanation, e))
         return -1;
     calendar_format_day(a->day, day);
     if (!a->explanation.recorded.settled)
@@ -165,7 +196,7 @@ int cmd_explain(const struct args *args)
     struct explained a = {0};
     struct config config = {0};
     struct error e = {0};
-    int failed = answer(args, &a, &config, &e);
+    int failed = answer_explain(args, &a, &config, &e);
     explanation_release(&a.explanation);
     config_free(&config);
     return failed ? cli_fail("explain", &e) : 0;
