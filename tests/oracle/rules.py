@@ -313,7 +313,7 @@ class Shard:
         decision = self.next_decision()
         if decision is None or any(self.position[log] != decision["at"][log] for log in LOGS):
             return False
-        if decision["held"] and not self.held:
+        if decision["held"] and not self.held and "RELEASE" not in self.cut.values():
             return False  # it was taken where the logs stood when the day was held, but after that
         self.pending_decisions.pop(0)
         self.named.append(decision_text(decision, self.world.topics, self.number))
