@@ -16,6 +16,11 @@ int tell_settlement(struct api_call *call, struct error *e);
 int tell_calls(struct api_call *call, struct error *e);
 // tell_usage.c
 int tell_usage(struct api_call *call, struct error *e);
+// tell_notices.c
+int tell_notices(struct api_call *call, struct error *e);
+// tell_months.c
+int tell_month_statements(struct api_call *call, struct error *e);
+int tell_month_statement(struct api_call *call, struct error *e);
 // tell_statement.c
 int tell_statement(struct api_call *call, struct error *e);
 // tell_prices.c

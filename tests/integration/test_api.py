@@ -89,6 +89,20 @@ def fill(d):
     d.purchase("refused", "p", "PURCHASE_INTENT", 17, 100, at(DAYS[0], "08:00:00"))
     d.flush()
     d.drain(AFTER)
+    add_month(d)
+
+
+def add_month(d):
+    """A statement as the close of a month's last day records it, at a day that is closed here."""
+    with psycopg.connect(d.dsn, autocommit=True) as connection:
+        connection.execute("insert into settled.month_statements select %s, %s, %s, '2026-11', 0, 1100000, 0, 1220000,"
+                           " -120000, 'SUSPENDED', 2, 3, 1, %s, shard, 999 from settled.accounts where account_id = %s",
+                           (HOLDER, DAYS[1], f"{HOLDER}/2026-11", PACKAGE, HOLDER))
+        for number, row in enumerate((("AUDIENCE_INSIGHT", "POSTPAID", None, None, INSIGHT, 1, 1, INSIGHT),
+                                      ("PURCHASE_INTENT", "PACKAGE", "pack", None, 0, 2, 10000, 0),
+                                      ("PURCHASE_INTENT", "POSTPAID", None, 0, LEAD, 1, 1000, 1000 * LEAD)), 1):
+            connection.execute("insert into settled.month_statement_lines values"
+                               " (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", (HOLDER, DAYS[1], number, *row))
 
 
 @pytest.fixture(scope="module")
@@ -369,6 +383,43 @@ def test_deductions_of_a_package(filled):
         (DAYS[0], DAYS[0], 1, 10000, 4000, 6000), (DAYS[1], DAYS[1], 1, 6000, 6000, 0)]
     [package] = client.get(f"/v1/accounts/{HOLDER}/packages")["items"]
     assert (package["package_id"], package["remaining"]) == ("pack", 0)
+
+
+def test_notices(filled):
+    d, client = filled
+    [found] = client.get(f"/v1/accounts/{HOLDER}/notices")["items"]
+    sequence, shard = d.sql("select sequence, shard from settled.notices where account_id = %s", HOLDER)[0]
+    assert found == {
+        "notice_id": f"{HOLDER}/{DAYS[1]}/PACKAGE_LOW/pack", "account_id": HOLDER, "business_day": DAYS[1],
+        "kind": "PACKAGE_LOW", "package_id": "pack", "service": "PURCHASE_INTENT", "units": 10000, "remaining": 0,
+        "valid_until": "2027-11-01T08:00:00.000+08:00", "balance": None, "threshold": 0, "currency": "CNY", "shard": shard,
+        "sequence": sequence}
+    assert client.get(f"/v1/accounts/{HOLDER}/notices?to={DAYS[0]}")["items"] == []
+    assert client.get(f"/v1/accounts/{HOLDER}/notices?after={sequence}")["items"] == []
+    assert client.get("/v1/accounts/late/notices")["items"] == []
+
+
+def test_month_statements(filled):
+    _, client = filled
+    target = f"/v1/accounts/{HOLDER}/statements"
+    [listed] = client.get(target)["items"]
+    status, headers, body = client.ask(f"{target}/2026-11")
+    assert (status, headers["ETag"]) == (200, f'"{hashlib.sha256(body).hexdigest()}"')
+    one = json.loads(body)
+    lines, as_of = one.pop("lines"), one.pop("as_of")
+    assert one == listed
+    assert (one["statement_id"], one["month"], one["closing_balance"], one["calls"], one["packages_amount"]) == (
+        f"{HOLDER}/2026-11", "2026-11", -120000, 3, PACKAGE)
+    assert [(l["charge"], l["package_id"], l["tier_from"], l["units"], l["amount"]) for l in lines] == [
+        ("POSTPAID", None, None, 1, INSIGHT), ("PACKAGE", "pack", None, 10000, 0), ("POSTPAID", None, 0, 1000, 1000 * LEAD)]
+    assert as_of["time"].endswith("+08:00")
+    rows = list(csv.DictReader(io.StringIO(client.ask(f"{target}/2026-11", Accept="text/csv")[2].decode(), newline="")))
+    assert [(int(r["line_no"]), r["charge"], int(r["amount"])) for r in rows] == [
+        (1, "POSTPAID", INSIGHT), (2, "PACKAGE", 0), (3, "POSTPAID", 1000 * LEAD)]
+    assert client.get(f"{target}?to=2026-10-31")["items"] == client.get(f"{target}?from=2026-12-01")["items"] == []
+    client.problem(f"{target}/2026-10", 404, "no statement of 2026-10")
+    for wrong in ("2026", "2026-13", "2026-11-01"):
+        client.problem(f"{target}/{wrong}", 400, "is not a month")
 
 
 def test_status_changes(filled):
@@ -718,7 +769,8 @@ def explained(log):
 def test_no_query_reads_a_table_that_grows_as_a_whole(settled):
     account = f"/v1/accounts/{HOLDER}"
     targets = [account, *(f"{account}/{rest}" for rest in (
-        "settlements?from=2026-11-01", f"settlements/{DAYS[0]}", "statement", "status-changes", "packages",
+        "settlements?from=2026-11-01", f"settlements/{DAYS[0]}", "statement", "usage", "notices", "statements",
+        "statements/2026-11", "status-changes", "packages",
         "packages/pack/deductions")), "/v1/accounts?prefix=h", "/v1/days?from=2026-11-02", "/v1/decisions", "/v1/shards",
         "/v1/rejects", f"/v1/rejects?account={HOLDER}", "/v1/rejects/groups?by=reason&from=2026-11-01"]
     with own_deployment(settled, late_days=1) as (d, _, postgres):

@@ -34,7 +34,7 @@ def test_answers_are_as_described(case, filled):  # noqa: F811
 
 
 # What is there, so that answers with rows are compared, too.
-EXISTING = {"id": HOLDER, "day": DAYS[0], "package": "pack"}
+EXISTING = {"id": HOLDER, "day": DAYS[0], "package": "pack", "month": DAYS[0][:7]}
 
 
 @api.parametrize()
