@@ -104,6 +104,24 @@ int64_t calendar_add_year(int64_t instant_ms, int32_t offset_ms)
     return days_of_date(d) * DAY_MS - offset_ms + time_of_day;
 }
 
+day_t calendar_month_start(day_t day)
+{
+    return day - date_of_days(day).day + 1;
+}
+
+day_t calendar_month_end(day_t day)
+{
+    struct date d = date_of_days(day);
+    return calendar_month_start(day) + days_in_month(d.year, d.month) - 1;
+}
+
+char *calendar_format_month(day_t day, char out[DAY_TEXT_SIZE])
+{
+    struct date d = date_of_days(day);
+    snprintf(out, DAY_TEXT_SIZE, "%04" PRId32 "-%02d", d.year, d.month);
+    return out;
+}
+
 char *calendar_format_day(day_t day, char out[DAY_TEXT_SIZE])
 {
     struct date d = date_of_days(day);

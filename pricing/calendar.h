@@ -28,8 +28,13 @@ int64_t calendar_day_start(day_t day, int32_t offset_ms);
 // The same local time one calendar year later; 29 February goes to 28 February (R12).
 int64_t calendar_add_year(int64_t instant_ms, int32_t offset_ms);
 
+// The last day of the month that holds the day.
+day_t calendar_month_end(day_t day);
+day_t calendar_month_start(day_t day); // the first one
+
 // "YYYY-MM-DD"; returns out.
 char *calendar_format_day(day_t day, char out[DAY_TEXT_SIZE]);
+char *calendar_format_month(day_t day, char out[DAY_TEXT_SIZE]); // "YYYY-MM"
 // "YYYY-MM-DDTHH:MM:SS.mmm+08:00" in the offset given (Z for 0); returns out.
 char *calendar_format_instant(int64_t instant_ms, int32_t offset_ms, char out[INSTANT_TEXT_SIZE]);
 // Exactly "YYYY-MM-DD", a date that exists, years 1970 to 9999.

@@ -2,6 +2,7 @@
 
 #include "consumer/audit/audit_shard.h"
 #include "consumer/base/memory.h"
+#include "consumer/months/months.h"
 #include "consumer/preflight/schema_ids.h"
 
 #include <assert.h>
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_SIZE = 200 };
+enum { TEXT_SIZE = 200, MONTH_ACCOUNTS = 1000 };
 
 static void tell_shard(struct audit_shard *w, day_t day, const char *where, const char *field,
                        const char *recorded, const char *folded)
@@ -489,11 +490,55 @@ static int compare_window(struct audit_shard *w, const struct window *window, st
     return messages_compare(w->messages, w->rows, window->day, e);
 }
 
+// ---- months ----
+
+// Not behind what is recorded.
+static bool is_written(const struct audit_shard *w)
+{
+    const struct fold_state *state = fold_state(w->fold), *recorded = &w->snapshot.row.state;
+    return recorded->month > state->month ||
+           (recorded->month == state->month &&
+            strcmp(recorded->month_after, state->month_after) > 0);
+}
+
+// Of a month that is not all written yet, the statements that are.
+static void leave_unwritten(const struct audit_shard *w, struct month_page *page)
+{
+    const struct fold_state *recorded = &w->snapshot.row.state;
+    struct slice after = slice_text(recorded->month_after);
+    if (recorded->month != page->month)
+        return;
+    while (page->count > 0 &&
+           slice_compare(page->statements[page->count - 1].account_id, after) > 0)
+        page->line_count = page->statements[--page->count].first_line;
+    if (!page->last.data || slice_compare(page->last, after) > 0)
+        page->last = after;
+}
+
+// R75: a month's statements come between two closes, and add up rows that are compared with the
+// inputs themselves.
+static int state_month(struct audit_shard *w, struct error *e)
+{
+    const struct fold_state *state = fold_state(w->fold);
+    while (fold_month_due(w->fold) && is_written(w)) {
+        const struct month_request request = {w->shard, state->month, state->month_after,
+                                              MONTH_ACCOUNTS};
+        struct month_page page;
+        if (months_load_within(w->store, &request, w->months, &page, e) != STORE_OK)
+            return -1;
+        leave_unwritten(w, &page);
+        fold_take_month(w->fold, &page);
+        if (audit_shard_flush(w, e))
+            return -1;
+    }
+    return 0;
+}
+
 static int walk_window(struct audit_shard *w, const struct window *window, struct error *e)
 {
     assert(window->day == fold_state(w->fold)->day); // day after day, none left out
     assert(messages_count(w->messages) == 0); // the window before is over
-    if (load_verdicts(w, window, e))
+    if (load_verdicts(w, window, e) || state_month(w, e))
         return -1;
     apply_decisions(w, window);
     audit_holds_open(w, window->day);
@@ -512,6 +557,7 @@ static void compare_shard(struct audit_shard *w, bool whole)
     const struct shard_row *row = &w->snapshot.row;
     const struct fold_state *state = fold_state(w->fold);
     tell_number(w, "sequence", row->chain.sequence, messages_base(w->messages));
+    tell_number(w, "month", row->state.month, state->month);
     tell_number(w, "calls_from", row->state.calls_from, state->calls_from);
     if (w->snapshot.decision_count > 0)
         tell_number(w, "decisions", row->state.decisions,
@@ -733,6 +779,7 @@ int audit(const struct config *config, const struct audit_options *options, stru
           struct error *e)
 {
     struct audit_shard w = {.config = config, .options = options, .report = report};
+    w.months = month_reader_create();
     int failed = open_stores(&w, e) || load_books(&w, e) ||
                  schema_ids_find(config, w.deployment->policy.fixed.framing, &w.framing, e) ||
                  encoder_create(&w.encoder, e) ||
@@ -743,6 +790,7 @@ int audit(const struct config *config, const struct audit_options *options, stru
     span_finder_close(w.finder);
     replay_decoder_destroy(w.decoder);
     encoder_destroy(w.encoder);
+    month_reader_free(w.months);
     store_close(w.other);
     store_close(w.store);
     if (w.deployment)

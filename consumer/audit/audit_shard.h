@@ -26,6 +26,7 @@ struct audit_shard {
     struct span_finder *finder; // NULL: all days are asked for
     int64_t outputs_from[OUTPUT_COUNT]; // where the output topics are read from
     int64_t outputs_until; // and up to which row; INT64_MAX: to their ends
+    struct month_reader *months;
     struct scan *scan;
     struct audit_rows *rows;
     struct messages *messages;

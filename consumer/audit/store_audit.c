@@ -340,6 +340,7 @@ enum store_result store_audit_opening(struct store *store, int32_t shard,
         decisions = snapshot->decisions[i].decision.number;
     struct fold_state state = {.day = point->day,
                                .calls_from = point->calls_from,
+                               .month = calendar_month_end(point->day - 1),
                                .horizon = point->day - 1,
                                .decisions = decisions};
     for (int i = 0; i < INPUT_COUNT; i++)

@@ -68,11 +68,15 @@ struct audit_rows {
 // decided after they were judged, so that their decisions are compared with the decisions
 // themselves, and not here.
 #define WITHIN_DAYS "business_day >= $6 and ($7 is null or business_day <= $7)"
+// The statements of a month are written in the day after its last one, which is theirs.
+#define DAY_AFTER "(business_day - date '1970-01-01' + 1)"
+#define WITHIN_DAYS_AFTER "business_day >= $6 - 1 and ($7 is null or business_day < $7)"
 static const struct {
     enum step_load load;
     int keys;
     const char *at, *from, *order;
     const char *ignored; // columns that a fold cannot give
+    const char *within; // NULL: WITHIN_DAYS
 } origins[AUDIT_WINDOWED] = {
     [AUDIT_CALL_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
                             "settled.rejects where partition = $1 and topic = $4", "kafka_offset",
@@ -103,6 +107,18 @@ static const struct {
                        ""},
     [AUDIT_CUTOFFS] = {STEP_CUTOFFS, 3, "(business_day - date '1970-01-01')",
                        "settled.day_cutoffs where shard = $1", "business_day", ""},
+    [AUDIT_STATEMENTS] = {STEP_STATEMENTS, 2, DAY_AFTER,
+                          "settled.month_statements where shard = $1", "business_day, account_id",
+                          "", WITHIN_DAYS_AFTER},
+    // Likewise of the shard of their statement, or else of their account.
+    [AUDIT_MONTH_LINES] =
+        {STEP_MONTH_LINES, 3, DAY_AFTER,
+         "settled.month_statement_lines left join (select account_id as a, business_day as d,"
+         " shard as s from settled.month_statements where " WITHIN_DAYS_AFTER
+         ") o on a = account_id and d = business_day"
+         " left join (select account_id as b, shard as t from settled.accounts) p on b = account_id"
+         " where coalesce(s, t, 0) = $1",
+         "business_day, account_id, line_no", "", WITHIN_DAYS_AFTER},
     [AUDIT_CLOSES] = {STEP_CLOSES, 2, "(business_day - date '1970-01-01')",
                       "settled.day_closes where shard = $1", "business_day", "closed_at"},
 };
@@ -271,9 +287,10 @@ static enum store_result open_cursor(struct audit_rows *rows, enum audit_table t
     assert(PQtransactionStatus(rows->store->conn) == PQTRANS_INTRANS); // the snapshot
     int size = snprintf(query, sizeof query,
                         "declare audit_%d no scroll cursor for select %s::int8, %s from %s and %s "
-                        ">= $2 and %s < $3 and " WITHIN_DAYS "%s order by %s",
+                        ">= $2 and %s < $3 and %s%s order by %s",
                         (int)table, origins[table].at, side->table->columns, origins[table].from,
                         origins[table].at, origins[table].at,
+                        origins[table].within ? origins[table].within : WITHIN_DAYS,
                         one_account ? " and account_id = $5" : "", origins[table].order);
     assert(size > 0 && (size_t)size < sizeof query);
     enum store_result result = sql_run(
@@ -388,6 +405,8 @@ static size_t message_of(const struct commit *c, enum audit_table table, size_t 
         [AUDIT_NOTICES] = EMIT_NOTICE,
         [AUDIT_CUTOFFS] = -1,
         [AUDIT_CLOSES] = EMIT_DAY_CLOSE,
+        [AUDIT_STATEMENTS] = EMIT_STATEMENT,
+        [AUDIT_MONTH_LINES] = -1,
     };
     if (kinds[table] < 0)
         return SIZE_MAX;

@@ -19,6 +19,8 @@ enum audit_table {
     AUDIT_NOTICES,
     AUDIT_CUTOFFS,
     AUDIT_CLOSES,
+    AUDIT_STATEMENTS,
+    AUDIT_MONTH_LINES,
     AUDIT_WINDOWED,
 };
 

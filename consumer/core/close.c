@@ -347,3 +347,67 @@ int fold_close(struct fold *fold, struct error *e)
     fold->step.moved = true;
     return 0;
 }
+
+// ---- months ----
+
+bool fold_month_due(const struct fold *fold)
+{
+    return fold->state.month < fold->state.day;
+}
+
+// I4, of a month, whose rows come from outside.
+static bool adds_up(const struct month_page *page, const struct month_statement *s)
+{
+    fen_t amount = 0, balance;
+    for (size_t l = 0; l < s->line_count; l++)
+        if (!money_add(amount, page->lines[s->first_line + l].amount, &amount))
+            return false;
+    return amount == s->amount && money_add(s->opening_balance, s->credits, &balance) &&
+           money_add(balance, s->adjustments, &balance) &&
+           money_sub(balance, s->amount, &balance) && balance == s->closing_balance;
+}
+
+int fold_check_month(const struct month_page *page, struct error *e)
+{
+    char month[DAY_TEXT_SIZE];
+    for (size_t i = 0; i < page->count; i++) {
+        const struct month_statement *s = &page->statements[i];
+        if (!adds_up(page, s))
+            return error_set(e, ERROR_CONFIG,
+                             "the recorded rows of account %.*s do not add up in %s: settled audit "
+                             "shows which were changed",
+                             (int)s->account_id.size, s->account_id.data,
+                             calendar_format_month(page->month, month));
+    }
+    return 0;
+}
+
+// R75: in byte order, each account once.
+static void check_order(const struct fold *fold, const struct month_page *page)
+{
+    const char *after = fold->state.month_after;
+    struct slice before = {after, strlen(after)};
+    for (size_t i = 0; i < page->count; i++) {
+        assert(slice_compare(before, page->statements[i].account_id) < 0);
+        before = page->statements[i].account_id;
+    }
+    if (page->last.data)
+        assert(slice_compare(before, page->last) <= 0);
+}
+
+void fold_take_month(struct fold *fold, const struct month_page *page)
+{
+    assert(fold_month_due(fold));
+    assert(page->month == fold->state.month);
+    assert(!fold->step.moved); // a step of its own: what it adds up is committed
+    check_order(fold, page);
+    step_add_month(&fold->step, page);
+    struct slice last = page->last;
+    assert(last.size <= ID_SIZE_MAX);
+    if (last.data)
+        memcpy(fold->state.month_after, last.data, last.size);
+    else
+        fold->state.month = calendar_month_end(page->month + 1);
+    fold->state.month_after[last.data ? last.size : 0] = '\0';
+    fold->step.moved = true;
+}

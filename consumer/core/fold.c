@@ -106,6 +106,8 @@ void fold_begin(struct fold *fold, const int64_t starts[INPUT_COUNT])
         fold->state.log[i] =
             (struct log_state){.next = starts[i], .from = starts[i], .last_offset = -1};
     fold->state.calls_from = starts[INPUT_CALLS];
+    // the first month may be one of a few days
+    fold->state.month = calendar_month_end(fold->state.day);
     fold->step.moved = true;
 }
 

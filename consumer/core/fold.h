@@ -12,6 +12,7 @@
 //   OPEN ─► GRACE ─► (HELD) ─► CLOSING ─► SETTLED ─► FORGOTTEN
 #pragma once
 
+#include "consumer/base/text.h"
 #include "consumer/core/step.h"
 
 struct fold;
@@ -72,6 +73,10 @@ struct fold_state {
     int64_t calls_from; // replay starts here: no call of a retained usage day lies before it
     day_t horizon; // latest day whose price book judged a record: parameters cannot change up to it
     int64_t decisions; // number of the last one
+    // R75: the last day of the month whose statements come next, and the last account whose
+    // statement of it is done; "": none is.
+    day_t month;
+    char month_after[ID_SIZE_MAX + 1];
     struct log_state log[INPUT_COUNT];
 };
 
@@ -198,6 +203,14 @@ bool fold_close_due(const struct fold *fold);
 // Settles the open day into the step and opens the next one. The step then must be committed before
 // anything else. *e on overflow.
 int fold_close(struct fold *fold, struct error *e);
+
+// The month is closed, and its statements are due: in steps of their own.
+bool fold_month_due(const struct fold *fold);
+// R75: the next statements of the month that is due, in a step that has nothing else. They add up
+// what is recorded, so that the caller has read them where it is recorded.
+void fold_take_month(struct fold *fold, const struct month_page *page);
+// ERROR_CONFIG: the rows that it was read from contradict each other.
+int fold_check_month(const struct month_page *page, struct error *e);
 // First instant at which the open day may be cut: its end + grace, ms.
 int64_t fold_due_at(const struct fold *fold);
 

@@ -144,7 +144,8 @@ static void check_emissions(const struct step *step)
 {
     size_t closes = step->closed ? 1 : 0;
     assert(step->emission_count == step->reject_count + step->status_count +
-                                       step->settlement_count + step->notice_count + closes);
+                                       step->settlement_count + step->notice_count +
+                                       step->statement_count + closes);
     assert(step->closed || step->settlement_count + step->notice_count == 0);
 }
 
@@ -193,6 +194,22 @@ struct step_notice *step_add_notice(struct step *step)
     return notice;
 }
 
+void step_add_month(struct step *step, const struct month_page *page)
+{
+    step->month = page->month;
+    for (size_t i = 0; i < page->line_count; i++) {
+        struct month_line *line = APPEND(step, month_line, month_lines);
+        *line = page->lines[i];
+        line->package_id = step_copy(step, line->package_id);
+    }
+    for (size_t i = 0; i < page->count; i++) {
+        struct month_statement *statement = APPEND(step, statement, statements);
+        *statement = page->statements[i];
+        statement->account_id = step_copy(step, statement->account_id);
+        emit(step, EMIT_STATEMENT, i);
+    }
+}
+
 struct step_hold *step_add_hold(struct step *step)
 {
     assert(step->hold_count < INPUT_COUNT * REJECT_GROUPS); // one for each log and group
@@ -237,7 +254,7 @@ struct slice step_copy(struct step *step, struct slice from)
 
 bool step_create(struct step *step)
 {
-    *step = (struct step){.arena = arena_create()};
+    *step = (struct step){.month = DAY_NONE, .arena = arena_create()};
     return step->arena != NULL;
 }
 
@@ -247,9 +264,11 @@ void step_clear(struct step *step)
     arena_reset(step->arena);
     step->reject_count = step->credit_count = step->status_count = step->settlement_count = 0;
     step->line_count = step->notice_count = step->decision_count = step->emission_count = 0;
+    step->statement_count = step->month_line_count = 0;
     step->touched_account_count = step->touched_package_count = 0;
     step->hold_count = 0;
     step->closed = step->released = step->moved = false;
+    step->month = DAY_NONE;
     step->close = (struct day_close){0};
 }
 
@@ -262,6 +281,8 @@ void step_release(struct step *step)
     free(step->settlements);
     free(step->lines);
     free(step->notices);
+    free(step->statements);
+    free(step->month_lines);
     free(step->decisions);
     free(step->emissions);
     free(step->touched_accounts);

@@ -166,6 +166,46 @@ struct day_close {
     const char **decisions; // "NUMBER KIND OPERATOR CONTENT", in number order
 };
 
+// What an account's business days of one calendar month add up to, in numbers, one X(name) each, in
+// the order of the fields in MonthStatement.avsc: before the status, and behind it. The message and
+// the row of settled.month_statements follow from them.
+#define MONTH_MONEY(X)                                                                             \
+    X(opening_balance)                                                                             \
+    X(credits)                                                                                     \
+    X(adjustments)                                                                                 \
+    X(amount)                                                                                      \
+    X(closing_balance)
+#define MONTH_COUNTS(X)                                                                            \
+    X(settlements)                                                                                 \
+    X(calls)                                                                                       \
+    X(packages_bought)                                                                             \
+    X(packages_amount)
+#define MONTH_FIGURE(name) int64_t name; // fen, or a count
+struct month_statement {
+    struct slice account_id; // an account that only bought packages may be unknown to the fold
+    MONTH_MONEY(MONTH_FIGURE)
+    enum account_state state; // after the month's last day
+    MONTH_COUNTS(MONTH_FIGURE)
+    size_t first_line, line_count; // in the list that comes with it
+};
+struct month_line {
+    enum service service;
+    enum charge charge;
+    struct slice package_id; // data NULL with CHARGE_POSTPAID
+    int64_t tier_from; // -1: none
+    fen_t unit_price;
+    int64_t calls, units;
+    fen_t amount;
+};
+// Some accounts' statements of a month, in byte order of the accounts.
+struct month_page {
+    day_t month; // its last day
+    size_t count, line_count;
+    const struct month_statement *statements;
+    const struct month_line *lines;
+    struct slice last; // the last account that was looked at; data NULL: no other is left
+};
+
 enum decision_kind { DECISION_ACCEPT, DECISION_REQUEUE, DECISION_PASS, DECISION_REFUSE };
 const char *decision_symbol(enum decision_kind kind);
 bool decision_parse(const char *symbol, enum decision_kind *out);
@@ -214,6 +254,7 @@ enum emission_kind {
     EMIT_SETTLEMENT,
     EMIT_NOTICE,
     EMIT_DAY_CLOSE,
+    EMIT_STATEMENT,
     EMIT_KINDS
 };
 struct emission {
@@ -234,6 +275,11 @@ struct step {
     size_t line_count, line_capacity;
     struct step_notice *notices;
     size_t notice_count, notice_capacity;
+    day_t month; // the last day of the month whose statements these are; DAY_NONE: it has none
+    struct month_statement *statements;
+    size_t statement_count, statement_capacity;
+    struct month_line *month_lines;
+    size_t month_line_count, month_line_capacity;
     struct decision *decisions;
     size_t decision_count, decision_capacity;
     struct emission *emissions;
@@ -251,6 +297,12 @@ struct step {
     bool moved; // any position changed
     struct arena *arena;
 };
+
+// A close, and statements, take nothing more into their step.
+static inline bool step_is_whole(const struct step *step)
+{
+    return step->closed || step->month != DAY_NONE;
+}
 
 // Whether a step must be committed before it takes more: it has too many rows of one kind, or too
 // many bytes.

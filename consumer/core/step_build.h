@@ -16,6 +16,8 @@ struct step_status *step_add_status(struct step *step);
 struct settlement *step_add_settlement(struct step *step);
 struct settlement_line *step_add_line(struct step *step);
 struct step_notice *step_add_notice(struct step *step);
+// All of them, in a step that has no other statements; texts are copied.
+void step_add_month(struct step *step, const struct month_page *page);
 struct decision *step_add_decision(struct step *step);
 struct step_hold *step_add_hold(struct step *step);
 void step_emit_close(struct step *step);

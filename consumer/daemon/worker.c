@@ -1,6 +1,7 @@
 #include "consumer/daemon/worker.h"
 
 #include "consumer/daemon/long_commits.h"
+#include "consumer/months/months.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
 #include "consumer/system/thread.h"
@@ -17,6 +18,8 @@ enum {
     LONG_ROWS = 2000, // of a step that is committed beside: from some 20 ms on
     STILL_MS = 60000, // when a log that has more, but gives no record, is reported
     FIGURES_MS = 1000,
+    // looked at for a step of month statements: some 20 ms, in which the other shards wait
+    MONTH_ACCOUNTS = 500,
     // there is no signal when an assignment is confirmed, or when the last worker has joined
     UNCONFIRMED_MS = 20,
     SLOW_FIGURES_MS = 5000,
@@ -33,6 +36,7 @@ struct worker {
     struct long_commits *long_commits;
     struct relay *relay;
     struct encoder *encoder;
+    struct month_reader *months;
     size_t deployment_count;
     // in the order in which they were loaded; the last is in force, and folds may still use the
     // others
@@ -160,6 +164,15 @@ static enum store_result host_load_requests(void *context, int32_t shard, struct
 {
     struct store *store = begin_wait(context);
     return end_wait(context, store_load_requests(store, shard, out, capacity, count, e));
+}
+
+static enum store_result host_load_month(void *context, int32_t shard, day_t month,
+                                         const char *after, struct month_page *out, struct error *e)
+{
+    struct worker *worker = context;
+    const struct month_request request = {shard, month, after, MONTH_ACCOUNTS};
+    struct store *store = begin_wait(worker);
+    return end_wait(worker, months_load(store, &request, worker->months, out, e));
 }
 
 static enum store_result host_refuse_request(void *context, int64_t id, const char *why,
@@ -341,6 +354,7 @@ static void host_init(struct worker *worker)
         .commit_beside = host_commit_beside,
         .await_commit = host_await_commit,
         .load_requests = host_load_requests,
+        .load_month = host_load_month,
         .refuse_request = host_refuse_request,
         .load_undecided = host_load_undecided,
         .note_waiting = host_note_waiting,
@@ -699,6 +713,7 @@ static void free_worker(struct worker *worker)
     relay_destroy(worker->relay);
     long_commits_destroy(worker->long_commits);
     store_close(worker->store);
+    month_reader_free(worker->months);
     encoder_destroy(worker->encoder);
     for (size_t i = 0; i < worker->deployment_count; i++)
         deployment_free(worker->deployments[i]);
@@ -727,6 +742,7 @@ static int create_parts(struct worker *worker, struct error *e)
         long_commits_create(worker->shared->config->dsn, ring, worker, &worker->long_commits, e) ||
         encoder_create(&worker->encoder, e))
         return -1;
+    worker->months = month_reader_create();
     store_advertise(worker->store, worker->shared->address);
     if (refresh_policy(worker, e) != STORE_OK)
         return -1;

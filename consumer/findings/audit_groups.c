@@ -13,10 +13,10 @@ enum { ACCOUNT_SIZE = 256, TITLE_SIZE = 320 };
 
 // Tables in the order in which the fold makes one from the others; messages come last.
 static const char *const ranks[] = {
-    "day_closes",  "day_cutoffs",      "holds",          "decisions",
-    "record",      "rejects",          "credits",        "packages",
-    "settlements", "settlement_lines", "status_changes", "notices",
-    "accounts",    "shard_logs",       "shards",         "outbox"};
+    "day_closes",     "day_cutoffs", "holds",    "decisions",        "record",
+    "rejects",        "credits",     "packages", "settlements",      "settlement_lines",
+    "status_changes", "notices",     "accounts", "month_statements", "month_statement_lines",
+    "shard_logs",     "shards",      "outbox"};
 enum { RANKS = sizeof ranks / sizeof *ranks };
 
 static int rank_of(const char *where)
@@ -46,6 +46,7 @@ static const struct {
     {"calls_while_suspended", "calls"},
     {"units", "units"},
     {"package_units", "units"},
+    {"packages_amount", "fen"},
     {"package_amount", "fen"},
     {"remaining", "units"},
     {"used", "units"},

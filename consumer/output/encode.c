@@ -113,6 +113,12 @@ char *status_event_id(struct slice account_id, int64_t account_sequence, char ou
     return id_text(account_id, text, out);
 }
 
+char *statement_id(struct slice account_id, day_t month, char out[OUTPUT_ID_SIZE])
+{
+    char text[DAY_TEXT_SIZE];
+    return id_text(account_id, calendar_format_month(month, text), out);
+}
+
 // ---- encoder ----
 
 struct encoder {
@@ -303,6 +309,42 @@ int encode_notice(struct encoder *en, const struct encode_source *from,
     body_int(w, "shard", from->context->shard);
     put_sequence(en, sequence);
     return finish_encoding(en, OUTPUT_NOTICES, body, e);
+}
+
+static void put_month_line(struct body_writer *w, const struct month_line *line)
+{
+    body_enum(w, "service", service_symbol(line->service));
+    body_enum(w, "charge", charge_symbol(line->charge));
+    body_text_or_null(w, "package_id", line->package_id);
+    body_long_or_null(w, "tier_from", line->tier_from >= 0, line->tier_from);
+    body_long(w, "unit_price", line->unit_price);
+    body_long(w, "calls", line->calls);
+    body_long(w, "units", line->units);
+    body_long(w, "amount", line->amount);
+}
+
+int encode_statement(struct encoder *en, const struct encode_source *from,
+                     const struct month_statement *s, int64_t sequence, struct slice *body,
+                     struct error *e)
+{
+    char id[OUTPUT_ID_SIZE], month[DAY_TEXT_SIZE];
+    struct body_writer *w = begin(en, OUTPUT_STATEMENTS);
+    body_text(w, "statement_id", slice_text(statement_id(s->account_id, from->step->month, id)));
+    body_text(w, "account_id", s->account_id);
+    body_text(w, "month", slice_text(calendar_format_month(from->step->month, month)));
+    body_text(w, "currency", slice_text(from->context->currency));
+    MONTH_MONEY(PUT_FIGURE)
+    body_enum(w, "status", account_state_symbol(s->state));
+    MONTH_COUNTS(PUT_FIGURE)
+    body_array(w, "lines", s->line_count);
+    for (size_t i = 0; i < s->line_count; i++) {
+        body_element(w);
+        put_month_line(w, &from->step->month_lines[s->first_line + i]);
+    }
+    body_array_end(w);
+    body_int(w, "shard", from->context->shard);
+    put_sequence(en, sequence);
+    return finish_encoding(en, OUTPUT_STATEMENTS, body, e);
 }
 
 static void put_cutoffs(struct body_writer *w, const struct encode_context *cx,

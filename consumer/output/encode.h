@@ -46,13 +46,15 @@ struct encode_context {
 struct encode_context encode_context_of(const struct policy *policy, const struct step *step,
                                         int32_t shard, const char *const input_topics[INPUT_COUNT]);
 
-// The ids of outputs (R24, R67): ACCOUNT/YYYY-MM-DD, ACCOUNT/SEQ, ACCOUNT/YYYY-MM-DD/KIND/PACKAGE.
-// An id of an account or package has at most 128 bytes; returns out.
+// The ids of outputs (R24, R67, R75): ACCOUNT/YYYY-MM-DD, ACCOUNT/SEQ,
+// ACCOUNT/YYYY-MM-DD/KIND/PACKAGE and ACCOUNT/YYYY-MM. An id of an account or package has at most
+// 128 bytes; returns out.
 enum { OUTPUT_ID_SIZE = 320 };
 char *settlement_id(struct slice account_id, day_t day, char out[OUTPUT_ID_SIZE]);
 char *notice_id(const struct fold *fold, const struct step_notice *notice, day_t day,
                 char out[OUTPUT_ID_SIZE]);
 char *status_event_id(struct slice account_id, int64_t account_sequence, char out[OUTPUT_ID_SIZE]);
+char *statement_id(struct slice account_id, day_t month, char out[OUTPUT_ID_SIZE]); // YYYY-MM
 
 // Bounds so that every Reject can be published: a value or key beyond them is left out (null), and
 // the detail has its length and SHA-256. The key of the message and its copy in the record count
@@ -78,10 +80,12 @@ int encode_settlement(struct encoder *en, const struct encode_source *from,
                       struct error *e);
 int encode_status(struct encoder *en, const struct encode_source *from, const struct step_status *s,
                   int64_t sequence, struct slice *body, struct error *e);
-// At the close of this day.
 int encode_notice(struct encoder *en, const struct encode_source *from,
                   const struct step_notice *notice, int64_t sequence, struct slice *body,
                   struct error *e);
+int encode_statement(struct encoder *en, const struct encode_source *from,
+                     const struct month_statement *s, int64_t sequence, struct slice *body,
+                     struct error *e);
 int encode_reject(struct encoder *en, const struct encode_context *cx, const struct step_reject *r,
                   int64_t sequence, struct slice *body, struct error *e);
 int encode_day_close(struct encoder *en, const struct encode_context *cx, const struct day_close *c,

@@ -163,6 +163,21 @@ static int build_notice(struct build *b, const struct step_notice *notice, struc
     return 0;
 }
 
+static int build_statement(struct build *b, const struct month_statement *s, struct outbox_row *row)
+{
+    struct slice body;
+    char id[OUTPUT_ID_SIZE];
+    day_t month = b->from.step->month;
+    if (encode_statement(b->en, &b->from, s, row->sequence, &body, b->e) != 0)
+        return -1;
+    row->output = OUTPUT_STATEMENTS;
+    row->key = keep(b, s->account_id);
+    row->ce_id = keep_text(b, statement_id(s->account_id, month, id));
+    row->ce_time = end_of_day(b, month);
+    row->body = keep(b, body);
+    return 0;
+}
+
 static int build_reject(struct build *b, const struct step_reject *r, struct outbox_row *row)
 {
     struct slice body, key = r->key;
@@ -252,6 +267,9 @@ static int build_row(struct build *b, struct emission emission, struct outbox_ro
     case EMIT_DAY_CLOSE:
         assert(step->closed);
         return build_day_close(b, &step->close, row);
+    case EMIT_STATEMENT:
+        assert(emission.index < step->statement_count);
+        return build_statement(b, &step->statements[emission.index], row);
     case EMIT_KINDS:
         break;
     }

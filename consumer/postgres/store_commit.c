@@ -206,13 +206,14 @@ static enum store_result send_shard(const struct commit *c, struct error *e)
         "update settled.shards set step = $2, open_day = $3, committed_at = $4,"
         " held_since = case when $5 then coalesce(held_since, $4) end, calls_from = $6,"
         " horizon = $7, decisions = $8, sequence = $9, chain_hash = $10, previous_digest = $11,"
-        " released_at = case when $12 then coalesce(released_at, $4) end"
+        " released_at = case when $12 then coalesce(released_at, $4) end,"
+        " month = $13, month_after = $14"
         " where shard = $1",
         SQL_PARAMS(sql_int4(c->shard), sql_int8(c->row->step + 1), sql_day(state->day),
                    sql_time(c->now_ms), sql_bool(state->held), sql_int8(state->calls_from),
                    sql_day(state->horizon), sql_int8(state->decisions), sql_int8(after->sequence),
                    sql_bytea(after->hash, sizeof after->hash), sql_text(after->previous_digest),
-                   sql_bool(state->released)),
+                   sql_bool(state->released), sql_day(state->month), sql_text(state->month_after)),
         e);
 }
 

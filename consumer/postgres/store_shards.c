@@ -10,7 +10,7 @@
 
 const char shard_columns[] =
     "epoch, step, open_day, held_since is not null, calls_from, horizon, decisions, sequence,"
-    " chain_hash, previous_digest, relayed, released_at is not null";
+    " chain_hash, previous_digest, relayed, released_at is not null, month, month_after";
 const char shard_logs_query[] =
     "select topic, next_offset, from_offset, accepted, duplicates, rejected, void, undecided,"
     " undecided_broken, undecided_refused, last_offset, last_timestamp, last_hash"
@@ -53,6 +53,8 @@ void shard_read(const struct store *store, const PGresult *shard, const PGresult
     get_copy(shard, 0, 9, out->chain.previous_digest, sizeof out->chain.previous_digest);
     out->relayed = get_int8(shard, 0, 10);
     out->state.released = *PQgetvalue(shard, 0, 11) == 1;
+    out->state.month = out->begun ? get_day(shard, 0, 12) : DAY_NONE;
+    get_copy(shard, 0, 13, out->state.month_after, sizeof out->state.month_after);
     for (int i = 0; i < PQntuples(logs); i++) {
         enum input input = store_input_of(store, get_string(logs, i, 0));
         if (input < INPUT_COUNT)
@@ -92,7 +94,8 @@ enum store_result store_claim(struct store *store, int32_t shard, struct shard_r
                       " address = excluded.address, claimed_at = now()"
                       " returning epoch, step, open_day, held_since is not null, calls_from, "
                       "horizon, decisions,"
-                      " sequence, chain_hash, previous_digest, relayed, released_at is not null",
+                      " sequence, chain_hash, previous_digest, relayed, released_at is not null,"
+                      " month, month_after",
                       SQL_PARAMS(sql_int4(shard), sql_text(address)), e);
     if (result == STORE_OK)
         result = pipe_send(store, shard_logs_query, params, e);

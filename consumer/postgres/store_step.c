@@ -332,6 +332,51 @@ static bool encode_decisions(void *context, size_t i, struct sql_row *row)
     return true;
 }
 
+#define FIGURE_NAME(name) #name ", "
+
+// The month's rows stand in its own partition, whatever day is open by now.
+static const struct table statements_table = {
+    "settled.month_statements",
+    "account_id, business_day, statement_id, month, " MONTH_MONEY(
+        FIGURE_NAME) "status, " MONTH_COUNTS(FIGURE_NAME) "shard, sequence",
+    16, NULL, PARTS_MONTHS};
+
+static bool encode_statements(void *context, size_t i, struct sql_row *row)
+{
+    const struct commit *c = context;
+    const struct month_statement *s = &c->step->statements[i];
+    day_t month = c->step->month;
+    const char *id = statement_id(s->account_id, month, row->text);
+    sql_row_set(row, SQL_PARAMS(sql_slice(s->account_id), sql_day(month), sql_text(id),
+                                sql_text(id + s->account_id.size + 1),
+                                MONTH_MONEY(FIGURE_PARAM) sql_text(account_state_symbol(s->state)),
+                                MONTH_COUNTS(FIGURE_PARAM) sql_int4(c->shard),
+                                sql_int8(c->sequences[EMIT_STATEMENT][i])));
+    return true;
+}
+
+static const struct table month_lines_table = {
+    "settled.month_statement_lines",
+    "account_id, business_day, line_no, service, charge, package_id, tier_from, unit_price, calls,"
+    " units, amount",
+    11, NULL, PARTS_MONTHS};
+
+static bool encode_month_lines(void *context, size_t i, struct sql_row *row)
+{
+    const struct commit *c = context;
+    const struct month_line *line = &c->step->month_lines[i];
+    const struct month_statement *s = &c->step->statements[c->month_owners[i]];
+    assert(i - s->first_line < s->line_count);
+    sql_row_set(row, SQL_PARAMS(sql_slice(s->account_id), sql_day(c->step->month),
+                                sql_int4((int32_t)(i - s->first_line + 1)),
+                                sql_text(service_symbol(line->service)),
+                                sql_text(charge_symbol(line->charge)), sql_slice(line->package_id),
+                                sql_given(line->tier_from >= 0, sql_int8(line->tier_from)),
+                                sql_int8(line->unit_price), sql_int8(line->calls),
+                                sql_int8(line->units), sql_int8(line->amount)));
+    return true;
+}
+
 static const struct table logs_table = {
     "settled.shard_logs",
     "shard, topic, next_offset, from_offset, accepted, duplicates, rejected, void, undecided, "
@@ -384,7 +429,7 @@ static bool encode_logs(void *context, size_t i, struct sql_row *row)
 static const enum output outputs_of[] = {
     [EMIT_REJECT] = OUTPUT_REJECTS,         [EMIT_STATUS] = OUTPUT_STATUS,
     [EMIT_SETTLEMENT] = OUTPUT_SETTLEMENTS, [EMIT_NOTICE] = OUTPUT_NOTICES,
-    [EMIT_DAY_CLOSE] = OUTPUT_DAY_CLOSES,
+    [EMIT_DAY_CLOSE] = OUTPUT_DAY_CLOSES,   [EMIT_STATEMENT] = OUTPUT_STATEMENTS,
 };
 static_assert(sizeof outputs_of / sizeof *outputs_of == EMIT_KINDS,
               "each kind of emission has its topic");
@@ -422,6 +467,7 @@ void step_rows_number(struct commit *c)
     c->sequences[EMIT_SETTLEMENT] = list_of(step->settlement_count, sizeof(int64_t));
     c->sequences[EMIT_NOTICE] = list_of(step->notice_count, sizeof(int64_t));
     c->sequences[EMIT_DAY_CLOSE] = list_of(1, sizeof(int64_t));
+    c->sequences[EMIT_STATEMENT] = list_of(step->statement_count, sizeof(int64_t));
     for (size_t i = 0; i < step->emission_count; i++) {
         const struct emission *emission = &step->emissions[i];
         const struct outbox_row *row = &c->outbox->rows[i];
@@ -436,6 +482,10 @@ void step_rows_number(struct commit *c)
     for (size_t i = 0; i < step->settlement_count; i++)
         for (size_t k = 0; k < step->settlements[i].line_count; k++)
             c->line_owners[step->settlements[i].first_line + k] = (uint32_t)i;
+    c->month_owners = list_of(step->month_line_count, sizeof *c->month_owners);
+    for (size_t i = 0; i < step->statement_count; i++)
+        for (size_t k = 0; k < step->statements[i].line_count; k++)
+            c->month_owners[step->statements[i].first_line + k] = (uint32_t)i;
 }
 
 void step_rows_release(struct commit *c)
@@ -443,6 +493,7 @@ void step_rows_release(struct commit *c)
     for (int kind = 0; kind < EMIT_KINDS; kind++)
         free(c->sequences[kind]);
     free(c->line_owners);
+    free(c->month_owners);
     free(c->accounts);
 }
 
@@ -451,14 +502,23 @@ void step_rows_release(struct commit *c)
 const struct table *step_table(enum step_load load)
 {
     static const struct table *const tables[STEP_LOADS] = {
-        [STEP_REJECTS] = &rejects_table,   [STEP_CREDITS] = &credits_table,
-        [STEP_PACKAGES] = &packages_table, [STEP_SETTLEMENTS] = &settlements_table,
-        [STEP_LINES] = &lines_table,       [STEP_STATUSES] = &statuses_table,
-        [STEP_NOTICES] = &notices_table,   [STEP_NEW_ACCOUNTS] = &new_accounts_table,
-        [STEP_ACCOUNTS] = &accounts_table, [STEP_DECISIONS] = &decisions_table,
-        [STEP_OUTBOX] = &outbox_table,     [STEP_CLOSES] = &closes_table,
-        [STEP_CUTOFFS] = &cutoffs_table,   [STEP_LOGS] = &logs_table,
+        [STEP_REJECTS] = &rejects_table,
+        [STEP_CREDITS] = &credits_table,
+        [STEP_PACKAGES] = &packages_table,
+        [STEP_SETTLEMENTS] = &settlements_table,
+        [STEP_LINES] = &lines_table,
+        [STEP_STATUSES] = &statuses_table,
+        [STEP_NOTICES] = &notices_table,
+        [STEP_NEW_ACCOUNTS] = &new_accounts_table,
+        [STEP_ACCOUNTS] = &accounts_table,
+        [STEP_DECISIONS] = &decisions_table,
+        [STEP_OUTBOX] = &outbox_table,
+        [STEP_CLOSES] = &closes_table,
+        [STEP_CUTOFFS] = &cutoffs_table,
+        [STEP_LOGS] = &logs_table,
         [STEP_HOLDS] = &holds_table,
+        [STEP_STATEMENTS] = &statements_table,
+        [STEP_MONTH_LINES] = &month_lines_table,
     };
     assert(load < STEP_LOADS);
     return tables[load];
@@ -490,8 +550,11 @@ void step_rows(const struct commit *c, struct load loads[STEP_LOADS])
     set_load(loads, STEP_CUTOFFS, step->closed ? INPUT_COUNT : 0, encode_cutoffs);
     set_load(loads, STEP_LOGS, INPUT_COUNT, encode_logs);
     set_load(loads, STEP_HOLDS, step->hold_count, encode_holds);
+    set_load(loads, STEP_STATEMENTS, step->statement_count, encode_statements);
+    set_load(loads, STEP_MONTH_LINES, step->month_line_count, encode_month_lines);
     for (int i = 0; i < STEP_LOADS; i++) {
         assert(loads[i].table == step_table((enum step_load)i)); // each is set
         loads[i].day = step_day(c);
     }
+    loads[STEP_STATEMENTS].day = loads[STEP_MONTH_LINES].day = step->month;
 }

@@ -15,6 +15,7 @@ struct commit {
     // of the outbox rows, by kind and index in the list of that kind
     int64_t *sequences[EMIT_KINDS];
     uint32_t *line_owners; // which settlement a line belongs to
+    uint32_t *month_owners; // which statement a line belongs to
     // the touched accounts: those without a row first
     uint32_t *accounts;
     size_t new_account_count;
@@ -49,6 +50,8 @@ enum step_load {
     STEP_CUTOFFS,
     STEP_LOGS,
     STEP_HOLDS,
+    STEP_STATEMENTS,
+    STEP_MONTH_LINES,
     STEP_LOADS
 };
 const struct table *step_table(enum step_load load);

@@ -92,7 +92,8 @@ void step_check_sums(const struct commit *c)
     else
         assert(memcmp(outbox->after.hash, c->row->chain.hash, sizeof outbox->after.hash) == 0);
     assert(step->emission_count == step->reject_count + step->status_count +
-                                       step->settlement_count + step->notice_count + step->closed);
+                                       step->settlement_count + step->notice_count +
+                                       step->statement_count + step->closed);
     check_settlements(c);
     check_statuses(c);
     check_notices(c);

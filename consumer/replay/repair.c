@@ -3,6 +3,7 @@
 #include "consumer/base/arena.h"
 #include "consumer/base/memory.h"
 #include "consumer/kafka/scan.h"
+#include "consumer/output/statement_decode.h"
 #include "consumer/postgres/store.h"
 #include "consumer/preflight/schema_ids.h"
 #include "consumer/relay/published_log.h"
@@ -52,6 +53,7 @@ struct repair_job {
     struct chain chain;
     struct outbox outbox;
     struct arena *arena; // of `expected`
+    struct arena *months; // of the statement at hand
     size_t expected_count, expected_capacity;
     struct published_row *expected; // as the topics have them: what the step must give
 };
@@ -304,11 +306,45 @@ static int look_at_close(struct repair_job *j, struct published_close *out, stru
     return 0;
 }
 
+// ---- months ----
+
+// All of the month's statements stand before the next close.
+static int end_month(struct repair_job *j, struct error *e)
+{
+    if (!fold_month_due(j->fold))
+        return 0;
+    if (flush(j, e))
+        return -1;
+    fold_take_month(j->fold, &(struct month_page){.month = fold_state(j->fold)->month});
+    return flush(j, e);
+}
+
+// What it was made from may be lost as well, but all of it stands in the message.
+static int drive_statement(struct repair_job *j, const struct published_row *row, struct error *e)
+{
+    struct month_page page;
+    const struct fold_state *state = fold_state(j->fold);
+    if (statement_decode(row->body, j->months, &page, e))
+        return error_context(e, "row %" PRId64 ", %s", row->sequence, row->where);
+    if (!fold_month_due(j->fold) || page.month != state->month ||
+        slice_compare(page.last, slice_text(state->month_after)) <= 0)
+        return error_set(e, ERROR_CONFIG,
+                         "row %" PRId64 ", %s, stands where no statement of that account is due",
+                         row->sequence, row->where);
+    if (fold_check_month(&page, e) || flush(j, e))
+        return -1;
+    fold_take_month(j->fold, &page);
+    arena_reset(j->months);
+    return expect_rows(j, e) || flush(j, e) ? -1 : 0;
+}
+
+// ---- a close, a change of status ----
+
 static int drive_close(struct repair_job *j, struct error *e)
 {
     struct published_close close;
     const rd_kafka_message_t *next;
-    if (look_at_close(j, &close, e))
+    if (end_month(j, e) || look_at_close(j, &close, e))
         return -1;
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         const struct cutoff *cut = &close.cutoffs[i];
@@ -351,9 +387,11 @@ static int drive(struct repair_job *j, const struct published_row *row, struct e
     case OUTPUT_SETTLEMENTS:
     case OUTPUT_NOTICES:
     case OUTPUT_DAY_CLOSES:
-    case OUTPUT_STATEMENTS:
     case OUTPUT_COUNT:
         failed = drive_close(j, e);
+        break;
+    case OUTPUT_STATEMENTS:
+        failed = drive_statement(j, row, e);
         break;
     }
     if (failed || expect_rows(j, e))
@@ -601,7 +639,8 @@ static int open_job(struct repair_job *j, struct error *e)
     j->deployment = memory_grow(NULL, 1, sizeof *j->deployment);
     memset(j->deployment, 0, sizeof *j->deployment);
     j->arena = arena_create();
-    if (!j->arena)
+    j->months = arena_create();
+    if (!j->arena || !j->months)
         return error_set(e, ERROR_RESTART, "memory is short");
     if (store_open(config->dsn, STORE_WRITES, &j->store, e) || store_check_version(j->store, e) ||
         store_load_deployment(j->store, j->deployment, &recorded, e) != STORE_OK)
@@ -680,8 +719,8 @@ int repair(const struct config *config, repair_visit *visit, void *context, stru
     replay_decoder_destroy(j->decoder);
     encoder_destroy(j->encoder);
     store_close(j->store);
-    if (j->arena)
-        arena_destroy(j->arena);
+    arena_destroy(j->arena);
+    arena_destroy(j->months);
     if (j->deployment)
         shelf_clear(&j->deployment->policy.shelf);
     free(j->deployment);

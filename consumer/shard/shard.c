@@ -151,10 +151,12 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
     if (!shard_prove_logs(shard))
         return false;
     // A step that waits for its commit is left as it is.
-    if (!shard->built && !shard->committing && !fold_step(shard->fold)->closed)
+    if (!shard->built && !shard->committing && !step_is_whole(fold_step(shard->fold)))
         more = fold_some(shard, mono_ms, now_ms);
     if (shard->state == SHARD_RUNNING)
         shard_commit_when_due(shard, !more, mono_ms);
+    if (shard->state == SHARD_RUNNING)
+        shard_write_month(shard, mono_ms);
     if (shard->state == SHARD_RUNNING && shard->untold)
         shard_tell_hold(shard, mono_ms);
     if (shard->state != SHARD_RUNNING || shard->committing)
@@ -309,7 +311,8 @@ bool shard_drained(const struct shard *shard, bool *held)
         return false;
     int64_t now_ms = shard->host->clock_ms(shard->host->context);
     const struct step *step = fold_step(shard->fold);
-    if (step->moved || step->closed || fold_close_due(shard->fold) || !shard->decided)
+    if (step->moved || step->closed || fold_close_due(shard->fold) || !shard->decided ||
+        fold_month_due(shard->fold))
         return false;
     for (enum input i = 0; i < INPUT_COUNT; i++)
         if (!shard->log[i].ended ||

@@ -69,6 +69,9 @@ struct shard_host {
     void (*await_commit)(void *context, int32_t shard);
     enum store_result (*load_requests)(void *context, int32_t shard, struct request *out,
                                        size_t capacity, size_t *count, struct error *e);
+    // The next statements of a month, as what is recorded adds up; valid until the next call.
+    enum store_result (*load_month)(void *context, int32_t shard, day_t month, const char *after,
+                                    struct month_page *out, struct error *e);
     enum store_result (*refuse_request)(void *context, int64_t id, const char *why,
                                         struct error *e);
     enum store_result (*load_undecided)(void *context, int32_t shard, struct undecided_rejects *out,

@@ -27,7 +27,7 @@ static void count_step(struct shard *shard, const struct step *step)
 static bool has_effects(const struct step *step)
 {
     return step->reject_count || step->credit_count || step->status_count || step->decision_count ||
-           step->touched_package_count || step->hold_count || step->released || step->closed;
+           step->touched_package_count || step->hold_count || step->released || step_is_whole(step);
 }
 
 // Also by the thread of a commit beside, so it changes nothing of the shard but its outbox.
@@ -105,7 +105,8 @@ static void check_after(const struct shard *shard, const struct shard_row *befor
 
 static bool is_long(const struct shard *shard, const struct step *step)
 {
-    size_t rows = step->emission_count + step->line_count + step->touched_account_count;
+    size_t rows = step->emission_count + step->line_count + step->month_line_count +
+                  step->touched_account_count;
     return shard->host->long_rows > 0 && rows >= shard->host->long_rows;
 }
 
@@ -209,6 +210,13 @@ static bool effects_are_due(const struct shard *shard, bool idle, int64_t mono_m
            (idle && mono_ms - shard->committed_at >= SHARD_PAUSE_MS);
 }
 
+// What was read between two pages of a month's statements goes into a step of its own, soon.
+static bool month_waits(const struct shard *shard, int64_t mono_ms)
+{
+    return shard->moved_at != 0 && fold_month_due(shard->fold) &&
+           mono_ms - shard->committed_at >= SHARD_EFFECTS_MS;
+}
+
 void shard_commit_when_due(struct shard *shard, bool idle, int64_t mono_ms)
 {
     const struct step *step = fold_step(shard->fold);
@@ -218,9 +226,9 @@ void shard_commit_when_due(struct shard *shard, bool idle, int64_t mono_ms)
         shard->moved_at = mono_ms;
     assert((shard->effects_at != 0) == has_effects(step));
     assert((shard->moved_at != 0) == step->moved);
-    bool due = shard->must_commit || step->closed || step->hold_count || step->released ||
+    bool due = shard->must_commit || step_is_whole(step) || step->hold_count || step->released ||
                (shard_all_ended(shard) && shard->moved_at != 0) ||
-               effects_are_due(shard, idle, mono_ms) ||
+               effects_are_due(shard, idle, mono_ms) || month_waits(shard, mono_ms) ||
                (shard->moved_at != 0 && mono_ms - shard->moved_at >= SHARD_POSITIONS_MS);
     if (due && mono_ms >= shard->retry_at && shard_is_compared(shard))
         shard_commit(shard, mono_ms);

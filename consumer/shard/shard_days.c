@@ -58,7 +58,9 @@ static void check_close(const struct shard *shard, day_t day)
 void shard_close_when_due(struct shard *shard, int64_t mono_ms)
 {
     struct error e;
-    if (fold_step(shard->fold)->closed || !fold_close_due(shard->fold) || mono_ms < shard->retry_at)
+    // R75: a month's statements stand between two closes.
+    if (step_is_whole(fold_step(shard->fold)) || !fold_close_due(shard->fold) ||
+        fold_month_due(shard->fold) || mono_ms < shard->retry_at)
         return;
     enum store_result result = shard->host->refresh_policy(shard->host->context, &e);
     if (!shard_answered(shard, result, mono_ms, "parameters", &e) || !shard_follow_policy(shard))

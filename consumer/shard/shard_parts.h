@@ -7,6 +7,7 @@
 //   shard_ends.c    where the logs end: open transactions, cutoffs by the clock
 //   shard_days.c    closes, and what operators decide
 //   shard_commit.c  a step into the database
+//   shard_months.c  the statements of a month
 //   shard_parts.c   below them: states, figures, what it holds, answers of the database
 #pragma once
 
@@ -142,6 +143,11 @@ void shard_serve_requests(struct shard *shard, int64_t mono_ms);
 void shard_tell_hold(struct shard *shard, int64_t mono_ms);
 // What waits for its schema is noted, for people.
 void shard_note_waiting(struct shard *shard, int64_t mono_ms);
+
+// ---- shard_months.c ----
+
+// Between two steps: writes the next page of a month that is due.
+void shard_write_month(struct shard *shard, int64_t mono_ms);
 
 // ---- shard_commit.c ----
 

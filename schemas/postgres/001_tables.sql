@@ -97,6 +97,8 @@ create table if not exists settled.shards (
     chain_hash      bytea not null default decode(repeat('00', 32), 'hex') check (octet_length(chain_hash) = 32),
     previous_digest text not null default repeat('0', 64),
     relayed         bigint not null default 0 check (relayed <= sequence),
+    month           date check ((month is null) = (open_day is null)),
+    month_after     text collate "C" not null default '',
     claimed_at      timestamptz not null default now(),
     address         text not null default '',
     committed_at    timestamptz
@@ -110,6 +112,8 @@ comment on column settled.shards.released_at is 'the open day was held and is re
 comment on column settled.shards.calls_from is 'a replay of the calls starts at this offset';
 comment on column settled.shards.horizon is 'latest day whose price book judged a record';
 comment on column settled.shards.sequence is 'of the last outbox row; chain_hash is that row''s hash';
+comment on column settled.shards.month is 'the last day of the month whose statements come next; those of earlier months are written';
+comment on column settled.shards.month_after is 'the last account whose statement of that month is written, if it had one; empty: none is';
 comment on column settled.shards.relayed is 'known to be published up to here';
 
 create table if not exists settled.shard_logs (
@@ -765,7 +769,8 @@ create or replace function settled.attached_months(before date) returns setof da
 $$;
 
 -- The first day that a restart may still need a row of. Of a credit whose own day is the oldest that is known, the row
--- may stand in the business day before; and the clocks of brokers and of customers are not exact.
+-- may stand in the business day before; and the clocks of brokers and of customers are not exact. So a month that ends with
+-- the day before an open one is needed, too: its statements may not be written yet.
 create or replace function settled.needed_from() returns date language sql stable as $$
     select min(s.open_day) - greatest(max(p.credit_days), max(p.late_days)) - 2
       from settled.shards s cross join settled.parameters p

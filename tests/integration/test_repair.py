@@ -17,7 +17,7 @@ TABLES = {  # and what of them is the process's, not the fold's
     "day_closes": ("closed_at",), "day_cutoffs": (), "rejects": (), "outbox": (), "shard_logs": (),
     "shards": ("epoch", "step", "claimed_at", "committed_at", "held_since"),
 }
-DAY_ENDS = [f"2026-11-{day:02}T00:05:00+08:00" for day in range(2, 7)]
+DAY_ENDS = [f"2026-{day}T00:05:00+08:00" for day in ("11-29", "11-30", "12-01", "12-02", "12-03")]  # over a month's end
 
 
 class Failed:
@@ -58,7 +58,7 @@ def generated(settled, brokers, superuser, folder):
     with psycopg.connect(superuser, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     deployment = Deployment(settled, brokers, superuser.rpartition("/")[0] + "/" + name, folder, partitions=2, workers=1,
-                            late_days=2)
+                            late_days=2, first_day="2026-11-28")
     deployment.run("generate", "--seed", "11", "--accounts", "25", "--calls-per-day", "200", "--days", "4",
                    "--duplicates", "4", "--late", "4", "--broken", "4", "--purchases", "6", "--credits", "15")
     failed = Failed(deployment, superuser)

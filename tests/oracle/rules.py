@@ -179,6 +179,7 @@ class Shard:
         self.closes, self.cutoffs, self.settlements, self.statement = [], [], [], []
         self.begun = []  # of each settlement, by line: how many of the calls are on no line before
         self.status_changes = []
+        self.month, self.statements = {}, []  # of accounts with something in the open month; all that were written
         self.previous_digest = "0" * 64
 
     @staticmethod
@@ -441,6 +442,9 @@ class Shard:
                 raise Rejected("CONFLICT")
             return True
         self.account(r)
+        bought = self.of_month(r["account_id"])
+        bought["packages_bought"] += 1
+        bought["packages_amount"] += r["amount"]
         self.packages.append({
             "identity": identity, "content": content, "service": r["service"], "units": r["units"], "used": r["used"], "amount": r["amount"],
             "remaining": r["units"] - r["used"], "told": r["units"] - r["used"], "from": r["purchased_at"], "until": a_year_later(r["purchased_at"]),
@@ -464,10 +468,13 @@ class Shard:
                 raise Rejected("CONFLICT")
             return True
         account = self.account(r)
+        month = self.of_month(r["account_id"])
         if r["kind"] == "TOP_UP":
             account.credits += r["amount"]
+            month["credits"] += r["amount"]
         else:
             account.adjustments += r["amount"]
+            month["adjustments"] += r["amount"]
         account.stored = True
         account.position += 1
         self.credits.append({
@@ -587,6 +594,7 @@ class Shard:
             "opening_balance": account.opening, "credits": account.credits, "adjustments": account.adjustments,
             "closing_balance": account.balance - amount, "status": account.status,
             "price_book": self.world.book(self.day).sha256, "shard": self.number, "lines": ordered}
+        self.add_to_month(account_id, settlement)
         account.opening, account.credits, account.adjustments = settlement["closing_balance"], 0, 0
         account.stored = True
         account.position += 1
@@ -602,6 +610,39 @@ class Shard:
             self.change(account_id, "SUSPENDED", "ARREARS", settlement["settlement_id"], None, start_of(self.day + 1))
         return settlement
 
+    # --- months ---
+
+    def of_month(self, account_id):
+        """What the account has in the open month, as its statement will say it."""  # R75
+        return self.month.setdefault(account_id, {
+            "opening_balance": self.accounts[account_id].balance, "credits": 0, "adjustments": 0, "amount": 0,
+            "settlements": 0, "calls": 0, "packages_bought": 0, "packages_amount": 0, "lines": {}})
+
+    def add_to_month(self, account_id, settlement):
+        month = self.of_month(account_id)
+        month["settlements"] += 1
+        month["calls"] += settlement["calls"]
+        month["amount"] += settlement["amount"]
+        for line in settlement["lines"]:
+            names = ("service", "charge", "package_id", "tier_from", "unit_price")
+            total = month["lines"].setdefault(tuple(line[name] for name in names), {
+                **{name: line[name] for name in names}, "calls": 0, "units": 0, "amount": 0})
+            for name in ("calls", "units", "amount"):
+                total[name] += line[name]
+
+    def close_month(self):
+        """One for each account that had something in it."""  # R75
+        month = f"{date_of(self.day):%Y-%m}"
+        for account_id in sorted(self.month):
+            name, account, sums = account_id.decode(), self.accounts[account_id], self.month[account_id]
+            lines = sorted(sums["lines"].values(), key=lambda line: (
+                list(SERVICES).index(line["service"]), line["charge"], (line["package_id"] or "").encode(),
+                -1 if line["tier_from"] is None else line["tier_from"], line["unit_price"]))
+            self.statements.append({
+                **sums, "statement_id": f"{name}/{month}", "account_id": name, "month": month, "currency": "CNY",
+                "closing_balance": account.balance, "status": account.status, "lines": lines, "shard": self.number})
+        self.month = {}
+
     def unsettled(self, account_id):
         """What would be settled of the account if its days ended now, from the open day on: (day, calls, settlement), which
         is None for a day without calls. And the units that its packages would then have left, by offset."""
@@ -609,6 +650,7 @@ class Shard:
         twin.accounts = {account_id: copy.deepcopy(self.accounts[account_id])}
         twin.packages = copy.deepcopy([p for p in self.packages if p["identity"][0] == account_id])
         twin.outputs, twin.settlements, twin.statement, twin.status_changes, twin.begun = [], [], [], [], []
+        twin.month = {}
         left = [call for call in self.calls.values() if call["account"] == account_id and not call["billed"]]
         days = []
         while left or not days:
@@ -673,6 +715,8 @@ class Shard:
         self.cutoffs += [(self.number, self.day, cutoff) for cutoff in cutoffs]
         self.outputs.append(("day_closes", close))
         self.named = []
+        if date_of(self.day + 1).day == 1:
+            self.close_month()
         self.day += 1
         self.since = dict(self.position)
         self.counts = {log: self.zero() for log in LOGS}

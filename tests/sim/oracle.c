@@ -235,6 +235,8 @@ static void judge_days(struct oracle *o)
         oracle_settle(o);
         oracle_follows(o, o->rows->closes.at[i].sequence);
         check_close_row(o, close);
+        if (o->day == calendar_month_end(o->day))
+            oracle_keep_month(o);
     }
     o->day = o->rows->state.day;
     for (enum input in = 0; in < INPUT_COUNT; in++) {
@@ -305,11 +307,14 @@ void oracle_check(struct world *w)
         if (!w->failure[0])
             check_rest(&o);
         if (!w->failure[0])
+            oracle_months(&o);
+        if (!w->failure[0])
             oracle_check_topics(&o);
         for (size_t i = 0; i < o.accounts.count; i++)
             list_free(&o.accounts.at[i].spans);
         list_free(&o.calls);
         list_free(&o.packages);
+        list_free(&o.months);
         list_free(&o.credits);
         list_free(&o.accounts);
     }

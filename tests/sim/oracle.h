@@ -33,6 +33,13 @@ struct known_credit {
     int64_t time;
 };
 
+struct known_month {
+    day_t month; // its last day
+    struct slice account;
+    fen_t balance;
+    enum account_state state;
+};
+
 struct known_account {
     struct slice id;
     fen_t opening, credits, adjustments;
@@ -50,6 +57,7 @@ struct oracle {
     struct log_state log[INPUT_COUNT]; // of it: the counts
     LIST(struct known_call) calls;
     LIST(struct known_package) packages;
+    LIST(struct known_month) months;
     LIST(struct known_credit) credits;
     LIST(struct known_account) accounts;
     // that were found to be right
@@ -82,3 +90,9 @@ void oracle_notices(struct oracle *o, struct slice account, const struct settlem
 void oracle_follows(struct oracle *o, int64_t sequence);
 // Compares the outbox, and so the topics, with the rows.
 void oracle_check_topics(struct oracle *o);
+
+// ---- months.c ----
+
+// Keeps what accounts have at the close of a month's last day.
+void oracle_keep_month(struct oracle *o);
+void oracle_months(struct oracle *o);

@@ -195,6 +195,60 @@ static void check_notices(struct oracle *o)
     }
 }
 
+static void put_statement(const struct oracle *o, struct text *t, const struct statement_row *row)
+{
+    const struct month_statement *s = &row->statement;
+    char month[DAY_TEXT_SIZE], name[160];
+    calendar_format_day(row->month, month);
+    month[7] = '\0'; // YYYY-MM
+    snprintf(name, sizeof name, "%.*s/%s", (int)s->account_id.size, s->account_id.data, month);
+    put_string(t, name);
+    put_text(t, s->account_id);
+    put_string(t, month);
+    put_string(t, "CNY");
+    const int64_t money[] = {s->opening_balance, s->credits, s->adjustments, s->amount,
+                             s->closing_balance};
+    for (size_t i = 0; i < sizeof money / sizeof *money; i++)
+        put_long(t, money[i]);
+    put_long(t, s->state == ACCOUNT_ACTIVE ? 1 : 2);
+    const int64_t counts[] = {s->settlements, s->calls, s->packages_bought, s->packages_amount};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        put_long(t, counts[i]);
+    if (s->line_count > 0)
+        put_long(t, (int64_t)s->line_count);
+    for (size_t i = 0; i < s->line_count; i++) {
+        const struct month_line *line = &o->rows->month_lines.at[s->first_line + i];
+        put_long(t, 1 + (int)line->service);
+        put_long(t, line->charge == CHARGE_PACKAGE ? 1 : 2);
+        put_maybe(t, line->package_id);
+        put_maybe_long(t, line->tier_from >= 0, line->tier_from);
+        put_long(t, line->unit_price);
+        put_long(t, line->calls);
+        put_long(t, line->units);
+        put_long(t, line->amount);
+    }
+    put_long(t, 0);
+    put_long(t, o->shard);
+    put_long(t, row->sequence);
+}
+
+// R75: between the close of the month's last day and the next one.
+static void check_statements(struct oracle *o)
+{
+    for (size_t i = 0; i < o->rows->statements.count; i++) {
+        const struct statement_row *row = &o->rows->statements.at[i];
+        struct text body = {.size = 0};
+        put_statement(o, &body, row);
+        expect_body(o, expect_row(o, row->sequence, OUTPUT_STATEMENTS, row->statement.account_id),
+                    &body);
+        for (size_t c = 0; c < o->rows->closes.count; c++)
+            if (o->rows->closes.at[c].sequence > row->sequence
+                    ? o->rows->closes.at[c].close.day <= row->month
+                    : o->rows->closes.at[c].close.day > row->month)
+                oracle_fail(o, "R75: a statement stands on the wrong side of a close");
+    }
+}
+
 static void check_rejects(struct oracle *o)
 {
     for (size_t i = 0; i < o->rows->rejects.count; i++) {
@@ -239,7 +293,7 @@ void oracle_check_topics(struct oracle *o)
 {
     const struct rows *rows = o->rows;
     size_t due = rows->settlements.count + rows->statuses.count + rows->notices.count +
-                 rows->rejects.count + rows->closes.count;
+                 rows->rejects.count + rows->closes.count + rows->statements.count;
     if (rows->outbox.count != due)
         oracle_fail(o, "I2: %d outbox rows for %d rows", (int)rows->outbox.count, (int)due);
     check_settlements(o);
@@ -247,4 +301,5 @@ void oracle_check_topics(struct oracle *o)
     check_notices(o);
     check_rejects(o);
     check_closes(o);
+    check_statements(o);
 }

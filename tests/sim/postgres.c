@@ -26,6 +26,8 @@ void rows_free(struct rows *rows)
     list_free(&rows->settlements);
     list_free(&rows->lines);
     list_free(&rows->notices);
+    list_free(&rows->statements);
+    list_free(&rows->month_lines);
     list_free(&rows->rejects);
     list_free(&rows->closes);
     list_free(&rows->decisions);
@@ -45,6 +47,8 @@ static void rows_copy(struct rows *to, const struct rows *from)
     list_copy(&to->settlements, &from->settlements);
     list_copy(&to->lines, &from->lines);
     list_copy(&to->notices, &from->notices);
+    list_copy(&to->statements, &from->statements);
+    list_copy(&to->month_lines, &from->month_lines);
     list_copy(&to->rejects, &from->rejects);
     list_copy(&to->closes, &from->closes);
     list_copy(&to->decisions, &from->decisions);
@@ -204,6 +208,20 @@ static void write_notice(const struct writing *w, const struct step_notice *noti
     *list_add(&w->rows->notices) = row;
 }
 
+static void write_statement(const struct writing *w, const struct month_statement *s,
+                            int64_t sequence)
+{
+    struct statement_row row = {.month = w->step->month, .statement = *s, .sequence = sequence};
+    row.statement.account_id = keep(w->pg, s->account_id);
+    row.statement.first_line = w->rows->month_lines.count;
+    for (size_t i = 0; i < s->line_count; i++) {
+        struct month_line line = w->step->month_lines[s->first_line + i];
+        line.package_id = keep(w->pg, line.package_id);
+        *list_add(&w->rows->month_lines) = line;
+    }
+    *list_add(&w->rows->statements) = row;
+}
+
 static void write_reject(const struct writing *w, const struct step_reject *r, int64_t sequence)
 {
     struct reject_row_of row = {.reject = *r, .sequence = sequence, .decision = r->decision};
@@ -241,6 +259,8 @@ static void write_emissions(const struct writing *w)
             write_notice(w, &w->step->notices[emission.index], sequence);
         if (emission.kind == EMIT_DAY_CLOSE)
             write_close(w, sequence);
+        if (emission.kind == EMIT_STATEMENT)
+            write_statement(w, &w->step->statements[emission.index], sequence);
         if (emission.kind != EMIT_STATUS)
             continue;
         struct status_row row = {.status = w->step->statuses[emission.index], .sequence = sequence};

@@ -44,6 +44,11 @@ struct notice_row {
     struct package package; // as the notice tells of it
     int64_t sequence;
 };
+struct statement_row {
+    day_t month;
+    struct month_statement statement; // first_line in `month_lines`
+    int64_t sequence;
+};
 struct reject_row_of { // store.h has a reject_row
     struct step_reject reject;
     int64_t sequence, decision; // decision 0: open
@@ -74,6 +79,8 @@ struct rows {
     LIST(struct settlement_row) settlements;
     LIST(struct line_row) lines;
     LIST(struct notice_row) notices;
+    LIST(struct statement_row) statements;
+    LIST(struct month_line) month_lines;
     LIST(struct reject_row_of) rejects;
     LIST(struct close_row) closes;
     LIST(struct decision) decisions;
@@ -163,6 +170,9 @@ struct session {
 // As store.h has them. `now`: world ms.
 enum store_result postgres_claim(struct postgres *pg, struct session *session, int64_t now,
                                  int32_t shard, struct shard_row *out, struct error *e);
+// As months.h has it, of what is committed: valid as long as the database.
+void postgres_month(struct postgres *pg, int32_t shard, day_t month, const char *after,
+                    struct month_page *out);
 enum store_result postgres_restore(struct postgres *pg, struct session *session, int64_t now,
                                    int32_t shard, const struct shard_row *row, struct fold *fold,
                                    struct error *e);

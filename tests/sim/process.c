@@ -149,6 +149,18 @@ static enum reject_reason open_reason(const struct rows *rows, enum input input,
     return REJECT_NONE;
 }
 
+static enum store_result host_load_month(void *context, int32_t shard, day_t month,
+                                         const char *after, struct month_page *out, struct error *e)
+{
+    struct process *p = context;
+    if (process_is_gone(p, e))
+        return STORE_UNAVAILABLE;
+    enum store_result result = postgres_ready(&p->world->postgres, &p->session, p->world->now, e);
+    if (result == STORE_OK)
+        postgres_month(&p->world->postgres, shard, month, after, out);
+    return result;
+}
+
 static enum store_result host_load_requests(void *context, int32_t shard, struct request *out,
                                             size_t capacity, size_t *count, struct error *e)
 {
@@ -588,6 +600,7 @@ static void host_init(struct process *p)
         .commit = host_commit,
         .commit_beside = host_commit_beside,
         .await_commit = host_await_commit,
+        .load_month = host_load_month,
         .load_requests = host_load_requests,
         .refuse_request = host_refuse_request,
         .load_undecided = host_load_undecided,

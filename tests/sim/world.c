@@ -512,6 +512,8 @@ static bool is_settled(const struct world *w, int32_t s)
     const struct rows *rows = &w->postgres.rows[s];
     bool settled = rows->begun &&
                    rows->state.day >= w->first_policy.fixed.first_day + w->script.days &&
+                   rows->state.month >= rows->state.day && // no statements are due
+
                    w->published[s] == rows->chain.sequence && !rows->state.held &&
                    (w->lost_outputs || check_missing(w, s) == 0);
     // If a mark was lost, it may stay low for ever.

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -216,6 +217,25 @@ static void a_package_lasts_to_the_same_time_next_year(void **state)
                         "10000-12-31T23:59:59.999Z");
 }
 
+// R75
+static void a_month_ends_with_its_last_day(void **state)
+{
+    (void)state;
+    static const char *const ends[][3] = {{"2026-11-01", "2026-11-01", "2026-11-30"},
+                                          {"2026-11-30", "2026-11-01", "2026-11-30"},
+                                          {"2028-02-10", "2028-02-01", "2028-02-29"},
+                                          {"2100-02-28", "2100-02-01", "2100-02-28"},
+                                          {"2026-12-31", "2026-12-01", "2026-12-31"}};
+    char text[DAY_TEXT_SIZE];
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        day_t day = day_of(ends[i][0]);
+        assert_int_equal(calendar_month_start(day), day_of(ends[i][1]));
+        assert_int_equal(calendar_month_end(day), day_of(ends[i][2]));
+        assert_memory_equal(calendar_format_month(day, text), ends[i][0], 7);
+        assert_int_equal(strlen(text), 7);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +251,7 @@ int main(void)
         cmocka_unit_test(only_rfc_3339_instants_parse),
         cmocka_unit_test(instants_format_in_their_offset),
         cmocka_unit_test(a_package_lasts_to_the_same_time_next_year),
+        cmocka_unit_test(a_month_ends_with_its_last_day),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -390,9 +390,89 @@ static void a_replay_begins_at_the_first_call_that_is_retained(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+// ---- months ----
+
+static const struct month_line month_lines[] = {
+    {.service = SERVICE_AUDIENCE_INSIGHT, .tier_from = -1, .unit_price = 3, .amount = 30},
+    {.service = SERVICE_PURCHASE_INTENT, .tier_from = 0, .unit_price = 1, .amount = 4},
+};
+static const struct month_statement month_statements[] = {
+    {.account_id = {"a", 1},
+     .opening_balance = 50,
+     .amount = 34,
+     .closing_balance = 16,
+     .settlements = 2,
+     .line_count = 2},
+    {.account_id = {"b", 1},
+     .credits = 9,
+     .adjustments = -2,
+     .closing_balance = 7,
+     .first_line = 2},
+};
+
+// R75: due when the last day is closed; a page at a time, in steps that have nothing else.
+static void a_months_statements_follow_its_last_day(void **state)
+{
+    struct bench *b = *state;
+    struct month_page page = {.count = 2,
+                              .line_count = 2,
+                              .statements = month_statements,
+                              .lines = month_lines,
+                              .last = {"c", 1}};
+    for (int day = 1; day <= 30; day++) {
+        assert_false(fold_month_due(b->fold));
+        next_day(b);
+    }
+    assert_true(fold_month_due(b->fold));
+    page.month = fold_state(b->fold)->month;
+    assert_int_equal(page.month, fold_state(b->fold)->day - 1);
+    fold_take_month(b->fold, &page);
+    const struct step *step = fold_step(b->fold);
+    assert_true(step_is_whole(step));
+    assert_int_equal(step->emission_count, 2);
+    assert_int_equal(step->emissions[1].kind, EMIT_STATEMENT);
+    assert_true(slice_same(step->statements[1].account_id, (struct slice){"b", 1}));
+    assert_int_equal(step->month_lines[1].amount, 4);
+    assert_string_equal(fold_state(b->fold)->month_after, "c");
+    fold_step_done(b->fold);
+    assert_false(step_is_whole(step));
+    assert_true(fold_month_due(b->fold));
+    fold_take_month(b->fold, &(struct month_page){.month = page.month});
+    assert_int_equal(fold_step(b->fold)->emission_count, 0);
+    fold_step_done(b->fold);
+    assert_false(fold_month_due(b->fold));
+    assert_string_equal(fold_state(b->fold)->month_after, "");
+    assert_int_equal(fold_state(b->fold)->month, calendar_month_end(page.month + 31));
+}
+
+// Rows that were changed by hand are told before anything is made of them.
+static void a_month_that_does_not_add_up_is_refused(void **state)
+{
+    (void)state;
+    struct error e;
+    struct month_page page = {
+        .count = 2, .line_count = 2, .statements = month_statements, .lines = month_lines};
+    assert_int_equal(fold_check_month(&page, &e), 0);
+    struct month_line lines[2] = {month_lines[0], month_lines[1]};
+    lines[1].amount++;
+    page.lines = lines;
+    assert_int_equal(fold_check_month(&page, &e), -1);
+    assert_int_equal(e.kind, ERROR_CONFIG);
+    assert_non_null(strstr(e.text, "account a "));
+    page.lines = month_lines;
+    struct month_statement statements[2] = {month_statements[0], month_statements[1]};
+    statements[1].adjustments++;
+    page.statements = statements;
+    assert_int_equal(fold_check_month(&page, &e), -1);
+    statements[1].credits = INT64_MAX;
+    assert_int_equal(fold_check_month(&page, &e), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(a_months_statements_follow_its_last_day),
+        CASE(a_month_that_does_not_add_up_is_refused),
         CASE(each_log_is_cut_by_its_own_record),
         CASE(a_record_ahead_cuts_once_the_clock_is_there),
         CASE(a_call_of_the_next_day_within_the_grace_is_not_late_there),

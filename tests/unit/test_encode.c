@@ -3,6 +3,8 @@
 #include "consumer/output/body.h"
 #include "tests/unit/outputs_fixture.h"
 
+#include "consumer/output/statement_decode.h"
+
 #include <avro.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -123,6 +125,115 @@ static void reused_values_leave_nothing_behind(void **state)
     assert_string_equal(json_string_value(json_object_get(got, "settlement_id")),
                         "\xe8\xbd\xa6-b/2026-11-01");
     json_decref(got);
+}
+
+static struct month_line fixture_month_lines[] = {{.service = SERVICE_AUDIENCE_INSIGHT,
+                                                   .charge = CHARGE_POSTPAID,
+                                                   .tier_from = -1,
+                                                   .unit_price = 220000,
+                                                   .calls = 1,
+                                                   .units = 1,
+                                                   .amount = 220000},
+                                                  {.service = SERVICE_PURCHASE_INTENT,
+                                                   .charge = CHARGE_PACKAGE,
+                                                   .package_id = {"package-1", 9},
+                                                   .tier_from = -1,
+                                                   .calls = 2,
+                                                   .units = 3000},
+                                                  {.service = SERVICE_PURCHASE_INTENT,
+                                                   .charge = CHARGE_POSTPAID,
+                                                   .tier_from = 10000,
+                                                   .unit_price = 800,
+                                                   .calls = 1,
+                                                   .units = 20000,
+                                                   .amount = 16000000}};
+
+static struct month_statement fixture_statements[] = {
+    {.account_id = {"acc-a", 5},
+     .opening_balance = 5000000,
+     .credits = 2000000,
+     .adjustments = -1000,
+     .amount = 16220000,
+     .closing_balance = -9221000,
+     .state = ACCOUNT_SUSPENDED,
+     .settlements = 2,
+     .calls = 4,
+     .packages_bought = 1,
+     .packages_amount = 9000000,
+     .line_count = 3},
+    {.account_id = {"acc-b", 5}, .packages_bought = 1, .packages_amount = 5, .first_line = 3}};
+
+// The step of the fixture, at the end of its month.
+static struct encode_source month_source(struct fold *closed, const struct encode_context *context)
+{
+    closed->step.month = calendar_month_end(DAY_OF_TEST);
+    closed->step.month_lines = fixture_month_lines;
+    closed->step.month_line_count = 3;
+    return (struct encode_source){context, closed, &closed->step};
+}
+
+// R75
+static void statement_holds_every_field(void **state)
+{
+    (void)state;
+    struct slice body;
+    struct fold closed = fixture_fold();
+    struct encode_context context = fixture_context();
+    struct encode_source source = month_source(&closed, &context);
+    assert_int_equal(encode_statement(en, &source, &fixture_statements[0], 42, &body, &error), 0);
+    assert_body(
+        OUTPUT_STATEMENTS, body,
+        "{\"statement_id\":\"acc-a/2026-11\",\"account_id\":\"acc-a\",\"month\":\"2026-11\","
+        "\"currency\":\"CNY\",\"opening_balance\":5000000,\"credits\":2000000,\"adjustments\":"
+        "-1000,\"amount\":16220000,\"closing_balance\":-9221000,\"status\":\"SUSPENDED\","
+        "\"settlements\":2,\"calls\":4,\"packages_bought\":1,\"packages_amount\":9000000,\"lines\":"
+        "["
+        "{\"service\":\"AUDIENCE_INSIGHT\",\"charge\":\"POSTPAID\",\"package_id\":null,"
+        "\"tier_from\":null,\"unit_price\":220000,\"calls\":1,\"units\":1,\"amount\":220000},"
+        "{\"service\":\"PURCHASE_INTENT\",\"charge\":\"PACKAGE\",\"package_id\":{\"string\":"
+        "\"package-1\"},\"tier_from\":null,\"unit_price\":0,\"calls\":2,\"units\":3000,\"amount\":"
+        "0},"
+        "{\"service\":\"PURCHASE_INTENT\",\"charge\":\"POSTPAID\",\"package_id\":null,"
+        "\"tier_from\":{\"long\":10000},\"unit_price\":800,\"calls\":1,\"units\":20000,"
+        "\"amount\":16000000}],\"shard\":3,\"sequence\":42}");
+}
+
+// A repair takes a statement from its message: what comes of it is the same message.
+static void a_statement_is_read_back_whole(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_create();
+    struct fold closed = fixture_fold();
+    struct encode_context context = fixture_context();
+    struct encode_source source = month_source(&closed, &context);
+    for (size_t i = 0; i < 2; i++) {
+        struct slice body;
+        struct month_page page;
+        assert_int_equal(encode_statement(en, &source, &fixture_statements[i], 7, &body, &error),
+                         0);
+        body.data = arena_copy(arena, body.data, body.size);
+        assert_int_equal(statement_decode(body, arena, &page, &error), 0);
+        assert_int_equal(page.month, calendar_month_end(DAY_OF_TEST));
+        assert_true(slice_same(page.last, fixture_statements[i].account_id));
+        struct step step = {.month = page.month,
+                            .month_lines =
+                                memcpy(arena_alloc(arena, sizeof fixture_month_lines), page.lines,
+                                       page.line_count * sizeof *page.lines)};
+        struct encode_source again = {&context, &closed, &step};
+        struct slice repeated;
+        assert_int_equal(encode_statement(en, &again, &page.statements[0], 7, &repeated, &error),
+                         0);
+        assert_true(slice_same(body, repeated));
+        // cut off anywhere, or with a byte too many, it is none
+        for (size_t size = 0; size < body.size; size++)
+            assert_int_equal(
+                statement_decode((struct slice){body.data, size}, arena, &page, &error), -1);
+        char longer[1024] = {0};
+        memcpy(longer, body.data, body.size);
+        assert_int_equal(
+            statement_decode((struct slice){longer, body.size + 1}, arena, &page, &error), -1);
+    }
+    arena_destroy(arena);
 }
 
 // One encoding serves the digest, which knows no sequence, and the message.
@@ -463,6 +574,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(settlement_holds_every_field, setup, teardown),
         cmocka_unit_test_setup_teardown(reused_values_leave_nothing_behind, setup, teardown),
+        cmocka_unit_test_setup_teardown(statement_holds_every_field, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_statement_is_read_back_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(a_body_takes_its_sequence_afterwards, setup, teardown),
         cmocka_unit_test_setup_teardown(fields_are_those_of_the_schema, setup, teardown),
         cmocka_unit_test_setup_teardown(a_body_beyond_the_buffer_grows_it, setup, teardown),

@@ -70,6 +70,7 @@ static enum store_result host_claim(void *context, int32_t shard, struct shard_r
     if (!w->begun)
         return STORE_OK;
     out->state.day = w->policy.fixed.first_day;
+    out->state.month = calendar_month_end(out->state.day);
     for (int i = 0; i < INPUT_COUNT; i++)
         out->state.log[i].last_offset = -1;
     out->state.log[INPUT_CALLS].next = out->state.log[INPUT_CALLS].voids = w->next;
@@ -145,6 +146,18 @@ static enum store_result host_load_undecided(void *context, int32_t shard,
     (void)e;
     *out = (struct undecided_rejects){INPUT_CALLS, REJECT_UNDECODABLE, -1, 100, 0};
     *count = 1;
+    return STORE_OK;
+}
+
+// Nobody has anything in the month.
+static enum store_result host_load_month(void *context, int32_t shard, day_t month,
+                                         const char *after, struct month_page *out, struct error *e)
+{
+    (void)context;
+    (void)shard;
+    (void)after;
+    (void)e;
+    *out = (struct month_page){.month = month};
     return STORE_OK;
 }
 
@@ -344,6 +357,7 @@ static int set_up(void **state)
         .commit = host_commit,
         .commit_beside = host_commit_beside,
         .await_commit = host_await_commit,
+        .load_month = host_load_month,
         .load_requests = host_load_requests,
         .load_undecided = host_load_undecided,
         .refresh_policy = host_refresh_policy,

@@ -666,6 +666,7 @@ def compare_tables(world, oracle, out):
         expected.append((account, day, counted[account, day], line))
         counted[account, day] += 1
     out.rows("settlement_lines", ("account_id", "business_day", "number", "line"), expected, stored, 3)
+    compare_months(world, [x for s in shards for x in s.statements], table, out)
     table("packages", ("account_id", "package_id", "kafka_offset", "service", "units", "remaining", "amount", "valid_from",
                        "valid_until"),
           [(*(part.decode() for part in p["identity"]), p["offset"], p["service"], p["units"], p["remaining"], p["amount"],
@@ -693,6 +694,18 @@ def compare_tables(world, oracle, out):
            for s in shards for r in s.rejects], 3)
     table("account_statement", ("account_id", "position", "at", "kind", "reference", "amount", "balance"),
           [(row[0].decode(), *row[1:]) for s in shards for row in s.statement], 2)
+
+
+def compare_months(world, statements, table, out):
+    names = [f["name"] for f in generate.base("MonthStatement")["fields"] if f["name"] not in ("currency", "lines", "sequence")]
+    table("month_statements", names, [tuple(x[n] for n in names) for x in statements], 1)
+    names = ("service", "charge", "package_id", "tier_from", "unit_price", "calls", "units", "amount")
+    out.rows("month_statement_lines", ("account_id", "month", "number", *names),
+             [(x["account_id"], x["month"], number, *(line[n] for n in names))
+              for x in statements for number, line in enumerate(x["lines"], 1)],
+             [tuple(row) for row in world.sql(
+                 f"select account_id, to_char(business_day, 'YYYY-MM'), line_no, {', '.join(names)}"
+                 " from settled.month_statement_lines")], 3)
 
 
 def compare_shards(world, oracle, out):
@@ -732,6 +745,13 @@ def compare_order(shard, messages, out):
     """`messages`: (sequence, topic's key, message, body) of a shard by sequence. A close and its settlements stand
     together, after the rejects below its cutoffs and before those that follow."""
     closes = [(sequence, body) for sequence, key, _, body in messages if key == "day_closes"]
+    for sequence, key, _, body in messages:
+        if key == "statements":
+            before = [close["business_day"] for number, close in closes if number < sequence]
+            out.same(f"shard {shard}: {body['statement_id']} behind the close of its month's last day and no later one",
+                     body["month"], str(rules.date_of(max(before)))[:7])
+            out.same(f"shard {shard}: {body['statement_id']} behind a month's last day", 1,
+                     rules.date_of(max(before) + 1).day)
     rejects = [(sequence, body) for sequence, key, _, body in messages if key == "rejects"]
     for sequence, close in closes:
         cutoffs = {cutoff["topic"]: cutoff["to_offset"] for cutoff in close["cutoffs"]}
@@ -750,7 +770,8 @@ def compare_sequences(world, messages, out):
             "status": ("status_changes", "account_id, account_sequence"),
             "notices": ("notices", "account_id, notice_id"),
             "day_closes": ("day_closes", "shard, business_day"),
-            "rejects": ("rejects", "topic, partition, kafka_offset")}
+            "rejects": ("rejects", "topic, partition, kafka_offset"),
+            "statements": ("month_statements", "account_id, month")}
     for topic, (table, columns) in keys.items():
         stored = {tuple(plain(value) for value in row[:-1]): row[-1]
                   for row in world.sql(f"select {columns}, sequence from settled.{table}")}
@@ -804,7 +825,10 @@ def compare_topics(world, oracle, out):
                            for message, body in decoded[key][shard.number]), key=lambda each: each[0])
         out.same(f"shard {shard.number}: sequences", list(range(1, len(messages) + 1)), [m[0] for m in messages])
         bodies = [(key, {n: v for n, v in body.items() if n != "sequence"}) for _, key, _, body in messages]
-        compare_stream(f"shard {shard.number}", shard.outputs, [each for each in bodies if each[0] != "rejects"], out)
+        apart = ("rejects", "statements")  # their place among the others is free
+        compare_stream(f"shard {shard.number}", shard.outputs, [each for each in bodies if each[0] not in apart], out)
+        compare_stream(f"shard {shard.number}", [("statements", each) for each in shard.statements],
+                       [each for each in bodies if each[0] == "statements"], out)
         compare_rejects(shard, [body for key, body in bodies if key == "rejects"], out)
         for sequence, key, message, body in messages:
             compare_headers(world, shard.number, key, message, body, out)
@@ -833,11 +857,12 @@ def compare_rejects(shard, actual, out):
 def compare_headers(world, shard, key, message, body, out):
     identity = {"settlements": body.get("settlement_id"), "status": body.get("event_id"), "notices": body.get("notice_id"),
                 "day_closes": f"{shard}/{rules.date_of(body.get('business_day', 0))}",
-                "rejects": f"{body.get('topic')}/{body.get('partition')}/{body.get('offset')}"}[key]
+                "rejects": f"{body.get('topic')}/{body.get('partition')}/{body.get('offset')}",
+                "statements": body.get("statement_id")}[key]
     instant = {"settlements": lambda: rules.start_of(body["business_day"] + 1), "status": lambda: body["effective_at"],
                "day_closes": lambda: rules.start_of(body["business_day"] + 1),
                "notices": lambda: rules.start_of(body["business_day"] + 1),
-               "rejects": lambda: body["timestamp"]}[key]()
+               "rejects": lambda: body["timestamp"], "statements": lambda: end_of_month(body["month"])}[key]()
     headers = dict(message.headers() or [])
     expected = {"ce_specversion": b"1.0", "ce_id": identity.encode(),
                 "ce_source": f"/settled/{world.name}/{shard}".encode(),
@@ -846,8 +871,15 @@ def compare_headers(world, shard, key, message, body, out):
     moment = datetime.datetime.fromisoformat(headers["ce_time"].decode().replace("Z", "+00:00"))
     out.same(f"{identity}: ce_time", instant, milliseconds(moment))
     wanted = {"settlements": lambda: body["account_id"].encode(), "status": lambda: body["account_id"].encode(),
-              "notices": lambda: body["account_id"].encode(), "day_closes": lambda: str(shard).encode(), "rejects": lambda: body["key"]}[key]()
+              "notices": lambda: body["account_id"].encode(),
+              "statements": lambda: body["account_id"].encode(),
+              "day_closes": lambda: str(shard).encode(), "rejects": lambda: body["key"]}[key]()
     out.same(f"{identity}: key", wanted, message.key())
+
+
+def end_of_month(month):
+    first = datetime.date.fromisoformat(f"{month}-01")
+    return rules.start_of(day_number((first + datetime.timedelta(days=31)).replace(day=1)))
 
 
 def compare_audit(world, oracle, out):
