@@ -1,17 +1,19 @@
 """Month statements: what belongs to a month, what they add up to, that they are written once and in which place, and that an
 audit finds one fen in them."""
 
+import io
 import json
 import os
 
 import confluent_kafka
+import fastavro
 import psycopg
 import pytest
-from deployment import Deployment, at
+from deployment import SCHEMAS, Deployment, at
 from test_audit import database, tampered
 
 INSIGHT, LEAD, PACK = 220000, 1000, 7000000  # fen
-PAYERS = 1100  # more than one page in each of two shards
+PAYERS = 1100  # more than one page, whichever shards they are in
 NOVEMBER = "2026-11-30"  # its last day
 
 
@@ -88,7 +90,7 @@ def test_each_stands_once_in_its_place_and_stays(world):
     for partition in range(world.partitions):
         closes = {str(b["business_day"]): b["sequence"] for p, _, _, b in world.read("day_closes") if p == partition}
         mine = sorted((b["sequence"], b["account_id"]) for p, _, _, b in found if p == partition and b["month"] == "2026-11")
-        assert [account for _, account in mine] == sorted(account for _, account in mine) and len(mine) > 500
+        assert [account for _, account in mine] == sorted(account for _, account in mine)
         assert closes[NOVEMBER] < mine[0][0] and mine[-1][0] < closes["2026-12-01"]
     assert len({b["statement_id"] for _, _, _, b in found}) == len(found)
     assert {key: body for key, body in statements(world).items() if key.endswith("11")} == world.first
@@ -132,9 +134,10 @@ def test_rows_that_do_not_add_up_make_no_statement(settled, brokers, dsn, tmp_pa
 def test_a_changed_message_is_found(world):
     """The last test: a message cannot be taken back."""
     [(partition, key, headers, body)] = [each for each in world.read("statements") if each[3]["statement_id"] == "holder/2026-11"]
-    changed = world.encoded("statements", {**body, "amount": body["amount"] + 1})
+    changed = io.BytesIO()
+    fastavro.schemaless_writer(changed, world.schemas["MonthStatement"], {**body, "amount": body["amount"] + 1})
     producer = confluent_kafka.Producer({"bootstrap.servers": world.brokers})
-    producer.produce(world.topics["statements"], changed, key, partition, headers=list(headers.items()))
+    producer.produce(world.topics["statements"], world.head(SCHEMAS["MonthStatement"]) + changed.getvalue(), key, partition, headers=list(headers.items()))
     assert producer.flush(30) == 0
     found = json.loads(world.audit("--format", "json", status=1))
     assert any("statements" in d["where"] for d in found["differences"]), found["differences"][:4]
