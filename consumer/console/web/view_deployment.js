@@ -19,17 +19,22 @@ function parameter(name, value) {
 const PARAMETERS = ["grace_ms", "late_days", "future_tolerance_ms", "credit_days", "max_reject_share_ppm", "max_refused_share_ppm",
   "package_left", "expiring_days", "balance_below"];
 
+const pairs = (list) => h("dl", { class: "pairs" }, list.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+
+// Those of one day and all that follow, until the next ones hold.
+function parameters(row) {
+  return h("div", { class: "group" }, h("h3", null, t("deployment.from_day"), " ", row.from_day ? day(row.from_day) : t("deployment.always")),
+    pairs([...PARAMETERS.map((name) => [t(`parameter.${name}`), parameter(name, row[name])]),
+      [t("settlement.book"), h("code", { title: row.price_book }, row.price_book.slice(0, 12))],
+      [t("deployment.recorded"), time(row.recorded_at)], [t("deployment.recorded_by"), id(row.recorded_by)]]));
+}
+
 function recorded(found) {
   return [
-    section(t("deployment.fixed"), h("dl", { class: "pairs" }, Object.entries(found.fixed).map(([name, value]) =>
-      h("div", null, h("dt", null, t(`parameter.${name}`, {}, name)), h("dd", null, typeof value === "string" ? id(value) : value))))),
-    section(t("deployment.parameters"), table(t("deployment.parameters"), [
-      { head: t("deployment.from_day"), cell: (row) => (row.from_day ? day(row.from_day) : t("deployment.always")) },
-      ...PARAMETERS.map((name) => ({ head: t(`parameter.${name}`), number: true, cell: (row) => parameter(name, row[name]) })),
-      { head: t("settlement.book"), cell: (row) => h("code", { title: row.price_book }, row.price_book.slice(0, 12)) },
-      { head: t("deployment.recorded"), cell: (row) => time(row.recorded_at) },
-      { head: t("deployment.recorded_by"), cell: (row) => id(row.recorded_by) },
-    ], found.parameters, { empty: t("deployment.none") })),
+    section(t("deployment.fixed"), pairs(Object.entries(found.fixed).map(([name, value]) =>
+      [t(name === "recorded_at" ? "deployment.recorded" : `parameter.${name}`, {}, name), name === "recorded_at" ? time(value) : id(String(value))]))),
+    section(t("deployment.parameters"), found.parameters.length === 0 ? h("p", { class: "empty" }, t("deployment.none"))
+      : found.parameters.toReversed().map(parameters)),
     section(t("deployment.books"), table(t("deployment.books"), [
       { head: t("settlement.book"), wide: true, cell: (row) => [id(row.name), h("code", { class: "long block" }, row.sha256)] },
       { head: t("deployment.from_day"), cell: (row) => (row.effective_from ? day(row.effective_from) : t("deployment.always")) },

@@ -40,7 +40,21 @@ function callTable(rows) {
   ], rows, { empty: t("settlement.calls.none") });
 }
 
-// They are read from the log when somebody asks, which takes a moment.
+const AGAIN_MS = 2000;
+
+// While they are read from the log the answer is 503: it is asked for again until it is there, or nobody waits any more.
+async function readCalls(path, place) {
+  for (;;) {
+    try {
+      return await getAll([...path, "calls"], {}, undefined, 2);
+    } catch (error) {
+      if (error.status !== 503 || !place.isConnected) throw error;
+      place.replaceChildren(h("p", { class: "loading" }, t("loading"), " ", error.detail));
+      await new Promise((resolve) => { setTimeout(resolve, AGAIN_MS); });
+    }
+  }
+}
+
 function calls(path) {
   const place = h("div", { "aria-live": "polite" });
   const ask = async (event) => {
@@ -48,7 +62,7 @@ function calls(path) {
     button.disabled = true;
     place.replaceChildren(h("p", { class: "loading" }, t("loading")));
     try {
-      const found = await getAll([...path, "calls"], {}, undefined, 2);
+      const found = await readCalls(path, place);
       place.replaceChildren(callTable(found.items), found.complete ? "" : h("p", { class: "note" }, t("all_rows", { n: number(found.items.length) })));
     } catch (error) {
       place.replaceChildren(h("p", { class: "note", role: "alert" }, `${error.title} ${error.detail}`));
