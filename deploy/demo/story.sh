@@ -17,7 +17,12 @@ unset "${!SETTLED_@}" # the file alone configures what follows
 export PGTZ=Asia/Shanghai PATH=$root/build/release:$PATH
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/settled-demo-XXXXXX")
-trap 'rm -rf "$folder"' EXIT
+daemon=
+finish() {
+    [[ -z $daemon ]] || { kill "$daemon"; wait "$daemon"; } 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap finish EXIT
 cd "$folder"
 cat >demo.yaml <<YAML
 kafka:    {brokers: "$brokers", group: settled}
@@ -25,7 +30,8 @@ schemas:  {registry: "$registry"}
 postgres: {dsn: "$dsn"}
 pricing:  {book: "$root/pricing/pricebooks/apcas.yaml"}
 billing:  {first_day: ${days[0]}, timestamps: create}
-http:     {listen: ""}
+notices:  {balance_below: [5000000]} # fen
+http:     {listen: "127.0.0.1:0"}
 YAML
 
 # ---- telling ----
@@ -97,6 +103,12 @@ closes_of() {
          where business_day = '$1' group by c.shard, settlements, previous_digest, digest order by c.shard"
 }
 
+notices_of() {
+    table 'Notices, as published to account-notices' "
+        select account_id as account, kind, service, remaining, units, $(yuan balance balance)
+          from settled.notices where business_day = '$1' order by account_id, kind, package_id"
+}
+
 # What a subscriber reads: committed records only.
 read_topic() {
     kcat -C -e -q -b "$brokers" -X isolation.level=read_committed -t "$@"
@@ -111,9 +123,44 @@ published() {
     ((records == rows)) || { echo 'story.sh: they differ' >&2; return 1; }
 }
 
+# A daemon whose clock stands at this instant; `address` is where it answers.
+start_daemon() {
+    command settled run -c demo.yaml --clock "$1" 2>daemon.log &
+    daemon=$!
+    for _ in {1..300}; do
+        address=$(sed -n 's/.*http listens.* port=\([0-9]*\).*/http:\/\/127.0.0.1:\1/p' daemon.log)
+        [[ -z $address ]] || return 0
+        sleep 0.1
+    done
+    cat daemon.log >&2
+    return 1
+}
+
+# ACCOUNT CALLS: the days that are not settled, once the daemon has read so many calls of them.
+provisional() {
+    python3 - "$address/v1/accounts/$1" "$2" <<'PYTHON'
+import json, sys, time, urllib.request
+url, calls = sys.argv[1], int(sys.argv[2])
+for _ in range(300):
+    try:
+        told = json.load(urllib.request.urlopen(url))
+    except urllib.error.HTTPError:  # the shard is not there yet
+        told = {"days": []}
+    if sum(day["calls"] for day in told["days"]) >= calls:
+        break
+    time.sleep(0.1)
+else:
+    sys.exit(f"story.sh: {url} never told of {calls} calls")
+print(f"  {told['account_id']}  balance {told['balance'] / 100:,.2f}  {told['status']}")
+for day in told["days"]:
+    print(f"  {day['business_day']}  provisional, {day['phase']}")
+    for used in day["services"]:
+        print(f"    {used['service']:17} {used['calls']:3} calls {used['units']:8,} units {used['amount'] / 100:>14,.2f}")
+    print(f"    if the day ended now: amount {day['amount'] / 100:,.2f}, balance {day['balance_after'] / 100:,.2f}, {day['status_after']}")
+PYTHON
+}
+
 linger() {
-    local next
-    next=$(date -d "${days[-1]} + 1 day" +%F)
     chapter 'all of it stays up until Enter or Ctrl-C'
     cat <<TEXT
 
@@ -123,11 +170,15 @@ linger() {
     settled explain -c demo.yaml $followed ${days[1]}
     settled quote --service PURCHASE_INTENT --leads 120000
     settled rejects accept -c demo.yaml --reason UNDECODABLE
-    settled generate -c demo.yaml --from-day $next --seed $seed ${workload[*]}
-    settled run -c demo.yaml --drain --clock $(date -d "$next + 1 day" +%F)T00:10:00+08:00
+    kill $daemon; settled run -c demo.yaml --drain --clock $(date -d "$today + 1 day" +%F)T00:10:00+08:00   # settles the open day
     psql '$dsn'
     kcat -C -e -q -b $brokers -t settlements -f '%p/%o %k %h\n'
     curl -s $registry/subjects
+
+  The console, in a browser on this machine:
+
+    $address/
+    $address/#/accounts/$followed
 
 TEXT
     # Without a terminal or a pipe to wait on, only a signal ends it.
@@ -154,6 +205,7 @@ for day in "${days[@]}"; do
     packages_of "$day"
     late_of "$day"
     events_of "$day"
+    notices_of "$day"
     closes_of "$day"
     seed=$((seed + 1))
 done
@@ -182,6 +234,13 @@ read_topic account-status -f '%k  %h\n' | grep "$followed" | indented
 
 chapter 'the audit: all of it once more, from the topics alone'
 settled audit -c demo.yaml
+
+today=$(date -d "${days[-1]} + 1 day" +%F)
+chapter "the day that is open: what $followed has used so far"
+settled generate -c demo.yaml --from-day "$today" --seed "$seed" "${workload[@]}"
+start_daemon "${today}T23:59:59+08:00"
+printf '\n$ curl -s %s/v1/accounts/%s\n\n' "$address" "$followed"
+provisional "$followed" 5
 
 printf '\nThat were %d days in %d s.\n' "${#days[@]}" "$((SECONDS - begun))"
 [[ ${1-} != --keep ]] || linger
