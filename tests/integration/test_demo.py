@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import urllib.request
 
 from conftest import ROOT
 from test_services import processes_under
@@ -52,6 +53,8 @@ def assert_the_story(told):
         assert f" {reason} " in told["rejects: what an operator decides about"]
     counted = re.findall(r"(\d+) records, and +(\d+) rows", told["the same in Kafka, each record exactly once"])
     assert len(counted) == 4 and all(records == rows != "0" for records, rows in counted)
+    assert "acct-0000003 BALANCE_LOW" in tuesday
+    assert re.search(r"^ +2025-11-06  provisional, OPEN$", told["the day that is open: what acct-0000003 has used so far"], re.MULTILINE)
     audit = told["the audit: all of it once more, from the topics alone"]
     assert re.search(r"^ +6  days of shards folded again$", audit, re.MULTILINE) and "\n  equal\n" in audit
 
@@ -70,12 +73,15 @@ def assert_the_readme_shows(output):
 
 def test_the_story_is_told_and_kept_until_enter(place):
     process = start(place, "--keep")
-    output = read_until(process, "stays up until Enter") + read_until(process, "/subjects")
+    output = read_until(process, "stays up until Enter") + read_until(process, "/#/accounts/")
     assert processes_under(place) != []
     dsn = re.search(r"psql '(.*)'", output)[1]
     asked = subprocess.run(["psql", "-XAtc", "select count(*) from settled.settlements", dsn], capture_output=True,
                            text=True, check=True)
     assert asked.stdout == "18\n"
+    console = re.search(r"^ +(http://127\.0\.0\.1:\d+/)$", output, re.MULTILINE)[1]
+    with urllib.request.urlopen(console) as page:
+        assert b"/console/app.js" in page.read()
     process.communicate("\n", timeout=60)
     assert process.returncode == 0
     assert_nothing_is_left(place)
