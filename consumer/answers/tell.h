@@ -26,10 +26,9 @@ int tell_statement(struct api_call *call, struct error *e);
 // tell_prices.c
 int tell_prices(struct api_call *call, struct error *e);
 int tell_quote(struct api_call *call, struct error *e);
-// tell_deployment.c
+// tell_operators.c
 int tell_access(struct api_call *call, struct error *e);
 int tell_deployment(struct api_call *call, struct error *e);
-// tell_operators.c
 int tell_shards(struct api_call *call, struct error *e);
 int tell_closed_days(struct api_call *call, struct error *e);
 int tell_decisions(struct api_call *call, struct error *e);
