@@ -64,7 +64,7 @@ static int choose_month(struct statement *s, const struct args *args, struct err
     return 0;
 }
 
-static int ask(struct statement *s, const struct args *args, struct error *e)
+static int ask_all(struct statement *s, const struct args *args, struct error *e)
 {
     const struct http_parameter none[] = {{NULL, NULL}};
     if (ask_json(&s->asking, "packages", none, &s->packages, e) || choose_month(s, args, e))
@@ -270,7 +270,7 @@ static int answer_statement(struct statement *s, const struct args *args, struct
         decisions_open(&opening, &s->config, &s->store, &s->recorded, e))
         return -1;
     s->asking = (struct asking){s->store, s->recorded, args->operands[0]};
-    if (ask(s, args, e))
+    if (ask_all(s, args, e))
         return -1;
     if (s->format && strcmp(s->format, "json") == 0)
         return print_json(s, e);
