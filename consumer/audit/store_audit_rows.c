@@ -80,17 +80,18 @@ static const struct {
 } origins[AUDIT_WINDOWED] = {
     [AUDIT_CALL_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
                             "settled.rejects where partition = $1 and topic = $4", "kafka_offset",
-                            "decision"},
+                            "decision", NULL},
     [AUDIT_PURCHASE_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
                                 "settled.rejects where partition = $1 and topic = $4",
-                                "kafka_offset", "decision"},
+                                "kafka_offset", "decision", NULL},
     [AUDIT_CREDIT_REJECTS] = {STEP_REJECTS, 3, "kafka_offset",
                               "settled.rejects where partition = $1 and topic = $4", "kafka_offset",
-                              "decision"},
+                              "decision", NULL},
     [AUDIT_CREDITS] = {STEP_CREDITS, 3, "kafka_offset", "settled.credits where shard = $1",
-                       "kafka_offset", ""},
+                       "kafka_offset", "", NULL},
     [AUDIT_SETTLEMENTS] = {STEP_SETTLEMENTS, 2, "(business_day - date '1970-01-01')",
-                           "settled.settlements where shard = $1", "business_day, account_id", ""},
+                           "settled.settlements where shard = $1", "business_day, account_id", "",
+                           NULL},
     // A line has no shard of its own: it belongs to the shard of its settlement, or else of its
     // account. A line with neither counts to shard 0.
     [AUDIT_LINES] =
@@ -99,14 +100,14 @@ static const struct {
          " from settled.settlements where " WITHIN_DAYS ") o on a = account_id and d = business_day"
          " left join (select account_id as b, shard as t from settled.accounts) p on b = account_id"
          " where coalesce(s, t, 0) = $1",
-         "business_day, account_id, line_no", ""},
+         "business_day, account_id, line_no", "", NULL},
     [AUDIT_STATUSES] = {STEP_STATUSES, 2, "sequence", "settled.status_changes where shard = $1",
-                        "sequence", ""},
+                        "sequence", "", NULL},
     [AUDIT_NOTICES] = {STEP_NOTICES, 3, "(business_day - date '1970-01-01')",
                        "settled.notices where shard = $1", "business_day, account_id, notice_id",
-                       ""},
+                       "", NULL},
     [AUDIT_CUTOFFS] = {STEP_CUTOFFS, 3, "(business_day - date '1970-01-01')",
-                       "settled.day_cutoffs where shard = $1", "business_day", ""},
+                       "settled.day_cutoffs where shard = $1", "business_day", "", NULL},
     [AUDIT_STATEMENTS] = {STEP_STATEMENTS, 2, DAY_AFTER,
                           "settled.month_statements where shard = $1", "business_day, account_id",
                           "", WITHIN_DAYS_AFTER},
@@ -120,7 +121,7 @@ static const struct {
          " where coalesce(s, t, 0) = $1",
          "business_day, account_id, line_no", "", WITHIN_DAYS_AFTER},
     [AUDIT_CLOSES] = {STEP_CLOSES, 2, "(business_day - date '1970-01-01')",
-                      "settled.day_closes where shard = $1", "business_day", "closed_at"},
+                      "settled.day_closes where shard = $1", "business_day", "closed_at", NULL},
 };
 
 // ---- columns ----
