@@ -10,7 +10,7 @@ struct retired_table {
     char partition[64]; // "settlements_2025_03"
     int64_t rows, bytes; // bytes with indexes
 };
-enum { RETIRED_TABLES = 5, RETIRED_PATH_SIZE = 2048 };
+enum { RETIRED_TABLES = 8, RETIRED_PATH_SIZE = 2048 };
 
 struct retired_month {
     day_t month; // its first day

@@ -201,8 +201,8 @@ def test_check_is_content_with_what_the_verbs_made(ready):
 
 def test_check_names_all_that_is_missing_at_once(world):
     errors = world.check(status=78)["error"]
-    assert len([e for e in errors if e.endswith("does not exist; run settled topics apply")]) == 7
-    assert len([e for e in errors if "run settled schemas register" in e]) == 4
+    assert len([e for e in errors if e.endswith("does not exist; run settled topics apply")]) == 9
+    assert len([e for e in errors if "run settled schemas register" in e]) == 6
     assert len([e for e in errors if 'run "settled migrate"' in e]) == 1
     assert len(errors) == 12
 

@@ -188,7 +188,7 @@ def test_it_goes_on_where_the_topics_end(failed):
     live(d, DAY_ENDS[1:3])
     with failed.on(lost):
         d.run("repair")
-        d.call("late-comer", "since", at("2026-11-04", "08:00:00"), leads=3)
+        d.call("late-comer", "since", at("2026-12-01", "08:00:00"), leads=3)
         d.flush()
         live(d, DAY_ENDS[3:])
         d.check_published()
