@@ -360,15 +360,15 @@ static const char *set_list(struct config *config, const struct config_key *key,
     }
     while (text < end) {
         char element[1024];
-        size_t size = strcspn(text, ",]");
+        const char *comma = memchr(text, ',', (size_t)(end - text));
+        size_t size = (size_t)((comma ? comma : end) - text);
         if (size >= sizeof element)
             return "has an element that is too long";
         snprintf(element, sizeof element, "%.*s", (int)size, text);
         const char *refused = config_add(config, key, element, why);
         if (refused)
             return refused;
-        text += size + 1;
-        text += strspn(text, " ");
+        text = comma ? comma + 1 + strspn(comma + 1, " ") : end;
     }
     return key->kind == VALUE_URLS && config->registry.url_count == 0 ? "is empty" : NULL;
 }

@@ -204,7 +204,7 @@ def test_check_names_all_that_is_missing_at_once(world):
     assert len([e for e in errors if e.endswith("does not exist; run settled topics apply")]) == 9
     assert len([e for e in errors if "run settled schemas register" in e]) == 6
     assert len([e for e in errors if 'run "settled migrate"' in e]) == 1
-    assert len(errors) == 12
+    assert len(errors) == 16
 
 
 def test_check_names_everything_that_is_unreachable(world):

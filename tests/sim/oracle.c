@@ -21,7 +21,8 @@ bool oracle_same(struct slice a, struct slice b)
 
 int oracle_order(struct slice a, struct slice b)
 {
-    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+    size_t common = a.size < b.size ? a.size : b.size;
+    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 

@@ -459,7 +459,7 @@ static void the_environment_wins(void **state)
     struct fixture *f = *state;
     setenv("SETTLED_KAFKA_BROKERS", "env:9", 1);
     setenv("SETTLED_BILLING_GRACE", "1m", 1);
-    setenv("SETTLED_SCHEMAS_REGISTRY", "http://a,http://b", 1);
+    setenv("SETTLED_SCHEMAS_REGISTRY", "http://[::1]:8081,http://b", 1);
     setenv("SETTLED_NOTICES_PACKAGE_LEFT", "3,40", 1);
     setenv("SETTLED_NOTICES_EXPIRING_DAYS", "[]", 1);
     setenv("SETTLED_KAFKA_PROPERTIES_SASL_PASSWORD", "p", 1);
@@ -476,6 +476,7 @@ static void the_environment_wins(void **state)
     assert_string_equal(f->config.brokers, "env:9");
     assert_int_equal(f->config.parameters.grace_ms, 60000);
     assert_int_equal(f->config.registry.url_count, 2);
+    assert_string_equal(f->config.registry.urls[0], "http://[::1]:8081");
     assert_string_equal(f->config.registry.urls[1], "http://b");
     assert_thresholds(&f->config.parameters.notices.package_left, "40,3");
     assert_thresholds(&f->config.parameters.notices.expiring_days, "");
