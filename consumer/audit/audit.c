@@ -53,22 +53,30 @@ static bool is_cut(const struct audit_day *day)
     return day && day->cut == (1u << INPUT_COUNT) - 1;
 }
 
+// R75: statements of the last retired month are written on the first day after it, and what they
+// add up has left the tables. So that day cannot be computed again, either.
+static day_t first_computable(const struct audit_shard *w)
+{
+    day_t kept_from = w->snapshot.kept_from;
+    return kept_from == DAY_NONE ? DAY_NONE : kept_from + 1;
+}
+
 // Days whose rows have left the tables cannot be asked for. An audit of all days begins behind
 // them.
 static int skip_retired(const struct audit_shard *w, day_t *first, struct error *e)
 {
-    char text[DAY_TEXT_SIZE], kept[DAY_TEXT_SIZE];
-    day_t kept_from = w->snapshot.kept_from;
-    if (*first >= kept_from)
+    char text[DAY_TEXT_SIZE], begin[DAY_TEXT_SIZE];
+    day_t earliest = first_computable(w);
+    if (*first >= earliest)
         return 0;
     day_t asked = w->options->from != DAY_NONE ? w->options->from : w->options->to;
-    if (asked != DAY_NONE && asked < kept_from)
+    if (asked != DAY_NONE && asked < earliest)
         return error_set(e, ERROR_UNAVAILABLE,
-                         "the tables of %s are retired: settled.retired_months says where their "
-                         "rows are; begin with --from %s",
-                         calendar_format_day(asked, text), calendar_format_day(kept_from, kept));
-    *first = kept_from;
-    w->report->kept_from = kept_from;
+                         "rows that %s follows from are retired: settled.retired_months says where "
+                         "they are; begin with --from %s",
+                         calendar_format_day(asked, text), calendar_format_day(earliest, begin));
+    *first = earliest;
+    w->report->compared_from = earliest;
     return 0;
 }
 

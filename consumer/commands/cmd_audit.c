@@ -25,7 +25,7 @@ int cmd_audit(const struct args *args)
     struct error e = {0};
     const char *format = args_get(args, "format");
     struct report report = {.json = format && strcmp(format, "json") == 0,
-                            .kept_from = DAY_NONE,
+                            .compared_from = DAY_NONE,
                             .all = args_get(args, "all") != NULL};
     if (read_options(args, &options, &e))
         return cli_fail("audit", &e);

@@ -203,8 +203,8 @@ static void end_json(const struct report *report, const struct error *trouble)
     char day[DAY_TEXT_SIZE];
     json_t *json = json_pack(
         "{s:s, s:s?, s:s?, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "result",
-        result_name(t, trouble), "error", trouble ? trouble->text : NULL, "kept_from",
-        report->kept_from == DAY_NONE ? NULL : calendar_format_day(report->kept_from, day),
+        result_name(t, trouble), "error", trouble ? trouble->text : NULL, "compared_from",
+        report->compared_from == DAY_NONE ? NULL : calendar_format_day(report->compared_from, day),
         "causes", json_of_causes(report), "topics", json_of_topics(&report->publications),
         "price_books", json_of_books(report->books), "shards", (json_int_t)t->shards, "days",
         (json_int_t)t->days, "records", (json_int_t)t->records, "settlements",
@@ -242,10 +242,10 @@ static void end_table(struct report *report, const struct error *trouble)
     groups_print(&report->groups, !report->all);
     publications_print(&report->publications, !report->all);
     print_books(report->books);
-    if (report->kept_from != DAY_NONE)
-        printf("days before %s are retired: neither their rows nor their messages are compared; "
-               "settled.retired_months says where their rows are\n",
-               calendar_format_day(report->kept_from, day));
+    if (report->compared_from != DAY_NONE)
+        printf("days before %s are not compared: rows that they follow from are retired; "
+               "settled.retired_months says where these are\n",
+               calendar_format_day(report->compared_from, day));
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         printf("%15s  %s\n", format_count(lines[i].count, number), lines[i].what);
     printf("%s\n", result_name(t, trouble));

@@ -18,7 +18,7 @@ struct audit_totals {
 struct report {
     bool json, all;
     struct slice account_id; // data NULL: all; otherwise only what concerns this one
-    day_t kept_from; // days before it are retired, and not compared; DAY_NONE: all are there
+    day_t compared_from; // days before it are not, as rows are retired; DAY_NONE: all are there
     struct audit_totals totals;
     struct audit_causes causes; // whatever account is asked for
     struct difference_groups groups;
