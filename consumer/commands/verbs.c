@@ -262,7 +262,8 @@ const struct verb verbs[] = {
          "Prints what was paid in and what was settled in the month, in the order in which it "
          "changed the balance, opening and closing balance, what was used with its prices, and "
          "the packages that could be drawn, with what is left of them now. It reads what is "
-         "recorded: what is not settled yet is not in it.",
+         "recorded. A month that is over has the sums of its recorded statement; of one that is "
+         "not, it says that it is provisional, and what is not settled yet is not in it.",
      .config = TAKES_CONFIG | CONFIG_REQUIRED,
      .operands = "ACCOUNT",
      .min_operands = 1,

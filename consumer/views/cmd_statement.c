@@ -24,7 +24,7 @@ struct statement {
     const char *format; // NULL: table
     char month[8]; // "2026-11"
     char from[DAY_TEXT_SIZE], to[DAY_TEXT_SIZE]; // its first and last day
-    json_t *ledger, *settlements, *packages; // answers of the API
+    json_t *ledger, *settlements, *packages, *months; // answers of the API
 };
 
 // ---- which month ----
@@ -72,10 +72,32 @@ static int ask_all(struct statement *s, const struct args *args, struct error *e
     const struct http_parameter days[] = {{"from", s->from}, {"to", s->to}, {NULL, NULL}};
     if (s->format && strcmp(s->format, "csv") == 0)
         return ask_csv(&s->asking, "statement", days, e);
-    return ask_json(&s->asking, "statement", days, &s->ledger, e) ||
+    return ask_json(&s->asking, "statements", days, &s->months, e) ||
+                   ask_json(&s->asking, "statement", days, &s->ledger, e) ||
                    ask_json(&s->asking, "settlements", days, &s->settlements, e)
                ? -1
                : 0;
+}
+
+// The statement that was written when the month was over. NULL: it is not over, or has nothing of
+// the account.
+static const json_t *month_of(const struct statement *s)
+{
+    return json_array_get(json_object_get(s->months, "items"), 0);
+}
+
+static const char *open_day_of(const struct statement *s)
+{
+    const char *day =
+        json_string_value(json_object_get(json_object_get(s->ledger, "as_of"), "open_day"));
+    return day ? day : "";
+}
+
+// Between the close of its last day and its statement a month is over, but not yet added up.
+static bool is_provisional(const struct statement *s)
+{
+    bool over = strcmp(open_day_of(s), s->to) > 0;
+    return !month_of(s) && !(over && json_array_size(json_object_get(s->ledger, "items")) == 0);
 }
 
 // ---- for people ----
@@ -129,7 +151,7 @@ static const char *service_name(const struct statement *s, const json_t *object)
 static void print_money(const struct statement *s, enum text text, const char *name)
 {
     char number[NUMBER_SIZE];
-    yuan_of(s->ledger, name, number);
+    yuan_of(month_of(s) ? month_of(s) : s->ledger, name, number);
     fputs("  ", stdout);
     columns_pad(say(s, text), 18);
     printf(" %18s\n", number);
@@ -225,35 +247,51 @@ static void print_packages(const struct statement *s)
     columns_print(&table, "  ");
 }
 
-static void print_statement(const struct statement *s)
+static void print_sums(const struct statement *s)
 {
-    char account[SHOWN_SIZE];
-    const char *open = string_of(json_object_get(s->ledger, "as_of"), "open_day");
-    text_show(slice_text(s->asking.account_id), account, sizeof account);
-    PRINT_TEXT(s->language, TEXT_STATEMENT, account, s->month);
-    putchar('\n');
-    if (strcmp(open, s->to) <= 0) {
-        PRINT_TEXT(s->language, TEXT_STATEMENT_OPEN, open);
-        putchar('\n');
-    }
-    putchar('\n');
-    print_entries(s);
-    putchar('\n');
+    char calls[NUMBER_SIZE], settlements[NUMBER_SIZE], packages[NUMBER_SIZE], paid[NUMBER_SIZE];
+    const json_t *month = month_of(s);
     print_money(s, TEXT_OPENING, "opening_balance");
     print_money(s, TEXT_CREDITS, "credits");
     print_money(s, TEXT_ADJUSTMENTS, "adjustments");
     print_money(s, TEXT_AMOUNT, "amount");
     print_money(s, TEXT_CLOSING, "closing_balance");
+    if (!month)
+        return;
+    bool active = strcmp(string_of(month, "status"), "ACTIVE") == 0;
+    PRINT_TEXT(s->language, TEXT_STATEMENT_END, say(s, active ? TEXT_ACTIVE : TEXT_SUSPENDED),
+               format_count(number_of(month, "calls"), calls),
+               format_count(number_of(month, "settlements"), settlements),
+               format_count(number_of(month, "packages_bought"), packages),
+               yuan_of(month, "packages_amount", paid));
+    putchar('\n');
+}
+
+static void print_statement(const struct statement *s)
+{
+    char account[SHOWN_SIZE];
+    text_show(slice_text(s->asking.account_id), account, sizeof account);
+    PRINT_TEXT(s->language, TEXT_STATEMENT, account, s->month);
+    putchar('\n');
+    if (is_provisional(s)) {
+        PRINT_TEXT(s->language, TEXT_STATEMENT_OPEN, open_day_of(s));
+        putchar('\n');
+    }
+    putchar('\n');
+    print_entries(s);
+    putchar('\n');
+    print_sums(s);
     print_lines(s);
     print_packages(s);
 }
 
 static int print_json(const struct statement *s, struct error *e)
 {
-    json_t *json = json_pack("{s:s, s:s, s:O, s:O, s:O}", "account_id", s->asking.account_id,
-                             "month", s->month, "statement", s->ledger, "settlements",
-                             json_object_get(s->settlements, "items"), "packages",
-                             json_object_get(s->packages, "items"));
+    json_t *json = json_pack("{s:s, s:s, s:b, s:O?, s:O, s:O, s:O}", "account_id",
+                             s->asking.account_id, "month", s->month, "provisional",
+                             is_provisional(s), "month_statement", month_of(s), "statement",
+                             s->ledger, "settlements", json_object_get(s->settlements, "items"),
+                             "packages", json_object_get(s->packages, "items"));
     bool written = json && json_dumpf(json, stdout, JSON_INDENT(2)) == 0;
     json_decref(json);
     if (!written)
@@ -287,6 +325,7 @@ int cmd_statement(const struct args *args)
     json_decref(statement.ledger);
     json_decref(statement.settlements);
     json_decref(statement.packages);
+    json_decref(statement.months);
     decisions_close(&statement.config, statement.store, statement.recorded);
     return failed ? cli_fail("statement", &e) : 0;
 }

@@ -69,8 +69,12 @@ enum language { LANGUAGE_EN, LANGUAGE_ZH };
       "与记录一致；已重新读取分片 {3} 的位点 {1} 至 {2}")                                          \
     X(BOOK_IS, "price book {1}", "价格表 {1}")                                                     \
     X(STATEMENT, "Statement of {1}, {2}, in yuan", "{1} 的账单，{2}，单位：元")                    \
-    X(STATEMENT_OPEN, "  settled until {1}; what was used since then is not in it",                \
-      "  已结算至 {1}；此后的用量未计入")                                                          \
+    X(STATEMENT_OPEN, "  provisional: settled until {1}; what was used since then is not in it",   \
+      "  本月未结：已结算至 {1}；此后的用量未计入")                                                \
+    X(STATEMENT_END,                                                                               \
+      "  {1} at the end of the month; calls: {2}, settlements: {3}, packages bought: {4} for {5} " \
+      "yuan",                                                                                      \
+      "  月末{1}；调用：{2}，结算：{3}，购买套餐包：{4}，共 {5} 元")                               \
     X(TIME, "time", "时间")                                                                        \
     X(WHAT, "what", "事项")                                                                        \
     X(REFERENCE, "reference", "编号")                                                              \

@@ -6,6 +6,7 @@ import json
 import subprocess
 import unicodedata
 
+import psycopg
 from deployment import at
 
 DAY = "2026-11-30"
@@ -29,7 +30,7 @@ def columns(text):
 
 def check_people(d):
     text = d.run("statement", "acme", "--month", "2026-11", "--lang", "en")
-    assert text.splitlines()[:11] == [
+    assert text.splitlines()[:12] == [
         "Statement of acme, 2026-11, in yuan", "",
         "  time                 what        reference              yuan     balance",
         "  2026-11-30 02:00:01  top-up      top-up             3,000.00    3,000.00",
@@ -38,11 +39,15 @@ def check_people(d):
         "  + credits                    3,000.00",
         "  + adjustments                    0.00",
         "  - amount                    16,000.00",
-        "  = closing balance          -13,000.00"]
+        "  = closing balance          -13,000.00",
+        "  SUSPENDED at the end of the month; calls: 1, settlements: 1, packages bought: 1 for 70,000.00 yuan"]
+    text = d.run("statement", "acme", "--month", "2026-11", "--lang", "zh")
+    assert "  月末停用；调用：1，结算：1，购买套餐包：1，共 70,000.00 元\n" in text and "未结" not in text
     assert "later" not in text  # a package of December
     # Without a month, that of the open day: here as settled until then.
     text = d.run("statement", "acme", "--lang", "zh")
-    assert text.startswith("acme 的账单，2026-12，单位：元\n  已结算至 2026-12-02；此后的用量未计入\n")
+    assert text.startswith("acme 的账单，2026-12，单位：元\n  本月未结：已结算至 2026-12-02；此后的用量未计入\n")
+    assert "月末" not in text
     assert "人群特征洞察服务" in text
     lines = text.splitlines()
     table = lines[lines.index("用量明细") + 1:lines.index("套餐包") - 1]
@@ -58,9 +63,39 @@ def check_programs(d):
     assert (found["statement"]["opening_balance"], found["statement"]["closing_balance"]) == (0, -1300000)
     assert [s["settlement_id"] for s in found["settlements"]] == [f"acme/{DAY}"]
     assert [p["remaining"] for p in found["packages"]] == [0, 49]
+    month = found["month_statement"]
+    [(_, _, _, published)] = d.read("statements")
+    assert {name: month[name] for name in published if name not in ("lines", "sequence")} == {
+        name: value for name, value in published.items() if name not in ("lines", "sequence")}
+    assert found["provisional"] is False
     rows = list(csv.DictReader(io.StringIO(d.run("statement", "acme", "--month", "2026-12", "--format", "csv"))))
     assert [(r["kind"], r["amount"], r["balance"]) for r in rows] == [("SETTLEMENT", "0", "-1300000")]
-    assert json.loads(d.run("statement", "acme", "--month", "2025-01", "--format", "json"))["settlements"] == []
+    for month, provisional in (("2025-01", False), ("2026-12", True), ("2027-01", True)):  # of none there is a statement
+        found = json.loads(d.run("statement", "acme", "--month", month, "--format", "json"))
+        assert (found["provisional"], found["month_statement"]) == (provisional, None)
+        assert len(found["settlements"]) == (month == "2026-12")
+
+
+def check_recorded(d):
+    """Of a month that is over each figure is the recorded statement's, not added up again."""
+    with psycopg.connect(d.dsn) as connection:
+        connection.execute("update settled.month_statements set opening_balance = 1100, credits = 2200, adjustments = 3300, amount = 500,"
+                           " closing_balance = 6100, status = 'ACTIVE', calls = 71, settlements = 72, packages_bought = 73,"
+                           " packages_amount = 7400 where account_id = 'acme' and month = '2026-11'")
+        connection.commit()
+        text = d.run("statement", "acme", "--month", "2026-11", "--lang", "en")
+        assert text.splitlines()[6:12] == [
+            "  opening balance                 11.00",
+            "  + credits                       22.00",
+            "  + adjustments                   33.00",
+            "  - amount                         5.00",
+            "  = closing balance               61.00",
+            "  ACTIVE at the end of the month; calls: 71, settlements: 72, packages bought: 73 for 74.00 yuan"]
+        # As between the close of the month's last day and its statement.
+        connection.execute("delete from settled.month_statements where account_id = 'acme' and month = '2026-11'")
+    found = json.loads(d.run("statement", "acme", "--month", "2026-11", "--format", "json"))
+    assert (found["provisional"], found["month_statement"]) == (True, None)
+    assert "provisional: settled until 2026-12-02" in d.run("statement", "acme", "--month", "2026-11", "--lang", "en")
 
 
 def check_refusals(d):
@@ -86,3 +121,4 @@ def test_a_statement(deploy):
     check_programs(d)
     check_refusals(d)
     check_explain(d)
+    check_recorded(d)
