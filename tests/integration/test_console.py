@@ -82,9 +82,14 @@ def yuan(fen):
 
 SAYS = {  # what must be there: in Chinese, in English
     "overview": (["被扣住", "待处理拒收", "每日结算金额"], ["Held", "Undecided rejects", "Amount settled by day"]),
-    "account": (["暂估", "套餐包", "余额变化", "人群特征洞察服务"], ["provisional", "Packages", "Balance over time", "Audience insight"]),
+    "account": (["暂估", "套餐包", "余额变化", "人群特征洞察服务", "套餐包余量不足", "余量降至 20%", "套餐包即将到期", "到期前 30 天", "套餐包已到期", "余额不足",
+                 "低于 ¥5,000.00"],
+                ["provisional", "Packages", "Balance over time", "Audience insight", "Package is low", "down to 20%", "Package expires soon",
+                 "30 days before", "Package has expired", "Balance is low", "below ¥5,000.00"]),
     "settlement": (["期初余额", "明细", "settled explain"], ["Opening balance", "Lines", "settled explain"]),
-    "statement": (["对账单", "收支明细", "按量后付费"], ["Statement", "Entries", "Postpaid"]),
+    "statement": (["对账单", "收支明细", "按量后付费", "尚未出月结单", "历次月结单"],
+                  ["Statement", "Entries", "Postpaid", "No month statement yet", "Month statements"]),
+    "month": (["月结单", "2026年10月", "购买套餐包", "下载汇总 CSV"], ["Month statement", "October 2026", "Packages bought", "Download summary CSV"]),
     "quote": (["各方案比较", "★ 最低", "现有套餐包余量"], ["Compared", "★ least", "Held in packages"]),
     "rejects": (["修好原因后重新送入", "settled rejects accept"], ["Send them again", "settled rejects requeue"]),
     "days": (["全部接续", "摘要"], ["closes link", "Digest"]),
@@ -179,6 +184,23 @@ def test_it_follows_what_is_read(look):
     page.tab.on("request", lambda request: asked.append(request.url))
     page.tab.wait_for_timeout(6000)
     assert asked == []
+
+
+def test_notices_are_those_of_the_api(site, look):
+    _, base, _ = site
+    told = json.loads(ask(base, f"/v1/accounts/{DEALER}/notices?from=2026-10-26&limit=1000")[1])["items"]
+    assert {each["kind"] for each in told} == {"PACKAGE_LOW", "PACKAGE_EXPIRING", "PACKAGE_EXPIRED", "BALANCE_LOW"}
+    rows = look("en-GB").open(VIEWS["account"]).tab.locator("section:has(h2:text('Notices')) tbody tr")
+    assert rows.count() == len(told)
+    for text, each in zip(rows.all_inner_texts(), reversed(told)):
+        assert each["business_day"] in text
+        if each["kind"] == "BALANCE_LOW":
+            assert yuan(each["balance"]) in text and f"below {yuan(each['threshold'])}" in text
+            continue
+        assert each["package_id"] in text and f"{each['remaining']:,} " in text and f"of {each['units']:,} " in text
+        year, month, day = each["valid_until"][:10].split("-")
+        assert f"{day}/{month}/{year}, {each['valid_until'][11:19]}" in text
+        assert {"PACKAGE_LOW": f"down to {each['threshold']}%", "PACKAGE_EXPIRING": f"{each['threshold']} days before"}.get(each["kind"], "–") in text
 
 
 def test_a_settlement_adds_up(site, look):
@@ -278,6 +300,34 @@ def test_a_statement_is_printed_and_downloaded(site, look):
     page.tab.pdf(path=ARTEFACTS / "statement.pdf", format="A4")
 
 
+def test_a_month_is_what_was_recorded_of_it(site, look):
+    _, base, _ = site
+    told = json.loads(ask(base, f"/v1/accounts/{DEALER}/statements/2026-10")[1])
+    page = look("en-GB").open(f"accounts/{DEALER}/statement")
+    assert "November 2026" in page.text("h1") and page.tab.locator("h2 .badge.provisional").count() == 1
+    page.tab.click("td a:text('October 2026')")
+    page.tab.wait_for_selector("h1:has-text('October 2026')")
+    figures = page.tab.locator(".equation .money").all_inner_texts()
+    assert figures == [yuan(told[name]) for name in ("opening_balance", "credits", "adjustments", "amount", "closing_balance")]
+    assert f"Calls {told['calls']:,} · Settlements {told['settlements']} · Packages bought 4 · {yuan(told['packages_amount'])}" in page.text()
+    rows = page.tab.locator("section:has(h2:text('By service')) tbody tr").all_inner_texts()
+    assert len(rows) == len(told["lines"]) > 1
+    for text, line in zip(rows, told["lines"]):
+        assert yuan(line["amount"]) in text and f"{line['units']:,} " in text and (line["package_id"] or "Postpaid") in text
+    with page.tab.expect_download() as found:
+        page.tab.click("text=Download summary CSV")
+    assert len(found.value.path().read_text().splitlines()) == len(told["lines"]) + 1
+    page.tab.emulate_media(media="print")
+    assert not page.tab.is_visible("h2:text('Month statements')") and not page.tab.is_visible("text=Download summary CSV")
+    assert page.tab.is_visible("text=Packages bought") and page.tab.is_visible(".equation")
+    page.tab.pdf(path=ARTEFACTS / "month.pdf", format="A4")
+    page.tab.emulate_media(media="screen")
+    page.tab.click("td a[href*='/settlements/']")
+    page.tab.wait_for_selector("h1:has-text('Settlement')")
+    page.open(f"accounts/{DEALER}/statement?month=2026-09")
+    assert "Nothing was paid in, bought or billed in this month" in page.text() and page.tab.locator("h2 .badge").count() == 0
+
+
 # ---- who means harm ----
 
 @pytest.mark.parametrize("account", HOSTILE[:-1], ids=[str(number) for number in range(len(HOSTILE) - 1)])
@@ -287,10 +337,16 @@ def test_hostile_ids_are_text(tabs, account):
     assert re.sub(r"U\+([0-9A-F]{4})", lambda code: chr(int(code[1], 16)), shown) == account
     assert page.tab.locator("main img, main script").count() == 0
     assert page.tab.title().startswith(account[:20])
+    assert page.tab.locator("section:has(h2:text('Notices')) td bdi").first.evaluate("each => each.textContent") == shown  # its package's id
     page.tab.click("text=Statement")
     page.shown()
     assert page.tab.locator("main img").count() == 0
-    page.tab.click("td a")  # its first settlement
+    page.tab.click("td a:text('October 2026')")
+    page.tab.wait_for_selector("h1:has-text('October 2026')")
+    assert page.tab.locator("main img").count() == 0 and page.tab.locator("h2:text-is('Month statement')").count() == 1
+    page.tab.go_back()
+    page.tab.wait_for_selector("h1:has-text('November 2026')")
+    page.tab.click("td a[href*='/settlements/']")  # its first settlement
     page.tab.wait_for_selector("h1:has-text('Settlement')")
     assert page.tab.locator("dl.equation").count() == 1
     assert page.wrong == []

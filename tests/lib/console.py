@@ -24,7 +24,8 @@ DEALERS = [f"dealer-{city}-{number:03}" for number, city in enumerate(
 MARKUP = "<img src=x onerror=\"document.title='run'\">"
 HOSTILE = [MARKUP, "\u202egnorw\u202c 倒写", "شركة السيارات", "a/b?c=d#e&f", "x" * 128, "'; drop table accounts; --", "=1+1", "--all", ".."]
 PLAIN = "AUDIENCE_INSIGHT"
-USED_UP, EXPIRING = "pkg-2025-leads-10k", "pkg-2025-leads-100k"
+USED_UP, EXPIRING, EXPIRED = "pkg-2025-leads-10k", "pkg-2025-leads-100k", "pkg-2025-insight-50"
+BALANCE_BELOW = 500000  # fen, of which account holders are told
 HELD_REJECTS = 130  # enough for a held day
 
 
@@ -57,11 +58,13 @@ class InOrder(Deployment):
 
 
 def packages(d):
-    """Of one account: one that is used up, one that expires soon, one that is new, one that was bought late."""
+    """Of one account: one that is used up, one that expires soon, one that has expired, one that is new, one that was bought late."""
     open_day = datetime.date.fromisoformat(OPEN)
     for number, (name, units, amount, left) in enumerate(((USED_UP, 10000, 7000000, 5), (EXPIRING, 100000, 30000000, 9))):
         bought = open_day - datetime.timedelta(365 - left)
         d.purchase(DEALER, name, "PURCHASE_INTENT", units, amount, at(str(bought), "10:00:00"), at(FIRST, "09:00:00") + number)
+    # Has expired when it comes: all of it remains.
+    d.purchase(DEALER, EXPIRED, PLAIN, 50, 10000000, at("2025-10-26", "10:00:00"), at(days()[1], "12:00:00"))
     d.purchase(DEALER, "pkg-2026-leads-50k", "PURCHASE_INTENT", 50000, 25000000, at(FIRST, "09:05:00"))
     d.purchase(DEALER, "pkg-2026-insight-50", PLAIN, 50, 10000000, at(days()[-5], "09:05:00"))
     d.purchase(SMALL, "pkg-2026-leads-10k", "PURCHASE_INTENT", 10000, 7000000, at(FIRST, "09:07:00"))
@@ -89,6 +92,7 @@ def strangers(d):
     for account in HOSTILE:
         d.top_up(account, "first", 300000, at(FIRST, "12:00:00"))
         d.call(account, "call/<b>1</b>", at(days()[-2], "13:00:00"))
+        d.purchase(account, account, "PURCHASE_INTENT", 10000, 7000000, at("2025-12-01", "10:00:00"), at(FIRST, "12:00:00"))
 
 
 def refused(d):
@@ -155,7 +159,7 @@ def running(settled, brokers, superuser, folder):
         connection.execute(f"CREATE DATABASE {name}")
         try:
             with contextlib.closing(InOrder(settled, brokers, superuser.rpartition("/")[0] + "/" + name, folder,
-                                               partitions=3, first_day=FIRST)) as d:
+                                               partitions=3, first_day=FIRST, notices={"balance_below": [BALANCE_BELOW]})) as d:
                 held = fill(d)
                 daemon = d.start("--clock", NOW)
                 daemon.await_ready(120)
@@ -238,6 +242,7 @@ VIEWS = {
     "account": f"accounts/{DEALER}",
     "settlement": f"accounts/{DEALER}/settlements/{days()[-2]}",
     "statement": f"accounts/{DEALER}/statement?month=2026-11",
+    "month": f"accounts/{DEALER}/statement?month=2026-10",
     "quote": f"quote?service=PURCHASE_INTENT&leads=8000,8000,8000&account={SMALL}",
     "rejects": "rejects",
     "days": "days",

@@ -78,15 +78,3 @@ export async function text(path, signal) {
 export async function csv(segments, query) {
   return (await ask(target(["v1", ...segments], query), "text/csv")).blob();
 }
-
-// Whether the program offers a path, by its own description.
-let described = null;
-export async function has(path) {
-  described ??= get(["openapi.json"]);
-  try {
-    return path in (await described).paths;
-  } catch (error) {
-    described = null; // asked again with another token
-    throw error;
-  }
-}

@@ -1,8 +1,8 @@
 // One account: what it uses now, what its packages hold, how its balance went, what it was told.
-import { get, getAll, has } from "./api.js";
+import { get, getAll } from "./api.js";
 import { chart } from "./chart.js";
 import { badge, bar, field, h, id, section, select, table, tile, tiles } from "./dom.js";
-import { addDays, day, dayOf, daySeconds, daysBetween, money, moneyText, number, service, time, timeText, unitsOf } from "./format.js";
+import { addDays, day, dayOf, daySeconds, daysBetween, money, moneyText, number, percent, service, time, timeText, unitsOf } from "./format.js";
 import { link } from "./routes.js";
 import { t } from "./texts.js";
 import { statusBadge } from "./view_accounts.js";
@@ -87,7 +87,6 @@ function callsByDay(rows) {
 
 // What was settled of each day, and what is not settled yet.
 function usage(rows, account) {
-  if (!rows) return h("p", { class: "note" }, t("not_available"));
   const days = callsByDay(rows), sums = [...days.values()];
   const settlement = (row) => h("a", { href: link(["accounts", account, "settlements", row.business_day]) }, day(row.business_day));
   return chart({
@@ -114,24 +113,25 @@ function history(changes) {
   ], changes.toReversed(), { empty: t("history.none") });
 }
 
-function noticeText(row) {
-  if (row.kind === "BALANCE_LOW") return t("notice.balance", { balance: moneyText(row.balance), threshold: moneyText(row.threshold) });
-  return t("notice.package", { package: `\u2068${row.package_id}\u2069`, left: unitsOf(row.service, row.remaining),
-    all: unitsOf(row.service, row.units), until: timeText(row.valid_until) });
-}
+// What was passed: a share of the package, days, or an amount.
+const THRESHOLDS = { PACKAGE_LOW: (share) => percent(share / 100), PACKAGE_EXPIRING: number, BALANCE_LOW: moneyText };
+const threshold = (row) => t(`notice.threshold.${row.kind}`, { n: THRESHOLDS[row.kind]?.(row.threshold) }, "–");
 
-function notices(rows) {
-  if (!rows) return h("p", { class: "note" }, t("not_available"));
+function notices(rows, account) {
+  const packaged = (row) => row.package_id !== null;
   return table(t("notices"), [
     { head: t("day"), cell: (row) => day(row.business_day) },
-    { head: t("notices"), cell: (row) => badge(t(`notice.${row.kind}`, {}, row.kind), "warn") },
-    { head: t("notices.about"), wide: true, cell: noticeText },
+    { head: t("notices.kind"), cell: (row) => badge(t(`notice.${row.kind}`, {}, row.kind), "warn") },
+    { head: t("notices.threshold"), cell: threshold },
+    { head: t("notices.about"), wide: true, cell: (row) => (packaged(row)
+      ? [h("a", { href: link(["accounts", account, "packages", row.package_id]) }, id(row.package_id)), h("small", { class: "block" }, service(row.service))]
+      : t("balance")) },
+    { head: t("notices.left"), number: true, cell: (row) => (packaged(row)
+      ? [unitsOf(row.service, row.remaining), h("small", { class: "block" }, t("notices.of", { all: unitsOf(row.service, row.units) }))]
+      : money(row.balance)) },
+    { head: t("notices.until"), cell: (row) => time(row.valid_until) },
   ], rows.toReversed(), { empty: t("notices.none") });
 }
-
-// A list below the account; null where the program has no such path.
-const optional = async (list, path, query, signal) =>
-  (await has(`/v1/accounts/{id}/${list}`) ? getAll([...path, list], query, signal) : null);
 
 const PERIODS = [31, 92, 366];
 
@@ -147,14 +147,13 @@ export async function account({ segments, query }, signal) {
   const found = await get(path, {}, signal);
   const from = addDays(found.as_of.open_day ?? dayOf(found.as_of.time), -days);
   const [used, statement, changes, told] = await Promise.all([
-    optional("usage", path, { from }, signal), getAll([...path, "statement"], { from }, signal),
-    getAll([...path, "status-changes"], {}, signal),
-    optional("notices", path, {}, signal)]);
+    getAll([...path, "usage"], { from }, signal), getAll([...path, "statement"], { from }, signal),
+    getAll([...path, "status-changes"], {}, signal), getAll([...path, "notices"], { from }, signal)]);
   const to = (segment, text) => h("a", { class: "button", href: link([...path, segment]) }, text);
   return { ...found, title: name, heading: [t("account"), " ", id(name)],
     actions: h("p", { class: "actions" }, period(name, days), to("statement", t("account.statement")),
       h("a", { class: "button plain", href: link(["quote"], { account: name }) }, t("account.quote"))),
     parts: [summary(found), section(t("today"), today(found)), section(t("packages"), packages(found)),
-      section(t("usage"), usage(used?.items, name)), section(t("balance.over_time"), balance(statement)),
-      section(t("history"), history(changes.items)), section(t("notices"), notices(told?.items))] };
+      section(t("usage"), usage(used.items, name)), section(t("balance.over_time"), balance(statement)),
+      section(t("history"), history(changes.items)), section(t("notices"), notices(told.items, name))] };
 }

@@ -1,9 +1,11 @@
-// The statement of a month, to be read and printed.
-import { csv, getAll, get, has, Problem } from "./api.js";
+// The statement of a month, to be read and printed: as it was recorded when the month was over, or what is booked until now.
+import { csv, getAll, get } from "./api.js";
 import { field, h, id, section, table, values } from "./dom.js";
 import { addDays, day, dayOf, money, month, number, service, time, unitsOf } from "./format.js";
 import { link } from "./routes.js";
 import { t } from "./texts.js";
+import { provisional } from "./view_account.js";
+import { statusBadge } from "./view_accounts.js";
 import { equation } from "./view_settlement.js";
 
 const lastDay = (name) => addDays(nextMonth(name) + "-01", -1);
@@ -18,12 +20,14 @@ function download(path, query, name) {
   };
 }
 
+const toMonth = (account, name, attributes, ...text) => h("a", { ...attributes, href: link(["accounts", account, "statement"], { month: name }) }, text);
+
 function chooser(account, chosen) {
   const submit = (event) => {
     event.preventDefault();
     location.hash = link(["accounts", account, "statement"], values(event.target));
   };
-  const to = (name, text) => h("a", { class: "button plain", href: link(["accounts", account, "statement"], { month: name }) }, text);
+  const to = (name, text) => toMonth(account, name, { class: "button plain" }, text);
   return h("form", { class: "filter unprinted", submit },
     field(t("statement.month"), h("input", { name: "month", type: "month", value: chosen, pattern: "\\d{4}-\\d{2}", required: true })),
     h("button", null, t("show")), to(previousMonth(chosen), t("statement.previous")), to(nextMonth(chosen), t("statement.next")));
@@ -51,10 +55,11 @@ function byCharge(settlements) {
   return [...sums.values()];
 }
 
-function lines(rows) {
+function lines(rows, account) {
   return table(t("statement.summary"), [
     { head: t("service"), cell: (row) => service(row.service) },
-    { head: t("how"), wide: true, cell: (row) => [t(`charge.${row.charge}`, {}, row.charge), " ", row.package_id !== null && id(row.package_id)] },
+    { head: t("how"), wide: true, cell: (row) => [t(`charge.${row.charge}`, {}, row.charge), " ",
+      row.package_id !== null && h("a", { href: link(["accounts", account, "packages", row.package_id]) }, id(row.package_id))] },
     { head: t("tier"), number: true, cell: (row) => (row.tier_from === null ? "–" : number(row.tier_from)) },
     { head: t("calls"), number: true, cell: (row) => number(row.calls) },
     { head: t("units"), number: true, cell: (row) => unitsOf(row.service, row.units) },
@@ -63,32 +68,61 @@ function lines(rows) {
   ], rows, { empty: t("settlement.lines.none") });
 }
 
-// The month statement where it is there already; null while the month goes on.
-async function recorded(path, chosen, signal) {
-  if (!await has("/v1/accounts/{id}/statements/{month}")) return null;
-  const list = await has("/v1/accounts/{id}/statements") ? (await getAll([...path, "statements"], {}, signal)).items : null;
-  if (list && !list.some((each) => each.month === chosen)) return null;
-  return get([...path, "statements", chosen], {}, signal).catch((error) => {
-    if (error instanceof Problem && error.status === 404) return null;
-    throw error;
-  });
+// What was recorded when the month was over.
+const ended = (final) => [equation(final), h("p", null, statusBadge(final.status),
+  [["calls", final.calls], ["settlements", final.settlements], ["statement.bought", final.packages_bought]].map(([name, count]) =>
+    [" · ", t(name), " ", number(count)]), final.packages_bought > 0 && [" · ", money(final.packages_amount)])];
+
+// All months of which there is a statement, the newest first.
+function months(items, account, chosen) {
+  return table(t("statement.months"), [
+    { head: t("statement.month"), cell: (row) => toMonth(account, row.month, { "aria-current": row.month === chosen ? "page" : null }, month(row.month)) },
+    { head: t("opening"), number: true, cell: (row) => money(row.opening_balance) },
+    { head: t("credits"), number: true, cell: (row) => money(row.credits) },
+    { head: t("adjustments"), number: true, cell: (row) => money(row.adjustments) },
+    { head: t("amount"), number: true, cell: (row) => money(row.amount) },
+    { head: t("closing"), number: true, cell: (row) => money(row.closing_balance) },
+    { head: t("calls"), number: true, cell: (row) => number(row.calls) },
+    { head: t("status"), cell: (row) => statusBadge(row.status) },
+  ], items.toReversed(), { empty: t("statement.months.none") });
+}
+
+// Between the close of its last day and its statement a month is over, but not yet added up.
+const isOver = (owner, booked, last) => owner.as_of.open_day > last && booked.items.length === 0;
+
+// Of this month and account: {booked, settlements, written: the months with a statement, final: its own, or null}
+async function askMonth(path, chosen, range, signal) {
+  const [booked, settlements, written] = await Promise.all([getAll([...path, "statement"], range, signal),
+    getAll([...path, "settlements"], range, signal), getAll([...path, "statements"], {}, signal)]);
+  const final = written.items.some((each) => each.month === chosen) ? await get([...path, "statements", chosen], {}, signal) : null;
+  return { booked, settlements: settlements.items, written: written.items, final };
+}
+
+function heading(owner, { final, booked }, last) {
+  if (final) return t("statement.final");
+  return isOver(owner, booked, last) ? t("statement.nothing") : [t("statement.running"), " ", provisional()];
+}
+
+function actions(account, chosen, range, final) {
+  const path = ["accounts", account];
+  return h("p", { class: "actions unprinted" }, h("button", { type: "button", click: () => print() }, t("print")),
+    h("button", { type: "button", class: "plain", click: download([...path, "statement"], range, `statement-${chosen}.csv`) }, t("csv")),
+    final && h("button", { type: "button", class: "plain", click: download([...path, "statements", chosen], {}, `month-${chosen}.csv`) }, t("statement.csv")),
+    h("a", { class: "button plain", href: link(path) }, t("account"), " ", id(account)));
 }
 
 export async function statement({ segments, query }, signal) {
   const account = segments[1], path = ["accounts", account];
   const owner = await get(path, {}, signal);
-  const chosen = query.month ?? dayOf(`${owner.as_of.open_day ?? dayOf(owner.as_of.time)}T00:00:00+08:00`).slice(0, 7);
+  const chosen = query.month ?? (owner.as_of.open_day ?? dayOf(owner.as_of.time)).slice(0, 7);
   const range = { from: `${chosen}-01`, to: lastDay(chosen) };
-  const [booked, settlements, final] = await Promise.all([getAll([...path, "statement"], range, signal), getAll([...path, "settlements"], range, signal),
-    recorded(path, chosen, signal)]);
-  const body = final ?? booked;
+  const found = await askMonth(path, chosen, range, signal), { booked, final } = found;
   return { ...booked, title: `${t("statement")} ${account} ${chosen}`, heading: [t("statement"), " ", id(account), " · ", month(chosen)],
-    actions: h("p", { class: "actions unprinted" }, h("button", { type: "button", click: () => print() }, t("print")),
-      h("button", { type: "button", class: "plain", click: download([...path, "statement"], range, `statement-${chosen}.csv`) }, t("csv")),
-      h("a", { class: "button plain", href: link(path) }, t("account"), " ", id(account))),
+    actions: actions(account, chosen, range, final),
     parts: [chooser(account, chosen),
-      section(final ? t("statement.final") : t("statement.running"), h("p", { class: "hint" }, day(range.from), " – ", day(range.to), " · ", t("settlement.equation")), equation(body),
-        final && h("p", null, t("statement.bought"), " ", number(final.packages_bought), " · ", money(final.packages_amount))),
-      section(t("statement.summary"), lines(final ? final.lines : byCharge(settlements.items))),
-      section(t("statement.entries"), entries(booked.items), !booked.complete && h("p", { class: "note" }, t("all_rows", { n: number(booked.items.length) })))] };
+      section(heading(owner, found, range.to), h("p", { class: "hint" }, day(range.from), " – ", day(range.to), " · ", t("settlement.equation")),
+        final ? ended(final) : equation(booked)),
+      section(t("statement.summary"), lines(final ? final.lines : byCharge(found.settlements), account)),
+      section(t("statement.entries"), entries(booked.items), !booked.complete && h("p", { class: "note" }, t("all_rows", { n: number(booked.items.length) }))),
+      h("div", { class: "unprinted" }, section(t("statement.months"), months(found.written, account, chosen)))] };
 }
