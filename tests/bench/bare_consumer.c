@@ -4,6 +4,8 @@
 // Each instance is a client of its own on a thread of its own, with its share of the partitions on
 // one queue and rd_kafka_consume_callback_queue, the fastest way out of librdkafka. Timed from the
 // first record to the last.
+#include "tests/bench/tool.h"
+
 #include <librdkafka/rdkafka.h>
 
 #include <inttypes.h>
@@ -24,19 +26,6 @@ struct instance {
     double first, last;
 };
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static _Noreturn void fail(const char *what, const char *why)
-{
-    fprintf(stderr, "bare_consumer: %s: %s\n", what, why);
-    exit(1);
-}
-
 static rd_kafka_t *create_consumer(const char *brokers)
 {
     // As settled sets them (consumer/kafka): otherwise librdkafka backs off for half a second when
@@ -50,14 +39,14 @@ static rd_kafka_t *create_consumer(const char *brokers)
     char why[512];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why) != RD_KAFKA_CONF_OK)
-        fail(brokers, why);
+        tool_fail(brokers, why);
     for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
         if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) !=
             RD_KAFKA_CONF_OK)
-            fail(properties[i][0], why);
+            tool_fail(properties[i][0], why);
     rd_kafka_t *consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
     if (!consumer)
-        fail("consumer", why);
+        tool_fail("consumer", why);
     return consumer;
 }
 
@@ -66,11 +55,11 @@ static int count_partitions(rd_kafka_t *consumer, rd_kafka_topic_t *topic)
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t error = rd_kafka_metadata(consumer, 0, topic, &metadata, 10000);
     if (error)
-        fail("metadata", rd_kafka_err2str(error));
+        tool_fail("metadata", rd_kafka_err2str(error));
     int count = metadata->topics[0].partition_cnt;
     rd_kafka_metadata_destroy(metadata);
     if (count < 1 || count > PARTITIONS_MAX)
-        fail("metadata", "the topic has no partitions, or more than 64");
+        tool_fail("metadata", "the topic has no partitions, or more than 64");
     return count;
 }
 
@@ -79,11 +68,11 @@ static void on_record(rd_kafka_message_t *message, void *opaque)
     struct instance *self = opaque;
     if (message->err) {
         if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
-            fail("consume", rd_kafka_message_errstr(message));
+            tool_fail("consume", rd_kafka_message_errstr(message));
         return;
     }
     if (self->records++ == 0)
-        self->first = now();
+        self->first = tool_now();
     self->bytes += (int64_t)(message->len + message->key_len);
 }
 
@@ -99,19 +88,19 @@ static void *consume(void *argument)
         rd_kafka_resp_err_t error =
             rd_kafka_query_watermark_offsets(consumer, self->topic, p, &low, &high, 10000);
         if (error)
-            fail("watermarks", rd_kafka_err2str(error));
+            tool_fail("watermarks", rd_kafka_err2str(error));
         self->expected += high - low;
         if (rd_kafka_consume_start_queue(topic, p, RD_KAFKA_OFFSET_BEGINNING, queue) != 0)
-            fail("start", rd_kafka_err2str(rd_kafka_last_error()));
+            tool_fail("start", rd_kafka_err2str(rd_kafka_last_error()));
     }
-    for (double heard = now(); self->records < self->expected;) {
+    for (double heard = tool_now(); self->records < self->expected;) {
         int served = rd_kafka_consume_callback_queue(queue, 100, on_record, self);
         if (served > 0)
-            heard = now();
-        if (now() - heard > STALLED_SECONDS)
-            fail("consume", "no record for a minute");
+            heard = tool_now();
+        if (tool_now() - heard > STALLED_SECONDS)
+            tool_fail("consume", "no record for a minute");
     }
-    self->last = now();
+    self->last = tool_now();
     for (int p = self->number; p < partitions; p += self->instances)
         rd_kafka_consume_stop(topic, p);
     rd_kafka_queue_destroy(queue);
@@ -141,7 +130,7 @@ int main(int argc, char **argv)
         instances[i] = (struct instance){
             .brokers = argv[1], .topic = argv[2], .number = i, .instances = count};
         if (pthread_create(&instances[i].thread, NULL, consume, &instances[i]) != 0)
-            fail("thread", "not created");
+            tool_fail("thread", "not created");
     }
     int64_t records = 0, bytes = 0;
     double first = 0, last = 0;

@@ -2,6 +2,8 @@
 // leave it.
 //   bare_member BROKERS GROUP TOPIC...
 // It leaves as soon as it has been given its partitions, of which it reads nothing.
+#include "tests/bench/tool.h"
+
 #include <librdkafka/rdkafka.h>
 
 #include <stdbool.h>
@@ -10,12 +12,6 @@
 #include <time.h>
 
 enum { STALLED_SECONDS = 60, POLL_MS = 10 };
-
-static _Noreturn void fail(const char *what, const char *why)
-{
-    fprintf(stderr, "bare_member: %s: %s\n", what, why);
-    exit(1);
-}
 
 static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
                          rd_kafka_topic_partition_list_t *list, void *opaque)
@@ -41,12 +37,12 @@ static rd_kafka_t *create_member(const char *brokers, const char *group, bool *g
     for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
         if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) !=
             RD_KAFKA_CONF_OK)
-            fail(properties[i][0], why);
+            tool_fail(properties[i][0], why);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     rd_kafka_conf_set_opaque(conf, given);
     rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
     if (!client)
-        fail("consumer", why);
+        tool_fail("consumer", why);
     rd_kafka_poll_set_consumer(client);
     return client;
 }
@@ -63,7 +59,7 @@ int main(int argc, char **argv)
     for (int i = 3; i < argc; i++)
         rd_kafka_topic_partition_list_add(topics, argv[i], RD_KAFKA_PARTITION_UA);
     if (rd_kafka_subscribe(client, topics))
-        fail("subscribe", "refused");
+        tool_fail("subscribe", "refused");
     time_t until = time(NULL) + STALLED_SECONDS;
     for (;;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(client, POLL_MS);
@@ -72,7 +68,7 @@ int main(int argc, char **argv)
         if (given)
             break;
         if (time(NULL) > until)
-            fail("join", "no assignment for a minute");
+            tool_fail("join", "no assignment for a minute");
     }
     rd_kafka_topic_partition_list_destroy(topics);
     rd_kafka_consumer_close(client);

@@ -24,8 +24,9 @@ import restart
 import rolling
 import sizes
 import start
+import usage
 
-SCRIPTS = [ingest, fold, close, latency, start, restart, rolling, audit, explain, relay, sizes]
+SCRIPTS = [ingest, fold, close, latency, start, restart, rolling, audit, explain, relay, sizes, usage]
 
 if __name__ == "__main__":
     sys.exit(frame.main(__doc__, SCRIPTS))

@@ -3,6 +3,8 @@
 // or, with PER_SECOND above 0, at that rate. Confluent framing, random UUIDs, each record on the
 // partition its account hashes to (murmur2), about 85 bytes of key and value. The same arguments
 // give the same records, except for their times.
+#include "tests/bench/tool.h"
+
 #include <librdkafka/rdkafka.h>
 
 #include <inttypes.h>
@@ -35,19 +37,6 @@ struct filler {
     int64_t occurred_at, failed;
     struct batch *batches;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static _Noreturn void fail(const char *what, const char *why)
-{
-    fprintf(stderr, "fill: %s: %s\n", what, why);
-    exit(1);
-}
 
 static uint64_t next_random(struct filler *f) // splitmix64
 {
@@ -133,7 +122,7 @@ static void hand_over(struct filler *f, int partition)
             if (error == RD_KAFKA_RESP_ERR__QUEUE_FULL)
                 b->messages[kept++] = b->messages[i];
             else if (error)
-                fail("produce", rd_kafka_err2str(error));
+                tool_fail("produce", rd_kafka_err2str(error));
         }
         b->count = kept;
         rd_kafka_poll(f->producer, 10);
@@ -174,16 +163,16 @@ static rd_kafka_t *create_producer(const char *brokers, struct filler *f)
     char why[512];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why) != RD_KAFKA_CONF_OK)
-        fail(brokers, why);
+        tool_fail(brokers, why);
     for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
         if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) !=
             RD_KAFKA_CONF_OK)
-            fail(properties[i][0], why);
+            tool_fail(properties[i][0], why);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_opaque(conf, f);
     rd_kafka_t *producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
     if (!producer)
-        fail("producer", why);
+        tool_fail("producer", why);
     return producer;
 }
 
@@ -192,11 +181,11 @@ static int count_partitions(struct filler *f)
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t error = rd_kafka_metadata(f->producer, 0, f->topic, &metadata, 10000);
     if (error)
-        fail("metadata", rd_kafka_err2str(error));
+        tool_fail("metadata", rd_kafka_err2str(error));
     int count = metadata->topics[0].partition_cnt;
     rd_kafka_metadata_destroy(metadata);
     if (count < 1 || count > PARTITIONS_MAX)
-        fail("metadata", "the topic has no partitions, or more than 64");
+        tool_fail("metadata", "the topic has no partitions, or more than 64");
     return count;
 }
 
@@ -205,7 +194,8 @@ static void keep_pace(struct filler *f, int64_t done, double start, int64_t per_
 {
     for (int p = 0; p < f->partitions; p++)
         hand_over(f, p);
-    for (double due = start + (double)done / (double)per_second, left; (left = due - now()) > 0;)
+    for (double due = start + (double)done / (double)per_second, left;
+         (left = due - tool_now()) > 0;)
         rd_kafka_poll(f->producer, (int)(left * 1000) + 1);
 }
 
@@ -223,15 +213,15 @@ int main(int argc, char **argv)
                        .random = argc > 6 ? strtoull(argv[6], NULL, 10) : 1,
                        .occurred_at = ((int64_t)time(NULL) - 60) * 1000};
     if (records < 1 || f.accounts < 1 || f.accounts > 99999999)
-        fail("arguments", "RECORDS or ACCOUNTS out of range");
+        tool_fail("arguments", "RECORDS or ACCOUNTS out of range");
     f.producer = create_producer(argv[1], &f);
     f.topic = rd_kafka_topic_new(f.producer, argv[2], NULL);
     f.partitions = count_partitions(&f);
     f.batches = calloc((size_t)f.partitions, sizeof *f.batches);
     if (!f.batches)
-        fail("memory", "short");
+        tool_fail("memory", "short");
 
-    double start = now();
+    double start = tool_now();
     for (int64_t i = 0; i < records; i++) {
         add(&f);
         if (per_second > 0 && (i + 1) % stride == 0)
@@ -240,8 +230,8 @@ int main(int argc, char **argv)
     for (int p = 0; p < f.partitions; p++)
         hand_over(&f, p);
     if (rd_kafka_flush(f.producer, 120000) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        fail("flush", "not done after 120 s");
-    double seconds = now() - start;
+        tool_fail("flush", "not done after 120 s");
+    double seconds = tool_now() - start;
     printf("{\"records\": %" PRId64 ", \"failed\": %" PRId64
            ", \"seconds\": %.3f, \"per_second\": %.0f}\n",
            records, f.failed, seconds, (double)records / seconds);
