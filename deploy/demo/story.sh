@@ -5,10 +5,10 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
-seed=41 days=(2025-11-03 2025-11-04 2025-11-05)
+seed=41 days=(2025-10-29 2025-10-30 2025-10-31) # the end of a month
 workload=(--accounts 6 --calls-per-day 24 --purchases 2 --credits 6 --late 6 --duplicates 6 --broken 6)
 followed=acct-0000003                 # suspended and resumed, twice
-explained=(acct-0000002 2025-11-05)   # late calls of two days, one postpaid, one from a package
+explained=(acct-0000002 2025-10-31)   # late calls of two days, one postpaid, one from a package
 
 brokers=${SETTLED_TEST_BROKERS:?run deploy/demo.sh} registry=${SETTLED_TEST_REGISTRY:?}
 dsn=${SETTLED_TEST_DSN%/*}/settled
@@ -109,6 +109,13 @@ notices_of() {
           from settled.notices where business_day = '$1' order by account_id, kind, package_id"
 }
 
+months_of() {
+    table 'Month statements, as published to account-statements' "
+        select account_id as account, month, $(yuan opening_balance opening), $(yuan 'credits + adjustments' 'paid in'),
+               $(yuan amount amount), $(yuan closing_balance closing), packages_bought as \"packages bought\"
+          from settled.month_statements where business_day = '$1' order by account_id"
+}
+
 # What a subscriber reads: committed records only.
 read_topic() {
     kcat -C -e -q -b "$brokers" -X isolation.level=read_committed -t "$@"
@@ -119,7 +126,7 @@ published() {
     local records rows
     records=$(read_topic "$1" -f '.' | wc -c)
     rows=$(psql -XAtq -d "$dsn" -c "select count(*) from settled.$2")
-    printf '  %-15s %3d records, and %3d rows of settled.%s\n' "$1" "$records" "$rows" "$2"
+    printf '  %-18s %3d records, and %3d rows of settled.%s\n' "$1" "$records" "$rows" "$2"
     ((records == rows)) || { echo 'story.sh: they differ' >&2; return 1; }
 }
 
@@ -207,16 +214,15 @@ for day in "${days[@]}"; do
     events_of "$day"
     notices_of "$day"
     closes_of "$day"
+    months_of "$day"
     seed=$((seed + 1))
 done
 
 chapter 'the price books that were recorded, and by whom'
 settled books list -c demo.yaml
 
-chapter "the statement of $followed"
-table '' "
-    select to_char(at, 'YYYY-MM-DD HH24:MI:SS') as at, kind, $(yuan amount amount), $(yuan balance balance), reference
-      from settled.account_statement where account_id = '$followed' order by position"
+chapter "the month of $followed, as its holder is shown it"
+settled statement -c demo.yaml "$followed" --month "${days[-1]%-*}"
 
 chapter "why is the amount of ${explained[0]} on ${explained[1]} what it is?"
 settled explain -c demo.yaml "${explained[@]}"
@@ -229,6 +235,8 @@ published settlements settlements
 published account-status status_changes
 published day-closes day_closes
 published rejects rejects
+published account-notices notices
+published account-statements month_statements
 printf '\n$ kcat -C -e -q -b %s -t account-status -f '\''%%k  %%h\\n'\'' | grep %s\n' "$brokers" "$followed"
 read_topic account-status -f '%k  %h\n' | grep "$followed" | indented
 

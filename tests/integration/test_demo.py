@@ -38,23 +38,27 @@ def assert_nothing_is_left(place):
 
 
 def assert_the_story(told):
-    assert list(told)[:4] == ["a new deployment", "Monday, 3 November 2025", "Tuesday, 4 November 2025",
-                              "Wednesday, 5 November 2025"]
-    monday, tuesday, wednesday = list(told.values())[1:4]
-    for day in (monday, tuesday, wednesday):
+    assert list(told)[:4] == ["a new deployment", "Wednesday, 29 October 2025", "Thursday, 30 October 2025",
+                              "Friday, 31 October 2025"]
+    wednesday, thursday, friday = list(told.values())[1:4]
+    for day in (wednesday, thursday, friday):
         assert re.search(r"^ +[01] +[1-9]\d* .* [0-9a-f]{64}$", day, re.MULTILINE), "each shard closes each day"
-    assert "acct-0000003/1 SUSPENDED ARREARS" in monday
-    assert re.search(r"2025-11-04 \d\d:\d\d:\d\d acct-0000003/2 ACTIVE +CREDIT", tuesday)
-    assert "Drawn from packages" in monday and "Late calls" in tuesday
-    late = told["why is the amount of acct-0000002 on 2025-11-05 what it is?"]
-    assert "2025-11-03  PURCHASE_INTENT  postpaid" in late and "  package " in late
+    assert "acct-0000003/1 SUSPENDED ARREARS" in wednesday
+    assert re.search(r"2025-10-30 \d\d:\d\d:\d\d acct-0000003/2 ACTIVE +CREDIT", thursday)
+    assert "Drawn from packages" in wednesday and "Late calls" in thursday
+    late = told["why is the amount of acct-0000002 on 2025-10-31 what it is?"]
+    assert "2025-10-29  PURCHASE_INTENT  postpaid" in late and "  package " in late
     assert "equal to what is recorded" in late
     for reason in ("CONFLICT", "INVALID", "MISROUTED", "TOO_LATE", "UNDECODABLE"):
         assert f" {reason} " in told["rejects: what an operator decides about"]
     counted = re.findall(r"(\d+) records, and +(\d+) rows", told["the same in Kafka, each record exactly once"])
-    assert len(counted) == 4 and all(records == rows != "0" for records, rows in counted)
-    assert "acct-0000003 BALANCE_LOW" in tuesday
-    assert re.search(r"^ +2025-11-06  provisional, OPEN$", told["the day that is open: what acct-0000003 has used so far"], re.MULTILINE)
+    assert len(counted) == 6 and all(records == rows != "0" for records, rows in counted)
+    titles = [day.count("Month statements, as published to account-statements") for day in (wednesday, thursday, friday)]
+    assert titles == [0, 0, 1] and len(re.findall(r"^ +acct-\d+ 2025-10 ", friday, re.MULTILINE)) == 6
+    month = told["the month of acct-0000003, as its holder is shown it"]
+    assert re.search(r"^ += closing balance +\S+\n +\w+ at the end of the month; calls: \d+, settlements: 3, ", month, re.MULTILINE)
+    assert "acct-0000003 BALANCE_LOW" in thursday
+    assert re.search(r"^ +2025-11-01  provisional, OPEN$", told["the day that is open: what acct-0000003 has used so far"], re.MULTILINE)
     audit = told["the audit: all of it once more, from the topics alone"]
     assert re.search(r"^ +6  days of shards folded again$", audit, re.MULTILINE) and "\n  equal\n" in audit
 
