@@ -188,6 +188,13 @@ bool calendar_parse_day(const char *text, day_t *out)
     return true;
 }
 
+bool calendar_parse_month(const char *text, day_t *first)
+{
+    char day[DAY_TEXT_SIZE];
+    snprintf(day, sizeof day, "%.7s-01", text);
+    return strlen(text) == 7 && calendar_parse_day(day, first);
+}
+
 // ".1", ".12" or ".123"; nothing at all is 0.
 static bool take_milliseconds(const char **text, int *out)
 {

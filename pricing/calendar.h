@@ -37,6 +37,8 @@ char *calendar_format_day(day_t day, char out[DAY_TEXT_SIZE]);
 char *calendar_format_month(day_t day, char out[DAY_TEXT_SIZE]); // "YYYY-MM"
 // "YYYY-MM-DDTHH:MM:SS.mmm+08:00" in the offset given (Z for 0); returns out.
 char *calendar_format_instant(int64_t instant_ms, int32_t offset_ms, char out[INSTANT_TEXT_SIZE]);
+// Exactly "YYYY-MM", years 1970 to 9999; *first is the month's first day.
+bool calendar_parse_month(const char *text, day_t *first);
 // Exactly "YYYY-MM-DD", a date that exists, years 1970 to 9999.
 bool calendar_parse_day(const char *text, day_t *out);
 // RFC 3339 with a zone ("Z" or "+HH:MM"), at most milliseconds. A date alone is refused.

@@ -37,6 +37,9 @@ int tell_reject_groups(struct api_call *call, struct error *e);
 
 // ---- of one settlement, what several paths share: tell_settlements.c ----
 
+// A list of what an account has on days, at most one row a day: the parameters of `sql` are the
+// account, the currency, the first and the last day, and how many rows.
+int tell_by_day(struct api_call *call, const char *sql, struct error *e);
 // The day in the path.
 int tell_day_of_path(const struct api_call *call, day_t *out, struct error *e);
 // Refuses a day of which nothing is recorded: always -1.

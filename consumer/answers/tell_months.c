@@ -39,35 +39,16 @@ static const char lines_query[] =
 
 int tell_month_statements(struct api_call *call, struct error *e)
 {
-    int64_t limit;
-    day_t after;
-    struct api_days days;
-    if (api_days(call, &days, e) || api_limit(call, &limit, e) ||
-        api_day(call, "after", DAY_NONE, &after, e))
-        return -1;
-    if (after != DAY_NONE && after >= days.from)
-        days.from = after + 1;
-    const struct api_query query = {
-        statements_query, SQL_PARAMS(sql_text(call->account), sql_text(call->fixed->currency),
-                                     sql_day(days.from), sql_day(days.to), sql_int8(limit + 1))};
-    return api_answer_list(call, &query, limit, e);
+    return tell_by_day(call, statements_query, e);
 }
 
-// "2026-11" is the days 2026-11-01 to 2026-11-31, whether or not all of them exist: a statement
-// stands at its month's last one.
 static int month_of_path(const struct api_call *call, struct api_days *out, struct error *e)
 {
-    char first[DAY_TEXT_SIZE];
-    snprintf(first, sizeof first, "%.7s-01", call->item);
-    if (strlen(call->item) != 7 || !calendar_parse_day(first, &out->from))
+    if (!calendar_parse_month(call->item, &out->from))
         return error_set(e, ERROR_USAGE,
                          "the month in the path, '%.40s', is not a month; write it as 2026-11",
                          call->item);
-    for (out->to = out->from; out->to < out->from + 31; out->to++) {
-        char text[DAY_TEXT_SIZE];
-        if (strncmp(calendar_format_day(out->to + 1, text), first, 7) != 0)
-            break;
-    }
+    out->to = calendar_month_end(out->from);
     return 0;
 }
 

@@ -25,7 +25,7 @@ static const char settlements_query[] =
         SETTLEMENTS_OF_ACCOUNT
     " and s.business_day between $3 and $4 order by s.business_day limit $5";
 
-int tell_settlements(struct api_call *call, struct error *e)
+int tell_by_day(struct api_call *call, const char *sql, struct error *e)
 {
     int64_t limit;
     day_t after;
@@ -36,9 +36,14 @@ int tell_settlements(struct api_call *call, struct error *e)
     if (after != DAY_NONE && after >= days.from)
         days.from = after + 1;
     const struct api_query query = {
-        settlements_query, SQL_PARAMS(sql_text(call->account), sql_text(call->fixed->currency),
-                                      sql_day(days.from), sql_day(days.to), sql_int8(limit + 1))};
+        sql, SQL_PARAMS(sql_text(call->account), sql_text(call->fixed->currency),
+                        sql_day(days.from), sql_day(days.to), sql_int8(limit + 1))};
     return api_answer_list(call, &query, limit, e);
+}
+
+int tell_settlements(struct api_call *call, struct error *e)
+{
+    return tell_by_day(call, settlements_query, e);
 }
 
 static const char settlement_query[] =

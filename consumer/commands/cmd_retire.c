@@ -37,12 +37,10 @@ static void print_month(void *context, const struct retired_month *month, enum r
 // "2025-03": its first day.
 static int read_month(const struct args *args, day_t *out, struct error *e)
 {
-    char day[DAY_TEXT_SIZE];
     const char *month = args_get(args, "before");
     if (!month)
         return error_set(e, ERROR_USAGE, "--before MONTH is needed, for example --before 2025-03");
-    snprintf(day, sizeof day, "%.7s-01", month);
-    if (strlen(month) != strlen("2025-03") || !calendar_parse_day(day, out))
+    if (!calendar_parse_month(month, out))
         return error_set(e, ERROR_USAGE, "--before %s: a month is YYYY-MM, for example 2025-03",
                          month);
     return 0;

@@ -66,8 +66,7 @@ static bool read_month(struct wire *w, day_t *out)
     if (!decode_text(w, &month) || month.size != 7)
         return wire_fail(w, w->at, "no month");
     memcpy(text, month.data, month.size);
-    memcpy(text + month.size, "-01", 4);
-    if (!calendar_parse_day(text, out))
+    if (!calendar_parse_month(text, out))
         return wire_fail(w, w->at, "no month");
     *out = calendar_month_end(*out);
     return true;

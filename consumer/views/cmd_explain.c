@@ -5,6 +5,7 @@
 #include "consumer/cli/cli_fail.h"
 #include "consumer/replay/explain.h"
 #include "consumer/views/columns.h"
+#include "consumer/views/json_output.h"
 #include "consumer/views/language.h"
 #include "consumer/views/views.h"
 
@@ -150,12 +151,7 @@ static int print_explanation_json(const struct explained *a, struct error *e)
         "CNY", SETTLEMENT_FIGURES(FIGURE_VALUE) "status", account_state_symbol(s->state),
         "price_book", x->recorded.price_book, "shard", (int)x->shard, "from_offset",
         (json_int_t)x->from_offset, "to_offset", (json_int_t)x->to_offset, "lines", lines);
-    bool written = json && json_dumpf(json, stdout, JSON_INDENT(2)) == 0;
-    json_decref(json);
-    if (!written)
-        return error_set(e, ERROR_RESTART, "the answer cannot be written");
-    putchar('\n');
-    return 0;
+    return json_output(json, e);
 }
 
 // ---- the verb ----

@@ -9,6 +9,7 @@
 #include "consumer/postgres/store.h"
 #include "consumer/system/clock.h"
 #include "consumer/views/columns.h"
+#include "consumer/views/json_output.h"
 #include "consumer/views/language.h"
 #include "consumer/views/views.h"
 #include "pricing/quote.h"
@@ -303,19 +304,6 @@ static void print_quote_table(const struct quote_request *request, const struct 
     print_least(quote, reader.language);
 }
 
-static int print_quote_json(const struct quote_request *request, const struct book *book,
-                            const struct quote *quote, struct error *e)
-{
-    json_t *json = quote_json(request, book, quote);
-    int result = json && json_dumpf(json, stdout, JSON_INDENT(2)) == 0
-                     ? 0
-                     : error_set(e, ERROR_RESTART, "the answer cannot be written");
-    json_decref(json);
-    if (result == 0)
-        putchar('\n');
-    return result;
-}
-
 static int answer_quote(const struct args *args, struct error *e)
 {
     struct book book;
@@ -330,7 +318,7 @@ static int answer_quote(const struct args *args, struct error *e)
         return -1;
     const char *format = args_get(args, "format");
     if (format && strcmp(format, "json") == 0)
-        return print_quote_json(&request, &book, &quote, e);
+        return json_output(quote_json(&request, &book, &quote), e);
     print_quote_table(&request, &book, &quote, reader);
     return 0;
 }

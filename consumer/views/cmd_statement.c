@@ -6,6 +6,7 @@
 #include "consumer/cli/cli_fail.h"
 #include "consumer/decisions/decisions_open.h"
 #include "consumer/views/columns.h"
+#include "consumer/views/json_output.h"
 #include "consumer/views/language.h"
 #include "consumer/views/views.h"
 
@@ -29,38 +30,24 @@ struct statement {
 
 // ---- which month ----
 
-// `month` begins with a month that exists.
-static void take_month(struct statement *s, const char *month)
-{
-    day_t last;
-    char next[DAY_TEXT_SIZE];
-    snprintf(s->month, sizeof s->month, "%.7s", month);
-    snprintf(s->from, sizeof s->from, "%s-01", s->month);
-    bool exists = calendar_parse_day(s->from, &last);
-    assert(exists);
-    while (strncmp(calendar_format_day(last + 1, next), s->month, 7) == 0)
-        last++;
-    calendar_format_day(last, s->to);
-}
-
 // Without --month, that of the day that is open on the account's shard.
 static int choose_month(struct statement *s, const struct args *args, struct error *e)
 {
-    char first[DAY_TEXT_SIZE + 8];
-    day_t day;
+    day_t first;
     const char *month = args_get(args, "month");
     const json_t *as_of = json_object_get(s->packages, "as_of");
     const char *open = json_string_value(json_object_get(as_of, "open_day"));
     if (!month && !open)
         return error_set(e, ERROR_UNAVAILABLE,
                          "the shard of the account has not begun: 'settled run' does that");
-    if (month) {
-        snprintf(first, sizeof first, "%.12s-01", month);
-        if (strlen(month) != 7 || !calendar_parse_day(first, &day))
-            return error_set(e, ERROR_USAGE,
-                             "option --month: '%.40s' is not a month; write it as 2026-11", month);
+    snprintf(s->month, sizeof s->month, "%.7s", month ? month : open);
+    if (!calendar_parse_month(month ? month : s->month, &first)) {
+        assert(month); // the open day is one
+        return error_set(e, ERROR_USAGE,
+                         "option --month: '%.40s' is not a month; write it as 2026-11", month);
     }
-    take_month(s, month ? month : open);
+    calendar_format_day(first, s->from);
+    calendar_format_day(calendar_month_end(first), s->to);
     return 0;
 }
 
@@ -292,12 +279,7 @@ static int print_json(const struct statement *s, struct error *e)
                              is_provisional(s), "month_statement", month_of(s), "statement",
                              s->ledger, "settlements", json_object_get(s->settlements, "items"),
                              "packages", json_object_get(s->packages, "items"));
-    bool written = json && json_dumpf(json, stdout, JSON_INDENT(2)) == 0;
-    json_decref(json);
-    if (!written)
-        return error_set(e, ERROR_RESTART, "the answer cannot be written");
-    putchar('\n');
-    return 0;
+    return json_output(json, e);
 }
 
 static int answer_statement(struct statement *s, const struct args *args, struct error *e)

@@ -4,7 +4,7 @@
 // Each instance is a client of its own on a thread of its own, with its share of the partitions on
 // one queue and rd_kafka_consume_callback_queue, the fastest way out of librdkafka. Timed from the
 // first record to the last.
-#include "tests/bench/tool.h"
+#include "tests/bench/tool_kafka.h"
 
 #include <librdkafka/rdkafka.h>
 
@@ -36,18 +36,8 @@ static rd_kafka_t *create_consumer(const char *brokers)
         {"fetch.error.backoff.ms", "1"},
         {"isolation.level", "read_committed"},
     };
-    char why[512];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why) != RD_KAFKA_CONF_OK)
-        tool_fail(brokers, why);
-    for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
-        if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) !=
-            RD_KAFKA_CONF_OK)
-            tool_fail(properties[i][0], why);
-    rd_kafka_t *consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
-    if (!consumer)
-        tool_fail("consumer", why);
-    return consumer;
+    return tool_client(RD_KAFKA_CONSUMER,
+                       tool_conf(brokers, properties, sizeof properties / sizeof *properties));
 }
 
 static int count_partitions(rd_kafka_t *consumer, rd_kafka_topic_t *topic)

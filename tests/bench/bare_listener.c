@@ -3,7 +3,7 @@
 // It reads the partition on from its end, read_committed, and drops what it gets. It prints "ready"
 // as soon as no record can be missed, and then for each record of the key a line with the time: s,
 // monotonic. It ends when it is ended.
-#include "tests/bench/tool.h"
+#include "tests/bench/tool_kafka.h"
 
 #include <librdkafka/rdkafka.h>
 
@@ -18,22 +18,13 @@ struct wanted {
 static rd_kafka_t *create_listener(const char *brokers)
 {
     // As settled sets them (consumer/kafka/intake.c).
-    const char *properties[][2] = {
-        {"bootstrap.servers", brokers},
+    static const char *const properties[][2] = {
         {"isolation.level", "read_committed"},
         {"fetch.wait.max.ms", "50"},
         {"fetch.error.backoff.ms", "1"},
     };
-    char why[512];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
-        if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) !=
-            RD_KAFKA_CONF_OK)
-            tool_fail(properties[i][0], why);
-    rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
-    if (!client)
-        tool_fail("consumer", why);
-    return client;
+    return tool_client(RD_KAFKA_CONSUMER,
+                       tool_conf(brokers, properties, sizeof properties / sizeof *properties));
 }
 
 static void on_message(rd_kafka_message_t *message, void *opaque)

@@ -2,7 +2,7 @@
 // leave it.
 //   bare_member BROKERS GROUP TOPIC...
 // It leaves as soon as it has been given its partitions, of which it reads nothing.
-#include "tests/bench/tool.h"
+#include "tests/bench/tool_kafka.h"
 
 #include <librdkafka/rdkafka.h>
 
@@ -27,22 +27,17 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
 static rd_kafka_t *create_member(const char *brokers, const char *group, bool *given)
 {
     // As settled sets them (consumer/kafka/intake.c).
-    const char *properties[][2] = {
-        {"bootstrap.servers", brokers},  {"group.id", group},
-        {"enable.auto.commit", "false"}, {"partition.assignment.strategy", "range"},
-        {"session.timeout.ms", "10000"}, {"heartbeat.interval.ms", "250"},
+    const char *const properties[][2] = {
+        {"group.id", group},
+        {"enable.auto.commit", "false"},
+        {"partition.assignment.strategy", "range"},
+        {"session.timeout.ms", "10000"},
+        {"heartbeat.interval.ms", "250"},
     };
-    char why[512];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
-        if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) !=
-            RD_KAFKA_CONF_OK)
-            tool_fail(properties[i][0], why);
+    rd_kafka_conf_t *conf = tool_conf(brokers, properties, sizeof properties / sizeof *properties);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     rd_kafka_conf_set_opaque(conf, given);
-    rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
-    if (!client)
-        tool_fail("consumer", why);
+    rd_kafka_t *client = tool_client(RD_KAFKA_CONSUMER, conf);
     rd_kafka_poll_set_consumer(client);
     return client;
 }

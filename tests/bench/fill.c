@@ -3,7 +3,7 @@
 // or, with PER_SECOND above 0, at that rate. Confluent framing, random UUIDs, each record on the
 // partition its account hashes to (murmur2), about 85 bytes of key and value. The same arguments
 // give the same records, except for their times.
-#include "tests/bench/tool.h"
+#include "tests/bench/tool_kafka.h"
 
 #include <librdkafka/rdkafka.h>
 
@@ -160,20 +160,10 @@ static rd_kafka_t *create_producer(const char *brokers, struct filler *f)
         {"queue.buffering.max.kbytes", "1048576"},
         {"delivery.report.only.error", "true"},
     };
-    char why[512];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why) != RD_KAFKA_CONF_OK)
-        tool_fail(brokers, why);
-    for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
-        if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) !=
-            RD_KAFKA_CONF_OK)
-            tool_fail(properties[i][0], why);
+    rd_kafka_conf_t *conf = tool_conf(brokers, properties, sizeof properties / sizeof *properties);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_opaque(conf, f);
-    rd_kafka_t *producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-    if (!producer)
-        tool_fail("producer", why);
-    return producer;
+    return tool_client(RD_KAFKA_PRODUCER, conf);
 }
 
 static int count_partitions(struct filler *f)

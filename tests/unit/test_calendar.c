@@ -233,7 +233,14 @@ static void a_month_ends_with_its_last_day(void **state)
         assert_int_equal(calendar_month_end(day), day_of(ends[i][2]));
         assert_memory_equal(calendar_format_month(day, text), ends[i][0], 7);
         assert_int_equal(strlen(text), 7);
+        assert_true(calendar_parse_month(text, &day));
+        assert_int_equal(day, day_of(ends[i][1]));
     }
+    static const char *const wrong[] = {"",        "2026",     "2026-1",    "2026-13", "2026-00",
+                                        "1969-12", "2026-1 ",  "2026_11",   "202611",  " 2026-1",
+                                        "2026-1x", "2026-11-", "2026-11-01"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(calendar_parse_month(wrong[i], &(day_t){0}));
 }
 
 int main(void)

@@ -15,8 +15,8 @@ export const equation = (each) => h("dl", { class: "equation" },
 // A call that a package covers in part stands on two lines.
 const charge = (row) => [t(`charge.${row.charge}`, {}, row.charge), " ", row.package_id !== null && id(row.package_id)];
 
-const line = (account) => [
-  { head: t("usage_day"), cell: (row) => [day(row.usage_day), " ", row.late && badge(t("late"), "warn")] },
+// What lines of settlements and of months have.
+export const lineColumns = (account) => [
   { head: t("service"), cell: (row) => service(row.service) },
   { head: t("how"), wide: true, cell: (row) => [t(`charge.${row.charge}`, {}, row.charge), " ",
     row.package_id !== null && h("a", { href: link(["accounts", account, "packages", row.package_id]) }, id(row.package_id))] },
@@ -83,7 +83,9 @@ export async function settlement({ segments }, signal) {
         found.calls_while_suspended > 0 && [" · ", t("calls.suspended"), " ", number(found.calls_while_suspended)],
         " · ", t("settlement.closed", { time: "" }), time(found.as_of.time), " · ",
         t("settlement.book"), " ", h("code", { title: found.price_book }, found.price_book.slice(0, 12)))),
-      section(t("settlement.lines"), table(t("settlement.lines"), line(account), lines, { empty: t("settlement.lines.none") })),
+      section(t("settlement.lines"), table(t("settlement.lines"), [
+        { head: t("usage_day"), cell: (row) => [day(row.usage_day), " ", row.late && badge(t("late"), "warn")] },
+        ...lineColumns(account)], lines, { empty: t("settlement.lines.none") })),
       section(t("settlement.calls"), calls(path), h("p", null, t("settlement.command")),
         commandBlock(`settled explain -c settled.yaml ${shellWord(account)} ${business_day}`))] };
 }

@@ -1,12 +1,12 @@
 // The statement of a month, to be read and printed: as it was recorded when the month was over, or what is booked until now.
 import { csv, getAll, get } from "./api.js";
 import { field, h, id, section, table, values } from "./dom.js";
-import { addDays, day, dayOf, money, month, number, service, time, unitsOf } from "./format.js";
+import { addDays, day, dayOf, money, month, number, time } from "./format.js";
 import { link } from "./routes.js";
 import { t } from "./texts.js";
 import { provisional } from "./view_account.js";
 import { statusBadge } from "./view_accounts.js";
-import { equation } from "./view_settlement.js";
+import { equation, lineColumns } from "./view_settlement.js";
 
 const lastDay = (name) => addDays(nextMonth(name) + "-01", -1);
 const nextMonth = (name) => addDays(`${name}-01`, 31).slice(0, 7);
@@ -55,18 +55,7 @@ function byCharge(settlements) {
   return [...sums.values()];
 }
 
-function lines(rows, account) {
-  return table(t("statement.summary"), [
-    { head: t("service"), cell: (row) => service(row.service) },
-    { head: t("how"), wide: true, cell: (row) => [t(`charge.${row.charge}`, {}, row.charge), " ",
-      row.package_id !== null && h("a", { href: link(["accounts", account, "packages", row.package_id]) }, id(row.package_id))] },
-    { head: t("tier"), number: true, cell: (row) => (row.tier_from === null ? "–" : number(row.tier_from)) },
-    { head: t("calls"), number: true, cell: (row) => number(row.calls) },
-    { head: t("units"), number: true, cell: (row) => unitsOf(row.service, row.units) },
-    { head: t("unit_price"), number: true, cell: (row) => money(row.unit_price) },
-    { head: t("amount"), number: true, cell: (row) => money(row.amount) },
-  ], rows, { empty: t("settlement.lines.none") });
-}
+const lines = (rows, account) => table(t("statement.summary"), lineColumns(account), rows, { empty: t("settlement.lines.none") });
 
 // What was recorded when the month was over.
 const ended = (final) => [equation(final), h("p", null, statusBadge(final.status),
