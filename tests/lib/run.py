@@ -97,7 +97,7 @@ ON_SERVICES = [
     Ctest("release", ["-LE", "bench"], services=True),
     Pytest("pytest", ["--ignore", "tests/integration/faults"], ["release"], services=True),
     Pytest("faults", ["tests/integration/faults"], ["release", "faults"]),
-    Ctest("tsan", ["-L", "unit|integration"], services=True),
+    Ctest("tsan", ["-L", "unit|integration", "-LE", "pure"], services=True),
     # Generated days, drained and audited.
     Pytest("pytest debian13", ["tests/integration/test_audit.py::test_what_was_settled_is_equal"], [DEBIAN13],
            services=True, environment={"SETTLED_BINARY": str(ROOT / "build" / "debian13" / "settled-release")},
