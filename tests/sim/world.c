@@ -364,8 +364,9 @@ static void advance(struct world *w)
     int64_t by;
     int chance = (int)dice_below(&w->dice, 100);
     // An idle owner notices lost commits only at its next commit, when the next day is due. Days
-    // that come faster than they are committed would never end.
-    bool far = !w->healed || (w->lost_commits && !somebody_commits(w));
+    // that come faster than they are committed would never end; nor would a drain, which has no
+    // owner of before.
+    bool far = !w->healed || (w->lost_commits && !w->processes[0].draining && !somebody_commits(w));
     if (chance < 5)
         by = far ? next_event(w) - w->now : dice_below(&w->dice, 10 * SECOND);
     else if (chance < 35)
