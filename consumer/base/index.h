@@ -42,8 +42,9 @@ struct index_region {
     struct index_line *lines; // NULL: no segment is there
     uint32_t segments; // that are there
 };
-// Segments that have doubled less often (of some two million ids in all) are allocated one by one.
-enum { INDEX_REGION_FIRST = 10, INDEX_REGIONS = 12 };
+// Segments that have doubled less often (of some half a million ids in all) are allocated one by
+// one.
+enum { INDEX_REGION_FIRST = 8, INDEX_REGIONS = 14 };
 
 struct index {
     struct index_segment segments[INDEX_SEGMENTS];

@@ -200,7 +200,7 @@ static bool is_third(const void *context, uint32_t id)
 static bool is_most(const void *context, uint32_t id)
 {
     (void)context;
-    return id % 16 != 0;
+    return id % 64 != 0;
 }
 
 static bool is_any(const void *context, uint32_t id)
@@ -229,8 +229,8 @@ static size_t resident_pages(const struct index *ix)
     size_t pages = 0;
     for (unsigned r = 0; r < INDEX_REGIONS; r++) {
         const char *page = (const char *)ix->regions[r].lines;
-        // 256 segments of between 1 and 2 times 2^10 lines, and so on.
-        size_t bytes = (size_t)(256 * 256 + 255 * 128) * 4 * INDEX_LINE_BYTES << r;
+        // 256 segments of between 1 and 2 times 2^8 lines, and so on.
+        size_t bytes = (size_t)(256 * 256 + 255 * 128) * INDEX_LINE_BYTES << r;
         for (size_t at = 0; page && at < bytes; at += MEMORY_HUGE_PAGE) {
             assert_int_equal(mincore((void *)(uintptr_t)(page + at), MEMORY_HUGE_PAGE, small), 0);
             pages += memchr(small, 1, sizeof small) != NULL;
