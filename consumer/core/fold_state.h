@@ -157,11 +157,13 @@ struct verdict {
 struct lookup {
     struct account_hash account; // of the key
     struct identity id;
+    uint64_t hash; // of both, for the index of calls
+    uint32_t candidate; // the account that the index names first for it; ACCOUNT_NONE: not asked
 };
 void judge_prefetch(const struct fold *fold, const struct event *event, struct lookup *lookup);
 // The second load of the chain, once the first has arrived: the hash of the account that the index
 // names.
-void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup);
+void judge_prefetch_account(const struct fold *fold, struct lookup *lookup);
 // What the next calls of a batch will be looked up by.
 enum { LOOK_AHEAD = 16 }; // calls whose memory loads are started before one is judged
 struct look_ahead {
@@ -192,6 +194,12 @@ size_t ledger_memory(const struct ledger *ledger);
 void ledger_check(const struct ledger *ledger);
 void ledger_check_packages(const struct ledger *ledger); // each package's place in its account
 uint32_t ledger_find_account(const struct fold *fold, struct account_hash hash); // ACCOUNT_NONE
+static inline bool ledger_is_account(const struct fold *fold, uint32_t number,
+                                     struct account_hash hash)
+{
+    const struct account_hash *own = &fold->ledger.account_hashes[number];
+    return own->half[0] == hash.half[0] && own->half[1] == hash.half[1];
+}
 // finds or adds
 uint32_t ledger_account(struct fold *fold, struct account_hash hash, struct slice id);
 uint32_t ledger_find_package(const struct fold *fold, struct account_hash hash, uint32_t account,

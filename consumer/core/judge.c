@@ -67,6 +67,15 @@ struct validation {
     uint32_t account; // ACCOUNT_NONE: not seen before
 };
 
+// Accounts keep their numbers: what the index named before is the account, if its hash is the same.
+static uint32_t find_account(const struct fold *fold, const struct lookup *lookup)
+{
+    if (lookup->candidate != ACCOUNT_NONE &&
+        ledger_is_account(fold, lookup->candidate, lookup->account))
+        return lookup->candidate;
+    return ledger_find_account(fold, lookup->account);
+}
+
 // R41: the record belongs to the account in its key, and stands in the partition of that key.
 static bool check_route(struct validation *c, struct verdict *v)
 {
@@ -74,7 +83,7 @@ static bool check_route(struct validation *c, struct verdict *v)
     if (!key.data || !account.data || key.size != account.size ||
         memcmp(key.data, account.data, key.size) != 0)
         return refuse(v, REJECT_MISROUTED, "the key is not the account_id");
-    c->account = ledger_find_account(c->fold, c->lookup->account);
+    c->account = find_account(c->fold, c->lookup);
     if (c->account != ACCOUNT_NONE)
         return true; // its partition was right before
     const struct fixed_parameters *fixed = &c->fold->policy->fixed;
@@ -247,9 +256,8 @@ static void judge_call(struct validation *c, struct verdict *v)
     call_of(c, &call);
     if (!check_call_amount(c, &call, v) || !check_future(c, v) || !check_late(c, call.day, v))
         return;
-    uint64_t hash = identity_hash(&fold->key, call.identity.half, c->lookup->account);
     enum call_match match =
-        c->account == ACCOUNT_NONE ? CALL_NEW : calls_match(&fold->calls, hash, &call);
+        c->account == ACCOUNT_NONE ? CALL_NEW : calls_match(&fold->calls, c->lookup->hash, &call);
     // R29: with the same content it is the same call, else the first one stands.
     v->duplicate = match == CALL_SAME;
     if (match == CALL_OTHER)
@@ -259,7 +267,7 @@ static void judge_call(struct validation *c, struct verdict *v)
     // R31: only here is the id seen; what was refused has returned.
     if (call.account == ACCOUNT_NONE)
         call.account = ledger_account(fold, c->lookup->account, c->account_id);
-    calls_add(&fold->calls, hash, &call, c->event->offset);
+    calls_add(&fold->calls, c->lookup->hash, &call, c->event->offset);
     if (call.day > fold->state.horizon)
         fold->state.horizon = call.day;
 }
@@ -480,6 +488,8 @@ static void look_up(const struct fold *fold, const struct event *event, int id_f
         identity_of(&fold->key, id, &out->id);
     else
         out->id = (struct identity){0};
+    out->hash = identity_hash(&fold->key, out->id.half, out->account);
+    out->candidate = ACCOUNT_NONE;
 }
 
 static struct validation open_validation(struct fold *fold, enum input input,
@@ -574,20 +584,20 @@ void judge(struct fold *fold, enum input input, const struct event *event,
 void judge_prefetch(const struct fold *fold, const struct event *event, struct lookup *lookup)
 {
     if (event->fault != REJECT_NONE || event->schema_pending) {
-        *lookup = (struct lookup){0};
+        *lookup = (struct lookup){.candidate = ACCOUNT_NONE};
         return;
     }
     look_up(fold, event, CALL_CALL_ID, lookup);
     index_prefetch(&fold->ledger.account_index, lookup->account.half[0]);
-    index_prefetch(&fold->calls.index, identity_hash(&fold->key, lookup->id.half, lookup->account));
+    index_prefetch(&fold->calls.index, lookup->hash);
 }
 
-void judge_prefetch_account(const struct fold *fold, const struct lookup *lookup)
+void judge_prefetch_account(const struct fold *fold, struct lookup *lookup)
 {
     struct index_probe probe = index_probe(&fold->ledger.account_index, lookup->account.half[0]);
-    uint32_t number = index_next(&probe);
-    if (number != INDEX_NONE)
-        __builtin_prefetch(&fold->ledger.account_hashes[number]);
+    lookup->candidate = index_next(&probe);
+    if (lookup->candidate != ACCOUNT_NONE)
+        __builtin_prefetch(&fold->ledger.account_hashes[lookup->candidate]);
 }
 
 bool judge_recorded_call(struct fold *fold, const struct event *event, const struct lookup *lookup,
@@ -601,7 +611,7 @@ bool judge_recorded_call(struct fold *fold, const struct event *event, const str
     if (!check_route(&c, &v) || !check_common(&c, &v) || !check_call_units(&c, &v))
         return false;
     call_of(&c, call);
-    *hash = identity_hash(&fold->key, call->identity.half, lookup->account);
+    *hash = lookup->hash;
     if (call->account == ACCOUNT_NONE)
         call->account = ledger_account(fold, lookup->account, c.account_id);
     return true;

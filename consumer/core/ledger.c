@@ -70,8 +70,7 @@ uint32_t ledger_find_account(const struct fold *fold, struct account_hash hash)
     uint32_t number;
     for (struct index_probe p = index_probe(&ledger->account_index, hash.half[0]);
          (number = index_next(&p)) != INDEX_NONE;)
-        if (ledger->account_hashes[number].half[0] == hash.half[0] &&
-            ledger->account_hashes[number].half[1] == hash.half[1])
+        if (ledger_is_account(fold, number, hash))
             return number;
     return ACCOUNT_NONE;
 }

@@ -24,36 +24,48 @@ void identity_key_expand(struct identity_key *key, const uint8_t id_key[32])
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "texts are read as little-endian words");
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+// Sixteen characters side by side: the processor's own vectors, where it has them.
+typedef uint8_t characters __attribute__((vector_size(16)));
+typedef uint16_t pairs __attribute__((vector_size(16)));
+typedef uint8_t bytes_of_pairs __attribute__((vector_size(8)));
 
-// Eight lower-case hexadecimal digits at once. Where one of them is something else, *odd becomes
-// other than 0.
-static inline uint32_t parse_hex8(const char first[4], const char second[4], uint64_t *odd)
+static inline uint64_t word_of(const char first[4], const char second[4])
 {
-    uint64_t text;
-    memcpy(&text, first, 4);
-    memcpy((char *)&text + 4, second, 4);
-    uint64_t nibbles = (text & EACH(0x0f)) + 9 * (text >> 6 & EACH(1)); // letters have bit 6
-    uint64_t letters = (nibbles + EACH(6)) >> 4 & EACH(1);
-    // What writes itself the same way again was a digit.
-    *odd |= (nibbles & EACH(0xf0)) | ((nibbles + EACH('0') + letters * ('a' - 10 - '0')) ^ text);
-    uint64_t packed = __builtin_bswap64(nibbles);
-    packed = (packed | packed >> 4) & UINT64_C(0x00ff00ff00ff00ff);
-    packed = (packed | packed >> 8) & UINT64_C(0x0000ffff0000ffff);
-    return (uint32_t)(packed | packed >> 16);
+    uint64_t word;
+    memcpy(&word, first, 4);
+    memcpy((char *)&word + 4, second, 4);
+    return word;
+}
+
+// Sixteen lower-case hexadecimal digits. Where one of them is something else, *odd gets bytes that
+// are not 0.
+static inline uint64_t parse_hex16(uint64_t first, uint64_t second, characters *odd)
+{
+    characters text, nibbles;
+    memcpy(&text, (const uint64_t[]){first, second}, sizeof text);
+    characters letters = (characters)(text > '9'); // each byte 0 or 255
+    nibbles = text - '0' - (letters & ('a' - 10 - '0'));
+    // A digit is below ten, a letter is not, and neither is above fifteen.
+    *odd |= (nibbles & 0xf0) | ((characters)(nibbles > 9) ^ letters);
+    pairs digits = (pairs)nibbles; // the first of two digits in the lower byte
+    uint64_t packed;
+    bytes_of_pairs bytes =
+        __builtin_convertvector((digits << 4 | digits >> 8) & 0xff, bytes_of_pairs);
+    memcpy(&packed, &bytes, sizeof packed);
+    return __builtin_bswap64(packed);
 }
 
 static bool parse_uuid(struct slice id, uint64_t half[2])
 {
     const char *s = id.data;
-    uint64_t odd = 0;
     if (id.size != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-')
         return false;
-    uint64_t first = parse_hex8(s, s + 4, &odd), second = parse_hex8(s + 9, s + 14, &odd),
-             third = parse_hex8(s + 19, s + 24, &odd), fourth = parse_hex8(s + 28, s + 32, &odd);
-    half[0] = first << 32 | second;
-    half[1] = third << 32 | fourth;
-    return odd == 0;
+    characters odd = {0};
+    half[0] = parse_hex16(word_of(s, s + 4), word_of(s + 9, s + 14), &odd);
+    half[1] = parse_hex16(word_of(s + 19, s + 24), word_of(s + 28, s + 32), &odd);
+    uint64_t any[2];
+    memcpy(any, &odd, sizeof any);
+    return (any[0] | any[1]) == 0;
 }
 
 // Written in place: a copy of what was just stored in parts would wait for the stores.

@@ -1,11 +1,13 @@
 // Identities: which ids are packed as UUIDs, and what the deployment's key keys.
 #include "consumer/usage/identity.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -74,6 +76,26 @@ static void only_the_canonical_form_is_packed(void **state)
             want.half[nibble / 16] |= (uint64_t)(digit - digits) << shift;
             assert_true(same(got, want));
         }
+}
+
+// Against the C library, digit by digit where sixteen are read at once.
+static void any_uuid_reads_as_its_digits_say(void **state)
+{
+    (void)state;
+    struct identity_key key = key_of(1);
+    uint64_t high = 88172645463325252, low = 1181783497276652981;
+    for (int i = 0; i < 100000; i++) {
+        char text[37], plain[2][17];
+        high = high * 6364136223846793005 + 1442695040888963407;
+        low = low * 2862933555777941757 + 3037000493;
+        snprintf(plain[0], sizeof plain[0], "%016" PRIx64, high);
+        snprintf(plain[1], sizeof plain[1], "%016" PRIx64, low);
+        snprintf(text, sizeof text, "%.8s-%.4s-%.4s-%.4s-%.12s", plain[0], plain[0] + 8,
+                 plain[0] + 12, plain[1], plain[1] + 4);
+        struct identity got = identity(&key, text);
+        assert_true(got.uuid && got.half[0] == strtoull(plain[0], NULL, 16) &&
+                    got.half[1] == strtoull(plain[1], NULL, 16));
+    }
 }
 
 static void other_lengths_and_forms_are_hashed(void **state)
@@ -149,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_uuid_is_its_128_bits_under_any_key),
         cmocka_unit_test(only_the_canonical_form_is_packed),
+        cmocka_unit_test(any_uuid_reads_as_its_digits_say),
         cmocka_unit_test(other_lengths_and_forms_are_hashed),
         cmocka_unit_test(no_hash_meets_a_uuid),
         cmocka_unit_test(hashes_depend_on_the_key),

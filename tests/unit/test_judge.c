@@ -2,6 +2,8 @@
 // record.
 #include "fold_fixture.h"
 
+#include <inttypes.h>
+
 static int setup(void **state)
 {
     *state = bench_create();
@@ -407,6 +409,32 @@ static void records_are_told_apart_by_key_and_value(void **state)
                 fold_record_hash(&(struct event){.key = text("ab"), .value = text("c")}));
 }
 
+// ---- many accounts ----
+
+// Of so many accounts a few share the mark that the index keeps of them, and are told apart by
+// their hashes alone: also when what the index names was asked for ahead of the record.
+static void accounts_that_share_a_mark_are_two(void **state)
+{
+    struct bench *b = *state;
+    enum { ACCOUNTS = 200000, BATCH = 250 };
+    static char names[BATCH][16], ids[BATCH][16];
+    struct event events[BATCH];
+    struct error e = {0};
+    size_t consumed;
+    for (int64_t n = 0; n < 2 * ACCOUNTS; n += BATCH) {
+        for (int i = 0; i < BATCH; i++) {
+            snprintf(names[i], sizeof names[i], "acct-%" PRId64, (n + i) % ACCOUNTS);
+            snprintf(ids[i], sizeof ids[i], "call-%" PRId64, n + i);
+            events[i] = call(b, names[i], ids[i], 5, b->now);
+        }
+        struct event_batch batch = {events, BATCH};
+        assert_int_equal(fold_records(b->fold, INPUT_CALLS, batch, b->now, &consumed, &e),
+                         FOLD_MORE);
+    }
+    assert_int_equal(fold_account_count(b->fold), ACCOUNTS);
+    assert_int_equal(fold_state(b->fold)->log[INPUT_CALLS].accepted, 2 * ACCOUNTS);
+}
+
 // ---- packages of 29 February ----
 
 // R12, R13
@@ -455,6 +483,7 @@ int main(void)
         CASE(a_reject_keeps_what_was_received),
         CASE(a_record_is_misrouted_only_by_a_count_that_was_looked_at),
         cmocka_unit_test(records_are_told_apart_by_key_and_value),
+        CASE(accounts_that_share_a_mark_are_two),
         cmocka_unit_test(a_package_of_29_february_ends_on_the_28th),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
