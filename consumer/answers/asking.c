@@ -88,22 +88,35 @@ int ask_json(const struct asking *asking, const char *below,
     return 0;
 }
 
-// A later page repeats the line of names.
-static const char *rows_of(const char *csv, bool first)
+// Where the record that begins here ends, before its line break, which ends none within quotes.
+static const char *end_of_record(const char *csv)
 {
-    const char *end = first ? NULL : strstr(csv, "\r\n");
-    return end ? end + 2 : csv;
+    bool quoted = false;
+    for (; *csv && (quoted || strncmp(csv, "\r\n", 2) != 0); csv++)
+        quoted = quoted != (*csv == '"');
+    return csv;
+}
+
+// Each record with one more cell. A later page repeats the names.
+static void print_records(const char *csv, bool first, const struct ask_cell *cell)
+{
+    for (bool names = true; *csv; names = false) {
+        const char *end = end_of_record(csv);
+        if (first || !names)
+            printf("%.*s,%s\r\n", (int)(end - csv), csv, names ? cell->name : cell->value);
+        csv = *end ? end + 2 : end;
+    }
 }
 
 int ask_csv(const struct asking *asking, const char *below, const struct http_parameter *parameters,
-            struct error *e)
+            const struct ask_cell *cell, struct error *e)
 {
     struct page page = {.below = below, .parameters = parameters, .csv = true};
     bool first = true;
     do {
         int failed = ask_page(asking, &page, e);
         if (!failed)
-            fputs(rows_of(page.answer.body, first), stdout);
+            print_records(page.answer.body, first, cell);
         free(page.answer.body);
         if (failed)
             return -1;

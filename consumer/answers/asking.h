@@ -15,6 +15,10 @@ struct asking {
 // with json_decref. ERROR_USAGE: there is no such account, or a parameter is wrong.
 int ask_json(const struct asking *asking, const char *below,
              const struct http_parameter *parameters, json_t **out, struct error *e);
-// The same as CSV, written to stdout page by page.
+// A cell that ends each record of CSV, and its name; as they are written.
+struct ask_cell {
+    const char *name, *value;
+};
+// The same as CSV, written to stdout page by page, with one more cell.
 int ask_csv(const struct asking *asking, const char *below, const struct http_parameter *parameters,
-            struct error *e);
+            const struct ask_cell *cell, struct error *e);

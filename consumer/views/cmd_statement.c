@@ -57,8 +57,6 @@ static int ask_all(struct statement *s, const struct args *args, struct error *e
     if (ask_json(&s->asking, "packages", none, &s->packages, e) || choose_month(s, args, e))
         return -1;
     const struct http_parameter days[] = {{"from", s->from}, {"to", s->to}, {NULL, NULL}};
-    if (s->format && strcmp(s->format, "csv") == 0)
-        return ask_csv(&s->asking, "statement", days, e);
     return ask_json(&s->asking, "statements", days, &s->months, e) ||
                    ask_json(&s->asking, "statement", days, &s->ledger, e) ||
                    ask_json(&s->asking, "settlements", days, &s->settlements, e)
@@ -282,6 +280,14 @@ static int print_json(const struct statement *s, struct error *e)
     return json_output(json, e);
 }
 
+// Each record says whether the month may still change.
+static int print_csv(const struct statement *s, struct error *e)
+{
+    const struct http_parameter days[] = {{"from", s->from}, {"to", s->to}, {NULL, NULL}};
+    const struct ask_cell cell = {"provisional", is_provisional(s) ? "true" : "false"};
+    return ask_csv(&s->asking, "statement", days, &cell, e);
+}
+
 static int answer_statement(struct statement *s, const struct args *args, struct error *e)
 {
     const struct decisions_opening opening = {args, STORE_READS, ": 'settled run' does that"};
@@ -294,8 +300,9 @@ static int answer_statement(struct statement *s, const struct args *args, struct
         return -1;
     if (s->format && strcmp(s->format, "json") == 0)
         return print_json(s, e);
-    if (!s->format || strcmp(s->format, "csv") != 0)
-        print_statement(s);
+    if (s->format && strcmp(s->format, "csv") == 0)
+        return print_csv(s, e);
+    print_statement(s);
     return 0;
 }
 

@@ -69,7 +69,9 @@ def check_programs(d):
         name: value for name, value in published.items() if name not in ("lines", "sequence")}
     assert found["provisional"] is False
     rows = list(csv.DictReader(io.StringIO(d.run("statement", "acme", "--month", "2026-12", "--format", "csv"))))
-    assert [(r["kind"], r["amount"], r["balance"]) for r in rows] == [("SETTLEMENT", "0", "-1300000")]
+    assert [(r["kind"], r["amount"], r["balance"], r["provisional"]) for r in rows] == [("SETTLEMENT", "0", "-1300000", "true")]
+    rows = list(csv.DictReader(io.StringIO(d.run("statement", "acme", "--month", "2026-11", "--format", "csv"))))
+    assert rows and {r["provisional"] for r in rows} == {"false"}
     for month, provisional in (("2025-01", False), ("2026-12", True), ("2027-01", True)):  # of none there is a statement
         found = json.loads(d.run("statement", "acme", "--month", month, "--format", "json"))
         assert (found["provisional"], found["month_statement"]) == (provisional, None)
