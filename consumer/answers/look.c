@@ -1,8 +1,8 @@
 #include "consumer/answers/look.h"
 
+#include "consumer/api/api_shards.h"
 #include "consumer/daemon/live.h"
 #include "consumer/http/http_client.h"
-#include "consumer/postgres/store_sql.h"
 #include "consumer/system/clock.h"
 
 #include <stdlib.h>
@@ -22,37 +22,23 @@ int look_take(const struct api_call *call, struct account_look *out, struct erro
                                            .account_id = slice_text(call->account),
                                            .now_ms = out->at_ms,
                                            .until_ms = clock_monotonic_ms() + LOOK_MS};
-    if (live_take(now->live, &question, &out->preview, &out->phase) != LIVE_TAKEN)
+    struct live_taken taken;
+    if (live_take(now->live, &question, &taken) != LIVE_TAKEN)
         return 0;
+    out->preview = taken.preview;
+    out->phase = taken.phase;
+    out->epoch = taken.epoch;
     int failed = preview_settle(out->preview, e);
     if (failed)
         look_end(out);
     return failed;
 }
 
-// The address is copied into `out`. False: the owner answers nothing, or it is this process.
-static bool find_owner(struct api_call *call, char out[256])
+// True: its answer is the answer of the call.
+static bool ask_at(struct api_call *call, const char *address)
 {
-    PGresult *rows = NULL;
-    struct error e;
-    out[0] = '\0';
-    enum store_result result = store_ready(call->store, &e);
-    if (result == STORE_OK)
-        result = sql_run(call->store, "select address from settled.shards where shard = $1",
-                         SQL_PARAMS(sql_int4(call->shard)), &rows, &e);
-    if (result == STORE_OK && PQntuples(rows) > 0)
-        get_copy(rows, 0, 0, out, 256);
-    PQclear(rows);
-    return out[0] && strcmp(out, call->now->address) != 0;
-}
-
-bool look_ask_owner(struct api_call *call)
-{
-    char address[256];
     struct http_reply reply;
     struct error e;
-    if (call->request->asked_by || !find_owner(call, address))
-        return false;
     const struct http_question question = {.address = address,
                                            .target = call->request->target,
                                            .authorization = call->request->authorization,
@@ -69,6 +55,26 @@ bool look_ask_owner(struct api_call *call)
     call->out->body = reply.body;
     call->out->size = reply.size;
     return true;
+}
+
+// False: the owner answers nothing, or it is this process.
+static bool find_owner(struct api_call *call, bool again, struct api_shard *out)
+{
+    struct error e;
+    return api_shards_find(call->shards, call->store, call->shard, again, out, &e) == 0 &&
+           out->address[0] && strcmp(out->address, call->now->address) != 0;
+}
+
+bool look_ask_owner(struct api_call *call)
+{
+    struct api_shard owner, later;
+    if (call->request->asked_by || !find_owner(call, false, &owner))
+        return false;
+    if (ask_at(call, owner.address))
+        return true;
+    // Whoever had the shard a moment ago may be gone.
+    return find_owner(call, true, &later) && strcmp(later.address, owner.address) != 0 &&
+           ask_at(call, later.address);
 }
 
 void look_end(struct account_look *look)
@@ -107,10 +113,63 @@ static bool fits(const struct account_look *look, const struct api_call *call)
     return !open || strcmp(open, day) == 0;
 }
 
+// ---- instead of what is recorded ----
+
+// As look_put takes it: what is set here as null or empty becomes what is so now.
+static json_t *standing_json(const struct api_call *call)
+{
+    return json_pack("{s:s, s:s, s:n, s:n, s:n, s:n, s:b, s:[], s:[], s:b}", "account_id",
+                     call->account, "currency", call->fixed->currency, "balance", "status",
+                     "status_since", "account_sequence", "provisional", 0, "days", "packages",
+                     "packages_complete", 1);
+}
+
+static json_t *day_or_null(day_t day)
+{
+    char text[DAY_TEXT_SIZE];
+    return day == DAY_NONE ? json_null() : json_string(calendar_format_day(day, text));
+}
+
+// Whether what the shard has in memory and its row, as it was recorded, are of the same open day
+// and owner.
+static bool stands_at(const struct account_look *look, const struct api_shard *shard)
+{
+    return shard->epoch == look->epoch && shard->open_day == preview_result(look->preview)->day;
+}
+
+// The answer about an account that needs nothing of what is recorded of it: all of it is in the
+// memory of its shard, which is where the shard's row says it is. *body is NULL where that is not
+// so; otherwise look_put makes the rest of it, and as_of and final_through are set.
+static int stand(struct api_call *call, const struct account_look *look, json_t **body,
+                 struct error *e)
+{
+    struct api_shard shard;
+    const struct preview_result *result = look_knows(look) ? preview_result(look->preview) : NULL;
+    *body = NULL;
+    // A day that is settled here and not committed yet is told of as it is recorded.
+    if (!result || !result->whole || result->settling || result->package_count > LOOK_PACKAGES_MAX)
+        return 0;
+    if (api_shards_find(call->shards, call->store, call->shard, false, &shard, e))
+        return -1;
+    if (!stands_at(look, &shard) &&
+        api_shards_find(call->shards, call->store, call->shard, true, &shard, e))
+        return -1;
+    if (!stands_at(look, &shard))
+        return 0;
+    call->as_of =
+        json_pack("{s:n, s:i, s:o, s:n, s:s}", "time", "shard", (int)call->shard, "open_day",
+                  day_or_null(shard.open_day), "offsets", "price_book", shard.price_book);
+    call->final_through = day_or_null(shard.final_through);
+    *body = standing_json(call);
+    return *body && call->as_of ? 0 : error_set(e, ERROR_UNAVAILABLE, "memory is short");
+}
+
 // ---- beside what is recorded ----
 
 void look_reading_end(struct look_reading *reading)
 {
+    json_decref(reading->body);
+    reading->body = NULL;
     for (int i = 0; i < reading->count; i++)
         PQclear(reading->results[i]);
     look_end(&reading->look);
@@ -137,6 +196,7 @@ int look_read(struct api_call *call, struct look_reading *reading, struct error 
 {
     bool again = true;
     reading->answered = false;
+    reading->body = NULL;
     memset(reading->results, 0, sizeof reading->results);
     // A day that is settled in the shard and being committed is told of as it is recorded.
     for (int round = 0; again; round++) {
@@ -148,6 +208,12 @@ int look_read(struct api_call *call, struct look_reading *reading, struct error 
             reading->answered = true;
             return 0;
         }
+        if (reading->may_stand && stand(call, &reading->look, &reading->body, e)) {
+            look_end(&reading->look);
+            return -1;
+        }
+        if (reading->body)
+            return 0;
         if (read_beside(call, reading, last, &again, e))
             return -1;
     }
@@ -246,6 +312,25 @@ static json_t *recorded_package(json_t *packages, int64_t offset)
     return NULL;
 }
 
+static bool stands_before(const json_t *a, const json_t *b)
+{
+    // Instants of one zone are in the order of their texts.
+    int order = strcmp(json_string_value(json_object_get(a, "valid_from")),
+                       json_string_value(json_object_get(b, "valid_from")));
+    return order ? order < 0
+                 : json_integer_value(json_object_get(a, "kafka_offset")) <
+                       json_integer_value(json_object_get(b, "kafka_offset"));
+}
+
+// In the order of purchases, as those that are recorded are.
+static void add_package(json_t *packages, json_t *package)
+{
+    size_t at = json_array_size(packages);
+    while (at > 0 && stands_before(package, json_array_get(packages, at - 1)))
+        at--;
+    json_array_insert_new(packages, at, package);
+}
+
 // Those that nothing can be drawn from any more stay as they are recorded.
 static void put_packages(const struct preview_result *result, const struct api_call *call,
                          json_t *packages)
@@ -260,8 +345,8 @@ static void put_packages(const struct preview_result *result, const struct api_c
         const struct preview_package *p = &result->packages[k];
         package = recorded_package(packages, p->package.offset);
         if (!package) {
-            // It was bought just now, and is not committed yet.
-            json_array_append_new(packages, package_json(p, call));
+            // It was bought just now and is not committed yet, or nothing recorded was read.
+            add_package(packages, package_json(p, call));
             continue;
         }
         json_object_set_new(package, "remaining", json_integer(p->package.remaining));

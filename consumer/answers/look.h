@@ -6,9 +6,12 @@
 #include "consumer/api/api_read.h"
 #include "consumer/core/preview.h"
 
+enum { LOOK_PACKAGES_MAX = 1000 }; // beside an account; all of them have a path of their own
+
 struct account_look {
     struct preview *preview; // settled; NULL: the shard is not here, or cannot be looked at now
     enum day_phase phase; // of the oldest day that is not settled
+    int64_t epoch; // by which the shard is owned here
     int64_t at_ms; // the daemon's clock then
 };
 
@@ -29,6 +32,9 @@ struct look_reading {
     const struct api_query *queries;
     int count; // up to API_QUERIES_MAX
     bool answered; // by the shard's owner, in another process: nothing else is set
+    // The caller does without what is recorded where the shard has all there is of the account.
+    bool may_stand;
+    json_t *body; // then: what look_put makes the answer of; NULL: `results` are read
     PGresult *results[API_QUERIES_MAX];
     struct account_look look;
 };

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-enum { PACKAGES_MAX = 1000 }; // beside an account; all of them have a path of their own
-
 // ---- one account ----
 
 static const char account_query[] =
@@ -33,7 +31,7 @@ static const char packages_of_account_query[] =
 // The account and its packages as they are recorded.
 static json_t *recorded_json(const struct api_call *call, PGresult *const *results)
 {
-    int count = PQntuples(results[1]), first = count > PACKAGES_MAX ? 1 : 0;
+    int count = PQntuples(results[1]), first = count > LOOK_PACKAGES_MAX ? 1 : 0;
     int32_t offset = call->fixed->offset_ms;
     json_t *body = api_row_json(results[0], 0, 0, offset);
     json_t *packages = api_rows_json(results[1], count, 0, offset);
@@ -46,9 +44,10 @@ static json_t *recorded_json(const struct api_call *call, PGresult *const *resul
     return body;
 }
 
-static int put_account(struct api_call *call, const struct look_reading *reading, struct error *e)
+static int put_account(struct api_call *call, struct look_reading *reading, struct error *e)
 {
-    json_t *body = recorded_json(call, reading->results);
+    json_t *body =
+        reading->body ? json_incref(reading->body) : recorded_json(call, reading->results);
     if (look_knows(&reading->look) && look_put(&reading->look, call, body, e)) {
         json_decref(body);
         return -1;
@@ -62,8 +61,8 @@ int tell_account(struct api_call *call, struct error *e)
     const struct sql_value id = sql_text(call->account), currency = sql_text(call->fixed->currency);
     const struct api_query queries[] = {
         {account_query, SQL_PARAMS(id, currency)},
-        {packages_of_account_query, SQL_PARAMS(id, currency, sql_int8(PACKAGES_MAX + 1))}};
-    struct look_reading reading = {.queries = queries, .count = 2};
+        {packages_of_account_query, SQL_PARAMS(id, currency, sql_int8(LOOK_PACKAGES_MAX + 1))}};
+    struct look_reading reading = {.queries = queries, .count = 2, .may_stand = true};
     if (look_read(call, &reading, e))
         return -1;
     int failed = reading.answered ? 0 : put_account(call, &reading, e);

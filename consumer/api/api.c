@@ -2,6 +2,7 @@
 
 #include "consumer/api/api_accept.h"
 #include "consumer/api/api_paths.h"
+#include "consumer/api/api_shards.h"
 #include "consumer/http/http_client.h"
 #include "consumer/http/http_target.h"
 #include "consumer/http/http_tokens.h"
@@ -24,6 +25,7 @@ struct api {
     struct api_now now;
     const struct api_paths *paths;
     const char *dsn, *tokens_file;
+    struct api_shards shards;
     pthread_mutex_t lock; // of all that follows but what a connection's own thread keeps
     bool everybody; // without tokens: only this machine can ask
     bool stopping;
@@ -58,6 +60,7 @@ int api_create(const struct api_options *options, struct api **out, struct error
     api->paths = options->paths;
     api->dsn = options->dsn;
     api->tokens_file = options->tokens;
+    api_shards_init(&api->shards);
     pthread_mutex_init(&api->lock, NULL);
     if (api_read_tokens(api, e)) {
         api_destroy(api);
@@ -93,6 +96,7 @@ void api_destroy(struct api *api)
         http_client_destroy(api->connections[i].client);
     }
     http_tokens_free(api->tokens);
+    api_shards_release(&api->shards);
     pthread_mutex_destroy(&api->lock);
     free(api);
 }
@@ -156,6 +160,7 @@ static int connect_call(struct api *api, int thread, struct api_call *call, stru
     call->store = connection->store;
     call->fixed = &connection->fixed;
     call->now = &api->now;
+    call->shards = &api->shards;
     call->client = connection->client;
     if (call->account)
         call->shard = partition_of(call->fixed->partitioner, call->account, strlen(call->account),

@@ -10,6 +10,8 @@
 
 #include <jansson.h>
 
+struct api_shards;
+
 // Of the deployment, and never changed once recorded.
 struct api_fixed {
     char currency[4];
@@ -28,6 +30,7 @@ struct api_call {
     struct store *store; // of this thread
     const struct api_fixed *fixed;
     const struct api_now *now;
+    struct api_shards *shards; // as they were recorded a moment ago
     struct http_client *client; // of this thread
     struct http_scope scope; // what the token may see
     const char *account; // at {id}; NULL: the path is of no account

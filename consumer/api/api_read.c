@@ -1,31 +1,21 @@
 #include "consumer/api/api_read.h"
 
 #include "consumer/api/api_rows.h"
+#include "consumer/api/api_shards.h"
 #include "consumer/postgres/store_sql.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-// The last usage day on which nothing more can be billed: the day before the oldest one that any
-// shard may still bill (policy_floor of the oldest open day). Null before there is one.
-#define FINAL_THROUGH                                                                              \
-    "(select case when max(f.floor) > min(f.first_day) then max(f.floor) - 1 end from"             \
-    " (select least(o.open_day, p.until) - p.late_days as floor, d.first_day"                      \
-    "   from settled.deployment d,"                                                                \
-    "   (select min(open_day) as open_day, count(open_day) as begun from settled.shards) o,"       \
-    "   (select from_day, late_days, lead(from_day) over (order by from_day) - 1 as until"         \
-    "     from settled.parameters) p"                                                              \
-    "   where o.begun = d.partitions and p.from_day <= o.open_day) f) as final_through"
-
-static const char as_of_query[] = "select now() as time, " FINAL_THROUGH;
+static const char as_of_query[] = "select now() as time, " API_FINAL_THROUGH;
 
 // An account that has only bought packages has no row of its own yet. Of the first column it is
 // known whether there is one; it is not shown.
 static const char as_of_account_query[] =
     "select (exists (select from settled.accounts where account_id = $1)"
     "  or exists (select from settled.packages where account_id = $1))::int,"
-    " now() as time, " FINAL_THROUGH ", $2 as shard, s.open_day,"
+    " now() as time, " API_FINAL_THROUGH ", $2 as shard, s.open_day,"
     " coalesce((select json_object_agg(l.topic, l.next_offset order by l.topic)"
     "   from settled.shard_logs l where l.shard = $2), '{}'::json) as offsets,"
     " (select b.sha256 from settled.price_books b"
@@ -34,6 +24,17 @@ static const char as_of_account_query[] =
     " from settled.deployment d left join settled.shards s on s.shard = $2";
 
 enum { BEGIN, AS_OF, QUERIES }; // what is sent, in this order
+
+// An answer is as of the daemon's clock, which need not be that of the database: `from` is when the
+// reading began. A command has no clock of its own.
+static void put_time(const struct api_call *call, int64_t from)
+{
+    char text[INSTANT_TEXT_SIZE];
+    if (call->now)
+        json_object_set_new(
+            call->as_of, "time",
+            json_string(calendar_format_instant(from, call->fixed->offset_ms, text)));
+}
 
 static int take_as_of(struct api_call *call, const PGresult *rows, struct error *e)
 {
@@ -90,11 +91,15 @@ int api_read(struct api_call *call, const struct api_query *queries, int count, 
              struct error *e)
 {
     PGresult *answers[QUERIES + API_QUERIES_MAX] = {NULL};
+    const struct api_now *now = call->now;
+    int64_t from = now ? now->clock_ms(now->clock_context) : 0;
     assert(count <= API_QUERIES_MAX);
     assert(!call->as_of);
     int failed = api_stored(store_undo(call->store, read_all(call, queries, count, answers, e)));
     if (!failed)
         failed = take_as_of(call, answers[AS_OF], e);
+    if (!failed)
+        put_time(call, from);
     PQclear(answers[BEGIN]);
     PQclear(answers[AS_OF]);
     for (int i = 0; i < count; i++) {

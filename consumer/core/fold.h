@@ -111,6 +111,8 @@ int fold_restore_span(struct fold *fold, struct slice account_id, struct span sp
                       struct error *e);
 int fold_restore_package(struct fold *fold, struct slice account_id, const struct package *package,
                          struct error *e);
+// Packages are recorded that were not restored, since nothing can be drawn from them any more.
+void fold_restore_left_out(struct fold *fold);
 struct restored_credit {
     struct slice account_id, id;
     enum credit_kind kind;

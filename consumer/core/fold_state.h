@@ -36,6 +36,7 @@ struct ledger {
     size_t package_count, package_capacity;
     struct package *packages;
     struct arena *package_texts; // their ids
+    bool packages_left_out; // there are others, which a restore did not bring: they are gone
     size_t package_ids; // of them, those whose id is known: these are in the index
     struct index package_index;
     size_t credit_count, credit_capacity;

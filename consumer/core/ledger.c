@@ -142,6 +142,7 @@ void ledger_change_state(struct fold *fold, uint32_t number, enum cause cause, i
         span->to = effective_at;
     }
     account->account_sequence++;
+    account->changed = true;
     *step_add_status(&fold->step) = (struct step_status){
         .account = number,
         .account_sequence = account->account_sequence,
@@ -272,6 +273,8 @@ uint32_t ledger_add_package(struct fold *fold, const struct package *package)
         index_package(fold, number);
     if (is_drawable(fold, added))
         list_package(ledger, number); // others are never drawn: a restart brings many of them
+    else
+        ledger->accounts[added->account].unlisted = true;
     return number;
 }
 
@@ -282,9 +285,13 @@ static void forget_packages(struct fold *fold)
     struct ledger *ledger = &fold->ledger;
     struct arena *old_texts = ledger->package_texts;
     size_t kept = 0;
-    for (size_t i = 0; i < ledger->package_count; i++)
-        if (!ledger_is_gone(fold, &ledger->packages[i]))
-            ledger->packages[kept++] = ledger->packages[i];
+    for (size_t i = 0; i < ledger->package_count; i++) {
+        const struct package *package = &ledger->packages[i];
+        if (!is_drawable(fold, package))
+            ledger->accounts[package->account].unlisted = true;
+        if (!ledger_is_gone(fold, package))
+            ledger->packages[kept++] = *package;
+    }
     for (size_t a = 0; a < ledger->account_count; a++)
         ledger->accounts[a].first_package = 0;
     index_free(&ledger->package_index);

@@ -23,6 +23,9 @@ struct preview {
     struct preview_result result;
     struct preview_day *settled;
     struct preview_package *packages;
+    // Packages that were bought in the step at hand, and are over or used up already.
+    size_t spent_count, spent_capacity;
+    struct package *spent;
 };
 
 struct preview *preview_create(struct slice account_id)
@@ -49,6 +52,7 @@ void preview_destroy(struct preview *preview)
     free(preview->days);
     free(preview->settled);
     free(preview->packages);
+    free(preview->spent);
     free(preview);
 }
 
@@ -115,12 +119,44 @@ static void copy_packages(struct fold *copy, const struct fold *fold, const stru
     }
 }
 
+static bool is_listed(const struct fold *fold, const struct account *account, uint32_t number)
+{
+    uint32_t at = account->first_package;
+    while (at && at != number + 1)
+        at = fold->ledger.packages[at - 1].next;
+    return at != 0;
+}
+
+// They are not recorded yet, and no list has them.
+static void copy_spent(struct preview *p, const struct fold *fold, uint32_t account)
+{
+    const struct step *step = &fold->step;
+    const struct account *owner = &fold->ledger.accounts[account];
+    for (size_t i = 0; owner->unlisted && i < step->touched_package_count; i++) {
+        const struct package *package = &fold->ledger.packages[step->touched_packages[i]];
+        if (package->account != account || is_listed(fold, owner, step->touched_packages[i]))
+            continue;
+        p->spent = memory_reserve(p->spent, p->spent_count, &p->spent_capacity, sizeof *p->spent);
+        p->spent[p->spent_count] = *package;
+        p->spent[p->spent_count++].id = (struct slice){
+            arena_copy(p->texts, package->id.data, package->id.size), package->id.size};
+    }
+}
+
 static int64_t status_since(const struct account *account)
 {
     if (account->span_count == 0)
         return 0;
     const struct span *last = &account->spans[account->span_count - 1];
     return account->state == ACCOUNT_SUSPENDED ? last->from : last->to;
+}
+
+// Whether the last change of status is known: one that was restored may be another than the last,
+// and one that ended a suspension is forgotten in time.
+static bool knows_status(const struct account *account)
+{
+    return account->account_sequence == 0 || account->state == ACCOUNT_SUSPENDED ||
+           (account->changed && account->span_count > 0);
 }
 
 static void copy_account(struct preview *p, const struct fold *fold, uint32_t number)
@@ -138,8 +174,11 @@ static void copy_account(struct preview *p, const struct fold *fold, uint32_t nu
     for (uint32_t i = 0; i < account->span_count; i++)
         ledger_add_span(&copy->ledger.accounts[0], account->spans[i]);
     copy_packages(copy, fold, account);
+    copy_spent(p, fold, number);
     p->result.account = copy->ledger.accounts[0];
     p->result.status_since = status_since(account);
+    p->result.whole =
+        knows_status(account) && !account->unlisted && !fold->ledger.packages_left_out;
     p->result.account.spans = NULL;
     p->result.account.span_count = p->result.account.span_capacity = 0;
     p->result.account.first_package = 0;
@@ -172,6 +211,7 @@ bool preview_take(struct preview *p, struct fold *fold, uint64_t number, size_t 
             return false;
         copy_account(p, fold, account);
     }
+    p->result.settling = fold->step.closed;
     for (int i = 0; i < INPUT_COUNT; i++)
         p->result.next[i] = fold->state.log[i].next;
     return true;
@@ -280,11 +320,15 @@ static int settle_days(struct preview *p, struct settling *c)
 static void list_packages(struct preview *p)
 {
     const struct ledger *ledger = &p->copy->ledger;
-    p->packages = memory_grow(NULL, ledger->package_count + 1, sizeof *p->packages);
+    p->packages =
+        memory_grow(NULL, ledger->package_count + p->spent_count + 1, sizeof *p->packages);
     for (size_t i = 0; i < ledger->package_count; i++)
         p->packages[i] = (struct preview_package){.package = ledger->packages[i]};
+    for (size_t i = 0; i < p->spent_count; i++)
+        p->packages[ledger->package_count + i] =
+            (struct preview_package){p->spent[i], p->spent[i].remaining};
     p->result.packages = p->packages;
-    p->result.package_count = ledger->package_count;
+    p->result.package_count = ledger->package_count + p->spent_count;
 }
 
 int preview_settle(struct preview *p, struct error *e)
@@ -296,7 +340,7 @@ int preview_settle(struct preview *p, struct error *e)
     struct settling c = {.fold = p->copy, .e = e, .days = p->days};
     int failed = settle_days(p, &c);
     settle_release(&c);
-    for (size_t i = 0; i < p->result.package_count; i++)
+    for (size_t i = 0; i < p->copy->ledger.package_count; i++)
         p->packages[i].remaining_now = p->copy->ledger.packages[i].remaining;
     return failed;
 }

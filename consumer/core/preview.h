@@ -30,15 +30,21 @@ struct preview_package {
 
 struct preview_result {
     bool known; // false: the fold knows no such account; the rest of the account is not set
+    // Nothing else is recorded of the account, of its status and its packages, than what is told
+    // here. False: there may be more.
+    bool whole;
+    bool settling; // a day is settled, and the step with it is not committed yet
     struct account
         account; // money, state, sequence, as settled and credited; no spans, no packages
-    int64_t status_since; // ms; of its last change that may still matter; 0: there was none
+    // ms; of its last change; 0: there was none, or, where `whole` is not set, none that matters
+    int64_t status_since;
     int64_t next[INPUT_COUNT]; // how far the logs were read
     day_t day; // the oldest day that is not settled
     // Rising, from that day to the last one with calls; at least one.
     size_t day_count;
     const struct preview_day *days;
-    // That may still be drawn, in the order of drawing.
+    // That may still be drawn, in the order of drawing; and behind them those that never could be,
+    // as long as the step with their purchase is not committed.
     size_t package_count;
     const struct preview_package *packages;
 };

@@ -54,6 +54,7 @@ int fold_restore_account(struct fold *fold, const struct account *account, uint3
     restored->id = id;
     restored->touched = false;
     restored->recorded = true;
+    restored->changed = restored->unlisted = false;
     restored->first_package = 0;
     restored->spans = NULL;
     restored->span_count = restored->span_capacity = 0;
@@ -77,8 +78,10 @@ int fold_restore_package(struct fold *fold, struct slice account_id, const struc
                          struct error *e)
 {
     struct package restored = *package;
-    if (ledger_is_gone(fold, package))
+    if (ledger_is_gone(fold, package)) {
+        fold_restore_left_out(fold);
         return 0;
+    }
     restored.account = known_account(fold, account_id);
     struct account_hash hash = fold->ledger.account_hashes[restored.account];
     // R60: one whose id is forgotten may share it with a later one, and rows come in any order.
@@ -89,6 +92,11 @@ int fold_restore_package(struct fold *fold, struct slice account_id, const struc
                          account_id.data);
     ledger_add_package(fold, &restored);
     return 0;
+}
+
+void fold_restore_left_out(struct fold *fold)
+{
+    fold->ledger.packages_left_out = true;
 }
 
 int fold_restore_credit(struct fold *fold, const struct restored_credit *credit, struct error *e)

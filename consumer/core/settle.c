@@ -83,10 +83,12 @@ static int64_t draw_packages(struct settling *c, struct account *account, const 
                                             .tier_from = -1},
                   taken);
         }
-        if (package->remaining == 0)
-            *at = package->next; // never drawn again
-        else
+        if (package->remaining > 0) {
             at = &package->next;
+            continue;
+        }
+        *at = package->next; // never drawn again
+        account->unlisted = true;
     }
     return units;
 }

@@ -45,6 +45,8 @@ struct account {
     int64_t position; // of its last ledger row (credit or settlement), from 1
     bool touched; // is in step.touched_accounts
     bool recorded; // has a row: a step that told of it is done, or it was restored from one
+    bool changed; // its last change of status was made by this fold, not restored
+    bool unlisted; // a package of it is not in its list: used up, over, or gone from memory
     uint32_t first_package; // index + 1, in drawing order; 0: none
     uint32_t span_count, span_capacity;
     struct span *spans; // rising

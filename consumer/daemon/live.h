@@ -1,15 +1,16 @@
 // A look at the folds of this process by threads that do not own them: what an account has used and
 // not been billed for yet.
 //
-// A fold thread holds a shard while it runs it, and lets go of it while it waits for the database,
-// and between two batches of records when somebody waits. So nobody waits for long, but while a
-// large day is settled; and nobody's look takes longer than a piece of LIVE_PIECE calls.
+// A fold thread holds a shard while it runs it, and lets go of it while it waits for the database.
+// Between two batches of records it takes a piece, of LIVE_PIECE calls at the most, of each look
+// that waits; while nobody holds the shard, those who look do so themselves. So nobody waits for
+// long, but while a large day is settled.
 #pragma once
 
 #include "consumer/core/preview.h"
 #include "consumer/shard/shard.h"
 
-enum { LIVE_PIECE = 4096 };
+enum { LIVE_PIECE = 1 << 16 };
 
 struct live;
 
@@ -22,7 +23,7 @@ void live_destroy(struct live *live);
 
 void live_hold(struct live *live, int32_t shard);
 void live_let_go(struct live *live, int32_t shard);
-// Whoever waits for a look has it now. The shard is held, and is so again.
+// A piece of each look that waits. The shard is held.
 void live_let_look(struct live *live, int32_t shard);
 // A worker has it now, and it is looked at; until it is hidden, unless another worker of the
 // process has it by then. It is held.
@@ -43,7 +44,11 @@ struct live_question {
     int64_t now_ms; // the daemon's clock, for the phase
     int64_t until_ms; // monotonic: how long to wait
 };
-// Copies what a preview needs; the caller settles it (preview_settle) and destroys it. *phase:
-// where the oldest day stands that is not settled.
+struct live_taken {
+    struct preview *preview; // NULL unless LIVE_TAKEN
+    enum day_phase phase; // of the oldest day that is not settled
+    int64_t epoch; // by which the shard is owned here
+};
+// Copies what a preview needs; the caller settles it (preview_settle) and destroys it.
 enum live_result live_take(struct live *live, const struct live_question *question,
-                           struct preview **out, enum day_phase *phase);
+                           struct live_taken *out);

@@ -58,6 +58,16 @@ int restore_package_row(void *context, const PGresult *row, int i, struct error 
     return fold_restore_package(r->fold, get_slice(row, i, 0), &package, e);
 }
 
+static int restore_left_out(void *context, const PGresult *row, int i, struct error *e)
+{
+    struct restore *r = context;
+    (void)row;
+    (void)i;
+    (void)e;
+    fold_restore_left_out(r->fold);
+    return 0;
+}
+
 int restore_credit_row(void *context, const PGresult *row, int i, struct error *e)
 {
     struct restore *r = context;
@@ -140,6 +150,8 @@ static int restore_decision(void *context, const PGresult *row, int i, struct er
     return fold_restore_decision(r->fold, &decision, decision.day >= r->open_day, e);
 }
 
+#define PACKAGE_MATTERS "(valid_from >= $5 or (remaining > 0 and valid_until > $6))"
+
 // The tables in the order that fold.h asks for. Parameters: $1 the shard, $2 the open day, $3 the
 // calls topic, $4 calls_from; $5 and $6 the oldest instants of a credit that
 // is still known, and of a call that may still be billed.
@@ -159,8 +171,10 @@ static const struct {
      " from settled.packages where shard = $1"
      // R60: of other packages nothing is needed. The second line bounds what is read.
      " and valid_from > least($5, $6 - interval '368 days')"
-     " and (valid_from >= $5 or (remaining > 0 and valid_until > $6))",
+     " and " PACKAGE_MATTERS,
      restore_package_row},
+    {"select from settled.packages where shard = $1 and not " PACKAGE_MATTERS " limit 1",
+     restore_left_out},
     {"select account_id, credit_id, kind, amount, credited_at from settled.credits"
      " where " CREDIT_MATTERS,
      restore_credit_row},

@@ -272,6 +272,11 @@ uint64_t shard_fold_number(const struct shard *shard)
     return shard->fold_number;
 }
 
+int64_t shard_epoch(const struct shard *shard)
+{
+    return shard->row.epoch;
+}
+
 const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE])
 {
     struct relay_status relay = shard->host->relay_status(shard->host->context, shard->id);

@@ -138,6 +138,8 @@ void shard_say_full(const struct metrics *metrics, int64_t resident, int64_t mos
 struct fold *shard_fold(struct shard *shard); // NULL while there is none
 // Tells one fold of the shard from the next.
 uint64_t shard_fold_number(const struct shard *shard);
+// By which it is owned; whoever owns it later has a higher one.
+int64_t shard_epoch(const struct shard *shard);
 // NULL when the shard does all of its work: it reads, commits and publishes. Otherwise `out`, which
 // says what it does not do, or what an operator must look at before the process is started again.
 enum { SHARD_UNREADY_SIZE = ERROR_TEXT_SIZE + 64 };

@@ -471,6 +471,10 @@ def test_prices_and_quotes(filled):
     assert calls["packages"][0] == {"units": 50, "price": 10000000}
     assert calls["custom_package"] == {"minimum": 301, "step": 1, "price_per_step": 50000}
     assert (leads["unit"], leads["tiered"], leads["tiers"][-1]) == ("LEAD", True, {"from": 500000, "unit_price": 250})
+    # Whatever is told is as of the daemon's clock, which is not that of the database.
+    for target in ("/v1/prices", "/v1/quote?service=AUDIENCE_INSIGHT&calls=2", f"/v1/accounts/{HOLDER}",
+                   f"/v1/accounts/{HOLDER}/statement", f"/v1/accounts/{HOLDER}/packages", "/v1/shards"):
+        assert client.get(target)["as_of"]["time"][:10] == AFTER[:10], target
     today = client.get("/v1/prices")
     assert (today["day"], today["services"]) == (AFTER[:10], found["services"])  # of the daemon's clock, not the machine's
     for query, options in (("service=PURCHASE_INTENT&leads=8000&calls=3", ("--leads", "8000", "--calls", "3")),

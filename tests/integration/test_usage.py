@@ -6,6 +6,7 @@ import json
 import time
 import urllib.parse
 
+import psycopg
 import pytest
 
 import services
@@ -110,6 +111,43 @@ def test_a_day_is_told_as_it_would_be_settled(deploy):
     assert usage(process, "from=2026-11-02") == late
     assert found["days"][0]["business_day"] == "2026-11-02"
     assert [(p["remaining"], p["remaining_now"]) for p in found["packages"]] == [(0, 0)]
+
+
+def shape(answer):
+    """Names and types, in their order."""
+    if isinstance(answer, dict):
+        return [(name, shape(value)) for name, value in answer.items()]
+    if isinstance(answer, list):
+        return [shape(value) for value in answer]
+    return type(answer)
+
+
+def test_what_the_shard_has_of_an_account_needs_no_table(deploy):
+    """It is answered while nobody can read the tables, in the form in which it is answered from them."""
+    d = deploy()
+    for account in ("holder", "spent"):
+        d.top_up(account, f"credit-{account}", 500000, at(DAY, "08:00:00"))
+        for name in ("b", "a"):
+            d.purchase(account, f"{name}-{account}", "PURCHASE_INTENT", 10000, PACKAGE, at(DAY, "08:30:00"))
+        d.call(account, f"c-{account}", at(DAY, "10:00:00"), 8000)
+    d.purchase("spent", "old", "PURCHASE_INTENT", 10000, PACKAGE, at(DAY, "08:00:00"), used=10000)
+    d.flush()
+    process = d.start("--clock", NOON)
+    process.await_ready()
+    d.until(lambda: d.sql("select count(*) from settled.packages")[0][0] == 5, process)
+    from_tables = told(process, "spent", 1)
+    old = from_tables["packages"].pop(0)
+    assert (old["package_id"], old["remaining"], old["remaining_now"]) == ("old", 0, 0)
+    with psycopg.connect(d.dsn) as connection:
+        connection.execute("lock table settled.accounts, settled.packages, settled.status_changes, settled.shard_logs")
+        found = told(process, "holder", 1, seconds=3)
+    assert shape(found) == shape(from_tables)
+    assert [p["package_id"] for p in found["packages"]] == ["b-holder", "a-holder"]  # as they were bought
+    assert [p["remaining_now"] for p in found["packages"]] == [10000, 2000]  # the one named first is drawn first
+    for name in ("currency", "balance", "status", "status_since", "account_sequence", "days", "packages_complete", "final_through"):
+        assert found[name] == from_tables[name], name
+    for name in ("open_day", "price_book"):
+        assert found["as_of"][name] == from_tables["as_of"][name], name
 
 
 def test_the_next_day_follows_in_the_grace(deploy):

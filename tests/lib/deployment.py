@@ -300,9 +300,9 @@ class Deployment:
             "credit_id": credit_id, "account_id": account, "kind": "TOP_UP", "amount": amount, "currency": "CNY",
             "credited_at": credited_at, "reason": None, "reference": None}, timestamp or credited_at + 1000)
 
-    def purchase(self, account, purchase_id, service, units, amount, purchased_at, timestamp=None):
+    def purchase(self, account, purchase_id, service, units, amount, purchased_at, timestamp=None, used=0):
         self.send("purchases", {
-            "purchase_id": purchase_id, "account_id": account, "service": service, "units": units, "used": 0,
+            "purchase_id": purchase_id, "account_id": account, "service": service, "units": units, "used": used,
             "amount": amount, "currency": "CNY", "purchased_at": purchased_at}, timestamp or purchased_at + 1000)
 
     def flush(self):

@@ -54,12 +54,14 @@ static void hide(struct setting *s, const struct shard *hidden)
 
 static enum live_result take(struct setting *s, int64_t ms, struct preview **out)
 {
-    enum day_phase phase;
+    struct live_taken taken;
     struct live_question question = {.shard = 1,
                                      .account_id = slice_text("acme"),
                                      .now_ms = at(s->b, 0, HOUR),
                                      .until_ms = clock_monotonic_ms() + ms};
-    return live_take(s->live, &question, out, &phase);
+    enum live_result result = live_take(s->live, &question, &taken);
+    *out = taken.preview;
+    return result;
 }
 
 static void add_calls(struct setting *s, int count)
@@ -196,6 +198,114 @@ static void test_another_fold(void **state)
     end(&s);
 }
 
+// ---- what is recorded besides ----
+
+// Whether nothing else is recorded of the account than what is told; *settling: as it is told.
+static bool is_whole(struct bench *b, const char *account, bool *settling)
+{
+    struct preview *preview = preview_create(slice_text(account));
+    assert_true(preview_take(preview, b->fold, 1, 1000));
+    bool whole = preview_result(preview)->known && preview_result(preview)->whole;
+    if (settling)
+        *settling = preview_result(preview)->settling;
+    preview_destroy(preview);
+    return whole;
+}
+
+// Of packages nothing is missing until one is used up, or is bought when nothing is left of it.
+static void test_packages_recorded_besides(void **state)
+{
+    struct bench *b = bench_create();
+    bool settling;
+    (void)state;
+    accept(b, INPUT_CALLS, call(b, "acme", "c0", -1, at(b, 0, HOUR)));
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "acme", "p", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, HOUR)));
+    struct event spent =
+        purchase(b, "spent", "p", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, HOUR));
+    spent.record.field[PURCHASE_USED] = number(50);
+    accept(b, INPUT_PURCHASES, spent);
+    assert_true(is_whole(b, "acme", &settling));
+    assert_false(settling);
+    assert_false(is_whole(b, "spent", NULL));
+    for (int i = 1; i < 49; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "c%d", i);
+        accept(b, INPUT_CALLS, call(b, "acme", id, -1, at(b, 0, 2 * HOUR)));
+    }
+    settle(b);
+    assert_true(is_whole(b, "acme", &settling));
+    assert_true(settling); // and not recorded yet
+    fold_step_done(b->fold);
+    assert_true(is_whole(b, "acme", &settling));
+    assert_false(settling);
+    accept(b, INPUT_CALLS, call(b, "acme", "last", -1, at(b, 1, HOUR)));
+    settle(b);
+    fold_step_done(b->fold);
+    assert_false(is_whole(b, "acme", NULL));
+    bench_destroy(b);
+}
+
+// One that is over when it is bought is told of from then on, not from when it is recorded.
+static void test_package_that_is_over(void **state)
+{
+    struct bench *b = bench_create();
+    struct error e;
+    (void)state;
+    accept(b, INPUT_PURCHASES,
+           purchase(b, "acme", "new", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, 0, HOUR)));
+    struct event over =
+        purchase(b, "acme", "over", SERVICE_AUDIENCE_INSIGHT, 50, 10000000, at(b, -380, HOUR));
+    over.timestamp = at(b, 0, HOUR);
+    accept(b, INPUT_PURCHASES, over);
+    for (int round = 0; round < 2; round++) {
+        struct preview *preview = preview_create(slice_text("acme"));
+        assert_true(preview_take(preview, b->fold, 1, 1000));
+        assert_int_equal(preview_settle(preview, &e), 0);
+        const struct preview_result *result = preview_result(preview);
+        assert_int_equal(result->package_count, round == 0 ? 2 : 1);
+        assert_memory_equal(result->packages[0].package.id.data, "new", 3);
+        if (round == 0) {
+            assert_memory_equal(result->packages[1].package.id.data, "over", 4);
+            assert_int_equal(result->packages[1].remaining_now, 50);
+        }
+        preview_destroy(preview);
+        fold_step_done(b->fold); // it is recorded
+    }
+    bench_destroy(b);
+}
+
+static void restore_account(struct fold *fold, enum account_state status)
+{
+    struct error e;
+    const struct account account = {
+        .id = text("acme"), .state = status, .account_sequence = 1, .position = 1};
+    assert_int_equal(fold_restore_account(fold, &account, NULL, &e), 0);
+}
+
+// The last change of status may be older than what is restored, and so may packages be.
+static void test_restored_without_all(void **state)
+{
+    struct bench *b = bench_create();
+    struct error e;
+    (void)state;
+    restore_account(b->fold, ACCOUNT_SUSPENDED);
+    assert_int_equal(
+        fold_restore_span(b->fold, text("acme"), (struct span){at(b, 0, 0), INT64_MAX}, &e), 0);
+    assert_true(is_whole(b, "acme", NULL));
+    accept(b, INPUT_CREDITS, credit(b, "acme", "x", CREDIT_TOP_UP, 100, at(b, 0, HOUR)));
+    assert_true(is_whole(b, "acme", NULL)); // it was resumed here
+    fold_restore_left_out(b->fold);
+    assert_false(is_whole(b, "acme", NULL));
+    bench_destroy(b);
+    b = bench_create();
+    restore_account(b->fold, ACCOUNT_ACTIVE);
+    assert_int_equal(
+        fold_restore_span(b->fold, text("acme"), (struct span){at(b, 0, 0), at(b, 0, 1)}, &e), 0);
+    assert_false(is_whole(b, "acme", NULL));
+    bench_destroy(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +313,9 @@ int main(void)
         cmocka_unit_test(test_absent),
         cmocka_unit_test(test_busy),
         cmocka_unit_test(test_another_fold),
+        cmocka_unit_test(test_packages_recorded_besides),
+        cmocka_unit_test(test_package_that_is_over),
+        cmocka_unit_test(test_restored_without_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
