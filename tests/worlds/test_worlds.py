@@ -21,7 +21,7 @@ def binary():
 @pytest.fixture(scope="session")
 def lived():
     """All worlds, several at a time: by seed, the differences and a line about each."""
-    return {seed: (differences, about) for seed, differences, about in world.run_all(SEEDS, binary(), JOBS)}
+    return {seed: (differences, about) for seed, differences, about, _ in world.run_all(SEEDS, binary(), JOBS)}
 
 
 @pytest.mark.timeout(3600)

@@ -46,7 +46,8 @@ BOOK = generate.BOOK
 UNHELD = 75
 LOST_ID = 1_000_000_007  # of a schema that nobody has registered
 STAMPS = {"create": confluent_kafka.TIMESTAMP_CREATE_TIME, "log-append": confluent_kafka.TIMESTAMP_LOG_APPEND_TIME}
-ASKED = 15  # accounts at a time
+MOMENTS = 20  # at which all accounts of a world are asked about, where any are
+STUCK = 10  # s without a step, after which a log is taken not to be read further
 KEYLESS = 78  # `rejects requeue` cannot send all of them: one without a key belongs to no partition
 
 
@@ -181,7 +182,9 @@ class World:
             with self.refusing(clock) if "lost" in happens else contextlib.nullcontext():
                 self.drain(clock)
             if "asked" in happens:
-                self.ask_usage(clock)
+                self.ask_usage(start, clock)
+                if number == len(clocks) - 1:
+                    self.drain(clock)  # commits what was read meanwhile
             if "open" in happens:
                 self.end_open()
             if astray:
@@ -323,8 +326,16 @@ class World:
             for row in self.sql(f"select topic, shard, kafka_offset from settled.waiting where schema_id = {LOST_ID}"):
                 self.settled("rejects", "refuse", "/".join(map(str, row)), status=(0, 78))
 
-    def ask_usage(self, clock):
-        """Asks the program what accounts owe, at the moment at which the last drain has left it."""
+    def pieces(self, start, clock):
+        """Nothing, and then pieces of what comes when the drain at this clock is over."""
+        due, self.generator.unknown_due = self.generator.unknown_due, False  # the program would wait for the registry
+        late = self.generator.batch(max(start, clock - rules.DAY), clock)
+        self.generator.unknown_due = due
+        cuts = sorted(self.random.randrange(len(late) + 1) for _ in range(MOMENTS - 2))
+        return [[], *(late[before:cut] for before, cut in zip([0, *cuts], [*cuts, len(late)]))]
+
+    def ask_usage(self, start, clock):
+        """Asks the program what accounts owe: as the last drain has left it, and whenever it has read some more."""
         config = json.loads(self.config.read_text())
         self.config.write_text(json.dumps({**config, "http": {"listen": "127.0.0.1:0"}}))
         process = subprocess.Popen([self.binary, "run", "--clock", rfc3339(clock), "-c", self.config], text=True,
@@ -333,16 +344,39 @@ class World:
             port = next(int(found.group(1)) for found in (re.search(r"message=\"http listens\".* port=(\d+)", line)
                                                           for line in process.stderr) if found)
             threading.Thread(target=process.stderr.read, daemon=True).start()
-            accounts = [*self.generator.accounts, "nobody"]
-            self.told[len(self.drains) - 1] = {account: self.tell(port, account) for account in self.random.sample(
-                accounts, min(len(accounts), ASKED))}
+            self.stuck, ends = {}, self.drains[-1][1]
+            for number, piece in enumerate(self.pieces(start, clock)):
+                if number > 0:
+                    self.send(piece)
+                    ends = self.ends()
+                    self.drains.append((clock, ends, self.decided()))
+                self.read_to = {}
+                self.told[len(self.drains) - 1] = {
+                    account: self.tell(port, account, ends, number > 0) for account in (*self.generator.accounts, "nobody")}
         finally:
             process.terminate()
             process.wait(60)
             self.config.write_text(json.dumps(config))
 
-    def tell(self, port, account):
-        """None: the program knows no such account."""
+    def is_read(self, told, ends):
+        """Whether the account's shard has read all that there is, or does not go on: a log that did not is not waited for
+        again."""
+        shard, offsets = told["as_of"]["shard"], told["as_of"]["offsets"]
+        for log in rules.LOGS:
+            place, offset = (log, shard), offsets[self.topics[log]]
+            if offset >= ends[log][shard] or offset == self.stuck.get(place):
+                continue
+            before, since = self.read_to.get(place, (None, 0))
+            if offset != before:
+                self.read_to[place] = offset, time.monotonic()
+                return False
+            if time.monotonic() - since < STUCK:
+                return False
+            self.stuck[place] = offset
+        return True
+
+    def tell(self, port, account, ends, reads):
+        """None: the program knows no such account. `reads`: it has been given something since it has begun."""
         url = f"http://127.0.0.1:{port}/v1/accounts/{urllib.parse.quote(account, safe='')}"
         deadline = time.monotonic() + 60
         while True:
@@ -350,14 +384,14 @@ class World:
                 with urllib.request.urlopen(url, timeout=30) as answer:
                     told = json.load(answer)
                     # Before the shard has restored its calls, what is recorded is told.
-                    if told["provisional"]:
+                    if told["provisional"] and (not reads or self.is_read(told, ends)):
                         return told
             except urllib.error.HTTPError as error:
                 if error.code == 404 and not self.restoring(port):
                     return None
             if time.monotonic() > deadline:
                 raise AssertionError(f"nothing provisional is told of {account}")
-            time.sleep(0.1)
+            time.sleep(0.02)
 
     @staticmethod
     def restoring(port):
@@ -716,6 +750,8 @@ def compare_shards(world, oracle, out):
         out.same(f"shard {shard}: held", oracle.shards[shard].held, held)
         out.same(f"shard {shard}: published", sequence, relayed)
     for number, undone in enumerate(world.undone):
+        if number not in world.statuses:
+            continue  # a moment of a process that went on
         out.same(f"drain {number} of {len(world.undone)}: its status, where shards {undone} have a day left",
                  UNHELD if undone else 0, world.statuses[number])
     decided = {(topic, shard, offset): number for shard, number, topic, offset in world.sql(
@@ -900,7 +936,8 @@ def compare_audit(world, oracle, out):
 
 
 def run(seed, binary, keep=False):
-    """Lives one world and returns (differences, a line about it)."""
+    """Lives one world and returns (differences, a line about it, at how many moments what was told of each of its accounts
+    was compared)."""
     start = time.monotonic()
     brokers, dsn, registry = (os.environ[f"SETTLED_TEST_{name}"] for name in ("BROKERS", "DSN", "REGISTRY"))
     with tempfile.TemporaryDirectory(prefix="settled-world-") as folder:
@@ -919,21 +956,26 @@ def run(seed, binary, keep=False):
             reasons = collections.Counter(r["reason"] for s in oracle.shards for r in s.rejects)
             about = (f"seed {seed}: {closes} closes, {sum(len(s.settlements) for s in oracle.shards)} settlements, "
                      f"{sum(len(s.status_changes) for s in oracle.shards)} status changes, "
-                     f"{len(world.drains)} drains, {len(world.owed)} accounts asked about, rejects {dict(reasons)}, {len(out)} differences, "
+                     f"{len(world.drains)} drains, {len(world.owed)} answers about {len(asked_of(world))} accounts, rejects {dict(reasons)}, {len(out)} differences, "
                      f"{time.monotonic() - start:.0f} s")
             if out:
                 about += f"\nrepeat with: tests/worlds/world.py --seed {seed}\n" + "\n".join(out[:40])
         finally:
             if not keep:
                 world.close()
-    return out, about
+    return out, about, asked_of(world)
+
+
+def asked_of(world):
+    """At how many moments what an account was told was compared, for each that there is."""
+    return list(collections.Counter(account for _, account, expected, _ in world.owed if expected).values())
 
 
 def attempt(seed, binary, keep=False):
     try:
         return run(seed, binary, keep)
     except Exception as error:  # a world that could not be lived differs, too
-        return Differences([repr(error)]), f"seed {seed}: {type(error).__name__}: {error}"
+        return Differences([repr(error)]), f"seed {seed}: {type(error).__name__}: {error}", []
 
 
 def run_all(seeds, binary, jobs):
@@ -954,10 +996,13 @@ def main():
         services = [sys.executable, str(ROOT / "tests" / "lib" / "services.py"), "run", "--kafka", "--postgres",
                     "--registry", "--", sys.executable, *sys.argv]
         os.execv(sys.executable, services)
-    failed = 0
-    for _, differences, about in run_all(range(options.seed, options.seed + options.seeds), options.bin, options.jobs):
+    failed, moments = 0, []
+    for _, differences, about, asked in run_all(range(options.seed, options.seed + options.seeds), options.bin, options.jobs):
         failed += bool(differences)
+        moments += asked
         print(about, flush=True)
+    print(f"asked about: {len(moments)} accounts, {sum(each >= MOMENTS for each in moments)} of them at {MOMENTS} moments; "
+          f"{sum(moments)} answers compared")
     print(f"{options.seeds - failed} passed, {failed} failed")
     return 1 if failed else 0
 
