@@ -32,6 +32,7 @@ struct config {
     int workers; // run.workers; 0: one a core
     int64_t max_calls_held; // run.max_calls_held, a process
     int64_t open_transaction_wait_ms; // run.open_transaction_wait
+    char *snapshots; // run.snapshots: folder; "": none are kept
     char *http_listen; // HOST:PORT; "": off
     char *http_advertise; // HOST:PORT; "": http_listen
     char *http_tokens; // file of tokens; NULL: none

@@ -131,6 +131,11 @@ const struct config_key config_keys[] = {
      .help = "How long a transaction that stays open in the purchases or credits holds up the end "
              "of a day.\nNot below the brokers' transaction.max.timeout.ms."},
 
+    {"run", "snapshots", VALUE_PATH, FIELD(snapshots), "",
+     .help = "Folder on this machine for snapshots of the calls in memory: a start then replays "
+             "only what came after.\n"
+             "Two for each shard, up to 28 bytes a call each. \"\": none."},
+
     {"http", "listen", VALUE_LISTEN, FIELD(http_listen), "127.0.0.1:9464",
      .help = "Address of health, metrics and console. \"\": off."},
     {"http", "advertise", VALUE_LISTEN, FIELD(http_advertise), "",

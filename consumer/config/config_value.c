@@ -65,7 +65,7 @@ static char *resolve_path(const char *config_file, const char *path)
 {
     const char *slash = strrchr(config_file, '/');
     char *beside;
-    if (*path != '/' && slash &&
+    if (*path && *path != '/' && slash &&
         asprintf(&beside, "%.*s/%s", (int)(slash - config_file), config_file, path) >= 0) {
         if (access(beside, F_OK) == 0)
             return beside;
@@ -264,7 +264,8 @@ static const char *check_dsn(const char *text)
 static const char *set_text(struct config *config, const struct config_key *key, const char *text)
 {
     const char *refused = NULL;
-    if (!*text && key->kind != VALUE_LISTEN)
+    bool may_be_empty = key->kind == VALUE_LISTEN || (key->text && !*key->text);
+    if (!*text && !may_be_empty)
         return "is empty";
     if (key->kind == VALUE_TOPIC)
         refused = check_topic(text);

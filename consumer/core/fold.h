@@ -14,6 +14,7 @@
 
 #include "consumer/base/text.h"
 #include "consumer/core/step.h"
+#include "consumer/usage/snapshot.h"
 
 struct fold;
 
@@ -148,6 +149,13 @@ int64_t fold_replay_position(const struct fold *fold);
 // Before a replay: only this account's calls are kept, those of others are counted. The text
 // outlives the replay.
 void fold_replay_only(struct fold *fold, struct slice account_id);
+// Between the rows and the replay: the reader of a snapshot, whose calls need not be replayed then.
+// It refuses what is not of this shard, or not of what is recorded of it. `row`: as it is now.
+struct snapshot_reader *fold_read_snapshot(struct fold *fold, const struct snapshot_row *row);
+// The whole snapshot was read, and was good: the replay begins behind it, with the same checks.
+void fold_take_snapshot(struct fold *fold, const struct snapshot_reader *reader);
+// It was refused: the fold is as it was before it was read.
+void fold_leave_snapshot(struct fold *fold);
 // Whether the replay needs the fields of the call at `offset`, above those that it has had. A
 // record that was rejected, or lies beyond the committed position, is passed over undecoded: its
 // schema may never be had.
@@ -227,6 +235,13 @@ uint64_t fold_record_hash(const struct event *event);
 const struct step *fold_step(const struct fold *fold);
 // The step is committed: forget it.
 void fold_step_done(struct fold *fold);
+
+// ---- snapshots ----
+
+// Takes hold of the calls, as they are between two steps. `row`: as it was committed last.
+struct snapshot *fold_snapshot(const struct fold *fold, const struct snapshot_row *row);
+// Adds the next accounts, at most `most`, between this batch and the next one. True: it has all.
+bool fold_snapshot_accounts(const struct fold *fold, struct snapshot *snapshot, size_t most);
 
 // ---- audit ----
 //

@@ -64,7 +64,7 @@ struct refusal {
 // The way back to the committed position of the calls log.
 struct replay {
     bool active;
-    int64_t next; // position
+    int64_t from, next; // where it began: calls_from, or where a snapshot ends; position
     size_t cutoff_count, cutoff_capacity, cutoff_at;
     struct recorded_cutoff *cutoffs; // rising
     size_t reject_count, reject_capacity, reject_at;

@@ -28,7 +28,7 @@ int fold_restore_state(struct fold *fold, const struct fold_state *state, struct
     if (state->released)
         fold_cut_released(fold);
     fold->replay.active = true;
-    fold->replay.next = state->calls_from;
+    fold->replay.next = fold->replay.from = state->calls_from;
     return 0;
 }
 
@@ -363,7 +363,7 @@ static int finish_restore(struct fold *fold, bool *done, struct error *e)
     const struct log_state *log = &fold->state.log[INPUT_CALLS];
     if (check_suspended(fold, e) != 0 || pass_cutoffs(fold, log->next, e) != 0)
         return -1;
-    if (log->last_offset >= fold->state.calls_from && !replay->proved)
+    if (log->last_offset >= replay->from && !replay->proved)
         return contradiction(fold, log->last_offset,
                              "the last record that was read is not there any more", e);
     if (replay->reject_at < replay->reject_count && replay->rejects[replay->reject_at] < log->next)
@@ -423,4 +423,169 @@ int fold_replay_reached(struct fold *fold, int64_t offset, bool *done, struct er
     if (offset > replay->next)
         replay->next = offset < end ? offset : end;
     return replay->next >= end ? finish_restore(fold, done, e) : 0;
+}
+
+// ---- a snapshot in place of a part of it ----
+
+static const struct recorded_cutoff *find_cutoff(const struct replay *replay, day_t day)
+{
+    for (size_t i = 0; i < replay->cutoff_count; i++)
+        if (replay->cutoffs[i].day == day)
+            return &replay->cutoffs[i];
+    return NULL;
+}
+
+static int64_t rejects_between(const struct replay *replay, int64_t from, int64_t to)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < replay->reject_count && replay->rejects[i] < to; i++)
+        count += replay->rejects[i] >= from;
+    return count;
+}
+
+// The day that was open then is recorded with the same beginning, and with no fewer records.
+static bool is_of_recorded_day(const struct fold *fold, const struct snapshot_head *head)
+{
+    const struct log_state *log = &fold->state.log[INPUT_CALLS];
+    int64_t judged = head->accepted + head->duplicates;
+    if (head->day == fold->state.day)
+        return head->from == log->from && head->accepted <= log->accepted &&
+               head->duplicates <= log->duplicates && head->rejected <= log->rejected;
+    const struct recorded_cutoff *cutoff = find_cutoff(&fold->replay, head->day);
+    return cutoff && head->next <= cutoff->to_offset &&
+           (!cutoff->counted || (head->from == cutoff->from_offset && judged <= cutoff->judged));
+}
+
+// Who judged other records as rejects was another shard, or lived in a database that lost them.
+static bool has_recorded_rejects(const struct fold *fold, const struct snapshot_head *head)
+{
+    return head->from < fold->state.calls_from ||
+           rejects_between(&fold->replay, head->from, head->next) == head->rejected;
+}
+
+static bool has_recorded_end(const struct fold *fold, const struct snapshot_head *head)
+{
+    const struct log_state *log = &fold->state.log[INPUT_CALLS];
+    if (log->last_offset >= head->next)
+        return true; // the replay comes to it
+    return log->last_offset == head->last_offset && log->last_timestamp == head->last_timestamp &&
+           log->last_hash == head->last_hash;
+}
+
+static int check_head(void *context, const struct snapshot_head *head, struct error *e)
+{
+    const struct fold *fold = context;
+    const struct log_state *log = &fold->state.log[INPUT_CALLS];
+    if (head->next < fold->state.calls_from)
+        return error_set(e, ERROR_CONFIG,
+                         "it ends at offset %" PRId64
+                         " of the calls, before what is needed: %" PRId64,
+                         head->next, fold->state.calls_from);
+    if (head->next > log->next || head->day > fold->state.day ||
+        head->decisions > fold->state.decisions)
+        return error_set(e, ERROR_CONFIG,
+                         "it ends at offset %" PRId64
+                         " of the calls, behind what is recorded: %" PRId64
+                         ": the database was set back",
+                         head->next, log->next);
+    if (head->from > head->next || head->last_offset >= head->next ||
+        !is_of_recorded_day(fold, head) || !has_recorded_rejects(fold, head) ||
+        !has_recorded_end(fold, head))
+        return error_set(e, ERROR_CONFIG,
+                         "its counts up to offset %" PRId64
+                         " of the calls are not those that are recorded",
+                         head->next);
+    return 0;
+}
+
+static uint32_t find_account(void *context, struct account_hash hash)
+{
+    uint32_t number = ledger_find_account(context, hash);
+    return number == ACCOUNT_NONE ? INDEX_NONE : number;
+}
+
+struct snapshot_reader *fold_read_snapshot(struct fold *fold, const struct snapshot_row *row)
+{
+    struct snapshot_target target = {
+        .calls = &fold->calls,
+        .key = &fold->key,
+        .shard = fold->options.shard,
+        .row = *row,
+        .floor = fold->floor,
+        .context = fold,
+        .check = check_head,
+        .find_account = find_account,
+        .accounts = (uint32_t)fold->ledger.account_count,
+    };
+    assert(fold->replay.active);
+    assert(fold->replay.next == fold->replay.from); // nothing is replayed yet
+    snapshot_fingerprint(fold->options.id_key, target.fingerprint);
+    return snapshot_reader_create(&target);
+}
+
+void fold_leave_snapshot(struct fold *fold)
+{
+    assert(fold->replay.next == fold->replay.from);
+    calls_free(&fold->calls);
+}
+
+void fold_take_snapshot(struct fold *fold, const struct snapshot_reader *reader)
+{
+    struct replay *replay = &fold->replay;
+    assert(snapshot_is_whole(reader));
+    const struct snapshot_head *head = snapshot_read_head(reader);
+    for (size_t i = 0; i < snapshot_new_accounts(reader); i++) {
+        struct account_hash hash;
+        struct slice id = snapshot_new_account(reader, i, &hash);
+        ledger_account(fold, hash, id);
+    }
+    replay->from = replay->next = head->next;
+    while (replay->reject_at < replay->reject_count &&
+           replay->rejects[replay->reject_at] < head->next)
+        replay->reject_at++;
+    // What was settled by then is so in the snapshot; late calls have come behind it since.
+    while (replay->cutoff_at < replay->cutoff_count &&
+           replay->cutoffs[replay->cutoff_at].day < head->day)
+        replay->cutoff_at++;
+    replay->judged = head->accepted + head->duplicates;
+    if (head->day == fold->state.day) {
+        replay->accepted = head->accepted;
+        replay->others = head->duplicates;
+    }
+    calls_check(&fold->calls);
+}
+
+struct snapshot *fold_snapshot(const struct fold *fold, const struct snapshot_row *row)
+{
+    const struct log_state *log = &fold->state.log[INPUT_CALLS];
+    struct snapshot_head head = {
+        .row = *row,
+        .shard = fold->options.shard,
+        .day = fold->state.day,
+        .next = log->next,
+        .from = log->from,
+        .accepted = log->accepted,
+        .duplicates = log->duplicates,
+        .rejected = log->rejected,
+        .last_offset = log->last_offset,
+        .last_timestamp = log->last_timestamp,
+        .last_hash = log->last_hash,
+        .decisions = fold->state.decisions,
+    };
+    assert(!fold->step.moved);
+    assert(!fold->replay.active);
+    snapshot_fingerprint(fold->options.id_key, head.key);
+    return snapshot_create(&head, &fold->calls);
+}
+
+bool fold_snapshot_accounts(const struct fold *fold, struct snapshot *snapshot, size_t most)
+{
+    const struct ledger *ledger = &fold->ledger;
+    size_t from = snapshot_accounts(snapshot), left = ledger->account_count - from,
+           count = left < most ? left : most;
+    static const struct slice none;
+    for (size_t a = from; a < from + count; a++)
+        snapshot_add_account(snapshot, ledger->account_hashes[a],
+                             ledger->accounts[a].recorded ? none : ledger->accounts[a].id);
+    return count == left;
 }

@@ -1,6 +1,7 @@
 #include "consumer/daemon/worker.h"
 
 #include "consumer/daemon/long_commits.h"
+#include "consumer/daemon/snapshot_files.h"
 #include "consumer/months/months.h"
 #include "consumer/system/clock.h"
 #include "consumer/system/log.h"
@@ -20,6 +21,7 @@ enum {
     FIGURES_MS = 1000,
     // looked at for a step of month statements: some 20 ms, in which the other shards wait
     MONTH_ACCOUNTS = 500,
+    SNAPSHOT_RECORDS = 1000000, // replayed within a second
     // there is no signal when an assignment is confirmed, or when the last worker has joined
     UNCONFIRMED_MS = 20,
     SLOW_FIGURES_MS = 5000,
@@ -34,6 +36,7 @@ struct worker {
     struct intake *intake;
     struct store *store;
     struct long_commits *long_commits;
+    struct snapshot_files *snapshots; // NULL: none are kept
     struct relay *relay;
     struct encoder *encoder;
     struct month_reader *months;
@@ -335,6 +338,24 @@ static void host_release_block(void *context, int32_t shard, enum input input, s
     worker->shared->last_read_at = clock_monotonic_ms();
 }
 
+static bool host_begin_snapshot(void *context, int32_t shard)
+{
+    (void)shard;
+    return snapshot_files_begin(((struct worker *)context)->snapshots);
+}
+
+static void host_write_snapshot(void *context, int32_t shard, struct snapshot *snapshot)
+{
+    snapshot_files_write(((struct worker *)context)->snapshots, shard, snapshot);
+}
+
+static enum snapshot_found host_read_snapshot(void *context, int32_t shard, int back,
+                                              struct snapshot_reader *reader,
+                                              char name[SNAPSHOT_NAME_SIZE], struct error *e)
+{
+    return snapshot_files_read(((struct worker *)context)->snapshots, shard, back, reader, name, e);
+}
+
 static void host_let_look(void *context, int32_t shard)
 {
     live_let_look(((struct worker *)context)->shared->live, shard);
@@ -383,6 +404,12 @@ static void host_init(struct worker *worker)
         .session_ms = worker->shared->session_ms,
         .open_transaction_wait_ms = config->open_transaction_wait_ms,
     };
+    if (worker->snapshots) {
+        worker->host.begin_snapshot = host_begin_snapshot;
+        worker->host.write_snapshot = host_write_snapshot;
+        worker->host.read_snapshot = host_read_snapshot;
+        worker->host.snapshot_records = SNAPSHOT_RECORDS;
+    }
     memcpy(worker->host.id_key, current_deployment(worker)->id_key, sizeof worker->host.id_key);
     for (int i = 0; i < INPUT_COUNT; i++)
         worker->host.input_topics[i] = config->input_topics[i];
@@ -742,6 +769,10 @@ static int create_parts(struct worker *worker, struct error *e)
         long_commits_create(worker->shared->config->dsn, ring, worker, &worker->long_commits, e) ||
         encoder_create(&worker->encoder, e))
         return -1;
+    if (worker->shared->config->snapshots[0] &&
+        snapshot_files_create(worker->shared->config->snapshots, worker->shared->metrics,
+                              &worker->snapshots, e))
+        return -1;
     worker->months = month_reader_create();
     store_advertise(worker->store, worker->shared->address);
     if (refresh_policy(worker, e) != STORE_OK)
@@ -776,6 +807,7 @@ int worker_create(struct worker_shared *shared, int number, struct worker **out,
         return 0;
     }
     intake_destroy(worker->intake, LEAVE_MS);
+    snapshot_files_destroy(worker->snapshots);
     free_worker(worker);
     return -1;
 }
@@ -808,6 +840,12 @@ bool worker_destroy(struct worker *worker)
     for (int32_t p = 0; p < worker->shared->partitions; p++) {
         shard_destroy(worker->shards[p]);
         worker->shards[p] = NULL;
+    }
+    if (!snapshot_files_destroy(worker->snapshots)) {
+        log_event(LOG_WARN, "writing a snapshot hangs, ending without it",
+                  LOG_FIELDS(log_int("worker", worker->number),
+                             log_text("folder", worker->shared->config->snapshots)));
+        return false;
     }
     bool left = intake_destroy(worker->intake, LEAVE_MS);
     if (!left)

@@ -68,5 +68,7 @@ void gate_positions(struct gates *g);
 void gate_published(struct gates *g);
 // gate_http.c: the address, and the tokens of those who ask.
 void gate_http(struct gates *g);
+// gate_snapshots.c: the folder for snapshots.
+void gate_snapshots(struct gates *g);
 // gate_permissions.c: whether this user may do what the daemon does.
 void gate_permissions(struct gates *g);

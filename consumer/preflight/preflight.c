@@ -614,6 +614,7 @@ static const struct {
 } gates[] = {
     {"secrets", 0, gate_secrets},
     {"http", 0, gate_http},
+    {"snapshots", 0, gate_snapshots},
     {"price book", 0, gate_book},
     {"database", 0, gate_database},
     {"recorded deployment", FACT_STORE, gate_recorded},

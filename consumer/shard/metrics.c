@@ -33,6 +33,12 @@ enum metric {
     RELAY_LOST_ROWS,
     RELAY_SPENT,
     RELAY_STRANGE,
+    SNAPSHOTS_WRITTEN,
+    SNAPSHOTS_FAILED,
+    SNAPSHOTS_TAKEN,
+    SNAPSHOTS_REFUSED,
+    SNAPSHOT_BYTES,
+    SNAPSHOT_TIME,
     COMMIT_SECONDS,
     CONFIGURATION_DIFFERS,
     POSTGRES_UP,
@@ -103,6 +109,21 @@ static const struct {
     [RELAY_STRANGE] = {"settled_relay_strange_records_total", "counter", "shard, kind",
                        "Records found in the output topics that should not be there: repeated, "
                        "disordered or foreign."},
+    [SNAPSHOTS_WRITTEN] = {"settled_snapshots_written_total", "counter", "shard",
+                           "Snapshots of the shard's calls that this process wrote to "
+                           "run.snapshots since it started."},
+    [SNAPSHOTS_FAILED] = {"settled_snapshots_failed_total", "counter", "shard",
+                          "Snapshots that this process could not write; the log says why."},
+    [SNAPSHOTS_TAKEN] = {"settled_snapshots_taken_total", "counter", "shard",
+                         "Starts of the shard that took its calls from a snapshot and replayed "
+                         "only what came after."},
+    [SNAPSHOTS_REFUSED] = {"settled_snapshots_refused_total", "counter", "shard",
+                           "Snapshots that were found at a start and were no good; the log says "
+                           "why."},
+    [SNAPSHOT_BYTES] = {"settled_snapshot_bytes", "gauge", "shard",
+                        "Size of the last snapshot that this process wrote."},
+    [SNAPSHOT_TIME] = {"settled_snapshot_timestamp_seconds", "gauge", "shard",
+                       "When this process wrote its last snapshot, as Unix time."},
     [COMMIT_SECONDS] = {"settled_commit_duration_seconds", "histogram", "le",
                         "Duration of a step's commit in PostgreSQL."},
     [CONFIGURATION_DIFFERS] =
@@ -323,6 +344,18 @@ static int64_t shard_value(const struct shard_metrics *s, enum metric metric)
         return s->lost_rows;
     case RELAY_SPENT:
         return s->spent_producers;
+    case SNAPSHOTS_WRITTEN:
+        return s->snapshots_written;
+    case SNAPSHOTS_FAILED:
+        return s->snapshots_failed;
+    case SNAPSHOTS_TAKEN:
+        return s->snapshots_taken;
+    case SNAPSHOTS_REFUSED:
+        return s->snapshots_refused;
+    case SNAPSHOT_BYTES:
+        return s->snapshot_bytes;
+    case SNAPSHOT_TIME:
+        return s->snapshot_at;
     case RELAY_PUBLISHED:
         return known ? s->published : 0;
     case RELAY_BACKLOG:
@@ -335,8 +368,10 @@ static int64_t shard_value(const struct shard_metrics *s, enum metric metric)
 static void render_figures(const struct metrics *m, FILE *out)
 {
     static const enum metric shown[] = {
-        OPEN_DAY,        DAYS_CLOSED,   SETTLEMENTS,   RESIDENT_CALLS,  MEMORY,     OUTBOX_SEQUENCE,
-        RELAY_PUBLISHED, RELAY_BACKLOG, RELAY_TROUBLE, RELAY_LOST_ROWS, RELAY_SPENT};
+        OPEN_DAY,        DAYS_CLOSED,       SETTLEMENTS,      RESIDENT_CALLS,  MEMORY,
+        OUTBOX_SEQUENCE, RELAY_PUBLISHED,   RELAY_BACKLOG,    RELAY_TROUBLE,   RELAY_LOST_ROWS,
+        RELAY_SPENT,     SNAPSHOTS_WRITTEN, SNAPSHOTS_FAILED, SNAPSHOTS_TAKEN, SNAPSHOTS_REFUSED,
+        SNAPSHOT_BYTES,  SNAPSHOT_TIME};
     for (size_t k = 0; k < sizeof shown / sizeof shown[0]; k++) {
         enum metric metric = shown[k];
         heading(out, metric);

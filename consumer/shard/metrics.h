@@ -42,6 +42,10 @@ struct shard_metrics {
     _Atomic int relay_trouble; // 1: nothing can be published just now
     _Atomic int64_t lost_rows, spent_producers; // of struct relay_status
     _Atomic int64_t strange[STRANGE_KINDS];
+    // Snapshots of its calls: those that this process wrote, could not write, began from, and found
+    // to be no good; bytes and time (s) of the last one written, 0: none was
+    _Atomic int64_t snapshots_written, snapshots_failed, snapshots_taken, snapshots_refused;
+    _Atomic int64_t snapshot_bytes, snapshot_at;
 };
 
 enum { COMMIT_BUCKETS = 13, METRICS_PARAMETERS_MAX = 32 };

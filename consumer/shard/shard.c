@@ -38,6 +38,7 @@ void shard_destroy(struct shard *shard)
     if (shard->committing)
         shard->host->await_commit(shard->host->context, shard->id);
     shard_drop_blocks(shard);
+    shard_drop_snapshot(shard);
     // The relay is the worker's, and goes as a whole.
     fold_destroy(shard->fold);
     outbox_release(&shard->outbox);
@@ -96,6 +97,7 @@ void shard_revoke(struct shard *shard, int64_t mono_ms)
     shard_await_commit(shard, mono_ms);
     shard_store_answers(shard);
     shard_drop_blocks(shard);
+    shard_drop_snapshot(shard);
     switch (shard->state) {
     case SHARD_LOCATING:
     case SHARD_RUNNING:
@@ -148,7 +150,7 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
 {
     int64_t now_ms = shard->host->clock_ms(shard->host->context), step = shard->row.step;
     bool more = false;
-    if (!shard_prove_logs(shard))
+    if (!shard_prove_logs(shard, mono_ms))
         return false;
     // A step that waits for its commit is left as it is.
     if (!shard->built && !shard->committing && !step_is_whole(fold_step(shard->fold)))
@@ -171,6 +173,7 @@ static bool run_running(struct shard *shard, int64_t mono_ms)
         shard_give_way(shard, mono_ms);
         return false;
     }
+    more |= shard_write_snapshot(shard);
     return more || shard->row.step != step; // a commit lets logs and days go on
 }
 
@@ -212,7 +215,7 @@ bool shard_run(struct shard *shard, int64_t mono_ms)
         shard_locate(shard, mono_ms);
         break;
     case SHARD_REPLAYING:
-        more = shard_replay(shard);
+        more = shard_replay(shard, mono_ms);
         break;
     case SHARD_RUNNING:
         more = run_running(shard, mono_ms);

@@ -45,6 +45,13 @@ struct long_step {
     void *shard;
 };
 
+enum { SNAPSHOT_NAME_SIZE = 128 };
+enum snapshot_found {
+    SNAPSHOT_NONE,
+    SNAPSHOT_READ, // whole, and good
+    SNAPSHOT_REFUSED,
+};
+
 // What a shard needs from the world. Store calls as in store.h, relay calls as in relay.h.
 struct shard_host {
     void *context;
@@ -98,6 +105,18 @@ struct shard_host {
     void (*start)(void *context, int32_t shard, const int64_t offsets[INPUT_COUNT]);
     struct block *(*next_block)(void *context, int32_t shard, enum input input);
     void (*release_block)(void *context, int32_t shard, enum input input, struct block *block);
+    // Snapshots of the calls on this machine (usage/snapshot.h); NULL, all three: none are kept.
+    // Begins to write one, if no other is being written.
+    bool (*begin_snapshot)(void *context, int32_t shard);
+    // Takes it over and writes it beside; NULL: it comes to nothing. Ends what was begun.
+    void (*write_snapshot)(void *context, int32_t shard, struct snapshot *snapshot);
+    // Gives the newest one (`back` 0), or the one before it (1), to the reader, to its end or until
+    // it is refused, *e says why. `name` says which it is.
+    enum snapshot_found (*read_snapshot)(void *context, int32_t shard, int back,
+                                         struct snapshot_reader *reader,
+                                         char name[SNAPSHOT_NAME_SIZE], struct error *e);
+    // of the calls log, since the last one: fewer are replayed in a moment
+    int64_t snapshot_records;
     // Between two batches: other threads that wait for a look at the fold have it now.
     void (*let_look)(void *context, int32_t shard);
 

@@ -64,11 +64,7 @@ static void restore_again(struct shard *shard, int64_t mono_ms, const struct err
 {
     log_event(LOG_WARN, "the shard is restored again",
               LOG_FIELDS(log_int("shard", shard->id), log_text("reason", e->text)));
-    shard_drop_blocks(shard);
-    shard_drop_fold(shard);
-    shard_become(shard, SHARD_LOCATING);
-    shard_reset_logs(shard);
-    shard->retry_at = mono_ms;
+    shard_begin_again(shard, mono_ms);
 }
 
 // A step is written once, on top of what was committed last, and only when it tells something.

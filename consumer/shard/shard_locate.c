@@ -47,14 +47,16 @@ static int find_starts(struct shard *shard, bool replay, int64_t starts[INPUT_CO
     const struct fold_state *state = replay ? &shard->row.state : fold_state(shard->fold);
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         const struct log_state *log = &state->log[i];
-        starts[i] = replay && i == INPUT_CALLS ? state->calls_from : log->next;
-        if (check_log(shard, i, starts[i], log, e))
+        bool again = replay && i == INPUT_CALLS, taken = again && shard->from_snapshot;
+        starts[i] = again ? fold_replay_position(shard->fold) : log->next;
+        // A snapshot spares the time of a replay, and not what it needs.
+        if (check_log(shard, i, again ? state->calls_from : log->next, log, e))
             return -1;
         // Within what is replayed the fold itself compares.
-        shard->log[i].unproved =
-            log->last_offset >= shard->log[i].ends.low && log->last_offset < starts[i];
+        int64_t last = taken ? shard->taken.last_offset : log->last_offset;
+        shard->log[i].unproved = last >= shard->log[i].ends.low && last < starts[i];
         if (shard->log[i].unproved)
-            starts[i] = log->last_offset;
+            starts[i] = last;
         assert(starts[i] >= shard->log[i].ends.low);
     }
     return 0;
@@ -117,7 +119,7 @@ static void check_restored(const struct shard *shard)
     }
 }
 
-static void start_reading(struct shard *shard, bool replay)
+static void start_reading(struct shard *shard, bool replay, int64_t mono_ms)
 {
     const struct shard_host *host = shard->host;
     struct error e;
@@ -134,8 +136,9 @@ static void start_reading(struct shard *shard, bool replay)
     host->start(host->context, shard->id, starts);
     bool done = true;
     if (replay && shard->row.begun &&
-        fold_replay_reached(shard->fold, starts[INPUT_CALLS], &done, &e)) {
-        shard_halt(shard, &e);
+        fold_replay_reached(shard->fold, fold_replay_position(shard->fold), &done, &e)) {
+        if (!shard_blames_snapshot(shard, e.text, mono_ms))
+            shard_halt(shard, &e);
         return;
     }
     shard_become(shard, done ? SHARD_RUNNING : SHARD_REPLAYING);
@@ -226,6 +229,8 @@ void shard_locate(struct shard *shard, int64_t mono_ms)
     }
     fault_point(shard_restored);
     host->relay_add(host->context, shard->id, row.epoch, row.relayed);
-    start_reading(shard, !keep);
+    if (!keep)
+        shard_take_snapshot(shard);
+    start_reading(shard, !keep, mono_ms);
     shard->requests_at = mono_ms;
 }

@@ -41,7 +41,8 @@ static const unsigned char followers[] = {
     [SHARD_NONE] = 1 << SHARD_LOCATING,
     [SHARD_LOCATING] = 1 << SHARD_FENCED | 1 << SHARD_NONE | 1 << SHARD_PARKED |
                        1 << SHARD_REPLAYING | 1 << SHARD_RUNNING | 1 << SHARD_HALTED,
-    [SHARD_REPLAYING] = 1 << SHARD_NONE | 1 << SHARD_RUNNING | 1 << SHARD_HALTED,
+    [SHARD_REPLAYING] =
+        1 << SHARD_LOCATING | 1 << SHARD_NONE | 1 << SHARD_RUNNING | 1 << SHARD_HALTED,
     [SHARD_RUNNING] =
         1 << SHARD_LOCATING | 1 << SHARD_PARKED | 1 << SHARD_FENCED | 1 << SHARD_HALTED,
     [SHARD_PARKED] = 1 << SHARD_NONE | 1 << SHARD_LOCATING,
@@ -142,9 +143,20 @@ void shard_drop_blocks(struct shard *shard)
     }
 }
 
+void shard_drop_snapshot(struct shard *shard)
+{
+    if (!shard->snapshot)
+        return;
+    snapshot_free(shard->snapshot);
+    shard->snapshot = NULL;
+    shard->host->write_snapshot(shard->host->context, shard->id, NULL);
+}
+
 void shard_drop_fold(struct shard *shard)
 {
     assert(!shard->committing);
+    shard_drop_snapshot(shard);
+    shard->from_snapshot = false;
     if (shard->fold)
         shard->host->relay_remove(shard->host->context, shard->id);
     fold_destroy(shard->fold);
@@ -175,6 +187,16 @@ void shard_reset_logs(struct shard *shard)
     }
     shard->drained_rejects = shard->decided = shard->compared = false;
     shard->located_step = -1;
+}
+
+void shard_begin_again(struct shard *shard, int64_t mono_ms)
+{
+    shard_drop_blocks(shard);
+    shard_drop_fold(shard);
+    if (shard->state != SHARD_LOCATING)
+        shard_become(shard, SHARD_LOCATING);
+    shard_reset_logs(shard);
+    shard->retry_at = mono_ms;
 }
 
 // ---- figures ----

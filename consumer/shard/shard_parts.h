@@ -7,6 +7,7 @@
 //   shard_ends.c    where the logs end: open transactions, cutoffs by the clock
 //   shard_days.c    closes, and what operators decide
 //   shard_commit.c  a step into the database
+//   shard_snapshot.c  calls into a file, and out of it
 //   shard_months.c  the statements of a month
 //   shard_parts.c   below them: states, figures, what it holds, answers of the database
 #pragma once
@@ -80,6 +81,15 @@ struct shard {
     bool compared; // the relay has found out what Kafka holds
     // the row's, for which the ends were asked for once more; -1: they were not
     int64_t located_step;
+    struct snapshot *snapshot; // that its accounts are being added to; NULL: none
+    // Where the last one ended, whether it was written, taken, or failed.
+    int64_t snapshot_next;
+    day_t snapshot_day;
+    // That the fold has its calls from, as long as it has not been compared with the log.
+    bool from_snapshot;
+    struct snapshot_head taken;
+    char snapshot_name[SNAPSHOT_NAME_SIZE];
+    bool without_snapshot; // the last one that was taken was no good
 };
 
 // ---- shard_parts.c ----
@@ -91,9 +101,12 @@ struct shard_metrics *shard_figures(struct shard *shard);
 void shard_become(struct shard *shard, enum shard_state state);
 void shard_halt(struct shard *shard, const struct error *e);
 void shard_drop_blocks(struct shard *shard);
+void shard_drop_snapshot(struct shard *shard); // that is not handed over yet
 void shard_drop_fold(struct shard *shard);
 void shard_forget_ends(struct input_log *log);
 void shard_reset_logs(struct shard *shard);
+// What was folded cannot stand: from what is recorded on, anew.
+void shard_begin_again(struct shard *shard, int64_t mono_ms);
 void shard_count_log(struct shard *shard, enum input input);
 void shard_count_calls(struct shard *shard); // those that it holds, and where the next one stands
 // Another process owns the shard: drops what is held, and does nothing for one session time-out.
@@ -114,10 +127,10 @@ void shard_locate(struct shard *shard, int64_t mono_ms);
 
 // Before anything is judged: checks that these are the logs that were read before. False: not known
 // yet, or halted.
-bool shard_prove_logs(struct shard *shard);
+bool shard_prove_logs(struct shard *shard, int64_t mono_ms);
 // One log's turn. True when it stopped only because its turn was over.
 bool shard_read_log(struct shard *shard, enum input input, int64_t mono_ms, int64_t now_ms);
-bool shard_replay(struct shard *shard);
+bool shard_replay(struct shard *shard, int64_t mono_ms);
 // Something happened that may let any log go on: each is looked at again.
 void shard_resume_logs(struct shard *shard);
 bool shard_all_ended(const struct shard *shard);
@@ -148,6 +161,18 @@ void shard_note_waiting(struct shard *shard, int64_t mono_ms);
 
 // Between two steps: writes the next page of a month that is due.
 void shard_write_month(struct shard *shard, int64_t mono_ms);
+
+// ---- shard_snapshot.c ----
+
+// Between two steps: begins a snapshot that is due, or goes on with it. True: it wants more turns.
+bool shard_write_snapshot(struct shard *shard);
+// After the rows are restored: the calls as far as a snapshot has them.
+void shard_take_snapshot(struct shard *shard);
+// Whether its last record is the one that the log has there.
+bool shard_proves_snapshot(const struct shard *shard, const struct event *record);
+// The log contradicts what is held. True: that may be a snapshot's fault, and all is done again
+// without.
+bool shard_blames_snapshot(struct shard *shard, const char *why, int64_t mono_ms);
 
 // ---- shard_commit.c ----
 

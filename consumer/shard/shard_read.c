@@ -33,7 +33,7 @@ static bool next_block(struct shard *shard, enum input input)
 
 // The record at last_offset comes first: the log is the one that was read only if it is the one
 // that is remembered.
-static bool prove(struct shard *shard, enum input input, const struct raw *raw)
+static bool prove(struct shard *shard, enum input input, const struct raw *raw, int64_t mono_ms)
 {
     struct input_log *log = &shard->log[input];
     const struct log_state *state = &fold_state(shard->fold)->log[input];
@@ -42,9 +42,16 @@ static bool prove(struct shard *shard, enum input input, const struct raw *raw)
                                 .timestamp = raw->timestamp,
                                 .key = raw_key(raw),
                                 .value = raw_value(raw)};
+    bool snapshots = input == INPUT_CALLS && shard->from_snapshot;
     log->unproved = false;
-    if (raw->kind == RAW_RECORD && log_proof_holds(state, &event))
+    if (raw->kind == RAW_RECORD &&
+        (snapshots ? shard_proves_snapshot(shard, &event) : log_proof_holds(state, &event))) {
+        // While it replays, the counts are still to be compared.
+        shard->from_snapshot = shard->from_snapshot && shard->state == SHARD_REPLAYING;
         return true;
+    }
+    if (snapshots && shard_blames_snapshot(shard, "its last record is not in the log", mono_ms))
+        return false;
     struct error e;
     const struct log_place place = {shard->host->input_topics[input], shard->id};
     log_proof_refuse(&place, state, &e);
@@ -52,13 +59,13 @@ static bool prove(struct shard *shard, enum input input, const struct raw *raw)
     return false;
 }
 
-bool shard_prove_logs(struct shard *shard)
+bool shard_prove_logs(struct shard *shard, int64_t mono_ms)
 {
     bool all = true;
     for (enum input i = 0; i < INPUT_COUNT; i++) {
         struct input_log *log = &shard->log[i];
         if (log->unproved && next_block(shard, i) &&
-            !prove(shard, i, record_decoder_peek(&log->reader)))
+            !prove(shard, i, record_decoder_peek(&log->reader), mono_ms))
             return false;
         all = all && !log->unproved;
     }
@@ -286,7 +293,7 @@ static void check_replayed(const struct shard *shard)
 }
 
 // Gives the next calls at hand to the fold. False: there are none for now, or the shard has halted.
-static bool replay_some(struct shard *shard, bool *done)
+static bool replay_some(struct shard *shard, bool *done, int64_t mono_ms)
 {
     struct input_log *log = &shard->log[INPUT_CALLS];
     struct record_decoder *reader = &log->reader;
@@ -312,7 +319,8 @@ static bool replay_some(struct shard *shard, bool *done)
         failed = fold_replay(shard->fold, scratch->events, count, done, &e);
     }
     if (failed) {
-        shard_halt(shard, &e);
+        if (!shard_blames_snapshot(shard, e.text, mono_ms))
+            shard_halt(shard, &e);
         return false;
     }
     assert(fold_replay_position(shard->fold) >= before);
@@ -328,23 +336,24 @@ static bool replay_some(struct shard *shard, bool *done)
     return true;
 }
 
-bool shard_replay(struct shard *shard)
+bool shard_replay(struct shard *shard, int64_t mono_ms)
 {
     struct input_log *log = &shard->log[INPUT_CALLS];
     bool done = false;
-    if (!shard_prove_logs(shard))
+    if (!shard_prove_logs(shard, mono_ms))
         return false;
     for (int i = 0; i < TURN_BATCHES && !done; i++) {
         if (log->stop == FOLD_SCHEMA &&
             shard->host->writer_schemas_generation(shard->host->context) == log->generation)
             return false;
-        if (!replay_some(shard, &done))
+        if (!replay_some(shard, &done, mono_ms))
             return false;
     }
     if (!done)
         return true;
     fault_point(replay_end);
     check_replayed(shard);
+    shard->from_snapshot = false;
     shard_become(shard, SHARD_RUNNING);
     shard->untold = fold_state(shard->fold)->held;
     log_event(LOG_INFO, "calls replayed",

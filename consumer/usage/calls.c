@@ -3,6 +3,7 @@
 #include "consumer/base/memory.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -91,7 +92,30 @@ static struct usage_day *open_day(struct calls *calls, day_t day, int64_t offset
     return &calls->days[at];
 }
 
-static uint32_t add_block(struct calls *calls, day_t day)
+struct call_block *call_block_create(day_t day, uint32_t number)
+{
+    struct call_block *block = memory_grow(NULL, 1, sizeof *block);
+    atomic_init(&block->holders, 1);
+    block->day = day;
+    block->number = number;
+    return block;
+}
+
+void call_block_hold(struct call_block *block)
+{
+    atomic_fetch_add_explicit(&block->holders, 1, memory_order_relaxed);
+}
+
+void call_block_release(struct call_block *block)
+{
+    uint32_t before = atomic_fetch_sub_explicit(&block->holders, 1, memory_order_acq_rel);
+    assert(before > 0);
+    if (before == 1)
+        free(block);
+}
+
+// Under a free number, which is returned, as the next one of its day.
+static uint32_t put_block(struct calls *calls, struct usage_day *day, struct call_block *block)
 {
     size_t number = calls->first_free;
     while (number < calls->block_count && calls->blocks[number])
@@ -102,9 +126,12 @@ static uint32_t add_block(struct calls *calls, day_t day)
                                        sizeof(struct call_block *));
         calls->block_count++;
     }
-    calls->blocks[number] = memory_grow(NULL, 1, sizeof **calls->blocks);
-    calls->blocks[number]->day = day;
+    calls->blocks[number] = block;
     calls->first_free = number + 1;
+    day->blocks =
+        memory_reserve(day->blocks, day->block_count, &day->block_capacity, sizeof *day->blocks);
+    assert(block->number == day->block_count);
+    day->blocks[day->block_count++] = (uint32_t)number;
     return (uint32_t)number;
 }
 
@@ -117,13 +144,8 @@ void calls_add(struct calls *calls, uint64_t hash, const struct call *call, int6
     assert(call->units <= UNITS_OF_RECORD_MAX);
     struct usage_day *table = open_day(calls, call->day, offset);
     assert(offset >= table->first_offset); // a replay begins there
-    if (table->count % CALL_BLOCK == 0) {
-        table->blocks = memory_reserve(table->blocks, table->block_count, &table->block_capacity,
-                                       sizeof *table->blocks);
-        uint32_t added = add_block(calls, call->day);
-        calls->blocks[added]->number = (uint32_t)table->block_count;
-        table->blocks[table->block_count++] = added;
-    }
+    if (table->count % CALL_BLOCK == 0)
+        put_block(calls, table, call_block_create(call->day, (uint32_t)table->block_count));
     uint32_t number = table->blocks[table->count / CALL_BLOCK], at = table->count % CALL_BLOCK;
     struct call_block *block = calls->blocks[number];
     block->half[at][0] = call->identity.half[0];
@@ -134,6 +156,27 @@ void calls_add(struct calls *calls, uint64_t hash, const struct call *call, int6
     table->count++;
     calls->count++;
     index_insert(&calls->index, hash, number * CALL_BLOCK + at);
+}
+
+void calls_open_day(struct calls *calls, const struct usage_day *day)
+{
+    struct usage_day *table = open_day(calls, day->day, day->first_offset);
+    assert(table->count == 0);
+    assert(day->settled <= day->count);
+    table->settled = day->settled;
+}
+
+uint32_t calls_add_block(struct calls *calls, struct call_block *block, uint32_t count)
+{
+    struct usage_day *table = calls_day(calls, block->day);
+    assert(table != NULL);
+    assert(table->count % CALL_BLOCK == 0); // the block before is full
+    assert(count > 0);
+    assert(count <= CALL_BLOCK);
+    uint32_t number = put_block(calls, table, block);
+    table->count += count;
+    calls->count += count;
+    return number * CALL_BLOCK;
 }
 
 static bool is_forgotten(const void *context, uint32_t id)
@@ -149,7 +192,7 @@ void calls_forget(struct calls *calls, day_t floor)
     for (; gone < calls->day_count && calls->days[gone].day < floor; gone++) {
         struct usage_day *table = &calls->days[gone];
         for (size_t b = 0; b < table->block_count; b++) {
-            free(calls->blocks[table->blocks[b]]);
+            call_block_release(calls->blocks[table->blocks[b]]);
             calls->blocks[table->blocks[b]] = NULL;
             if (table->blocks[b] < calls->first_free)
                 calls->first_free = table->blocks[b];
@@ -186,7 +229,8 @@ size_t calls_memory(const struct calls *calls)
 void calls_free(struct calls *calls)
 {
     for (size_t b = 0; b < calls->block_count; b++)
-        free(calls->blocks[b]);
+        if (calls->blocks[b])
+            call_block_release(calls->blocks[b]);
     for (size_t i = 0; i < calls->day_count; i++)
         free(calls->days[i].blocks);
     free(calls->blocks);

@@ -17,7 +17,10 @@ enum { CALL_BYTES = 28 };
 
 enum { CALL_BLOCK = 4096, CALL_MS_BITS = 27, CALL_SERVICE_BITS = 4 };
 
+// Its calls never change once they are there, so that another thread may read those that it was
+// told of, while more are added behind them.
 struct call_block {
+    _Atomic uint32_t holders; // the calls that it belongs to, and snapshots of them
     day_t day;
     uint32_t number; // among those of its day
     uint64_t half[CALL_BLOCK][2]; // identity
@@ -64,6 +67,17 @@ enum call_match { CALL_NEW, CALL_SAME, CALL_OTHER };
 enum call_match calls_match(const struct calls *calls, uint64_t hash, const struct call *call);
 // Adds a new call.
 void calls_add(struct calls *calls, uint64_t hash, const struct call *call, int64_t offset);
+
+// The same of many at once, of days that were told of by calls_open_day and are not complete: takes
+// a whole block over, of which the first `count` calls are set, and its day and number. Their
+// identities are put into the index by the caller. Returns the entry number of its first call.
+void calls_open_day(struct calls *calls, const struct usage_day *day); // its blocks are ignored
+uint32_t calls_add_block(struct calls *calls, struct call_block *block, uint32_t count);
+
+// A block lives until each of its holders has released it, whatever thread that is.
+struct call_block *call_block_create(day_t day, uint32_t number);
+void call_block_hold(struct call_block *block);
+void call_block_release(struct call_block *block);
 
 // The usage day's table or NULL.
 struct usage_day *calls_day(const struct calls *calls, day_t day);

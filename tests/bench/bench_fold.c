@@ -1,8 +1,11 @@
 // What the fold costs: memory and time for each call, the longest stop between two batches of calls
-// (where a table grows), and a day's settlement. `bench_fold [CALLS] [ACCOUNTS]` prints JSON.
+// (where a table grows), and a day's settlement; and a snapshot: how long the fold stops for it,
+// writing it, and starting from it, against reading its file alone. `bench_fold [CALLS] [ACCOUNTS]`
+// prints JSON.
 #include "tests/bench/made_calls.h"
 
 #include <time.h>
+#include <unistd.h>
 
 static double seconds(void)
 {
@@ -92,6 +95,90 @@ static double replay(struct fold *fold, const struct fold_state *recorded, size_
     exit(1);
 }
 
+// ---- snapshots ----
+
+struct snapshot_spent {
+    double longest, writing, reading, taking; // seconds
+    int64_t bytes;
+};
+
+static void fail(const char *what, const struct error *e)
+{
+    fprintf(stderr, "%s: %s\n", what, e->text);
+    exit(1);
+}
+
+// What stops the fold: as the shard does it, a piece a turn.
+static struct snapshot *hold(const struct fold *fold, struct snapshot_spent *spent)
+{
+    enum { ACCOUNTS_A_TURN = 20000 };
+    const struct snapshot_row row = {0};
+    double start = seconds();
+    struct snapshot *snapshot = fold_snapshot(fold, &row);
+    for (bool all = false; !all;) {
+        all = fold_snapshot_accounts(fold, snapshot, ACCOUNTS_A_TURN);
+        double took = seconds() - start;
+        if (took > spent->longest)
+            spent->longest = took;
+        start = seconds();
+    }
+    return snapshot;
+}
+
+static FILE *write_file(struct fold *fold, struct snapshot_spent *spent)
+{
+    FILE *file = tmpfile();
+    struct slice piece;
+    const struct error e = {.text = "it cannot be written"};
+    struct snapshot *snapshot = hold(fold, spent);
+    double start = seconds();
+    while (file && snapshot_next(snapshot, &piece)) {
+        if (write(fileno(file), piece.data, piece.size) != (ssize_t)piece.size)
+            fail("the file", &e);
+        spent->bytes += (int64_t)piece.size;
+    }
+    snapshot_free(snapshot);
+    spent->writing = seconds() - start;
+    if (!file)
+        fail("the file", &e);
+    return file;
+}
+
+static void read_alone(FILE *file, struct snapshot_spent *spent)
+{
+    static char buffer[1 << 17];
+    lseek(fileno(file), 0, SEEK_SET);
+    double start = seconds();
+    while (read(fileno(file), buffer, sizeof buffer) > 0) {}
+    spent->reading = seconds() - start;
+}
+
+// Into a fold that has the rows: here those of the accounts that a file does not have.
+static void take(FILE *file, struct fold *fold, const struct fold_state *recorded,
+                 struct snapshot_spent *spent)
+{
+    struct error e = {0};
+    const struct snapshot_row row = {0};
+    bool done = false;
+    if (fold_restore_state(fold, recorded, &e) != 0)
+        fail("rows", &e);
+    lseek(fileno(file), 0, SEEK_SET);
+    double start = seconds();
+    struct snapshot_reader *reader = fold_read_snapshot(fold, &row);
+    while (!snapshot_is_whole(reader)) {
+        size_t size;
+        void *room = snapshot_room(reader, &size);
+        ssize_t got = read(fileno(file), room, size);
+        if (got < 0 || snapshot_take(reader, (size_t)got, &e) != 0)
+            fail("the file", &e);
+    }
+    fold_take_snapshot(fold, reader);
+    snapshot_reader_free(reader);
+    spent->taking = seconds() - start;
+    if (fold_replay_reached(fold, recorded->log[INPUT_CALLS].next, &done, &e) != 0 || !done)
+        fail("the end", &e);
+}
+
 int main(int argc, char **argv)
 {
     static struct policy policy;
@@ -116,6 +203,9 @@ int main(int argc, char **argv)
                (double)(held - (int64_t)accounts));
     fold_step_done(fold);
     const struct fold_state recorded = *fold_state(fold);
+    struct snapshot_spent snapshot = {0};
+    FILE *file = write_file(fold, &snapshot);
+    read_alone(file, &snapshot);
     for (enum input i = 0; i < INPUT_COUNT; i++)
         fold_clock_end(fold, i, fold_state(fold)->log[i].next, due);
     double start = seconds();
@@ -130,9 +220,20 @@ int main(int argc, char **argv)
     fold_destroy(fold);
     fold = fold_create(&options, &policy);
     made_state = seed;
-    printf(", \"replay_ns_a_call\": %.1f}\n",
+    printf(", \"replay_ns_a_call\": %.1f",
            replay(fold, &recorded, accounts, when) * 1e9 / (double)held);
     fold_destroy(fold);
+    fold = fold_create(&options, &policy);
+    take(file, fold, &recorded, &snapshot);
+    if (fold_resident_calls(fold) != held)
+        return 1;
+    printf(", \"snapshot_stop_ms\": %.2f, \"snapshot_bytes_a_call\": %.1f, "
+           "\"write_ns_a_call\": %.1f, \"read_ns_a_call\": %.1f, \"take_ns_a_call\": %.1f}\n",
+           snapshot.longest * 1e3, (double)snapshot.bytes / (double)held,
+           snapshot.writing * 1e9 / (double)held, snapshot.reading * 1e9 / (double)held,
+           snapshot.taking * 1e9 / (double)held);
+    fold_destroy(fold);
+    fclose(file);
     shelf_clear(&policy.shelf);
     return 0;
 }

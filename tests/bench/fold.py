@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What a call costs in the fold of one shard, with few and with many calls held: time, memory, and the longest stop where
-a table grows; how fast a restart has the calls again; and how many accounts a second it settles.
+a table grows; how fast a restart has the calls again, by a replay and from a snapshot; and how many accounts a second it
+settles.
 
     build/venv/bin/python tests/bench/fold.py [OPTIONS of bench.py]
 
@@ -28,7 +29,10 @@ class Size:
         self.stop = frame.Row(f"{name}: longest stop", "ms", "", frame.value_at_most(50))
         self.bytes = frame.Row(f"{name}: memory", "bytes a call", "", frame.value_at_most(40) if millions >= 10 else None)
         self.settled = frame.Row(f"{name}: a day's settlement", "accounts/s")
-        self.rows = [self.time, self.replay, self.stop, self.bytes, self.settled]
+        self.taken = frame.Row(f"{name}: a call from a snapshot", "ns", "reading its file", frame.ratio_at_most(4))
+        self.held = frame.Row(f"{name}: longest stop for a snapshot", "ms", "", frame.value_at_most(5))
+        self.written = frame.Row(f"{name}: a call into a snapshot, beside", "ns")
+        self.rows = [self.time, self.replay, self.stop, self.bytes, self.settled, self.taken, self.held, self.written]
 
 
 LEAST = Size(1)
@@ -54,7 +58,9 @@ def judge(bench, program, size):
     if not calls <= got["calls"] < calls + 256 or got["settlements"] > got["accounts"]:
         raise frame.Failed(f"{got['calls']} calls are held of {calls}, {got['settlements']} of {got['accounts']} settled")
     return {size.time: got["ns_a_call"], size.replay: got["replay_ns_a_call"], size.stop: got["longest_ms"],
-            size.bytes: got["bytes_a_call"], size.settled: got["settlements_a_second"]}
+            size.bytes: got["bytes_a_call"], size.settled: got["settlements_a_second"],
+            size.taken: got["take_ns_a_call"], size.held: got["snapshot_stop_ms"], size.written: got["write_ns_a_call"],
+            "read": got["read_ns_a_call"]}
 
 
 def measure(bench):
@@ -68,9 +74,10 @@ def measure(bench):
         for size in sizes:
             for who, program in programs.items():
                 got = judge(bench, program, size)
+                read = got.pop("read")
                 figures.add(who, got)
                 if who == "settled":
-                    figures.add("baseline", {size.replay: got[size.time]})
+                    figures.add("baseline", {size.replay: got[size.time], size.taken: read})
                 if size is LEAST and who == "settled":
                     figures.add("baseline", {other.time: got[size.time] for other in sizes if other is not LEAST})
     yield from figures.results()

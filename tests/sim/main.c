@@ -23,6 +23,7 @@ struct command {
 
 struct totals {
     int64_t days, steps, records, commits, messages, late, refused, lost, again, failed;
+    struct disk_counts snapshots;
     int64_t faults[FAULT_KINDS];
 };
 
@@ -196,6 +197,10 @@ static void add_world(struct totals *t, const struct world *w)
     t->refused += w->kafka.refused;
     t->lost += w->lost_rows;
     t->again += w->came_again;
+    t->snapshots.written += w->snapshots.written;
+    t->snapshots.taken += w->snapshots.taken;
+    t->snapshots.refused += w->snapshots.refused;
+    t->snapshots.damaged += w->snapshots.damaged;
     for (int k = 0; k < FAULT_KINDS; k++)
         t->faults[k] += w->injected[k];
     for (int s = 0; s < w->kafka.shards; s++) {
@@ -217,6 +222,9 @@ static void print_totals(const struct command *c, const struct totals *t, double
            t->late, t->refused, t->lost, t->again, faults);
     for (int k = 0; k < FAULT_KINDS; k++)
         printf("  %-20s %9" PRId64 "\n", fault_facts[k].name, t->faults[k]);
+    printf("%" PRId64 " snapshots written, %" PRId64 " taken, %" PRId64 " damaged, %" PRId64
+           " refused\n",
+           t->snapshots.written, t->snapshots.taken, t->snapshots.damaged, t->snapshots.refused);
     printf("%.1f s; %" PRId64 " differences\n", seconds, t->failed);
 }
 

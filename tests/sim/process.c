@@ -9,7 +9,8 @@ enum {
     REFRESH_MS = 5000,
     SESSION_MS = 6000,
     MAX_CALLS = 1000000,
-    PURPOSE_BESIDE = 7
+    PURPOSE_BESIDE = 7,
+    PURPOSE_DISK = 9
 };
 
 static const char *const topics[INPUT_COUNT] = {"call-records", "package-purchases",
@@ -442,6 +443,65 @@ static void host_release_block(void *context, int32_t shard, enum input input, s
     free(block);
 }
 
+// ---- snapshots ----
+
+static bool host_begin_snapshot(void *context, int32_t shard)
+{
+    struct process *p = context;
+    bool began = !p->writing.begun;
+    if (began)
+        p->writing = (struct disk_writing){.begun = true, .shard = shard};
+    return began;
+}
+
+static void host_write_snapshot(void *context, int32_t shard, struct snapshot *snapshot)
+{
+    struct process *p = context;
+    assert(p->writing.begun);
+    assert(p->writing.shard == shard);
+    assert(!p->writing.snapshot);
+    p->writing.begun = snapshot != NULL;
+    p->writing.snapshot = snapshot;
+}
+
+static enum snapshot_found host_read_snapshot(void *context, int32_t shard, int back,
+                                              struct snapshot_reader *reader,
+                                              char name[SNAPSHOT_NAME_SIZE], struct error *e)
+{
+    struct process *p = context;
+    snprintf(name, SNAPSHOT_NAME_SIZE, "snapshot %d of shard %d", back, (int)shard);
+    enum snapshot_found found =
+        disk_read(&p->world->disks[p->disk], shard, back, reader, &p->disk_dice, e);
+    if (found != SNAPSHOT_NONE)
+        world_say(p->world, "process %d: %s: %s", p->number, name,
+                  found == SNAPSHOT_READ ? "good" : e->text);
+    return found;
+}
+
+static void write_some(struct process *p)
+{
+    struct world *w = p->world;
+    w->snapshots.written += disk_write(&w->disks[p->disk], &p->writing, &p->disk_dice);
+}
+
+// In a part of the worlds, and there each process or not.
+static void use_disk(struct process *p)
+{
+    struct world *w = p->world;
+    struct dice d = dice_of(w->options.seed, PURPOSE_DISK, 0);
+    bool used = dice_hit(&d, 60), shared = dice_hit(&d, 30);
+    p->disk_dice = dice_of(w->options.seed, PURPOSE_DISK, (uint64_t)(w->step + p->number + 1));
+    p->disk = shared ? 0 : p->number;
+    if (!used || dice_hit(&p->disk_dice, 10))
+        return;
+    p->host.begin_snapshot = host_begin_snapshot;
+    p->host.write_snapshot = host_write_snapshot;
+    p->host.read_snapshot = host_read_snapshot;
+    p->host.snapshot_records = dice_between(&p->disk_dice, 1, 40);
+    for (int i = 0; i < 3 && dice_hit(&p->disk_dice, 25); i++)
+        w->snapshots.damaged += disk_damage(&w->disks[p->disk], &p->disk_dice);
+}
+
 // One account after the other. What is answered is compared in unit_settlement; here the asking is
 // between all else that happens to a shard.
 static void host_let_look(void *context, int32_t shard)
@@ -567,6 +627,7 @@ void process_fold(struct process *p, int32_t shard)
         p->refreshed_at = w->mono;
         (void)host_refresh_policy(p, &e);
     }
+    write_some(p);
     if (!p->shards[shard])
         return;
     for (int turn = 0; turn < TURNS && !p->dies; turn++)
@@ -640,6 +701,7 @@ void process_start(struct process *p, struct world *w, int number, bool draining
     if (metrics_create(w->kafka.shards, topics, &p->metrics))
         abort();
     host_init(p);
+    use_disk(p);
     // In a part of the worlds.
     p->beside.dice = dice_of(w->options.seed, PURPOSE_BESIDE, (uint64_t)number);
     if (dice_hit(&p->beside.dice, 30))
@@ -657,6 +719,11 @@ void process_kill(struct process *p)
     for (int s = 0; s < SHARDS_MAX; s++) {
         shard_destroy(p->shards[s]);
         p->shards[s] = NULL;
+    }
+    disk_tear(&p->world->disks[p->disk], &p->writing, &p->disk_dice);
+    for (int32_t s = 0; s < p->world->kafka.shards; s++) {
+        p->world->snapshots.taken += p->metrics->shards[s].snapshots_taken;
+        p->world->snapshots.refused += p->metrics->shards[s].snapshots_refused;
     }
     preview_destroy(p->preview);
     p->preview = NULL;

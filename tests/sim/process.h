@@ -7,6 +7,7 @@
 #include "consumer/relay/published_rows.h"
 #include "consumer/relay/relay_machine.h"
 #include "consumer/shard/shard.h"
+#include "tests/sim/disk.h"
 #include "tests/sim/postgres.h"
 
 struct world;
@@ -117,6 +118,10 @@ struct process {
     bool count_wanted; // a later look is needed
     struct session session;
     struct beside beside;
+    // Snapshots: on which of the world's disks, and that is being written there
+    int disk;
+    struct disk_writing writing;
+    struct dice disk_dice;
     // Somebody asks what an account has used, a piece at a time: it must change nothing.
     struct preview *preview;
     int32_t previewed; // the shard

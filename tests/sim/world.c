@@ -603,6 +603,8 @@ void world_free(struct world *w)
 {
     for (int i = 0; i < w->process_count; i++)
         process_kill(&w->processes[i]);
+    for (int i = 0; i < PROCESSES_MAX; i++)
+        disk_free(&w->disks[i]);
     postgres_free(&w->postgres);
     kafka_free(&w->kafka);
     script_free(&w->script);

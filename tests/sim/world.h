@@ -98,6 +98,8 @@ struct world {
     struct postgres postgres;
     int process_count;
     struct process processes[PROCESSES_MAX];
+    struct disk disks[PROCESSES_MAX];
+    struct disk_counts snapshots;
     int64_t now, mono, step; // ms of the world, and since its beginning
     int64_t end; // a while after the last day of the script
     bool registry_down;

@@ -115,6 +115,7 @@ static void has_defaults(void **state)
     assert_int_equal(c->workers, 0);
     assert_int_equal(c->max_calls_held, 50000000);
     assert_int_equal(c->open_transaction_wait_ms, 15 * 60000);
+    assert_string_equal(c->snapshots, "");
     assert_string_equal(c->http_listen, "127.0.0.1:9464");
     assert_string_equal(c->http_advertise, "");
     assert_null(c->http_tokens);
@@ -140,7 +141,8 @@ static void reads_every_key(void **state)
              "create}\n"
              "notices: {package_left: [10, 50], expiring_days: 3, balance_below: [0, "
              "10000000000000]}\n"
-             "run: {workers: 3, max_calls_held: 4000000000, open_transaction_wait: 90s}\n"
+             "run: {workers: 3, max_calls_held: 4000000000, open_transaction_wait: 90s,\n"
+             "      snapshots: /s}\n"
              "http: {listen: '', advertise: 'h:1', tokens: /t}\n"
              "log: {level: debug, format: json}\n"),
         0);
@@ -172,6 +174,7 @@ static void reads_every_key(void **state)
     assert_int_equal(c->workers, 3);
     assert_int_equal(c->max_calls_held, INT64_C(4000000000));
     assert_int_equal(c->open_transaction_wait_ms, 90000);
+    assert_string_equal(c->snapshots, "/s");
     assert_string_equal(c->http_listen, "");
     assert_string_equal(c->http_advertise, "h:1");
     assert_string_equal(c->http_tokens, "/t");

@@ -46,6 +46,12 @@ static struct metrics *some_metrics(void)
     m->shards[0].open_ms[INPUT_CREDITS] = 75400;
     m->shards[0].sequence = 12;
     m->shards[0].published = 10;
+    m->shards[0].snapshots_written = 4;
+    m->shards[0].snapshots_failed = 1;
+    m->shards[0].snapshots_taken = 2;
+    m->shards[1].snapshots_refused = 3;
+    m->shards[0].snapshot_bytes = 4096;
+    m->shards[0].snapshot_at = 1700000000;
     m->parameter_count = 2;
     snprintf(m->parameters[0].name, sizeof m->parameters[0].name, "billing.grace");
     snprintf(m->parameters[1].name, sizeof m->parameters[1].name, "pricing.book");
@@ -80,6 +86,12 @@ static void test_render(void **state)
                  "\"refused\"} 0");
     expect(text, "settled_shard_state{shard=\"1\",state=\"none\"} 1");
     expect(text, "settled_relay_backlog_rows{shard=\"0\"} 2");
+    expect(text, "settled_snapshots_written_total{shard=\"0\"} 4");
+    expect(text, "settled_snapshots_failed_total{shard=\"0\"} 1");
+    expect(text, "settled_snapshots_taken_total{shard=\"0\"} 2");
+    expect(text, "settled_snapshots_refused_total{shard=\"1\"} 3");
+    expect(text, "settled_snapshot_bytes{shard=\"0\"} 4096");
+    expect(text, "settled_snapshot_timestamp_seconds{shard=\"0\"} 1700000000");
     expect(text, "settled_configuration_differs{parameter=\"billing.grace\"} 0");
     expect(text, "settled_configuration_differs{parameter=\"pricing.book\"} 1");
     expect(text, "settled_commit_duration_seconds_bucket{le=\"0.001\"} 2");

@@ -30,7 +30,7 @@ struct rows {
         day_t day;
         struct cutoff calls;
     } cutoffs[ROWS];
-    int64_t rejects[ROWS];
+    int64_t steps, rejects[ROWS];
     struct decision decisions[ROWS]; // their texts are constants
     int64_t decided[ROWS]; // the offset of each
 };
@@ -116,6 +116,7 @@ static void store_step(struct rows *rows, struct fold *fold)
 {
     const struct step *step = fold_step(fold);
     rows->state = *fold_state(fold);
+    rows->steps++;
     store_decisions(rows, step);
     store_accounts(rows, fold, step);
     store_packages(rows, fold, step);
@@ -150,8 +151,56 @@ static void restore_cutoffs(struct fold *fold, const struct rows *rows)
     }
 }
 
-static struct fold *restore(struct bench *b, struct rows *rows, const struct event *calls,
-                            size_t call_count)
+// ---- snapshots ----
+
+struct snapshot_file {
+    size_t size;
+    char *bytes; // NULL: there is none
+};
+
+static void take_snapshot(struct snapshot_file *file, const struct fold *fold, int64_t step)
+{
+    const struct snapshot_row row = {.step = step};
+    struct snapshot *snapshot = fold_snapshot(fold, &row);
+    struct slice piece;
+    assert_true(fold_snapshot_accounts(fold, snapshot, SIZE_MAX));
+    file->size = 0;
+    while (snapshot_next(snapshot, &piece)) {
+        file->bytes = realloc(file->bytes, file->size + piece.size);
+        memcpy(file->bytes + file->size, piece.data, piece.size);
+        file->size += piece.size;
+    }
+    snapshot_free(snapshot);
+}
+
+// Whether its calls were taken: the older it is, the sooner it is of no use.
+static bool use_snapshot(struct fold *fold, const struct snapshot_file *file, int64_t step)
+{
+    struct error e = {0};
+    const struct snapshot_row row = {.step = step};
+    struct snapshot_reader *reader = fold_read_snapshot(fold, &row);
+    int failed = 0;
+    for (size_t at = 0; !failed && !snapshot_is_whole(reader);) {
+        size_t size;
+        void *room = snapshot_room(reader, &size);
+        size = size < file->size - at ? size : file->size - at;
+        memcpy(room, file->bytes + at, size);
+        at += size;
+        failed = snapshot_take(reader, size, &e);
+    }
+    if (failed) {
+        if (!strstr(e.text, "before what is needed"))
+            fail_msg("%s", e.text);
+        fold_leave_snapshot(fold);
+    } else {
+        fold_take_snapshot(fold, reader);
+    }
+    snapshot_reader_free(reader);
+    return !failed;
+}
+
+static struct fold *restore_with(struct bench *b, struct rows *rows, const struct event *calls,
+                                 size_t call_count, const struct snapshot_file *file, bool *used)
 {
     struct error e = {0};
     struct fold *fold = bench_fold(b);
@@ -181,11 +230,21 @@ static struct fold *restore(struct bench *b, struct rows *rows, const struct eve
             assert_int_equal(fold_restore_decision(fold, &rows->decisions[i],
                                                    rows->decisions[i].day >= rows->state.day, &e),
                              0);
-    if (fold_replay(fold, calls, call_count, &done, &e) != 0 ||
+    *used = file->bytes && use_snapshot(fold, file, rows->steps);
+    if (*used && fold_replay_reached(fold, fold_replay_position(fold), &done, &e) != 0)
+        fail_msg("%s", e.text);
+    if ((!done && fold_replay(fold, calls, call_count, &done, &e) != 0) ||
         (!done && fold_replay_reached(fold, b->offsets[INPUT_CALLS], &done, &e) != 0))
         fail_msg("%s", e.text);
     assert_true(done);
     return fold;
+}
+
+static struct fold *restore(struct bench *b, struct rows *rows, const struct event *calls,
+                            size_t call_count)
+{
+    bool used;
+    return restore_with(b, rows, calls, call_count, &(struct snapshot_file){0}, &used);
 }
 
 // ---- worlds ----
@@ -208,7 +267,8 @@ struct world {
     struct event calls[2 * EVENTS + ROWS];
     size_t broken_count;
     int64_t broken[ROWS]; // offsets of broken calls that nobody has decided about
-    int64_t restarts, holds, passes;
+    int64_t restarts, holds, passes, used;
+    struct snapshot_file snapshot;
 };
 
 // Late days go down and up again, and a dearer price book follows, while the world runs.
@@ -380,8 +440,12 @@ static struct event repeated(struct world *w)
 
 static void restart(struct world *w)
 {
+    static const struct snapshot_file none;
+    bool used;
     fold_destroy(w->restarted);
-    w->restarted = restore(w->b, w->rows, w->calls, w->call_count);
+    w->restarted =
+        restore_with(w->b, w->rows, w->calls, w->call_count, pick(2) ? &w->snapshot : &none, &used);
+    w->used += used;
     w->restarts++;
     assert_int_equal(fold_resident_calls(w->restarted), fold_resident_calls(w->b->fold));
 }
@@ -435,10 +499,14 @@ static void run_world(struct world *w, uint64_t seed)
         feed_some(w);
         if (pick(fold_state(w->b->fold)->held ? 10 : 100) == 0)
             decide_some(w);
+        if (pick(60) == 0)
+            take_snapshot(&w->snapshot, w->restarted, w->rows->steps);
         if (pick(40) == 0)
             restart(w);
     }
     fold_destroy(w->restarted);
+    free(w->snapshot.bytes);
+    w->snapshot = (struct snapshot_file){0};
     free_rows(w->rows);
     bench_destroy(w->b);
 }
@@ -457,6 +525,7 @@ static void restarts_change_nothing(void **state)
     assert_true(w->restarts > SEEDS);
     assert_true(w->holds > SEEDS);
     assert_true(w->passes > SEEDS);
+    assert_true(w->used > SEEDS);
     free(w);
 }
 

@@ -85,7 +85,8 @@ class Subject:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="settled-faults-"))
         self.problems, self.done = [], []
         self.brokers_proxied = brokers_proxied  # for every process, not only the one that `proxied` means
-        self.run, self.registry = run or {}, None
+        (self.folder / "snapshots").mkdir()
+        self.run, self.registry = {"snapshots": str(self.folder / "snapshots"), **(run or {})}, None
         self.more = {}
         if book:
             self.more["book"] = self.folder / "book.yaml"

@@ -21,7 +21,7 @@ POINT = re.compile(r"\bfault_point\((\w+)\)")
 # Points that are passed often, so it matters which passage is taken.
 BUSY = {"step_built", "step_committed", "step_done", "commit_locked", "commit_before", "commit_after", "rows_loaded",
         "produce_before", "row_produced", "produce_after", "offsets_before", "transaction_end_before",
-        "transaction_end_after", "mark_before", "mark_after", "log_cut", "close_before", "close_after"}
+        "transaction_end_after", "mark_before", "mark_after", "log_cut", "close_before", "close_after", "snapshot_piece"}
 BESIDE = {"beside_built", "beside_committed"}  # only a large step passes them
 # test_retire_kills.py has them.
 RETIRE = {"detach_before", "detach_after", "part_opened", "part_written", "part_read", "part_named", "drop_before",
