@@ -109,6 +109,8 @@ static void leave_place(struct index *ix, size_t segment, unsigned level, struct
 
 void index_free(struct index *ix)
 {
+    if (ix->lines == 0)
+        return; // as most of an account's copy is, which is made for each question about it
     for (size_t s = 0; s < INDEX_SEGMENTS; s++) {
         struct index_segment gone = ix->segments[s];
         ix->segments[s] = (struct index_segment){0};
@@ -120,10 +122,7 @@ void index_free(struct index *ix)
 
 size_t index_memory(const struct index *ix)
 {
-    size_t lines = 0;
-    for (size_t s = 0; s < INDEX_SEGMENTS; s++)
-        lines += ix->segments[s].groups;
-    return lines * sizeof(struct index_line);
+    return ix->lines * sizeof(struct index_line);
 }
 
 static void put(struct index_segment *s, uint32_t mark, uint32_t id)
@@ -160,6 +159,8 @@ static void resize(struct index *ix, size_t number, unsigned level)
     struct index_segment *s = &ix->segments[number], old = *s;
     *s = (struct index_segment){.lines = take_place(ix, number, level),
                                 .groups = groups_at(number, level)};
+    ix->lines += s->groups;
+    ix->lines -= old.groups;
     copy_ids(&old, s);
     if (old.groups > 0)
         leave_place(ix, number, level_of(old.groups), old.lines);

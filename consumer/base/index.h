@@ -50,6 +50,7 @@ struct index {
     struct index_segment segments[INDEX_SEGMENTS];
     struct index_region regions[INDEX_REGIONS]; // by doublings, from INDEX_REGION_FIRST on
     size_t used; // ids
+    size_t lines; // of all segments; 0: nothing is allocated
 };
 
 void index_free(struct index *ix);
