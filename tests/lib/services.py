@@ -588,6 +588,7 @@ class Kafka:
         admin, acls = self._acls(lambda kafka: kafka.AclBinding, user, grants)
         for done in admin.create_acls(acls).values():
             done.result(20)
+        self._follow_acls(user, grants, True)
 
     def forbid(self, user, *grants):
         """Takes back what was granted in the same words."""
@@ -595,6 +596,16 @@ class Kafka:
         for grant, done in zip(grants, admin.delete_acls(acls).values()):
             if not done.result(20):
                 raise ServiceError(f"{user} was not allowed to {grant}")
+        self._follow_acls(user, grants, False)
+
+    def _follow_acls(self, user, grants, there):
+        """Until the broker goes by them: it follows the log of metadata, on a busy machine by a second."""
+        admin, acls = self._acls(lambda kafka: kafka.AclBindingFilter, user, grants)
+        deadline = time.monotonic() + 20
+        while any(bool(admin.describe_acls(acl).result(20)) != there for acl in acls):
+            if time.monotonic() > deadline:
+                raise ServiceError(f"the broker does not follow what {user} may do")
+            time.sleep(0.02)
 
     @property
     def running(self):
