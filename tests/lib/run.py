@@ -110,7 +110,7 @@ COMPUTED = [
     Check("billing rules", ["tests/rules.py"]),
     Check("names", ["tests/names.py"]),
     Check("instructions", ["tests/bench/instructions.py"], "release"),
-    Ctest(DEBIAN13, ["-L", "unit|sim"]),
+    Ctest(DEBIAN13, ["-L", "unit|sim", "-LE", "breakage"]),
     Check("clang-tidy", ["tests/tidy.sh", "build/clang"], "clang"),
     Ctest("asan", ["-LE", "integration|worlds|bench"]),
     # On the services that the other list has started.
