@@ -22,7 +22,7 @@ from deployment import OUTPUTS, SCHEMAS, alter_topic
 from kafka_proxy import ADD_OFFSETS, ADD_PARTITIONS, END, INIT, OFFSET_COMMIT, PRODUCE
 from oracle import rules
 
-PATIENCE_SECONDS = 60  # for a request to come by, and for what is written to be published
+PATIENCE_SECONDS = 180  # on a busy machine, for a request to come by, and for what is written to be published
 MARKERS_SECONDS = 0.05  # behind the answer to an EndTxn its markers are still written
 FEED_SECONDS = 0.05
 SPLIT_SECONDS = 6  # within which a batch must be too large, once its topic's limit is smaller
