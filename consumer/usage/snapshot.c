@@ -193,24 +193,25 @@ static size_t put_section(struct snapshot *s, enum snapshot_kind *kind)
             s->next = day ? SNAPSHOT_DAY : SNAPSHOT_END;
         return size;
     }
+    if (s->next == SNAPSHOT_END) {
+        const struct snapshot_end end = {s->sections, (uint64_t)s->head.calls};
+        memcpy(payload_of(s), &end, sizeof end);
+        s->next = 0;
+        return sizeof end;
+    }
+    assert(day);
     if (s->next == SNAPSHOT_DAY) {
         s->next = SNAPSHOT_BLOCK;
         memcpy(payload_of(s), &day->day, sizeof day->day);
         return sizeof day->day;
     }
-    if (s->next == SNAPSHOT_BLOCK) {
-        size_t size = put_block(s, day);
-        bool last = s->day_at + 1 == s->day_count;
-        if (s->block_at == (last ? s->block_count : s->days[s->day_at + 1].first_block)) {
-            s->day_at++;
-            s->next = last ? SNAPSHOT_END : SNAPSHOT_DAY;
-        }
-        return size;
+    size_t size = put_block(s, day);
+    bool last = s->day_at + 1 == s->day_count;
+    if (s->block_at == (last ? s->block_count : s->days[s->day_at + 1].first_block)) {
+        s->day_at++;
+        s->next = last ? SNAPSHOT_END : SNAPSHOT_DAY;
     }
-    const struct snapshot_end end = {s->sections, (uint64_t)s->head.calls};
-    memcpy(payload_of(s), &end, sizeof end);
-    s->next = 0;
-    return sizeof end;
+    return size;
 }
 
 bool snapshot_next(struct snapshot *s, struct slice *out)

@@ -8,8 +8,10 @@
 
 static void remove_file(struct disk *disk, size_t i)
 {
+    size_t last = --disk->files.count;
     free(disk->files.at[i].bytes);
-    disk->files.at[i] = disk->files.at[--disk->files.count];
+    disk->files.at[i] = disk->files.at[last];
+    disk->files.at[last] = (struct disk_file){0};
 }
 
 // As the daemon does: what is above it, and all below but one.

@@ -42,7 +42,8 @@ static int read_file_into(struct snapshot_reader *reader, const struct file *fil
         void *room = snapshot_room(reader, &size);
         if (size > file->size - at)
             size = file->size - at;
-        memcpy(room, file->bytes + at, size);
+        if (size > 0)
+            memcpy(room, file->bytes + at, size);
         at += size;
         if (snapshot_take(reader, size, e) != 0)
             return -1;
