@@ -312,8 +312,8 @@ class Run:
         # The tests of a file stay in one process, as they share what they set up. There are more processes than cores,
         # because they wait a lot.
         beside = ["--numprocesses", str(int(JOBS) + 1), "--dist", "loadfile"]
-        status, log = self.command(step.name, [*pytest, *beside, "--junitxml", str(report),
-                                              *(f"tests/{each}" for each in chosen(listed_nodes, nodes))],
+        asked = step.paths if nodes == listed_nodes else [f"tests/{each}" for each in chosen(listed_nodes, nodes)]
+        status, log = self.command(step.name, [*pytest, *beside, "--junitxml", str(report), *asked],
                                    seconds=7200 if self.options.long else 1800, more=step.environment)
         self.report(step.name, status, log, report, step.suffix, least=len(nodes))
 
