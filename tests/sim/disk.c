@@ -121,30 +121,41 @@ enum snapshot_found disk_read(const struct disk *disk, int32_t shard, int back,
     return SNAPSHOT_READ;
 }
 
-// As if it were of a history that the database has lost, and all of it well written: its last
-// record is another one, or a call was a duplicate there.
-static void forge(struct disk_file *file, bool record)
+// Goes through the sections and gives each its digest. False, where it only looks: one has another.
+static bool seal(const struct disk_file *file, bool looks)
 {
     struct snapshot_section section;
-    struct snapshot_head head;
     size_t at = sizeof(struct snapshot_start);
-    if (file->size < at + sizeof section + sizeof head)
-        return;
-    memcpy(&head, file->bytes + at + sizeof section, sizeof head);
-    head.last_hash ^= record;
-    head.accepted -= !record;
-    head.duplicates += !record;
-    memcpy(file->bytes + at + sizeof section, &head, sizeof head);
     uint64_t digest = snapshot_first_digest((const struct snapshot_start *)(void *)file->bytes);
     while (at + sizeof section <= file->size) {
         memcpy(&section, file->bytes + at, sizeof section);
         if (section.size > file->size - at - sizeof section)
-            return;
-        section.digest = digest =
-            snapshot_digest(digest, &section, file->bytes + at + sizeof section);
+            return false;
+        digest = snapshot_digest(digest, &section, file->bytes + at + sizeof section);
+        if (looks && section.digest != digest)
+            return false;
+        section.digest = digest;
         memcpy(file->bytes + at, &section, sizeof section);
         at += sizeof section + section.size;
     }
+    return true;
+}
+
+// As if it were of a history that the database has lost, and all of it well written: its last
+// record is another one, or a call was a duplicate there. A file that is damaged stays so: with new
+// digests its damage could not be seen.
+static void forge(const struct disk_file *file, bool record)
+{
+    struct snapshot_head head;
+    size_t at = sizeof(struct snapshot_start) + sizeof(struct snapshot_section);
+    if (file->size < at + sizeof head || !seal(file, true))
+        return;
+    memcpy(&head, file->bytes + at, sizeof head);
+    head.last_hash ^= record;
+    head.accepted -= !record;
+    head.duplicates += !record;
+    memcpy(file->bytes + at, &head, sizeof head);
+    (void)seal(file, false);
 }
 
 bool disk_damage(struct disk *disk, struct dice *dice)
