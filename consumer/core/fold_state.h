@@ -8,7 +8,7 @@
 #include "consumer/usage/account_calls.h"
 #include "consumer/usage/calls.h"
 
-#define ACCOUNT_NONE UINT32_MAX
+#define ACCOUNT_NONE INDEX_NONE // their numbers are what indexes name
 
 // A log on its way to the open day's cutoff; not recorded: a restart finds it again.
 struct log_progress {

@@ -500,8 +500,7 @@ static int check_head(void *context, const struct snapshot_head *head, struct er
 
 static uint32_t find_account(void *context, struct account_hash hash)
 {
-    uint32_t number = ledger_find_account(context, hash);
-    return number == ACCOUNT_NONE ? INDEX_NONE : number;
+    return ledger_find_account(context, hash);
 }
 
 struct snapshot_reader *fold_read_snapshot(struct fold *fold, const struct snapshot_row *row)

@@ -63,17 +63,23 @@ static bool is_left_over(const char *name, int32_t shard)
            strcmp(name + length - 4, ".tmp") == 0;
 }
 
+// From its beginning, whoever else has gone through the folder. NULL: it cannot be read.
+static DIR *list_files(int folder)
+{
+    int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = fd < 0 ? NULL : fdopendir(fd);
+    if (!list && fd >= 0)
+        close(fd);
+    return list;
+}
+
 // The highest step of the shard's files below `below`; -1: none.
 static int64_t newest_below(int folder, int32_t shard, int64_t below)
 {
     int64_t newest = -1;
-    int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = fd < 0 ? NULL : fdopendir(fd);
-    if (!list) {
-        if (fd >= 0)
-            close(fd);
+    DIR *list = list_files(folder);
+    if (!list)
         return -1;
-    }
     for (const struct dirent *entry; (entry = readdir(list)) != NULL;) {
         int64_t step = step_of(entry->d_name, shard);
         if (step > newest && step < below)
@@ -88,13 +94,9 @@ static int64_t newest_below(int folder, int32_t shard, int64_t below)
 static void remove_others(int folder, int32_t shard, int64_t step)
 {
     int64_t kept = newest_below(folder, shard, step);
-    int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = fd < 0 ? NULL : fdopendir(fd);
-    if (!list) {
-        if (fd >= 0)
-            close(fd);
+    DIR *list = list_files(folder);
+    if (!list)
         return;
-    }
     for (const struct dirent *entry; (entry = readdir(list)) != NULL;) {
         int64_t found = step_of(entry->d_name, shard);
         if (is_left_over(entry->d_name, shard) || (found >= 0 && found != step && found != kept))

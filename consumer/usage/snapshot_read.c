@@ -14,6 +14,11 @@ enum { BATCH = 1 << 20 };
 
 enum reader_state { READER_START, READER_SECTION, READER_PAYLOAD, READER_END, READER_WHOLE };
 
+struct known_account {
+    struct account_hash hash;
+    uint32_t number; // here
+};
+
 struct new_account {
     struct account_hash hash;
     size_t id; // where it begins in `ids`
@@ -32,9 +37,8 @@ struct snapshot_reader {
     int64_t bytes; // of the file so far
     bool has_head;
     struct snapshot_head head;
-    size_t account_count, account_capacity, hash_capacity;
-    uint32_t *numbers; // by the writer's number
-    struct account_hash *hashes;
+    size_t account_count, account_capacity;
+    struct known_account *accounts; // by the writer's number
     size_t new_count, new_capacity;
     struct new_account *news;
     size_t id_bytes, id_capacity;
@@ -64,8 +68,7 @@ void snapshot_reader_free(struct snapshot_reader *r)
 {
     if (!r)
         return;
-    free(r->numbers);
-    free(r->hashes);
+    free(r->accounts);
     free(r->news);
     free(r->ids);
     free(r->batch);
@@ -141,11 +144,9 @@ static int add_account(struct snapshot_reader *r, const struct snapshot_account 
         number = r->target.accounts + (uint32_t)r->new_count;
         add_new(r, hash, id, account->id_size);
     }
-    r->numbers =
-        memory_reserve(r->numbers, r->account_count, &r->account_capacity, sizeof *r->numbers);
-    r->hashes = memory_reserve(r->hashes, r->account_count, &r->hash_capacity, sizeof *r->hashes);
-    r->numbers[r->account_count] = number;
-    r->hashes[r->account_count++] = hash;
+    r->accounts =
+        memory_reserve(r->accounts, r->account_count, &r->account_capacity, sizeof *r->accounts);
+    r->accounts[r->account_count++] = (struct known_account){hash, number};
     return 0;
 }
 
@@ -229,9 +230,10 @@ static int fill_block(struct snapshot_reader *r, struct call_block *block, uint3
     if (beyond)
         return damaged(r, "a call is of no account", e);
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t hash = identity_hash(r->target.key, block->half[i], r->hashes[block->account[i]]);
+        const struct known_account *account = &r->accounts[block->account[i]];
+        uint64_t hash = identity_hash(r->target.key, block->half[i], account->hash);
         batch[i].hash = (uint32_t)(hash >> 32);
-        block->account[i] = r->numbers[block->account[i]];
+        block->account[i] = account->number;
     }
     return 0;
 }

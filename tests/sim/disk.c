@@ -14,15 +14,22 @@ static void remove_file(struct disk *disk, size_t i)
     disk->files.at[last] = (struct disk_file){0};
 }
 
+static const struct disk_file *newest_below(const struct disk *disk, int32_t shard, int64_t below)
+{
+    const struct disk_file *newest = NULL;
+    for (size_t i = 0; i < disk->files.count; i++) {
+        const struct disk_file *file = &disk->files.at[i];
+        if (file->shard == shard && file->step < below && (!newest || file->step > newest->step))
+            newest = file;
+    }
+    return newest;
+}
+
 // As the daemon does: what is above it, and all below but one.
 static void keep_two(struct disk *disk, int32_t shard, int64_t step)
 {
-    int64_t kept = -1;
-    for (size_t i = 0; i < disk->files.count; i++) {
-        const struct disk_file *file = &disk->files.at[i];
-        if (file->shard == shard && file->step < step && file->step > kept)
-            kept = file->step;
-    }
+    const struct disk_file *before = newest_below(disk, shard, step);
+    int64_t kept = before ? before->step : -1; // files are moved below
     for (size_t i = disk->files.count; i-- > 0;) {
         const struct disk_file *file = &disk->files.at[i];
         if (file->shard == shard && file->step != step && file->step != kept)
@@ -84,17 +91,6 @@ void disk_tear(struct disk *disk, struct disk_writing *writing, struct dice *dic
     if (writing->snapshot && writing->size > 0 && dice_hit(dice, 20))
         put_file(disk, writing);
     end(writing);
-}
-
-static const struct disk_file *newest_below(const struct disk *disk, int32_t shard, int64_t below)
-{
-    const struct disk_file *newest = NULL;
-    for (size_t i = 0; i < disk->files.count; i++) {
-        const struct disk_file *file = &disk->files.at[i];
-        if (file->shard == shard && file->step < below && (!newest || file->step > newest->step))
-            newest = file;
-    }
-    return newest;
 }
 
 // In pieces of any size, as a file system gives them.
