@@ -9,11 +9,11 @@ import uuid
 import psycopg
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import (AclBinding, AclOperation, AclPermissionType, AdminClient, AlterConfigOpType,
+from confluent_kafka.admin import (AclBinding, AclBindingFilter, AclOperation, AclPermissionType, AdminClient, AlterConfigOpType,
                                    ConfigEntry, ConfigResource, NewPartitions, ResourcePatternType, ResourceType)
 
 from conftest import ROOT
-from deployment import alter_topic
+from deployment import alter_topic, await_partitions, await_settings
 from services import Services
 
 PARTITIONS = 3
@@ -250,7 +250,7 @@ def test_check_compares_partition_counts_with_each_other_and_the_record(ready):
     ready.record(partitions=PARTITIONS)
     created = ready.admin.create_partitions([NewPartitions(ready.topics["rejects"], 4)])
     created[ready.topics["rejects"]].result()
-    time.sleep(0.5)
+    await_partitions(ready.admin, ready.topics["rejects"], 4)
     errors = ready.check(status=78)["error"]
     assert len(errors) == 1
     assert f"topic {ready.topics['rejects']} has 4 partitions, but this deployment has 3, and its count never" in errors[0]
@@ -305,11 +305,11 @@ def on_lenient(settled, lenient, registry, dsn, tmp_path):
 
 
 def set_on_broker(world, **settings):
+    wanted = {key.replace("_", "."): value for key, value in settings.items()}
     resource = ConfigResource(ConfigResource.Type.BROKER, "1", incremental_configs=[
-        ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
-        for key, value in settings.items()])
+        ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in wanted.items()])
     world.admin.incremental_alter_configs([resource])[resource].result()
-    time.sleep(1)  # the broker takes it over from the log of metadata
+    await_settings(world.admin, 1, ConfigResource(ConfigResource.Type.BROKER, "1"), wanted)
 
 
 def test_a_broker_that_does_not_verify_is_refused_until_it_does(on_lenient):
@@ -326,15 +326,17 @@ def test_a_broker_that_does_not_verify_is_refused_until_it_does(on_lenient):
 
 
 def test_a_broker_that_may_not_be_looked_at_is_warned_of(on_lenient):
-    def binding(operation, permission):
-        return AclBinding(ResourceType.BROKER, "kafka-cluster", ResourcePatternType.LITERAL, "User:ANONYMOUS", "*",
-                          operation, permission)
+    def binding(operation, permission, of=AclBinding):
+        return of(ResourceType.BROKER, "kafka-cluster", ResourcePatternType.LITERAL, "User:ANONYMOUS", "*",
+                  operation, permission)
 
     acls = [binding(AclOperation.ALL, AclPermissionType.ALLOW),
             binding(AclOperation.DESCRIBE_CONFIGS, AclPermissionType.DENY)]
     for created in on_lenient.admin.create_acls(acls).values():
         created.result()
-    time.sleep(1)
+    denied = binding(AclOperation.DESCRIBE_CONFIGS, AclPermissionType.DENY, AclBindingFilter)
+    while not on_lenient.admin.describe_acls(denied).result():  # the broker follows the log of metadata
+        time.sleep(0.05)
     found = on_lenient.check()
     assert found["error"] == [] and len(found["warning"]) == 1
     assert found["warning"][0].startswith("Kafka broker 1: this user may not see its settings: whether it refuses late")

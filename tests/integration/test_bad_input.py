@@ -458,10 +458,7 @@ def test_more_calls_than_may_be_held(deploy):
 
 def test_topics_of_unequal_partition_counts(deploy):
     d = deploy(partitions=2, workers=1)
-    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": d.brokers})
-    new = confluent_kafka.admin.NewPartitions(d.topics["credits"], 3)
-    admin.create_partitions([new])[d.topics["credits"]].result(20)
-    time.sleep(0.5)
+    d.add_partitions("credits", 3)
     told = failing(d, status=78)
     assert f"{d.topics['calls']} 2" in told and f"{d.topics['credits']} 3" in told
     assert "they need one count; create them anew" in told
@@ -470,7 +467,6 @@ def test_topics_of_unequal_partition_counts(deploy):
 def test_a_topic_that_is_missing(deploy):
     d = deploy(partitions=1, workers=1)
     d.delete_topics(["purchases", "rejects"])
-    time.sleep(0.5)
     told = failing(d, status=78)
     for key in ("purchases", "rejects"):
         assert f"topic {d.topics[key]} does not exist; run settled topics apply" in told

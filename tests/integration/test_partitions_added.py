@@ -3,7 +3,6 @@
 import time
 
 import confluent_kafka
-import confluent_kafka.admin
 import pytest
 from deployment import OUTPUTS, at
 
@@ -14,18 +13,8 @@ ACCOUNTS = [f"account-{n:02}" for n in range(40)]
 COUNT = 2
 
 
-def admin_of(d):
-    return confluent_kafka.admin.AdminClient({"bootstrap.servers": d.brokers})
-
-
-def add_partitions(d, key, count):
-    admin, new = admin_of(d), confluent_kafka.admin.NewPartitions(d.topics[key], count)
-    admin.create_partitions([new])[d.topics[key]].result(20)
-
-
 def make_again(d, key, count):
     d.delete_topics([key])
-    d.until(lambda: d.topics[key] not in admin_of(d).list_topics(timeout=20).topics)
     before, d.partitions = d.partitions, count
     d._make_topics([key])
     d.partitions = before
@@ -66,7 +55,7 @@ def running(deploy):
 @pytest.mark.parametrize("key", ["calls", "purchases", "credits", *OUTPUTS])
 def test_partitions_that_are_added(running, key):
     d, process = running
-    add_partitions(d, key, COUNT + 1)
+    d.add_partitions(key, COUNT + 1)
     # A producer that has just found them sends by the new count.
     send_calls(d, "second", confluent_kafka.Producer({"bootstrap.servers": d.brokers, "partitioner": "murmur2_random"}))
     ends_with_the_remedy(d, process, key, COUNT + 1)

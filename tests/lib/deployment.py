@@ -137,15 +137,14 @@ def alter_topic(brokers, topic, **settings):
         confluent_kafka.admin.ConfigEntry(name, value, incremental_operation=change) for name, value in wanted.items()])
     admin.incremental_alter_configs([resource])[resource].result(20)
     for number in admin.list_topics(timeout=20).brokers:
-        await_settings(admin, number, topic, wanted)
+        await_settings(admin, number, confluent_kafka.admin.ConfigResource(kind, topic), wanted)
 
 
-def await_settings(admin, broker, topic, wanted, seconds=20):
-    """Waits until the broker with this number, which answers from its own copy, has the settings. It may not know a new
-    topic yet."""
+def await_settings(admin, broker, asked, wanted, seconds=20):
+    """Waits until the broker with this number, which answers from its own copy, has the settings of the topic or broker
+    asked for. It may not know a new topic yet."""
     deadline = time.monotonic() + seconds
     while True:
-        asked = confluent_kafka.admin.ConfigResource(confluent_kafka.admin.ConfigResource.Type.TOPIC, topic)
         try:
             found = admin.describe_configs([asked], broker=broker)[asked].result(20)
         except confluent_kafka.KafkaException as error:
@@ -154,7 +153,20 @@ def await_settings(admin, broker, topic, wanted, seconds=20):
             found = {}
         if found and all(found[name].value == value for name, value in wanted.items()):
             return
-        assert time.monotonic() < deadline, f"broker {broker} still has {found} of {topic}"
+        assert time.monotonic() < deadline, f"broker {broker} still has {found} of {asked}"
+        time.sleep(0.05)
+
+
+def await_partitions(admin, topic, count, seconds=20):
+    """Waits until the broker tells of so many partitions, none for a topic that was deleted: it has acknowledged the
+    change before it answers by it, on a busy machine by more than a second."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = admin.list_topics(timeout=20).topics.get(topic)
+        if (len(found.partitions) if found else 0) == count:
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the broker does not tell of {count} partitions of {topic}")
         time.sleep(0.05)
 
 
@@ -188,9 +200,10 @@ class Deployment:
                                                                    config=stamps) for key in keys])
         for each in made.values():
             each.result(30)
+        kind = confluent_kafka.admin.ConfigResource.Type.TOPIC
         for number in admin.list_topics(timeout=20).brokers:
             for key in keys:
-                await_settings(admin, number, self.topics[key], stamps)
+                await_settings(admin, number, confluent_kafka.admin.ConfigResource(kind, self.topics[key]), stamps)
 
     def add_topic(self, key):
         """One that settled knows nothing of; its name."""
@@ -203,6 +216,15 @@ class Deployment:
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
         for each in admin.delete_topics([self.topics[key] for key in keys]).values():
             each.result(30)
+        for key in keys:
+            await_partitions(admin, self.topics[key], 0)
+
+    def add_partitions(self, key, count):
+        """So that it has `count`."""
+        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
+        new = confluent_kafka.admin.NewPartitions(self.topics[key], count)
+        admin.create_partitions([new])[self.topics[key]].result(20)
+        await_partitions(admin, self.topics[key], count)
 
     def write_config(self, name="settled.yaml", **sections):
         folder = self.folder / self.name

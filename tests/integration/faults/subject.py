@@ -257,7 +257,7 @@ class Subject:
         self.stream.stop()
         self.closing.close()
         self.deployment.close()
-        with contextlib.suppress(confluent_kafka.KafkaException):  # a cluster of many topics restarts slowly
+        with contextlib.suppress(confluent_kafka.KafkaException, TimeoutError):  # a cluster of many topics restarts slowly
             self.deployment.delete_topics(list(self.deployment.topics))
         if self.proxy:
             self.proxy.close()
