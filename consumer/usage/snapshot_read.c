@@ -10,7 +10,7 @@
 
 // Calls whose identities go into the index together: sorted by segment, so that the lines of one
 // segment are in the cache while it gets its share.
-enum { BATCH = 1 << 20 };
+enum { BATCH = 1 << 20, AHEAD = 16 };
 
 enum reader_state { READER_START, READER_SECTION, READER_PAYLOAD, READER_END, READER_WHOLE };
 
@@ -181,8 +181,12 @@ static void index_batch(struct snapshot_reader *r)
         places[s + 1] += places[s];
     for (size_t i = 0; i < r->batch_count; i++)
         r->sorted[places[r->batch[i].hash >> 24]++] = r->batch[i];
-    for (size_t i = 0; i < r->batch_count; i++)
-        index_insert(&r->target.calls->index, (uint64_t)r->sorted[i].hash << 32, r->sorted[i].id);
+    struct index *index = &r->target.calls->index;
+    for (size_t i = 0; i < r->batch_count; i++) {
+        if (i + AHEAD < r->batch_count && index->lines > 0)
+            index_prefetch(index, (uint64_t)r->sorted[i + AHEAD].hash << 32);
+        index_insert(index, (uint64_t)r->sorted[i].hash << 32, r->sorted[i].id);
+    }
     r->batch_count = 0;
 }
 

@@ -132,7 +132,8 @@ published() {
 
 # A daemon whose clock stands at this instant; `address` is where it answers.
 start_daemon() {
-    command settled run -c demo.yaml --clock "$1" 2>daemon.log &
+    : >daemon.log # the other process may be slower to make it than this one is to look
+    command settled run -c demo.yaml --clock "$1" 2>>daemon.log &
     daemon=$!
     for _ in {1..300}; do
         address=$(sed -n 's/.*http listens.* port=\([0-9]*\).*/http:\/\/127.0.0.1:\1/p' daemon.log)

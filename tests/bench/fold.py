@@ -29,7 +29,7 @@ class Size:
         self.stop = frame.Row(f"{name}: longest stop", "ms", "", frame.value_at_most(50))
         self.bytes = frame.Row(f"{name}: memory", "bytes a call", "", frame.value_at_most(40) if millions >= 10 else None)
         self.settled = frame.Row(f"{name}: a day's settlement", "accounts/s")
-        self.taken = frame.Row(f"{name}: a call from a snapshot", "ns", "reading its file", frame.ratio_at_most(4))
+        self.taken = frame.Row(f"{name}: a call from a snapshot", "ns", "reading its file from memory")
         self.held = frame.Row(f"{name}: longest stop for a snapshot", "ms", "", frame.value_at_most(5))
         self.written = frame.Row(f"{name}: a call into a snapshot, beside", "ns")
         self.rows = [self.time, self.replay, self.stop, self.bytes, self.settled, self.taken, self.held, self.written]

@@ -2,6 +2,7 @@
 and writes. A file that is not as it was written is noticed."""
 
 import re
+import resource
 import shutil
 
 import psycopg
@@ -189,3 +190,22 @@ def test_a_folder_that_goes_away_disturbs_nothing(deploy, snapshots):
     assert process.metric("settled_snapshot_bytes") == kept(snapshots)[0].stat().st_size
     assert process.metric("settled_snapshot_timestamp_seconds") > 0
     assert process.stop() == 0
+
+
+def test_a_file_that_cannot_grow_disturbs_nothing(deploy, snapshots):
+    """As on a full disk, or under a site's limit for files, which by default ends a process."""
+    d = make(deploy, snapshots)
+    send_day(d, "2026-11-01")
+    send_day(d, "2026-11-02")
+    process = d.start("--clock", "2026-11-01T18:00:00+08:00", "--speed", "3600")
+    process.await_ready()
+    _, hard = resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    process.await_line(r"a snapshot could not be written.*: write: File too large")
+    assert process.metric("settled_snapshots_failed_total") == 1
+    assert kept(snapshots) == []  # nothing half-written stays
+    process.await_ready()
+    resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    process.await_line('message="snapshot written"')
+    assert process.metric("settled_snapshots_written_total") == 1
+    assert process.stop() == 0
+    assert replayed_from(d.drain(CLOCKS[2])) is not None

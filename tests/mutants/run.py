@@ -103,7 +103,7 @@ def run(bench, mutants):
     for program, case in tests:
         outcome = bench.case(program, case)
         if outcome != "passed":
-            raise Broken(f"{program}:{case} {outcome} without any mutant")
+            raise Broken(f"{program}:{case} {outcome} without any mutant:\n{bench.said[-3000:]}")
     print(f"built; {len(tests)} cases pass without a mutant ({time.monotonic() - start:.0f} s)", flush=True)
     failed = 0
     for mutant in mutants:
