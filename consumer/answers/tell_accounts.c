@@ -96,7 +96,7 @@ int tell_accounts(struct api_call *call, struct error *e)
         accounts_query,
         SQL_PARAMS(sql_text(after ? after : ""), sql_text(prefix ? prefix : ""), sql_text(status),
                    sql_int8(limit + 1), sql_text(call->fixed->currency))};
-    return api_answer_list(call, &query, limit, e);
+    return api_answer_all(call, &query, 1, limit, e);
 }
 
 // ---- status ----

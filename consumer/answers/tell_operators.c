@@ -101,7 +101,7 @@ int tell_shards(struct api_call *call, struct error *e)
     const struct api_query query = {shards_query,
                                     SQL_PARAMS(sql_int4((int32_t)after), sql_int8(limit + 1),
                                                sql_text(zone_text(call->fixed->offset_ms, zone)))};
-    return api_answer_list(call, &query, limit, e);
+    return api_answer_all(call, &query, 1, limit, e);
 }
 
 // ---- days ----
@@ -134,7 +134,7 @@ int tell_closed_days(struct api_call *call, struct error *e)
                                     SQL_PARAMS(sql_day(days.from), sql_day(days.to), sql_day(after),
                                                sql_int4((int32_t)shard), sql_int8(limit + 1),
                                                sql_text(call->fixed->currency))};
-    return api_answer_list(call, &query, limit, e);
+    return api_answer_all(call, &query, 2, limit, e);
 }
 
 // ---- decisions ----
@@ -155,7 +155,7 @@ int tell_decisions(struct api_call *call, struct error *e)
     const struct api_query query = {
         decisions_query,
         SQL_PARAMS(sql_int4((int32_t)shard), sql_int8(number), sql_int8(limit + 1))};
-    return api_answer_list(call, &query, limit, e);
+    return api_answer_all(call, &query, 2, limit, e);
 }
 
 // ---- rejects ----

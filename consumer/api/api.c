@@ -24,7 +24,9 @@ struct connection {
 struct api {
     struct api_now now;
     const struct api_paths *paths;
-    const char *dsn, *tokens_file;
+    char *const *dsns;
+    size_t dsn_count;
+    const char *tokens_file;
     struct api_shards shards;
     pthread_mutex_t lock; // of all that follows but what a connection's own thread keeps
     bool everybody; // without tokens: only this machine can ask
@@ -58,7 +60,8 @@ int api_create(const struct api_options *options, struct api **out, struct error
         return error_set(e, ERROR_RESTART, "memory is short");
     api->now = options->now;
     api->paths = options->paths;
-    api->dsn = options->dsn;
+    api->dsns = options->dsns;
+    api->dsn_count = options->dsn_count;
     api->tokens_file = options->tokens;
     api_shards_init(&api->shards);
     pthread_mutex_init(&api->lock, NULL);
@@ -106,7 +109,7 @@ void api_destroy(struct api *api)
 static int open_store(struct api *api, struct connection *connection, struct error *e)
 {
     struct store *store;
-    if (store_open(api->dsn, STORE_ANSWERS, &store, e))
+    if (store_open_all(api->dsns, api->dsn_count, STORE_ANSWERS, &store, e))
         return -1;
     pthread_mutex_lock(&api->lock);
     connection->store = store;

@@ -23,7 +23,8 @@ struct api_now {
 struct api_options {
     struct api_now now;
     const struct api_paths *paths;
-    const char *dsn;
+    char *const *dsns; // of all databases
+    size_t dsn_count;
     const char *tokens; // file of tokens; "" or NULL: none
 };
 

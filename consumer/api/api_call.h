@@ -38,6 +38,9 @@ struct api_call {
     bool known; // its shard knows it, whatever is recorded
     const char *item; // at the second placeholder; NULL: it has none
     bool csv; // wanted rather than JSON
+    // Of no account: the rows of all databases are put together in the order of so many columns. 0:
+    // home answers.
+    int order;
     enum api_problem problem; // with which the call fails; API_BY_KIND: as the error's kind says
     json_t *as_of, *final_through; // of the snapshot that was read; owned
 };

@@ -1,5 +1,6 @@
 #include "consumer/api/api_read.h"
 
+#include "consumer/api/api_parts.h"
 #include "consumer/api/api_rows.h"
 #include "consumer/api/api_shards.h"
 #include "consumer/postgres/store_sql.h"
@@ -24,6 +25,7 @@ static const char as_of_account_query[] =
     " from settled.deployment d left join settled.shards s on s.shard = $2";
 
 enum { BEGIN, AS_OF, QUERIES }; // what is sent, in this order
+enum { FINAL = 1 }; // the column of as_of_query
 
 // An answer is as of the daemon's clock, which need not be that of the database: `from` is when the
 // reading began. A command has no clock of its own.
@@ -50,34 +52,81 @@ static int take_as_of(struct api_call *call, const PGresult *rows, struct error 
     return call->as_of ? 0 : error_set(e, ERROR_UNAVAILABLE, "memory is short");
 }
 
-static enum store_result send_all(struct api_call *call, const struct api_query *queries, int count,
-                                  struct error *e)
+// Of several databases the oldest open day is that of the one in which it is oldest.
+static void lower_final(struct api_call *call, const PGresult *rows)
 {
-    struct store *store = call->store;
+    char day[DAY_TEXT_SIZE];
+    const char *so_far = json_string_value(call->final_through);
+    bool none = !rows || get_null(rows, 0, FINAL);
+    if (!so_far || (!none && strcmp(calendar_format_day(get_day(rows, 0, FINAL), day), so_far) > 0))
+        return;
+    json_decref(call->final_through);
+    call->final_through = none ? json_null() : json_string(day);
+}
+
+struct reading {
+    struct api_call *call;
+    struct store *store; // the part that is asked
+    const struct api_query *queries;
+    int count;
+    bool account; // what is asked is of the call's account
+};
+
+static enum store_result send_all(const struct reading *r, struct error *e)
+{
+    struct store *store = r->store;
+    struct api_call *call = r->call;
     enum store_result result =
         pipe_send(store, "begin isolation level repeatable read read only", SQL_NO_PARAMS, e);
-    if (result == STORE_OK && call->account)
+    if (result == STORE_OK && r->account)
         result = pipe_send(store, as_of_account_query,
                            SQL_PARAMS(sql_text(call->account), sql_int4(call->shard)), e);
     else if (result == STORE_OK)
         result = pipe_send(store, as_of_query, SQL_NO_PARAMS, e);
-    for (int i = 0; i < count && result == STORE_OK; i++)
-        result = pipe_send(store, queries[i].sql, queries[i].params, e);
+    for (int i = 0; i < r->count && result == STORE_OK; i++)
+        result = pipe_send(store, r->queries[i].sql, r->queries[i].params, e);
     return result == STORE_OK ? pipe_send(store, "commit", SQL_NO_PARAMS, e) : result;
 }
 
-static enum store_result read_all(struct api_call *call, const struct api_query *queries, int count,
-                                  PGresult **answers, struct error *e)
+static int read_part(const struct reading *r, PGresult **answers, struct error *e)
 {
-    enum store_result result = store_ready(call->store, e);
+    enum store_result result = store_ready(r->store, e);
     if (result == STORE_OK)
-        result = pipe_begin(call->store, e);
+        result = pipe_begin(r->store, e);
     if (result != STORE_OK)
-        return result;
-    result = send_all(call, queries, count, e);
+        return api_stored(store_undo(r->store, result));
+    result = send_all(r, e);
     enum store_result ended =
-        pipe_end(call->store, answers, QUERIES + count, result == STORE_OK ? e : NULL);
-    return result == STORE_OK ? ended : result;
+        pipe_end(r->store, answers, QUERIES + r->count, result == STORE_OK ? e : NULL);
+    return api_stored(store_undo(r->store, result == STORE_OK ? ended : result));
+}
+
+// The answers of the other databases. Of an account they only have the days that are open, and what
+// does not come of these is not known.
+static int read_others(const struct reading *first, PGresult **answers, struct error *e)
+{
+    int failed = 0;
+    for (int p = 0; p < store_parts(first->store) && !failed; p++) {
+        PGresult *more[QUERIES + API_QUERIES_MAX] = {NULL};
+        struct reading other = *first;
+        other.store = store_part(first->store, p);
+        other.count = first->account ? 0 : first->count;
+        other.account = false;
+        if (other.store == first->store)
+            continue;
+        failed = read_part(&other, more, e);
+        lower_final(first->call, failed ? NULL : more[AS_OF]);
+        for (int i = 0; i < other.count; i++) {
+            if (!failed && first->call->order > 0)
+                answers[QUERIES + i] = api_merge_rows(answers[QUERIES + i], more[QUERIES + i], first->call->order);
+            else
+                PQclear(more[QUERIES + i]);
+        }
+        PQclear(more[BEGIN]);
+        PQclear(more[AS_OF]);
+        failed = first->account ? 0 : failed;
+    }
+    return failed;
 }
 
 void api_forget(struct api_call *call)
@@ -95,9 +144,14 @@ int api_read(struct api_call *call, const struct api_query *queries, int count, 
     int64_t from = now ? now->clock_ms(now->clock_context) : 0;
     assert(count <= API_QUERIES_MAX);
     assert(!call->as_of);
-    int failed = api_stored(store_undo(call->store, read_all(call, queries, count, answers, e)));
+    const struct reading reading = {
+        call, call->account ? store_of(call->store, call->shard) : store_part(call->store, 0),
+        queries, count, call->account != NULL};
+    int failed = read_part(&reading, answers, e);
     if (!failed)
         failed = take_as_of(call, answers[AS_OF], e);
+    if (!failed)
+        failed = read_others(&reading, answers, e);
     if (!failed)
         put_time(call, from);
     PQclear(answers[BEGIN]);
@@ -202,4 +256,11 @@ int api_answer_list(struct api_call *call, const struct api_query *query, int64_
     int failed = api_put_page(call, json_object(), rows, limit, e);
     PQclear(rows);
     return failed;
+}
+
+int api_answer_all(struct api_call *call, const struct api_query *query, int order, int64_t limit,
+                   struct error *e)
+{
+    call->order = order;
+    return api_answer_list(call, query, limit, e);
 }

@@ -1,4 +1,5 @@
-// What is read of PostgreSQL for one answer: in one snapshot, with one round trip.
+// What is read of PostgreSQL for one answer: in one snapshot of each database that is asked, with
+// one round trip to it.
 #pragma once
 
 #include "consumer/api/api_call.h"
@@ -25,6 +26,10 @@ void api_forget(struct api_call *call);
 // parameter `after`, and is not shown; it gives up to `limit` + 1 rows.
 int api_answer_list(struct api_call *call, const struct api_query *query, int64_t limit,
                     struct error *e);
+// The same of all databases, in the order of so many columns behind the first: `query` gives its
+// rows in this order.
+int api_answer_all(struct api_call *call, const struct api_query *query, int order, int64_t limit,
+                   struct error *e);
 // The same with rows that are read already, and with what else the answer has: `body` is taken
 // over, and left out of CSV.
 int api_put_page(struct api_call *call, json_t *body, const PGresult *rows, int64_t limit,

@@ -1,5 +1,6 @@
 // Where all shards stand, as it was recorded a moment ago: kept by the process for those who ask,
-// so that most questions need nothing of PostgreSQL. What is kept is of one snapshot. Any thread.
+// so that most questions need nothing of PostgreSQL. What is kept is of one snapshot of each
+// database. Any thread.
 #pragma once
 
 #include "consumer/postgres/store.h"
@@ -9,7 +10,7 @@
 
 // A column of a query: the last usage day on which nothing more can be billed, the day before the
 // oldest one that any shard may still bill (policy_floor of the oldest open day). Null before there
-// is one.
+// is one. Of several databases the least of all rules, since a floor never falls.
 #define API_FINAL_THROUGH                                                                          \
     "(select case when max(f.floor) > min(f.first_day) then max(f.floor) - 1 end from"             \
     " (select least(o.open_day, p.until) - p.late_days as floor, d.first_day"                      \
@@ -17,7 +18,7 @@
     "   (select min(open_day) as open_day, count(open_day) as begun from settled.shards) o,"       \
     "   (select from_day, late_days, lead(from_day) over (order by from_day) - 1 as until"         \
     "     from settled.parameters) p"                                                              \
-    "   where o.begun = d.partitions and p.from_day <= o.open_day) f) as final_through"
+    "   where o.begun = settled.shards_here() and p.from_day <= o.open_day) f) as final_through"
 
 enum {
     API_SHARDS_FRESH_MS = 250, // so old it is used without more ado
@@ -29,7 +30,8 @@ struct api_shards {
     pthread_mutex_t lock; // of all that follows
     bool being_read;
     int64_t read_at; // monotonic ms, from before it was asked for
-    PGresult *rows; // NULL: none yet
+    int parts; // 0: none yet
+    PGresult *rows[STORE_PARTS_MAX]; // by database; NULL: it did not answer
 };
 
 // One of them.
@@ -38,7 +40,8 @@ struct api_shard {
     int64_t epoch;
     char price_book[65]; // SHA-256 of the book that is in force on the open day
     char address[256]; // where its owner answers HTTP; "": nowhere
-    day_t final_through; // of all shards; DAY_NONE: there is none yet
+    // of all shards; DAY_NONE: there is none yet, or a database does not answer
+    day_t final_through;
 };
 
 void api_shards_init(struct api_shards *shards);

@@ -275,7 +275,7 @@ static int open_scan(struct audit_shard *w, const int64_t starts[INPUT_COUNT], s
 static int open_messages(struct audit_shard *w, int64_t base, struct error *e)
 {
     int64_t newest;
-    if (store_audit_sequence(w->other, w->shard, &newest, e) != STORE_OK)
+    if (store_audit_sequence(store_of(w->other, w->shard), w->shard, &newest, e) != STORE_OK)
         return -1;
     struct messages_options options = {.shard = w->shard,
                                        .group = w->deployment->group,
@@ -726,8 +726,9 @@ static int open_stores(struct audit_shard *w, struct error *e)
     bool recorded = false;
     w->deployment = memory_grow(NULL, 1, sizeof *w->deployment);
     memset(w->deployment, 0, sizeof *w->deployment);
-    if (store_open(config->dsn, STORE_READS, &w->store, e) ||
-        store_open(config->dsn, STORE_READS, &w->other, e) || store_check_version(w->other, e) ||
+    if (store_open_all(config->dsns, config->dsn_count, STORE_READS, &w->stores, e) ||
+        store_open_all(config->dsns, config->dsn_count, STORE_READS, &w->other, e) ||
+        store_check_version(w->other, e) ||
         store_load_deployment(w->other, w->deployment, &recorded, e) != STORE_OK)
         return -1;
     if (!recorded || w->deployment->policy.count == 0)
@@ -748,6 +749,17 @@ static int load_books(struct audit_shard *w, struct error *e)
     return w->report->books ? 0 : -1;
 }
 
+static int find_strays(struct audit_shard *w, struct error *e)
+{
+    const struct strays_range range = {.shards = w->deployment->policy.fixed.partitions,
+                                       .first = w->options->from,
+                                       .last = w->options->to};
+    for (int i = 0; i < store_parts(w->other); i++)
+        if (store_audit_strays(store_part(w->other, i), &range, take_difference, w, e) != STORE_OK)
+            return -1;
+    return 0;
+}
+
 static int walk_shards(struct audit_shard *w, struct error *e)
 {
     struct fixed_parameters fixed = w->deployment->policy.fixed;
@@ -760,6 +772,7 @@ static int walk_shards(struct audit_shard *w, struct error *e)
         if (only >= 0 && shard != only)
             continue;
         w->shard = shard;
+        w->store = store_of(w->stores, shard);
         int failed = walk_shard(w, e);
         if (failed)
             error_context(e, "shard %" PRId32, shard);
@@ -768,13 +781,7 @@ static int walk_shards(struct audit_shard *w, struct error *e)
             return -1;
     }
     if (only < 0)
-        return store_audit_strays(w->other,
-                                  &(struct strays_range){.shards = fixed.partitions,
-                                                         .first = w->options->from,
-                                                         .last = w->options->to},
-                                  take_difference, w, e) == STORE_OK
-                   ? 0
-                   : -1;
+        return find_strays(w, e);
     if (w->report->totals.rows > 0 || w->report->totals.differences > 0)
         return 0;
     return error_set(
@@ -800,7 +807,7 @@ int audit(const struct config *config, const struct audit_options *options, stru
     encoder_destroy(w.encoder);
     month_reader_free(w.months);
     store_close(w.other);
-    store_close(w.store);
+    store_close(w.stores);
     if (w.deployment)
         shelf_clear(&w.deployment->policy.shelf);
     free(w.deployment);

@@ -15,7 +15,8 @@ struct audit_shard {
     const struct audit_options *options;
     struct report *report;
     int32_t shard;
-    struct store *store; // of the snapshot
+    struct store *stores; // of all databases
+    struct store *store; // of the snapshot: the part that has the shard
     struct store *other; // for what is asked outside it
     struct encoder *encoder;
     struct deployment *deployment;

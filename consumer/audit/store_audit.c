@@ -4,7 +4,6 @@
 #include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_shards.h"
-#include "consumer/postgres/store_suspensions.h"
 
 #include "consumer/base/memory.h"
 

@@ -1,5 +1,6 @@
-// Rows that no comparison of a shard would find: rows of shards that do not exist, rows of other
-// topics, and rejects that name decisions that nobody made.
+// Rows of one database that no comparison of a shard would find: rows of shards that do not exist
+// or are another database's, rows of other topics, and rejects that name decisions that nobody
+// made.
 #include "consumer/audit/store_audit_rows.h"
 #include "consumer/audit/store_audit_sql.h"
 
@@ -32,8 +33,8 @@ static const char orphans_query[] =
     "  union all select 'decisions', shard from settled.decisions where " WITHIN
     "  union all select 'outbox', shard from settled.outbox where " WITHIN
     "  union all select 'rejects', partition from settled.rejects where " WITHIN ") r"
-    " where s not in (select shard from settled.shards where open_day is not null and shard < $1) "
-    "group by t, s"
+    " where s not in (select shard from settled.shards, settled.deployment"
+    "   where open_day is not null and shard < $1 and shard % databases = database) group by t, s"
     " union all select 'rejects', partition, count(*), 'rows of no input' from settled.rejects"
     "  where topic not in ($2, $3, $4) and " WITHIN " group by partition"
     " union all select 'rejects', partition, count(*), 'rows that name another decision' from "

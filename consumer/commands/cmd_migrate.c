@@ -14,7 +14,7 @@ int cmd_migrate(const struct args *args)
     int applied = 0;
     int status = args_load_config(args, &config, &e);
     if (status == 0)
-        status = store_open(config.dsn, STORE_WRITES, &store, &e);
+        status = store_open_all(config.dsns, config.dsn_count, STORE_WRITES, &store, &e);
     if (status == 0)
         status = store_migrate(store, &applied, &e);
     store_close(store);

@@ -84,8 +84,9 @@ static int apply(const struct args *args, struct wanted *wanted, struct error *e
     struct recorded_change change;
     bool trial = args_get(args, "dry-run") != NULL;
     int failed = args_load_config(args, &config, e) ||
-                 store_open(config.dsn, STORE_WRITES, &store, e) || store_check_version(store, e) ||
-                 wanted_read(&config, wanted, e) || wanted_ask_cluster(&config, wanted, e) ||
+                 store_open_all(config.dsns, config.dsn_count, STORE_WRITES, &store, e) ||
+                 store_check_version(store, e) || wanted_read(&config, wanted, e) ||
+                 wanted_ask_cluster(&config, wanted, e) ||
                  wanted_record(wanted, store, trial ? RECORD_TRIAL : RECORD_CHANGES, &change, e);
     if (!failed)
         print_change(wanted, &change, trial);
@@ -174,10 +175,10 @@ static int list_books(const struct args *args, struct error *e)
     const char *format = args_get(args, "format");
     if (!book)
         abort(); // out of memory
-    int failed = args_load_config(args, &config, e) ||
-                 config_read_book(&config, book, NULL, NULL, e) ||
-                 store_open(config.dsn, STORE_READS, &store, e) || store_check_version(store, e) ||
-                 !(books = recorded_books_load(store, book->sha256, e));
+    int failed =
+        args_load_config(args, &config, e) || config_read_book(&config, book, NULL, NULL, e) ||
+        store_open_all(config.dsns, config.dsn_count, STORE_READS, &store, e) ||
+        store_check_version(store, e) || !(books = recorded_books_load(store, book->sha256, e));
     if (!failed) {
         if (format && strcmp(format, "json") == 0)
             print_json(books);

@@ -153,7 +153,8 @@ static int serve_http(struct loop *loop, struct error *e)
                                                 .clock_ms = run_clock_ms,
                                                 .clock_context = &run->clock},
                                         .paths = &answers_paths,
-                                        .dsn = run->config.dsn,
+                                        .dsns = run->config.dsns,
+                                        .dsn_count = run->config.dsn_count,
                                         .tokens = run->config.http_tokens};
     if (api_create(&options, &loop->api, e))
         return -1;

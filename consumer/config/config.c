@@ -216,7 +216,8 @@ static void read_list(struct config_source *s, const struct config_key *key,
 {
     char why[WHY_SIZE];
     config_clear(s->l->config, key);
-    if (key->kind == VALUE_URLS && list->data.sequence.items.start == list->data.sequence.items.top)
+    if (key->kind != VALUE_THRESHOLDS &&
+        list->data.sequence.items.start == list->data.sequence.items.top)
         complain_key(s->l, key, "is an empty list");
     for (const yaml_node_item_t *i = list->data.sequence.items.start;
          i < list->data.sequence.items.top; i++) {
@@ -225,6 +226,8 @@ static void read_list(struct config_source *s, const struct config_key *key,
         if (!refused)
             refused = config_add(s->l->config, key, scalar_text(item), why);
         node_place(s, item, s->l->origins[key - config_keys].where);
+        if (!refused && config_holds_secret(key, scalar_text(item)))
+            note_secret(s->l, s->l->config->file);
         if (refused)
             complain_key(s->l, key, refused);
     }
@@ -239,7 +242,8 @@ static void read_key(struct config_source *s, const struct config_key *key,
     node_place(s, value, origin->where);
     if (key->kind == VALUE_PROPERTIES && value->type == YAML_MAPPING_NODE) {
         read_properties(s, value);
-    } else if ((key->kind == VALUE_URLS || key->kind == VALUE_THRESHOLDS) &&
+    } else if ((key->kind == VALUE_DSNS || key->kind == VALUE_URLS ||
+                key->kind == VALUE_THRESHOLDS) &&
                value->type == YAML_SEQUENCE_NODE) {
         read_list(s, key, value);
     } else {

@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-enum { CONFIG_PROPERTIES_MAX = 128, CONFIG_SECRET_FILES_MAX = 8 };
+enum { CONFIG_PROPERTIES_MAX = 128, CONFIG_SECRET_FILES_MAX = 8, CONFIG_DSNS_MAX = 16 };
 
 struct config {
     char *file;
@@ -23,7 +23,10 @@ struct config {
     struct registry_options registry; // its strings are owned by the config
     enum framing framing;
     int64_t patience_ms; // schemas.patience
-    char *dsn;
+    // postgres.dsn, one or several: the rows of shard p are in the database p mod dsn_count, and
+    // what is recorded once in the first
+    size_t dsn_count;
+    char *dsns[CONFIG_DSNS_MAX];
     // path; relative to the config file's folder if it is there, else to the working directory
     char *book;
     day_t first_day;

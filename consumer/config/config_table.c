@@ -67,9 +67,12 @@ const struct config_key config_keys[] = {
          "A record whose schema could not be had for so long may be refused by an operator; until "
          "then its log waits."},
 
-    {"postgres", "dsn", VALUE_DSN, FIELD(dsn), "postgresql:///settled",
+    {"postgres", "dsn", VALUE_DSNS, FIELD(dsns), "postgresql:///settled",
      .help = "libpq connection string; TLS options pass through. With a password: "
-             "SETTLED_POSTGRES_DSN_FILE."},
+             "SETTLED_POSTGRES_DSN_FILE.\n"
+             "Or a list of n databases, one a line in a variable or its file: the rows of shard p "
+             "are in number p mod n.\n"
+             "Their number and order are fixed once recorded."},
 
     {"pricing", "book", VALUE_PATH, FIELD(book), "pricing/pricebooks/apcas.yaml",
      .help = "The price book. A changed book is a new version with an effective_from; recorded "

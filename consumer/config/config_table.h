@@ -8,7 +8,7 @@ enum value_kind {
     VALUE_TOPIC, // char *, a legal topic name
     VALUE_PATH, // char *, resolved
     VALUE_LISTEN, // char *, HOST:PORT or empty
-    VALUE_DSN, // char *, a libpq connection string
+    VALUE_DSNS, // config.dsns: one libpq connection string or a list
     VALUE_URLS, // registry_options: one or a list
     VALUE_DURATION, // int64_t ms
     VALUE_TIMEOUT, // int ms
@@ -46,7 +46,7 @@ void config_table_check(void);
 enum { WHY_SIZE = 256 };
 const char *config_set(struct config *config, const struct config_key *key, const char *text,
                        char why[WHY_SIZE]);
-// One more element of a list (VALUE_URLS, VALUE_THRESHOLDS).
+// One more element of a list (VALUE_DSNS, VALUE_URLS, VALUE_THRESHOLDS).
 const char *config_add(struct config *config, const struct config_key *key, const char *text,
                        char why[WHY_SIZE]);
 // Whether this text of the key must not be read by others.

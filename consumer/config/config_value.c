@@ -25,6 +25,13 @@ static void store_text(void *at, char *text)
     memcpy(at, &text, sizeof text);
 }
 
+static void clear_dsns(struct config *config)
+{
+    for (size_t i = 0; i < config->dsn_count; i++)
+        store_text(&config->dsns[i], NULL);
+    config->dsn_count = 0;
+}
+
 static void clear_urls(struct config *config)
 {
     for (size_t i = 0; i < config->registry.url_count; i++)
@@ -39,8 +46,10 @@ void config_clear(struct config *config, const struct config_key *key)
     case VALUE_TOPIC:
     case VALUE_PATH:
     case VALUE_LISTEN:
-    case VALUE_DSN:
         store_text(field(config, key), NULL);
+        break;
+    case VALUE_DSNS:
+        clear_dsns(config);
         break;
     case VALUE_URLS:
         clear_urls(config);
@@ -271,8 +280,6 @@ static const char *set_text(struct config *config, const struct config_key *key,
         refused = check_topic(text);
     if (key->kind == VALUE_LISTEN)
         refused = check_listen(text);
-    if (key->kind == VALUE_DSN)
-        refused = check_dsn(text);
     if (refused)
         return refused;
     char *copy = key->kind == VALUE_PATH ? resolve_path(config->file, text) : strdup(text);
@@ -282,16 +289,58 @@ static const char *set_text(struct config *config, const struct config_key *key,
     return NULL;
 }
 
-bool config_holds_secret(const struct config_key *key, const char *text)
+static bool holds_password(const char *dsn)
 {
-    if (key->kind != VALUE_DSN)
-        return key->secret;
-    PQconninfoOption *options = PQconninfoParse(text, NULL);
+    PQconninfoOption *options = PQconninfoParse(dsn, NULL);
     bool found = false;
     for (const PQconninfoOption *o = options; o && o->keyword; o++)
         found = found || (o->val && *o->val && strcmp(o->keyword, "password") == 0);
     PQconninfoFree(options);
     return found;
+}
+
+bool config_holds_secret(const struct config_key *key, const char *text)
+{
+    bool found = key->secret;
+    char *lines = key->kind == VALUE_DSNS ? strdup(text) : NULL, *rest = lines;
+    for (const char *line; rest && (line = strsep(&rest, "\n")) != NULL;)
+        found = found || holds_password(line);
+    free(lines);
+    return found;
+}
+
+static const char *add_dsn(struct config *config, const char *text, char why[WHY_SIZE])
+{
+    const char *refused = *text ? check_dsn(text) : "is empty";
+    if (refused)
+        return refused;
+    for (size_t i = 0; i < config->dsn_count; i++)
+        if (strcmp(config->dsns[i], text) == 0)
+            return "names the same database twice";
+    if (config->dsn_count == CONFIG_DSNS_MAX) {
+        snprintf(why, WHY_SIZE, "names more than %d databases", CONFIG_DSNS_MAX);
+        return why;
+    }
+    char *copy = strdup(text);
+    if (!copy)
+        return "out of memory";
+    config->dsns[config->dsn_count++] = copy;
+    return NULL;
+}
+
+// A connection string may hold commas and blanks, so in one text each has a line of its own.
+static const char *set_dsns(struct config *config, const struct config_key *key, const char *text,
+                            char why[WHY_SIZE])
+{
+    const char *refused = NULL;
+    char *lines = strdup(text), *rest = lines;
+    config_clear(config, key);
+    if (!lines)
+        return "out of memory";
+    for (const char *line; !refused && (line = strsep(&rest, "\n")) != NULL;)
+        refused = add_dsn(config, line, why);
+    free(lines);
+    return refused;
 }
 
 static const char *add_url(struct config *config, const char *text, char why[WHY_SIZE])
@@ -345,6 +394,8 @@ static const char *add_threshold(struct config *config, const struct config_key 
 const char *config_add(struct config *config, const struct config_key *key, const char *text,
                        char why[WHY_SIZE])
 {
+    if (key->kind == VALUE_DSNS)
+        return add_dsn(config, text, why);
     return key->kind == VALUE_URLS ? add_url(config, text, why)
                                    : add_threshold(config, key, text, why);
 }
@@ -382,8 +433,9 @@ const char *config_set(struct config *config, const struct config_key *key, cons
     case VALUE_TOPIC:
     case VALUE_PATH:
     case VALUE_LISTEN:
-    case VALUE_DSN:
         return set_text(config, key, text);
+    case VALUE_DSNS:
+        return set_dsns(config, key, text, why);
     case VALUE_URLS:
     case VALUE_THRESHOLDS:
         return set_list(config, key, text, why);

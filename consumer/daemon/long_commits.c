@@ -58,7 +58,7 @@ static void *commit_main(void *argument)
     return NULL;
 }
 
-int long_commits_create(const char *dsn, void (*ring)(void *context), void *context,
+int long_commits_create(const struct config *config, void (*ring)(void *context), void *context,
                         struct long_commits **out, struct error *e)
 {
     struct long_commits *c = calloc(1, sizeof *c);
@@ -68,9 +68,10 @@ int long_commits_create(const char *dsn, void (*ring)(void *context), void *cont
     c->context = context;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
-    int failed =
-        store_open(dsn, STORE_WRITES, &c->store, e) != 0 || encoder_create(&c->encoder, e) != 0 ? -1
-                                                                                                : 0;
+    int failed = store_open_all(config->dsns, config->dsn_count, STORE_WRITES, &c->store, e) != 0 ||
+                         encoder_create(&c->encoder, e) != 0
+                     ? -1
+                     : 0;
     if (!failed && pthread_create(&c->thread, NULL, commit_main, c) != 0)
         failed = error_set(e, ERROR_RESTART, "no thread can be started");
     c->started = !failed;

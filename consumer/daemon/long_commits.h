@@ -3,13 +3,14 @@
 // meanwhile. What is committed is not touched until the commit has ended.
 #pragma once
 
+#include "consumer/config/config.h"
 #include "consumer/shard/shard.h"
 
 struct long_commits;
 
 // `ring` is called by the thread when a commit has ended. Connects nowhere yet. Errors: as of
 // store_open, and ERROR_RESTART when there is no thread.
-int long_commits_create(const char *dsn, void (*ring)(void *context), void *context,
+int long_commits_create(const struct config *config, void (*ring)(void *context), void *context,
                         struct long_commits **out, struct error *e);
 // When no commit is under way, or it was interrupted: ends within the time of a statement.
 void long_commits_destroy(struct long_commits *commits);

@@ -234,7 +234,7 @@ static int open_deployment(struct run *run, struct error *e)
 
 static int open_store(struct run *run, struct error *e)
 {
-    return store_open(run->config.dsn, STORE_WRITES, &run->store, e) ||
+    return store_open_all(run->config.dsns, run->config.dsn_count, STORE_WRITES, &run->store, e) ||
                    store_check_version(run->store, e) || open_deployment(run, e)
                ? -1
                : 0;
@@ -399,7 +399,7 @@ int run_open(struct run *run, const struct args *args, struct error *e)
         return -1;
     if (live_create(shared->partitions, &shared->live, e))
         return -1;
-    if (writer_schemas_create(run->config.dsn, &run->config.registry, &shared->writers, e))
+    if (writer_schemas_create(run->config.dsns[0], &run->config.registry, &shared->writers, e))
         return -1;
     return start_workers(run, e);
 }

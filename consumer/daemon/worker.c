@@ -227,6 +227,9 @@ static enum store_result refresh_policy(struct worker *worker, struct error *e)
         return STORE_FAILED;
     }
     enum store_result result = store_load_deployment(worker->store, fresh, &recorded, e);
+    // A shard is only restored where its database has what is loaded here.
+    if (result == STORE_OK && recorded)
+        result = store_copy_recorded(worker->store, e);
     // Rows and books are only ever added.
     const struct deployment *known = current_deployment(worker);
     bool news = result == STORE_OK && recorded &&
@@ -703,7 +706,8 @@ static int create_relay(struct worker *worker, struct error *e)
     const struct worker_shared *shared = worker->shared;
     struct relay_options options = {
         .group = shared->config->group,
-        .dsn = shared->config->dsn,
+        .dsns = shared->config->dsns,
+        .dsn_count = shared->config->dsn_count,
         .framing = shared->framing,
         .property_count = shared->properties.count,
         .properties = shared->properties.pairs,
@@ -765,8 +769,9 @@ static int create_parts(struct worker *worker, struct error *e)
     worker->told = calloc(partitions, sizeof *worker->told);
     if (!worker->shards || !worker->assigned || !worker->owned || !worker->scratch || !worker->told)
         return error_set(e, ERROR_RESTART, "memory is short for a worker");
-    if (store_open(worker->shared->config->dsn, STORE_WRITES, &worker->store, e) ||
-        long_commits_create(worker->shared->config->dsn, ring, worker, &worker->long_commits, e) ||
+    if (store_open_all(worker->shared->config->dsns, worker->shared->config->dsn_count,
+                       STORE_WRITES, &worker->store, e) ||
+        long_commits_create(worker->shared->config, ring, worker, &worker->long_commits, e) ||
         encoder_create(&worker->encoder, e))
         return -1;
     if (worker->shared->config->snapshots[0] &&

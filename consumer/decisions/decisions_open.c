@@ -13,7 +13,8 @@ int decisions_open(const struct decisions_opening *opening, struct config *confi
     if (!*recorded)
         return error_set(e, ERROR_RESTART, "out of memory");
     if (args_load_config(opening->args, config, e) ||
-        store_open(config->dsn, opening->access, store, e) || store_check_version(*store, e) ||
+        store_open_all(config->dsns, config->dsn_count, opening->access, store, e) ||
+        store_check_version(*store, e) ||
         store_load_deployment(*store, *recorded, &found, e) != STORE_OK)
         return -1;
     if (!found)

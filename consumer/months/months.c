@@ -204,6 +204,7 @@ enum store_result months_load_within(struct store *store, const struct month_req
                                      struct month_reader *reader, struct month_page *out,
                                      struct error *e)
 {
+    store = store_of(store, request->shard);
     assert(request->limit > 0);
     empty(reader);
     *out = (struct month_page){.month = request->month};
@@ -227,6 +228,7 @@ enum store_result months_load_within(struct store *store, const struct month_req
 enum store_result months_load(struct store *store, const struct month_request *request,
                               struct month_reader *reader, struct month_page *out, struct error *e)
 {
+    store = store_of(store, request->shard);
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
         result = months_load_within(store, request, reader, out, e);

@@ -1,6 +1,14 @@
 // PostgreSQL: the shard rows, everything money depends on, the outbox. One store is one connection
 // and belongs to one thread. Every write locks the shard's row first and checks its epoch, so a
 // process that lost the shard commits nothing.
+//
+// With several databases (postgres.dsn) a store has a connection to each, a part:
+//
+//   part 0, home   what is recorded once, parameters, books, writers' schemas; and
+//   part p mod n   the rows of shard p; in each part but home copies of what is recorded at home
+//
+// Whatever is about a shard goes to its part, whichever part of the store is given; what is about
+// the deployment goes home.
 #pragma once
 
 #include "consumer/output/outbox.h"
@@ -31,19 +39,29 @@ enum store_access { STORE_WRITES, STORE_READS, STORE_ANSWERS };
 // call, and then waits for either. Behind a pooler it needs sessions of its own (session pooling),
 // as settings and prepared statements belong to one.
 int store_open(const char *dsn, enum store_access access, struct store **out, struct error *e);
-// ERROR_CONFIG when connections by this store's dsn share a session: the pool between is in
-// transaction or statement mode. Opens a second connection for it.
+// The same with all databases: `dsns` in their order, home first. *out is home. STORE_ANSWERS: the
+// other parts connect when they are asked.
+int store_open_all(char *const *dsns, size_t count, enum store_access access, struct store **out,
+                   struct error *e);
+enum { STORE_PARTS_MAX = 16 };
+// How many parts there are, and each of them. They live as long as the store.
+int store_parts(const struct store *store);
+struct store *store_part(const struct store *store, int number);
+// The part that has the shard's rows.
+struct store *store_of(const struct store *store, int32_t shard);
+// ERROR_CONFIG when connections by a part's dsn share a session: the pool between is in transaction
+// or statement mode. Opens a second connection for it.
 int store_check_session(struct store *store, struct error *e);
-void store_close(struct store *store);
+void store_close(struct store *store); // all parts
 // For shutdown: another thread's call, and each one after it, returns STORE_UNAVAILABLE at once,
 // whether the server answers or not. Safe from any thread while the store is open.
 void store_interrupt(struct store *store);
 
 // ---- migrations (schemas/postgres, embedded) ----
 
-// Applies what is missing under an advisory lock, then sets owner and grants (roles that are
-// missing and may not be created are logged as warnings). *applied: how many. Refuses a database
-// that is newer than this binary.
+// Applies what is missing in each part, under an advisory lock, then sets owner and grants (roles
+// that are missing and may not be created are logged as warnings). *applied: how many. Refuses a
+// database that is newer than this binary.
 int store_migrate(struct store *store, int *applied, struct error *e);
 // ERROR_CONFIG when migrations are missing ("run settled migrate") or the database is newer
 // ("upgrade settled").
@@ -57,7 +75,9 @@ struct deployment {
     char cluster_id[128]; // of the Kafka cluster; "" until recorded
     char topics[INPUT_COUNT][250];
 };
-// Loads what is recorded; *recorded false when nothing is yet.
+// Loads what is recorded; *recorded false when nothing is yet. ERROR_CONFIG when postgres.dsn names
+// other databases, or in another order, than were recorded; of a store that only reads
+// ERROR_UNAVAILABLE when a part has not got all of it yet.
 enum store_result store_load_deployment(struct store *store, struct deployment *out, bool *recorded,
                                         struct error *e);
 // Compares what is wanted with what is recorded, and records. A difference in the fixed values, in
@@ -88,14 +108,16 @@ struct recorded_change {
 enum store_result store_record_deployment(struct store *store, struct deployment *wanted,
                                           const struct recording *recording,
                                           struct recorded_change *change, struct error *e);
+// Copies what is recorded at home into the other parts, before a shard there goes by it.
+enum store_result store_copy_recorded(struct store *store, struct error *e);
 // The latest day that any shard has opened or holds a record of; DAY_NONE when none has begun.
 enum store_result store_latest_day(struct store *store, day_t *day, struct error *e);
 
 // The most calls that all shards accepted in one of the last `days` settled days; 0 when none is
-// settled.
+// settled. Of several databases the sum of the busiest days of each.
 enum store_result store_busiest_day(struct store *store, int days, int64_t *calls, struct error *e);
-// The most settlements that all shards made of one of the last `days` settled days, 0 when none is
-// settled; and the server's max_wal_size, in bytes.
+// Of one part: the most settlements that its shards made of one of the last `days` settled days, 0
+// when none is settled; and the server's max_wal_size, in bytes.
 enum store_result store_largest_close(struct store *store, int days, int64_t *settlements,
                                       int64_t *max_wal_size, struct error *e);
 
@@ -319,7 +341,9 @@ enum store_result store_list_rejects(struct store *store, const struct reject_fi
 // The same rejects, counted together.
 struct reject_group_row {
     const char *key; // a reason, a schema's id ("-": it has none), an account ("-") or a topic
-    int64_t count, accounts; // how many accounts are known of them
+    // how many accounts are known of them; one whose records are in several databases, because some
+    // were sent to a wrong partition, counts in each
+    int64_t count, accounts;
     const char *reasons; // all that occur, with blanks between them
     struct reject_row first, last; // as they arrived; what was decided is not told
 };

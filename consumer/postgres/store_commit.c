@@ -126,6 +126,9 @@ static enum store_result check_parameters(const struct commit *c, const PGresult
                      c->shard, calendar_format_day(reached, day));
 }
 
+static const char parameters_query[] =
+    "select count(*) from settled.parameters where from_day <= $1";
+
 static enum store_result send_lock(const struct commit *c, bool new_day, struct error *e)
 {
     struct store *store = c->store;
@@ -146,9 +149,35 @@ static enum store_result send_lock(const struct commit *c, bool new_day, struct 
     if (result == STORE_OK && new_day)
         result = pipe_send(store, "select 1 from settled.deployment for share", SQL_NO_PARAMS, e);
     if (result == STORE_OK && new_day)
-        result = pipe_send(store, "select count(*) from settled.parameters where from_day <= $1",
+        result = pipe_send(store, parameters_query,
                            SQL_PARAMS(sql_day(shard_reached(fold_state(c->fold)))), e);
     return result;
+}
+
+// Of several databases only home says which parameters are in force, and the row that is locked in
+// this one is a copy. Whoever holds home's row may wait for ours: so it is not waited for, and the
+// step is tried again. A statement of its own reads behind the lock.
+static enum store_result check_at_home(const struct commit *c, struct error *e)
+{
+    struct store *home = store_part(c->store, 0);
+    PGresult *answers[2] = {NULL};
+    enum store_result result = store_ready(home, e);
+    if (result == STORE_OK)
+        result = pipe_begin(home, e);
+    if (result != STORE_OK)
+        return result;
+    result = pipe_send(home, "select 1 from settled.deployment for share nowait", SQL_NO_PARAMS, e);
+    if (result == STORE_OK)
+        result = pipe_send(home, parameters_query,
+                           SQL_PARAMS(sql_day(shard_reached(fold_state(c->fold)))), e);
+    enum store_result ended = pipe_end(home, answers, 2, result == STORE_OK ? e : NULL);
+    if (result == STORE_OK)
+        result = ended;
+    if (result == STORE_OK)
+        result = check_parameters(c, answers[1], e);
+    PQclear(answers[0]);
+    PQclear(answers[1]);
+    return store_undo(home, result);
 }
 
 // In another session than ours its settings are another's: synchronous_commit and the time-outs. A
@@ -185,7 +214,8 @@ static enum store_result lock_row(const struct commit *c, bool *done, struct err
     if (result == STORE_OK && last_row && !*done)
         result = check_last_row(c, results[3], e);
     if (result == STORE_OK && new_day && !*done)
-        result = check_parameters(c, results[last_row ? 5 : 4], e);
+        result = store_is_home(store) ? check_parameters(c, results[last_row ? 5 : 4], e)
+                                      : check_at_home(c, e);
     if (result == STORE_OK)
         assert(found.epoch == c->row->epoch); // I5
     if (result == STORE_OK && !*done)
@@ -328,6 +358,7 @@ static enum store_result resolve(const struct commit *c, struct error *e)
 enum store_result store_commit(struct store *store, int32_t shard, struct shard_row *row,
                                const struct commit_request *request, struct error *e)
 {
+    store = store_of(store, shard);
     struct commit c = {.store = store,
                        .shard = shard,
                        .now_ms = request->now_ms,

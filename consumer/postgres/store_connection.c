@@ -486,32 +486,32 @@ static int connect_first(struct store *store, struct error *e)
     return -1;
 }
 
-int store_open(const char *dsn, enum store_access access, struct store **out, struct error *e)
+static struct store *create_part(const char *dsn, enum store_access access)
 {
-    struct store *store = calloc(1, sizeof *store);
-    *out = NULL;
-    if (!store || !(store->dsn = strdup(dsn)) || !(store->arrays = arena_create())) {
-        if (store)
-            free(store->dsn);
-        free(store);
-        return error_set(e, ERROR_UNAVAILABLE, "PostgreSQL: memory is short");
+    struct store *part = calloc(1, sizeof *part);
+    if (part)
+        part->stop_fd = -1;
+    if (part && (part->dsn = strdup(dsn)) && (part->arrays = arena_create())) {
+        part->access = access;
+        return part;
     }
-    store->access = access;
-    store->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (store->stop_fd < 0)
-        error_set(e, ERROR_RESTART, "no file descriptor is left: %s", strerror(errno));
-    if (store->stop_fd < 0 || locate_dsn(store, e) < 0 || connect_first(store, e) < 0) {
-        store_close(store);
-        return -1;
-    }
-    *out = store;
-    return 0;
+    if (part)
+        free(part->dsn);
+    free(part);
+    return NULL;
 }
 
-void store_close(struct store *store)
+static int open_part(struct store *part, struct error *e)
 {
-    if (!store)
-        return;
+    part->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (part->stop_fd < 0)
+        return error_set(e, ERROR_RESTART, "no file descriptor is left: %s", strerror(errno));
+    bool waits = part->access == STORE_ANSWERS && !store_is_home(part);
+    return locate_dsn(part, e) < 0 || (!waits && connect_first(part, e) < 0) ? -1 : 0;
+}
+
+static void close_part(struct store *store)
+{
     PQclear(store->answer);
     store_drop(store);
     bytes_release(&store->copying);
@@ -524,10 +524,91 @@ void store_close(struct store *store)
     free(store);
 }
 
+static void close_parts(struct store **parts, size_t count)
+{
+    for (size_t i = 0; parts && i < count; i++)
+        if (parts[i])
+            close_part(parts[i]);
+    free(parts);
+}
+
+static int create_parts(struct store **parts, char *const *dsns, size_t count,
+                        enum store_access access)
+{
+    for (size_t i = 0; i < count; i++) {
+        parts[i] = create_part(dsns[i], access);
+        if (!parts[i])
+            return -1;
+        parts[i]->parts = parts;
+        parts[i]->part_count = (int)count;
+    }
+    return 0;
+}
+
+int store_open_all(char *const *dsns, size_t count, enum store_access access, struct store **out,
+                   struct error *e)
+{
+    struct store **parts = calloc(count, sizeof(struct store *));
+    int failed = 0;
+    assert(count > 0);
+    *out = NULL;
+    if (!parts || create_parts(parts, dsns, count, access))
+        failed = error_set(e, ERROR_UNAVAILABLE, "PostgreSQL: memory is short");
+    for (size_t i = 0; i < count && !failed; i++)
+        failed = open_part(parts[i], e);
+    if (failed)
+        close_parts(parts, count);
+    else
+        *out = parts[0];
+    return failed;
+}
+
+int store_open(const char *dsn, enum store_access access, struct store **out, struct error *e)
+{
+    char *copy = strdup(dsn);
+    if (!copy)
+        return error_set(e, ERROR_UNAVAILABLE, "PostgreSQL: memory is short");
+    int failed = store_open_all(&copy, 1, access, out, e);
+    free(copy);
+    return failed;
+}
+
+int store_parts(const struct store *store)
+{
+    return store->part_count;
+}
+
+struct store *store_part(const struct store *store, int number)
+{
+    assert(number >= 0 && number < store->part_count);
+    return store->parts[number];
+}
+
+struct store *store_of(const struct store *store, int32_t shard)
+{
+    assert(shard >= 0);
+    return store->parts[shard % store->part_count];
+}
+
+bool store_is_home(const struct store *store)
+{
+    return store->parts[0] == store;
+}
+
+void store_close(struct store *store)
+{
+    if (!store)
+        return;
+    assert(store_is_home(store));
+    close_parts(store->parts, (size_t)store->part_count);
+}
+
 void store_interrupt(struct store *store)
 {
-    store->stopped = true;
-    eventfd_write(store->stop_fd, 1);
+    for (int i = 0; i < store->part_count; i++) {
+        store->parts[i]->stopped = true;
+        eventfd_write(store->parts[i]->stop_fd, 1);
+    }
 }
 
 // ---- a session of its own ----
@@ -567,12 +648,20 @@ static enum store_result compare_backends(struct store *store, struct store *oth
     return result;
 }
 
-int store_check_session(struct store *store, struct error *e)
+static int check_session(struct store *part, struct error *e)
 {
     struct store *other = NULL;
-    if (store_open(store->dsn, store->access, &other, e))
+    if (store_open(part->dsn, part->access, &other, e))
         return -1;
-    enum store_result result = compare_backends(store, other, e);
+    enum store_result result = compare_backends(part, other, e);
     store_close(other);
-    return store_undo(store, result) == STORE_OK ? 0 : -1;
+    return store_undo(part, result) == STORE_OK ? 0 : -1;
+}
+
+int store_check_session(struct store *store, struct error *e)
+{
+    int failed = 0;
+    for (int i = 0; i < store_parts(store) && !failed; i++)
+        failed = check_session(store_part(store, i), e);
+    return failed;
 }

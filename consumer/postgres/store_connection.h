@@ -14,6 +14,8 @@ enum { STORE_LOCATION_SIZE = 256, STORE_TOPIC_SIZE = 250, STORE_PREPARED_MAX = 6
 
 struct store {
     PGconn *conn; // NULL: none; the next call connects
+    struct store **parts; // all of the store, this one among them; owned by the first, home
+    int part_count;
     char *dsn;
     const char *address; // that claims tell
     enum store_access access;
@@ -33,7 +35,9 @@ struct store {
     int prepared_names[STORE_PREPARED_MAX];
     // the types of its parameters, in their order; 0 behind the last
     Oid prepared_types[STORE_PREPARED_MAX][SQL_PARAMS_MAX];
-    bool topics_known;
+    bool topics_known; // and the two that follow
+    enum partitioner partitioner;
+    int32_t partitions;
     char topics[INPUT_COUNT][STORE_TOPIC_SIZE];
     // shards whose row and last outbox row were checked on this connection
     size_t seen_count, seen_capacity;
@@ -43,6 +47,7 @@ struct store {
     int32_t part_days;
 };
 
+bool store_is_home(const struct store *store);
 // Every public function starts with this: releases the last answer, connects when there is no
 // connection.
 enum store_result store_ready(struct store *store, struct error *e);

@@ -5,7 +5,18 @@
 // looks at the shards; a commit that brings a shard to a new day takes it FOR SHARE and then looks
 // for rows its fold does not know (store_commit.c). Either the recorder sees the day opened, or the
 // commit sees the row.
+//
+// With several databases each part has a copy of the row to be locked, and only home decides:
+//
+//   recorder   home FOR UPDATE ─► each part FOR UPDATE ─► looks at the shards ─► commits at home
+//   commit     its part FOR SHARE ─► home FOR SHARE, and lets go ─► looks at home ─► commits
+//
+// Each holds until its own commit the lock that it took first. A commit that was let in at home
+// before the recorder is waited for in its part, and its day is seen; one that comes later has to
+// wait at home, and sees the row. What a recorder that dies between home and its copies leaves out
+// is copied by the next one (store_copies.c).
 #include "consumer/postgres/store_deployment.h"
+#include "consumer/postgres/store_copies.h"
 #include "consumer/postgres/store_sql.h"
 
 #include <assert.h>
@@ -19,12 +30,27 @@
 
 static const char fixed_query[] =
     "select first_day, timestamps, partitioner, partitions, time_zone, id_key,"
-    " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic, framing"
-    " from settled.deployment";
+    " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic, framing, database,"
+    " databases from settled.deployment";
+
+// Rows of other shards would be looked for in each database.
+static int check_place(const struct store *store, const PGresult *row, struct error *e)
+{
+    int32_t number = get_int4(row, 0, 12), count = get_int4(row, 0, 13);
+    if (number == 0 && count == store->part_count)
+        return 0;
+    return error_set(e, ERROR_CONFIG,
+                     "PostgreSQL %s: postgres.dsn names it as database 1 of %d, and it is recorded "
+                     "as database %" PRId32 " of %" PRId32
+                     ": their number and order never change; name them as they are recorded",
+                     store->location, store->part_count, number + 1, count);
+}
 
 static int read_fixed(const struct store *store, const PGresult *row, struct deployment *out,
                       struct error *e)
 {
+    if (check_place(store, row, e))
+        return -1;
     struct fixed_parameters *fixed = &out->policy.fixed;
     fixed->first_day = get_day(row, 0, 0);
     if (!timestamps_parse(get_string(row, 0, 1), &fixed->timestamps))
@@ -167,6 +193,7 @@ static enum store_result load_all(struct store *store, struct deployment *out, b
 enum store_result store_load_deployment(struct store *store, struct deployment *out, bool *recorded,
                                         struct error *e)
 {
+    store = store_part(store, 0);
     *recorded = false;
     memset(out, 0, sizeof *out);
     enum store_result result = store_ready(store, e);
@@ -177,7 +204,8 @@ enum store_result store_load_deployment(struct store *store, struct deployment *
         result = load_all(store, out, recorded, e);
     if (result == STORE_OK)
         result = store_script(store, "commit", e);
-    return store_undo(store, result);
+    result = store_undo(store, result);
+    return result == STORE_OK && *recorded ? store_check_copies(store, e) : result;
 }
 
 enum store_result store_topics(struct store *store, struct error *e)
@@ -186,13 +214,19 @@ enum store_result store_topics(struct store *store, struct error *e)
     if (store->topics_known)
         return STORE_OK;
     enum store_result result =
-        sql_run(store, "select calls_topic, purchases_topic, credits_topic from settled.deployment",
+        sql_run(store,
+                "select calls_topic, purchases_topic, credits_topic, partitioner, partitions"
+                " from settled.deployment",
                 SQL_NO_PARAMS, &row, e);
     if (result != STORE_OK)
         return result;
-    if (PQntuples(row) == 1) {
+    if (PQntuples(row) == 1 && !partitioner_parse(get_string(row, 0, 3), &store->partitioner)) {
+        store_unknown(store, "partitioner", get_string(row, 0, 3), e);
+        result = STORE_FAILED;
+    } else if (PQntuples(row) == 1) {
         for (int i = 0; i < INPUT_COUNT; i++)
             get_copy(row, 0, i, store->topics[i], sizeof store->topics[i]);
+        store->partitions = get_int4(row, 0, 4);
         store->topics_known = true;
     } else {
         result = store_say(
@@ -203,6 +237,19 @@ enum store_result store_topics(struct store *store, struct error *e)
     return result;
 }
 
+enum store_result store_of_account(struct store *store, struct slice account_id, struct store **out,
+                                   struct error *e)
+{
+    struct store *home = store_part(store, 0);
+    enum store_result result = store_ready(home, e);
+    if (result == STORE_OK)
+        result = store_topics(home, e);
+    if (result == STORE_OK)
+        *out = store_of(store, partition_of(home->partitioner, account_id.data, account_id.size,
+                                            home->partitions));
+    return store_undo(home, result);
+}
+
 enum input store_input_of(const struct store *store, const char *topic)
 {
     enum input i = 0;
@@ -211,7 +258,7 @@ enum input store_input_of(const struct store *store, const char *topic)
     return i;
 }
 
-enum store_result store_busiest_day(struct store *store, int days, int64_t *calls, struct error *e)
+static enum store_result busiest_day(struct store *store, int days, int64_t *calls, struct error *e)
 {
     PGresult *row;
     enum store_result result = store_ready(store, e);
@@ -224,9 +271,18 @@ enum store_result store_busiest_day(struct store *store, int days, int64_t *call
                     SQL_PARAMS(sql_int4(days)), &row, e);
     if (result != STORE_OK)
         return result;
-    *calls = get_int8(row, 0, 0);
+    *calls += get_int8(row, 0, 0);
     PQclear(row);
     return STORE_OK;
+}
+
+enum store_result store_busiest_day(struct store *store, int days, int64_t *calls, struct error *e)
+{
+    enum store_result result = STORE_OK;
+    *calls = 0;
+    for (int i = 0; i < store_parts(store) && result == STORE_OK; i++)
+        result = busiest_day(store_part(store, i), days, calls, e);
+    return result;
 }
 
 enum store_result store_largest_close(struct store *store, int days, int64_t *settlements,
@@ -262,8 +318,9 @@ static enum store_result insert_fixed(struct store *store, const struct deployme
         store,
         "insert into settled.deployment (first_day, timestamps, partitioner, "
         "partitions, time_zone, id_key,"
-        " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic, framing)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        " consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic, framing,"
+        " database, databases)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13)"
         " on conflict do nothing",
         SQL_PARAMS(sql_day(fixed->first_day), sql_text(timestamps_symbol(fixed->timestamps)),
                    sql_text(partitioner_symbol(fixed->partitioner)), sql_int4(fixed->partitions),
@@ -271,7 +328,7 @@ static enum store_result insert_fixed(struct store *store, const struct deployme
                    sql_text(wanted->group), sql_text(wanted->cluster_id),
                    sql_text(wanted->topics[INPUT_CALLS]), sql_text(wanted->topics[INPUT_PURCHASES]),
                    sql_text(wanted->topics[INPUT_CREDITS]),
-                   sql_text(framing_symbol(fixed->framing))),
+                   sql_text(framing_symbol(fixed->framing)), sql_int4(store_parts(store))),
         NULL, e);
 }
 
@@ -345,15 +402,32 @@ static enum store_result latest_day(struct store *store, day_t *day, struct erro
                 SQL_NO_PARAMS, &row, e);
     if (result != STORE_OK)
         return result;
-    *day = get_day(row, 0, 0);
+    day_t found = get_day(row, 0, 0);
+    *day = found > *day ? found : *day;
     PQclear(row);
     return STORE_OK;
 }
 
+// Of all parts, within the transaction of each.
+static enum store_result latest_of_all(struct store *store, day_t *day, struct error *e)
+{
+    enum store_result result = STORE_OK;
+    *day = DAY_NONE;
+    for (int i = 0; i < store_parts(store) && result == STORE_OK; i++)
+        result = latest_day(store_part(store, i), day, e);
+    return result;
+}
+
 enum store_result store_latest_day(struct store *store, day_t *day, struct error *e)
 {
-    enum store_result result = store_ready(store, e);
-    return result == STORE_OK ? latest_day(store, day, e) : result;
+    enum store_result result = STORE_OK;
+    *day = DAY_NONE;
+    for (int i = 0; i < store_parts(store) && result == STORE_OK; i++) {
+        result = store_ready(store_part(store, i), e);
+        if (result == STORE_OK)
+            result = latest_day(store_part(store, i), day, e);
+    }
+    return result;
 }
 
 // A price book as it was parsed, and its file.
@@ -463,7 +537,7 @@ static enum store_result record_changes(struct store *store, struct deployment *
                   !same_parameters(&policy->rows[policy->count - 1], &wanted->policy.rows[0]);
     if (!change->row)
         return STORE_OK;
-    enum store_result result = latest_day(store, &latest, e);
+    enum store_result result = latest_of_all(store, &latest, e);
     if (result == STORE_OK && change->book)
         result = record_book(store, policy, latest, source, e);
     if (result == STORE_OK)
@@ -500,11 +574,33 @@ static enum store_result lock_recorded(struct store *store, const struct recorde
     return result;
 }
 
+// The other parts' copies of the deployment's row, as the first is locked: a shard there cannot
+// reach a new day until this transaction ends.
+static enum store_result lock_parts(const struct store *home, struct error *e)
+{
+    enum store_result result = STORE_OK;
+    for (int i = 1; i < store_parts(home) && result == STORE_OK; i++) {
+        struct store *part = store_part(home, i);
+        result = store_ready(part, e);
+        if (result == STORE_OK)
+            result = store_script(part, "begin; select 1 from settled.deployment for update", e);
+    }
+    return result;
+}
+
+static void unlock_parts(const struct store *home, enum store_result result)
+{
+    for (int i = 1; i < store_parts(home); i++)
+        store_undo(store_part(home, i), result);
+}
+
 static enum store_result record(struct store *store, const struct recorder *r, struct error *e)
 {
     enum store_result result = store_script(store, "begin", e);
     if (result == STORE_OK)
         result = lock_recorded(store, r, e);
+    if (result == STORE_OK)
+        result = lock_parts(store, e);
     if (result == STORE_OK)
         result = compare_fixed(store, r->present, r->wanted, e);
     if (result == STORE_OK)
@@ -534,6 +630,7 @@ enum store_result store_record_deployment(struct store *store, struct deployment
                                           struct recorded_change *change, struct error *e)
 {
     *change = (struct recorded_change){0};
+    store = store_part(store, 0);
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
@@ -554,7 +651,11 @@ enum store_result store_record_deployment(struct store *store, struct deployment
         shelf_clear(&present->policy.shelf);
     free(present);
     free(book);
-    return store_undo(store, result);
+    unlock_parts(store, result);
+    result = store_undo(store, result);
+    if (result == STORE_OK && recording->mode != RECORD_TRIAL)
+        result = store_copy_recorded(store, e);
+    return result;
 }
 
 // ---- writer schemas ----
@@ -563,6 +664,7 @@ enum store_result store_load_schema(struct store *store, int64_t id, char **text
 {
     PGresult *row;
     *text = NULL;
+    store = store_part(store, 0);
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
@@ -579,6 +681,7 @@ enum store_result store_load_schema(struct store *store, int64_t id, char **text
 enum store_result store_save_schema(struct store *store, int64_t id, const char *text,
                                     struct error *e)
 {
+    store = store_part(store, 0);
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;

@@ -118,10 +118,9 @@ static enum store_result apply_next(struct store *store, bool *done, struct erro
     return store_undo(store, result);
 }
 
-int store_migrate(struct store *store, int *applied, struct error *e)
+static int migrate(struct store *store, int *applied, struct error *e)
 {
     bool done = false;
-    *applied = 0;
     if (store_ready(store, e) != STORE_OK)
         return -1;
     int patience = store->patience_ms;
@@ -138,7 +137,16 @@ int store_migrate(struct store *store, int *applied, struct error *e)
     return 0;
 }
 
-int store_check_version(struct store *store, struct error *e)
+int store_migrate(struct store *store, int *applied, struct error *e)
+{
+    int failed = 0;
+    *applied = 0;
+    for (int i = 0; i < store_parts(store) && !failed; i++)
+        failed = migrate(store_part(store, i), applied, e);
+    return failed;
+}
+
+static int check_version(struct store *store, struct error *e)
 {
     int count;
     bool newer;
@@ -153,4 +161,12 @@ int store_check_version(struct store *store, struct error *e)
                   "%d of %d migrations are missing: run \"settled migrate\"",
                   count_embedded() - count, count_embedded());
     return -1;
+}
+
+int store_check_version(struct store *store, struct error *e)
+{
+    int failed = 0;
+    for (int i = 0; i < store_parts(store) && !failed; i++)
+        failed = check_version(store_part(store, i), e);
+    return failed;
 }

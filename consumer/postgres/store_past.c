@@ -4,7 +4,6 @@
 #include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_sql.h"
-#include "consumer/postgres/store_suspensions.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -300,6 +299,7 @@ static enum store_result restore_past(struct past_read *p, const struct past_que
 enum store_result store_restore_past(struct store *store, const struct past_question *question,
                                      struct fold *fold, struct past *out, struct error *e)
 {
+    store = store_of(store, question->shard);
     assert(fold_account_count(fold) == 0); // a fresh one
     *out = (struct past){0};
     struct past_read p = {.store = store,
@@ -338,7 +338,9 @@ enum store_result store_held_units(struct store *store, const struct held_questi
                                    int64_t *units, struct error *e)
 {
     PGresult *rows = NULL;
-    enum store_result result = store_ready(store, e);
+    enum store_result result = store_of_account(store, question->account_id, &store, e);
+    if (result == STORE_OK)
+        result = store_ready(store, e);
     if (result == STORE_OK)
         result = sql_run(store, held_query,
                          SQL_PARAMS(sql_slice(question->account_id),

@@ -45,6 +45,7 @@ enum store_result store_load_outbox(struct store *store, int32_t shard,
                                     const struct outbox_window *window, struct outbox_row *out,
                                     size_t *count, struct error *e)
 {
+    store = store_of(store, shard);
     assert(window->limit > 0);
     *count = 0;
     enum store_result result = store_ready(store, e);
@@ -79,6 +80,7 @@ enum store_result store_load_outbox(struct store *store, int32_t shard,
 enum store_result store_outbox_hash(struct store *store, int32_t shard, int64_t n, uint8_t out[32],
                                     bool *found, struct error *e)
 {
+    store = store_of(store, shard);
     PGresult *row;
     *found = false;
     enum store_result result = store_ready(store, e);
@@ -140,6 +142,7 @@ static enum store_result drop_old(struct store *store, int32_t shard, int64_t no
 enum store_result store_raise_mark(struct store *store, int32_t shard, int64_t epoch, int64_t n,
                                    int64_t now_ms, struct error *e)
 {
+    store = store_of(store, shard);
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
         result = store_script(store, "begin", e);
@@ -157,6 +160,7 @@ enum store_result store_raise_mark(struct store *store, int32_t shard, int64_t e
 enum store_result store_mark_relayed(struct store *store, int32_t shard, int64_t epoch, int64_t n,
                                      int64_t now_ms, struct error *e)
 {
+    store = store_of(store, shard);
     enum store_result result = store_raise_mark(store, shard, epoch, n, now_ms, e);
     // Outside the row's lock: a commit of the shard does not wait for it.
     if (result == STORE_OK)

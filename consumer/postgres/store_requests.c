@@ -3,11 +3,13 @@
 #include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_sql.h"
 
+#include "consumer/base/memory.h"
 #include "pricing/symbol.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const states[] = {[REQUEST_SENDING] = "SENDING",
@@ -45,6 +47,12 @@ static int read_input(const struct store *store, const char *topic, enum input *
     return *out != INPUT_COUNT ? 0 : store_unknown(store, "input topic", topic, e);
 }
 
+// settled.ask numbers the requests of each database so that they tell it.
+static struct store *of_request(const struct store *store, int64_t id)
+{
+    return store_part(store, id > 0 ? (int)(id % store_parts(store)) : 0);
+}
+
 // ---- the owner's side ----
 
 static int read_request(struct store *store, int32_t shard, const PGresult *rows, int i,
@@ -74,6 +82,7 @@ static int read_request(struct store *store, int32_t shard, const PGresult *rows
 enum store_result store_load_requests(struct store *store, int32_t shard, struct request *out,
                                       size_t capacity, size_t *count, struct error *e)
 {
+    store = store_of(store, shard);
     assert(capacity > 0);
     *count = 0;
     enum store_result result = store_ready(store, e);
@@ -121,6 +130,7 @@ enum store_result store_load_undecided(struct store *store, int32_t shard,
                                        struct undecided_rejects *out, size_t capacity,
                                        size_t *count, struct error *e)
 {
+    store = store_of(store, shard);
     PGresult *rows = NULL;
     enum store_result result = store_ready(store, e);
     *count = 0;
@@ -149,6 +159,7 @@ enum store_result store_load_undecided(struct store *store, int32_t shard,
 enum store_result store_refuse_request(struct store *store, int64_t id, const char *why,
                                        struct error *e)
 {
+    store = of_request(store, id);
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
@@ -165,6 +176,7 @@ enum store_result store_refuse_request(struct store *store, int64_t id, const ch
 enum store_result store_note_waiting(struct store *store, int32_t shard, int64_t epoch,
                                      const struct waiting_record *record, struct error *e)
 {
+    store = store_of(store, shard);
     char answer[ERROR_TEXT_SIZE];
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
@@ -230,6 +242,7 @@ static enum store_result run_ask(struct store *store, const struct ask *ask, con
 enum store_result store_add_request(struct store *store, const struct ask *ask, struct asked *out,
                                     struct error *e)
 {
+    store = store_of(store, ask->shard);
     PGresult *row = NULL;
     enum store_result result = run_ask(store, ask,
                                        "select request, state, made::int4, trouble from settled.ask"
@@ -247,6 +260,7 @@ enum store_result store_add_request(struct store *store, const struct ask *ask, 
 
 enum store_result store_try_request(struct store *store, const struct ask *ask, struct error *e)
 {
+    store = store_of(store, ask->shard);
     PGresult *row = NULL;
     enum store_result result = run_ask(store, ask,
                                        "select trouble from settled.trouble_with"
@@ -259,6 +273,7 @@ enum store_result store_try_request(struct store *store, const struct ask *ask, 
 enum store_result store_record_sent(struct store *store, int64_t id, struct sent_record sent,
                                     struct error *e)
 {
+    store = of_request(store, id);
     PGresult *row = NULL;
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
@@ -278,6 +293,7 @@ enum store_result store_record_sent(struct store *store, int64_t id, struct sent
 enum store_result store_record_lost(struct store *store, int64_t id, int64_t offset,
                                     struct error *e)
 {
+    store = of_request(store, id);
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
         result = sql_run(store, "select settled.record_lost($1, $2)",
@@ -288,6 +304,7 @@ enum store_result store_record_lost(struct store *store, int64_t id, int64_t off
 enum store_result store_load_answer(struct store *store, int64_t id, struct request_answer *out,
                                     struct error *e)
 {
+    store = of_request(store, id);
     enum store_result result = store_ready(store, e);
     if (result != STORE_OK)
         return result;
@@ -418,8 +435,8 @@ static enum store_result begin_reading(struct store *store, struct error *e)
     return result;
 }
 
-enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter,
-                                     store_reject_visit *visit, void *context, struct error *e)
+static enum store_result list_part(struct store *store, const struct reject_filter *filter,
+                                   store_reject_visit *visit, void *context, struct error *e)
 {
     struct reject_listing listing = {store, visit, context};
     enum store_result result = begin_reading(store, e);
@@ -428,6 +445,93 @@ enum store_result store_list_rejects(struct store *store, const struct reject_fi
     if (result == STORE_OK)
         result = store_script(store, "commit", e);
     return store_undo(store, result);
+}
+
+// Lists of one shard after the other, each in its database.
+struct shards_listing {
+    struct store *store;
+    const struct reject_filter *filter;
+    store_reject_visit *visit;
+    void *context;
+    size_t visited;
+};
+
+static int count_reject(void *context, const struct reject_row *reject, struct error *e)
+{
+    struct shards_listing *l = context;
+    l->visited++;
+    return l->visit(l->context, reject, e);
+}
+
+static bool is_full(const struct shards_listing *l)
+{
+    return l->filter->limit > 0 && l->visited >= l->filter->limit;
+}
+
+static enum store_result list_shard(struct shards_listing *l, enum input input, int32_t shard,
+                                    struct error *e)
+{
+    struct reject_filter filter = *l->filter;
+    filter.by_input = filter.by_shard = true;
+    filter.input = input;
+    filter.shard = shard;
+    filter.limit -= filter.limit > 0 ? l->visited : 0;
+    return list_part(store_of(l->store, shard), &filter, count_reject, l, e);
+}
+
+// The inputs in the order of the names of their topics.
+static void order_inputs(const struct store *store, enum input order[INPUT_COUNT])
+{
+    for (enum input i = 0; i < INPUT_COUNT; i++) {
+        size_t at = i;
+        for (; at > 0 && strcmp(store->topics[order[at - 1]], store->topics[i]) > 0; at--)
+            order[at] = order[at - 1];
+        order[at] = i;
+    }
+}
+
+static enum store_result list_input(struct shards_listing *l, enum input input, struct error *e)
+{
+    const struct store *home = store_part(l->store, 0);
+    const struct reject_place *after = &l->filter->after;
+    enum store_result result = STORE_OK;
+    int order = after->topic ? strcmp(home->topics[input], after->topic) : 1;
+    if (order < 0 || (l->filter->by_input && l->filter->input != input))
+        return STORE_OK;
+    struct shards_listing all = *l;
+    struct reject_filter whole = *l->filter;
+    whole.after = order > 0 ? (struct reject_place){0} : *after;
+    all.filter = &whole;
+    for (int32_t p = order > 0 ? 0 : after->partition;
+         p < home->partitions && result == STORE_OK && !is_full(&all); p++)
+        result = list_shard(&all, input, p, e);
+    l->visited = all.visited;
+    return result;
+}
+
+static enum store_result list_all(struct shards_listing *l, struct error *e)
+{
+    struct store *home = store_part(l->store, 0);
+    enum input order[INPUT_COUNT];
+    enum store_result result = store_ready(home, e);
+    if (result == STORE_OK)
+        result = store_topics(home, e);
+    if (result != STORE_OK)
+        return store_undo(home, result);
+    order_inputs(home, order);
+    for (int i = 0; i < INPUT_COUNT && result == STORE_OK && !is_full(l); i++)
+        result = list_input(l, order[i], e);
+    return result;
+}
+
+enum store_result store_list_rejects(struct store *store, const struct reject_filter *filter,
+                                     store_reject_visit *visit, void *context, struct error *e)
+{
+    struct shards_listing all = {store, filter, visit, context, 0};
+    if (store_parts(store) > 1 && !filter->by_shard)
+        return list_all(&all, e);
+    return list_part(store_of(store, filter->by_shard ? filter->shard : 0), filter, visit, context,
+                     e);
 }
 
 // ---- groups of rejects ----
@@ -474,9 +578,9 @@ static enum store_result read_groups(struct store *store, const struct reject_fi
         params_of(store, filter, by, &row), list_group, listing, e);
 }
 
-enum store_result store_group_rejects(struct store *store, const struct reject_filter *filter,
-                                      const char *by, store_reject_group_visit *visit,
-                                      void *context, struct error *e)
+static enum store_result group_part(struct store *store, const struct reject_filter *filter,
+                                    const char *by, store_reject_group_visit *visit, void *context,
+                                    struct error *e)
 {
     struct group_listing listing = {store, visit, context};
     enum store_result result = begin_reading(store, e);
@@ -485,6 +589,125 @@ enum store_result store_group_rejects(struct store *store, const struct reject_f
     if (result == STORE_OK)
         result = store_script(store, "commit", e);
     return store_undo(store, result);
+}
+
+// Groups of several databases, made one.
+struct merged_groups {
+    struct arena *arena; // behind all strings
+    size_t count, capacity;
+    struct reject_group_row *list;
+};
+
+static const char *keep(struct arena *arena, const char *text)
+{
+    return text ? arena_copy(arena, text, strlen(text)) : NULL;
+}
+
+static struct reject_row keep_place(struct arena *arena, const struct reject_row *row)
+{
+    struct reject_row kept = *row;
+    kept.topic = keep(arena, row->topic);
+    kept.reason = keep(arena, row->reason);
+    kept.detail = keep(arena, row->detail);
+    kept.account_id = keep(arena, row->account_id);
+    kept.record_id = keep(arena, row->record_id);
+    return kept;
+}
+
+static bool came_before(const struct reject_row *a, const struct reject_row *b)
+{
+    int topics = strcmp(a->topic, b->topic);
+    if (a->received_at != b->received_at)
+        return a->received_at < b->received_at;
+    if (topics != 0 || a->shard != b->shard)
+        return topics < 0 || (topics == 0 && a->shard < b->shard);
+    return a->offset < b->offset;
+}
+
+// The words of both, which are sorted and of which no one is twice in either.
+static const char *merge_words(struct arena *arena, const char *a, const char *b)
+{
+    char *out = arena_alloc(arena, strlen(a) + strlen(b) + 2), *to = out;
+    while (*a || *b) {
+        size_t first = strcspn(a, " "), second = strcspn(b, " ");
+        size_t least = first < second ? first : second;
+        int order = !*a ? 1 : !*b ? -1 : memcmp(a, b, least);
+        if (order == 0)
+            order = first < second ? -1 : first > second;
+        to = mempcpy(to, order <= 0 ? a : b, order <= 0 ? first : second);
+        *to++ = ' ';
+        if (order <= 0)
+            a += first + (a[first] == ' ');
+        if (order >= 0)
+            b += second + (b[second] == ' ');
+    }
+    to[to > out ? -1 : 0] = '\0';
+    return out;
+}
+
+static int merge_group(void *context, const struct reject_group_row *row, struct error *e)
+{
+    struct merged_groups *m = context;
+    size_t i = 0;
+    (void)e;
+    while (i < m->count && strcmp(m->list[i].key, row->key) != 0)
+        i++;
+    if (i == m->count) {
+        m->list = memory_reserve(m->list, m->count, &m->capacity, sizeof *m->list);
+        m->list[m->count++] = (struct reject_group_row){.key = keep(m->arena, row->key),
+                                                        .reasons = "",
+                                                        .first = keep_place(m->arena, &row->first),
+                                                        .last = keep_place(m->arena, &row->last)};
+    }
+    struct reject_group_row *group = &m->list[i];
+    group->count += row->count;
+    group->accounts += row->accounts;
+    group->reasons = merge_words(m->arena, group->reasons, row->reasons);
+    if (came_before(&row->first, &group->first))
+        group->first = keep_place(m->arena, &row->first);
+    if (came_before(&group->last, &row->last))
+        group->last = keep_place(m->arena, &row->last);
+    return 0;
+}
+
+static int compare_groups(const void *left, const void *right)
+{
+    const struct reject_group_row *a = left, *b = right;
+    if (a->count != b->count)
+        return a->count > b->count ? -1 : 1;
+    return strcmp(a->key, b->key);
+}
+
+static enum store_result group_all(struct store *store, const struct reject_filter *filter,
+                                   const char *by, store_reject_group_visit *visit, void *context,
+                                   struct error *e)
+{
+    struct merged_groups merged = {.arena = arena_create()};
+    struct reject_filter whole = *filter;
+    enum store_result result = STORE_OK;
+    if (!merged.arena)
+        abort(); // out of memory
+    whole.limit = 0;
+    for (int i = 0; i < store_parts(store) && result == STORE_OK; i++)
+        result = group_part(store_part(store, i), &whole, by, merge_group, &merged, e);
+    if (merged.count > 0)
+        qsort(merged.list, merged.count, sizeof *merged.list, compare_groups);
+    for (size_t i = 0; i < merged.count && result == STORE_OK; i++)
+        if ((filter->limit == 0 || i < filter->limit) && visit(context, &merged.list[i], e))
+            result = STORE_FAILED;
+    free(merged.list);
+    arena_destroy(merged.arena);
+    return result;
+}
+
+enum store_result store_group_rejects(struct store *store, const struct reject_filter *filter,
+                                      const char *by, store_reject_group_visit *visit,
+                                      void *context, struct error *e)
+{
+    if (store_parts(store) > 1 && !filter->by_shard)
+        return group_all(store, filter, by, visit, context, e);
+    return group_part(store_of(store, filter->by_shard ? filter->shard : 0), filter, by, visit,
+                      context, e);
 }
 
 // ---- a credit ----
@@ -503,7 +726,9 @@ enum store_result store_find_credit(struct store *store, const char *account_id,
 {
     PGresult *row = NULL;
     *out = (struct found_credit){0};
-    enum store_result result = store_ready(store, e);
+    enum store_result result = store_of_account(store, slice_text(account_id), &store, e);
+    if (result == STORE_OK)
+        result = store_ready(store, e);
     if (result == STORE_OK)
         result = sql_run(store, credit_query, SQL_PARAMS(sql_text(account_id), sql_text(credit_id)),
                          &row, e);

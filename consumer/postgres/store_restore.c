@@ -2,7 +2,6 @@
 #include "consumer/postgres/store_restore.h"
 #include "consumer/postgres/store_deployment.h"
 #include "consumer/postgres/store_sql.h"
-#include "consumer/postgres/store_suspensions.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -235,6 +234,7 @@ static enum store_result restore_tables(struct restore *r, int32_t shard,
 enum store_result store_restore(struct store *store, int32_t shard, const struct shard_row *row,
                                 struct fold *fold, struct error *e)
 {
+    store = store_of(store, shard);
     assert(row->begun);
     assert(fold_account_count(fold) == 0); // a fresh one
     assert(fold_resident_calls(fold) == 0);

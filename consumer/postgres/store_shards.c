@@ -69,12 +69,14 @@ day_t shard_reached(const struct fold_state *state)
 
 void store_advertise(struct store *store, const char *address)
 {
-    store->address = address;
+    for (int i = 0; i < store_parts(store); i++)
+        store_part(store, i)->address = address;
 }
 
 enum store_result store_claim(struct store *store, int32_t shard, struct shard_row *out,
                               struct error *e)
 {
+    store = store_of(store, shard);
     PGresult *results[3] = {NULL};
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
@@ -144,6 +146,7 @@ enum store_result store_lock_epoch(struct store *store, int32_t shard, int64_t e
 enum store_result store_check_epoch(struct store *store, int32_t shard, int64_t epoch,
                                     int64_t *sequence, int64_t *relayed, struct error *e)
 {
+    store = store_of(store, shard);
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
         result = store_lock_epoch(store, shard, epoch, sequence, relayed, e);

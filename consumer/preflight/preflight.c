@@ -57,7 +57,7 @@ static void gate_book(struct gates *g)
 static void gate_database(struct gates *g)
 {
     struct error e = {0};
-    if (store_open(g->config->dsn, STORE_WRITES, &g->store, &e) ||
+    if (store_open_all(g->config->dsns, g->config->dsn_count, STORE_WRITES, &g->store, &e) ||
         store_check_session(g->store, &e) || store_check_version(g->store, &e))
         gates_find_error(g, &e);
     else
@@ -119,12 +119,11 @@ static void gate_resident_calls(struct gates *g)
 
 // A close is written in one go. PostgreSQL begins a checkpoint when half of max_wal_size is full,
 // and after it writes each page whole again that the close touches: then the close is slowest.
-static void gate_write_ahead_log(struct gates *g)
+static void check_write_ahead_log(struct gates *g, struct store *part)
 {
     struct error e = {0};
     int64_t settlements = 0, max_wal_size = 0;
-    if (store_largest_close(g->store, BUSIEST_OF_DAYS, &settlements, &max_wal_size, &e) !=
-        STORE_OK) {
+    if (store_largest_close(part, BUSIEST_OF_DAYS, &settlements, &max_wal_size, &e) != STORE_OK) {
         gates_find_error(g, &e);
         return;
     }
@@ -137,6 +136,12 @@ static void gate_write_ahead_log(struct gates *g)
              " MB at once: it is interrupted by checkpoints. Set it to %" PRId64 " MB or more",
              max_wal_size >> 20, BUSIEST_OF_DAYS, settlements, written >> 20,
              ((2 * written) >> 20) + 1);
+}
+
+static void gate_write_ahead_log(struct gates *g)
+{
+    for (int i = 0; i < store_parts(g->store); i++)
+        check_write_ahead_log(g, store_part(g->store, i));
 }
 
 // Whoever may write can put a book into the table: each is named, with who recorded it.

@@ -1,5 +1,6 @@
 #include "consumer/preflight/recorded_shards.h"
 
+#include "consumer/base/memory.h"
 #include "consumer/postgres/store_sql.h"
 
 #include <assert.h>
@@ -34,10 +35,9 @@ static void read_shard(const PGresult *rows, int row, struct recorded_shard *out
     }
 }
 
-int recorded_shards_load(struct store *store, struct recorded_shards *out, struct error *e)
+static int load_part(struct store *store, struct recorded_shards *out, struct error *e)
 {
     PGresult *rows;
-    *out = (struct recorded_shards){0};
     enum store_result result = store_ready(store, e);
     if (result == STORE_OK)
         result = sql_run(store, shards_query, SQL_NO_PARAMS, &rows, e);
@@ -47,14 +47,33 @@ int recorded_shards_load(struct store *store, struct recorded_shards *out, struc
     if (found % INPUT_COUNT != 0) {
         PQclear(rows);
         return error_set(e, ERROR_CONFIG,
-                         "settled.shard_logs does not have three rows a shard: the database was "
-                         "changed after the fact; restore it");
+                         "PostgreSQL %s: settled.shard_logs does not have three rows a shard: the "
+                         "database was changed after the fact; restore it",
+                         store->location);
     }
-    out->list = calloc(found > 0 ? (size_t)found : 1, sizeof *out->list);
-    if (!out->list)
-        abort(); // out of memory
+    out->list = memory_grow(out->list, out->count + (size_t)found + 1, sizeof *out->list);
     for (int i = 0; i < found; i += INPUT_COUNT)
         read_shard(rows, i, &out->list[out->count++]);
     PQclear(rows);
+    return 0;
+}
+
+static int compare_shards(const void *left, const void *right)
+{
+    const struct recorded_shard *a = left, *b = right;
+    return (a->shard > b->shard) - (a->shard < b->shard);
+}
+
+int recorded_shards_load(struct store *store, struct recorded_shards *out, struct error *e)
+{
+    *out = (struct recorded_shards){0};
+    for (int i = 0; i < store_parts(store); i++) {
+        if (load_part(store_part(store, i), out, e) == 0)
+            continue;
+        free(out->list);
+        *out = (struct recorded_shards){0};
+        return -1;
+    }
+    qsort(out->list, out->count, sizeof *out->list, compare_shards);
     return 0;
 }

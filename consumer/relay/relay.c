@@ -101,7 +101,8 @@ static enum store_result connect_lane(struct relay_shard *s, struct relay_connec
     if (lane->store)
         return STORE_OK;
     struct store *store = NULL;
-    if (store_open(s->relay->options.dsn, STORE_WRITES, &store, e) != 0)
+    const struct relay_options *options = &s->relay->options;
+    if (store_open_all(options->dsns, options->dsn_count, STORE_WRITES, &store, e) != 0)
         return STORE_UNAVAILABLE;
     pthread_mutex_lock(&s->relay->lock); // relay_destroy looks for statements to interrupt
     lane->store = store;

@@ -20,7 +20,9 @@
 struct relay;
 
 struct relay_options { // what it points to must outlive the relay
-    const char *group, *dsn;
+    const char *group;
+    char *const *dsns; // of all databases
+    size_t dsn_count;
     const char *topics[OUTPUT_COUNT];
     struct output_framing framing;
     // librdkafka properties for the producers, as name and value, n pairs; brokers included

@@ -252,7 +252,7 @@ static int open_job(struct explain_job *job, struct error *e)
     bool recorded = false;
     job->recorded = memory_grow(NULL, 1, sizeof *job->recorded);
     memset(job->recorded, 0, sizeof *job->recorded);
-    if (store_open(job->config->dsn, STORE_READS, &job->store, e) ||
+    if (store_open_all(job->config->dsns, job->config->dsn_count, STORE_READS, &job->store, e) ||
         store_check_version(job->store, e) ||
         store_load_deployment(job->store, job->recorded, &recorded, e) != STORE_OK)
         return -1;

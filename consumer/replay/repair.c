@@ -642,7 +642,8 @@ static int open_job(struct repair_job *j, struct error *e)
     j->months = arena_create();
     if (!j->arena || !j->months)
         return error_set(e, ERROR_RESTART, "memory is short");
-    if (store_open(config->dsn, STORE_WRITES, &j->store, e) || store_check_version(j->store, e) ||
+    if (store_open_all(config->dsns, config->dsn_count, STORE_WRITES, &j->store, e) ||
+        store_check_version(j->store, e) ||
         store_load_deployment(j->store, j->deployment, &recorded, e) != STORE_OK)
         return -1;
     if (!recorded)

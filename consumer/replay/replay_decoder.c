@@ -67,7 +67,7 @@ void replay_decoder_destroy(struct replay_decoder *decoder)
 static int fetch(struct replay_decoder *d, int64_t id, char **text, struct error *e)
 {
     *text = NULL;
-    if (!d->store && store_open(d->config->dsn, STORE_READS, &d->store, e))
+    if (!d->store && store_open(d->config->dsns[0], STORE_READS, &d->store, e))
         return -1;
     if (store_load_schema(d->store, id, text, e) != STORE_OK)
         return -1;

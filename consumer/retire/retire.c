@@ -4,8 +4,10 @@
 #include "consumer/system/fault.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 // A close or a backup holds the tables for a while. In between there is time for others.
@@ -93,7 +95,7 @@ static int check(const struct retiring *r, struct error *e)
     return failed;
 }
 
-static int retire_all(const struct retiring *r, struct error *e)
+static int retire_part(const struct retiring *r, struct error *e)
 {
     struct retired_month *months = NULL;
     size_t count = 0;
@@ -104,6 +106,29 @@ static int retire_all(const struct retiring *r, struct error *e)
         failed = retire_one(r, &months[i], e);
     free(months);
     return failed ? -1 : 0;
+}
+
+// Each of several databases has its own months, and its own folder for them.
+static int retire_all(const struct retiring *r, struct store *stores, struct error *e)
+{
+    int failed = 0, parts = store_parts(stores);
+    for (int i = 0; i < parts && !failed; i++) {
+        struct retiring part = *r;
+        struct retire_options options = *r->options;
+        char folder[RETIRED_PATH_SIZE];
+        part.store = store_part(stores, i);
+        part.options = &options;
+        if (options.archive && parts > 1) {
+            snprintf(folder, sizeof folder, "%s/database-%d", options.archive, i + 1);
+            if (!options.dry_run && mkdir(folder, 0750) != 0 && errno != EEXIST)
+                return error_set(e, ERROR_CONFIG, "%s: %s", folder, strerror(errno));
+            options.archive = folder;
+        }
+        failed = retire_part(&part, e);
+        if (failed && parts > 1)
+            error_context(e, "database %d of %d", i + 1, parts);
+    }
+    return failed;
 }
 
 static int check_directory(const char *directory, struct error *e)
@@ -117,21 +142,22 @@ int retire(const struct config *config, const struct retire_options *options, re
            void *context, struct error *e)
 {
     struct retiring r = {.options = options, .visit = visit, .context = context};
+    struct store *stores = NULL;
     struct deployment *deployment = calloc(1, sizeof *deployment);
     bool recorded = false;
     if (!deployment)
         abort(); // out of memory
     int failed = check_directory(options->archive, e) ||
-                 store_open(config->dsn, STORE_WRITES, &r.store, e) ||
-                 store_check_version(r.store, e) ||
-                 store_load_deployment(r.store, deployment, &recorded, e) != STORE_OK;
+                 store_open_all(config->dsns, config->dsn_count, STORE_WRITES, &stores, e) ||
+                 store_check_version(stores, e) ||
+                 store_load_deployment(stores, deployment, &recorded, e) != STORE_OK;
     if (!failed && !recorded)
         failed = error_set(e, ERROR_CONFIG,
                            "nothing is recorded in the database yet: 'settled run' does that");
     r.group = deployment->group;
     if (!failed)
-        failed = retire_all(&r, e);
-    store_close(r.store);
+        failed = retire_all(&r, stores, e);
+    store_close(stores);
     shelf_clear(&deployment->policy.shelf);
     free(deployment);
     return failed ? -1 : 0;

@@ -94,7 +94,10 @@ static int fill_request(const struct args *args, struct store *store, day_t day,
 
 static int open_store(const struct config *config, struct store **out, struct error *e)
 {
-    return store_open(config->dsn, STORE_READS, out, e) || store_check_version(*out, e) ? -1 : 0;
+    return store_open_all(config->dsns, config->dsn_count, STORE_READS, out, e) ||
+                   store_check_version(*out, e)
+               ? -1
+               : 0;
 }
 
 // PostgreSQL has the books that are recorded, and what accounts hold.

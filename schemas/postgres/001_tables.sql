@@ -27,8 +27,11 @@ create table if not exists settled.deployment (
     calls_topic     text not null,
     purchases_topic text not null,
     credits_topic   text not null,
+    database        integer not null default 0 check (database between 0 and databases - 1),
+    databases       integer not null default 1 check (databases > 0),
     recorded_at     timestamptz not null default now()
 );
+comment on column settled.deployment.database is 'this one, of so many databases: it has the shards whose number modulo databases is this. Number 0 is home; in the others this row, the parameters and the price books are copies';
 comment on column settled.deployment.id_key is 'keys the index of identities; no output depends on it';
 
 create table if not exists settled.price_books (
@@ -551,9 +554,12 @@ begin
       from settled.trouble_with(asked_kind, asked_topic, asked_shard, offsets, patience_ms) as t;
     made := request is null and trouble is null;
     if made then
-        insert into settled.requests as q (shard, kind, topic, operator, requested_at, state)
-        values (asked_shard, asked_kind, asked_topic, '', asked_at,
-                case asked_kind when 'REQUEUE' then 'SENDING' else 'WAITING' end)
+        -- The remainder of a request's number tells in which database it stands.
+        insert into settled.requests as q (id, shard, kind, topic, operator, requested_at, state)
+        overriding system value
+        select nextval('settled.requests_id_seq') * d.databases + d.database, asked_shard, asked_kind, asked_topic, '',
+               asked_at, case asked_kind when 'REQUEUE' then 'SENDING' else 'WAITING' end
+          from settled.deployment d
         returning q.id into request;
         insert into settled.request_records (request, topic, shard, kafka_offset, subject)
         select ask.request, asked_topic, asked_shard, o,
@@ -776,11 +782,16 @@ create or replace function settled.needed_from() returns date language sql stabl
       from settled.shards s cross join settled.parameters p
 $$;
 
+-- How many shards have their rows in this database.
+create or replace function settled.shards_here() returns integer language sql stable as $$
+    select (partitions - database + databases - 1) / databases from settled.deployment
+$$;
+
 -- Why the rows of the days before this one cannot leave the tables yet; no row: they can.
 create or replace function settled.retirement_troubles(before date) returns setof text language sql stable as $$
     select format('%s of %s shards have begun: start settled run, and come again when all have',
-                  count(s.open_day), (select partitions from settled.deployment))
-      from settled.shards s having count(s.open_day) < (select partitions from settled.deployment)
+                  count(s.open_day), settled.shards_here())
+      from settled.shards s having count(s.open_day) < settled.shards_here()
     union all
     select format('a restart needs what was recorded from %s on, as %s is open in a shard and ids of credits are known for '
                   '%s days (billing.credit_days): at most --before %s is possible now',

@@ -80,7 +80,7 @@ begin
             ('settled_auditor', 'select on all tables in schema settled'),
             ('settled_console', 'usage on schema settled'),
             ('settled_console', 'select on settled.accounts, settled.credits, settled.packages, settled.settlements, settled.settlement_lines, settled.status_changes, settled.notices, settled.month_statements, settled.month_statement_lines, settled.day_closes, settled.day_cutoffs, settled.holds, settled.price_books, settled.parameters, settled.shards, settled.shard_logs, settled.account_statement, settled.schema_migrations, settled.retired_months'),
-            ('settled_console', 'select (first_day, timestamps, partitioner, framing, partitions, time_zone, consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic, recorded_at) on settled.deployment')
+            ('settled_console', 'select (first_day, timestamps, partitioner, framing, partitions, time_zone, consumer_group, cluster_id, calls_topic, purchases_topic, credits_topic, database, databases, recorded_at) on settled.deployment')
         ) as grants (role, command)
         where to_regrole(role) is not null
     loop

@@ -31,6 +31,7 @@ struct fixture {
     char group[64], topics[OUTPUT_COUNT][96];
     const char *properties[2][2];
     struct relay_options options;
+    char *dsn;
     struct publisher_options publisher;
     int64_t last; // row written
     uint8_t hash[32]; // of the last row
@@ -409,11 +410,14 @@ static inline struct fixture *fixture_create(const char *dsn, const char *broker
     snprintf(f->group, sizeof f->group, "relay-%d-%d", (int)getpid(), ++number);
     for (int i = 0; i < OUTPUT_COUNT; i++)
         snprintf(f->topics[i], sizeof f->topics[i], "%s-%s", f->group, outputs[i]);
+    f->dsn = strdup(dsn);
+    assert(f->dsn);
     f->properties[0][0] = "bootstrap.servers";
     f->properties[0][1] = brokers;
     f->options = (struct relay_options){
         .group = f->group,
-        .dsn = dsn,
+        .dsns = &f->dsn,
+        .dsn_count = 1,
         .framing = {FRAMING_CONFLUENT, {0x01020304, 11, 12, 0x05060708, 13, 14}},
         .property_count = 1,
         .properties = f->properties,
@@ -438,6 +442,7 @@ static inline void fixture_destroy(struct fixture *f)
 {
     store_close(f->store);
     PQfinish(f->pg);
+    free(f->dsn);
     free(f);
 }
 

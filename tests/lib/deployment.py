@@ -172,8 +172,9 @@ def await_partitions(admin, topic, count, seconds=20):
 
 class Deployment:
     def __init__(self, settled, brokers, dsn, folder, partitions=4, workers=2, inputs_of=None, replicas=1, framing="confluent",
-                 notices=None, book=ROOT / "pricing" / "pricebooks" / "apcas.yaml", **billing):
+                 notices=None, book=ROOT / "pricing" / "pricebooks" / "apcas.yaml", more_databases=(), **billing):
         self.settled, self.brokers, self.dsn, self.folder = settled, brokers, dsn, folder
+        self.dsns = [dsn, *more_databases]
         self.partitions, self.replicas = partitions, replicas
         self.name = f"t{uuid.uuid4().hex[:12]}"
         self.topics = {key: f"{self.name}-{key.replace('_', '-')}" for key in (*INPUTS, *OUTPUTS)}
@@ -236,7 +237,7 @@ class Deployment:
             "kafka": {"brokers": self.brokers, "group": self.name, "properties": {"session.timeout.ms": "6000"}},
             "topics": self.topics,
             "schemas": {"directory": str(schemas), "framing": self.framing},
-            "postgres": {"dsn": self.dsn},
+            "postgres": {"dsn": self.dsns if len(self.dsns) > 1 else self.dsn},
             "pricing": {"book": str(self.book)},
             "billing": self.billing,
             "notices": self.notices,
@@ -336,6 +337,14 @@ class Deployment:
         with psycopg.connect(self.dsn) as connection:
             return connection.execute(statement, parameters).fetchall()
 
+    def everywhere(self, statement, *parameters):
+        """The rows of all databases, in order."""
+        rows = []
+        for dsn in self.dsns:
+            with psycopg.connect(dsn) as connection:
+                rows += connection.execute(statement, parameters).fetchall()
+        return sorted(rows)
+
     def read(self, key):
         """Every committed record of an output topic: (partition, key, headers, decoded)."""
         consumer = confluent_kafka.Consumer({
@@ -371,8 +380,8 @@ class Deployment:
                 sequences[partition].append(body["sequence"])
         for partition, numbers in sequences.items():
             assert sorted(numbers) == list(range(1, len(numbers) + 1)), f"shard {partition}: {sorted(numbers)}"
-        rows = self.sql("select account_id, business_day, amount, closing_balance, calls, shard, sequence "
-                        "from settled.settlements order by 1, 2")
+        rows = self.everywhere("select account_id, business_day, amount, closing_balance, calls, shard, sequence "
+                               "from settled.settlements")
         topic = sorted((b["account_id"], b["business_day"], b["amount"], b["closing_balance"], b["calls"], b["shard"],
                         b["sequence"]) for _, _, _, b in self.read("settlements"))
         assert topic == rows
@@ -387,11 +396,10 @@ class Deployment:
     def outcome(self):
         """The results in which two runs over the same input must agree, whatever happened meanwhile."""
         return {
-            "closes": self.sql("select shard, business_day, content_digest, previous_digest, digest, amount "
-                               "from settled.day_closes order by 1, 2"),
-            "accounts": self.sql("select account_id, shard, balance, status, account_sequence "
-                                 "from settled.accounts order by 1"),
-            "statement": self.sql("select * from settled.account_statement order by account_id, position"),
+            "closes": self.everywhere("select shard, business_day, content_digest, previous_digest, digest, amount "
+                                      "from settled.day_closes"),
+            "accounts": self.everywhere("select account_id, shard, balance, status, account_sequence from settled.accounts"),
+            "statement": self.everywhere("select * from settled.account_statement"),
         }
 
 

@@ -97,7 +97,7 @@ static void has_defaults(void **state)
     assert_string_equal(c->registry.urls[0], "http://127.0.0.1:8081");
     assert_null(c->registry.directory);
     assert_int_equal(c->registry.timeout_ms, 5000);
-    assert_string_equal(c->dsn, "postgresql:///settled");
+    assert_string_equal(c->dsns[0], "postgresql:///settled");
     assert_int_equal(c->first_day, 20758); // 2026-11-01
     assert_int_equal(c->parameters.from_day, DAY_NONE);
     assert_int_equal(c->parameters.grace_ms, 300000);
@@ -158,7 +158,7 @@ static void reads_every_key(void **state)
     assert_string_equal(c->registry.urls[1], "https://b/path");
     assert_string_equal(c->registry.password, "p");
     assert_int_equal(c->registry.timeout_ms, 250);
-    assert_string_equal(c->dsn, "host=db user=u");
+    assert_string_equal(c->dsns[0], "host=db user=u");
     assert_int_equal(c->parameters.grace_ms, 90000);
     assert_int_equal(c->parameters.late_days, 0);
     assert_int_equal(c->parameters.future_tolerance_ms, 7200000);
@@ -494,7 +494,7 @@ static void secrets_come_from_files(void **state)
     write_file(secret, "postgresql://u:hunter2@h/d\n", 27);
     setenv("SETTLED_POSTGRES_DSN_FILE", secret, 1);
     assert_int_equal(load(f, MINIMAL), 0);
-    assert_string_equal(f->config.dsn, "postgresql://u:hunter2@h/d");
+    assert_string_equal(f->config.dsns[0], "postgresql://u:hunter2@h/d");
     assert_int_equal(f->config.secret_file_count, 1);
     assert_string_equal(f->config.secret_files[0], secret);
     setenv("SETTLED_POSTGRES_DSN", "postgresql:///other", 1);
@@ -614,7 +614,7 @@ static void the_example_is_the_table(void **state)
     assert_memory_equal(&plain.parameters, &from_example.parameters, sizeof plain.parameters);
     assert_string_equal(plain.registry.urls[0], from_example.registry.urls[0]);
     assert_int_equal(plain.registry.timeout_ms, from_example.registry.timeout_ms);
-    assert_string_equal(plain.dsn, from_example.dsn);
+    assert_string_equal(plain.dsns[0], from_example.dsns[0]);
     assert_string_equal(plain.http_listen, from_example.http_listen);
     assert_int_equal(plain.first_day, from_example.first_day);
     assert_int_equal(plain.partitioner, from_example.partitioner);
