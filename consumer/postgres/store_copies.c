@@ -79,8 +79,8 @@ static enum store_result judge(struct store *part, int number, const PGresult *f
         return STORE_OK;
     return store_say(part, STORE_FAILED, ERROR_CONFIG, e,
                      "a deployment, parameters or a price book are recorded there that the first "
-                     "database of postgres.dsn does not have: it is another deployment's, or was "
-                     "changed by hand");
+                     "database of postgres.dsn does not have: it is another deployment's, was "
+                     "changed by hand, or the first one was set back");
 }
 
 static enum store_result compare(struct store *part, int number, const PGresult *recorded,

@@ -246,6 +246,17 @@ static const struct {
      ":1:42: schemas.directory: is set together with schemas.registry; keep one of them"},
     {"schemas: {password: x}\n" MINIMAL, ":1:21: schemas.password: is set without schemas.user"},
     {"schemas: {timeout: 1h}\n" MINIMAL, ":1:20: schemas.timeout: is not within 100ms to 1m"},
+    {"postgres: {dsn: []}\n" MINIMAL, ":1:17: postgres.dsn: is an empty list"},
+    {"postgres: {dsn: ['dbname=a', 'dbname=a']}\n" MINIMAL,
+     ":1:30: postgres.dsn: names the same database twice"},
+    {"postgres: {dsn: ['dbname=a', '']}\n" MINIMAL, ":1:30: postgres.dsn: is empty"},
+    {"postgres: {dsn: [a=1]}\n" MINIMAL,
+     ":1:18: postgres.dsn: is not a libpq connection string; write "
+     "postgresql://USER@HOST/DATABASE"},
+    {"postgres: {dsn: [dbname=1, dbname=2, dbname=3, dbname=4, dbname=5, dbname=6, dbname=7, "
+     "dbname=8, dbname=9, dbname=10, dbname=11, dbname=12, dbname=13, dbname=14, dbname=15, "
+     "dbname=16, dbname=17]}\n" MINIMAL,
+     ":1:185: postgres.dsn: names more than 16 databases"},
     {"postgres: {dsn: 'host=h password=se cret'}\n" MINIMAL,
      ":1:17: postgres.dsn: is not a libpq connection string; write "
      "postgresql://USER@HOST/DATABASE"},
@@ -446,6 +457,7 @@ static void files_with_secrets_are_known(void **state)
         "postgres: {dsn: 'postgresql://u:sesame@h/d'}\n" MINIMAL,
         "postgres: {dsn: 'host=h password=sesame'}\n" MINIMAL,
         "postgres: {dsn: 'postgresql://u@h/d?password=sesame'}\n" MINIMAL,
+        "postgres: {dsn: [dbname=d, 'host=h password=sesame']}\n" MINIMAL,
         "schemas: {user: u, password: p}\n" MINIMAL,
         "kafka: {properties: {sasl.password: p}}\n" MINIMAL,
     };
@@ -513,6 +525,30 @@ static void secrets_come_from_files(void **state)
     unsetenv("SETTLED_POSTGRES_DSN_FILE");
     assert_non_null(strstr(f->e.text, "environment SETTLED_POSTGRES_DSN_FILE: "));
     assert_non_null(strstr(f->e.text, "No such file or directory"));
+}
+
+static void several_databases(void **state)
+{
+    struct fixture *f = *state;
+    char secret[128];
+    assert_int_equal(load(f, "postgres: {dsn: ['host=a,b dbname=d', 'postgresql:///e']}\n" MINIMAL),
+                     0);
+    assert_int_equal(f->config.dsn_count, 2);
+    assert_string_equal(f->config.dsns[0], "host=a,b dbname=d");
+    assert_string_equal(f->config.dsns[1], "postgresql:///e");
+    // A variable, or the file that it names, has one a line.
+    snprintf(secret, sizeof secret, "%s/secret", f->folder);
+    static const char lines[] = "dbname=first\npostgresql://u:hunter2@h/second\n";
+    write_file(secret, lines, sizeof lines - 1);
+    setenv("SETTLED_POSTGRES_DSN_FILE", secret, 1);
+    assert_int_equal(load(f, "postgres: {dsn: ['dbname=other']}\n" MINIMAL), 0);
+    unsetenv("SETTLED_POSTGRES_DSN_FILE");
+    unlink(secret);
+    assert_int_equal(f->config.dsn_count, 2);
+    assert_string_equal(f->config.dsns[0], "dbname=first");
+    assert_string_equal(f->config.dsns[1], "postgresql://u:hunter2@h/second");
+    assert_int_equal(f->config.secret_file_count, 1);
+    assert_string_equal(f->config.secret_files[0], secret);
 }
 
 static void unknown_variables_are_told(void **state)
@@ -677,6 +713,7 @@ int main(void)
         T(files_with_secrets_are_known),
         T(the_environment_wins),
         T(secrets_come_from_files),
+        T(several_databases),
         T(unknown_variables_are_told),
         T(paths_count_from_the_file),
         T(a_directory_replaces_the_registry),

@@ -52,17 +52,17 @@ def one(tmp_path_factory):
 def tables(one):
     """Runs a statement on a copy of the world's database; from then on the copy is compared."""
     each, _ = one
-    database, dsn = f"{each.database}_changed", each.dsn
-    each.dsn = dsn.rpartition("/")[0] + "/" + database
+    database, dsns = f"{each.database}_changed", each.dsns
+    each.dsns = [dsns[0].rpartition("/")[0] + "/" + database, *dsns[1:]]
 
     def change(statement):
-        with psycopg.connect(each.dsn) as connection:
+        with psycopg.connect(each.dsns[0]) as connection:
             assert connection.execute(statement).rowcount > 0
 
     with psycopg.connect(each.superuser, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {database} TEMPLATE {each.database}")
         yield change
-        each.dsn = dsn
+        each.dsns = dsns
         connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 

@@ -88,10 +88,13 @@ class World:
         self.seed, self.binary, self.brokers, self.registry, self.folder = seed, binary, brokers, registry, folder
         self.name = f"world-{seed}-{os.getpid()}-{time.monotonic_ns() % 1_000_000}"
         self.topics = {key: f"{self.name}-{key}" for key in KEYS}
-        self.superuser, database = dsn, self.name.replace("-", "_")
+        self.superuser, self.database = dsn, self.name.replace("-", "_")
+        number = random.Random(f"databases {seed}").choice([1, 1, 1, 2, 2, 3])
+        self.databases = [self.database, *(f"{self.database}_{i}" for i in range(1, number))]
         with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {database}")
-        self.database, self.dsn = database, dsn.rpartition("/")[0] + "/" + database
+            for database in self.databases:
+                connection.execute(f"CREATE DATABASE {database}")
+        self.dsns = [dsn.rpartition("/")[0] + "/" + database for database in self.databases]
         self.random = random.Random(seed ^ 0x5EED)
         self.schemas = {}
         self.generator = generate.Generator(seed, self.register)
@@ -145,7 +148,7 @@ class World:
         config = {
             "kafka": {"brokers": self.brokers, "group": self.name, "properties": {"session.timeout.ms": "6000"}},
             "topics": {**self.topics, "partitioner": self.generator.partitioner},
-            "schemas": {"registry": self.registry, "framing": self.generator.framing}, "postgres": {"dsn": self.dsn},
+            "schemas": {"registry": self.registry, "framing": self.generator.framing}, "postgres": {"dsn": self.dsns},
             "pricing": {"book": str(book)}, "billing": billing or self.billing,
             "notices": self.notices,
             "run": {"workers": 1}, "http": {"listen": ""},
@@ -296,7 +299,7 @@ class World:
         """An operator lets the record be judged as of an instant; the request is the one that `rejects pass` makes."""
         topic, partition, offset = astray
         as_of = datetime.datetime.fromisoformat(rfc3339(clock - self.random.randrange(generate.HOUR)))
-        with psycopg.connect(self.dsn) as connection:
+        with psycopg.connect(self.dsns[partition % len(self.dsns)]) as connection:
             connection.execute("select settled.ask('PASS', %s, %s, %s, %s, 0)", (topic, partition, [offset], as_of))
 
     @contextlib.contextmanager
@@ -481,7 +484,8 @@ class World:
 
     def close(self):
         with psycopg.connect(self.superuser, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {self.database} WITH (FORCE)")
+            for database in self.databases:
+                connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
         for each in admin.delete_topics(list(self.topics.values())).values():
             each.result(30)
@@ -489,7 +493,15 @@ class World:
     # --- what came of it ---
 
     def sql(self, statement):
-        with psycopg.connect(self.dsn) as connection:
+        """The rows of all databases; what is recorded once is in the first."""
+        rows = []
+        for dsn in self.dsns:
+            with psycopg.connect(dsn) as connection:
+                rows += connection.execute(statement).fetchall()
+        return rows
+
+    def sql_at_home(self, statement):
+        with psycopg.connect(self.dsns[0]) as connection:
             return connection.execute(statement).fetchall()
 
     def read(self, key):
@@ -536,7 +548,7 @@ class World:
         return [{"from_day": day if day is None else day_number(day), "grace": grace, "late_days": late,
                  "tolerance": tolerance, "share": share, "refused_share": refused, "credit_days": credit_days,
                  **dict(zip(rules.LIMITS, limits))}
-                for day, grace, late, tolerance, share, refused, credit_days, *limits in self.sql(
+                for day, grace, late, tolerance, share, refused, credit_days, *limits in self.sql_at_home(
                     "select case when isfinite(from_day) then from_day end, grace_ms, late_days, future_tolerance_ms,"
                     f" max_reject_share_ppm, max_refused_share_ppm, credit_days, {', '.join(rules.LIMITS)}"
                     " from settled.parameters order by from_day")]
@@ -572,7 +584,7 @@ class World:
 
     def recorded(self):
         """Of the deployment, what a world may choose."""
-        (timestamps, partitioner, framing), = self.sql("select timestamps, partitioner, framing from settled.deployment")
+        (timestamps, partitioner, framing), = self.sql_at_home("select timestamps, partitioner, framing from settled.deployment")
         return {"timestamps": timestamps, "partitioner": partitioner, "framing": framing}
 
 
