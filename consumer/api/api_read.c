@@ -64,7 +64,7 @@ static void lower_final(struct api_call *call, const PGresult *rows)
     call->final_through = none ? json_null() : json_string(day);
 }
 
-struct reading {
+struct part_reading {
     struct api_call *call;
     struct store *store; // the part that is asked
     const struct api_query *queries;
@@ -72,7 +72,7 @@ struct reading {
     bool account; // what is asked is of the call's account
 };
 
-static enum store_result send_all(const struct reading *r, struct error *e)
+static enum store_result send_all(const struct part_reading *r, struct error *e)
 {
     struct store *store = r->store;
     struct api_call *call = r->call;
@@ -88,7 +88,7 @@ static enum store_result send_all(const struct reading *r, struct error *e)
     return result == STORE_OK ? pipe_send(store, "commit", SQL_NO_PARAMS, e) : result;
 }
 
-static int read_part(const struct reading *r, PGresult **answers, struct error *e)
+static int read_part(const struct part_reading *r, PGresult **answers, struct error *e)
 {
     enum store_result result = store_ready(r->store, e);
     if (result == STORE_OK)
@@ -103,12 +103,12 @@ static int read_part(const struct reading *r, PGresult **answers, struct error *
 
 // The answers of the other databases. Of an account they only have the days that are open, and what
 // does not come of these is not known.
-static int read_others(const struct reading *first, PGresult **answers, struct error *e)
+static int read_others(const struct part_reading *first, PGresult **answers, struct error *e)
 {
     int failed = 0;
     for (int p = 0; p < store_parts(first->store) && !failed; p++) {
         PGresult *more[QUERIES + API_QUERIES_MAX] = {NULL};
-        struct reading other = *first;
+        struct part_reading other = *first;
         other.store = store_part(first->store, p);
         other.count = first->account ? 0 : first->count;
         other.account = false;
@@ -118,7 +118,8 @@ static int read_others(const struct reading *first, PGresult **answers, struct e
         lower_final(first->call, failed ? NULL : more[AS_OF]);
         for (int i = 0; i < other.count; i++) {
             if (!failed && first->call->order > 0)
-                answers[QUERIES + i] = api_merge_rows(answers[QUERIES + i], more[QUERIES + i], first->call->order);
+                answers[QUERIES + i] =
+                    api_merge_rows(answers[QUERIES + i], more[QUERIES + i], first->call->order);
             else
                 PQclear(more[QUERIES + i]);
         }
@@ -144,7 +145,7 @@ int api_read(struct api_call *call, const struct api_query *queries, int count, 
     int64_t from = now ? now->clock_ms(now->clock_context) : 0;
     assert(count <= API_QUERIES_MAX);
     assert(!call->as_of);
-    const struct reading reading = {
+    const struct part_reading reading = {
         call, call->account ? store_of(call->store, call->shard) : store_part(call->store, 0),
         queries, count, call->account != NULL};
     int failed = read_part(&reading, answers, e);

@@ -598,7 +598,7 @@ struct merged_groups {
     struct reject_group_row *list;
 };
 
-static const char *keep(struct arena *arena, const char *text)
+static const char *kept_copy(struct arena *arena, const char *text)
 {
     return text ? arena_copy(arena, text, strlen(text)) : NULL;
 }
@@ -606,11 +606,11 @@ static const char *keep(struct arena *arena, const char *text)
 static struct reject_row keep_place(struct arena *arena, const struct reject_row *row)
 {
     struct reject_row kept = *row;
-    kept.topic = keep(arena, row->topic);
-    kept.reason = keep(arena, row->reason);
-    kept.detail = keep(arena, row->detail);
-    kept.account_id = keep(arena, row->account_id);
-    kept.record_id = keep(arena, row->record_id);
+    kept.topic = kept_copy(arena, row->topic);
+    kept.reason = kept_copy(arena, row->reason);
+    kept.detail = kept_copy(arena, row->detail);
+    kept.account_id = kept_copy(arena, row->account_id);
+    kept.record_id = kept_copy(arena, row->record_id);
     return kept;
 }
 
@@ -654,7 +654,7 @@ static int merge_group(void *context, const struct reject_group_row *row, struct
         i++;
     if (i == m->count) {
         m->list = memory_reserve(m->list, m->count, &m->capacity, sizeof *m->list);
-        m->list[m->count++] = (struct reject_group_row){.key = keep(m->arena, row->key),
+        m->list[m->count++] = (struct reject_group_row){.key = kept_copy(m->arena, row->key),
                                                         .reasons = "",
                                                         .first = keep_place(m->arena, &row->first),
                                                         .last = keep_place(m->arena, &row->last)};

@@ -1,6 +1,5 @@
 #include "consumer/preflight/recorded_shards.h"
 
-#include "consumer/base/memory.h"
 #include "consumer/postgres/store_sql.h"
 
 #include <assert.h>
@@ -51,7 +50,11 @@ static int load_part(struct store *store, struct recorded_shards *out, struct er
                          "database was changed after the fact; restore it",
                          store->location);
     }
-    out->list = memory_grow(out->list, out->count + (size_t)found + 1, sizeof *out->list);
+    struct recorded_shard *list =
+        reallocarray(out->list, out->count + (size_t)found + 1, sizeof *list);
+    if (!list)
+        abort(); // out of memory
+    out->list = list;
     for (int i = 0; i < found; i += INPUT_COUNT)
         read_shard(rows, i, &out->list[out->count++]);
     PQclear(rows);

@@ -1,5 +1,6 @@
 """Several databases: the rows of shard p are in database p mod n, and everything is as with one."""
 
+import concurrent.futures
 import json
 import time
 import urllib.parse
@@ -192,6 +193,22 @@ def test_a_recorder_at_work_holds_up_a_new_day_and_nothing_else(pair):
         assert d.everywhere("select 1 from settled.day_closes") == []
     d.until(lambda: len(d.everywhere("select 1 from settled.day_closes")) >= PARTITIONS, process)
     assert process.stop() == 0
+
+
+def test_a_step_that_was_let_in_is_waited_for(pair):
+    """It holds its database's lock until its commit, and then its day is one that a shard has reached."""
+    d, _ = pair
+    d.drain("2026-11-01T12:00:00+08:00")
+    d.config = d.write_config(billing={"late_days": 3})
+    with concurrent.futures.ThreadPoolExecutor() as beside, psycopg.connect(d.dsns[1]) as step:
+        step.execute("select 1 from settled.deployment for share")
+        applied = beside.submit(d.run, "parameters", "apply")
+        time.sleep(1)
+        assert not applied.done()
+        step.execute("update settled.shards set open_day = '2026-11-20' where shard = 1")
+        step.commit()
+        applied.result()
+    assert d.sql("select max(from_day)::text from settled.parameters") == [("2026-11-21",)]
 
 
 def test_a_database_that_is_away_stops_its_own_shards_alone(pair):

@@ -173,7 +173,7 @@ def await_partitions(admin, topic, count, seconds=20):
 class Deployment:
     def __init__(self, settled, brokers, dsn, folder, partitions=4, workers=2, inputs_of=None, replicas=1, framing="confluent",
                  notices=None, book=ROOT / "pricing" / "pricebooks" / "apcas.yaml", more_databases=(), **billing):
-        self.settled, self.brokers, self.dsn, self.folder = settled, brokers, dsn, folder
+        self.settled, self.brokers, self.folder = settled, brokers, folder
         self.dsns = [dsn, *more_databases]
         self.partitions, self.replicas = partitions, replicas
         self.name = f"t{uuid.uuid4().hex[:12]}"
@@ -193,6 +193,15 @@ class Deployment:
             "enable.idempotence": True})
 
     # --- set up ---
+
+    @property
+    def dsn(self):
+        """Of the first database, which may be exchanged for a copy of it."""
+        return self.dsns[0]
+
+    @dsn.setter
+    def dsn(self, dsn):
+        self.dsns[0] = dsn
 
     def _make_topics(self, keys):
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})

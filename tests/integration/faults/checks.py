@@ -161,8 +161,8 @@ class Facts(worlds.World):
     """A deployment, as tests/worlds looks at its own."""
 
     def __init__(self, deployment, clock, schemas):
-        self.name, self.brokers, self.dsn, self.topics = (deployment.name, deployment.brokers, deployment.dsn,
-                                                          deployment.topics)
+        self.name, self.brokers, self.dsns, self.topics = (deployment.name, deployment.brokers, deployment.dsns,
+                                                           deployment.topics)
         self.deployment, self.clock, self.schemas = deployment, clock, schemas
         self.open_transaction = None
         self.told = {}  # nobody asks the program meanwhile
