@@ -194,8 +194,10 @@ def wrong_answers():
 
 def answer_anything(subject, rng, _):
     """The registry answers anything for a while, shorter than the ten seconds after which an id counts as unknown. Meanwhile
-    every shard has a call whose schema nobody has seen."""
+    every shard has a call whose schema nobody has seen. A process that only starts would take some of the answers for a
+    configuration that is wrong."""
     stream, registry = subject.stream, subject.registry
+    wait_for(lambda: all("message=started" in slot.process.log for slot in subject.slots), 60, lambda: "a process does not start")
     some = [Answer(status, body, rng.choice(SENT), rng.choice([None, None, "1"])) for status, body in wrong_answers()]
     rng.shuffle(some)
     registry.script = itertools.cycle(some)
