@@ -182,7 +182,7 @@ def test_parameters_that_come_while_a_process_runs(pair):
 def test_a_recorder_at_work_holds_up_a_new_day_and_nothing_else(pair):
     """Whoever records locks home first and then the others: a step has the second database's lock and wants home's."""
     d, _ = pair
-    process = d.start("--clock", "2026-11-01T23:50:00+08:00", "--speed", "600")
+    process = d.start("--clock", "2026-11-01T23:50:00+08:00", "--speed", "90")
     process.await_ready()
     with psycopg.connect(d.dsn) as home, psycopg.connect(d.dsns[1]) as second:
         home.execute("select 1 from settled.deployment for update")
