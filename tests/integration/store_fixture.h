@@ -21,6 +21,7 @@ struct world {
     struct store *store;
     struct bench *bench;
     struct deployment *deployment;
+    int32_t shard; // 0, unless the database is the second of several
     struct shard_row row;
     struct outbox outbox;
     struct event calls[CALLS_MAX]; // fed so far, for replays
@@ -160,7 +161,7 @@ static inline int setup_empty(void **state)
 
 static inline void claim(struct world *w, struct store *store, struct shard_row *row)
 {
-    assert_ok(w, store_claim(store, 0, row, &w->e));
+    assert_ok(w, store_claim(store, w->shard, row, &w->e));
 }
 
 static inline int setup(void **state)
@@ -240,7 +241,7 @@ static inline enum store_result try_commit(struct world *w)
 {
     build_outbox(&w->outbox, w->bench->fold, &w->row.chain);
     const struct commit_request request = {w->bench->fold, &w->outbox, w->bench->now};
-    return store_commit(w->store, 0, &w->row, &request, &w->e);
+    return store_commit(w->store, w->shard, &w->row, &request, &w->e);
 }
 
 static inline void commit(struct world *w)
@@ -262,7 +263,7 @@ static inline struct fold *restored(struct world *w, const struct shard_row *row
 {
     bool done = false;
     struct fold *fold = bench_fold(w->bench);
-    assert_ok(w, store_restore(w->store, 0, row, fold, &w->e));
+    assert_ok(w, store_restore(w->store, w->shard, row, fold, &w->e));
     assert_ok(w, fold_replay(fold, w->calls, w->call_count, &done, &w->e));
     if (!done)
         assert_ok(w, fold_replay_reached(fold, row->state.log[INPUT_CALLS].next, &done, &w->e));
