@@ -189,6 +189,19 @@ void index_insert(struct index *ix, uint64_t hash, uint32_t id)
     ix->used++;
 }
 
+void index_reserve(struct index *ix, size_t ids)
+{
+    size_t share = (ids + INDEX_SEGMENTS - 1) / INDEX_SEGMENTS;
+    for (size_t number = 0; number < INDEX_SEGMENTS; number++) {
+        const struct index_segment *s = &ix->segments[number];
+        unsigned level = s->groups == 0 ? 0 : level_of(s->groups);
+        while (limit(groups_at(number, level)) < s->used + share)
+            level++;
+        if (s->groups == 0 || level > level_of(s->groups))
+            resize(ix, number, level);
+    }
+}
+
 // What is left moves to the front of its line. Lines stay marked as passed.
 static void filter(struct index_segment *s, bool (*gone)(const void *context, uint32_t id),
                    const void *context)

@@ -58,6 +58,9 @@ void index_free(struct index *ix);
 size_t index_memory(const struct index *ix);
 // The id must not be there. Aborts when memory is short.
 void index_insert(struct index *ix, uint64_t hash, uint32_t id);
+// Makes room for so many ids more, if their hashes are as even as those of a good key are: then
+// they come in without a doubling, but for a few segments.
+void index_reserve(struct index *ix, size_t ids);
 // Takes out every id for which `gone` says so, in one pass over the lines.
 void index_remove_if(struct index *ix, bool (*gone)(const void *context, uint32_t id),
                      const void *context);

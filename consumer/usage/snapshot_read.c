@@ -11,6 +11,9 @@
 // Calls whose identities go into the index together: sorted by segment, so that the lines of one
 // segment are in the cache while it gets its share.
 enum { BATCH = 1 << 20, AHEAD = 16 };
+// Identities of a day for which room is made at once. Beyond that doublings cost little a call, and
+// a number in a file takes no memory before there are calls.
+enum { RESERVED_MAX = 1 << 22 };
 
 enum reader_state { READER_START, READER_SECTION, READER_PAYLOAD, READER_END, READER_WHOLE };
 
@@ -204,6 +207,8 @@ static int take_day(struct snapshot_reader *r, struct error *e)
     r->day = day;
     r->day_read = 0;
     r->skips = day.day < r->target.floor;
+    if (!r->skips)
+        index_reserve(&r->target.calls->index, day.count < RESERVED_MAX ? day.count : RESERVED_MAX);
     if (!r->skips)
         calls_open_day(r->target.calls, &(struct usage_day){.day = day.day,
                                                             .count = day.count,

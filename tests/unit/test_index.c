@@ -321,9 +321,33 @@ static void what_comes_and_goes_does_not_grow_it(void **state)
     free(set);
 }
 
+// With room for as many again, few segments double; what was there before stays.
+static void room_is_made_at_once(void **state)
+{
+    (void)state;
+    struct set *set = calloc(1, sizeof *set);
+    seed_state = 7;
+    index_reserve(&set->index, 0);
+    for (uint32_t id = 0; id < 1000; id++)
+        insert(set, id, random_hash(0));
+    index_reserve(&set->index, 3000);
+    check_all(set);
+    size_t lines = set->index.lines;
+    index_reserve(&set->index, 3000); // there is room for so many
+    assert_int_equal(set->index.lines, lines);
+    assert_true(lines * (INDEX_SLOTS - 1) >= 4000);
+    for (uint32_t id = 1000; id < 4000; id++)
+        insert(set, id, random_hash(0));
+    check_all(set);
+    assert_true(set->index.lines < lines * 3 / 2);
+    index_free(&set->index);
+    free(set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(room_is_made_at_once),
         cmocka_unit_test(random_operations_agree_with_a_set),
         cmocka_unit_test(an_empty_index_holds_nothing),
         cmocka_unit_test(segments_grow_in_turn),
