@@ -5,7 +5,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <string.h>
 
 static const char shards_query[] =
     "select s.shard, s.open_day, s.epoch, s.address,"
@@ -101,7 +100,8 @@ static void keep_rows(struct api_shards *shards, PGresult *const *rows, int part
         return;
     }
     drop_rows(shards->rows, shards->parts);
-    memcpy(shards->rows, rows, (size_t)parts * sizeof *rows);
+    for (int i = 0; i < parts; i++)
+        shards->rows[i] = rows[i];
     shards->parts = parts;
     shards->read_at = asked_at;
 }

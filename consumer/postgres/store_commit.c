@@ -180,6 +180,13 @@ static enum store_result check_at_home(const struct commit *c, struct error *e)
     return store_undo(home, result);
 }
 
+// `count`: of the rows in this database.
+static enum store_result check_in_force(const struct commit *c, const PGresult *count,
+                                        struct error *e)
+{
+    return store_is_home(c->store) ? check_parameters(c, count, e) : check_at_home(c, e);
+}
+
 // In another session than ours its settings are another's: synchronous_commit and the time-outs. A
 // pooler whose mode was changed while we are connected shows here, before anything is written.
 static enum store_result check_backend(struct store *store, const PGresult *locked, struct error *e)
@@ -214,8 +221,7 @@ static enum store_result lock_row(const struct commit *c, bool *done, struct err
     if (result == STORE_OK && last_row && !*done)
         result = check_last_row(c, results[3], e);
     if (result == STORE_OK && new_day && !*done)
-        result = store_is_home(store) ? check_parameters(c, results[last_row ? 5 : 4], e)
-                                      : check_at_home(c, e);
+        result = check_in_force(c, results[last_row ? 5 : 4], e);
     if (result == STORE_OK)
         assert(found.epoch == c->row->epoch); // I5
     if (result == STORE_OK && !*done)

@@ -624,22 +624,35 @@ static bool came_before(const struct reject_row *a, const struct reject_row *b)
     return a->offset < b->offset;
 }
 
+// The first words of two lists; a list that is over comes last.
+static int compare_words(const char *a, const char *b)
+{
+    size_t first = strcspn(a, " "), second = strcspn(b, " ");
+    if (first == 0 || second == 0)
+        return first > 0 ? -1 : second > 0;
+    int order = memcmp(a, b, first < second ? first : second);
+    return order ? order : (first > second) - (first < second);
+}
+
+static char *move_word(char *to, const char **from)
+{
+    size_t size = strcspn(*from, " ");
+    to = mempcpy(to, *from, size);
+    *to++ = ' ';
+    *from += size + ((*from)[size] == ' ');
+    return to;
+}
+
 // The words of both, which are sorted and of which no one is twice in either.
 static const char *merge_words(struct arena *arena, const char *a, const char *b)
 {
     char *out = arena_alloc(arena, strlen(a) + strlen(b) + 2), *to = out;
     while (*a || *b) {
-        size_t first = strcspn(a, " "), second = strcspn(b, " ");
-        size_t least = first < second ? first : second;
-        int order = !*a ? 1 : !*b ? -1 : memcmp(a, b, least);
+        int order = compare_words(a, b);
+        char *end = move_word(to, order <= 0 ? &a : &b);
         if (order == 0)
-            order = first < second ? -1 : first > second;
-        to = mempcpy(to, order <= 0 ? a : b, order <= 0 ? first : second);
-        *to++ = ' ';
-        if (order <= 0)
-            a += first + (a[first] == ' ');
-        if (order >= 0)
-            b += second + (b[second] == ' ');
+            (void)move_word(to, &b); // the same word
+        to = end;
     }
     to[to > out ? -1 : 0] = '\0';
     return out;
