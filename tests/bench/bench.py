@@ -4,7 +4,7 @@
     build/venv/bin/python tests/bench/bench.py [--only REGEX] [--quick] [--long] [--rounds N] [--json FILE] [--record]
 
 It starts a broker and a PostgreSQL of its own. Each figure is the median of the rounds; in a round, settled and what it
-is compared with take turns. By default it takes about half an hour on two cores. After every row the results are
+is compared with take turns. By default it takes less than twenty minutes on two cores. After every row the results are
 written (--json, --record), so that an interrupted run keeps what it has. It exits with 1 when a row could not be
 measured; that a goal is not met is no error. The calls are of today in the time zone of billing: do not let it run across
 midnight there (16:00 UTC).
