@@ -108,7 +108,8 @@ struct recorded_change {
 enum store_result store_record_deployment(struct store *store, struct deployment *wanted,
                                           const struct recording *recording,
                                           struct recorded_change *change, struct error *e);
-// Copies what is recorded at home into the other parts, before a shard there goes by it.
+// Copies what is recorded at home into the other parts, before a shard there goes by it. A part
+// that cannot be reached is left out.
 enum store_result store_copy_recorded(struct store *store, struct error *e);
 // The latest day that any shard has opened or holds a record of; DAY_NONE when none has begun.
 enum store_result store_latest_day(struct store *store, day_t *day, struct error *e);

@@ -106,6 +106,13 @@ static enum store_result compare(struct store *part, int number, const PGresult 
     return store_undo(part, result);
 }
 
+// A database that is away keeps its own shards waiting, and not those of the others. Its copies are
+// looked at again before it is written to.
+static enum store_result pass_over(const struct store *home, enum store_result result)
+{
+    return result == STORE_UNAVAILABLE && home->access == STORE_WRITES ? STORE_OK : result;
+}
+
 enum store_result store_check_copies(struct store *home, struct error *e)
 {
     PGresult *recorded;
@@ -116,7 +123,7 @@ enum store_result store_check_copies(struct store *home, struct error *e)
     enum store_result result = read_home(home, &recorded, e);
     for (int i = 1; i < store_parts(home) && result == STORE_OK; i++) {
         bool behind = false;
-        result = compare(store_part(home, i), i, recorded, &behind, e);
+        result = pass_over(home, compare(store_part(home, i), i, recorded, &behind, e));
         if (result == STORE_OK && behind && home->access == STORE_READS)
             result = store_say(store_part(home, i), STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e,
                                "it has not got all that is recorded in the first database of "
@@ -156,6 +163,7 @@ enum store_result store_copy_recorded(struct store *store, struct error *e)
         result = compare(store_part(home, i), i, recorded, &behind, e);
         if (result == STORE_OK && behind)
             result = copy(store_part(home, i), i, recorded, e);
+        result = pass_over(home, result);
     }
     PQclear(recorded);
     return result;

@@ -241,6 +241,20 @@ def test_a_database_that_is_away_stops_its_own_shards_alone(pair):
     d.audit()
 
 
+def test_a_day_is_closed_while_a_database_is_away(pair):
+    d, _ = pair
+    process = d.start("--clock", "2026-11-01T23:50:00+08:00", "--speed", "90")
+    process.await_ready()
+    name, closes = d.dsns[1].rpartition("/")[2], "select 1 from settled.day_closes where business_day = '2026-11-01'"
+    with psycopg.connect(d.dsn, autocommit=True) as connection:
+        connection.execute(f"alter database {name} allow_connections false")
+        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+        d.until(lambda: len(d.sql(closes)) == PARTITIONS / 2, process)
+        connection.execute(f"alter database {name} allow_connections true")
+    d.until(lambda: len(d.everywhere(closes)) == PARTITIONS, process)
+    assert process.stop() == 0
+
+
 def test_requests_go_where_their_shard_is(pair):
     """Records of the wrong partition are requeued, from one database's shard to another's."""
     d, _ = pair

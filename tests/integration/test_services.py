@@ -94,3 +94,17 @@ def test_killed_paused_and_restarted_services_keep_their_data_and_address(place)
         assert asked.poll() is None
         postgres.cont()
         assert asked.communicate(timeout=30)[0].strip() == "7"
+
+
+def test_no_two_processes_are_given_one_port():
+    """Until the service has bound it, which a slow start delays."""
+    port = services.free_port()
+    program = f"import services; print(services._reserve({port}))"
+    here = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+
+    def other():
+        return subprocess.run([sys.executable, "-c", program], env=here, capture_output=True, text=True, check=True).stdout
+
+    assert other() == "False\n"
+    services._reserved.clear()
+    assert other() == "True\n"

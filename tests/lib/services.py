@@ -17,6 +17,7 @@ on 127.0.0.1 at a free port, keeps its data in one temporary folder, and dies wi
 """
 
 import argparse
+import collections
 import contextlib
 import ctypes
 import fcntl
@@ -55,6 +56,22 @@ def _die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+_reserved = collections.deque(maxlen=64)  # of ports that were given last, until their services have bound them
+
+
+def _reserve(port):
+    """So that no other process is given the port before a service that starts slowly has it: a name of which the kernel
+    lets only one process have a socket, as long as that process lives. False: another one has it."""
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0settled-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _reserved.append(name)
+    return True
+
+
 def free_port():
     """A free port below the range from which the kernel picks ports for outgoing connections: one of those could
     take a port between two starts of a service that must keep its address."""
@@ -63,9 +80,10 @@ def free_port():
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
-                return port
             except OSError:
                 continue
+        if _reserve(port):
+            return port
     raise ServiceError("no free TCP port between 15000 and 32000 on 127.0.0.1: stop what holds them")
 
 
