@@ -300,6 +300,24 @@ static void refuse_stuck(struct world *w, int32_t shard, enum input input)
         ask_about_one(w, shard, DECISION_REFUSE, input, at);
 }
 
+// What was sent again may stand behind a transaction that nobody ends any more, and a held day
+// waits for it: when all else is over, an operator has the brokers abort it.
+static void abort_what_hangs(struct world *w, int32_t shard)
+{
+    const struct rows *rows = &w->postgres.rows[shard];
+    if (!w->healed || w->ended < w->script.endings.count)
+        return;
+    for (size_t i = 0; i < rows->asks.count; i++) {
+        const struct ask_row *row = &rows->asks.at[i];
+        const struct input_topic_log *log = &w->kafka.logs[shard][row->request.decision.input];
+        if (row->state != REQUEST_WAITING || row->request.new_offset < log->stable)
+            continue;
+        const struct entry *entry = &log->entries.at[log->stable];
+        if (entry->fate == FATE_PENDING)
+            kafka_end_transaction(&w->kafka, entry->transaction, false, w->now);
+    }
+}
+
 static void operate(struct world *w)
 {
     if (w->now < w->operator_at || w->postgres.down)
@@ -309,6 +327,7 @@ static void operate(struct world *w)
         if (!w->postgres.rows[s].begun)
             continue;
         judge_rejects(w, s);
+        abort_what_hangs(w, s);
         for (enum input i = 0; i < INPUT_COUNT; i++) {
             pass_stuck(w, s, i);
             refuse_stuck(w, s, i);
