@@ -1,5 +1,6 @@
 #include "consumer/api/api_parts.h"
 
+#include "consumer/api/api_rows.h"
 #include "consumer/postgres/store_values.h"
 
 #include <assert.h>
@@ -12,17 +13,10 @@ static int compare_texts(struct slice a, struct slice b)
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
-static int64_t get_number(const PGresult *rows, int row, int column)
+static int64_t get_order(const PGresult *rows, int row, int column)
 {
-    switch (PQftype(rows, column)) {
-    case SQL_DATE:
-        return get_day(rows, row, column);
-    case SQL_INT4:
-        return get_int4(rows, row, column);
-    default:
-        assert(PQftype(rows, column) == SQL_INT8);
-        return get_int8(rows, row, column);
-    }
+    return PQftype(rows, column) == SQL_DATE ? get_day(rows, row, column)
+                                             : api_row_number(rows, row, column);
 }
 
 static int compare_rows(const PGresult *a, int i, const PGresult *b, int k, int order)
@@ -32,7 +26,7 @@ static int compare_rows(const PGresult *a, int i, const PGresult *b, int k, int 
         if (PQftype(a, c) == SQL_TEXT) {
             result = compare_texts(get_slice(a, i, c), get_slice(b, k, c));
         } else {
-            int64_t left = get_number(a, i, c), right = get_number(b, k, c);
+            int64_t left = get_order(a, i, c), right = get_order(b, k, c);
             result = (left > right) - (left < right);
         }
     }

@@ -9,7 +9,7 @@
 
 enum { VALUE_JSON = 114 }; // PostgreSQL's number of the type
 
-static int64_t get_number(const PGresult *rows, int row, int column)
+int64_t api_row_number(const PGresult *rows, int row, int column)
 {
     switch (PQftype(rows, column)) {
     case SQL_INT2:
@@ -62,7 +62,7 @@ static json_t *value_json(const PGresult *rows, int row, int column, int32_t off
     case VALUE_JSON:
         return json_loadb(bytes.data, bytes.size, JSON_DECODE_ANY, NULL);
     default:
-        return json_integer(get_number(rows, row, column));
+        return json_integer(api_row_number(rows, row, column));
     }
 }
 
@@ -128,7 +128,7 @@ static void put_value(struct bytes *out, const PGresult *rows, int row, int colu
         value = time_text(rows, row, column, offset_ms, text);
         break;
     default:
-        snprintf(text, sizeof text, "%" PRId64, get_number(rows, row, column));
+        snprintf(text, sizeof text, "%" PRId64, api_row_number(rows, row, column));
     }
     if (value)
         bytes_append(out, value, strlen(value));

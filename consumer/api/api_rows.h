@@ -12,6 +12,8 @@
 #include <libpq-fe.h>
 #include <stdint.h>
 
+// Of a column of whole numbers.
+int64_t api_row_number(const PGresult *rows, int row, int column);
 // Columns before `from` are left out in all of these. NULL: memory is short.
 json_t *api_row_json(const PGresult *rows, int row, int from, int32_t offset_ms);
 // The first `count` rows as an array.

@@ -234,6 +234,7 @@ static int open_deployment(struct run *run, struct error *e)
 
 static int open_store(struct run *run, struct error *e)
 {
+    static_assert((int)CONFIG_DSNS_MAX <= (int)STORE_PARTS_MAX, "a store has a part for each");
     return store_open_all(run->config.dsns, run->config.dsn_count, STORE_WRITES, &run->store, e) ||
                    store_check_version(run->store, e) || open_deployment(run, e)
                ? -1

@@ -113,24 +113,45 @@ static enum store_result pass_over(const struct store *home, enum store_result r
     return result == STORE_UNAVAILABLE && home->access == STORE_WRITES ? STORE_OK : result;
 }
 
-enum store_result store_check_copies(struct store *home, struct error *e)
+// What is done about a part whose copy is behind.
+typedef enum store_result behind_action(struct store *part, int number, const PGresult *recorded,
+                                        struct error *e);
+
+static enum store_result compare_all(struct store *home, behind_action *act, struct error *e)
 {
     PGresult *recorded;
+    enum store_result result = read_home(home, &recorded, e);
+    for (int i = 1; i < store_parts(home) && result == STORE_OK; i++) {
+        struct store *part = store_part(home, i);
+        bool behind = false;
+        result = compare(part, i, recorded, &behind, e);
+        if (result == STORE_OK && behind)
+            result = act(part, i, recorded, e);
+        result = pass_over(home, result);
+    }
+    PQclear(recorded);
+    return result;
+}
+
+static enum store_result refuse_to_read(struct store *part, int number, const PGresult *recorded,
+                                        struct error *e)
+{
+    (void)number;
+    (void)recorded;
+    if (part->access != STORE_READS)
+        return STORE_OK;
+    return store_say(part, STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e,
+                     "it has not got all that is recorded in the first database of postgres.dsn: "
+                     "settled run copies it");
+}
+
+enum store_result store_check_copies(struct store *home, struct error *e)
+{
     assert(store_is_home(home));
     // Who waits for an answer is not kept waiting for all databases; its daemon has looked.
     if (store_parts(home) == 1 || home->access == STORE_ANSWERS)
         return STORE_OK;
-    enum store_result result = read_home(home, &recorded, e);
-    for (int i = 1; i < store_parts(home) && result == STORE_OK; i++) {
-        bool behind = false;
-        result = pass_over(home, compare(store_part(home, i), i, recorded, &behind, e));
-        if (result == STORE_OK && behind && home->access == STORE_READS)
-            result = store_say(store_part(home, i), STORE_UNAVAILABLE, ERROR_UNAVAILABLE, e,
-                               "it has not got all that is recorded in the first database of "
-                               "postgres.dsn: settled run copies it");
-    }
-    PQclear(recorded);
-    return result;
+    return compare_all(home, refuse_to_read, e);
 }
 
 // ---- copy ----
@@ -153,18 +174,6 @@ static enum store_result copy(struct store *part, int number, const PGresult *re
 
 enum store_result store_copy_recorded(struct store *store, struct error *e)
 {
-    PGresult *recorded;
     struct store *home = store_part(store, 0);
-    if (store_parts(home) == 1)
-        return STORE_OK;
-    enum store_result result = read_home(home, &recorded, e);
-    for (int i = 1; i < store_parts(home) && result == STORE_OK; i++) {
-        bool behind = false;
-        result = compare(store_part(home, i), i, recorded, &behind, e);
-        if (result == STORE_OK && behind)
-            result = copy(store_part(home, i), i, recorded, e);
-        result = pass_over(home, result);
-    }
-    PQclear(recorded);
-    return result;
+    return store_parts(home) == 1 ? STORE_OK : compare_all(home, copy, e);
 }

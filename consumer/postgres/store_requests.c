@@ -468,13 +468,15 @@ static bool is_full(const struct shards_listing *l)
     return l->filter->limit > 0 && l->visited >= l->filter->limit;
 }
 
+// Behind `after`, which is of the same topic.
 static enum store_result list_shard(struct shards_listing *l, enum input input, int32_t shard,
-                                    struct error *e)
+                                    struct reject_place after, struct error *e)
 {
     struct reject_filter filter = *l->filter;
     filter.by_input = filter.by_shard = true;
     filter.input = input;
     filter.shard = shard;
+    filter.after = after;
     filter.limit -= filter.limit > 0 ? l->visited : 0;
     return list_part(store_of(l->store, shard), &filter, count_reject, l, e);
 }
@@ -493,19 +495,16 @@ static void order_inputs(const struct store *store, enum input order[INPUT_COUNT
 static enum store_result list_input(struct shards_listing *l, enum input input, struct error *e)
 {
     const struct store *home = store_part(l->store, 0);
-    const struct reject_place *after = &l->filter->after;
+    struct reject_place after = l->filter->after;
     enum store_result result = STORE_OK;
-    int order = after->topic ? strcmp(home->topics[input], after->topic) : 1;
+    int order = after.topic ? strcmp(home->topics[input], after.topic) : 1;
     if (order < 0 || (l->filter->by_input && l->filter->input != input))
         return STORE_OK;
-    struct shards_listing all = *l;
-    struct reject_filter whole = *l->filter;
-    whole.after = order > 0 ? (struct reject_place){0} : *after;
-    all.filter = &whole;
-    for (int32_t p = order > 0 ? 0 : after->partition;
-         p < home->partitions && result == STORE_OK && !is_full(&all); p++)
-        result = list_shard(&all, input, p, e);
-    l->visited = all.visited;
+    if (order > 0)
+        after = (struct reject_place){0};
+    for (int32_t p = after.partition; p < home->partitions && result == STORE_OK && !is_full(l);
+         p++)
+        result = list_shard(l, input, p, after, e);
     return result;
 }
 

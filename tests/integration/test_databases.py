@@ -1,6 +1,7 @@
 """Several databases: the rows of shard p are in database p mod n, and everything is as with one."""
 
 import concurrent.futures
+import contextlib
 import json
 import time
 import urllib.parse
@@ -68,6 +69,17 @@ def asked(process, path, **parameters):
 
 def without(items, *keys):
     return [{key: value for key, value in item.items() if key not in keys} for item in items]
+
+
+@contextlib.contextmanager
+def away(dsn, beside):
+    """Nobody can reach the database; `beside` is another one of the server."""
+    name = dsn.rpartition("/")[2]
+    with psycopg.connect(beside, autocommit=True) as connection:
+        connection.execute(f"alter database {name} allow_connections false")
+        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+        yield
+        connection.execute(f"alter database {name} allow_connections true")
 
 
 def settled(d, dsns, *verb, status=78):
@@ -215,26 +227,19 @@ def test_a_database_that_is_away_stops_its_own_shards_alone(pair):
     d, _ = pair
     process = d.start("--clock", "2026-11-01T12:00:00+08:00")
     process.await_ready()
-    name = d.dsns[1].rpartition("/")[2]
 
     def seen():
         return {account for account, in d.sql("select account_id from settled.accounts")}
 
-    def top_up(number):
+    with away(d.dsns[1], d.dsn):
         for account in ACCOUNTS:
-            d.top_up(account, f"{number}-{account}", 100, at(DAYS[0], "10:00:00"))
+            d.top_up(account, f"first-{account}", 100, at(DAYS[0], "10:00:00"))
         d.flush()
-
-    with psycopg.connect(d.dsn, autocommit=True) as connection:
-        connection.execute(f"alter database {name} allow_connections false")
-        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
-        top_up("first")
         d.until(lambda: len(seen()) > 0, process)
         d.until(lambda: process.get("/healthz/ready")[0] == 503, process)
         here = min(seen())
         status, body = process.get(f"/v1/accounts/{here}/status-changes")
         assert status == 200 and json.loads(body)["final_through"] is None
-        connection.execute(f"alter database {name} allow_connections true")
     process.await_ready()
     d.until(lambda: len(d.everywhere("select 1 from settled.credits")) == len(ACCOUNTS), process)
     assert process.stop() == 0
@@ -245,12 +250,9 @@ def test_a_day_is_closed_while_a_database_is_away(pair):
     d, _ = pair
     process = d.start("--clock", "2026-11-01T23:50:00+08:00", "--speed", "90")
     process.await_ready()
-    name, closes = d.dsns[1].rpartition("/")[2], "select 1 from settled.day_closes where business_day = '2026-11-01'"
-    with psycopg.connect(d.dsn, autocommit=True) as connection:
-        connection.execute(f"alter database {name} allow_connections false")
-        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+    closes = "select 1 from settled.day_closes where business_day = '2026-11-01'"
+    with away(d.dsns[1], d.dsn):
         d.until(lambda: len(d.sql(closes)) == PARTITIONS / 2, process)
-        connection.execute(f"alter database {name} allow_connections true")
     d.until(lambda: len(d.everywhere(closes)) == PARTITIONS, process)
     assert process.stop() == 0
 

@@ -52,6 +52,15 @@ def make(deploy, folder=None, **options):
     return d
 
 
+def two_days_at_speed(deploy, snapshots):
+    d = make(deploy, snapshots)
+    send_day(d, "2026-11-01")
+    send_day(d, "2026-11-02")
+    process = d.start("--clock", "2026-11-01T18:00:00+08:00", "--speed", "3600")
+    process.await_ready()
+    return d, process
+
+
 def replayed_from(process):
     """Where the replay began by what the process says; None: it had no snapshot."""
     found = re.findall(r'message="the calls are taken from a snapshot".* replayed_from=(\d+)', process.log)
@@ -172,11 +181,7 @@ def test_a_folder_that_cannot_be_written_is_refused_with_a_remedy(deploy, tmp_pa
 
 
 def test_a_folder_that_goes_away_disturbs_nothing(deploy, snapshots):
-    d = make(deploy, snapshots)
-    send_day(d, "2026-11-01")
-    send_day(d, "2026-11-02")
-    process = d.start("--clock", "2026-11-01T18:00:00+08:00", "--speed", "3600")
-    process.await_ready()
+    d, process = two_days_at_speed(deploy, snapshots)
     snapshots.rmdir()
     process.await_line('message="day settled"')
     process.await_line(f"a snapshot could not be written.*{snapshots}: No such file or directory")
@@ -194,11 +199,7 @@ def test_a_folder_that_goes_away_disturbs_nothing(deploy, snapshots):
 
 def test_a_file_that_cannot_grow_disturbs_nothing(deploy, snapshots):
     """As on a full disk, or under a site's limit for files, which by default ends a process."""
-    d = make(deploy, snapshots)
-    send_day(d, "2026-11-01")
-    send_day(d, "2026-11-02")
-    process = d.start("--clock", "2026-11-01T18:00:00+08:00", "--speed", "3600")
-    process.await_ready()
+    d, process = two_days_at_speed(deploy, snapshots)
     _, hard = resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     process.await_line(r"a snapshot could not be written.*: write: File too large")
     assert process.metric("settled_snapshots_failed_total") == 1
