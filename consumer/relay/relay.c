@@ -506,8 +506,10 @@ static void report(struct relay_shard *s)
     bool trouble = m->trouble.kind != ERROR_NONE;
     pthread_mutex_lock(&s->lock);
     bool over = s->status.halted || s->status.lost;
-    if (m->known)
+    if (m->known) {
         s->status.published = m->read_back;
+        s->status.marked = m->marked;
+    }
     s->status.halted = m->state == RELAY_HALTED;
     s->status.lost = m->state == RELAY_LOST;
     s->status.error = m->trouble;
@@ -750,7 +752,7 @@ void relay_add(struct relay *r, int32_t number, int64_t epoch, int64_t mark)
     s->relay = r;
     s->number = number;
     s->epoch = epoch;
-    s->status.published = -1;
+    s->status.published = s->status.marked = -1;
     relay_machine_start(&s->machine, number, mark);
     pthread_mutex_init(&s->lock, NULL);
     thread_init_condition(&s->changed);
@@ -794,7 +796,7 @@ void relay_wake(struct relay *r, int32_t number, int64_t sequence)
 
 struct relay_status relay_status(struct relay *r, int32_t number)
 {
-    struct relay_status status = {.published = -1};
+    struct relay_status status = {.published = -1, .marked = -1};
     pthread_mutex_lock(&r->lock);
     struct relay_shard *s = *find(r, number);
     if (s) {

@@ -50,6 +50,7 @@ void relay_wake(struct relay *relay, int32_t shard, int64_t sequence);
 
 struct relay_status {
     int64_t published; // rows up to here were read back from the topics; -1: not known yet
+    int64_t marked; // and PostgreSQL has it that they are; -1: not known yet
     bool lost; // another owner has raised the epoch
     bool halted; // e.g. Kafka is ahead of PostgreSQL; error says the numbers and the remedy
     // of the halt, or the last trouble while retrying; kind ERROR_NONE when all is well
@@ -62,5 +63,5 @@ struct relay_status {
     int64_t spent_producers;
     struct published_strange strange;
 };
-// Safe from any thread, as relay_wake is. A shard that was not added: published -1.
+// Safe from any thread, as relay_wake is. A shard that was not added: published and marked -1.
 struct relay_status relay_status(struct relay *relay, int32_t shard);

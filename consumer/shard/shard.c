@@ -329,7 +329,7 @@ bool shard_drained(const struct shard *shard, bool *held)
     assert(shard->draining);
     *held = fold_state(shard->fold)->held || shard->drained_rejects;
     struct relay_status relay = shard->host->relay_status(shard->host->context, shard->id);
-    return relay.published >= shard->row.chain.sequence;
+    return relay.marked >= shard->row.chain.sequence; // tables and topics tell the same then
 }
 
 bool shard_positions(const struct shard *shard, int64_t out[INPUT_COUNT])

@@ -163,8 +163,8 @@ int64_t shard_epoch(const struct shard *shard);
 // says what it does not do, or what an operator must look at before the process is started again.
 enum { SHARD_UNREADY_SIZE = ERROR_TEXT_SIZE + 64 };
 const char *shard_unready(const struct shard *shard, char out[SHARD_UNREADY_SIZE]);
-// In a drain: all that is due is settled and published. *held: an operator has to decide before it
-// can be.
+// In a drain: all that is due is settled and published, and PostgreSQL has it so. *held: an
+// operator has to decide before it can be.
 bool shard_drained(const struct shard *shard, bool *held);
 // Committed positions, for lag tools. False while there are none.
 bool shard_positions(const struct shard *shard, int64_t out[INPUT_COUNT]);

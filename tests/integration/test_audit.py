@@ -735,7 +735,7 @@ def test_of_some_days_only_their_messages_are_read(world, day):
                                  if part else "each row once, in order")
 
 
-SOME_DAY = "2026-11-04"
+SOME_DAY = "2026-11-03"
 
 
 def moved(messages, place, to):

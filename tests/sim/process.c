@@ -643,7 +643,7 @@ bool process_drained(const struct process *p)
     if (!p->alive || p->assignment == 0 || p->unconfirmed)
         return false;
     for (int32_t s = 0; s < p->world->kafka.shards; s++)
-        if (p->assigned[s] && !shard_drained(p->shards[s], &held))
+        if (!p->assigned[s] || !shard_drained(p->shards[s], &held))
             return false;
     return true;
 }

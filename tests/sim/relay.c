@@ -13,7 +13,8 @@ static void host_relay_add(void *context, int32_t shard, int64_t epoch, int64_t 
     struct publishing *r = &((struct process *)context)->publishing[shard];
     if (r->added && r->epoch >= epoch)
         return;
-    *r = (struct publishing){.added = true, .epoch = epoch, .status = {.published = -1}};
+    *r = (struct publishing){
+        .added = true, .epoch = epoch, .status = {.published = -1, .marked = -1}};
     relay_machine_start(&r->machine, shard, mark);
 }
 
@@ -32,7 +33,7 @@ static void host_relay_wake(void *context, int32_t shard, int64_t sequence)
 static struct relay_status host_relay_status(void *context, int32_t shard)
 {
     const struct publishing *r = &((struct process *)context)->publishing[shard];
-    return r->added ? r->status : (struct relay_status){.published = -1};
+    return r->added ? r->status : (struct relay_status){.published = -1, .marked = -1};
 }
 
 void relay_fill_host(struct shard_host *host)
@@ -511,8 +512,10 @@ static enum relay_event_kind perform(struct process *p, struct publishing *r, in
 static void report(struct publishing *r)
 {
     const struct relay_machine *m = &r->machine;
-    if (m->known)
+    if (m->known) {
         r->status.published = m->read_back;
+        r->status.marked = m->marked;
+    }
     r->status.halted = m->state == RELAY_HALTED;
     r->status.lost = m->state == RELAY_LOST;
     r->status.error = m->trouble;

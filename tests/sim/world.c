@@ -567,6 +567,9 @@ static void drain(struct world *w)
         step(w);
     if (p->alive && !process_drained(p))
         world_fail(w, "I10: a drain does not end");
+    for (int32_t s = 0; s < w->kafka.shards && p->alive && !w->lost_commits; s++)
+        if (w->postgres.rows[s].relayed < w->postgres.rows[s].chain.sequence)
+            world_fail(w, "I10: a drain ends before shard %d has its mark", s);
     world_say(w, "the drain ends");
     for (int i = 0; i < w->process_count; i++)
         w->processes[i].back_at = w->now;

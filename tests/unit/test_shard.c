@@ -38,6 +38,7 @@ struct world {
     // an operator accepts the loss of the record as soon as its reject is written
     bool asks, decided;
     int64_t published; // as the relay says; -1: it does not know yet
+    int64_t unmarked; // so many rows of it PostgreSQL does not have as published yet
     bool read_only; // the database answers, and takes no writes
     bool fenced; // another process has claimed the shard meanwhile
     bool beside; // a commit goes on beside
@@ -222,7 +223,8 @@ static struct relay_status host_relay_status(void *context, int32_t shard)
 {
     (void)shard;
     const struct world *w = context;
-    return (struct relay_status){.published = w->published, .lost = w->lost};
+    return (struct relay_status){
+        .published = w->published, .marked = w->published - w->unmarked, .lost = w->lost};
 }
 
 static void host_ask_ends(void *context, int32_t shard, enum input input, int64_t since_ms)
@@ -639,24 +641,48 @@ static void a_shard_that_another_process_took_is_left_to_it(void **state)
 
 // ---- drains ----
 
+static struct shard *create_draining(struct world *w)
+{
+    struct shard *shard =
+        shard_create(&w->host, 0, (const int64_t[INPUT_COUNT]){[INPUT_CALLS] = 1});
+    assert_non_null(shard);
+    shard_assign(shard, 0);
+    return shard;
+}
+
+static bool drains_by(struct shard *shard, int64_t at, int64_t until)
+{
+    bool held, drained = false;
+    for (; at < until && !drained; at++) {
+        while (shard_run(shard, at)) {}
+        drained = shard_drained(shard, &held);
+    }
+    return drained;
+}
+
 // A request that an operator makes while the last records are read is decided, however early the
 // reading ends.
 static void a_drain_ends_only_when_the_requests_are_decided(void **state)
 {
     struct world *w = *state;
-    bool held, drained = false;
     add_records(w, 1, w->now);
     w->asks = true;
-    struct shard *shard =
-        shard_create(&w->host, 0, (const int64_t[INPUT_COUNT]){[INPUT_CALLS] = 1});
-    assert_non_null(shard);
-    shard_assign(shard, 0);
-    for (int64_t at = 0; at < ROUND_MS && !drained; at++) {
-        while (shard_run(shard, at)) {}
-        drained = shard_drained(shard, &held);
-    }
-    assert_true(drained);
+    struct shard *shard = create_draining(w);
+    assert_true(drains_by(shard, 0, ROUND_MS));
     assert_true(w->decided);
+    shard_destroy(shard);
+}
+
+// Whoever looks at the tables when it has ended finds there what stands in the topics.
+static void a_drain_ends_only_when_the_mark_has_followed(void **state)
+{
+    struct world *w = *state;
+    add_records(w, 1, w->now);
+    w->unmarked = 1;
+    struct shard *shard = create_draining(w);
+    assert_false(drains_by(shard, 0, ROUND_MS));
+    w->unmarked = 0;
+    assert_true(drains_by(shard, ROUND_MS, ROUND_MS + 1));
     shard_destroy(shard);
 }
 
@@ -1023,6 +1049,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_log_with_too_many_rejects_says_so_once, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_shard_that_another_process_took_is_left_to_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_drain_ends_only_when_the_mark_has_followed, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_drain_ends_only_when_the_requests_are_decided, set_up,
                                         tear_down),
