@@ -17,8 +17,6 @@
 struct connection {
     struct store *store; // under the lock of the api when it is set
     struct http_client *client; // to other processes
-    bool known; // `fixed` is
-    struct api_fixed fixed;
 };
 
 struct api {
@@ -32,6 +30,8 @@ struct api {
     bool everybody; // without tokens: only this machine can ask
     bool stopping;
     struct http_tokens *tokens; // NULL: there is no file
+    bool known; // `fixed` is, and does not change any more
+    struct api_fixed fixed;
     struct connection connections[HTTP_THREADS];
 };
 
@@ -133,21 +133,39 @@ int api_fix(const struct deployment *deployment, struct api_fixed *out, struct e
     return 0;
 }
 
-static int read_fixed(struct connection *connection, struct error *e)
+static int read_fixed(struct store *store, struct api_fixed *out, struct error *e)
 {
     struct deployment *deployment = calloc(1, sizeof *deployment);
     bool recorded = false;
     if (!deployment)
         return error_set(e, ERROR_UNAVAILABLE, "memory is short");
-    int failed = api_stored(store_load_deployment(connection->store, deployment, &recorded, e));
+    int failed = api_stored(store_load_deployment(store, deployment, &recorded, e));
     if (!failed && !recorded)
         failed = error_set(e, ERROR_UNAVAILABLE, "nothing is recorded yet");
     if (!failed)
-        failed = api_fix(deployment, &connection->fixed, e);
-    connection->known = !failed;
+        failed = api_fix(deployment, out, e);
     shelf_clear(&deployment->policy.shelf);
     free(deployment);
     return failed;
+}
+
+// Read once in a process. Those who ask first may read it side by side.
+static int know_fixed(struct api *api, struct store *store, struct error *e)
+{
+    struct api_fixed fixed;
+    pthread_mutex_lock(&api->lock);
+    bool known = api->known;
+    pthread_mutex_unlock(&api->lock);
+    if (known)
+        return 0;
+    if (read_fixed(store, &fixed, e))
+        return -1;
+    pthread_mutex_lock(&api->lock);
+    if (!api->known)
+        api->fixed = fixed;
+    api->known = true;
+    pthread_mutex_unlock(&api->lock);
+    return 0;
 }
 
 static int connect_call(struct api *api, int thread, struct api_call *call, struct error *e)
@@ -156,12 +174,12 @@ static int connect_call(struct api *api, int thread, struct api_call *call, stru
     assert(thread >= 0 && thread < HTTP_THREADS);
     if (!connection->store && open_store(api, connection, e))
         return -1;
-    if (!connection->known && read_fixed(connection, e))
+    if (know_fixed(api, connection->store, e))
         return -1;
     if (!connection->client && http_client_create(&connection->client, e))
         return -1;
     call->store = connection->store;
-    call->fixed = &connection->fixed;
+    call->fixed = &api->fixed;
     call->now = &api->now;
     call->shards = &api->shards;
     call->client = connection->client;

@@ -28,7 +28,8 @@ enum store_result {
 
 // A store that writes looks for a server that takes writes; one that only reads accepts any, even a
 // standby. The dsn's own target_session_attrs wins. STORE_ANSWERS: it only reads, and for somebody
-// who waits: the time-outs are a few seconds, whatever else is set.
+// who waits: the time-outs are a few seconds, whatever else is set, and it connects when something
+// is read.
 enum store_access { STORE_WRITES, STORE_READS, STORE_ANSWERS };
 
 // dsn: libpq's, TLS options pass through. Sets application_name, statement, lock and
@@ -39,8 +40,7 @@ enum store_access { STORE_WRITES, STORE_READS, STORE_ANSWERS };
 // call, and then waits for either. Behind a pooler it needs sessions of its own (session pooling),
 // as settings and prepared statements belong to one.
 int store_open(const char *dsn, enum store_access access, struct store **out, struct error *e);
-// The same with all databases: `dsns` in their order, home first. *out is home. STORE_ANSWERS: the
-// other parts connect when they are asked.
+// The same with all databases: `dsns` in their order, home first. *out is home.
 int store_open_all(char *const *dsns, size_t count, enum store_access access, struct store **out,
                    struct error *e);
 enum { STORE_PARTS_MAX = 16 };

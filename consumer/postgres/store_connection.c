@@ -506,7 +506,7 @@ static int open_part(struct store *part, struct error *e)
     part->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (part->stop_fd < 0)
         return error_set(e, ERROR_RESTART, "no file descriptor is left: %s", strerror(errno));
-    bool waits = part->access == STORE_ANSWERS && !store_is_home(part);
+    bool waits = part->access == STORE_ANSWERS;
     return locate_dsn(part, e) < 0 || (!waits && connect_first(part, e) < 0) ? -1 : 0;
 }
 

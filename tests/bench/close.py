@@ -14,11 +14,13 @@ purchases keeps the day open. When it is committed, its record cuts the last log
 The time is that from before the transaction is committed until a read_committed consumer has the last DayClosed: in each
 topic the last message of its day, and within a shard the last of all. The COPY has the rows that this close has written, in
 PostgreSQL's binary format, and puts them into a second database with the same tables, on one connection, one table after
-the other. A credit is timed from before it is sent until a read_committed consumer has the resumption.
+the other. What a close takes of the processors tells how far it is from the least that this machine could do: the time if no
+core had ever been idle. A credit is timed from before it is sent until a read_committed consumer has the resumption.
 """
 
 import contextlib
 import datetime
+import os
 import subprocess
 import sys
 import time
@@ -56,7 +58,10 @@ class Size:
         self.whole = frame.Row(name, "s", "COPY", frame.ratio_at_most(0.9))
         self.p50, self.p99 = (frame.Row(f"{name}: credit to resumption elsewhere, {name_of}", "ms", "nothing is closed")
                               for name_of in ("p50", "p99"))
-        self.rows = [self.whole, self.p50, self.p99]
+        self.busy = frame.Row(f"{name}: had no core been idle", "s", "COPY")
+        self.database, self.others = (frame.Row(f"{name}: CPU of {whose}", "s", "PostgreSQL's for COPY")
+                                      for whose in ("PostgreSQL", "settled and the broker"))
+        self.rows = [self.whole, self.busy, self.database, self.others, self.p50, self.p99]
         self.growth = None
         if least:
             self.growth = frame.Row(f"{name}: growth", "µs an account", f"{least.accounts:,} accounts", frame.ratio_at_most(1.1))
@@ -141,9 +146,16 @@ class Subject:
             time.sleep(CREDIT_PAUSE)
         return took
 
+    def cpu(self):
+        """CPU seconds so far: of PostgreSQL, and of settled and the broker."""
+        others = self.process.process.pid, *(node.process.pid for node in self.bench.kafka.nodes)
+        return frame.cpu_of(self.bench.postgres.process.pid), sum(map(frame.cpu_of, others))
+
     def close_day(self, shards, ender):
-        """The close that is timed: its seconds, its settlements, and how long credits of the other shard took meanwhile."""
+        """The close that is timed: its seconds, the CPU seconds of PostgreSQL and of the others, its settlements, and how long
+        credits of the other shard took meanwhile."""
         self.bench.postgres.sql("checkpoint")
+        before = self.cpu()
         began, paid = time.monotonic(), []
         ender.commit_transaction()
         while not all(str(shard) in self.day_closes.seen for shard in shards):
@@ -153,7 +165,8 @@ class Subject:
                 raise frame.Failed(f"the day is not closed after {SECONDS} s:\n{self.process.log[-3000:]}")
             time.sleep(CREDIT_PAUSE)
         closed = max(self.day_closes.seen[str(shard)] for shard in shards) - began
-        return closed, self.check(shards), self.resumed(paid)
+        used = [after - then for after, then in zip(self.cpu(), before)]
+        return closed, used, self.check(shards), self.resumed(paid)
 
     def check(self, shards):
         """Every row is there and published; the number of settlements."""
@@ -179,7 +192,7 @@ class Subject:
                     *(argument for command in commands for argument in ("-c", command)))
 
     def copy(self):
-        """The same rows into the same tables, on one connection; the seconds that takes."""
+        """The same rows into the same tables, on one connection; the seconds that takes, and PostgreSQL's CPU seconds."""
         database, copied = self.deployment.dsn.rpartition("/")[2], f"{self.deployment.name}_copy"
         files = {table: self.deployment.folder / f"{copied}-{table}" for table in WRITTEN}
         self.psql(database, *(f"\\copy ({query.format(aside=ASIDE)}) to '{files[table]}' with (format binary)"
@@ -190,12 +203,12 @@ class Subject:
         self.client("pg_dump", database, "--schema-only", "--file", schema)
         self.client("psql", copied, "-XAtq", "-v", "ON_ERROR_STOP=1", "-f", schema)
         self.bench.postgres.sql("checkpoint")
-        began = time.monotonic()
+        began, before = time.monotonic(), frame.cpu_of(self.bench.postgres.process.pid)
         self.psql(copied, *(f"\\copy settled.{table} from '{file}' with (format binary)" for table, file in files.items()))
-        took = time.monotonic() - began
+        took, used = time.monotonic() - began, frame.cpu_of(self.bench.postgres.process.pid) - before
         for file in (schema, *files.values()):
             file.unlink()
-        return took
+        return took, used
 
     def close(self):
         self.stack.close()
@@ -212,11 +225,14 @@ def close_once(bench, program, size):
         subject.start()
         subject.close_aside(enders[0])
         idle = subject.pay_idly(bench.size(40, 3))
-        closed, settlements, during = subject.close_day(shards, enders[1])
+        closed, used, settlements, during = subject.close_day(shards, enders[1])
         subject.process.stop()
         during = during or idle  # a close that is over before a credit was sent
-        return {size.whole: closed, size.p50: frame.percentile(during, 0.5), size.p99: frame.percentile(during, 0.99)}, \
-               {size.whole: subject.copy(), size.p50: frame.percentile(idle, 0.5), size.p99: frame.percentile(idle, 0.99)}, \
+        copied, copy_used = subject.copy()
+        return {size.whole: closed, size.busy: sum(used) / os.cpu_count(), size.database: used[0], size.others: used[1],
+                size.p50: frame.percentile(during, 0.5), size.p99: frame.percentile(during, 0.99)}, \
+               {size.whole: copied, size.busy: copied, size.database: copy_used, size.others: copy_used,
+                size.p50: frame.percentile(idle, 0.5), size.p99: frame.percentile(idle, 0.99)}, \
                closed / settlements * 1e6
 
 

@@ -36,6 +36,7 @@ PROBES = [f"probe-{number}" for number in range(16)]  # no calls of the load are
 PER_SECOND = 2_000
 CONNECTIONS = 32  # of the questions at a rate
 EAGER = 8  # connections that ask again at once
+ASK_SECONDS = 4.0  # in half of that a single stall of 20 ms is the p99
 SETTLE = 0.5  # s of load before and after what is measured
 SEEN_AT_ONCE = 0.00001  # s: a consumer may see a record before its producer has the acknowledgement
 PACKAGE = ("PURCHASE_INTENT", 10_000, 7_000_000)
@@ -262,7 +263,7 @@ def turns(subjects, number):
 
 def measure_round(bench, subjects, figures, number):
     """`subjects`: [(who, subject)]"""
-    calls, seconds = bench.size(2_000_000, 20_000), bench.size(2.0, 0.3)
+    calls, seconds = bench.size(2_000_000, 20_000), bench.size(ASK_SECONDS, 0.3)
     for who, subject in subjects:
         subject.start()
         subject.rate = subject.take_in(calls)
