@@ -146,16 +146,19 @@ class Subject:
             time.sleep(CREDIT_PAUSE)
         return took
 
-    def cpu(self):
-        """CPU seconds so far: of PostgreSQL, and of settled and the broker."""
-        others = self.process.process.pid, *(node.process.pid for node in self.bench.kafka.nodes)
-        return frame.cpu_of(self.bench.postgres.process.pid), sum(map(frame.cpu_of, others))
+    def database_cpu(self):
+        """CPU seconds of PostgreSQL so far."""
+        return frame.cpu_of(self.bench.postgres.process.pid)
+
+    def others_cpu(self):
+        """The same of settled and the broker."""
+        return sum(map(frame.cpu_of, (self.process.process.pid, *(node.process.pid for node in self.bench.kafka.nodes))))
 
     def close_day(self, shards, ender):
         """The close that is timed: its seconds, the CPU seconds of PostgreSQL and of the others, its settlements, and how long
         credits of the other shard took meanwhile."""
         self.bench.postgres.sql("checkpoint")
-        before = self.cpu()
+        database, others = self.database_cpu(), self.others_cpu()
         began, paid = time.monotonic(), []
         ender.commit_transaction()
         while not all(str(shard) in self.day_closes.seen for shard in shards):
@@ -165,7 +168,7 @@ class Subject:
                 raise frame.Failed(f"the day is not closed after {SECONDS} s:\n{self.process.log[-3000:]}")
             time.sleep(CREDIT_PAUSE)
         closed = max(self.day_closes.seen[str(shard)] for shard in shards) - began
-        used = [after - then for after, then in zip(self.cpu(), before)]
+        used = self.database_cpu() - database, self.others_cpu() - others
         return closed, used, self.check(shards), self.resumed(paid)
 
     def check(self, shards):
@@ -203,9 +206,9 @@ class Subject:
         self.client("pg_dump", database, "--schema-only", "--file", schema)
         self.client("psql", copied, "-XAtq", "-v", "ON_ERROR_STOP=1", "-f", schema)
         self.bench.postgres.sql("checkpoint")
-        began, before = time.monotonic(), frame.cpu_of(self.bench.postgres.process.pid)
+        began, before = time.monotonic(), self.database_cpu()
         self.psql(copied, *(f"\\copy settled.{table} from '{file}' with (format binary)" for table, file in files.items()))
-        took, used = time.monotonic() - began, frame.cpu_of(self.bench.postgres.process.pid) - before
+        took, used = time.monotonic() - began, self.database_cpu() - before
         for file in (schema, *files.values()):
             file.unlink()
         return took, used

@@ -262,11 +262,7 @@ def cpu_of(pid):
     """CPU seconds of a process and of all that it has started."""
     # In this order: what ends meanwhile is counted with its parent, which has the time of children that have ended.
     below = sum(cpu_of(child) for child in services.children(pid))
-    try:
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return below + sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return below + sum(map(int, services.stat_of(pid)[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def today():

@@ -279,7 +279,7 @@ def measure_round(bench, subjects, figures, number):
     for freshness in FRESHNESS:
         for who, subject in turns(subjects, number):
             if bench.wants(*freshness.rows):
-                add(who, *subject.probe_all(freshness, 2 * seconds))
+                add(who, *subject.probe_all(freshness, seconds))
     for who, subject in turns(subjects, number):
         if bench.wants(INGEST):
             alone = subject.take_in(calls)

@@ -806,12 +806,18 @@ def children(pid):
     return found
 
 
+def stat_of(pid):
+    """What the kernel tells of a process in /proc/PID/stat, from its state on; nothing once it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
 def lives(pid):
     """Whether the process has not ended; one that nobody has reaped yet has."""
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
+    fields = stat_of(pid)
+    return bool(fields) and fields[0] not in "ZX"
 
 
 def adopt_orphans():
